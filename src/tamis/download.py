@@ -1,0 +1,318 @@
+"""Fetching files over HTTP: resumed after a cut, verified before use, safe with two processes at once.
+
+Owns the cache directory, the offline switch and the proof that a file is the expected one. Knows no file of
+its own: names, addresses and checksums live with those who need them (data/catalog.py, gpt2/hub.py).
+Source: RFC 9110, sections 13.1.5 (If-Range) and 14 (range requests).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import socket
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from tamis.errors import DownloadError
+
+Progress = Callable[[int, int | None], None]
+
+_CHUNK_BYTES = 1 << 20
+_TIMEOUT_S = 30.0  # without a single byte; a slow but living connection may take as long as it needs
+_ATTEMPTS = 4  # in a row without progress, per address
+_BACKOFF_S = 0.5  # doubled after every attempt
+_TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_OFFLINE_SWITCHES = ("TAMIS_OFFLINE", "HF_HUB_OFFLINE")
+
+
+def cache_directory() -> Path:
+    """The folder for everything fetched or computed once: `TAMIS_CACHE`, else the platform's cache folder.
+
+    It is not created here.
+    """
+    if chosen := os.environ.get("TAMIS_CACHE"):
+        return Path(chosen).expanduser()
+    if xdg := os.environ.get("XDG_CACHE_HOME"):
+        return Path(xdg).expanduser() / "tamis"
+    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local) / "tamis" / "cache"
+    return Path.home() / ".cache" / "tamis"
+
+
+def offline_switch() -> str | None:
+    """The environment variable that forbids network access (`TAMIS_OFFLINE`, `HF_HUB_OFFLINE`), or None."""
+    for name in _OFFLINE_SWITCHES:
+        if os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}:
+            return name
+    return None
+
+
+def is_verified(path: Path, *, sha256: str, size: int | None = None) -> bool:
+    """Whether `path` is a file with this SHA-256 (lower-case hex) and, where given, this size in bytes.
+
+    A file that passed is remembered in the cache directory by path, size, modification time and inode, so that
+    500 MB are hashed once and not at every start.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    if not path.is_file() or (size is not None and status.st_size != size):
+        return False
+    resolved = str(path.resolve())
+    proof = {"path": resolved, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+    proof["sha256"] = sha256
+    mark = cache_directory() / "verified" / (hashlib.sha256(os.fsencode(resolved)).hexdigest()[:32] + ".json")
+    try:
+        if json.loads(mark.read_text("utf-8")) == proof:
+            return True
+    except (OSError, ValueError):
+        pass
+    if _sha256_of(path).hexdigest() != sha256:
+        return False
+    _write_beside(mark, json.dumps(proof))
+    return True
+
+
+def fetch(
+    urls: Sequence[str],
+    target: Path,
+    *,
+    sha256: str | None,
+    size: int | None = None,
+    what: str = "file",
+    progress: Progress | None = None,
+) -> Path:
+    """Bring the file to `target`, from the first of `urls` that delivers it, and return `target`.
+
+    A target that is already there and verified is returned at once, without any network access. What came before
+    a cut is kept in `<target>.part` and continued, if the server states that it is still the same file. Size and
+    SHA-256 are checked before the file gets its name, so `target` is either absent, as before, or right.
+
+    Units and arguments:
+        urls      http(s) addresses of the same file, tried in order; proxies come from the environment
+        sha256    lower-case hex; None where no checksum is known (then size or the server's length is all there is)
+        size      bytes, checked as soon as the server states a length
+        what      the name of the thing for error messages
+        progress  called with (bytes so far, bytes in all or None)
+
+    Raises:
+        DownloadError: no address delivered the file, **or** the network is switched off by `TAMIS_OFFLINE` or
+            `HF_HUB_OFFLINE`, **or** what came has another size or SHA-256, **or** it cannot be written.
+    """
+    if _is_present(target, sha256=sha256, size=size):
+        return target
+    by_hand = f"or put the file at {target} by hand"
+    if switch := offline_switch():
+        raise DownloadError(
+            f"{what} is needed at {target} and is not there, and {switch} forbids fetching it; unset {switch}, {by_hand}"
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A lock of the operating system, not a mere file: it goes with the process, kill -9 included.
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            if _is_present(target, sha256=sha256, size=size):
+                return target  # another process fetched it while this one waited
+            failures: list[str] = []
+            for url in urls:
+                transfer = _Transfer(url, target, sha256, size, progress)
+                try:
+                    transfer.run()
+                    return target
+                except _Failure as failure:
+                    failures.append(f"{url}: {failure}")
+    except OSError as error:
+        raise DownloadError(
+            f"{what} cannot be written to {target}: {error.strerror or error}; free some space or choose another "
+            f"folder with TAMIS_CACHE (now {cache_directory()})"
+        ) from error
+    expected = " and ".join(
+        [f"sha256 {sha256}"] * (sha256 is not None) + [f"{size:,} bytes"] * (size is not None)
+    )  # empty where nothing is known of the file
+    raise DownloadError(
+        f"{what}{f' ({expected})' if expected else ''} could not be fetched; tried "
+        f"{'; '.join(failures) or 'nothing: no address is known'}; check the connection and the proxy settings, {by_hand}"
+    )
+
+
+class _Failure(Exception):
+    """This address is given up; `transient` tells whether another attempt makes sense."""
+
+    def __init__(self, reason: str, *, transient: bool = False, wait_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.transient = transient
+        self.wait_s = wait_s
+
+
+@dataclass
+class _Transfer:
+    """One file from one address: attempts, continued where the last one stopped."""
+
+    url: str
+    target: Path
+    sha256: str | None
+    size: int | None
+    progress: Progress | None
+
+    def run(self) -> None:
+        """Fetch, verify and rename; raises _Failure, or OSError where the disk refuses."""
+        furthest, idle, restarted = self._part_bytes(), 0, False
+        while True:
+            resumed = self._part_bytes() > 0
+            try:
+                self._attempt()
+                self._verify()
+            except _Failure as failure:
+                if resumed and not failure.transient and not restarted:
+                    # The kept part may be the culprit (another mirror, a changed file): once more, from nothing.
+                    restarted = True
+                    self._discard_part()
+                    continue
+                reached = self._part_bytes()
+                idle = 0 if reached > furthest else idle + 1
+                furthest = max(furthest, reached)
+                if not failure.transient or idle >= _ATTEMPTS:
+                    raise
+                time.sleep(max(failure.wait_s, _BACKOFF_S * 2**idle))
+                continue
+            os.replace(self._part, self.target)
+            self._notes.unlink(missing_ok=True)
+            return
+
+    @property
+    def _part(self) -> Path:
+        return self.target.with_name(self.target.name + ".part")
+
+    @property
+    def _notes(self) -> Path:
+        """Beside the part: where it came from and the validator of that version."""
+        return self.target.with_name(self.target.name + ".part.json")
+
+    def _part_bytes(self) -> int:
+        try:
+            return self._part.stat().st_size
+        except OSError:
+            return 0
+
+    def _discard_part(self) -> None:
+        self._part.unlink(missing_ok=True)
+        self._notes.unlink(missing_ok=True)
+
+    def _range_headers(self) -> dict[str, str]:
+        """The headers that continue the part, or none (and no part) where nothing proves it is of the same file."""
+        kept = self._part_bytes()
+        if not kept:
+            return {}
+        try:
+            notes = json.loads(self._notes.read_text("utf-8"))
+            validator = notes["validator"] if notes["url"] == self.url else None
+        except (OSError, ValueError, KeyError, TypeError):
+            validator = None
+        if isinstance(validator, str):
+            return {"Range": f"bytes={kept}-", "If-Range": validator}
+        if self.sha256 is not None:
+            return {"Range": f"bytes={kept}-"}  # the checksum over the whole decides
+        self._discard_part()
+        return {}
+
+    def _attempt(self) -> None:
+        """Append to the part until the server's end of file."""
+        if self.size is not None and self._part_bytes() == self.size:
+            return  # all there: the process ended between the last byte and the rename
+        headers = self._range_headers()
+        request = urllib.request.Request(
+            self.url, headers={"User-Agent": "tamis", "Accept-Encoding": "identity", **headers}
+        )
+        if request.type not in {"http", "https"}:
+            raise _Failure(f"expected an http or https address, got {request.type}")
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+                self._receive(answer, asked_range=bool(headers))
+        except urllib.error.HTTPError as error:
+            if error.code == 416 and error.headers.get("Content-Range", "") == f"bytes */{self._part_bytes()}":
+                return  # nothing is missing
+            wait = error.headers.get("Retry-After", "")
+            raise _Failure(
+                f"HTTP {error.code} {error.reason}",
+                transient=error.code in _TRANSIENT_STATUS,
+                wait_s=min(float(wait), 30.0) if wait.isdigit() else 0.0,
+            ) from None
+        except urllib.error.URLError as error:
+            raise _network_failure(error.reason) from None
+
+    def _receive(self, answer: http.client.HTTPResponse, *, asked_range: bool) -> None:
+        start = 0
+        if answer.status == 206:
+            start = self._part_bytes()
+            if not asked_range or not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise _Failure(f"asked for bytes {start}-, got Content-Range {answer.headers.get('Content-Range')}")
+        length = answer.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdigit() else None
+        if self.size is not None and total is not None and total != self.size:
+            kind = answer.headers.get_content_type()
+            raise _Failure(f"expected {self.size:,} bytes, the server has {total:,} ({kind})")
+        etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
+        validator = etag if etag and not etag.startswith("W/") else modified  # a weak tag cannot join two halves
+        if not start:
+            _write_beside(self._notes, json.dumps({"url": self.url, "validator": validator}))
+        done = start
+        with self._part.open("ab" if start else "wb") as part:
+            while True:
+                try:
+                    chunk = answer.read1(_CHUNK_BYTES)
+                except (OSError, http.client.HTTPException) as error:
+                    raise _network_failure(error) from None
+                if not chunk:
+                    break
+                part.write(chunk)
+                done += len(chunk)
+                if self.progress is not None:
+                    self.progress(done, self.size if self.size is not None else total)
+            part.flush()
+            os.fsync(part.fileno())
+        if total is not None and done < total:
+            raise _Failure(f"the connection ended after {done:,} of {total:,} bytes", transient=True)
+
+    def _verify(self) -> None:
+        """Compare the part with what was expected; a wrong one is deleted."""
+        came = self._part_bytes()
+        if self.size is not None and came != self.size:
+            self._discard_part()
+            raise _Failure(f"expected {self.size:,} bytes, got {came:,}")
+        if self.sha256 is not None and (got := _sha256_of(self._part).hexdigest()) != self.sha256:
+            self._discard_part()
+            raise _Failure(f"expected sha256 {self.sha256}, got {got} ({came:,} bytes)")
+
+
+def _network_failure(reason: object) -> _Failure:
+    """Sort a failure below HTTP into worth another attempt (a cut, a timeout) or not (no route, no trust)."""
+    hopeless = (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError)
+    return _Failure(f"{type(reason).__name__}: {reason}", transient=not isinstance(reason, hopeless))
+
+
+def _is_present(target: Path, *, sha256: str | None, size: int | None) -> bool:
+    if sha256 is not None:
+        return is_verified(target, sha256=sha256, size=size)
+    return target.is_file() and (size is None or target.stat().st_size == size)
+
+
+def _sha256_of(path: Path) -> hashlib._Hash:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256")
+
+
+def _write_beside(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    beside.write_text(text, "utf-8")
+    os.replace(beside, path)
