@@ -1,0 +1,239 @@
+"""Backbones and classifiers in the Hugging Face GPT-2 layout: `config.json` and `model.safetensors`, read and written.
+
+transformers stores linear layers as Conv1D, (in, out); this package uses nn.Linear, (out, in): the four matrices of a block are
+transposed on the way, by rule. No pickle is read or written. `tamis.gpt2.openai` reads OpenAI's own files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tamis.errors import CheckpointError
+from tamis.files import replaced
+from tamis.gpt2.model import GPT2, Block, GPT2Classifier, GPT2Config, MeanPoolingBlock
+from tamis.gpt2.pooling import recognise, written_out
+
+WEIGHTS = "model.safetensors"
+_CONV1D = re.compile(r"(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight$")
+# Buffers of older transformers versions (causal masks), and heads that a classifier does not use.
+_IGNORED = re.compile(r"(\.attn\.bias|\.attn\.masked_bias)$|^(lm_head|score|classifier|multiple_choice_head)\.")
+_REQUIRED = {
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "add_cross_attention": (False,),
+}
+_FIELDS = tuple(GPT2Config.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a folder in the Hugging Face layout holds."""
+
+    folder: Path
+    config: GPT2Config
+    raw: dict[str, Any]
+    """`config.json` as it is, with labels, special token ids and whatever else."""
+    state: dict[str, Tensor]
+    """Trunk weights under this package's names, fp32, Linear orientation."""
+    score: Tensor | None
+    """(K, C) head of a sequence classifier, None for a bare backbone."""
+    fingerprint: str
+    """Hash of the shape and of all trunk weights: the same numbers give the same fingerprint whatever file holds them."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from `path`.
+
+    Raises:
+        CheckpointError: the file is missing, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; a GPT-2 folder in the Hugging Face layout needs it") from None
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path} is not readable as JSON ({error}); fetch or save the folder again") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} must hold a JSON object; got {type(value).__name__}")
+    return value
+
+
+def read_config(folder: Path) -> tuple[GPT2Config, dict[str, Any]]:
+    """Shape and raw content of `config.json`.
+
+    Raises:
+        CheckpointError: it is missing, names another architecture, or asks for a variant of GPT-2 that is not computed here.
+    """
+    path = folder / "config.json"
+    raw = read_json(path)
+    if raw.get("model_type", "gpt2") != "gpt2":
+        raise CheckpointError(f"{path}: expected model_type 'gpt2', got {raw['model_type']!r}; only GPT-2 checkpoints can be used")
+    for key, allowed in _REQUIRED.items():
+        if raw.get(key, allowed[0]) not in allowed:
+            raise CheckpointError(f"{path}: {key} must be one of {list(allowed)}, got {raw[key]!r}; this variant is not supported")
+    raw.setdefault("n_positions", raw.get("n_ctx", GPT2Config.n_positions))
+    try:
+        config = GPT2Config(**{key: raw[key] for key in _FIELDS if key in raw})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return config, raw
+
+
+def read_checkpoint(folder: Path | str) -> Checkpoint:
+    """Read a folder that holds GPT2Model, GPT2LMHeadModel or GPT2ForSequenceClassification.
+
+    Raises:
+        CheckpointError: a file is missing, truncated or not safetensors, or names and shapes do not fit `config.json`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is not a folder; expected one with config.json and {WEIGHTS}")
+    config, raw = read_config(folder)
+    tensors = _read_tensors(folder)
+    bare = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+    score = tensors.get("score.weight")
+    state = {
+        name: (tensor.t() if _CONV1D.search(name) and tensor.ndim == 2 else tensor).float().contiguous()
+        for name, tensor in bare.items()
+        if not _IGNORED.search(name)
+    }
+    check_shapes(state, config, where=str(folder))
+    if score is not None and (score.ndim != 2 or score.shape[1] != config.n_embd):
+        raise CheckpointError(f"{folder}: score.weight must be (classes, {config.n_embd}), got {tuple(score.shape)}")
+    return Checkpoint(folder, config, raw, state, None if score is None else score.float(), fingerprint(config, state))
+
+
+def check_shapes(state: dict[str, Tensor], config: GPT2Config, *, where: str) -> None:
+    """Compare names and shapes with what `config` asks for.
+
+    Raises:
+        CheckpointError: lists missing, unexpected and mismatched weights together.
+    """
+    with torch.device("meta"):
+        expected = {name: tuple(t.shape) for name, t in GPT2(config).state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in state.items()}
+    problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in found]
+    problems += [f"unexpected {name} {shape}" for name, shape in found.items() if name not in expected]
+    problems += [
+        f"{name}: expected {expected[name]}, got {shape}" for name, shape in found.items() if expected.get(name, shape) != shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
+        raise CheckpointError(f"{where}: the weights do not fit the configuration: {shown}; use matching files")
+
+
+def build(config: GPT2Config, state: dict[str, Tensor]) -> GPT2:
+    """A GPT2 holding exactly `state`; a pooling block written out there becomes a `MeanPoolingBlock`."""
+    with torch.device("meta"):
+        model = GPT2(config)
+    factor = recognise(state, config)
+    if factor is not None:
+        block = f"h.{config.n_layer - 1}."
+        keep = {f"{block}ln_1.weight", f"{block}ln_1.bias"}
+        state = {name: t for name, t in state.items() if not name.startswith(block) or name in keep}
+        with torch.device("meta"):
+            model.h[-1] = MeanPoolingBlock(config, factor)
+    model.load_state_dict(state, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model
+
+
+def write_checkpoint(
+    folder: Path | str,
+    model: GPT2 | GPT2Classifier,
+    *,
+    labels: list[str] | None = None,
+    extra: dict[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write `config.json` and `model.safetensors` so that transformers loads them.
+
+    Args:
+        folder: made where missing; files in it are replaced whole.
+        model: a trunk (written as GPT2LMHeadModel, embeddings tied) or a classifier.
+        labels: class names by index, for a classifier.
+        extra: further keys for `config.json`, such as special token ids.
+        dtype: stored type.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    trunk = model.transformer if isinstance(model, GPT2Classifier) else model
+    classifier = isinstance(model, GPT2Classifier)
+    raw: dict[str, Any] = {
+        "architectures": ["GPT2ForSequenceClassification" if classifier else "GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "n_ctx": trunk.config.n_positions,
+        **asdict(trunk.config),
+        "torch_dtype": str(dtype).removeprefix("torch."),
+        **{f"{part}_pdrop": 0.0 for part in ("attn", "embd", "resid")},
+    }
+    if labels is not None:
+        raw["id2label"] = {str(i): label for i, label in enumerate(labels)}
+        raw["label2id"] = {label: i for i, label in enumerate(labels)}
+    raw.update(extra or {})
+    tensors = {f"transformer.{name}": tensor.to(dtype).contiguous() for name, tensor in standard_state(trunk).items()}
+    if isinstance(model, GPT2Classifier):
+        tensors["score.weight"] = model.score.weight.detach().cpu().to(dtype).contiguous()
+    with replaced(folder / WEIGHTS) as beside:
+        save_file(tensors, beside, metadata={"format": "pt"})
+    with replaced(folder / "config.json") as beside:
+        beside.write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def standard_state(trunk: GPT2) -> dict[str, Tensor]:
+    """The trunk's weights in transformers' names (without `transformer.`) and orientation, pooling blocks written out."""
+    state: dict[str, Tensor] = {}
+    for name, module in trunk.named_children():
+        blocks = enumerate(module) if name == "h" else [(None, module)]
+        for i, part in blocks:
+            full: Any = written_out(part, trunk.config) if isinstance(part, MeanPoolingBlock) else part
+            prefix = f"h.{i}." if isinstance(full, Block) else f"{name}."
+            state.update({prefix + key: tensor.detach().cpu() for key, tensor in full.state_dict().items()})
+    return {name: tensor.t() if _CONV1D.search(name) else tensor for name, tensor in state.items()}
+
+
+def fingerprint(config: GPT2Config, state: dict[str, Tensor]) -> str:
+    """SHA-256 over the shape and every weight, in sorted order of names."""
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    index = folder / f"{WEIGHTS}.index.json"
+    if (folder / WEIGHTS).is_file():
+        names = [WEIGHTS]
+    elif index.is_file():
+        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+    else:
+        pickled = next(iter(sorted(folder.glob("pytorch_model*.bin"))), None)
+        advice = (
+            f"{pickled.name} is a pickle, which is never read here; save the model again with safe_serialization=True"
+            if pickled
+            else "fetch or save the weights as safetensors"
+        )
+        raise CheckpointError(f"{folder / WEIGHTS} is missing; {advice}")
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        try:
+            with safe_open(folder / name, framework="pt") as file:
+                for key in file.keys():  # noqa: SIM118 - not a mapping
+                    tensors[key] = file.get_tensor(key)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{folder / name} is truncated, altered or not safetensors ({error}); fetch or save it again") from error
+    return tensors

@@ -1,0 +1,257 @@
+"""GPT-2 in one file: pre-LayerNorm, learned positions, tanh-GELU, tied embeddings, OpenAI's parameter names.
+
+Shapes: N tokens of a packed batch, B messages, C channels, H heads, D = C / H channels a head, K classes, V vocabulary.
+Sources: https://github.com/openai/gpt-2 (model.py) and transformers v5.24 models/gpt2; tests/gpt2 holds both to 1e-5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tamis.errors import ConfigError, DataError
+from tamis.gpt2.packing import Group, Packed
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """The shape of a GPT-2, in the names of the Hugging Face `config.json`."""
+
+    vocab_size: int = 50257
+    n_positions: int = 1024
+    n_embd: int = 768
+    n_layer: int = 12
+    n_head: int = 12
+    n_inner: int | None = None
+    layer_norm_epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Check that the numbers fit each other.
+
+        Raises:
+            ConfigError: a size is below one, or the heads do not divide the width.
+        """
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.n_embd % self.n_head:
+            raise ConfigError(f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})")
+
+    @property
+    def inner(self) -> int:
+        """Width of the feed-forward layer."""
+        return self.n_inner or 4 * self.n_embd
+
+
+class Attention(nn.Module):
+    """Causal self-attention over a packed batch."""
+
+    def __init__(self, config: GPT2Config, dropout: float = 0.0) -> None:
+        """`dropout`: share of attention outputs dropped while training."""
+        super().__init__()
+        self.n_head = config.n_head
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.dropout = dropout
+
+    def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
+        """(N, C) -> (N, C), each token over itself and the tokens before it in its message."""
+        qkv = self.c_attn(hidden)  # (N, 3C)
+        parts = [self._causal(qkv[g.start : g.stop], g) for g in packed.groups]
+        mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self._drop(self.c_proj(mixed))
+
+    def _causal(self, qkv: Tensor, group: Group) -> Tensor:
+        channels = qkv.shape[-1] // 3
+        # (rows * T, 3C) -> (3, rows, H, T, D)
+        q, k, v = qkv.view(group.rows, group.length, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (rows, H, T, D)
+        return mixed.transpose(1, 2).reshape(group.rows * group.length, channels)
+
+    def last(self, hidden: Tensor, packed: Packed) -> Tensor:
+        """(N, C) -> (B, C): the attention of each message's last token alone. Queries of the others are never computed."""
+        channels = hidden.shape[-1]
+        weight, bias = self.c_attn.weight, self.c_attn.bias
+        query = F.linear(hidden.index_select(0, packed.last), weight[:channels], bias[:channels])  # (B, C)
+        key_value = F.linear(hidden, weight[channels:], bias[channels:])  # (N, 2C)
+        parts, row = [], 0
+        for g in packed.groups:
+            q = query[row : row + g.rows].view(g.rows, 1, self.n_head, -1).transpose(1, 2)  # (rows, H, 1, D)
+            k, v = key_value[g.start : g.stop].view(g.rows, g.length, 2, self.n_head, -1).permute(2, 0, 3, 1, 4)
+            # The one query is the last token, so it may see every key: no causal mask.
+            parts.append(F.scaled_dot_product_attention(q, k, v).reshape(g.rows, channels))
+            row += g.rows
+        return self._drop(self.c_proj(torch.cat(parts)))
+
+    def _drop(self, mixed: Tensor) -> Tensor:
+        return F.dropout(mixed, self.dropout, self.training)
+
+
+class MLP(nn.Module):
+    """The feed-forward half of a block."""
+
+    def __init__(self, config: GPT2Config, dropout: float = 0.0) -> None:
+        """`dropout`: share of outputs dropped while training."""
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, config.inner)
+        self.c_proj = nn.Linear(config.inner, config.n_embd)
+        self.dropout = dropout
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return F.dropout(self.c_proj(F.gelu(self.c_fc(hidden), approximate="tanh")), self.dropout, self.training)
+
+
+class Block(nn.Module):
+    """One transformer block."""
+
+    def __init__(self, config: GPT2Config, dropout: float = 0.0) -> None:
+        """`dropout`: share of each half's output dropped while training."""
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.attn = Attention(config, dropout)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.mlp = MLP(config, dropout)
+
+    def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
+        """(N, C) -> (N, C)."""
+        hidden = hidden + self.attn(self.ln_1(hidden), packed)
+        return hidden + self.mlp(self.ln_2(hidden))
+
+    def last(self, hidden: Tensor, packed: Packed) -> Tensor:
+        """(N, C) -> (B, C): the same for each message's last token alone, in packed order."""
+        rows = hidden.index_select(0, packed.last) + self.attn.last(self.ln_1(hidden), packed)
+        return rows + self.mlp(self.ln_2(rows))
+
+
+class MeanPoolingBlock(nn.Module):
+    """A GPT-2 block whose last token leaves as h + a * mean(ln_1(h_t)), computed without its matrices.
+
+    Written out it is an ordinary block: queries and keys zero (uniform causal attention), values the identity, projection a times
+    the identity, MLP zero. `tamis.gpt2.pooling` writes and recognises that form. ln_1 is the old final LayerNorm.
+    """
+
+    FACTOR = 2.0**15
+    """a: large enough that the token's own h vanishes beside the mean (cosine above 0.9999), exact in bf16."""
+
+    def __init__(self, config: GPT2Config, factor: float = FACTOR) -> None:
+        """`factor`: a above."""
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.factor = factor
+
+    def _normed(self, hidden: Tensor) -> Tensor:
+        # In fp32 whatever the trunk's type is: a sum over tokens times 2^15 leaves bf16 no digits.
+        return F.layer_norm(hidden.float(), hidden.shape[-1:], self.ln_1.weight.float(), self.ln_1.bias.float(), self.ln_1.eps)
+
+    def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
+        """(N, C) -> (N, C) fp32: each token with the mean over itself and the tokens before it."""
+        normed, parts = self._normed(hidden), []
+        for g in packed.groups:
+            sums = normed[g.start : g.stop].view(g.rows, g.length, -1).cumsum(1)  # (rows, T, C)
+            counts = torch.arange(1, g.length + 1, device=sums.device, dtype=sums.dtype)
+            parts.append((sums / counts[:, None]).flatten(0, 1))
+        return hidden.float() + self.factor * torch.cat(parts)
+
+    def last(self, hidden: Tensor, packed: Packed) -> Tensor:
+        """(N, C) -> (B, C) fp32: the same for each message's last token alone, in packed order."""
+        normed = self._normed(hidden)
+        means = [normed[g.start : g.stop].view(g.rows, g.length, -1).mean(1) for g in packed.groups]
+        return hidden.index_select(0, packed.last).float() + self.factor * torch.cat(means)
+
+
+class GPT2(nn.Module):
+    """The trunk: token ids of a packed batch in, final hidden states out."""
+
+    def __init__(self, config: GPT2Config, *, dropout: float = 0.0) -> None:
+        """`dropout`: share dropped while training, after the embeddings and in every block."""
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.h = nn.ModuleList(Block(config, dropout) for _ in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.dropout = dropout
+
+    def set_dropout(self, dropout: float) -> None:
+        """Set the share dropped while training in every part of the trunk."""
+        for module in self.modules():
+            if hasattr(module, "dropout"):
+                module.dropout = dropout
+
+    def embed(self, packed: Packed) -> Tensor:
+        """(N, C): token plus position embeddings.
+
+        Raises:
+            DataError: a message is longer than the context.
+        """
+        if packed.longest > self.config.n_positions:
+            raise DataError(
+                f"a message has {packed.longest} tokens, the model's context holds {self.config.n_positions}; cut it into windows"
+            )
+        return F.dropout(self.wte(packed.ids) + self.wpe(packed.positions), self.dropout, self.training)
+
+    def blocks(self, hidden: Tensor, packed: Packed, start: int = 0, stop: int | None = None) -> Tensor:
+        """(N, C) -> (N, C): blocks `start` to `stop` (exclusive) on all tokens."""
+        for block in self.h[start:stop]:
+            hidden = block(hidden, packed)
+        return hidden
+
+    def last(self, hidden: Tensor, packed: Packed, start: int = 0) -> Tensor:
+        """(N, C) before block `start` -> (B, C) fp32: last tokens before ln_f, in the caller's order.
+
+        The last block computes queries, projection and MLP for the last tokens alone.
+        """
+        if start >= len(self.h):
+            rows = hidden.index_select(0, packed.last)
+        else:
+            rows = self.h[-1].last(self.blocks(hidden, packed, start, len(self.h) - 1), packed)
+        return packed.restore(rows).float()
+
+    def normed(self, rows: Tensor) -> Tensor:
+        """(..., C) -> (..., C) fp32: the final LayerNorm, in fp32 whatever the trunk's type is."""
+        weight, bias = self.ln_f.weight.float(), self.ln_f.bias.float()
+        return F.layer_norm(rows.float(), rows.shape[-1:], weight, bias, self.ln_f.eps)
+
+    def forward(self, packed: Packed) -> Tensor:
+        """(N, C): final hidden states of all tokens, in packed order."""
+        return self.ln_f(self.blocks(self.embed(packed), packed).to(self.ln_f.weight.dtype))
+
+    def next_token_logits(self, hidden: Tensor) -> Tensor:
+        """(..., C) final hidden states -> (..., V) with the tied embedding matrix."""
+        return F.linear(hidden, self.wte.weight)
+
+
+class GPT2Classifier(nn.Module):
+    """Trunk plus `score`, a linear layer without bias on the last token, as transformers' GPT2ForSequenceClassification."""
+
+    def __init__(self, transformer: GPT2, num_classes: int) -> None:
+        """`num_classes`: K; the head starts from N(0, 0.02) as every GPT-2 matrix."""
+        super().__init__()
+        self.transformer = transformer
+        self.score = nn.Linear(transformer.config.n_embd, num_classes, bias=False)
+        nn.init.normal_(self.score.weight, std=0.02)
+
+    def forward(self, packed: Packed) -> Tensor:
+        """(B, K) fp32 logits in the caller's order."""
+        return self.head(self.transformer.last(self.transformer.embed(packed), packed))
+
+    def head(self, rows: Tensor) -> Tensor:
+        """(B, C) last tokens before ln_f -> (B, K) fp32 logits."""
+        return F.linear(self.transformer.normed(rows), self.score.weight.float())
+
+
+def initialise(model: GPT2, generator: torch.Generator) -> None:
+    """GPT-2's own start: N(0, 0.02), projections into the residual stream smaller by sqrt(2 * n_layer), biases zero."""
+    residual = 0.02 / (2 * model.config.n_layer) ** 0.5
+    for name, parameter in model.named_parameters():
+        with torch.no_grad():
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif "ln_" in name:
+                parameter.fill_(1.0)
+            else:
+                parameter.normal_(0.0, residual if name.endswith("c_proj.weight") else 0.02, generator=generator)

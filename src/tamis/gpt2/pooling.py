@@ -1,0 +1,74 @@
+"""Mean pooling as one more GPT-2 block: its standard form written out, and recognised again.
+
+`GPT2ForSequenceClassification` reads the last token only; this block carries the mean over all tokens there (DESIGN decision 10),
+so that any GPT-2 loader scores a mean-pooled classifier from standard files.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tamis.gpt2.model import GPT2, Block, GPT2Config, MeanPoolingBlock
+
+
+def add_mean_pooling(model: GPT2) -> GPT2:
+    """Append the pooling block in place: its ln_1 takes over the old ln_f, the new ln_f is a plain normalisation.
+
+    The last token then leaves as LN(h / a + mean over tokens of the old ln_f(h)). Returns the same model, one block deeper.
+    """
+    block = MeanPoolingBlock(model.config)
+    block.ln_1.load_state_dict(model.ln_f.state_dict())
+    block.to(model.ln_f.weight.device)
+    model.h.append(block)
+    with torch.no_grad():
+        model.ln_f.weight.fill_(1.0)
+        model.ln_f.bias.zero_()
+    model.config = _with_layers(model.config, len(model.h))
+    return model
+
+
+def written_out(block: MeanPoolingBlock, config: GPT2Config) -> Block:
+    """The same block as an ordinary GPT-2 block, matrix by matrix."""
+    full = Block(config)
+    channels = config.n_embd
+    eye = torch.eye(channels, dtype=block.ln_1.weight.dtype)
+    with torch.no_grad():
+        for parameter in full.parameters():
+            parameter.zero_()
+        full.ln_1.load_state_dict(block.ln_1.state_dict())
+        full.ln_2.weight.fill_(1.0)
+        full.attn.c_attn.weight[2 * channels :] = eye  # values are the identity; queries and keys stay zero
+        full.attn.c_proj.weight.copy_(block.factor * eye)
+    return full.to(block.ln_1.weight.device)
+
+
+def recognise(state: dict[str, Tensor], config: GPT2Config) -> float | None:
+    """The factor a if the last block of `state` (names of GPT2, Linear orientation) is a mean-pooling block, else None."""
+    prefix, channels = f"h.{config.n_layer - 1}.", config.n_embd
+    value, projection = state[f"{prefix}attn.c_attn.weight"], state[f"{prefix}attn.c_proj.weight"]
+    factor = float(projection[0, 0])
+    eye = torch.eye(channels, dtype=value.dtype)
+    zero = (
+        value[: 2 * channels],
+        state[f"{prefix}attn.c_attn.bias"],
+        state[f"{prefix}attn.c_proj.bias"],
+        state[f"{prefix}mlp.c_proj.weight"],
+        state[f"{prefix}mlp.c_proj.bias"],
+    )
+    exact = factor > 0 and torch.equal(value[2 * channels :], eye) and torch.equal(projection, factor * eye.to(projection.dtype))
+    return factor if exact and not any(t.any() for t in zero) else None
+
+
+def unfolded(model: GPT2) -> GPT2:
+    """The same trunk with pooling blocks written out, so that they can be trained. The model itself is changed."""
+    for i, block in enumerate(model.h):
+        if isinstance(block, MeanPoolingBlock):
+            model.h[i] = written_out(block, model.config)
+    return model
+
+
+def _with_layers(config: GPT2Config, layers: int) -> GPT2Config:
+    from dataclasses import replace
+
+    return replace(config, n_layer=layers)
