@@ -28,8 +28,8 @@ from tamis.errors import DownloadError
 Progress = Callable[[int, int | None], None]
 
 _CHUNK_BYTES = 1 << 20
-_TIMEOUT_S = 30.0  # without a single byte; a slow but living connection may take as long as it needs
-_ATTEMPTS = 4  # in a row without progress, per address
+_TIMEOUT_S = 20.0  # without a single byte; a slow but living connection may take as long as it needs
+_ATTEMPTS = 3  # in a row without progress, per address
 _BACKOFF_S = 0.5  # doubled after every attempt
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _OFFLINE_SWITCHES = ("TAMIS_OFFLINE", "HF_HUB_OFFLINE")
@@ -69,10 +69,8 @@ def is_verified(path: Path, *, sha256: str, size: int | None = None) -> bool:
         return False
     if not path.is_file() or (size is not None and status.st_size != size):
         return False
-    resolved = str(path.resolve())
-    proof = {"path": resolved, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
-    proof["sha256"] = sha256
-    mark = cache_directory() / "verified" / (hashlib.sha256(os.fsencode(resolved)).hexdigest()[:32] + ".json")
+    proof = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino, sha256]
+    mark = cache_directory() / "verified" / (hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32] + ".json")
     try:
         if json.loads(mark.read_text("utf-8")) == proof:
             return True
@@ -115,7 +113,7 @@ def fetch(
     by_hand = f"or put the file at {target} by hand"
     if switch := offline_switch():
         raise DownloadError(
-            f"{what} is needed at {target} and is not there, and {switch} forbids fetching it; unset {switch}, {by_hand}"
+            f"{what} is expected at {target}, is not there, and {switch} forbids fetching it; unset {switch}, {by_hand}"
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -125,33 +123,31 @@ def fetch(
                 return target  # another process fetched it while this one waited
             failures: list[str] = []
             for url in urls:
-                transfer = _Transfer(url, target, sha256, size, progress)
                 try:
-                    transfer.run()
+                    _Transfer(url, target, sha256, size, progress).run()
                     return target
                 except _Failure as failure:
-                    failures.append(f"{url}: {failure}")
+                    failures.append(f"{url}: {failure.reason}")
     except OSError as error:
         raise DownloadError(
             f"{what} cannot be written to {target}: {error.strerror or error}; free some space or choose another "
             f"folder with TAMIS_CACHE (now {cache_directory()})"
         ) from error
-    expected = " and ".join(
-        [f"sha256 {sha256}"] * (sha256 is not None) + [f"{size:,} bytes"] * (size is not None)
-    )  # empty where nothing is known of the file
+    expected = f" (sha256 {sha256})" if sha256 else f" ({size:,} bytes)" if size is not None else ""
+    tried = "; ".join(failures) or "nothing: no address is known"
     raise DownloadError(
-        f"{what}{f' ({expected})' if expected else ''} could not be fetched; tried "
-        f"{'; '.join(failures) or 'nothing: no address is known'}; check the connection and the proxy settings, {by_hand}"
+        f"{what}{expected} could not be fetched; tried {tried}; check the connection and the proxy settings, {by_hand}"
     )
 
 
+@dataclass
 class _Failure(Exception):
-    """This address is given up; `transient` tells whether another attempt makes sense."""
+    """An attempt failed: `transient` if the next may succeed, `stale_part` if what was kept before may be the cause."""
 
-    def __init__(self, reason: str, *, transient: bool = False, wait_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.transient = transient
-        self.wait_s = wait_s
+    reason: str
+    transient: bool = False
+    stale_part: bool = False
+    wait_s: float = 0.0
 
 
 @dataclass
@@ -164,6 +160,10 @@ class _Transfer:
     size: int | None
     progress: Progress | None
 
+    def __post_init__(self) -> None:
+        self._part = self.target.with_name(self.target.name + ".part")
+        self._notes = self.target.with_name(self.target.name + ".part.json")  # where it came from, and its validator
+
     def run(self) -> None:
         """Fetch, verify and rename; raises _Failure, or OSError where the disk refuses."""
         furthest, idle, restarted = self._part_bytes(), 0, False
@@ -173,9 +173,8 @@ class _Transfer:
                 self._attempt()
                 self._verify()
             except _Failure as failure:
-                if resumed and not failure.transient and not restarted:
-                    # The kept part may be the culprit (another mirror, a changed file): once more, from nothing.
-                    restarted = True
+                if resumed and failure.stale_part and not restarted:
+                    restarted = True  # once more, from nothing
                     self._discard_part()
                     continue
                 reached = self._part_bytes()
@@ -189,20 +188,8 @@ class _Transfer:
             self._notes.unlink(missing_ok=True)
             return
 
-    @property
-    def _part(self) -> Path:
-        return self.target.with_name(self.target.name + ".part")
-
-    @property
-    def _notes(self) -> Path:
-        """Beside the part: where it came from and the validator of that version."""
-        return self.target.with_name(self.target.name + ".part.json")
-
     def _part_bytes(self) -> int:
-        try:
-            return self._part.stat().st_size
-        except OSError:
-            return 0
+        return self._part.stat().st_size if self._part.is_file() else 0
 
     def _discard_part(self) -> None:
         self._part.unlink(missing_ok=True)
@@ -236,26 +223,32 @@ class _Transfer:
         if request.type not in {"http", "https"}:
             raise _Failure(f"expected an http or https address, got {request.type}")
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-                self._receive(answer, asked_range=bool(headers))
+            answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
         except urllib.error.HTTPError as error:
-            if error.code == 416 and error.headers.get("Content-Range", "") == f"bytes */{self._part_bytes()}":
-                return  # nothing is missing
-            wait = error.headers.get("Retry-After", "")
-            raise _Failure(
-                f"HTTP {error.code} {error.reason}",
-                transient=error.code in _TRANSIENT_STATUS,
-                wait_s=min(float(wait), 30.0) if wait.isdigit() else 0.0,
-            ) from None
+            with error:
+                if error.code == 416 and error.headers.get("Content-Range", "") == f"bytes */{self._part_bytes()}":
+                    return  # nothing is missing
+                wait = error.headers.get("Retry-After", "")
+                raise _Failure(
+                    f"HTTP {error.code} {error.reason}",
+                    transient=error.code in _TRANSIENT_STATUS,
+                    stale_part=error.code == 416,
+                    wait_s=min(float(wait), 30.0) if wait.isdigit() else 0.0,
+                ) from None
         except urllib.error.URLError as error:
             raise _network_failure(error.reason) from None
+        except (OSError, http.client.HTTPException) as error:  # urllib lets those of the answer's head through
+            raise _network_failure(error) from None
+        with answer:
+            self._receive(answer, asked_range=bool(headers))
 
     def _receive(self, answer: http.client.HTTPResponse, *, asked_range: bool) -> None:
         start = 0
         if answer.status == 206:
             start = self._part_bytes()
             if not asked_range or not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                raise _Failure(f"asked for bytes {start}-, got Content-Range {answer.headers.get('Content-Range')}")
+                came = answer.headers.get("Content-Range")
+                raise _Failure(f"asked for bytes {start}-, got Content-Range {came}", stale_part=True)
         length = answer.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
         if self.size is not None and total is not None and total != self.size:
@@ -288,15 +281,15 @@ class _Transfer:
         came = self._part_bytes()
         if self.size is not None and came != self.size:
             self._discard_part()
-            raise _Failure(f"expected {self.size:,} bytes, got {came:,}")
+            raise _Failure(f"expected {self.size:,} bytes, got {came:,}", stale_part=True)
         if self.sha256 is not None and (got := _sha256_of(self._part).hexdigest()) != self.sha256:
             self._discard_part()
-            raise _Failure(f"expected sha256 {self.sha256}, got {got} ({came:,} bytes)")
+            raise _Failure(f"expected sha256 {self.sha256}, got {got} ({came:,} bytes)", stale_part=True)
 
 
 def _network_failure(reason: object) -> _Failure:
     """Sort a failure below HTTP into worth another attempt (a cut, a timeout) or not (no route, no trust)."""
-    hopeless = (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError)
+    hopeless = (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError, http.client.InvalidURL)
     return _Failure(f"{type(reason).__name__}: {reason}", transient=not isinstance(reason, hopeless))
 
 

@@ -118,10 +118,11 @@ def from_state_dict(state: Mapping[str, Array], *, n_head: int) -> tuple[Setting
         CheckpointError: tensors are missing, left over or of shapes that do not fit each other.
     """
     state = {name.removeprefix("transformer."): array for name, array in state.items()}
-    state = {name: a for name, a in state.items() if not re.fullmatch(r"(lm_head|score)\..*|.*attn\.(masked_)?bias", name)}
+    no_trunk = re.compile(r"(lm_head|score)\..*|.*attn\.(masked_)?bias")
+    state = {name: array for name, array in state.items() if not no_trunk.fullmatch(name)}
     lacking = [name for name in ("wte.weight", "wpe.weight") if name not in state or state[name].ndim != 2]
     if lacking:
-        raise CheckpointError(f"state dict: expected matrices wte.weight and wpe.weight, {lacking} missing or no matrix")
+        raise CheckpointError(f"state dict: expected the matrices wte.weight and wpe.weight, got no matrix {lacking}")
     layers = {int(match[1]) for name in state if (match := re.match(r"h\.(\d+)\.", name))}
     (n_vocab, n_embd), n_ctx = state["wte.weight"].shape, state["wpe.weight"].shape[0]
     sizes = (n_vocab, n_ctx, n_embd, n_head, max(layers, default=-1) + 1)

@@ -1,6 +1,6 @@
 """TensorFlow's checkpoint format V2 ("tensor bundle"), read without TensorFlow; every byte read is CRC-checked.
 
-`<prefix>.index` is a LevelDB table of protocol buffers, `<prefix>.data-…` holds the raw tensors. Knows nothing of GPT-2.
+`<prefix>.index` is a LevelDB table of protocol buffers, `<prefix>.data-*` the raw tensors. Knows nothing of GPT-2.
 Sources: tensorflow core/util/tensor_bundle/tensor_bundle.{h,cc}, core/protobuf/tensor_bundle.proto,
 core/lib/io/format.cc; leveldb doc/table_format.md; protobuf.dev/programming-guides/encoding.
 """
@@ -94,9 +94,9 @@ class TensorBundle:
 
     def _check_lengths(self) -> None:
         """Every data file is there and reaches as far as its last tensor."""
-        for shard in range(self._shards):
+        for shard in sorted({entry.shard for entry in self.entries.values()}):
             path = self._data_path(shard)
-            needed = max((e.offset + e.size for e in self.entries.values() if e.shard == shard), default=0)
+            needed = max(e.offset + e.size for e in self.entries.values() if e.shard == shard)
             if not path.is_file():
                 raise CheckpointError(f"{path}: expected the tensors ({needed:,} bytes), got no such file; fetch it")
             if (length := path.stat().st_size) < needed:
@@ -106,10 +106,10 @@ class TensorBundle:
 def _entry(message: dict[int, list[int | bytes]]) -> TensorEntry:
     if 7 in message:
         raise ValueError("a tensor in slices")
-    shape = [_last(_read_message(_bytes(dim)), 1) for dim in _read_message(_bytes(message.get(2, [b""])[-1])).get(2, [])]
+    dimensions = _read_message(_bytes(message.get(2, [b""])[-1])).get(2, [])
     return TensorEntry(
         dtype=_last(message, 1),
-        shape=tuple(shape),
+        shape=tuple(_last(_read_message(_bytes(dimension)), 1) for dimension in dimensions),
         shard=_last(message, 3),
         offset=_last(message, 4),
         size=_last(message, 5),
@@ -128,7 +128,7 @@ def _read_table(path: Path) -> Iterator[tuple[bytes, bytes]]:
         raise CheckpointError(f"{path}: expected the index of a TensorFlow checkpoint, got no such file") from None
     footer = data[-_FOOTER_BYTES:]
     if len(footer) < _FOOTER_BYTES or footer[-8:] != _MAGIC:
-        raise CheckpointError(f"{path}: expected an index that ends with {_MAGIC.hex()}, got {footer[-8:].hex()}; {_REMEDY}")
+        raise CheckpointError(f"{path}: expected {_MAGIC.hex()} at the end, got {footer[-8:].hex()}; {_REMEDY}")
     try:
         meta, at = _read_handle(footer, 0)
         index, at = _read_handle(footer, at)

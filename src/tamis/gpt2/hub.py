@@ -1,0 +1,301 @@
+"""Named backbones (gpt2, gpt2-medium, ...): fetched from the Hugging Face hub or from OpenAI, verified, cached.
+
+Owns which files make up a backbone, where they lie and their checksums. Does not read them: checkpoints.py and
+openai.py do. The hub's own client honours HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN and proxies.
+Sources: the hub's LFS metadata at the revisions below; tiktoken 0.12 openai_public.py (vocabulary checksums);
+rasbt/LLMs-from-scratch ch05 gpt_download.py (OpenAI's addresses and the mirror).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tamis.download import Progress, cache_directory, fetch, is_verified, offline_switch
+from tamis.errors import ConfigError, DownloadError, MissingExtraError, TamisError
+from tamis.gpt2.tensor_bundle import TensorBundle
+
+Source = Literal["auto", "hub", "openai"]
+
+_OPENAI_BASES = (
+    "https://openaipublic.blob.core.windows.net/gpt-2/models",
+    "https://f001.backblazeb2.com/file/LLMs-from-scratch/gpt2",
+)
+_OPENAI_DATA = "model.ckpt.data-00000-of-00001"
+_OPENAI_FILES = ("hparams.json", "checkpoint", "encoder.json", "vocab.bpe", "model.ckpt.index", _OPENAI_DATA)
+
+# All of OpenAI's sizes, and DistilGPT2, share one vocabulary, byte for byte.
+_VOCABULARY_SHA256 = {
+    "tokenizer.json": "8414cab924d8b9b33013f0d221c5862f365ee9be39c5c2bfae8a5a9e970478a6",
+    "vocab.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+    "merges.txt": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+}
+_OPENAI_SHA256 = {
+    "encoder.json": _VOCABULARY_SHA256["vocab.json"],
+    "vocab.bpe": _VOCABULARY_SHA256["merges.txt"],
+}
+
+
+@dataclass(frozen=True)
+class NamedBackbone:
+    """Where one backbone lies and how its files are recognised.
+
+    A file of the hub without a checksum here is compared with the one the hub itself states for it.
+    """
+
+    name: str
+    repository: str
+    revision: str
+    parameters: int
+    sha256: dict[str, str]
+    openai: str | None = None
+
+    @property
+    def repositories(self) -> tuple[str, str]:
+        """The repository, and its name before the hub moved it: older caches hold the files under that."""
+        return self.repository, self.name
+
+
+NAMED_BACKBONES = {
+    backbone.name: backbone
+    for backbone in (
+        NamedBackbone(
+            "gpt2",
+            "openai-community/gpt2",
+            "607a30d783dfa663caf39e06633721c8d4cfcd7e",
+            124_439_808,
+            {
+                "model.safetensors": "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707",
+                "config.json": "0daed7749b4f02b8f76240d5444551d7b08712dab4d0adb8239c56ba823bb7b4",
+            },
+            "124M",
+        ),
+        NamedBackbone(
+            "gpt2-medium",
+            "openai-community/gpt2-medium",
+            "6dcaa7a952f72f9298047fd5137cd6e4f05f41da",
+            354_823_168,
+            {
+                "model.safetensors": "fc5a354a19255ad494f3d71549390baca1ccf61d1d822b9408971705c687c9cd",
+                "config.json": "ef1a44d889ad1a0acc7731c78134f1b87d2d222f110e97dd10fd4117331caf22",
+            },
+            "355M",
+        ),
+        NamedBackbone(  # no published checksum was found for this one: the hub's own statement is used
+            "gpt2-large",
+            "openai-community/gpt2-large",
+            "32b71b12589c2f8d625668d2335a01cac3249519",
+            774_030_080,
+            {},
+            "774M",
+        ),
+        NamedBackbone(
+            "gpt2-xl",
+            "openai-community/gpt2-xl",
+            "15ea56dee5df4983c59b2538573817e1667135e2",
+            1_557_611_200,
+            {
+                "model.safetensors": "0f8b28eb05a8075f48b61b6f35332978c74fc7763fa9fb4051a1c30511736a6a",
+                "config.json": "be48115d52314bc27327e160bf10197760db02ea689d10adb24db4102edf7a8a",
+            },
+            "1558M",
+        ),
+        NamedBackbone(
+            "distilgpt2",
+            "distilbert/distilgpt2",
+            "2290a62682d06624634c1f46a6ad5be0f47f38aa",
+            81_912_576,
+            {
+                "model.safetensors": "e1ff18884359fe8beb795a5f414feb85a6ce3d929ad019c0d958c039d2b94a1b",
+                "config.json": "4ec5947c1d59fee6212cdf3b0ec1a53eac02092554c5ff0a733488cbd2c64f3a",
+            },
+        ),
+    )
+}
+
+
+def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | None = None) -> Path:
+    """The folder with the verified files of a named backbone, fetched where they are not here yet.
+
+    Args:
+        name: one of `NAMED_BACKBONES`.
+        source: `hub` gives a folder in the Hugging Face layout, `openai` one in OpenAI's; `auto` takes what is
+            already here, else the hub, else OpenAI's files.
+        progress: called with (bytes so far, bytes in all or None) for the file of the weights.
+
+    Raises:
+        ConfigError: an unknown name or source, **or** a backbone that OpenAI never published.
+        MissingExtraError: only the hub has the files and `huggingface-hub` is not installed.
+        DownloadError: no source delivered them, **or** they are not the files that were expected.
+    """
+    if name not in NAMED_BACKBONES:
+        raise ConfigError(
+            f"backbone {name!r} is not one of {sorted(NAMED_BACKBONES)}; choose one of them or give a folder"
+        )
+    backbone = NAMED_BACKBONES[name]
+    sources: dict[str, Callable[[NamedBackbone, Progress | None], Path]] = {"hub": _from_hub}
+    if backbone.openai is not None:
+        sources["openai"] = _from_openai
+    if source == "auto":
+        order = list(sources)
+        if "openai" in sources and _is_complete(backbone) and _cached_repository(backbone) is None:
+            order.reverse()
+    elif source in sources:
+        order = [source]
+    else:
+        raise ConfigError(f"backbone {name} has the sources {['auto', *sources]}, got {source!r}")
+    failures: list[TamisError] = []
+    for one in order:
+        try:
+            return sources[one](backbone, progress)
+        except TamisError as error:
+            failures.append(error)
+    if len(failures) == 1 and isinstance(failures[0], MissingExtraError):
+        raise failures[0]
+    raise DownloadError(
+        f"backbone {name} could not be fetched; tried {'; '.join(str(failure) for failure in failures)}. With no "
+        "network, put config.json, model.safetensors and tokenizer.json (or OpenAI's files) into a folder by hand "
+        "and pass it with --backbone FOLDER, or use the embedded backbone nano"
+    )
+
+
+# The Hugging Face hub.
+
+
+def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
+    hub = _client()
+    if hub is None:
+        raise MissingExtraError("huggingface-hub", "hub", f"fetching {backbone.name} from the Hugging Face hub")
+    repository = _cached_repository(backbone) or backbone.repository
+    offline = offline_switch() is not None
+
+    def bring(file: str, report: Progress | None = None) -> Path:
+        for again in (False, True):
+            path = Path(
+                hub.hf_hub_download(
+                    repository,
+                    file,
+                    revision=backbone.revision,
+                    local_files_only=offline,
+                    force_download=again,
+                    tqdm_class=_silent_bar(report),
+                )
+            )
+            expected = (backbone.sha256 | _VOCABULARY_SHA256).get(file) or _stated(hub, repository, backbone, path)
+            if _matches(path, expected):
+                return path
+            if offline:
+                break
+        raise DownloadError(
+            f"{path}: expected checksum {expected}, got another one (twice); delete the file or clear the hub's cache"
+        )
+
+    try:
+        bring("config.json")
+        try:
+            bring("tokenizer.json")
+        except hub.errors.EntryNotFoundError as error:
+            if isinstance(error, hub.errors.LocalEntryNotFoundError) and not offline:
+                raise  # no connection, which is not the same as no such file
+            bring("vocab.json")
+            bring("merges.txt")
+        return bring("model.safetensors", progress).parent
+    except TamisError:
+        raise
+    except Exception as error:  # the client's errors come from whichever HTTP library its version uses
+        where = f"Hugging Face hub ({repository} at {backbone.revision[:12]})"
+        raise DownloadError(f"{where}: {type(error).__name__}: {str(error).strip()[:300]}") from error
+
+
+def _client() -> Any:
+    """The module huggingface_hub, or None where it is not installed."""
+    try:
+        importlib.import_module("huggingface_hub.errors")
+        return importlib.import_module("huggingface_hub")
+    except ImportError:
+        return None
+
+
+def _cached_repository(backbone: NamedBackbone) -> str | None:
+    """The repository name under which the hub's cache already holds the weights."""
+    hub = _client()
+    if hub is None:
+        return None
+    for repository in backbone.repositories:
+        found = hub.try_to_load_from_cache(repository, "model.safetensors", revision=backbone.revision)
+        if isinstance(found, str):
+            return repository
+    return None
+
+
+def _stated(hub: Any, repository: str, backbone: NamedBackbone, path: Path) -> str:
+    """The checksum the hub states: SHA-256 of a large file, Git's of a small one. The cache's blobs are named by it."""
+    blob = path.resolve().name
+    if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob):
+        return blob
+    url = hub.hf_hub_url(repository, path.name, revision=backbone.revision)
+    return str(hub.get_hf_file_metadata(url).etag)
+
+
+def _matches(path: Path, checksum: str) -> bool:
+    if len(checksum) == 64:
+        return is_verified(path, sha256=checksum)
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == checksum
+
+
+def _silent_bar(progress: Progress | None) -> type:
+    """A progress bar class for the client that draws nothing and hands the counts to `progress`."""
+    base: Any = importlib.import_module("tqdm").tqdm
+
+    class SilentBar(base):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._bytes = int(kwargs.get("initial") or 0)
+            self._all = kwargs.get("total")
+            super().__init__(*args, **{**kwargs, "disable": True})
+
+        def update(self, n: float | None = 1) -> None:
+            self._bytes += int(n or 0)
+            if progress is not None:
+                progress(self._bytes, self._all)
+
+    return SilentBar
+
+
+# OpenAI's own files.
+
+
+def _openai_folder(backbone: NamedBackbone) -> Path:
+    return cache_directory() / "backbones" / f"openai-{backbone.openai}"
+
+
+def _openai_size(backbone: NamedBackbone, file: str) -> int | None:
+    return 4 * backbone.parameters if file == _OPENAI_DATA else None  # nothing but float32, without gaps
+
+
+def _is_complete(backbone: NamedBackbone) -> bool:
+    folder = _openai_folder(backbone)
+    data = folder / _OPENAI_DATA
+    complete = all((folder / file).is_file() for file in _OPENAI_FILES)
+    return complete and data.stat().st_size == _openai_size(backbone, _OPENAI_DATA)
+
+
+def _from_openai(backbone: NamedBackbone, progress: Progress | None) -> Path:
+    """OpenAI's files in the cache directory. The tensors' own CRCs are checked where they are read (openai.py)."""
+    folder = _openai_folder(backbone)
+    for file in _OPENAI_FILES:
+        fetch(
+            [f"{base}/{backbone.openai}/{file}" for base in _OPENAI_BASES],
+            folder / file,
+            sha256=_OPENAI_SHA256.get(file),
+            size=_openai_size(backbone, file),
+            what=f"OpenAI's {backbone.openai} {file}",
+            progress=progress if file == _OPENAI_DATA else None,
+        )
+    TensorBundle(folder / "model.ckpt")  # a damaged index shows now, not at the first use
+    return folder
