@@ -7,6 +7,7 @@ Source: RFC 9110, sections 13.1.5 (If-Range) and 14 (range requests).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -78,7 +79,8 @@ def is_verified(path: Path, *, sha256: str, size: int | None = None) -> bool:
         pass
     if _sha256_of(path).hexdigest() != sha256:
         return False
-    _write_beside(mark, json.dumps(proof))
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+        _write_beside(mark, json.dumps(proof))
     return True
 
 
@@ -140,7 +142,7 @@ def fetch(
     )
 
 
-@dataclass
+@dataclass(eq=False)
 class _Failure(Exception):
     """An attempt failed: `transient` if the next may succeed, `stale_part` if what was kept before may be the cause."""
 
@@ -223,7 +225,8 @@ class _Transfer:
         if request.type not in {"http", "https"}:
             raise _Failure(f"expected an http or https address, got {request.type}")
         try:
-            answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+            # A new opener each time: the shared one keeps the proxies of its first use.
+            answer = urllib.request.build_opener().open(request, timeout=_TIMEOUT_S)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 416 and error.headers.get("Content-Range", "") == f"bytes */{self._part_bytes()}":
