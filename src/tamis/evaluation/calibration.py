@@ -1,0 +1,162 @@
+"""Calibration: one temperature for the logits, the reliability bins and the expected calibration error.
+
+Owns these definitions for the whole package; where the temperature is stored belongs to the classifier.
+Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks" (temperature, ECE with 15 equal-width bins).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.errors import DataError
+
+BINS = 15
+TEMPERATURE_BOUNDS = (0.05, 20.0)
+# Below this many rows, or without a single mistake, the likelihood says nothing about how confident a *new* row may be.
+MIN_ROWS = 20
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature and what it did to the rows it was fitted on; `notes` are sentences to show."""
+
+    temperature: float
+    nll_before: float
+    nll_after: float
+    ece_before: float
+    ece_after: float
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Rows by predicted probability, per bin: left and right edge, rows, mean prediction, observed share (NaN when empty)."""
+
+    low: Floats
+    high: Floats
+    rows: NDArray[np.int64]
+    predicted: Floats
+    observed: Floats
+
+
+def softmax(logits: NDArray[Any]) -> Floats:
+    """Probabilities (N, K) in float64 of logits (N, K), without overflow."""
+    logits = np.asarray(logits, dtype=np.float64)
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
+def bin_index(predicted: NDArray[Any], bins: int = BINS) -> NDArray[np.int64]:
+    """The bin of each prediction in [0, 1]: [i / bins, (i + 1) / bins), the last one closed."""
+    return np.clip(np.floor(np.asarray(predicted, dtype=np.float64) * bins), 0, bins - 1).astype(np.int64)
+
+
+def calibration_view(probabilities: Floats, labels: NDArray[Any], positive: int | None) -> tuple[Floats, Floats]:
+    """What calibration looks at: (N,) predictions and (N,) hits of 0 or 1.
+
+    With a positive class (an index) that is P(positive) against "is positive"; without one, the confidence of the
+    arg-max against "is right". `probabilities` (N, K), `labels` (N,) class indices.
+    """
+    if positive is not None:
+        return probabilities[:, positive], (labels == positive).astype(np.float64)
+    return probabilities.max(axis=1), (probabilities.argmax(axis=1) == labels).astype(np.float64)
+
+
+def reliability(predicted: NDArray[Any], hits: NDArray[Any], *, bins: int = BINS) -> Reliability:
+    """Observed share per bin of the predictions, both (N,): the data of a reliability plot."""
+    index = bin_index(predicted, bins)
+    rows = np.bincount(index, minlength=bins)
+    with np.errstate(invalid="ignore"):  # an empty bin has no mean: NaN
+        mean = np.bincount(index, weights=predicted, minlength=bins) / rows
+        observed = np.bincount(index, weights=np.asarray(hits, dtype=np.float64), minlength=bins) / rows
+    edges = np.arange(bins + 1) / bins
+    return Reliability(edges[:-1], edges[1:], rows.astype(np.int64), mean, observed)
+
+
+def expected_calibration_error(predicted: NDArray[Any], hits: NDArray[Any], *, bins: int = BINS) -> float:
+    """Mean over rows of |observed share - mean prediction| of the row's bin (equal-width bins), in [0, 1]."""
+    gaps = np.bincount(bin_index(predicted, bins), weights=np.asarray(predicted) - np.asarray(hits), minlength=bins)
+    return float(np.abs(gaps).sum() / len(predicted))
+
+
+def negative_log_likelihood(logits: NDArray[Any], labels: NDArray[Any], temperature: float = 1.0) -> float:
+    """Mean -log P(label) in nats of softmax(logits / temperature); `labels` (N,) class indices."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled = scaled - scaled.max(axis=1, keepdims=True)
+    right = scaled[np.arange(len(labels)), labels]
+    return float((np.log(np.exp(scaled).sum(axis=1)) - right).mean())
+
+
+def calibrate(logits: NDArray[Any], labels: NDArray[Any]) -> Calibration:
+    """Fit one temperature on held-out rows and say what it changes.
+
+    Shapes (N = held-out rows): `logits` (N, K), `labels` (N,) class indices. The temperature minimises the mean negative
+    log-likelihood over [0.05, 20]; that loss is convex in 1 / T, so a bounded search in log T finds the only minimum.
+    First, do no harm: it stays 1 with fewer than 20 rows, where no row is wrong (the likelihood then only asks for
+    more and more confidence), and where the minimum lies on a bound. ECE is that of the arg-max confidence for K > 2,
+    of P(last class) for two classes.
+
+    Raises:
+        DataError: no rows, lengths that differ, a label outside 0..K-1 or logits that are not finite.
+    """
+    from scipy.optimize import minimize_scalar
+
+    logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    _check(logits, labels)
+    before = negative_log_likelihood(logits, labels)
+    temperature, notes = 1.0, []
+    if len(labels) < MIN_ROWS:
+        notes.append(f"The temperature stays 1: {len(labels)} held-out rows are too few to fit one ({MIN_ROWS} are needed).")
+    elif bool((logits.argmax(axis=1) == labels).all()):
+        notes.append("The temperature stays 1: no held-out row is wrong, so nothing shows how confident a mistake would be.")
+    else:
+        low, high = np.log(TEMPERATURE_BOUNDS)
+        found = minimize_scalar(
+            lambda t: negative_log_likelihood(logits, labels, float(np.exp(t))),
+            bounds=(low, high),
+            method="bounded",
+            options={"xatol": 1e-8},
+        )
+        if min(found.x - low, high - found.x) < 1e-3:
+            notes.append(
+                f"The temperature stays 1: the best one lies at the bound {np.exp(found.x):.3g}, "
+                "so these rows do not determine it."
+            )
+        elif found.fun <= before:
+            temperature = float(np.exp(found.x))
+    return Calibration(
+        temperature=temperature,
+        nll_before=before,
+        nll_after=negative_log_likelihood(logits, labels, temperature),
+        ece_before=_ece(logits, labels),
+        ece_after=_ece(logits / temperature, labels),
+        notes=notes,
+    )
+
+
+def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+    """The temperature of `calibrate`: divide logits by it. Raises as `calibrate` does."""
+    return calibrate(logits, labels).temperature
+
+
+def _ece(logits: Floats, labels: NDArray[Any]) -> float:
+    positive = 1 if logits.shape[1] == 2 else None
+    return expected_calibration_error(*calibration_view(softmax(logits), labels, positive))
+
+
+def _check(logits: Floats, labels: NDArray[Any]) -> None:
+    if logits.ndim != 2 or logits.shape[1] < 2 or len(logits) == 0 or labels.shape != (len(logits),):
+        raise DataError(
+            f"calibration needs logits (N, K) with K >= 2 and labels (N,), N >= 1; got {logits.shape} and {labels.shape}"
+        )
+    if not np.isfinite(logits).all():
+        row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
+        raise DataError(f"calibration: the logits of row {row} are not finite; check the model's output")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise DataError(f"calibration: labels must be 0 to {logits.shape[1] - 1}, got {labels.min()} to {labels.max()}")

@@ -1,0 +1,249 @@
+"""Where to cut: the threshold of the positive class, and the band of scores that is called unsure.
+
+Owns the choice; which rows it is made on (out-of-fold or validation, never test) is the caller's.
+Sources: scikit-learn's TunedThresholdClassifierCV (an objective under a constraint); Clopper & Pearson 1934 (exact bound).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.errors import ConfigError, DataError
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A cut and what it does on the rows it was chosen on: positive where score >= `value`.
+
+    `rule` says how it was chosen; `blocked_ham` is the share of negatives at or above it, `blocked_ham_upper95` that share's
+    upper 95 % bound (Clopper-Pearson, one-sided); `resolved` is False where the rows are too few to show the budget;
+    `notes` are sentences to show. `value` is above 1 where nothing may be flagged.
+    """
+
+    value: float
+    rule: str
+    blocked_ham: float
+    blocked_ham_upper95: float
+    recall: float
+    resolved: bool
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Scores that are called unsure: low <= score <= high. `share` of the rows lies inside, with `errors_inside` of the mistakes.
+
+    `error_rate_outside` is the share of mistakes among the rows outside (None when none is).
+    """
+
+    low: float
+    high: float
+    share: float
+    errors_inside: int
+    error_rate_outside: float | None
+
+
+@dataclass(frozen=True)
+class Floor:
+    """For K classes: unsure where the arg-max probability is below `value`; the other fields as in Band."""
+
+    value: float
+    share: float
+    errors_inside: int
+    error_rate_outside: float | None
+
+
+def choose_threshold(
+    scores: NDArray[Any], is_positive: NDArray[Any], *, max_blocked: float | None, negative: str = "negative"
+) -> Threshold:
+    """The cut with the best F1, or the lowest one that keeps a budget of blocked negatives.
+
+    Shapes and units (N = held-out rows; never test rows, never rows the scores were fitted on):
+        scores       (N,) float64, P(positive) in [0, 1]
+        is_positive  (N,) bool; both values must occur
+        max_blocked  share of negatives that may be flagged, in [0, 1] (0.001 = 1 in 1,000); None: best F1
+        negative     the name of the negative class, for the notes
+
+    Cuts lie midway between two neighbouring scores, never on a score (unless these are neighbouring floats). Of cuts with
+    equal F1 the highest wins: fewest negatives flagged. A budget needs 1 / budget negatives to be shown at all;
+    with fewer the cut flags none of them, `resolved` is False and a note gives the upper 95 % bound. The bound takes the cut as
+    given; having chosen it on the same rows makes it a little too good.
+
+    Raises:
+        DataError: a class is absent, the lengths differ, or a score is outside [0, 1].
+        ConfigError: `max_blocked` is outside [0, 1].
+    """
+    if max_blocked is not None and not 0 <= max_blocked <= 1:
+        raise ConfigError(f"max_blocked is a share of blocked {negative} rows and must be in [0, 1], got {max_blocked}")
+    scores, truth = _checked(scores, is_positive)
+    values, flagged, found = _cuts(scores, truth)
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    blocked = flagged - found
+    if max_blocked is None:
+        f1 = 2 * found / (flagged + positives)
+        # Exact ties only: F1 is a ratio of small whole numbers, and equal ratios divide to equal floats.
+        return threshold_at(float(values[int(np.argmax(f1))]), scores, truth, rule="best F1")
+    allowed = np.flatnonzero(blocked <= max_blocked * negatives + 1e-9)  # 0.1 * 30 is 3.0000000000000004
+    best = int(allowed[-1])
+    share, bound = blocked[best] / negatives, upper_bound(int(blocked[best]), negatives)
+    notes = []
+    resolved = max_blocked * negatives >= 1 - 1e-9
+    if not resolved:
+        notes.append(
+            f"{negatives:,} {negative} rows cannot show a budget of {_percent(max_blocked)}: one blocked row is already "
+            f"{_percent(1 / negatives)}. The threshold blocks none of them; the true share may be up to {_percent(bound)} "
+            "(upper 95 % bound)."
+        )
+    elif bound > max_blocked:
+        notes.append(
+            f"{_percent(share)} of {negatives:,} {negative} rows are blocked, within the budget of {_percent(max_blocked)}; "
+            f"the true share may be up to {_percent(bound)} (upper 95 % bound)."
+        )
+    if not flagged[best]:
+        notes.append(f"The highest score belongs to a {negative} row, so this budget leaves nothing to flag: recall is 0.")
+    return threshold_at(
+        float(values[best]), scores, truth, rule=f"at most {_percent(max_blocked)} blocked", resolved=resolved, notes=notes
+    )
+
+
+def threshold_at(
+    value: float,
+    scores: NDArray[Any],
+    is_positive: NDArray[Any],
+    *,
+    rule: str = "fixed",
+    resolved: bool = True,
+    notes: list[str] | None = None,
+) -> Threshold:
+    """What the cut `value` does on these rows; shapes and errors as `choose_threshold`."""
+    scores, truth = _checked(scores, is_positive)
+    flagged = scores >= value
+    blocked, negatives = int((flagged & ~truth).sum()), int((~truth).sum())
+    return Threshold(
+        value=value,
+        rule=rule,
+        blocked_ham=blocked / negatives,
+        blocked_ham_upper95=upper_bound(blocked, negatives),
+        recall=int((flagged & truth).sum()) / int(truth.sum()),
+        resolved=resolved,
+        notes=list(notes or []),
+    )
+
+
+def upper_bound(k: int, n: int) -> float:
+    """One-sided upper 95 % bound of a proportion, k of n rows (Clopper-Pearson: never covers less than it says)."""
+    from scipy.stats import beta
+
+    return 1.0 if k == n else float(beta.ppf(0.95, k + 1, n - k))
+
+
+def unsure_band(scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02) -> Band | None:
+    """The narrowest band around the threshold, in log-odds, that holds `share` of these held-out rows.
+
+    Shapes as in `choose_threshold`; one class alone will do. The band contains the threshold and ends on scores (or on the
+    threshold), so equal scores at its ends may make it hold a few rows more. None, no band, where share = 0. A threshold
+    above 1 counts as 1.
+
+    Raises:
+        DataError: lengths that differ, no rows, or a score outside [0, 1].
+        ConfigError: `share` is outside [0, 1].
+    """
+    wanted = _checked_share(share)
+    scores, truth = _checked(scores, is_positive, both=False)
+    if wanted == 0:
+        return None
+    rows = min(len(scores), int(np.ceil(wanted * len(scores) - 1e-9)))
+    ordered = np.sort(scores)
+    cut = min(max(threshold, 0.0), 1.0)
+    lows, highs = np.minimum(ordered[: len(scores) - rows + 1], cut), np.maximum(ordered[rows - 1 :], cut)
+    best = int(np.argmin(_log_odds(highs) - _log_odds(lows)))
+    low, high = float(lows[best]), float(highs[best])
+    inside = (scores >= low) & (scores <= high)
+    return Band(low, high, *_inside_and_outside(inside, (scores >= threshold) != truth))
+
+
+def unsure_floor(probabilities: NDArray[Any], correct: NDArray[Any], share: float = 0.02) -> Floor | None:
+    """The arg-max probability below which `share` of these held-out rows lies: the unsure rule for K classes.
+
+    `probabilities` (N, K), `correct` (N,) bool. The floor lies midway between two neighbouring values; equal values at it
+    may make it hold a few rows more. None, no floor, where share = 0.
+
+    Raises:
+        DataError: lengths that differ or no rows.
+        ConfigError: `share` is outside [0, 1].
+    """
+    wanted = _checked_share(share)
+    top, right = _checked(np.asarray(probabilities, dtype=np.float64).max(axis=1), correct, both=False)
+    if wanted == 0:
+        return None
+    rows = min(len(top), int(np.ceil(wanted * len(top) - 1e-9)))
+    values = np.unique(top)
+    last = int(np.searchsorted(values, np.sort(top)[rows - 1]))
+    value = _between(values[last], values[last + 1]) if last + 1 < len(values) else _above(values[last])
+    return Floor(value, *_inside_and_outside(top < value, ~right))
+
+
+def _cuts(scores: Floats, truth: Bools) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """All cuts that differ, from the highest (flags nothing) to the lowest (flags all): value, rows flagged, positives flagged."""
+    distinct = np.unique(scores)
+    descending = distinct[::-1]
+    values = [_above(descending[0])]
+    values += [_between(low, high) for high, low in zip(descending[:-1], descending[1:], strict=True)]
+    values.append(float(descending[-1]) / 2)
+    index = len(distinct) - 1 - np.searchsorted(distinct, scores)
+    flagged = np.concatenate([[0], np.cumsum(np.bincount(index, minlength=len(distinct)))])
+    found = np.concatenate([[0], np.cumsum(np.bincount(index[truth], minlength=len(distinct)))])
+    return np.array(values), flagged.astype(np.int64), found.astype(np.int64)
+
+
+def _between(low: float, high: float) -> float:
+    """Midway; between neighbouring floats the upper one, which cuts the same rows under `>=`."""
+    middle = float(low + (high - low) / 2)
+    return middle if low < middle < high else float(high)
+
+
+def _above(score: float) -> float:
+    """A cut above the highest score: midway to 1, or just above 1."""
+    return float(np.nextafter(1.0, 2.0)) if score >= 1 else _between(score, 1.0)
+
+
+def _log_odds(scores: Floats) -> Floats:
+    # Scores of exactly 0 and 1 have no finite log-odds; 1e-300 and 1 - 2^-53 are as far out as float64 can say.
+    odds: Floats = np.log(np.maximum(scores, 1e-300)) - np.log(np.maximum(1 - scores, 2.0**-53))
+    return odds
+
+
+def _inside_and_outside(inside: Bools, wrong: Bools) -> tuple[float, int, float | None]:
+    outside = int((~inside).sum())
+    return float(inside.mean()), int((inside & wrong).sum()), int((~inside & wrong).sum()) / outside if outside else None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _checked_share(share: float) -> float:
+    if not 0 <= share <= 1:
+        raise ConfigError(f"the unsure share is a share of all rows and must be in [0, 1], got {share}")
+    return share
+
+
+def _checked(scores: NDArray[Any], flags: NDArray[Any], *, both: bool = True) -> tuple[Floats, Bools]:
+    scores, flags = np.asarray(scores, dtype=np.float64), np.asarray(flags, dtype=bool)
+    if scores.ndim != 1 or scores.shape != flags.shape or len(scores) == 0:
+        raise DataError(f"scores and truth must both be (N,) with N >= 1, got {scores.shape} and {flags.shape}")
+    outside = ~((scores >= 0) & (scores <= 1))  # also true for NaN
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        raise DataError(f"scores are probabilities in [0, 1], row {row} has {scores[row]}; check the model's output")
+    if both and (flags.all() or not flags.any()):
+        kind = "positive" if flags.all() else "negative"
+        raise DataError(f"a threshold needs positive and negative rows, all {len(flags)} are {kind}; use rows of both classes")
+    return scores, flags
