@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tamis.gpt2 import crc32c as module
 from tamis.gpt2.crc32c import crc32c, unmask
 
@@ -35,8 +36,8 @@ def test_published_vectors(data: bytes, expected: int) -> None:
     assert crc32c(data) == expected == slow_crc32c(data)
 
 
-@settings(max_examples=25, deadline=None)
-@given(length=st.integers(9_200, 30_000), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+@given(length=st.integers(9_200, 14_000), seed=st.integers(0, 2**32 - 1))
 def test_folding_equals_the_definition_at_any_length(length: int, seed: int) -> None:
     data = np.random.default_rng(seed).bytes(length)
     assert crc32c(data) == slow_crc32c(data)

@@ -118,7 +118,7 @@ def from_state_dict(state: Mapping[str, Array], *, n_head: int) -> tuple[Setting
         CheckpointError: tensors are missing, left over or of shapes that do not fit each other.
     """
     state = {name.removeprefix("transformer."): array for name, array in state.items()}
-    no_trunk = re.compile(r"(lm_head|score)\..*|.*attn\.(masked_)?bias")
+    no_trunk = re.compile(r"(lm_head|score)\..*|h\.\d+\.attn\.(masked_)?bias")
     state = {name: array for name, array in state.items() if not no_trunk.fullmatch(name)}
     lacking = [name for name in ("wte.weight", "wpe.weight") if name not in state or state[name].ndim != 2]
     if lacking:
