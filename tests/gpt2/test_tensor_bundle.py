@@ -104,7 +104,8 @@ def test_several_blocks_shared_key_starts_and_other_types_are_read(tmp_path: Pat
 
 def test_any_flipped_byte_of_the_index_is_noticed(folder: Path) -> None:
     good = (folder / INDEX).read_bytes()
-    for place in range(len(good)):
+    footer = len(good) - 100  # from about here on no checksum covers what the trailers and the footer say
+    for place in [*range(0, footer, 5), *range(footer, len(good))]:
         bad = bytearray(good)
         bad[place] ^= 1 << place % 8
         (folder / INDEX).write_bytes(bad)

@@ -199,9 +199,7 @@ def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
         bring("config.json")
         try:
             bring("tokenizer.json")
-        except hub.errors.EntryNotFoundError as error:
-            if isinstance(error, hub.errors.LocalEntryNotFoundError) and not offline:
-                raise  # no connection, which is not the same as no such file
+        except hub.errors.EntryNotFoundError:  # on the hub, or in the cache where the hub cannot be reached
             bring("vocab.json")
             bring("merges.txt")
         return bring("model.safetensors", progress).parent
