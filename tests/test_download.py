@@ -196,6 +196,19 @@ def test_a_file_that_changed_meanwhile_is_not_glued(server: FileServer, tmp_path
     assert server.requests[0]["If-Range"] == '"v0"'
 
 
+def test_a_weak_validator_does_not_join_two_halves(server: FileServer, tmp_path: Path) -> None:
+    server.etag, server.cuts = 'W/"v1"', [70_000]
+    fetch([server.url], tmp_path / "file", sha256=None)
+    assert ["Range" in request for request in server.requests] == [False, False]
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_part_of_unknown_origin_and_the_right_size_is_not_trusted(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "file.part").write_bytes(OTHER)
+    fetch([server.url], tmp_path / "file", sha256=None, size=len(CONTENT))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
 def test_a_part_of_unknown_origin_is_used_only_where_a_checksum_decides(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "file.part").write_bytes(CONTENT[:40_000])
     fetch([server.url], tmp_path / "file", sha256=None)

@@ -198,7 +198,7 @@ class _Transfer:
         self._notes.unlink(missing_ok=True)
 
     def _range_headers(self) -> dict[str, str]:
-        """The headers that continue the part, or none (and no part) where nothing proves it is of the same file."""
+        """The headers that continue the part, or none where nothing could prove that it is of the same file."""
         kept = self._part_bytes()
         if not kept:
             return {}
@@ -211,12 +211,11 @@ class _Transfer:
             return {"Range": f"bytes={kept}-", "If-Range": validator}
         if self.sha256 is not None:
             return {"Range": f"bytes={kept}-"}  # the checksum over the whole decides
-        self._discard_part()
         return {}
 
     def _attempt(self) -> None:
         """Append to the part until the server's end of file."""
-        if self.size is not None and self._part_bytes() == self.size:
+        if self.sha256 is not None and self._part_bytes() == self.size:
             return  # all there: the process ended between the last byte and the rename
         headers = self._range_headers()
         request = urllib.request.Request(

@@ -281,6 +281,13 @@ def test_openais_files_step_in_where_the_hub_fails_and_are_kept(
     assert len(server.asked) == asked and len(client.calls) == calls  # what is here is not looked for elsewhere
 
 
+def test_tamis_offline_binds_the_hubs_client_too(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAMIS_OFFLINE", "1")
+    with pytest.raises(DownloadError, match=r"cannot find config.json in the local cache.*TAMIS_OFFLINE forbids"):
+        fetch_backbone("gpt2")
+    assert not client.cache.exists()
+
+
 def test_openais_files_serve_without_the_hubs_client(monkeypatch: pytest.MonkeyPatch, server: LoopbackServer) -> None:
     monkeypatch.setattr(hub, "_client", lambda: None)
     assert fetch_backbone("gpt2").name == "openai-124M"
