@@ -1,1 +1,66 @@
-"""tamis turns a GPT-2 language model into a text classifier on an ordinary machine."""
+"""tamis turns a GPT-2 language model into a text classifier on an ordinary machine.
+
+The public names are below; each is imported from its home at first use, so that importing tamis stays instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from tamis.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DownloadError,
+    MissingExtraError,
+    NotFittedError,
+    RunError,
+    TamisError,
+)
+
+if TYPE_CHECKING:
+    from tamis.classifier import TextClassifier as TextClassifier
+    from tamis.data.tables import read_table as read_table
+    from tamis.device import seed_everything as seed_everything
+    from tamis.gpt2.checkpoints import read_checkpoint as read_checkpoint
+
+__version__ = "0.1.0"
+
+# The same names as above, for the interpreter; a test holds the two lists together.
+_HOMES = {
+    "TextClassifier": "tamis.classifier",
+    "read_checkpoint": "tamis.gpt2.checkpoints",
+    "read_table": "tamis.data.tables",
+    "seed_everything": "tamis.device",
+}
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DownloadError",
+    "MissingExtraError",
+    "NotFittedError",
+    "RunError",
+    "TamisError",
+    "TextClassifier",
+    "__version__",
+    "read_checkpoint",
+    "read_table",
+    "seed_everything",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Fetch a public name from its home, once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tamis' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, fetched or not."""
+    return sorted({*globals(), *__all__})

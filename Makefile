@@ -1,0 +1,56 @@
+# Every target sets itself up: on a fresh machine Python 3.11 or newer with venv and pip is enough.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DEMO := runs/demo
+
+.PHONY: help demo test lint format clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo     train the SMS spam filter, ask it about three messages, name the run folder'
+	@echo 'make test     lint, types and tests'
+	@echo 'make lint     ruff and mypy alone'
+	@echo 'make format   put the code into its standard form'
+	@echo 'make clean    remove the virtual environment, caches and the demo'
+
+demo: $(VENV)/.demo
+	$(BIN)/tamis train sms-spam -o $(DEMO) --overwrite
+	@echo
+	$(BIN)/tamis predict $(DEMO) \
+		'Hey, running ten minutes late, save me a seat x' \
+		'WINNER! Claim your free 1,000 prize now, call 0900 555 0199 before midnight' \
+		'Your parcel is waiting. Confirm your address today'
+	@echo
+	@echo 'The report, the figures and the model are in $(DEMO)'
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The stamps: nothing is installed again until the requirements or their pins change.
+$(VENV)/.demo: EXTRAS := demo,tables,hub
+$(VENV)/.dev: EXTRAS := demo,tables,hub,dev
+$(VENV)/.demo $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing tamis[$(EXTRAS)] at the versions of constraints.txt into $(VENV) (minutes, once)'
+	@$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo '$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,74 @@
+"""How many processors this process may use: what the machine has, less what affinity and control groups withhold.
+
+Owns the counting alone; how many threads are taken is the choice of device.py.
+Sources: Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst (cpu.cfs_quota_us).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+_PROC, _SYS = Path("/proc"), Path("/sys")
+
+
+def available_processors() -> tuple[int, int]:
+    """(physical cores, logical processors) that this process may use: affinity and cgroup quota, each at least 1."""
+    try:
+        allowed = sorted(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        allowed = list(range(os.cpu_count() or 1))
+    cores = {_core_of(number) for number in allowed}
+    quota = _cgroup_quota()
+    most = len(allowed) if quota is None else max(1, min(len(allowed), math.floor(quota)))
+    return min(len(cores), most), most
+
+
+def _core_of(number: int) -> tuple[str, str]:
+    """(package, core) of a logical processor; itself where the system does not tell."""
+    topology = _SYS / f"devices/system/cpu/cpu{number}/topology"
+    try:
+        package = (topology / "physical_package_id").read_text(encoding="utf-8").strip()
+        return package, (topology / "core_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return "", str(number)
+
+
+def _cgroup_quota() -> float | None:
+    """Processors' worth of time that the control groups above this process grant it; None where unlimited.
+
+    Both versions: `cpu.max` (v2) and `cpu.cfs_quota_us` (v1). Inside a container the path in /proc is often that of
+    the host, so every level that does exist is asked, up to the root of the mount.
+    """
+    try:
+        lines = (_PROC / "self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    grants = []
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            roots = [_SYS / "fs/cgroup", _SYS / "fs/cgroup/unified"]
+        elif "cpu" in controllers.split(","):
+            roots = [_SYS / "fs/cgroup" / controllers, _SYS / "fs/cgroup/cpu"]
+        else:
+            continue
+        parts = [part for part in path.split("/") if part and part != ".."]
+        levels = [root.joinpath(*parts[:depth]) for root in roots for depth in range(len(parts) + 1)]
+        grants += [grant for level in levels if (grant := _grant(level)) is not None]
+    return min(grants, default=None)
+
+
+def _grant(level: Path) -> float | None:
+    """Quota over period of one control group; None where it sets none."""
+    try:
+        if (level / "cpu.max").exists():
+            quota, period = (level / "cpu.max").read_text(encoding="utf-8").split()
+        else:
+            quota = (level / "cpu.cfs_quota_us").read_text(encoding="utf-8")
+            period = (level / "cpu.cfs_period_us").read_text(encoding="utf-8")
+        return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None
+    except (OSError, ValueError):  # "max" is no number: no limit at this level
+        return None

@@ -1,0 +1,442 @@
+"""Device, threads and dtype: every choice with its reason; the measurement behind "auto" and where it is kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tamis import cores, device
+from tamis.device import MODEL_SHAPES, Compute, apply, measure_matmul, resolve, seed_everything
+from tamis.download import cache_directory
+from tamis.errors import ConfigError
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A made-up machine: which core each logical processor belongs to, and files under /proc and /sys."""
+
+    def build(
+        core_of: list[tuple[int, int]], files: dict[str, str] | None = None, allowed: set[int] | None = None
+    ) -> None:
+        for number, (package, core) in enumerate(core_of):
+            topology = tmp_path / f"sys/devices/system/cpu/cpu{number}/topology"
+            topology.mkdir(parents=True)
+            (topology / "physical_package_id").write_text(f"{package}\n")
+            (topology / "core_id").write_text(f"{core}\n")
+        for name, content in (files or {}).items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(content)
+        monkeypatch.setattr(cores, "_PROC", tmp_path / "proc")
+        monkeypatch.setattr(cores, "_SYS", tmp_path / "sys")
+        everyone = set(range(len(core_of)))
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: everyone if allowed is None else allowed, raising=False)
+
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    return build
+
+
+# Two packages of three cores with two threads each; the siblings are numbered far apart, as Linux does.
+TWELVE = [(package, core) for _ in range(2) for package in range(2) for core in range(3)]
+
+
+def test_two_threads_of_one_core_count_once(machine: Any) -> None:
+    machine(TWELVE)
+    assert cores.available_processors() == (6, 12)
+
+
+def test_only_processors_that_the_process_may_use_are_counted(machine: Any) -> None:
+    machine(TWELVE, allowed={0, 1, 6})  # 0 and 6 are siblings
+    assert cores.available_processors() == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "350000 100000\n"}, (3, 3)),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, (6, 12)),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "50000 100000\n"}, (1, 1)),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "800000 100000\n"}, (6, 8)),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/cpu.max": "200000 100000",
+                "sys/fs/cgroup/a/b/cpu.max": "max 1",
+            },
+            (2, 2),
+        ),
+        ({"proc/self/cgroup": "0::/host/only/there\n", "sys/fs/cgroup/cpu.max": "200000 100000"}, (2, 2)),
+        ({"proc/self/cgroup": "0::/../x\n", "sys/fs/cgroup/x/cpu.max": "200000 100000"}, (2, 2)),
+        (
+            {
+                "proc/self/cgroup": "9:memory:/m\n4:cpu,cpuacct:/box\n0::/\n",
+                "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us": "500000",
+                "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us": "100000",
+            },
+            (5, 5),
+        ),
+        (
+            {
+                "proc/self/cgroup": "1:cpu:/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            (6, 12),
+        ),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "garbage"}, (6, 12)),
+        ({}, (6, 12)),
+    ],
+)
+def test_a_control_group_limits_the_threads(machine: Any, files: dict[str, str], expected: tuple[int, int]) -> None:
+    machine(TWELVE, files)
+    assert cores.available_processors() == expected
+
+
+def test_a_system_without_topology_or_affinity_counts_processors(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine([])
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert cores.available_processors() == (5, 5)
+
+
+def test_the_default_is_fp32_on_one_thread_a_physical_core(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(TWELVE)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve() == Compute(
+        device="cpu",
+        threads=6,
+        dtype="fp32",
+        reasons={
+            "device": "auto: torch sees no CUDA device",
+            "threads": "6 physical cores available to this process",
+            "dtype": "exact, and the default",
+        },
+    )
+
+
+def test_one_core_is_one_core_in_words(machine: Any) -> None:
+    machine([(0, 0)])
+    assert resolve(device="cpu").reasons["threads"] == "1 physical core available to this process"
+
+
+def test_threads_asked_for_are_taken_up_to_the_processors_there_are(machine: Any) -> None:
+    machine(TWELVE)
+    assert resolve("cpu", threads=11).threads == 11
+    reduced = resolve("cpu", threads=13)
+    assert reduced.threads == 12
+    assert reduced.reasons["threads"] == "13 asked for, but this process may use 12 processors"
+
+
+@pytest.mark.parametrize(("value", "threads"), [("2", 2), ("7", 6), ("0", 6), ("x", 6), ("4,2", 6)])
+def test_a_lower_limit_of_the_environment_is_kept(
+    machine: Any, monkeypatch: pytest.MonkeyPatch, value: str, threads: int
+) -> None:
+    machine(TWELVE)
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    compute = resolve("cpu")
+    assert compute.threads == threads
+    assert ("OMP_NUM_THREADS=2, below" in compute.reasons["threads"]) == (threads == 2)
+    assert resolve("cpu", threads=3).threads == 3  # what is asked for goes first
+
+
+@pytest.mark.parametrize("threads", [0, -3, True, 2.0, "2"])
+def test_threads_must_be_a_positive_whole_number(threads: Any) -> None:
+    with pytest.raises(ConfigError, match=f"threads: expected a whole number of at least 1, got {threads!r}"):
+        resolve("cpu", threads=threads)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "FP32", "float32", ""])
+def test_an_unknown_dtype_is_refused_with_the_known_ones(dtype: str) -> None:
+    with pytest.raises(ConfigError, match=f"^dtype: expected one of fp32, bf16, auto, got '{dtype}'$"):
+        resolve("cpu", dtype=dtype)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cuda:0\n"])
+def test_an_unknown_device_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(ConfigError, match="device: expected one of auto, cpu, cuda, cuda:N, mps, got"):
+        resolve(name)
+
+
+def test_a_device_that_is_not_there_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(
+        ConfigError, match=r"'cuda' was asked for, but torch .* sees no CUDA devices; take --device cpu"
+    ):
+        resolve("cuda")
+    with pytest.raises(ConfigError, match="'mps' was asked for, but torch sees no Apple GPU"):
+        resolve("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=r"'cuda:1' was asked for, but torch .* sees 1 CUDA device;"):
+        resolve("cuda:1")
+
+
+def test_auto_takes_cuda_where_there_is_one_and_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda which=None: f"Card {which}")
+    assert (resolve().device, resolve().reasons["device"]) == ("cuda", "auto: torch sees Card None")
+    assert (resolve("cuda:1").device, resolve("cuda:1").reasons["device"]) == ("cuda:1", "asked for: Card cuda:1")
+
+
+class FakeSpeed:
+    """Stands in for the measurement; counts how often it was asked."""
+
+    def __init__(self, fp32: float, bf16: float) -> None:
+        self.rates = {"fp32": fp32, "bf16": bf16}
+        self.calls: list[tuple[str, int]] = []
+
+    def __call__(self, shapes: Any, dtype: str, seconds: float, *, device: str, threads: int) -> float:
+        assert shapes == MODEL_SHAPES
+        self.calls.append((dtype, threads))
+        return self.rates[dtype]
+
+
+@pytest.fixture
+def speed(monkeypatch: pytest.MonkeyPatch) -> FakeSpeed:
+    fake = FakeSpeed(160.0, 390.0)
+    monkeypatch.setattr(device, "measure_matmul", fake)
+    monkeypatch.setattr(device, "_OWN_SHARE", 0.0)  # however busy the machine that tests
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(device, "available_processors", lambda: (4, 4))
+    return fake
+
+
+def kept_files() -> list[Path]:
+    return sorted((cache_directory() / "speed").glob("*"))
+
+
+def test_auto_takes_bf16_where_it_was_measured_faster_and_shows_the_figures(speed: FakeSpeed) -> None:
+    compute = resolve("cpu", dtype="auto")
+    assert compute.dtype == "bf16"
+    assert compute.reasons["dtype"] == (
+        "auto: bf16 390 and fp32 160 GFLOP/s measured now, 2.44 times as fast; bf16 is taken from 1.15 times on"
+    )
+    speed.rates = {"fp32": 300.0, "bf16": 170.0}
+    assert resolve("cpu", threads=1, dtype="auto").dtype == "fp32"
+
+
+@pytest.mark.parametrize(("bf16", "expected"), [(115.0, "bf16"), (114.9, "fp32"), (100.0, "fp32")])
+def test_bf16_must_gain_fifteen_percent(speed: FakeSpeed, bf16: float, expected: str) -> None:
+    speed.rates = {"fp32": 100.0, "bf16": bf16}
+    assert resolve("cpu", dtype="auto").dtype == expected
+
+
+def test_what_was_measured_is_kept_for_this_processor_and_thread_count_and_torch(
+    speed: FakeSpeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = resolve("cpu", dtype="auto")
+    calls = len(speed.calls)
+    assert {dtype for dtype, _ in speed.calls} == {"fp32", "bf16"}
+    speed.rates = {"fp32": 1.0, "bf16": 1.0}
+    again = resolve("cpu", dtype="auto")
+    assert len(speed.calls) == calls and again.dtype == first.dtype == "bf16"
+    assert "390 and fp32 160 GFLOP/s measured here earlier" in again.reasons["dtype"]
+    assert len(kept_files()) == 1
+
+    resolve("cpu", threads=3, dtype="auto")
+    assert len(speed.calls) == 2 * calls and speed.calls[-1] == ("bf16", 3)
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    resolve("cpu", dtype="auto")
+    assert len(speed.calls) == 3 * calls
+    monkeypatch.setattr(device, "_processor", lambda: "another one")
+    resolve("cpu", dtype="auto")
+    assert len(speed.calls) == 4 * calls
+    assert len(kept_files()) == 4  # and nothing is left beside them
+
+
+def test_fp32_and_bf16_asked_for_are_not_measured(speed: FakeSpeed) -> None:
+    assert [resolve("cpu", dtype=dtype).dtype for dtype in ("fp32", "bf16")] == ["fp32", "bf16"]
+    assert speed.calls == [] and kept_files() == []
+    assert resolve("cpu", dtype="bf16").reasons["dtype"] == "asked for"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"key": 1}',
+        "key only",
+        "no bf16",
+        "zero",
+        "nan",
+        "infinite",
+        "negative",
+        "text",
+        "another key",
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_corrupted_file_is_measured_anew_and_replaced(speed: FakeSpeed, content: bytes | str) -> None:
+    resolve("cpu", dtype="auto")
+    (path,) = kept_files()
+    good = json.loads(path.read_text())
+    damaged = {
+        "key only": {"key": good["key"]},
+        "no bf16": good | {"gflops": {"fp32": 1.0}},
+        "zero": good | {"gflops": {"fp32": 0.0, "bf16": 1.0}},
+        "nan": good | {"gflops": {"fp32": math.nan, "bf16": 1.0}},
+        "infinite": good | {"gflops": {"fp32": 1.0, "bf16": math.inf}},
+        "negative": good | {"gflops": {"fp32": -1.0, "bf16": 1.0}},
+        "text": good | {"gflops": {"fp32": "fast", "bf16": 1.0}},
+        "another key": good | {"key": good["key"] | {"threads": 99}},
+    }
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(damaged[content]).encode())
+    before = len(speed.calls)
+    compute = resolve("cpu", dtype="auto")
+    assert len(speed.calls) > before
+    assert compute.dtype == "bf16" and "measured now" in compute.reasons["dtype"]
+    assert json.loads(path.read_text()) == good
+
+
+def test_a_cache_that_cannot_be_written_costs_only_the_keeping(
+    speed: FakeSpeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "file"))
+    compute = resolve("cpu", dtype="auto")
+    assert compute.dtype == "bf16"
+    assert "measured now (not kept: Not a directory)" in compute.reasons["dtype"]
+
+
+def test_figures_of_a_busy_machine_are_not_kept(speed: FakeSpeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_OWN_SHARE", 0.75)
+    monkeypatch.setattr(time, "process_time", lambda: 5.0)  # it got no processor at all
+    reason = resolve("cpu", dtype="auto").reasons["dtype"]
+    assert "measured now, other programs taking 100% of the processors (so not kept)" in reason
+    assert kept_files() == []
+
+
+def test_gflops_are_two_operations_a_product_over_the_time_of_the_fastest_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {(10, 20, 30): (10, 0.001), (7, 11, 13): (7, 0.002)}
+    monkeypatch.setattr(device, "_time_product", lambda shape, *_: times[shape])
+    # 2 * (10 * 20 * 30 + 7 * 11 * 13) = 14,002 operations in 3 ms
+    assert measure_matmul(list(times), "fp32", 1.0) == pytest.approx(14002 / 0.003 / 1e9)
+    times[(10, 20, 30)] = (5, 0.0005)  # half the rows in half the time: the same speed
+    assert measure_matmul(list(times), "fp32", 1.0) == pytest.approx(14002 / 0.003 / 1e9)
+
+
+def test_a_product_too_slow_for_its_time_is_run_on_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows_seen = []
+
+    def slow(left: torch.Tensor, right: torch.Tensor) -> None:
+        rows_seen.append(len(left))
+        time.sleep(0.0005 * len(left))  # 0.5 s for all 1,000 rows
+
+    monkeypatch.setattr(torch, "mm", slow)
+    start = time.perf_counter()
+    rows, best = device._time_product((1000, 3, 2), torch.float32, 0.1, "cpu")
+    assert rows == max(rows_seen) < 1000
+    assert best >= 0.0005 * rows
+    assert time.perf_counter() - start < 0.45
+
+
+def test_a_product_that_fits_its_time_is_run_whole() -> None:
+    rows, best = device._time_product((37, 5, 3), torch.bfloat16, 0.2, "cpu")
+    assert rows == 37 and 0 < best < 0.2
+
+
+def test_measuring_leaves_the_generators_and_threads_as_they_were() -> None:
+    torch.manual_seed(5)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    for dtype in ("fp32", "bf16"):
+        assert measure_matmul([(17, 23, 11), (5, 7, 3)], dtype, 0.01, threads=1) > 0  # type: ignore[arg-type]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("shapes", "dtype", "seconds", "message"),
+    [
+        ([], "fp32", 1.0, "shapes: expected"),
+        ([(4, 0, 3)], "fp32", 1.0, "shapes: expected"),
+        ([(4, 3)], "fp32", 1.0, "shapes: expected"),
+        ([(4, 3, 2)], "auto", 1.0, "dtype: expected one of fp32, bf16, got 'auto'"),
+        ([(4, 3, 2)], "fp32", 0.0, "seconds: expected a positive time"),
+        ([(4, 3, 2)], "fp32", math.nan, "seconds: expected a positive time"),
+    ],
+)
+def test_a_measurement_that_makes_no_sense_is_refused(shapes: Any, dtype: Any, seconds: float, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        measure_matmul(shapes, dtype, seconds)
+
+
+def test_the_whole_measurement_is_planned_for_under_a_second() -> None:
+    assert 2 * device._ROUNDS * device._ROUND_S < 0.8
+
+
+def test_this_machine_is_measured_for_real() -> None:
+    speeds, source = device._speeds("cpu", 1)
+    assert source.startswith("measured now")
+    assert speeds.keys() == {"fp32", "bf16"} and all(0 < rate < 1e6 for rate in speeds.values())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+def test_a_gpu_is_measured_for_real() -> None:
+    compute = resolve("cuda", dtype="auto")
+    assert compute.dtype in ("fp32", "bf16") and "measured now" in compute.reasons["dtype"]
+    assert measure_matmul([(512, 768, 768)], "fp32", 0.05, device="cuda") > 0
+
+
+def test_the_processor_is_named_with_its_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_CPUINFO", tmp_path / "cpuinfo")
+    names = []
+    for content in (
+        "model name\t: Chip 7\nflags\t\t: sse avx2 bmi\n",
+        "model name\t: Chip 7\nflags\t\t: bmi avx2 sse\n",
+        "model name\t: Chip 7\nflags\t\t: sse avx2 bmi amx\n",
+        "CPU part\t: 0xd40\nFeatures\t: fp asimd bf16\n",
+        "",
+    ):
+        (tmp_path / "cpuinfo").write_text(content)
+        names.append(device._processor())
+    assert names[0] == names[1]  # the order of flags means nothing
+    assert len(set(names)) == 4
+    assert names[0].startswith("Chip 7 ") and names[3].startswith("0xd40 ")
+    (tmp_path / "cpuinfo").unlink()
+    assert device._processor() == names[4]
+
+
+def test_apply_sets_threads_and_deterministic_algorithms_on_the_processor() -> None:
+    apply(Compute("cpu", 1, "fp32", {}))
+    assert torch.get_num_threads() == 1
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def test_apply_leaves_the_algorithms_of_a_gpu_alone() -> None:
+    apply(Compute("cuda", 1, "fp32", {}))
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def draws() -> tuple[float, float, float]:
+    return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+def test_the_same_seed_gives_the_same_draws_everywhere() -> None:
+    seed_everything(42)
+    first = draws()
+    seed_everything(42)
+    assert draws() == first
+    seed_everything(43)
+    assert all(one != other for one, other in zip(draws(), first, strict=True))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.0, True, "42", None])
+def test_a_seed_outside_numpys_range_is_refused(seed: Any) -> None:
+    with pytest.raises(ConfigError, match="seed: expected a whole number from 0 to 4294967295"):
+        seed_everything(seed)

@@ -1,0 +1,352 @@
+"""House rules that no single module can hold: who imports whom, what importing costs, pins, sizes, forbidden words."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import tamis
+from tests import rows
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "tamis"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+MOST_LINES = 330
+
+# Rooms from the ground up; a room imports from its own floor and those below. Every new room is entered here.
+FLOORS = (
+    {"errors", "files", "progress", "cores", "download", "config", "device"},
+    {"data", "gpt2"},
+    {"tuning", "evaluation"},
+    {"classifier"},
+    {"explain", "serving", "scale", "export", "experiment", "reproduce"},
+    {"cli"},
+)
+STRANGERS = {("data", "gpt2"), ("gpt2", "data"), ("evaluation", "tuning"), ("evaluation", "gpt2")}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name → file, of everything under src."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+LIBRARY = {name: path for name, path in MODULES.items() if not name.startswith("tamis.cli")}
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def where(path: Path, node: ast.AST | None = None) -> str:
+    return str(path.relative_to(ROOT)) + (f":{node.lineno}" if node is not None and hasattr(node, "lineno") else "")
+
+
+def imports(name: str, *, lazily: bool = True) -> Iterator[tuple[ast.AST, str]]:
+    """Every module that a module names in an import; only those run at import time where not `lazily`."""
+    path = MODULES[name]
+    pending: list[ast.AST] = [tree(path)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+                base = ".".join(package[: len(package) - node.level + 1] + ([node.module] if node.module else []))
+            for alias in node.names:
+                yield node, f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base
+        elif not lazily and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        elif not lazily and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            pending.extend(node.orelse)
+            continue
+        pending.extend(ast.iter_child_nodes(node))
+
+
+def room(module: str) -> str:
+    """`tamis.data.splits` → data; `tamis.cli_train` belongs to the command line."""
+    name = module.split(".")[1] if "." in module else ""
+    return "cli" if name.startswith("cli") else name
+
+
+def floor(name: str) -> int | None:
+    return next((number for number, rooms in enumerate(FLOORS) if name in rooms), None)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "tamis"])
+def test_every_module_has_a_floor_and_imports_downwards(name: str) -> None:
+    here = room(name)
+    own = floor(here)
+    assert own is not None, f"{where(MODULES[name])}: room {here!r} stands on no floor; enter it in FLOORS"
+    wrong = []
+    for node, target in imports(name):
+        if target.split(".")[0] != "tamis":
+            continue
+        there = room(target)
+        if target == "tamis":
+            # The version is a fact of the package; everything else has a home of its own.
+            names = {alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) else {"tamis"}
+            if names != {"__version__"}:
+                wrong.append(f"{where(MODULES[name], node)}: takes {', '.join(sorted(names))} from tamis itself")
+        elif (there_floor := floor(there)) is None or target not in MODULES:
+            wrong.append(f"{where(MODULES[name], node)}: imports {target}, which does not exist")
+        elif there_floor > own:
+            wrong.append(f"{where(MODULES[name], node)}: {here} imports {target}, which stands above it")
+        elif (here, there) in STRANGERS:
+            wrong.append(f"{where(MODULES[name], node)}: {here} imports {target}; these two do not know each other")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {name: {target for _, target in imports(name, lazily=False) if target in MODULES} for name in MODULES}
+    while leaves := {name for name, targets in graph.items() if not targets & graph.keys()}:
+        graph = {name: targets for name, targets in graph.items() if name not in leaves}
+    assert not graph, f"these import each other: {', '.join(sorted(graph))}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_can_be_imported(name: str) -> None:
+    if name != "tamis.__main__":
+        assert importlib.import_module(name).__name__ == name
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ("tamis", "tamis.config", "tamis.device", "tamis.cli") if name in MODULES]
+)
+def test_what_a_user_waits_for_imports_nothing_heavy(name: str) -> None:
+    heavy = {"torch", "sklearn", "scipy", "matplotlib", "transformers", "tokenizers", "pandas", "polars", "nltk"}
+    code = f"import sys, {name}; print(*sorted({{module.split('.')[0] for module in sys.modules}}))"
+    command = [sys.executable, "-c", code]
+    surroundings = {"PYTHONPATH": str(PACKAGE.parent)}
+    loaded = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True).stdout.split()
+    assert "tamis" in loaded
+    assert not heavy & set(loaded), f"import {name} also imports {', '.join(sorted(heavy & set(loaded)))}"
+
+
+def test_the_public_names_are_what_can_be_imported() -> None:
+    assert len(set(tamis.__all__)) == len(tamis.__all__)
+    for name in tamis.__all__:
+        assert getattr(tamis, name) is not None
+        assert name in dir(tamis)
+    star: dict[str, Any] = {}
+    exec("from tamis import *", star)
+    assert star.keys() - {"__builtins__"} == set(tamis.__all__)
+    with pytest.raises(AttributeError, match="module 'tamis' has no attribute 'nothing_of_the_kind'"):
+        tamis.nothing_of_the_kind  # noqa: B018
+
+
+def test_the_lazy_names_are_the_ones_that_type_checkers_see() -> None:
+    checked = next(node for node in tree(MODULES["tamis"]).body if isinstance(node, ast.If))
+    seen = {
+        alias.name: node.module for node in checked.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert seen == tamis._HOMES
+    eager = {
+        alias.name
+        for node in tree(MODULES["tamis"]).body
+        if isinstance(node, ast.ImportFrom) and node.module == "tamis.errors"
+        for alias in node.names
+    }
+    assert set(tamis.__all__) == eager | tamis._HOMES.keys() | {"__version__"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_file_holds_one_idea(name: str) -> None:
+    path = MODULES[name]
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= MOST_LINES, f"{where(path)} has {lines} lines; split it by what a reader wants to know"
+    doc = ast.get_docstring(tree(path))
+    assert doc, f"{where(path)} has no docstring that says what it owns"
+    assert path.stem not in {"utils", "helpers", "common", "misc"}, f"{where(path)}: name the idea"
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_the_library_raises_and_never_prints_warns_or_exits(name: str) -> None:
+    path, wrong = LIBRARY[name], []
+    forbidden = {"print", "exit", "quit", "breakpoint", "sys.exit", "os._exit", "warnings.warn", "torch.load"}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and (called := ast.unparse(node.func)) in forbidden:
+            wrong.append(f"{where(path, node)}: {called}(...)")
+        if isinstance(node, ast.Raise) and node.exc is not None and ast.unparse(node.exc).startswith("SystemExit"):
+            wrong.append(f"{where(path, node)}: raise SystemExit")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_pickle_and_no_global_plotting_state(name: str) -> None:
+    barred = {"pickle", "dill", "joblib", "shelve", "marshal", "matplotlib.pyplot"}
+    wrong = [f"{where(MODULES[name], node)}: {target}" for node, target in imports(name) if target in barred]
+    wrong += [
+        where(MODULES[name], node)
+        for node in ast.walk(tree(MODULES[name]))
+        if isinstance(node, ast.ImportFrom) and node.module == "matplotlib" and "pyplot" in {a.name for a in node.names}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def project_files() -> list[Path]:
+    """What a commit could hold: tracked files and new ones that git does not ignore."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.decode().split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_file_names_a_machine_or_a_package_registry() -> None:
+    # Written in two halves so that this file does not name them either.
+    halves = [("/wo", "rk/"), ("/ro", "ot/"), ("/opt/", "tv"), ("/opt/", "wheels"), ("/tmp/", "w/")]
+    halves += [
+        ("pypi", ".org"),
+        ("python", "hosted.org"),
+        ("npmjs", ".org"),
+        ("deb.", "debian.org"),
+        ("proxy.golang", ".org"),
+    ]
+    words = ["".join(pair) for pair in halves]
+    wrong = []
+    for path in project_files():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            continue  # weights and pictures
+        for number, line in enumerate(lines, 1):
+            wrong += [f"{where(path)}:{number}: {word}" for word in words if word in line.lower()]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_is_left_to_be_done() -> None:
+    mark = re.compile(r"#\s*(TO" + r"DO|FIX" + r"ME|XX" + r"X|HACK)\b")
+    sources = [path for path in project_files() if path.suffix == ".py"]
+    wrong = [
+        f"{where(path)}:{number}"
+        for path in sources
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if mark.search(line)
+    ]
+    assert sources and not wrong, "\n".join(wrong)
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    entries = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+    found = {}
+    for entry in entries:
+        (exact,) = entry.specifier
+        assert exact.operator == "==" and "+" not in exact.version and not entry.url, f"{entry} is no plain pin"
+        assert not entry.extras and entry.marker is None, f"{entry}: a constraint has neither extras nor markers"
+        assert canonicalize_name(entry.name) not in found, f"{entry.name} is pinned twice"
+        found[canonicalize_name(entry.name)] = exact.version
+    return found
+
+
+def declared() -> list[Requirement]:
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    return [Requirement(line) for group in groups for line in group]
+
+
+def test_every_dependency_and_extra_is_pinned_within_its_bounds() -> None:
+    pinned = pins()
+    assert pinned["torch"] == "2.13.0"
+    for requirement in declared():
+        name = canonicalize_name(requirement.name)
+        assert name in pinned, f"{requirement} is not in constraints.txt"
+        assert requirement.specifier.contains(pinned[name]), f"{name} {pinned[name]} is outside {requirement.specifier}"
+
+
+def test_what_the_dependencies_need_is_pinned_too() -> None:
+    pinned, seen = pins(), set()
+    pending = declared()
+    while pending:
+        requirement = pending.pop()
+        name = canonicalize_name(requirement.name)
+        try:
+            needs = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:
+            continue  # an extra that is not installed here
+        # The GPU builds of torch ask for their CUDA libraries at exact versions themselves.
+        if (name, frozenset(requirement.extras)) in seen or name.startswith(("nvidia-", "cuda-", "triton")):
+            continue
+        seen.add((name, frozenset(requirement.extras)))
+        assert name in pinned, f"{name} comes with the dependencies and is not in constraints.txt"
+        for need in map(Requirement, needs):
+            if need.marker is None or any(
+                need.marker.evaluate({"extra": extra}) for extra in requirement.extras | {""}
+            ):
+                pending.append(need)
+    assert len(seen) > 20
+
+
+def test_requirements_txt_is_one_install_line_under_the_pins() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").split("\n")
+    assert lines[0] == "-c constraints.txt" and lines[2:] == [""]
+    requirement = re.fullmatch(r"\.\[([a-z,]+)\]", lines[1])
+    assert requirement and set(requirement[1].split(",")) <= PROJECT["optional-dependencies"].keys() - {"dev"}
+
+
+def test_an_error_about_a_missing_extra_names_one_that_exists() -> None:
+    extras = PROJECT["optional-dependencies"].keys()
+    for path in LIBRARY.values():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "MissingExtraError":
+                named = {argument.arg: argument.value for argument in node.keywords}
+                extra = named["extra"] if "extra" in named else node.args[1]
+                if isinstance(extra, ast.Constant):
+                    assert extra.value in extras, f"{where(path, node)}: there is no extra {extra.value!r}"
+
+
+def test_the_changelog_knows_this_version() -> None:
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert headings and headings[0] in ("Unreleased", tamis.__version__)
+
+
+def test_what_the_build_needs_is_there() -> None:
+    for name in ("README.md", "LICENSE", "Makefile", "LOG.md", "src/tamis/py.typed", ".ci/run"):
+        assert (ROOT / name).is_file(), f"{name} is missing"
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111, ".ci/run cannot be executed"
+    module, _, function = PROJECT["scripts"]["tamis"].partition(":")
+    assert module in MODULES, f"the command's module {module} is missing"
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+@pytest.mark.parametrize("address", [("192.0.2.7", 80), ("example.com", 443)], ids=["by number", "by name"])
+def test_a_test_that_reaches_for_the_network_fails(address: tuple[str, int]) -> None:
+    with pytest.raises(RuntimeError, match=r"a test (reached for|asked for the address of)"):
+        socket.create_connection(address, timeout=1)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), timeout=5):
+        pass  # loopback works
+
+
+def test_the_rows_for_tests_are_small_mixed_and_the_same_each_time(
+    sms_rows: list[tuple[str, str]], sms_file: Path
+) -> None:
+    from tests import rows
+
+    labels = [label for label, _ in sms_rows]
+    assert (labels.count("ham"), labels.count("spam")) == (rows.HAM_ROWS, rows.SPAM_ROWS) == (96, 28)
+    assert len(set(sms_rows)) == len(sms_rows) - 5
+    assert {"ham", "spam"} == set(labels[:12]) == set(labels[-12:])
+    assert rows.messages() == sms_rows
+    assert [tuple(line.split("\t")) for line in sms_file.read_text(encoding="utf-8").splitlines()] == sms_rows
