@@ -24,7 +24,7 @@ from tamis.gpt2.model import GPT2, Block, GPT2Classifier, GPT2Config, MeanPoolin
 from tamis.gpt2.pooling import recognise, written_out
 
 WEIGHTS = "model.safetensors"
-_CONV1D = re.compile(r"(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight$")
+CONV1D = re.compile(r"(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight$")
 # Buffers of older transformers versions (causal masks), and heads that a classifier does not use.
 _IGNORED = re.compile(r"(\.attn\.bias|\.attn\.masked_bias)$|^(lm_head|score|classifier|multiple_choice_head)\.")
 _REQUIRED = {
@@ -104,7 +104,7 @@ def read_checkpoint(folder: Path | str) -> Checkpoint:
     bare = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
     score = tensors.get("score.weight")
     state = {
-        name: (tensor.t() if _CONV1D.search(name) and tensor.ndim == 2 else tensor).float().contiguous()
+        name: (tensor.t() if CONV1D.search(name) and tensor.ndim == 2 else tensor).float().contiguous()
         for name, tensor in bare.items()
         if not _IGNORED.search(name)
     }
@@ -202,7 +202,7 @@ def standard_state(trunk: GPT2) -> dict[str, Tensor]:
             full: Any = written_out(part, trunk.config) if isinstance(part, MeanPoolingBlock) else part
             prefix = f"h.{i}." if isinstance(full, Block) else f"{name}."
             state.update({prefix + key: tensor.detach().cpu() for key, tensor in full.state_dict().items()})
-    return {name: tensor.t() if _CONV1D.search(name) else tensor for name, tensor in state.items()}
+    return {name: tensor.t() if CONV1D.search(name) else tensor for name, tensor in state.items()}
 
 
 def fingerprint(config: GPT2Config, state: dict[str, Tensor]) -> str:

@@ -145,7 +145,7 @@ class MeanPoolingBlock(nn.Module):
 
     def _normed(self, hidden: Tensor) -> Tensor:
         # In fp32 whatever the trunk's type is: a sum over tokens times 2^15 leaves bf16 no digits.
-        return F.layer_norm(hidden.float(), hidden.shape[-1:], self.ln_1.weight.float(), self.ln_1.bias.float(), self.ln_1.eps)
+        return self.ln_1(hidden.float())
 
     def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
         """(N, C) -> (N, C) fp32: each token with the mean over itself and the tokens before it."""
@@ -182,6 +182,12 @@ class GPT2(nn.Module):
             if hasattr(module, "dropout"):
                 module.dropout = dropout
 
+    def cast(self, dtype: torch.dtype) -> GPT2:
+        """Embeddings and blocks in `dtype`; pooling and the final LayerNorm stay in fp32. Changes this model."""
+        for module in (self.wte, self.wpe, *(block for block in self.h if isinstance(block, Block))):
+            module.to(dtype)
+        return self
+
     def embed(self, packed: Packed) -> Tensor:
         """(N, C): token plus position embeddings.
 
@@ -213,12 +219,11 @@ class GPT2(nn.Module):
 
     def normed(self, rows: Tensor) -> Tensor:
         """(..., C) -> (..., C) fp32: the final LayerNorm, in fp32 whatever the trunk's type is."""
-        weight, bias = self.ln_f.weight.float(), self.ln_f.bias.float()
-        return F.layer_norm(rows.float(), rows.shape[-1:], weight, bias, self.ln_f.eps)
+        return self.ln_f(rows.float())
 
     def forward(self, packed: Packed) -> Tensor:
         """(N, C): final hidden states of all tokens, in packed order."""
-        return self.ln_f(self.blocks(self.embed(packed), packed).to(self.ln_f.weight.dtype))
+        return self.ln_f(self.blocks(self.embed(packed), packed).float())
 
     def next_token_logits(self, hidden: Tensor) -> Tensor:
         """(..., C) final hidden states -> (..., V) with the tied embedding matrix."""
@@ -241,7 +246,7 @@ class GPT2Classifier(nn.Module):
 
     def head(self, rows: Tensor) -> Tensor:
         """(B, C) last tokens before ln_f -> (B, K) fp32 logits."""
-        return F.linear(self.transformer.normed(rows), self.score.weight.float())
+        return F.linear(self.transformer.normed(rows), self.score.weight)
 
 
 def initialise(model: GPT2, generator: torch.Generator) -> None:

@@ -6,6 +6,8 @@ so that any GPT-2 loader scores a mean-pooled classifier from standard files.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ def add_mean_pooling(model: GPT2) -> GPT2:
     with torch.no_grad():
         model.ln_f.weight.fill_(1.0)
         model.ln_f.bias.zero_()
-    model.config = _with_layers(model.config, len(model.h))
+    model.config = replace(model.config, n_layer=len(model.h))
     return model
 
 
@@ -60,15 +62,17 @@ def recognise(state: dict[str, Tensor], config: GPT2Config) -> float | None:
     return factor if exact and not any(t.any() for t in zero) else None
 
 
-def unfolded(model: GPT2) -> GPT2:
-    """The same trunk with pooling blocks written out, so that they can be trained. The model itself is changed."""
+def unfolded(model: GPT2, *, trainable: bool = False) -> GPT2:
+    """The same trunk with pooling blocks written out. The model itself is changed.
+
+    With `trainable`, queries and the MLP's first matrix start from N(0, 0.02) of torch's global generator: keys and the MLP's
+    second matrix stay zero, so the block computes what it did, but two factors that are both zero would never get a gradient.
+    """
     for i, block in enumerate(model.h):
         if isinstance(block, MeanPoolingBlock):
-            model.h[i] = written_out(block, model.config)
+            full = written_out(block, model.config)
+            if trainable:
+                torch.nn.init.normal_(full.attn.c_attn.weight[: model.config.n_embd], std=0.02)
+                torch.nn.init.normal_(full.mlp.c_fc.weight, std=0.02)
+            model.h[i] = full
     return model
-
-
-def _with_layers(config: GPT2Config, layers: int) -> GPT2Config:
-    from dataclasses import replace
-
-    return replace(config, n_layer=layers)

@@ -1,0 +1,284 @@
+"""The recipe: every setting once, with its text, unit and default; TOML in and out.
+
+Help texts, the documentation's table and the resolved `recipe.toml` of a run are made from these fields. A setting that is left at
+`None` is resolved by what it depends on (how much is trained, whether the backbone is pretrained); the run's recipe shows the outcome.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tamis.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+ClassWeight = Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
+
+
+class DataSettings(_Section):
+    """Which rows are read, and how they are divided."""
+
+    split: Literal["leakfree", "tp2", "almeida", "stratified", "none"] = "leakfree"
+    """division into training and test rows; repeats never cross in `leakfree`"""
+    text: str | None = None
+    """column of the texts, by name or 1-based number; found where it can be told"""
+    label: str | None = None
+    """column of the labels, by name or 1-based number; found where it can be told"""
+    test: str | None = None
+    """file with test rows of its own; DATA is not divided then"""
+    positive: str | None = None
+    """label that recall, precision and the threshold are about; the rarer one by default (two classes)"""
+    validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """share of the training rows held out for early stopping and the threshold"""
+
+
+class TextSettings(_Section):
+    """What a text becomes before the model sees it."""
+
+    begin: bool = True
+    """put `<|endoftext|>` before every message"""
+    normalise: Literal["none", "nfkc"] = "none"
+    """`nfkc` folds compatibility forms (full-width letters) and drops invisible characters"""
+    padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
+    """`none`, or `fixed:N`: cut and filled to N tokens as the reference does with 120"""
+    position: Literal["auto", "mean", "last_real", "last"] = "auto"
+    """what the head reads: the mean over all tokens (`auto`), the last real token, or the last position of the padded row"""
+
+    @property
+    def fixed_length(self) -> int | None:
+        """N of `padding = "fixed:N"`, in tokens."""
+        return None if self.padding == "none" else int(self.padding.removeprefix("fixed:"))
+
+
+class TrainSettings(_Section):
+    """How the trained part is trained."""
+
+    class_weight: ClassWeight = "none"
+    """weight of a row in the loss: `none`, `balanced` (N / (K * rows of the class)) or a weight by label"""
+    undersample: bool = False
+    """train on as many rows of every class as the rarest has, drawn anew each epoch"""
+    head: Literal["exact", "epochs"] = "exact"
+    """with `tune = "head"`: solve the head to its optimum, or mini-batch epochs over head and final LayerNorm (the reference)"""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """passes over the training rows"""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """peak learning rate of AdamW"""
+    head_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """peak learning rate of the head's own weights"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    """decay of matrices, a step's share of the learning rate"""
+    warmup_share: Share = 0.1
+    """share of all steps over which the learning rate rises to its peak"""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """learning rate after the warm-up"""
+    clip_norm: Annotated[float, Field(ge=0)] = 1.0
+    """longest gradient, 0 for no limit"""
+    batch_tokens: Annotated[int, Field(ge=1)] = 1024
+    """tokens an optimiser step, rows drawn at random until they are full"""
+    batch_rows: Annotated[int, Field(ge=1)] | None = None
+    """rows an optimiser step; replaces `batch_tokens`"""
+    micro_tokens: Annotated[int, Field(ge=1)] = 4096
+    """tokens computed at once; bounds the memory, never changes a result"""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """share of activations dropped while training"""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """share of each target spread over all classes"""
+    next_token_weight: Annotated[float, Field(ge=0)] | None = None
+    """weight of the next-token loss beside the class loss (everything trained only)"""
+    patience: Annotated[int, Field(ge=1)] | None = 3
+    """epochs without a better validation average precision before training stops"""
+
+    @field_validator("class_weight", mode="before")
+    @classmethod
+    def _parse_weights(cls, value: Any) -> Any:
+        """`spam=5,ham=1` on the command line is a table."""
+        if isinstance(value, str) and "=" in value:
+            pairs = (part.rpartition("=") for part in value.split(","))
+            return {label.strip(): weight for label, _, weight in pairs}
+        return value
+
+
+class VerdictSettings(_Section):
+    """From probabilities to verdicts."""
+
+    max_blocked: Share | None = None
+    """budget: largest share of negatives (ham) that may be blocked; without it the threshold has the best F1"""
+    unsure_share: Share = 0.02
+    """share of messages nearest to the threshold whose verdict is `unsure`"""
+
+
+class ComputeSettings(_Section):
+    """Where and how it is computed."""
+
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`"""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """processor threads; all cores this process may use by default"""
+    dtype: Literal["fp32", "bf16", "int8", "auto"] = "fp32"
+    """precision of the frozen trunk and of training; `auto` takes the fastest measured here"""
+
+
+class Recipe(_Section):
+    """One experiment, whole."""
+
+    backbone: str = "scratch:small"
+    """a name (`scratch:small`, `gpt2`, ...), a folder in the Hugging Face layout, or an OpenAI checkpoint folder"""
+    tune: Annotated[str, Field(pattern=r"^(auto|head|full|blocks:[1-9][0-9]*)$")] = "auto"
+    """what is trained: `head`, the last K blocks (`blocks:K`), `full`; `auto`: `head` on a pretrained backbone, else `full`"""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """of Python, NumPy and torch"""
+    data: DataSettings = Field(default_factory=lambda: DataSettings())
+    text: TextSettings = Field(default_factory=lambda: TextSettings())
+    train: TrainSettings = Field(default_factory=lambda: TrainSettings())
+    verdict: VerdictSettings = Field(default_factory=lambda: VerdictSettings())
+    compute: ComputeSettings = Field(default_factory=lambda: ComputeSettings())
+
+    @property
+    def blocks(self) -> int | None:
+        """K of `tune = "blocks:K"`."""
+        return int(self.tune.removeprefix("blocks:")) if self.tune.startswith("blocks:") else None
+
+    def changed(self, settings: Mapping[str, Any]) -> Recipe:
+        """A recipe with the given settings, named `section.key` or, where that is clear, `key`.
+
+        Raises:
+            ConfigError: a name is unknown (the nearest known one is named), or a value is out of range.
+        """
+        tree = self.model_dump()
+        for name, value in settings.items():
+            section, key = _place(name)
+            (tree[section] if section else tree)[key] = value
+        return _validated(tree, "settings")
+
+    def to_toml(self) -> str:
+        """The recipe as TOML with each setting's text; settings that are None stand as comments."""
+        lines = ["# Recipe of this run: every setting, resolved.", ""]
+        for section, name, field in fields():
+            if section and f"[{section}]" not in lines:
+                lines += ["", f"[{section}]"]
+            value = getattr(getattr(self, section) if section else self, name)
+            lines.append(f"# {field.description}")
+            lines.append(f"# {name} = (none)" if value is None else f"{name} = {_toml(value)}")
+        return "\n".join(lines) + "\n"
+
+
+def read_recipe(path: Path | str) -> Recipe:
+    """A recipe from a TOML file.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or holds an unknown or wrong setting.
+    """
+    path = Path(path)
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"recipe {path} does not exist; known recipes: {', '.join(recipe_names())}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"recipe {path} is not readable as TOML: {error}") from error
+    return _validated(tree, str(path))
+
+
+def named_recipe(name: str) -> Recipe:
+    """A recipe by the name it ships under, or from a file.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    shipped = Path(__file__).parent / "recipes" / f"{name}.toml"
+    return read_recipe(shipped if shipped.is_file() else name)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes in the package."""
+    return sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.toml"))
+
+
+@cache
+def fields() -> tuple[tuple[str | None, str, Any], ...]:
+    """Every setting: section (None at the top), name and pydantic's field with description and default."""
+    return tuple(_fields())
+
+
+def _fields() -> Iterator[tuple[str | None, str, Any]]:
+    for name, field in Recipe.model_fields.items():
+        if not _is_section(field):
+            yield None, name, field
+    for name, field in Recipe.model_fields.items():
+        if _is_section(field):
+            for key, inner in field.annotation.model_fields.items():  # type: ignore[union-attr]
+                yield name, key, inner
+
+
+def _is_section(field: Any) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def _place(name: str) -> tuple[str | None, str]:
+    """Section and key of a setting's name."""
+    known = [(section, key) for section, key, _ in fields()]
+    full = {f"{section}.{key}" if section else key: (section, key) for section, key in known}
+    if name in full:
+        return full[name]
+    same = [place for place in known if place[1] == name]
+    if len(same) == 1:
+        return same[0]
+    near = difflib.get_close_matches(name, [*full, *(key for _, key in known)], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known settings: {', '.join(full)}"
+    raise ConfigError(f"unknown setting {name!r}{hint}")
+
+
+def _validated(tree: Mapping[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"] if isinstance(part, str) and not part.startswith(("literal", "dict")))
+            if problem["type"] == "extra_forbidden":
+                try:
+                    _place(name)
+                except ConfigError as unknown:
+                    problems.append(str(unknown))
+                    continue
+            problems.append(f"{name}: {problem['msg'].lower()}, got {problem.get('input')!r}")
+        raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(problems))) from None
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`name=value` from a command line; the value is TOML where it parses as TOML, else a plain string; `none` unsets.
+
+    Raises:
+        ConfigError: there is no `=`.
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"a setting is written name=value; got {text!r}")
+    if value.strip().lower() == "none" and name.strip().rpartition(".")[2] not in ("class_weight", "split", "padding", "normalise"):
+        return name.strip(), None
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        pairs = (f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else _toml(key)} = {_toml(item)}" for key, item in value.items())
+        return "{ " + ", ".join(pairs) + " }"
+    return repr(value)

@@ -1,0 +1,121 @@
+"""What enters the lowest trained block, for any rows: embeddings computed each time, or frozen states computed once.
+
+    everything trained       token ids, embedded in every step
+    the last K blocks        the (T, C) states of every message's tokens before block L - K
+    final LayerNorm, head    the (C,) state of every message's last token before ln_f
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
+from tamis.gpt2.packing import Packed, by_length, pack
+from tamis.progress import Progress, Silent
+from tamis.tuning.features import NO_STORE, Frozen, StateStore
+from tamis.tuning.messages import Messages
+
+FROZEN_TOKENS = 2048
+"""Tokens a batch when frozen states are computed: large enough for full speed, small enough to stay in the cache."""
+
+
+class States:
+    """Inputs of the trained part of a model."""
+
+    def __init__(self, messages: Messages, start: int, frozen: Frozen | None, whole: bool) -> None:
+        """`start`: lowest trained block; `frozen`: (tokens, C) or, if `whole`, (windows, C) states that enter it."""
+        self.messages, self.start, self.frozen, self.whole = messages, start, frozen, whole
+        self.first_token = np.cumsum(messages.lengths) - messages.lengths
+
+    def forward(self, model: GPT2Classifier, rows: NDArray[np.int64], *, with_next_token: bool) -> tuple[Tensor, Tensor | None]:
+        """Last tokens (windows of `rows`, C) before ln_f, and the summed next-token loss where it is asked for.
+
+        The next-token loss needs every token's state, so nothing is saved in the last block then.
+        """
+        windows = self.messages.windows_of(rows)
+        trunk = model.transformer
+        if self.whole:
+            assert self.frozen is not None
+            return torch.from_numpy(self.frozen[windows]), None
+        packed = pack([self.messages.windows[w] for w in windows])
+        hidden = trunk.embed(packed) if self.frozen is None else self._frozen_tokens(packed, windows)
+        if not with_next_token:
+            return trunk.last(hidden, packed, self.start), None
+        return _with_next_token(trunk, hidden, packed, self.start)
+
+    def _frozen_tokens(self, packed: Packed, windows: NDArray[np.int64]) -> Tensor:
+        assert self.frozen is not None
+        places = [np.arange(self.first_token[w], self.first_token[w] + self.messages.lengths[w]) for w in windows[packed.order]]
+        return torch.from_numpy(self.frozen[np.concatenate(places)]).float()
+
+
+def _with_next_token(trunk: GPT2, hidden: Tensor, packed: Packed, start: int) -> tuple[Tensor, Tensor]:
+    """Last tokens, and the summed loss of predicting each next token from the state under the pooling block."""
+    pooling = trunk.h[-1] if isinstance(trunk.h[-1], MeanPoolingBlock) else None
+    hidden = trunk.blocks(hidden, packed, start, len(trunk.h) - 1 if pooling else None)
+    norm = pooling.ln_1 if pooling else trunk.ln_f
+    keep = torch.ones(packed.tokens, dtype=torch.bool)
+    keep[packed.last] = False
+    before = keep.nonzero().squeeze(1)
+    logits = trunk.next_token_logits(norm(hidden.index_select(0, before)))
+    loss = F.cross_entropy(logits.float(), packed.ids[before + 1], reduction="sum")
+    last = pooling.last(hidden, packed) if pooling else hidden.index_select(0, packed.last)
+    return packed.restore(last).float(), loss
+
+
+def last_tokens(model: GPT2, messages: Messages, *, store: StateStore | None = None, progress: Progress | None = None) -> Frozen:
+    """(W, C): every window's last token before ln_f, mean-pooled where the model ends in a pooling block."""
+
+    def rows(windows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        packed = pack([messages.windows[w] for w in windows])
+        return windows, model.last(model.embed(packed), packed).numpy()
+
+    return _computed(model, messages, "last", len(messages.windows), rows, store, progress)
+
+
+def all_tokens(
+    model: GPT2, messages: Messages, stop: int, *, store: StateStore | None = None, progress: Progress | None = None
+) -> Frozen:
+    """(all tokens of all windows, C): every token's state before block `stop`, windows in their order."""
+    first = np.cumsum(messages.lengths) - messages.lengths
+
+    def rows(windows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        packed = pack([messages.windows[w] for w in windows])
+        places = [np.arange(first[w], first[w] + messages.lengths[w]) for w in windows[packed.order]]
+        return np.concatenate(places), model.blocks(model.embed(packed), packed, 0, stop).float().numpy()
+
+    return _computed(model, messages, f"tokens:{stop}", int(messages.lengths.sum()), rows, store, progress)
+
+
+def _computed(
+    model: GPT2,
+    messages: Messages,
+    what: str,
+    rows: int,
+    compute: Callable[[NDArray[Any]], tuple[NDArray[np.int64], NDArray[np.float32]]],
+    store: StateStore | None,
+    progress: Progress | None,
+) -> Frozen:
+    """Run `compute` batch by batch into (rows, C), kept and resumed by `store`."""
+    model.eval()
+    shape = (rows, model.config.n_embd)
+    with torch.inference_mode(), (store or NO_STORE).open(model, messages, what, shape) as kept:
+        if kept.complete:
+            return kept.array
+        batches = list(by_length(messages.lengths, FROZEN_TOKENS))
+        done = sum(len(windows) for windows in batches[: kept.batches])
+        with (progress or Silent()).task("frozen trunk", total=len(messages.windows), unit="messages", done=done) as task:
+            for windows in batches[kept.batches :]:
+                places, values = compute(windows)
+                kept.array[places] = values
+                kept.advance()
+                task.advance(len(windows))
+        kept.finish()
+        return kept.array
