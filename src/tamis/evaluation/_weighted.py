@@ -19,7 +19,7 @@ _CHUNK = 1_000_000  # elements of a (B, N) block: about 8 MB in float64
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to judge: class indices `labels` and `predicted` (N,), `probabilities` (N, K); `positive` an index, or None."""
+    """Rows: class indices `labels` and `predicted` (N,), `probabilities` (N, K), `positive` an index or None."""
 
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
@@ -87,7 +87,9 @@ def weighted_figures(rows: Rows, weights: Floats) -> dict[str, Floats]:
     view, hits = calibration_view(rows.probabilities, rows.labels, rows.positive)
     gaps = np.eye(BINS)[bin_index(view)] * (view - hits)[:, None]  # (N, BINS)
     result["ece"] = np.abs(weights @ gaps).sum(axis=1) / total
-    squares = (view - hits) ** 2 if rows.positive is not None else ((rows.probabilities - each[rows.labels]) ** 2).sum(axis=1)
+    squares = (
+        (view - hits) ** 2 if rows.positive is not None else ((rows.probabilities - each[rows.labels]) ** 2).sum(axis=1)
+    )
     result["brier"] = weights @ squares / total
     return result
 

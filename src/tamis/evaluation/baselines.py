@@ -53,7 +53,9 @@ def tfidf_model() -> Pipeline:
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), lowercase=False, min_df=2, sublinear_tf=True)
     # lbfgs needs a few dozen steps here; the limit is only there so that odd tables never end in a warning.
     regression = LogisticRegression(C=30, class_weight="balanced", max_iter=10_000)
-    return Pipeline([("features", FeatureUnion([("words", words), ("characters", characters)])), ("regression", regression)])
+    return Pipeline(
+        [("features", FeatureUnion([("words", words), ("characters", characters)])), ("regression", regression)]
+    )
 
 
 def fit_baselines(
@@ -61,9 +63,9 @@ def fit_baselines(
 ) -> dict[str, Baseline]:
     """Both baselines fitted on the training rows (validation rows belong to them) and applied to the test rows.
 
-    Returns `majority` and `tfidf`, each with probabilities (N, K) in the order of `classes`. A class without training rows
-    gets probability 0. Where the training texts hold no characters at all, or one class only, TF-IDF has nothing to go by and
-    answers as the majority rule does.
+    Returns `majority` and `tfidf`, each with probabilities (N, K) in the order of `classes`. A class without training
+    rows gets probability 0. Where the training texts hold no characters at all, or one class only, TF-IDF has nothing
+    to go by and answers as the majority rule does.
 
     Raises:
         DataError: no training rows, lengths that differ, or a label that is not one of `classes`.
@@ -83,11 +85,11 @@ def fit_baselines(
 def out_of_fold(
     texts: Sequence[str], labels: Sequence[str], groups: Sequence[Any], *, folds: int = 5, seed: int = 42
 ) -> Floats:
-    """TF-IDF probabilities of every row from a model that saw neither the row nor its group: what the audit of labels reads.
+    """TF-IDF probabilities of every row, from a model that saw neither the row nor its group: for the audit of labels.
 
-    `groups` (N,): rows of one group (repeats of a text) stay on one side. Returns (N, K), columns in sorted class order.
-    Folds are stratified as far as the groups allow. A class that lies in one fold alone has probability 0 there; with fewer
-    than two groups nothing can be held out and every row gets the class shares.
+    `groups` (N,): rows of one group (repeats of a text) stay on one side. Returns (N, K), columns in sorted class
+    order. Folds are stratified as far as the groups allow. A class that lies in one fold alone has probability 0
+    there; with fewer than two groups nothing can be held out and every row gets the class shares.
 
     Raises:
         DataError: no rows, or lengths that differ.

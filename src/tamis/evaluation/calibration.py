@@ -35,7 +35,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Rows by predicted probability, per bin: left and right edge, rows, mean prediction, observed share (NaN when empty)."""
+    """Rows by predicted probability, per bin: edges, rows, mean prediction and observed share (NaN where no row is)."""
 
     low: Floats
     high: Floats
@@ -96,11 +96,11 @@ def negative_log_likelihood(logits: NDArray[Any], labels: NDArray[Any], temperat
 def calibrate(logits: NDArray[Any], labels: NDArray[Any]) -> Calibration:
     """Fit one temperature on held-out rows and say what it changes.
 
-    Shapes (N = held-out rows): `logits` (N, K), `labels` (N,) class indices. The temperature minimises the mean negative
-    log-likelihood over [0.05, 20]; that loss is convex in 1 / T, so a bounded search in log T finds the only minimum.
-    First, do no harm: it stays 1 with fewer than 20 rows, where no row is wrong (the likelihood then only asks for
-    more and more confidence), and where the minimum lies on a bound. ECE is that of the arg-max confidence for K > 2,
-    of P(last class) for two classes.
+    Shapes (N = held-out rows): `logits` (N, K), `labels` (N,) class indices. The temperature minimises the mean
+    negative log-likelihood over [0.05, 20]; that loss is convex in 1 / T, so a bounded search in log T finds the only
+    minimum. First, do no harm: it stays 1 with fewer than 20 rows, where no row is wrong (the likelihood then only
+    asks for more and more confidence), and where the minimum lies on a bound. ECE is that of the arg-max confidence
+    for K > 2, of P(last class) for two classes.
 
     Raises:
         DataError: no rows, lengths that differ, a label outside 0..K-1 or logits that are not finite.
@@ -112,9 +112,13 @@ def calibrate(logits: NDArray[Any], labels: NDArray[Any]) -> Calibration:
     before = negative_log_likelihood(logits, labels)
     temperature, notes = 1.0, []
     if len(labels) < MIN_ROWS:
-        notes.append(f"The temperature stays 1: {len(labels)} held-out rows are too few to fit one ({MIN_ROWS} are needed).")
+        notes.append(
+            f"The temperature stays 1: {len(labels)} held-out rows are too few to fit one ({MIN_ROWS} are needed)."
+        )
     elif bool((logits.argmax(axis=1) == labels).all()):
-        notes.append("The temperature stays 1: no held-out row is wrong, so nothing shows how confident a mistake would be.")
+        notes.append(
+            "The temperature stays 1: no held-out row is wrong, so nothing shows how confident a mistake would be."
+        )
     else:
         low, high = np.log(TEMPERATURE_BOUNDS)
         found = minimize_scalar(
@@ -153,7 +157,8 @@ def _ece(logits: Floats, labels: NDArray[Any]) -> float:
 def _check(logits: Floats, labels: NDArray[Any]) -> None:
     if logits.ndim != 2 or logits.shape[1] < 2 or len(logits) == 0 or labels.shape != (len(logits),):
         raise DataError(
-            f"calibration needs logits (N, K) with K >= 2 and labels (N,), N >= 1; got {logits.shape} and {labels.shape}"
+            f"calibration needs logits (N, K) with K >= 2 and labels (N,), N >= 1; got {logits.shape} and "
+            f"{labels.shape}"
         )
     if not np.isfinite(logits).all():
         row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])

@@ -1,8 +1,8 @@
 """The figures of a classifier on some rows, with intervals, and the paired test between two classifiers.
 
-Owns every definition of a metric in tamis; thresholds are chosen in thresholds.py, calibration is defined in calibration.py.
-Sources: Wilson 1927; Efron & Tibshirani 1993 (percentile bootstrap); McNemar 1947 (exact form); Gorodkin 2004 (MCC for K
-classes). Checked against scikit-learn and against slow definitions in the tests.
+Owns every definition of a metric in tamis; thresholds are chosen in thresholds.py, calibration is defined in
+calibration.py. Sources: Wilson 1927; Efron & Tibshirani 1993 (percentile bootstrap); McNemar 1947 (exact form);
+Gorodkin 2004 (MCC for K classes). Checked against scikit-learn and against slow definitions in the tests.
 """
 
 from __future__ import annotations
@@ -43,10 +43,12 @@ def predictions(
     """
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if positive is None or len(classes) != 2:
-        return probabilities.argmax(axis=1).astype(np.int64)
+        best: NDArray[np.int64] = probabilities.argmax(axis=1)
+        return best
     index = _positive_index(classes, positive)
     flagged = probabilities[:, index] >= (0.5 if threshold is None else threshold)
-    return np.where(flagged, index, 1 - index).astype(np.int64)
+    chosen: NDArray[np.int64] = np.where(flagged, index, 1 - index).astype(np.int64)
+    return chosen
 
 
 def figures(
@@ -61,12 +63,12 @@ def figures(
 ) -> dict[str, Any]:
     """Every figure of one part of the data, JSON-safe: the `test` and `validation` of report.json.
 
-    Shapes (N rows, K classes): `labels` N names out of `classes`; `probabilities` (N, K), rows sum to 1, columns in the
-    order of `classes`. Two classes with a positive one: recall, precision, f1, average_precision and roc_auc are the
-    positive's, predictions follow `threshold` (p >= threshold; 0.5 when None), blocked_ham is the false-positive rate.
-    Otherwise: arg-max, and macro averages as scikit-learn's (precision and recall over the classes that occur in labels or
-    predictions, an undefined one counted 0; average_precision and roc_auc one against the rest over the classes that
-    occur), blocked_ham None.
+    Shapes (N rows, K classes): `labels` N names out of `classes`; `probabilities` (N, K), rows sum to 1, columns in
+    the order of `classes`. Two classes with a positive one: recall, precision, f1, average_precision and roc_auc are
+    the positive's, predictions follow `threshold` (p >= threshold; 0.5 when None), blocked_ham is the false-positive
+    rate. Otherwise: arg-max, and macro averages as scikit-learn's (precision and recall over the classes that occur
+    in labels or predictions, an undefined one counted 0; average_precision and roc_auc one against the rest over the
+    classes that occur), blocked_ham None.
 
     ece: 15 equal-width bins, of P(positive) for two classes, of the arg-max confidence otherwise (calibration.py).
     brier: mean of (P(positive) - is positive)^2, in [0, 1]; for K classes the mean over rows of the sum over classes of
@@ -76,10 +78,10 @@ def figures(
     A figure whose class is absent is None, and so is the precision of a class that is never predicted (0 / 0).
     mcc is 0 for a constant prediction (its limit) and None where the labels hold one class only.
 
-    ci95: [low, high] per metric. Wilson's interval for proportions (accuracy; with a positive class also recall, precision and
-    blocked_ham), otherwise the percentile interval of `bootstrap` seeded resamples within each class, so that no
-    resample lacks a class. A resample of a faultless result is faultless: where the bootstrap has no width at 1 (or 0), the
-    open end is Wilson's for m of m (0 of m), m = the rows of the rarest class.
+    ci95: [low, high] per metric. Wilson's interval for proportions (accuracy; with a positive class also recall,
+    precision and blocked_ham), otherwise the percentile interval of `bootstrap` seeded resamples within each class,
+    so that no resample lacks a class. A resample of a faultless result is faultless: where the bootstrap has no width
+    at 1 (or 0), the open end is Wilson's for m of m (0 of m), m = the rows of the rarest class.
 
     Raises:
         DataError: no rows, shapes that do not fit, an unknown label, or probabilities that are none.
@@ -97,14 +99,13 @@ def figures(
     draws = resampled(rows, bootstrap, seed)
     rarest = int(counts.sum(axis=1)[counts.sum(axis=1) > 0].min())
     proportions = _proportions(counts, rows.positive)
-    result["ci95"] = {
-        name: None
-        if point[name] is None
-        else list(wilson(*proportions[name]))
-        if name in proportions
-        else _interval(name, point[name], draws[name], rarest)
-        for name in METRICS
-    }
+    intervals: dict[str, list[float] | None] = dict.fromkeys(METRICS)
+    for name in METRICS:
+        value = point[name]
+        if value is not None:
+            wilsons = proportions.get(name)
+            intervals[name] = list(wilson(*wilsons)) if wilsons else _interval(name, value, draws[name], rarest)
+    result["ci95"] = intervals
     return result
 
 
@@ -127,8 +128,9 @@ def wilson(k: int, n: int) -> tuple[float, float]:
 def mcnemar(correct_a: NDArray[Any], correct_b: NDArray[Any]) -> dict[str, Any]:
     """McNemar's exact test on the same rows: is one of two classifiers wrong more often?
 
-    `correct_a` and `correct_b` (N,) bool: right or wrong per row, a = the model, b = the other. Returns the rows that only
-    the model gets wrong, those that only the other gets wrong, and the two-sided binomial p-value (1 when they never differ).
+    `correct_a` and `correct_b` (N,) bool: right or wrong per row, a = the model, b = the other. Returns the rows that
+    only the model gets wrong, those that only the other gets wrong, and the two-sided binomial p-value (1 when they
+    never differ).
 
     Raises:
         DataError: the two lengths differ.
@@ -153,8 +155,8 @@ def collapse_warnings(
 ) -> list[str]:
     """Sentences about a model that has collapsed; empty when it has not.
 
-    Called out: a class that occurs and is never predicted, one answer for all rows, the same probabilities for all rows,
-    none of the positives caught, an accuracy no better than always answering with the commonest class.
+    Called out: a class that occurs and is never predicted, one answer for all rows, the same probabilities for all
+    rows, none of the positives caught, an accuracy no better than always answering with the commonest class.
 
     Raises:
         DataError, ConfigError: as `figures`.
@@ -164,10 +166,17 @@ def collapse_warnings(
     occurring, predicted = counts.sum(axis=1), counts.sum(axis=0)
     found = []
     if len(rows.labels) > 1 and float(np.ptp(rows.probabilities, axis=0).max()) < 1e-6:
-        found.append("The output is constant: every row gets the same probabilities, so the model has learned nothing from the text.")
+        found.append(
+            "The output is constant: every row gets the same probabilities, so the model has learned nothing from "
+            "the text."
+        )
     if int((predicted > 0).sum()) == 1 and int((occurring > 0).sum()) > 1:
         found.append(f"The model always answers {classes[int(predicted.argmax())]!r}, whatever the text.")
-    never = [f"{name!r} ({count} rows)" for name, count, hit in zip(classes, occurring, predicted, strict=True) if count and not hit]
+    never = [
+        f"{name!r} ({count} rows)"
+        for name, count, hit in zip(classes, occurring, predicted, strict=True)
+        if count and not hit
+    ]
     if never:
         shown = ", ".join(never[:10]) + (f" and {len(never) - 10} more" if len(never) > 10 else "")
         found.append(f"Never predicted although it occurs: {shown}.")
@@ -193,14 +202,19 @@ def _positive_index(classes: Sequence[str], positive: str) -> int:
 
 
 def _rows(
-    labels: Sequence[str], probabilities: NDArray[Any], classes: Sequence[str], positive: str | None, threshold: float | None
+    labels: Sequence[str],
+    probabilities: NDArray[Any],
+    classes: Sequence[str],
+    positive: str | None,
+    threshold: float | None,
 ) -> Rows:
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise DataError(f"figures need two or more different classes, got {list(classes)}")
     if len(labels) == 0 or probabilities.shape != (len(labels), len(classes)):
         raise DataError(
-            f"figures need at least one row and probabilities of shape (rows, classes) = ({len(labels)}, {len(classes)}), "
+            f"figures need at least one row and probabilities of shape (rows, classes) = ({len(labels)}, "
+            f"{len(classes)}), "
             f"got {probabilities.shape}"
         )
     wrong = ~np.isfinite(probabilities).all(axis=1) | (probabilities < 0).any(axis=1)
@@ -208,12 +222,15 @@ def _rows(
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"row {row}: {probabilities[row].tolist()} is no probability distribution (finite, >= 0, sum 1); check the model's output"
+            f"row {row}: {probabilities[row].tolist()} is no probability distribution (finite, >= 0, sum 1); check "
+            "the model's output"
         )
     index = {name: position for position, name in enumerate(classes)}
     for row, label in enumerate(labels):
         if label not in index:
-            raise DataError(f"row {row}: label {label!r} is not one of {list(classes)}; evaluate on the labels of the model")
+            raise DataError(
+                f"row {row}: label {label!r} is not one of {list(classes)}; evaluate on the labels of the model"
+            )
     binary = positive is not None and len(classes) == 2
     predicted = predictions(probabilities, classes, positive=positive, threshold=threshold)
     return Rows(

@@ -1,15 +1,12 @@
 """The figures of a run as PNG files: learning curves, confusion, precision and recall, calibration.
 
-Owns how they look and which are drawn; the numbers come from metrics.py and calibration.py. Same input, same bytes.
-Colours: Okabe & Ito's set, told apart by colour-blind readers; each line also differs in style.
+Owns which are drawn and what they show. Their look is _canvas.py's; numbers come from metrics.py and calibration.py.
+Same input, same bytes.
 """
 
 from __future__ import annotations
 
-import io
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.errors import DataError
+from tamis.evaluation._canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    figure_with_axes,
+    figure_with_stack,
+    house_style,
+    percent,
+    save_png,
+)
 from tamis.evaluation.calibration import calibration_view, reliability
 
 if TYPE_CHECKING:
@@ -24,29 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
-BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8C8C8C", "#222222"
-_DPI = 150
 _NUMBERS_UP_TO = 12  # classes; beyond it the counts in the confusion matrix can no longer be read
-_STYLE = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same letters
-    "font.size": 10,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.8,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "lines.linewidth": 2.0,
-}
 
 
 def write_all(
@@ -63,10 +50,10 @@ def write_all(
 ) -> dict[str, Path]:
     """Write the plots that the data allow into `folder` and return them by name.
 
-    `loss` and `accuracy` need history rows (dicts with step, epoch, loss, accuracy, validation_loss, validation_accuracy,
-    validation_average_precision; any may be absent); `confusion`, `calibration` and, with a positive class,
-    `precision_recall` need `labels` and `probabilities` (N, K). `baselines` are probabilities on the same rows by name,
-    `before` the probabilities before the temperature. Files are written beside and renamed.
+    `loss` and `accuracy` need history rows (dicts with step, epoch, loss, accuracy, validation_loss,
+    validation_accuracy, validation_average_precision; any may be absent); `confusion`, `calibration` and, with a
+    positive class, `precision_recall` need `labels` and `probabilities` (N, K). `baselines` are probabilities on the
+    same rows by name, `before` the probabilities before the temperature. Files are written beside and renamed.
 
     Raises:
         DataError: labels and probabilities do not fit, or a label is unknown.
@@ -75,7 +62,7 @@ def write_all(
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with _style():
+    with house_style():
         drawn: dict[str, Figure] = {}
         if _series(history, "loss")[0].size or _series(history, "validation_loss")[0].size:
             drawn["loss"] = loss_curves(history)
@@ -91,12 +78,12 @@ def write_all(
                 others = {name: np.asarray(values)[:, at] for name, values in (baselines or {}).items()}
                 cut = 0.5 if threshold is None else threshold
                 drawn["precision_recall"] = precision_recall(truth == at, scores[:, at], cut, others, str(positive))
-        return {name: _save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
+        return {name: save_png(figure, folder / f"{name}.png") for name, figure in drawn.items()}
 
 
 def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Training loss per step (thin, with its running mean) and validation loss where it was measured."""
-    figure, axes = _figure()
+    figure, axes = figure_with_axes()
     _training_line(axes, *_series(history, "loss"), name="train")
     _validation_line(axes, *_series(history, "validation_loss"), name="validation")
     axes.set(title="Loss", xlabel="step", ylabel="cross-entropy (nats)")
@@ -107,8 +94,8 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def accuracy_curves(history: Sequence[Mapping[str, Any]], *, commonest: tuple[str, float] | None = None) -> Figure:
-    """Accuracy per step, validation accuracy and average precision; `commonest` draws what always answering it would reach."""
-    figure, axes = _figure()
+    """Accuracy per step, validation accuracy and average precision; `commonest` (label, share) is drawn as a line."""
+    figure, axes = figure_with_axes()
     _training_line(axes, *_series(history, "accuracy"), name="train")
     _validation_line(axes, *_series(history, "validation_accuracy"), name="validation")
     steps, precision = _series(history, "validation_average_precision")
@@ -124,12 +111,12 @@ def accuracy_curves(history: Sequence[Mapping[str, Any]], *, commonest: tuple[st
 
 
 def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: Sequence[str]) -> Figure:
-    """Counts, coloured and annotated by the share of their row; numbers are dropped where there are too many classes."""
+    """Counts, coloured and annotated by the share of their row; without numbers where the classes are many."""
     k = len(classes)
     counts = np.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = float(np.clip(2.6 + 0.75 * k, 4.6, 11.0))
-    figure, axes = _figure(side + 0.9, side)
+    figure, axes = figure_with_axes(side + 0.9, side)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.grid(False)
     axes.spines[:].set_visible(False)
@@ -141,21 +128,27 @@ def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: Sequ
     if k <= _NUMBERS_UP_TO:
         for row in range(k):
             for column in range(k):
-                text = f"{counts[row, column]:,}\n{_percent(shares[row, column])}" if k <= 6 else f"{counts[row, column]:,}"
+                text = (
+                    f"{counts[row, column]:,}\n{percent(shares[row, column])}" if k <= 6 else f"{counts[row, column]:,}"
+                )
                 colour = "white" if shares[row, column] > 0.55 else INK
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=max(small, 8))
     axes.set(title="Confusion", xlabel="predicted", ylabel="label")
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label("share of the label's rows")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     return figure
 
 
 def precision_recall(
-    is_positive: NDArray[Any], scores: NDArray[Any], threshold: float, baselines: Mapping[str, NDArray[Any]], positive: str
+    is_positive: NDArray[Any],
+    scores: NDArray[Any],
+    threshold: float,
+    baselines: Mapping[str, NDArray[Any]],
+    positive: str,
 ) -> Figure:
     """Precision over recall of the model and its baselines, the chosen threshold marked; all scores (N,)."""
-    figure, axes = _figure(6.4, 5.2)
+    figure, axes = figure_with_axes(6.4, 5.2)
     styles = iter([(ORANGE, "--"), (GREEN, ":"), (GREY, "-.")])
     for name, others in baselines.items():
         if np.ptp(others) == 0:
@@ -164,13 +157,24 @@ def precision_recall(
         _curve(axes, is_positive, others, name, color=colour, linestyle=line, linewidth=1.6)
     _curve(axes, is_positive, scores, "model", color=BLUE)
     share = float(np.mean(is_positive))
-    axes.axhline(share, color=GREY, linestyle=(0, (1, 2)), linewidth=1.2, label=f"share of {positive!r} ({_percent(share)})")
+    axes.axhline(
+        share, color=GREY, linestyle=(0, (1, 2)), linewidth=1.2, label=f"share of {positive!r} ({percent(share)})"
+    )
     flagged = np.asarray(scores) >= threshold
     if flagged.any():
         found = int((flagged & is_positive).sum())
         recall, precision = found / int(np.sum(is_positive)), found / int(flagged.sum())
-        axes.plot([recall], [precision], "o", color=BLUE, markersize=10, markeredgecolor="white", markeredgewidth=1.5, zorder=5)
-        label = f"threshold {threshold:.3g}\nprecision {_percent(precision)}, recall {_percent(recall)}"
+        axes.plot(
+            [recall],
+            [precision],
+            "o",
+            color=BLUE,
+            markersize=10,
+            markeredgecolor="white",
+            markeredgewidth=1.5,
+            zorder=5,
+        )
+        label = f"threshold {threshold:.3g}\nprecision {percent(precision)}, recall {percent(recall)}"
         axes.annotate(
             label,
             (recall, precision),
@@ -182,7 +186,13 @@ def precision_recall(
             bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
             arrowprops={"arrowstyle": "-", "color": GREY},
         )
-    axes.set(title=f"Precision and recall of {positive!r}", xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.03))
+    axes.set(
+        title=f"Precision and recall of {positive!r}",
+        xlabel="recall",
+        ylabel="precision",
+        xlim=(0, 1.02),
+        ylim=(0, 1.03),
+    )
     axes.legend(loc="lower left")
     return figure
 
@@ -191,7 +201,7 @@ def calibration_curve(truth: NDArray[Any], scores: Floats, positive: int | None,
     """Observed share over predicted probability in 15 bins, dots by number of rows, and the rows per bin below."""
     from matplotlib.ticker import NullFormatter
 
-    figure, (axes, below) = _figures(5.6, 6.2, heights=(3.4, 1))
+    figure, (axes, below) = figure_with_stack(5.6, 6.2, heights=(3.4, 1))
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfectly calibrated")
     shown: list[tuple[str, Floats, str, str]] = []
     if before is not None and not np.allclose(before, scores, rtol=0, atol=1e-9):
@@ -203,8 +213,12 @@ def calibration_curve(truth: NDArray[Any], scores: Floats, positive: int | None,
         used = bins.rows > 0
         sizes = 20 + 160 * np.sqrt(bins.rows[used] / len(truth))
         axes.plot(bins.predicted[used], bins.observed[used], color=colour, linewidth=1.4, alpha=0.7)
-        axes.scatter(bins.predicted[used], bins.observed[used], s=sizes, color=colour, marker=marker, label=name, zorder=3)
-    below.bar(bins.low, bins.rows, width=bins.high - bins.low, align="edge", color=BLUE, edgecolor="white", linewidth=0.8)
+        axes.scatter(
+            bins.predicted[used], bins.observed[used], s=sizes, color=colour, marker=marker, label=name, zorder=3
+        )
+    below.bar(
+        bins.low, bins.rows, width=bins.high - bins.low, align="edge", color=BLUE, edgecolor="white", linewidth=0.8
+    )
     below.set_yscale("log")  # most rows lie in the outer bins; a linear scale would hide the rest
     below.set_ylim(bottom=0.7)
     below.yaxis.set_minor_formatter(NullFormatter())
@@ -217,42 +231,11 @@ def calibration_curve(truth: NDArray[Any], scores: Floats, positive: int | None,
     return figure
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    import matplotlib
-
-    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
-        yield
-
-
-def _figure(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
-    figure, (axes,) = _figures(width, height, heights=(1,))
-    return figure, axes
-
-
-def _figures(width: float, height: float, *, heights: tuple[float, ...]) -> tuple[Figure, list[Axes]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(heights), 1, height_ratios=heights, sharex=len(heights) > 1, squeeze=False)
-    return figure, list(grid[:, 0])
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    stream = io.BytesIO()
-    # No Software entry: the bytes depend on what is drawn alone.
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(stream.getvalue())
-    os.replace(beside, path)
-    return path
-
-
 def _series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[Floats, Floats]:
     """Steps and values of the rows that have `key`; rows are numbered from 1 where they carry no step."""
-    found = [(row.get("step", place), row[key]) for place, row in enumerate(history, start=1) if row.get(key) is not None]
+    found = [
+        (row.get("step", place), row[key]) for place, row in enumerate(history, start=1) if row.get(key) is not None
+    ]
     values = np.array(found, dtype=np.float64).reshape(-1, 2)
     return values[:, 0], values[:, 1]
 
@@ -265,7 +248,9 @@ def _training_line(axes: Axes, steps: Floats, values: Floats, *, name: str) -> N
         axes.plot(steps, values, color=BLUE, marker="o" if len(values) < 12 else "", label=name)
         return
     axes.plot(steps, values, color=BLUE, alpha=0.25, linewidth=1, label=f"{name}, each step")
-    kept = np.convolve(values, np.ones(window), mode="full")[: len(values)] / np.minimum(np.arange(1, len(values) + 1), window)
+    kept = np.convolve(values, np.ones(window), mode="full")[: len(values)] / np.minimum(
+        np.arange(1, len(values) + 1), window
+    )
     settled = slice(window // 2, None)  # a mean of one or two steps would only repeat their noise
     axes.plot(steps[settled], kept[settled], color=BLUE, label=f"{name}, mean of the last {window} steps")
 
@@ -290,10 +275,6 @@ def _epochs(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
         axes.set_xlabel("step (a vertical line where an epoch begins)")
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
 def _curve(axes: Axes, is_positive: NDArray[Any], scores: NDArray[Any], name: str, **style: Any) -> None:
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
@@ -309,11 +290,14 @@ def _commonest(labels: Sequence[str]) -> tuple[str, float] | None:
     return str(names[counts.argmax()]), float(counts.max() / len(labels))
 
 
-def _truth(labels: Sequence[str], probabilities: NDArray[Any] | None, classes: Sequence[str]) -> tuple[NDArray[np.int64], Floats]:
+def _truth(
+    labels: Sequence[str], probabilities: NDArray[Any] | None, classes: Sequence[str]
+) -> tuple[NDArray[np.int64], Floats]:
     scores = np.asarray(probabilities if probabilities is not None else [], dtype=np.float64)
     index = {name: place for place, name in enumerate(classes)}
     if scores.shape != (len(labels), len(classes)) or any(label not in index for label in labels):
         raise DataError(
-            f"plots need labels out of {list(classes)} and probabilities of shape ({len(labels)}, {len(classes)}), got {scores.shape}"
+            f"plots need labels out of {list(classes)} and probabilities of shape ({len(labels)}, {len(classes)}), "
+            f"got {scores.shape}"
         )
     return np.array([index[label] for label in labels], dtype=np.int64), scores

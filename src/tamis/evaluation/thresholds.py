@@ -1,12 +1,13 @@
 """Where to cut: the threshold of the positive class, and the band of scores that is called unsure.
 
-Owns the choice; which rows it is made on (out-of-fold or validation, never test) is the caller's.
-Sources: scikit-learn's TunedThresholdClassifierCV (an objective under a constraint); Clopper & Pearson 1934 (exact bound).
+Owns the choice; which rows it is made on (out-of-fold or validation, never test) is the caller's. Sources:
+scikit-learn's TunedThresholdClassifierCV (an objective under a constraint); Clopper & Pearson 1934 (exact bound).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ Bools = NDArray[np.bool_]
 class Threshold:
     """A cut and what it does on the rows it was chosen on: positive where score >= `value`.
 
-    `rule` says how it was chosen; `blocked_ham` is the share of negatives at or above it, `blocked_ham_upper95` that share's
-    upper 95 % bound (Clopper-Pearson, one-sided); `resolved` is False where the rows are too few to show the budget;
-    `notes` are sentences to show. `value` is above 1 where nothing may be flagged.
+    `rule` says how it was chosen; `blocked_ham` is the share of negatives at or above it, `blocked_ham_upper95` that
+    share's upper 95 % bound (Clopper-Pearson, one-sided); `resolved` is False where the rows are too few to show the
+    budget; `notes` are sentences to show. `value` is above 1 where nothing may be flagged.
     """
 
     value: float
@@ -38,9 +39,10 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Band:
-    """Scores that are called unsure: low <= score <= high. `share` of the rows lies inside, with `errors_inside` of the mistakes.
+    """Scores that are called unsure: low <= score <= high.
 
-    `error_rate_outside` is the share of mistakes among the rows outside (None when none is).
+    `share` of the rows lies inside, with `errors_inside` of the mistakes; `error_rate_outside` is the share of
+    mistakes among the rows outside (None when there are none).
     """
 
     low: float
@@ -71,10 +73,10 @@ def choose_threshold(
         max_blocked  share of negatives that may be flagged, in [0, 1] (0.001 = 1 in 1,000); None: best F1
         negative     the name of the negative class, for the notes
 
-    Cuts lie midway between two neighbouring scores, never on a score (unless these are neighbouring floats). Of cuts with
-    equal F1 the highest wins: fewest negatives flagged. A budget needs 1 / budget negatives to be shown at all;
-    with fewer the cut flags none of them, `resolved` is False and a note gives the upper 95 % bound. The bound takes the cut as
-    given; having chosen it on the same rows makes it a little too good.
+    Cuts lie midway between two neighbouring scores, never on a score (unless these are neighbouring floats). Of cuts
+    with equal F1 the highest wins: fewest negatives flagged. A budget needs 1 / budget negatives to be shown at all;
+    with fewer the cut flags none of them, `resolved` is False and a note gives the upper 95 % bound. The bound takes
+    the cut as given; having chosen it on the same rows makes it a little too good.
 
     Raises:
         DataError: a class is absent, the lengths differ, or a score is outside [0, 1].
@@ -97,19 +99,29 @@ def choose_threshold(
     resolved = max_blocked * negatives >= 1 - 1e-9
     if not resolved:
         notes.append(
-            f"{negatives:,} {negative} rows cannot show a budget of {_percent(max_blocked)}: one blocked row is already "
-            f"{_percent(1 / negatives)}. The threshold blocks none of them; the true share may be up to {_percent(bound)} "
+            f"{negatives:,} {negative} rows cannot show a budget of {_percent(max_blocked)}: one blocked row is "
+            "already "
+            f"{_percent(1 / negatives)}. The threshold blocks none of them; the true share may be up to "
+            f"{_percent(bound)} "
             "(upper 95 % bound)."
         )
     elif bound > max_blocked:
         notes.append(
-            f"{_percent(share)} of {negatives:,} {negative} rows are blocked, within the budget of {_percent(max_blocked)}; "
+            f"{_percent(share)} of {negatives:,} {negative} rows are blocked, within the budget of "
+            f"{_percent(max_blocked)}; "
             f"the true share may be up to {_percent(bound)} (upper 95 % bound)."
         )
     if not flagged[best]:
-        notes.append(f"The highest score belongs to a {negative} row, so this budget leaves nothing to flag: recall is 0.")
+        notes.append(
+            f"The highest score belongs to a {negative} row, so this budget leaves nothing to flag: recall is 0."
+        )
     return threshold_at(
-        float(values[best]), scores, truth, rule=f"at most {_percent(max_blocked)} blocked", resolved=resolved, notes=notes
+        float(values[best]),
+        scores,
+        truth,
+        rule=f"at most {_percent(max_blocked)} blocked",
+        resolved=resolved,
+        notes=notes,
     )
 
 
@@ -144,12 +156,14 @@ def upper_bound(k: int, n: int) -> float:
     return 1.0 if k == n else float(beta.ppf(0.95, k + 1, n - k))
 
 
-def unsure_band(scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02) -> Band | None:
+def unsure_band(
+    scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02
+) -> Band | None:
     """The narrowest band around the threshold, in log-odds, that holds `share` of these held-out rows.
 
-    Shapes as in `choose_threshold`; one class alone will do. The band contains the threshold and ends on scores (or on the
-    threshold), so equal scores at its ends may make it hold a few rows more. None, no band, where share = 0. A threshold
-    above 1 counts as 1.
+    Shapes as in `choose_threshold`; one class alone will do. The band contains the threshold and ends on scores (or
+    on the threshold), so equal scores at its ends may make it hold a few rows more. None, no band, where share = 0. A
+    threshold above 1 counts as 1.
 
     Raises:
         DataError: lengths that differ, no rows, or a score outside [0, 1].
@@ -172,8 +186,8 @@ def unsure_band(scores: NDArray[Any], is_positive: NDArray[Any], threshold: floa
 def unsure_floor(probabilities: NDArray[Any], correct: NDArray[Any], share: float = 0.02) -> Floor | None:
     """The arg-max probability below which `share` of these held-out rows lies: the unsure rule for K classes.
 
-    `probabilities` (N, K), `correct` (N,) bool. The floor lies midway between two neighbouring values; equal values at it
-    may make it hold a few rows more. None, no floor, where share = 0.
+    `probabilities` (N, K), `correct` (N,) bool. The floor lies midway between two neighbouring values; equal values
+    at it may make it hold a few rows more. None, no floor, where share = 0.
 
     Raises:
         DataError: lengths that differ or no rows.
@@ -191,11 +205,11 @@ def unsure_floor(probabilities: NDArray[Any], correct: NDArray[Any], share: floa
 
 
 def _cuts(scores: Floats, truth: Bools) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
-    """All cuts that differ, from the highest (flags nothing) to the lowest (flags all): value, rows flagged, positives flagged."""
+    """All cuts that differ, from flagging nothing down to flagging all: value, rows flagged, positives flagged."""
     distinct = np.unique(scores)
     descending = distinct[::-1]
     values = [_above(descending[0])]
-    values += [_between(low, high) for high, low in zip(descending[:-1], descending[1:], strict=True)]
+    values += [_between(low, high) for high, low in pairwise(descending.tolist())]
     values.append(float(descending[-1]) / 2)
     index = len(distinct) - 1 - np.searchsorted(distinct, scores)
     flagged = np.concatenate([[0], np.cumsum(np.bincount(index, minlength=len(distinct)))])
@@ -222,7 +236,11 @@ def _log_odds(scores: Floats) -> Floats:
 
 def _inside_and_outside(inside: Bools, wrong: Bools) -> tuple[float, int, float | None]:
     outside = int((~inside).sum())
-    return float(inside.mean()), int((inside & wrong).sum()), int((~inside & wrong).sum()) / outside if outside else None
+    return (
+        float(inside.mean()),
+        int((inside & wrong).sum()),
+        int((~inside & wrong).sum()) / outside if outside else None,
+    )
 
 
 def _percent(share: float) -> str:
@@ -245,5 +263,7 @@ def _checked(scores: NDArray[Any], flags: NDArray[Any], *, both: bool = True) ->
         raise DataError(f"scores are probabilities in [0, 1], row {row} has {scores[row]}; check the model's output")
     if both and (flags.all() or not flags.any()):
         kind = "positive" if flags.all() else "negative"
-        raise DataError(f"a threshold needs positive and negative rows, all {len(flags)} are {kind}; use rows of both classes")
+        raise DataError(
+            f"a threshold needs positive and negative rows, all {len(flags)} are {kind}; use rows of both classes"
+        )
     return scores, flags

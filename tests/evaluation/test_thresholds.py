@@ -1,0 +1,192 @@
+"""Thresholds and unsure bands against brute-force scans over every cut and every window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from tamis.errors import ConfigError, DataError
+from tamis.evaluation.thresholds import choose_threshold, threshold_at, unsure_band, unsure_floor, upper_bound
+
+SCORES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 0.75, 1.0]))
+ROWS = st.lists(st.tuples(SCORES, st.booleans()), min_size=2, max_size=30).filter(
+    lambda rows: len({positive for _, positive in rows}) == 2
+)
+
+
+def _arrays(rows) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([score for score, _ in rows]), np.array([positive for _, positive in rows])
+
+
+def _every_cut(scores, truth) -> list[tuple[float, int, int]]:
+    """(lowest score flagged, positives flagged, negatives flagged) of every different cut, slowly; inf flags nothing."""
+    cuts = []
+    for value in [*sorted(set(scores.tolist())), float("inf")]:
+        flagged = [score >= value for score in scores]
+        hits = sum(f and t for f, t in zip(flagged, truth, strict=True))
+        cuts.append((value, hits, sum(flagged) - hits))
+    return cuts
+
+
+@given(ROWS)
+def test_the_best_f1_is_that_of_a_brute_force_scan(rows):
+    scores, truth = _arrays(rows)
+    positives = int(truth.sum())
+    scan = [(2 * hits / (hits + blocked + positives), -blocked, hits) for _, hits, blocked in _every_cut(scores, truth)]
+    _, blocked, hits = max(scan)
+    chosen = choose_threshold(scores, truth, max_blocked=None)
+    assert chosen.recall == hits / positives
+    assert chosen.blocked_ham == -blocked / int((~truth).sum())
+    assert chosen.rule == "best F1" and chosen.resolved and chosen.notes == []
+
+
+@given(ROWS, st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.001, 0.1, 1 / 3, 0.5, 1.0])))
+def test_the_budget_is_kept_by_the_lowest_cut_of_a_brute_force_scan(rows, budget):
+    scores, truth = _arrays(rows)
+    negatives = int((~truth).sum())
+    allowed = [cut for cut in _every_cut(scores, truth) if cut[2] / negatives <= budget + 1e-9]
+    _, hits, blocked = min(allowed)
+    chosen = choose_threshold(scores, truth, max_blocked=budget)
+    assert chosen.recall == hits / int(truth.sum())
+    assert chosen.blocked_ham == blocked / negatives
+    assert chosen.resolved == (budget * negatives >= 1 - 1e-9)
+
+
+@given(ROWS, st.sampled_from([None, 0.0, 0.2]))
+def test_a_threshold_lies_on_no_score_unless_neighbouring_floats_leave_no_room(rows, budget):
+    scores, truth = _arrays(rows)
+    value = choose_threshold(scores, truth, max_blocked=budget).value
+    if value in scores and value > 0:
+        below = scores[scores < value]
+        assert len(below) and np.nextafter(below.max(), 1) == value or value < 1e-300
+
+
+def test_the_cut_is_the_middle_of_the_gap():
+    scores, truth = np.array([0.1, 0.2, 0.6, 0.9]), np.array([False, False, True, True])
+    assert choose_threshold(scores, truth, max_blocked=None).value == pytest.approx(0.4)
+    assert choose_threshold(scores, truth, max_blocked=0.5).value == pytest.approx(0.15)
+
+
+def test_of_cuts_with_equal_f1_the_highest_is_taken():
+    # Flagging one row gives F1 2/3, flagging all four (two of them ham) gives 4/6: the same.
+    scores, truth = np.array([0.9, 0.7, 0.6, 0.5]), np.array([True, False, False, True])
+    chosen = choose_threshold(scores, truth, max_blocked=None)
+    assert chosen.value == pytest.approx(0.8) and chosen.blocked_ham == 0
+
+
+def test_too_few_negatives_cannot_show_the_budget_and_it_says_so():
+    scores = np.concatenate([np.linspace(0, 0.5, 390), np.linspace(0.4, 1, 60)])
+    truth = np.arange(450) >= 390
+    chosen = choose_threshold(scores, truth, max_blocked=0.001, negative="ham")
+    assert not chosen.resolved and chosen.blocked_ham == 0
+    assert "390 ham rows cannot show a budget of 0.1 %" in chosen.notes[0]
+    assert chosen.blocked_ham_upper95 == pytest.approx(1 - 0.05 ** (1 / 390))
+    assert "0.765 %" in chosen.notes[0]
+    enough = choose_threshold(scores, truth, max_blocked=0.05, negative="ham")
+    assert enough.resolved and enough.blocked_ham == 19 / 390
+
+
+def test_a_budget_that_leaves_nothing_to_flag_says_so():
+    chosen = choose_threshold(np.array([0.2, 1.0]), np.array([True, False]), max_blocked=0.0)
+    assert chosen.value > 1 and chosen.recall == 0
+    assert "recall is 0" in chosen.notes[-1]
+
+
+@given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n - 1), st.just(n))))
+def test_the_upper_bound_is_where_so_few_become_unlikely(pair):
+    k, n = pair
+    assert binom.cdf(k, n, upper_bound(k, n)) == pytest.approx(0.05, rel=1e-6)
+    assert upper_bound(n, n) == 1
+
+
+def test_a_fixed_threshold_is_described_the_same_way():
+    fixed = threshold_at(0.5, np.array([0.5, 0.4, 0.9]), np.array([True, True, False]))
+    assert (fixed.value, fixed.rule, fixed.recall, fixed.blocked_ham) == (0.5, "fixed", 0.5, 1.0)
+
+
+@pytest.mark.parametrize("budget", [-0.1, 1.5, float("nan")])
+def test_a_budget_outside_0_and_1_is_refused(budget):
+    with pytest.raises(ConfigError, match=r"must be in \[0, 1\]"):
+        choose_threshold(np.array([0.1, 0.9]), np.array([False, True]), max_blocked=budget)
+
+
+@pytest.mark.parametrize(
+    ("scores", "truth", "words"),
+    [
+        ([0.1, 0.2], [False, False], "all 2 are negative"),
+        ([0.1, 0.2], [True, True], "all 2 are positive"),
+        ([0.1, 1.2], [True, False], "row 1 has 1.2"),
+        ([float("nan"), 0.2], [True, False], "row 0 has nan"),
+        ([0.1], [True, False], r"\(1,\) and \(2,\)"),
+    ],
+)
+def test_rows_that_allow_no_threshold_are_refused(scores, truth, words):
+    with pytest.raises(DataError, match=words):
+        choose_threshold(np.array(scores), np.array(truth), max_blocked=None)
+
+
+def _log_odds(p: float) -> float:
+    return float(np.log(max(p, 1e-300)) - np.log(max(1 - p, 2.0**-53)))
+
+
+@given(ROWS, st.floats(0.001, 1), st.floats(0, 1))
+def test_the_unsure_band_is_the_narrowest_of_a_brute_force_scan(rows, share, threshold):
+    scores, truth = _arrays(rows)
+    wanted = int(np.ceil(share * len(scores) - 1e-9))
+    ends = [*scores.tolist(), threshold]
+    widths = [
+        _log_odds(high) - _log_odds(low)
+        for low in ends
+        for high in ends
+        if low <= threshold <= high and sum(low <= score <= high for score in scores) >= wanted
+    ]
+    band = unsure_band(scores, truth, threshold, share=share)
+    assert band is not None and band.low <= threshold <= band.high
+    assert _log_odds(band.high) - _log_odds(band.low) == pytest.approx(min(widths), abs=1e-9)
+    inside = (scores >= band.low) & (scores <= band.high)
+    wrong = (scores >= threshold) != truth
+    assert band.share == pytest.approx(inside.mean()) and inside.sum() >= wanted
+    assert band.errors_inside == (inside & wrong).sum()
+    assert (band.error_rate_outside is None) == bool(inside.all())
+
+
+def test_the_band_by_hand():
+    scores = np.array([0.01, 0.3, 0.45, 0.6, 0.99])
+    band = unsure_band(scores, np.array([False, False, True, True, True]), 0.5, share=0.4)
+    assert band is not None and (band.low, band.high) == (0.45, 0.6)
+    assert (band.share, band.errors_inside, band.error_rate_outside) == (0.4, 1, 0.0)
+
+
+def test_no_share_is_no_band():
+    assert unsure_band(np.array([0.1, 0.9]), np.array([False, True]), 0.5, share=0) is None
+    assert unsure_floor(np.eye(2), np.array([True, True]), 0) is None
+
+
+def test_a_threshold_above_one_has_a_band_too():
+    band = unsure_band(np.array([0.1, 0.9]), np.array([False, True]), 1.0000000000000002, share=0.5)
+    assert band is not None and (band.low, band.high) == (0.9, 1.0)
+
+
+@given(st.lists(st.floats(0.34, 1), min_size=1, max_size=30), st.floats(0.01, 1))
+def test_the_floor_holds_its_share_and_no_more_than_ties_need(tops, share):
+    top = np.array(tops)
+    probabilities = np.stack([top, 1 - top], axis=1)
+    probabilities = np.maximum(probabilities, probabilities[:, ::-1])
+    floor = unsure_floor(probabilities, np.ones(len(tops), dtype=bool), share)
+    assert floor is not None
+    kept = probabilities.max(axis=1)
+    below = kept < floor.value
+    wanted = int(np.ceil(share * len(tops) - 1e-9))
+    assert below.sum() >= wanted
+    assert (kept[below] < kept[below].max()).sum() < wanted
+    assert floor.share == pytest.approx(below.mean()) and floor.errors_inside == 0
+
+
+def test_an_unsure_share_outside_0_and_1_is_refused():
+    with pytest.raises(ConfigError, match="got 2"):
+        unsure_band(np.array([0.1, 0.9]), np.array([False, True]), 0.5, share=2)
+    with pytest.raises(ConfigError, match="got -1"):
+        unsure_floor(np.eye(2), np.array([True, True]), -1)
