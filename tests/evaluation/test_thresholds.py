@@ -12,9 +12,7 @@ from tamis.errors import ConfigError, DataError
 from tamis.evaluation.thresholds import choose_threshold, threshold_at, unsure_band, unsure_floor, upper_bound
 
 SCORES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 0.75, 1.0]))
-ROWS = st.lists(st.tuples(SCORES, st.booleans()), min_size=2, max_size=30).filter(
-    lambda rows: len({positive for _, positive in rows}) == 2
-)
+ROWS = st.lists(st.tuples(SCORES, st.booleans()), min_size=2, max_size=30).filter(lambda rows: len({positive for _, positive in rows}) == 2)
 
 
 def _arrays(rows) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +20,7 @@ def _arrays(rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _every_cut(scores, truth) -> list[tuple[float, int, int]]:
-    """(lowest score flagged, positives flagged, negatives flagged) of every different cut, slowly; inf flags nothing."""
+    """(lowest score flagged, positives flagged, negatives flagged) of every cut, slowly; inf flags nothing."""
     cuts = []
     for value in [*sorted(set(scores.tolist())), float("inf")]:
         flagged = [score >= value for score in scores]
@@ -61,7 +59,14 @@ def test_a_threshold_lies_on_no_score_unless_neighbouring_floats_leave_no_room(r
     value = choose_threshold(scores, truth, max_blocked=budget).value
     if value in scores and value > 0:
         below = scores[scores < value]
-        assert len(below) and np.nextafter(below.max(), 1) == value or value < 1e-300
+        assert len(below) and (np.nextafter(below.max(), 1) == value or value < 1e-300)
+
+
+def test_neighbouring_floats_are_told_apart():
+    for low in (0.5, float(np.nextafter(0.5, 1))):  # one of the two middles rounds down, the other up
+        scores = np.array([low, np.nextafter(low, 1)])
+        chosen = choose_threshold(scores, np.array([False, True]), max_blocked=None)
+        assert (chosen.recall, chosen.blocked_ham) == (1, 0)
 
 
 def test_the_cut_is_the_middle_of_the_gap():

@@ -1,0 +1,104 @@
+"""The temperature against a grid and a known answer; the reliability bins against a slow definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax as scipy_softmax
+from sklearn.metrics import log_loss
+
+from tamis.errors import DataError
+from tamis.evaluation.calibration import (
+    calibrate,
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+    reliability,
+    softmax,
+)
+
+
+def _drawn(n: int, k: int, seed: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits whose true temperature is known: labels are drawn from softmax(logits / temperature)."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(n, k)) * 4
+    chances = scipy_softmax(logits / temperature, axis=1).cumsum(axis=1)
+    return logits, np.minimum((generator.random((n, 1)) > chances).sum(axis=1), k - 1)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_a_known_temperature_is_found_again(temperature):
+    logits, labels = _drawn(20_000, 3, 1, temperature)
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.05)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 7))
+def test_no_temperature_of_a_grid_has_a_lower_loss(seed, k):
+    logits, labels = _drawn(53, k, seed, 2.0)
+    found = calibrate(logits, labels)
+    grid = np.geomspace(0.06, 19, 80)
+    best = min(negative_log_likelihood(logits, labels, t) for t in grid)
+    assert found.nll_after <= found.nll_before
+    assert found.nll_after <= best + 1e-6 or found.notes
+
+
+def test_the_loss_equals_scikit_learns_log_loss():
+    logits, labels = _drawn(31, 5, 2, 1.0)
+    expected = log_loss(labels, scipy_softmax(logits / 1.7, axis=1), labels=range(5))
+    assert negative_log_likelihood(logits, labels, 1.7) == pytest.approx(expected)
+
+
+def test_calibration_lowers_the_error_of_overconfident_logits():
+    logits, labels = _drawn(3000, 2, 3, 4.0)
+    found = calibrate(logits, labels)
+    assert found.ece_after < 0.05 < 0.15 < found.ece_before
+
+
+@pytest.mark.parametrize(("rows", "right", "words"), [(11, False, "11 held-out rows are too few"), (41, True, "no held-out row is wrong")])
+def test_rows_that_cannot_show_a_temperature_leave_it_at_one(rows, right, words):
+    logits, labels = _drawn(rows, 3, 4, 2.0)
+    labels = logits.argmax(axis=1) if right else labels
+    found = calibrate(logits, labels)
+    assert found.temperature == 1.0 and found.nll_after == found.nll_before
+    assert words in found.notes[0]
+
+
+def test_a_temperature_at_the_bound_is_not_believed():
+    logits = np.tile([9.0, -9.0], (40, 1))
+    found = calibrate(logits, np.arange(40) % 2)  # half of the sure rows are wrong: no temperature is high enough
+    assert found.temperature == 1.0 and "at the bound" in found.notes[0]
+
+
+@given(st.lists(st.floats(-700, 700), min_size=2, max_size=9), st.floats(-500, 500))
+def test_softmax_equals_scipys_and_ignores_a_shift(row, shift):
+    logits = np.array([row])
+    np.testing.assert_allclose(softmax(logits), scipy_softmax(logits, axis=1), atol=1e-12)
+    np.testing.assert_allclose(softmax(logits + shift), softmax(logits), atol=1e-9)
+
+
+def test_reliability_bins_by_hand():
+    bins = reliability(np.array([0.0, 0.1, 0.2, 0.6, 1.0]), np.array([0, 1, 0, 1, 1]), bins=5)
+    assert bins.rows.tolist() == [2, 1, 0, 1, 1]
+    assert bins.predicted[[0, 1, 3, 4]] == pytest.approx([0.05, 0.2, 0.6, 1.0])
+    assert bins.observed[[0, 1, 3, 4]] == pytest.approx([0.5, 0, 1, 1])
+    assert np.isnan(bins.observed[2])
+    gaps = (0.45 * 2 + 0.2 + 0.4 + 0) / 5
+    error = expected_calibration_error(np.array([0.0, 0.1, 0.2, 0.6, 1.0]), np.array([0, 1, 0, 1, 1]), bins=5)
+    assert error == pytest.approx(gaps)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "words"),
+    [
+        (np.zeros((0, 2)), np.zeros(0, int), r"\(0, 2\) and \(0,\)"),
+        (np.zeros((3, 2)), np.zeros(2, int), r"\(3, 2\) and \(2,\)"),
+        (np.array([[0.0, 1], [np.inf, 0]]), np.zeros(2, int), "row 1 are not finite"),
+        (np.zeros((2, 2)), np.array([0, 2]), "0 to 1, got 0 to 2"),
+    ],
+)
+def test_logits_that_cannot_be_calibrated_are_refused(logits, labels, words):
+    with pytest.raises(DataError, match=words):
+        calibrate(logits, labels)

@@ -1,0 +1,260 @@
+"""report.json, report.html and the model card: the keys that others rely on, words for a collapse, escaping, JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from tamis.errors import DataError
+from tamis.evaluation import plots
+from tamis.evaluation.calibration import calibrate
+from tamis.evaluation.metrics import METRICS
+from tamis.evaluation.model_card import model_card
+from tamis.evaluation.report import (
+    Part,
+    ReportInputs,
+    build_report,
+    json_safe,
+    mcnemar_sentence,
+    most_confident_mistakes,
+)
+from tamis.evaluation.report_html import render, write_html
+from tamis.evaluation.thresholds import choose_threshold, unsure_band, unsure_floor
+
+KEYS = "rows classes positive split backbone tune threshold test validation baselines mcnemar timing versions".split()
+
+
+def _report(run, **changes):
+    scores, truth = run.probabilities[:, 1], np.array([label == "spam" for label in run.labels])
+    options = {
+        "classes": ["ham", "spam"],
+        "positive": "spam",
+        "split": "leakfree",
+        "backbone": "nano",
+        "tune": "head",
+        "data": "sms-spam",
+        "rows": {"train": 300, "validation": 97, "test": 97},
+        "test": Part(run.labels, run.probabilities, run.texts),
+        "validation": Part(run.labels, run.probabilities),
+        "threshold": choose_threshold(scores, truth, max_blocked=0.001, negative="ham"),
+        "unsure": unsure_band(scores, truth, 0.5, share=0.1),
+        "baselines": {"majority": np.tile([0.86, 0.14], (97, 1)), "tfidf": run.tfidf},
+        "timing": {"head": np.float32(1.5), "dtype": {"dtype": "fp32", "reason": "kept"}},
+        "versions": {"tamis": "1.0"},
+        "notes": ["2 texts were longer than the context."],
+    }
+    return build_report(ReportInputs(**{**options, **changes}), bootstrap=20)
+
+
+class _Reader(HTMLParser):
+    """Collects tags, outside references and visible words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.sources: list[str] = []
+        self.words: list[str] = []
+        self.depth = 0
+
+    def handle_starttag(self, tag, attrs):
+        self.opened.append(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        self.depth += tag not in ("meta", "img")
+
+    def handle_endtag(self, tag):
+        self.depth -= 1
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def _read(page: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(page)
+    return reader
+
+
+def test_the_report_has_every_key_that_others_rely_on(good_run):
+    report = _report(good_run)
+    assert set(KEYS) < set(report)
+    for part in (report["test"], report["validation"], report["baselines"]["tfidf"], report["baselines"]["majority"]):
+        assert set(part) == {"n", *METRICS, "confusion", "ci95", "per_class"}
+    assert isinstance(report["threshold"], float)
+    assert set(report["mcnemar"]) == {"against", "model_only_wrong", "other_only_wrong", "p_value"}
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_the_budget_that_cannot_be_shown_is_a_warning(good_run):
+    report = _report(good_run)
+    assert "83 ham rows cannot show a budget of 0.1 %" in report["warnings"][0]
+    assert report["threshold_choice"]["resolved"] is False
+
+
+def test_the_unsure_band_is_judged_on_the_test_rows(good_run):
+    report = _report(good_run)
+    assert report["unsure"]["test_share"] == pytest.approx(report["unsure"]["share"])
+    assert report["unsure"]["test_errors_inside"] >= 0
+    assert _report(good_run, unsure=None)["unsure"] is None
+
+
+def test_a_collapsed_model_is_called_out_on_top(collapsed_run):
+    page = render(_report(collapsed_run, threshold=0.5), {}, [])
+    words = " ".join(_read(page).words)
+    assert "always answers 'ham'" in words and "Recall is 0: none of the 14 'spam' rows" in words
+    assert page.index("Read this first") < page.index('class="card"')
+    assert "TF-IDF" in words
+
+
+def test_accuracy_is_never_the_headline(good_run):
+    page = render(_report(good_run), {}, [])
+    cards = re.findall(r'<div class="card">(.*?)</div>', page)
+    assert [card.split("<b>")[0] for card in cards] == ["F1", "Recall", "ham blocked"]
+    assert all("95 %:" in card and "TF-IDF" in card and "Majority" in card for card in cards)
+    assert page.index("<td>Accuracy</td>") > page.index("<td>Brier</td>")
+
+
+def test_the_page_is_self_contained_balanced_and_escaped(tmp_path, good_run):
+    report = _report(good_run, notes=["a <b>note</b>"], data="<i>data</i>")
+    drawn = plots.write_all(
+        tmp_path / "plots",
+        classes=["ham", "spam"],
+        positive="spam",
+        threshold=report["threshold"],
+        labels=good_run.labels,
+        probabilities=good_run.probabilities,
+    )
+    part = Part(good_run.labels, good_run.probabilities, good_run.texts)
+    mistakes = most_confident_mistakes(part, ["ham", "spam"], positive="spam", threshold=report["threshold"])
+    assert mistakes
+    path = write_html(tmp_path / "report.html", report, drawn, mistakes)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["plots", "report.html"]
+    page = path.read_text(encoding="utf-8")
+    reader = _read(page)
+    assert reader.depth == 0
+    assert not {"script", "i", "link", "iframe"} & set(reader.opened)
+    assert len(reader.sources) == 3 and all(source.startswith("data:image/png;base64,") for source in reader.sources)
+    assert mistakes[0]["text"] in "".join(reader.words)
+    assert "a <b>note</b>" in "".join(reader.words)
+
+
+def test_texts_that_are_no_unicode_do_not_stop_the_page(tmp_path, good_run):
+    example = {
+        "label": "ham",
+        "predicted": "spam",
+        "probability": 0.9,
+        "text": "lone \ud800 surrogate, NUL \0",
+        "row": 1,
+    }
+    assert write_html(tmp_path / "r.html", _report(good_run), {}, [example]).stat().st_size > 1000
+
+
+def test_mistakes_come_with_the_surest_first():
+    probabilities = np.array([[0.1, 0.9], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8]])
+    part = Part(["ham", "ham", "spam", "spam"], probabilities, ["a", "b", "c", "d"])
+    found = most_confident_mistakes(part, ["ham", "spam"], positive="spam", threshold=0.5, limit=2)
+    assert [row["text"] for row in found] == ["a", "c"]
+    assert found[1] == {"row": 2, "label": "spam", "predicted": "ham", "probability": 0.7, "text": "c"}
+
+
+def test_an_evaluation_without_anything_around_it_works(good_run):
+    bare = ReportInputs(
+        classes=["ham", "spam"],
+        positive="spam",
+        split="none",
+        backbone="nano",
+        tune="head",
+        test=Part(good_run.labels, good_run.probabilities),
+    )
+    report = build_report(bare, bootstrap=5)
+    assert report["threshold"] == 0.5 and report["validation"] is None and report["mcnemar"] is None
+    assert "<h1>" in render(report, {}, []) and "## Figures" in model_card(report)
+
+
+def test_a_run_without_held_out_rows_says_so():
+    report = build_report(ReportInputs(classes=["a", "b"], positive="b", split="none", backbone="nano", tune="head"))
+    assert report["test"] is None and report["baselines"] == {}
+    assert "No rows were held out" in render(report, {}, []) and "No rows were held out" in model_card(report)
+
+
+def test_many_classes_have_macro_figures_and_a_floor():
+    generator = np.random.default_rng(1)
+    truth = generator.integers(3, size=60)
+    logits = generator.normal(size=(60, 3)) + 2 * np.eye(3)[truth]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    classes = ["a", "b", "c"]
+    inputs = ReportInputs(
+        classes=classes,
+        positive=None,
+        split="stratified",
+        backbone="nano",
+        tune="head",
+        test=Part([classes[i] for i in truth], probabilities),
+        unsure=unsure_floor(probabilities, probabilities.argmax(axis=1) == truth, 0.1),
+        calibration=calibrate(logits, truth),
+    )
+    report = build_report(inputs, bootstrap=5)
+    assert report["threshold"] is None and report["unsure"]["test_share"] == pytest.approx(0.1)
+    assert report["temperature"] == report["calibration"]["temperature"]
+    page = render(report, {}, [])
+    assert "F1 (macro)" in page and "blocked" not in page
+    assert "below" in model_card(report)
+
+
+def test_baselines_must_be_on_the_test_rows(good_run):
+    with pytest.raises(DataError, match=r"baseline 'tfidf': .*\(97, 2\), got \(3, 2\)"):
+        _report(good_run, baselines={"tfidf": good_run.tfidf[:3]})
+
+
+@pytest.mark.parametrize(
+    ("model", "other", "p", "words"),
+    [
+        (0, 0, 1.0, "wrong on exactly the same rows"),
+        (3, 5, 0.73, "p = 0.73): these rows cannot tell the two apart"),
+        (1, 12, 0.003, "the model is better"),
+        (30, 2, 1e-6, "p < 0.001): the TF-IDF baseline is better"),
+    ],
+)
+def test_mcnemar_is_told_in_words(model, other, p, words):
+    report = {"mcnemar": {"model_only_wrong": model, "other_only_wrong": other, "p_value": p}}
+    assert words in mcnemar_sentence(report)
+    assert mcnemar_sentence({"mcnemar": None}) == ""
+
+
+def test_json_safe_unpacks_numpy_and_drops_what_json_cannot_hold(tmp_path):
+    mixed = {
+        "a": np.float32(0.5),
+        1: (np.int64(3), float("nan")),
+        "c": np.array([[1.0, np.inf]]),
+        "d": tmp_path,
+        "e": True,
+    }
+    assert json_safe(mixed) == {"a": 0.5, "1": [3, None], "c": [[1.0, None]], "d": str(tmp_path), "e": True}
+
+
+def test_the_card_holds_front_matter_figures_and_loading_code(good_run):
+    report = _report(good_run)
+    card = model_card(report, name='my "model"', license="mit")
+    assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification\nlanguage: unknown\n")
+    front = card.split("---\n")[1]
+    assert 'name: "my \\"model\\""' in front and 'license: "mit"' in front
+    assert f"value: {report['test']['f1']!r}" in front
+    assert "| | model | tfidf | majority |" in card
+    assert "AutoModelForSequenceClassification" in card and "TextClassifier.load(" in card
+    assert "> **Warning:** 83 ham rows cannot show" in card
+    compile(card.split("```python\n")[1].split("```")[0], "card", "exec")
+
+
+def test_the_front_matter_is_yaml(good_run):
+    yaml = pytest.importorskip("yaml", reason="PyYAML comes with transformers only")
+    front = yaml.safe_load(model_card(_report(good_run), name="a: b # c").split("---\n")[1])
+    assert front["model-index"][0]["name"] == "a: b # c"
+    assert {metric["type"] for metric in front["model-index"][0]["results"][0]["metrics"]} <= set(front["metrics"])
+
+
+def test_labels_cannot_break_the_card(good_run):
+    report = _report(good_run, data="a|b\n# heading <b>")
+    assert "| data | a\\|b # heading &lt;b> |" in model_card(report)
