@@ -1,0 +1,1 @@
+"""Tables in, split, audited and normalised. The names of each file are imported from that file."""

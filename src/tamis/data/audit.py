@@ -1,0 +1,305 @@
+"""What a table is like before anything is trained: classes, lengths, repeats, leaks across the split, doubtful labels.
+
+Owns the figures of `tamis data` and their words; tokens are counted and labels doubted by functions that the caller
+brings.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.data.normalise import exact_groups, near_repeat_groups, repeat_key
+from tamis.data.splits import PartName, Parts, Rows
+from tamis.data.writing import write_rows
+from tamis.errors import DataError
+
+TokenLengths = Callable[[Sequence[str]], Sequence[int]]
+OutOfFold = Callable[[Sequence[str], Sequence[str], NDArray[np.int64]], NDArray[np.float64]]
+_PRINTED_CHARACTERS = 80
+_PRINTED_DOUBTFUL = 10
+
+
+@dataclass(frozen=True)
+class PartAudit:
+    """One part: rows, rows by class, batches of `batch_rows` rows, tokens in all, and tokens of the longest text."""
+
+    rows: int
+    classes: dict[str, int]
+    batches: int
+    tokens: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class TrainAudit(PartAudit):
+    """The training part, validation rows included; `fit_rows` are those without them."""
+
+    fit_rows: int
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Repeated texts: how many distinct ones occur more than once, and the rows beyond each first one."""
+
+    texts: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class RepeatsAudit:
+    """Repeats inside the table letter for letter, after normalising, and by near-repeat; `conflicting` normalised texts bear two labels."""
+
+    exact: Repeats
+    normalised: Repeats
+    near: Repeats
+    conflicting: int
+    parts: dict[str, int]  # exact copies (rows beyond the first) inside each part
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Test rows whose text also trains, as a count, a share of the test rows, and a share of each class's test rows."""
+
+    rows: int
+    share: float
+    by_class: dict[str, float]
+
+
+@dataclass(frozen=True)
+class LeaksAudit:
+    """Test rows that occur in the training part: letter for letter, after normalising, in one group of near-repeats."""
+
+    exact: Leak
+    normalised: Leak
+    near: Leak
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """A row whose own label got a low probability from a model that had not seen it; `row` is 0-based, `line` as in the file."""
+
+    row: int
+    line: int
+    text: str
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All figures of one divided table."""
+
+    source: str
+    split: str
+    batch_rows: int
+    train: TrainAudit
+    validation: PartAudit
+    test: PartAudit
+    repeats: RepeatsAudit
+    leaks: LeaksAudit
+    doubtful: tuple[Doubtful, ...] | None
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `doubtful` is null where labels were not checked."""
+        values = asdict(self)
+        parts = {part: values.pop(part) for part in ("train", "validation", "test")}
+        values["doubtful"] = None if self.doubtful is None else [asdict(row) for row in self.doubtful]
+        return {**values, "notes": list(self.notes), "parts": parts}
+
+    def lines(self) -> list[str]:
+        """The same for people, one printed line each."""
+        classes = list(self.train.classes)
+        shown = classes if len(classes) <= 6 else []
+        head = ["part", "rows", "batches", "tokens", "longest", *shown]
+        table = [head]
+        for name, part in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+            counts = [f"{part.classes[label]:,} ({_percent(part.classes[label], part.rows)})" for label in shown]
+            table.append([name, *(f"{value:,}" for value in (part.rows, part.batches, part.tokens, part.longest)), *counts])
+        out = [f"{self.source}, split {self.split}, batches of {self.batch_rows} rows", *_aligned(table)]
+        out.append(f"The validation rows are part of the training rows; {self.train.fit_rows:,} remain without them.")
+        if not shown:
+            rarest = min(classes, key=lambda label: (self.train.classes[label], label))
+            commonest = max(classes, key=lambda label: (self.train.classes[label], label))
+            out.append(
+                f"{len(classes)} classes, from {self.train.classes[rarest]:,} training rows ({rarest}) to "
+                f"{self.train.classes[commonest]:,} ({commonest})."
+            )
+        repeats = self.repeats
+        out.append(
+            f"Repeats in the table: {repeats.exact.rows:,} rows letter for letter, {repeats.normalised.rows:,} after "
+            "normalising, "
+            f"{repeats.near.rows:,} with near-repeats."
+        )
+        if repeats.conflicting:
+            out.append(f"{repeats.conflicting:,} repeated texts bear more than one label.")
+        if self.test.rows:
+            out += ["Test rows that also occur in the training part:", *_aligned(_leak_table(self.leaks, shown))]
+        if self.doubtful is not None:
+            sure = sum(row.probability < 0.1 for row in self.doubtful)
+            out.append(f"Doubtful labels: {len(self.doubtful):,} rows whose own label got less than even odds, {sure:,} of them below 0.1.")
+            for row in self.doubtful[:_PRINTED_DOUBTFUL]:
+                out.append(f"  line {row.line}: {row.label} {row.probability:.3f}  {_shortened(row.text)}")
+            if len(self.doubtful) > _PRINTED_DOUBTFUL:
+                out.append(f"  and {len(self.doubtful) - _PRINTED_DOUBTFUL:,} more.")
+        return [*out, *self.notes]
+
+
+def audit(
+    parts: Parts,
+    *,
+    token_lengths: TokenLengths,
+    out_of_fold: OutOfFold | None = None,
+    batch_rows: int = 16,
+    doubtful_below: float = 0.5,
+) -> Audit:
+    """The figures of a divided table.
+
+    Arguments (N = rows of the table, K = classes):
+        token_lengths   texts → tokens of each
+        out_of_fold     texts, labels, (N,) groups of near-repeats → (N, K) probabilities, columns in sorted order of
+        the labels,
+                        each row's from a model fitted without its group; None: labels are not checked
+        doubtful_below  rows whose own label has a lower probability are listed, the lowest first
+
+    Raises:
+        DataError: `token_lengths` or `out_of_fold` return another shape.
+    """
+    table = parts.table
+    own_groups = near_repeat_groups(table.texts)
+    joint = table.texts + (parts.test_table.texts if parts.test_table else ())
+    joint_groups = near_repeat_groups(joint) if parts.test_table else own_groups
+    keys = [repeat_key(text) for text in joint]
+    offset = len(table) if parts.test_table else 0
+    train = _part(parts, "train", token_lengths, batch_rows)
+    return Audit(
+        source=table.source,
+        split=parts.name,
+        batch_rows=batch_rows,
+        train=TrainAudit(**vars(train), fit_rows=len(parts.fit)),
+        validation=_part(parts, "validation", token_lengths, batch_rows),
+        test=_part(parts, "test", token_lengths, batch_rows),
+        repeats=_repeats(parts, keys[: len(table)], own_groups),
+        leaks=LeaksAudit(
+            exact=_leak(parts, exact_groups(joint), offset),
+            normalised=_leak(parts, exact_groups(keys), offset),
+            near=_leak(parts, joint_groups, offset),
+        ),
+        doubtful=None if out_of_fold is None else _doubtful(parts, out_of_fold, own_groups, doubtful_below),
+        notes=(*table.notes, *(parts.test_table.notes if parts.test_table else ()), *parts.notes),
+    )
+
+
+def write_parts(parts: Parts, directory: str | Path) -> list[Path]:
+    """Write `train.csv` (without the validation rows), `validation.csv` and `test.csv`; returns their paths.
+
+    UTF-8, columns `label` and `text`, texts unchanged whatever they hold: `read_table` and pandas read them back.
+
+    Raises:
+        DataError: the directory or a file cannot be written.
+    """
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{directory}: the folder cannot be made ({error.strerror or error}); choose another") from error
+    written: list[Path] = []
+    names: dict[str, PartName] = {"train": "fit", "validation": "validation", "test": "test"}
+    for name, part in names.items():
+        path = directory / f"{name}.csv"
+        rows = zip(parts.labels(part), parts.texts(part), strict=True)
+        write_rows(path, ({"label": label, "text": text} for label, text in rows), columns=("label", "text"))
+        written.append(path)
+    return written
+
+
+def _part(parts: Parts, name: PartName, token_lengths: TokenLengths, batch_rows: int) -> PartAudit:
+    texts = parts.texts(name)
+    lengths = [int(length) for length in token_lengths(texts)] if texts else []
+    if len(lengths) != len(texts):
+        raise DataError(f"audit: expected a token count for each of {len(texts)} texts, got {len(lengths)}; mend `token_lengths`")
+    return PartAudit(len(texts), parts.counts(name), -(-len(texts) // batch_rows), sum(lengths), max(lengths, default=0))
+
+
+def _repeated(groups: Rows) -> Repeats:
+    counts = np.bincount(groups)
+    repeated = counts[counts > 1]
+    return Repeats(len(repeated), int((repeated - 1).sum()))
+
+
+def _repeats(parts: Parts, keys: Sequence[str], near: Rows) -> RepeatsAudit:
+    labels_of: defaultdict[str, set[str]] = defaultdict(set)
+    for key, label in zip(keys, parts.table.labels, strict=True):
+        labels_of[key].add(label)
+    inside = {name: sum(count - 1 for count in Counter(parts.texts(name)).values()) for name in get_args(PartName) if name != "fit"}
+    return RepeatsAudit(
+        exact=_repeated(exact_groups(parts.table.texts)),
+        normalised=_repeated(exact_groups(keys)),
+        near=_repeated(near),
+        conflicting=sum(len(labels) > 1 for labels in labels_of.values()),
+        parts=inside,
+    )
+
+
+def _leak(parts: Parts, groups: Rows, offset: int) -> Leak:
+    """`groups` covers the table, followed by the test table (which begins at `offset`) where there is one."""
+    leaked = np.isin(groups[parts.test + offset], groups[parts.train])
+    labels = np.asarray(parts.labels("test"), dtype=object)
+    by_class = {}
+    for label in parts.table.classes:
+        own = leaked[labels == label]
+        by_class[label] = float(own.mean()) if len(own) else 0.0
+    return Leak(int(leaked.sum()), float(leaked.mean()) if len(leaked) else 0.0, by_class)
+
+
+def _doubtful(parts: Parts, out_of_fold: OutOfFold, groups: Rows, below: float) -> tuple[Doubtful, ...]:
+    table = parts.table
+    probabilities = np.asarray(out_of_fold(table.texts, table.labels, groups), dtype=np.float64)
+    if probabilities.shape != (len(table), len(table.classes)):
+        raise DataError(
+            f"audit: expected out-of-fold probabilities of shape {(len(table), len(table.classes))}, got "
+            f"{probabilities.shape}; mend `out_of_fold`"
+        )
+    codes = np.asarray([table.classes.index(label) for label in table.labels])
+    own = probabilities[np.arange(len(table)), codes]
+    order = [row for row in np.argsort(own, kind="stable").tolist() if own[row] < below]
+    return tuple(Doubtful(row, table.lines[row], table.texts[row], table.labels[row], float(own[row])) for row in order)
+
+
+def _leak_table(leaks: LeaksAudit, classes: Sequence[str]) -> list[list[str]]:
+    rows = [["", "rows", "share", *(f"of {label}" for label in classes)]]
+    for name, leak in (
+        ("letter for letter", leaks.exact),
+        ("normalised", leaks.normalised),
+        ("near-repeat", leaks.near),
+    ):
+        rows.append([name, f"{leak.rows:,}", f"{leak.share:.1%}", *(f"{leak.by_class[label]:.1%}" for label in classes)])
+    return rows
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """First column to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _percent(count: int, rows: int) -> str:
+    return f"{count / rows:.1%}" if rows else "0 %"
+
+
+def _shortened(text: str) -> str:
+    folded = " ".join(text.split())
+    return folded if len(folded) <= _PRINTED_CHARACTERS else folded[: _PRINTED_CHARACTERS - 1] + "…"

@@ -1,0 +1,234 @@
+"""Which column is the text and which the label: by name, by 1-based position, else by what the columns hold.
+
+Owns the list of known column names and the error messages that list the columns of a file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+from tamis.errors import DataError
+
+# The first name of each list wins where several are present; the others must be alone.
+TEXT_NAMES = (
+    *(
+        "text",
+        "message",
+        "sms",
+        "body",
+        "content",
+        "v2",
+        "texts",
+        "messages",
+        "msg",
+        "sentence",
+        "utterance",
+        "tweet",
+        "review",
+    ),
+    *(
+        "comment",
+        "email",
+        "mail",
+        "document",
+        "query",
+        "question",
+        "input",
+        "post",
+        "phrase",
+        "headline",
+        "description",
+    ),
+    *("text_message", "message_text", "sms_text", "message_body", "email_text", "content_text"),
+)
+LABEL_NAMES = (
+    *(
+        "label",
+        "class",
+        "category",
+        "target",
+        "spam",
+        "v1",
+        "labels",
+        "classes",
+        "is_spam",
+        "isspam",
+        "spam_or_ham",
+        "ham_or_spam",
+    ),
+    *(
+        "sentiment",
+        "intent",
+        "topic",
+        "tag",
+        "type",
+        "y",
+        "classification",
+        "verdict",
+        "gold",
+        "gold_label",
+        "label_text",
+    ),
+)
+_IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ ./-]\w+){0,2}")
+_LABEL_CHARACTERS = 64
+_SURE_ROWS = 10
+
+
+def count_roles(first: Sequence[str]) -> int:
+    """How many of the two roles, text and label, a first row names (0 to 2)."""
+    return int(any(_plain(cell) in TEXT_NAMES for cell in first)) + int(any(_plain(cell) in LABEL_NAMES for cell in first))
+
+
+def is_header(first: Sequence[str], rest: Sequence[Sequence[str]], *, named: Sequence[str] = ()) -> bool:
+    """Whether the first row holds column names and not a first text.
+
+    `named` are the columns that the caller asked for. A known name counts unless it occurs again below as a value
+    (a first message labelled "spam" is no header); without one, names are told by not being values of a label column.
+    """
+    cells = [cell for cell in first if cell]
+    if any(name in first for name in named if not name.isdigit()):
+        return True
+    if not cells or len(set(cells)) < len(cells):
+        return False
+    below = [{row[column] for row in rest if column < len(row)} for column in range(len(first))]
+    roles = count_roles(first)
+    if roles == 2:
+        return True
+    if roles == 1:
+        known = (*TEXT_NAMES, *LABEL_NAMES)
+        return any(_plain(cell) in known and cell not in below[column] for column, cell in enumerate(first))
+    if len(rest) < 2 or not all(_IDENTIFIER.fullmatch(cell) for cell in cells):
+        return False
+    groups = [column for column, values in enumerate(below) if first[column] and len(values) * 2 <= len(rest)]
+    return bool(groups) and all(first[column] not in below[column] for column in groups)
+
+
+def find_text(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: str, wanted: str | None, label: int | None = None) -> int:
+    """The index of the text column. `rows` is a sample of the data rows; `label` a column already taken.
+
+    Raises:
+        DataError: `wanted` is no column, or no column or more than one could be the text.
+    """
+    if wanted is not None:
+        return _named(names, wanted, source, "--text")
+    found = _by_name(names, TEXT_NAMES, taken=label)
+    if len(found) == 1:
+        return found[0]
+    free = [column for column in _filled(names, rows) if column != label]
+    if not found and free:
+        if len(free) == 1:
+            return free[0]
+        lengths = {column: _mean_length(rows, column) for column in free}
+        first, second = sorted(free, key=lambda column: -lengths[column])[:2]
+        # Two columns of like length may both be texts (a subject and a body): that is for the user to say.
+        if lengths[first] >= 1.5 * lengths[second]:
+            return first
+    raise _unclear(names, source, "text", "--text")
+
+
+def find_label(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: str, wanted: str | None, text: int) -> int:
+    """The index of the label column, as `find_text`; by content it is the one column whose values repeat.
+
+    Raises:
+        DataError: `wanted` is no column or the text column, or no column or more than one could be the label.
+    """
+    if wanted is not None:
+        column = _named(names, wanted, source, "--label")
+        if column == text:
+            raise DataError(f"{source}: column {wanted!r} was named both as text and as label; name two columns")
+        return column
+    found = _by_name(names, LABEL_NAMES, taken=text)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        free = [column for column in _filled(names, rows) if column != text]
+        likely = [column for column in free if _looks_like_label(rows, column)]
+        if len(likely) == 1:
+            return likely[0]
+    raise _unclear(names, source, "label", "--label")
+
+
+def find_both(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: str, text: str | None, label: str | None) -> tuple[int, int]:
+    """The indices of the text and the label column.
+
+    Raises:
+        DataError: as `find_text` and `find_label`; or there is one column only.
+    """
+    if len(names) < 2:
+        raise DataError(
+            f"{source}: expected a label and a text in each row, found one column ({names[0]!r}); "
+            "separate them by a comma, a semicolon or a tab"
+        )
+    taken = _named(names, label, source, "--label") if label is not None else None
+    if taken is None:
+        by_name = _by_name(names, LABEL_NAMES, taken=None)
+        taken = by_name[0] if len(by_name) == 1 else None
+    filled = _filled(names, rows)
+    if text is None and taken is None and len(filled) == 2 and not _by_name(names, TEXT_NAMES, taken=None):
+        # Two columns and no names: the label is the one with fewer values, then the shorter one.
+        first, second = sorted(filled, key=lambda column: (_distinct(rows, column), _mean_length(rows, column)))
+        if _looks_like_label(rows, first):
+            return second, first
+        raise _unclear(names, source, "label", "--label")
+    column = find_text(names, rows, source=source, wanted=text, label=taken)
+    return column, find_label(names, rows, source=source, wanted=label, text=column)
+
+
+def _plain(cell: str) -> str:
+    return re.sub(r"[\s-]+", "_", cell.strip().casefold())
+
+
+def _by_name(names: Sequence[str], known: Sequence[str], *, taken: int | None) -> list[int]:
+    found = [column for column, name in enumerate(names) if _plain(name) in known and column != taken]
+    first = [column for column in found if _plain(names[column]) == known[0]]
+    return first if len(first) == 1 else found
+
+
+def _named(names: Sequence[str], wanted: str, source: str, option: str) -> int:
+    for same in (lambda name: name == wanted, lambda name: _plain(name) == _plain(wanted)):
+        found = [column for column, name in enumerate(names) if same(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DataError(f"{source}: column {wanted!r} occurs {len(found)} times ({_listed(names)}); rename one of them")
+    if wanted.isdigit() and 1 <= int(wanted) <= len(names):
+        return int(wanted) - 1
+    near = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"did you mean {option} {near[0]!r}?" if near else f"name one of them with {option} COLUMN"
+    raise DataError(f"{source}: there is no column {wanted!r}; the columns are {_listed(names)}; {hint}")
+
+
+def _filled(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Columns with a name or something in more than half of the sample (spreadsheets leave empty ones at the end)."""
+    positional = all(name.isdigit() for name in names)
+    return [
+        column
+        for column, name in enumerate(names)
+        if (positional or not name.isdigit()) or 2 * sum(bool(row[column]) for row in rows if column < len(row)) > len(rows)
+    ]
+
+
+def _mean_length(rows: Sequence[Sequence[str]], column: int) -> float:
+    return sum(len(row[column]) for row in rows if column < len(row)) / max(1, len(rows))
+
+
+def _distinct(rows: Sequence[Sequence[str]], column: int) -> int:
+    return len({row[column] for row in rows if column < len(row)})
+
+
+def _looks_like_label(rows: Sequence[Sequence[str]], column: int) -> bool:
+    repeated = _distinct(rows, column) * 2 <= len(rows) or len(rows) < _SURE_ROWS
+    return repeated and all(len(row[column]) <= _LABEL_CHARACTERS for row in rows if column < len(row))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _unclear(names: Sequence[str], source: str, role: str, option: str) -> DataError:
+    return DataError(
+        f"{source}: which column holds the {role} is not clear; the columns are {_listed(names)}; name it with {option} COLUMN"
+    )

@@ -1,0 +1,86 @@
+"""Rows of JSON: an object a line (JSONL), or one array of objects. Values keep their JSON types.
+
+Source: RFC 8259 and jsonlines.org. Which key is the text is told in `columns`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tamis.errors import DataError
+
+_SPACE_AND_COMMA = re.compile(r"[ \t\r\n]*(,?)[ \t\r\n]*")
+_DECODER = json.JSONDecoder()
+
+
+class JsonRow(NamedTuple):
+    """One object and the 1-based line where it begins."""
+
+    line: int
+    values: dict[str, object]
+
+
+def begins_like_json(text: str) -> bool:
+    """Whether a file that begins with `text` means to be JSONL or a JSON array of objects."""
+    start = text.lstrip()
+    if start.startswith("{"):
+        return bool(re.match(r'\{\s*("|\})', start))
+    return bool(re.match(r"\[\s*(\{|\])", start))
+
+
+def json_rows(lines: Iterable[str], source: str) -> Iterator[JsonRow]:
+    """The objects of JSONL, one line held at a time; blank lines are left out.
+
+    Raises:
+        DataError: a line is not JSON, or not an object.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{source} line {number}: expected a JSON object, found broken JSON ({error}); mend the line") from None
+        yield JsonRow(number, _object(value, number, source))
+
+
+def json_array(text: str, source: str) -> Iterator[JsonRow]:
+    """The objects of one JSON array.
+
+    Raises:
+        DataError: the array is broken, or an element is not an object.
+    """
+    position = text.index("[") + 1
+    line, counted = 1, 0
+    first = True
+    while True:
+        gap = _SPACE_AND_COMMA.match(text, position)
+        position = gap.end() if gap else position
+        comma = bool(gap and gap.group(1))
+        if text.startswith("]", position) and not comma:
+            rest = text[position + 1 :].strip()
+            if rest:
+                raise DataError(f"{source}: expected the end of the file behind the JSON array, found {rest[:20]!r}; remove it")
+            return
+        line += text.count("\n", counted, position)
+        counted = position
+        if comma == first:
+            raise DataError(f"{source} line {line}: expected {'an object' if first else 'a comma or ]'} in the JSON array; mend it")
+        try:
+            value, position = _DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{source} line {line}: expected a JSON object, found broken JSON ({error}); mend it") from None
+        yield JsonRow(line, _object(value, line, source))
+        first = False
+
+
+def _object(value: object, line: int, source: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        kind = type(value).__name__
+        raise DataError(
+            f'{source} line {line}: expected a JSON object such as {{"label": ..., "text": ...}}, found a {kind}; mend the line'
+        )
+    return value
