@@ -93,6 +93,8 @@ class TrainSettings(_Section):
     """tokens computed at once; bounds the memory, never changes a result"""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """share of activations dropped while training"""
+    token_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """share of tokens left out of each message while everything is trained, drawn anew each time"""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """share of each target spread over all classes"""
     next_token_weight: Annotated[float, Field(ge=0)] | None = None

@@ -111,9 +111,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def measure_matmul(
-    shapes: Sequence[Shape], dtype: Dtype, seconds: float, *, device: str = "cpu", threads: int | None = None
-) -> float:
+def measure_matmul(shapes: Sequence[Shape], dtype: Dtype, seconds: float, *, device: str = "cpu", threads: int | None = None) -> float:
     """GFLOP/s (10^9 multiplications and additions a second) of the given products, one after the other.
 
     Each shape gets its share of `seconds`; its fastest run counts, since other programs only ever slow one down. A

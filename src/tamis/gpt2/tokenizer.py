@@ -107,6 +107,13 @@ class Tokenizer:
                 backend.enable_padding(pad_id=end, pad_token=END_OF_TEXT, length=fixed_length)
         return Tokenizer(backend)
 
+    def without_padding(self) -> Tokenizer:
+        """A copy that neither fills nor cuts: batches need no padding here, and long texts are scored by windows."""
+        backend = _Tokenizer.from_str(self.backend.to_str())
+        backend.no_padding()
+        backend.no_truncation()
+        return Tokenizer(backend)
+
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Token ids of each text, (T,) each, T at least 1: a text without any token becomes one `<|endoftext|>`.
 

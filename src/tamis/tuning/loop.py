@@ -43,6 +43,7 @@ class LoopSettings:
     undersample: bool
     label_smoothing: float
     next_token_weight: float
+    token_dropout: float
     autocast: torch.dtype | None
     seed: int
 
@@ -154,7 +155,9 @@ class Training:
         for part in in_order(rows, self.states.messages.tokens, settings.micro_tokens):
             targets = self.targets[part]
             with torch.autocast("cpu", settings.autocast or torch.bfloat16, enabled=settings.autocast is not None):
-                last, next_token_loss = self.states.forward(self.model, part, with_next_token=settings.next_token_weight > 0)
+                last, next_token_loss = self.states.forward(
+                    self.model, part, with_next_token=settings.next_token_weight > 0, token_dropout=settings.token_dropout
+                )
             logits = self.states.messages.mean_over_windows(self.model.head(last), part)
             losses = F.cross_entropy(
                 logits, targets, weight=self.weights, reduction="sum", label_smoothing=settings.label_smoothing

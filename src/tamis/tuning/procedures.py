@@ -43,12 +43,13 @@ class Defaults:
     head_learning_rate: float
     dropout: float
     next_token_weight: float
+    token_dropout: float
 
 
-SCRATCH_FULL = Defaults(epochs=6, learning_rate=1e-3, head_learning_rate=3e-3, dropout=0.1, next_token_weight=0.5)
-PRETRAINED_FULL = Defaults(epochs=4, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.1, next_token_weight=0.0)
-BLOCKS = Defaults(epochs=5, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.0, next_token_weight=0.0)
-HEAD = Defaults(epochs=1, learning_rate=5e-5, head_learning_rate=5e-5, dropout=0.0, next_token_weight=0.0)
+SCRATCH_FULL = Defaults(epochs=6, learning_rate=1e-3, head_learning_rate=3e-3, dropout=0.1, next_token_weight=0.5, token_dropout=0.2)
+PRETRAINED_FULL = Defaults(epochs=4, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.1, next_token_weight=0.0, token_dropout=0.0)
+BLOCKS = Defaults(epochs=5, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.0, next_token_weight=0.0, token_dropout=0.0)
+HEAD = Defaults(epochs=1, learning_rate=5e-5, head_learning_rate=5e-5, dropout=0.0, next_token_weight=0.0, token_dropout=0.0)
 """The reference's own: one epoch at 5e-5."""
 
 
@@ -82,6 +83,8 @@ class Tuned:
     """Training rows with held-out scores: all of them for the exact head, the validation rows otherwise, none if there were none."""
     held_out_logits: NDArray[np.float64]
     """(len(held_out), K)"""
+    logits: NDArray[np.float64] | None = None
+    """(R, K) of all messages, training rows and others, where frozen states made them cheap; None otherwise."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """A row a step and one an epoch with validation figures; empty for the exact head."""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -176,9 +179,10 @@ def tune(
             saver.save(model, training.optimizer, training.at, training.best)
         raise
     logits = training.logits(validation).double().numpy()
+    every = None if states.frozen is None else training.logits(np.arange(len(messages.distinct_of))).double().numpy()
     model.transformer.set_dropout(0.0)
     facts = {"epochs": at.epoch, "best_epoch": at.best_epoch, "steps": at.step, "trained_parameters": trained_parameters(model)}
-    return Tuned(model, validation, logits, at.history, facts)
+    return Tuned(model, validation, logits, every, at.history, facts)
 
 
 def trained_parameters(model: GPT2Classifier) -> int:
@@ -199,16 +203,20 @@ def _exact(
 ) -> Tuned:
     freeze(model, head_only=True)
     trunk = model.transformer
-    last = length_one(last_tokens(in_dtype(trunk, recipe), messages, store=store, progress=progress), trunk.ln_f.eps)
-    rows = torch.from_numpy(last[messages.windows_of(train)])
-    features = messages.mean_over_windows(rows, train).numpy()
+    last = last_tokens(in_dtype(trunk, recipe), messages, store=store, progress=progress)
+    normed = torch.from_numpy(length_one(last, trunk.ln_f.eps))
+    features = messages.mean_over_windows(normed[messages.windows_of(train)], train).numpy()
     head = fit_head(features, targets[train], weights, groups=groups[train], seed=recipe.seed, progress=progress)
     fold_into(model, head.weight, head.bias)
     notes = [] if head.converged else ["The head's solver stopped before its optimum; its figures may be a little low."]
     facts = {"inverse_penalty": head.inverse_penalty, "trained_parameters": trained_parameters(model)}
+    rows = np.arange(len(messages.distinct_of))
+    with torch.inference_mode():
+        windows = model.head(torch.from_numpy(np.array(last)))[messages.windows_of(rows)].double()
+        every = messages.mean_over_windows(windows, rows).numpy()
     if head.out_of_fold is None:
-        return Tuned(model, train[:0], np.empty((0, len(weights))), facts=facts, notes=notes)
-    return Tuned(model, train, head.out_of_fold, facts=facts, notes=notes)
+        return Tuned(model, train[:0], np.empty((0, len(weights))), every, facts=facts, notes=notes)
+    return Tuned(model, train, head.out_of_fold, every, facts=facts, notes=notes)
 
 
 def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None = None) -> int:

@@ -34,17 +34,21 @@ class States:
         self.messages, self.start, self.frozen, self.whole = messages, start, frozen, whole
         self.first_token = np.cumsum(messages.lengths) - messages.lengths
 
-    def forward(self, model: GPT2Classifier, rows: NDArray[np.int64], *, with_next_token: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, model: GPT2Classifier, rows: NDArray[np.int64], *, with_next_token: bool, token_dropout: float = 0.0
+    ) -> tuple[Tensor, Tensor | None]:
         """Last tokens (windows of `rows`, C) before ln_f, and the summed next-token loss where it is asked for.
 
-        The next-token loss needs every token's state, so nothing is saved in the last block then.
+        The next-token loss needs every token's state, so nothing is saved in the last block then. `token_dropout` is the share of
+        tokens left out of each message at random, the first one excepted (only where embeddings are computed).
         """
         windows = self.messages.windows_of(rows)
         trunk = model.transformer
         if self.whole:
             assert self.frozen is not None
             return torch.from_numpy(self.frozen[windows]), None
-        packed = pack([self.messages.windows[w] for w in windows])
+        ids = [self.messages.windows[w] for w in windows]
+        packed = pack([_thinned(i, token_dropout) for i in ids] if token_dropout and self.frozen is None else ids)
         hidden = trunk.embed(packed) if self.frozen is None else self._frozen_tokens(packed, windows)
         if not with_next_token:
             return trunk.last(hidden, packed, self.start), None
@@ -54,6 +58,13 @@ class States:
         assert self.frozen is not None
         places = [np.arange(self.first_token[w], self.first_token[w] + self.messages.lengths[w]) for w in windows[packed.order]]
         return torch.from_numpy(self.frozen[np.concatenate(places)]).float()
+
+
+def _thinned(ids: NDArray[Any], share: float) -> NDArray[Any]:
+    """A message without a random share of its tokens. torch's generator, which a checkpoint keeps."""
+    keep = torch.rand(len(ids)).numpy() >= share
+    keep[0] = True
+    return ids[keep]
 
 
 def _with_next_token(trunk: GPT2, hidden: Tensor, packed: Packed, start: int) -> tuple[Tensor, Tensor]:

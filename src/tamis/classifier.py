@@ -1,0 +1,358 @@
+"""TextClassifier: fit, predict_proba, predict, save, load - the object that users hold. Follows scikit-learn's contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from tamis import device as devices
+from tamis.config import Recipe
+from tamis.data.normalise import normalise
+from tamis.data.splits import hold_out, positive_label
+from tamis.decision import Decision, decide
+from tamis.errors import ConfigError, DataError, NotFittedError
+from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_backbone
+from tamis.gpt2.checkpoints import fingerprint
+from tamis.gpt2.model import GPT2Classifier
+from tamis.model_folder import SavedModel, load_model, save_model
+from tamis.progress import Progress
+from tamis.tuning.features import NO_STORE, StateStore
+from tamis.tuning.messages import Messages
+from tamis.tuning.procedures import Tuned, in_dtype, prepared_tokenizer, resolve, tune
+from tamis.tuning.scoring import score
+from tamis.verdicts import UNSURE, Rule, Verdict
+
+_LABEL_TYPES = {"b": "bool", "i": "int", "u": "int", "f": "float"}
+_FROM_TEXT: dict[str, Any] = {"bool": lambda t: t == "True", "int": int, "float": float, "str": str}
+
+
+class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A text classifier on a GPT-2 trunk.
+
+    >>> classifier = TextClassifier(backbone="scratch:tiny").fit(texts, labels)
+    >>> classifier.predict(["You have won a prize"])
+    array(['spam'], dtype='<U4')
+
+    Learned attributes: `classes_` (sorted labels), `positive_`, `rule_` (threshold and unsure band), `temperature_`, `recipe_` (every
+    setting, resolved), `history_`, `notes_` (sentences worth showing), `model_`, `tokenizer_`.
+    """
+
+    on_resolved: Callable[[Recipe], None] | None = None
+    """Called by `fit` with the resolved recipe before anything long begins."""
+
+    def __init__(
+        self,
+        backbone: str = "scratch:small",
+        tune: str = "auto",
+        *,
+        positive: str | None = None,
+        class_weight: str | dict[str, float] = "none",
+        max_blocked: float | None = None,
+        settings: Mapping[str, Any] | None = None,
+        seed: int = 42,
+        device: str = "auto",
+        threads: int | None = None,
+        dtype: str = "fp32",
+    ) -> None:
+        """Store the arguments; nothing happens before `fit`.
+
+        Args:
+            backbone: a name, a folder, or `scratch:small`.
+            tune: `auto`, `head`, `blocks:K` or `full`.
+            positive: label that recall, precision and the threshold are about; the rarer one by default.
+            class_weight: `none`, `balanced` or a weight by label.
+            max_blocked: largest share of negatives that may be flagged; without it the threshold has the best F1.
+            settings: any other setting of the recipe by name, such as `{"train.epochs": 3}`; they win over the arguments.
+            seed: of everything random.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+            threads: processor threads; all cores by default.
+            dtype: `fp32`, `bf16` or `auto` (the fastest measured here).
+        """
+        self.backbone = backbone
+        self.tune = tune
+        self.positive = positive
+        self.class_weight = class_weight
+        self.max_blocked = max_blocked
+        self.settings = settings
+        self.seed = seed
+        self.device = device
+        self.threads = threads
+        self.dtype = dtype
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> TextClassifier:
+        """A classifier, not fitted, with every setting of a recipe."""
+        named = {"backbone": recipe.backbone, "tune": recipe.tune, "seed": recipe.seed}
+        rest = {f"{s}.{k}": v for s in ("text", "train", "verdict", "data") for k, v in getattr(recipe, s).model_dump().items()}
+        compute = recipe.compute
+        return cls(**named, settings=rest, device=compute.device, threads=compute.threads, dtype=compute.dtype)
+
+    def recipe(self) -> Recipe:
+        """The recipe that the arguments amount to, unresolved.
+
+        Raises:
+            ConfigError: an argument or a setting is unknown or out of range.
+        """
+        arguments = {
+            "backbone": str(self.backbone),
+            "tune": self.tune,
+            "seed": self.seed,
+            "data.positive": None if self.positive is None else str(self.positive),
+            "train.class_weight": self.class_weight,
+            "verdict.max_blocked": self.max_blocked,
+            "compute.device": self.device,
+            "compute.threads": self.threads,
+            "compute.dtype": self.dtype,
+        }
+        return Recipe().changed(arguments).changed(self.settings or {})
+
+    def fit(
+        self,
+        texts: Iterable[str],
+        labels: ArrayLike,
+        *,
+        validation: NDArray[np.int64] | None = None,
+        groups: NDArray[np.int64] | None = None,
+        also: Sequence[str] = (),
+        store: StateStore = NO_STORE,
+        checkpoint: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Tune on labelled texts; two rows a class are enough.
+
+        Args:
+            texts: R texts.
+            labels: (R,) labels: strings, numbers or booleans.
+            validation: row numbers held out for early stopping and threshold where the loop trains; a stratified share by default.
+            groups: (R,) rows of one group never stand on both sides of a fold; repeats of a text by default.
+            also: further texts that will be scored later; a frozen trunk then runs once for all.
+            store: keeps the frozen trunk's states between runs.
+            checkpoint: folder for the state of the training, taken up if it holds the same work.
+            progress: is told what goes on.
+
+        Raises:
+            DataError: texts and labels do not fit, or there are fewer than two classes.
+            ConfigError, CheckpointError, DownloadError: a setting or the backbone is wrong.
+        """
+        texts, _ = _as_texts(texts)
+        self.classes_, targets = _targets(texts, labels)
+        names = [str(label) for label in self.classes_]
+        recipe = self.recipe()
+        compute = devices.resolve(recipe.compute.device, recipe.compute.threads, recipe.compute.dtype)
+        devices.apply(compute)
+        devices.seed_everything(recipe.seed)
+        resolved = {"compute.device": compute.device, "compute.threads": compute.threads, "compute.dtype": compute.dtype}
+        self.compute_ = compute
+        self.recipe_ = resolve(recipe.changed(resolved), pretrained=not is_scratch(recipe.backbone))
+        if self.on_resolved is not None:
+            self.on_resolved(self.recipe_)
+        wanted = self.recipe_.data.positive
+        named = [names[t] for t in targets]
+        self.positive_ = positive_label(named, wanted) if len(names) == 2 else None
+        groups = _repeats(texts) if groups is None else np.asarray(groups)
+        rows = np.arange(len(texts))
+        if validation is None:
+            share = 0.0 if self.recipe_.tune == "head" else self.recipe_.data.validation_share
+            validation = hold_out(named, groups, share, seed=recipe.seed)
+        backbone = self._backbone([texts[i] for i in np.setdiff1d(rows, validation)])
+        self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
+        every = [*texts, *also]
+        context = backbone.model.config.n_positions
+        if (self.recipe_.text.fixed_length or 0) > context:
+            raise ConfigError(f"text.padding = {self.recipe_.text.padding}: the backbone's context holds {context} tokens")
+        tuned = tune(
+            backbone,
+            self.recipe_,
+            Messages.encode(every, self.tokenizer_, context=context),
+            targets,
+            names,
+            train=rows,
+            validation=validation,
+            groups=groups,
+            store=store,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        self._decide(tuned, targets, names)
+        self._known = {} if tuned.logits is None else dict(zip(every, tuned.logits / self.temperature_, strict=True))
+        return self
+
+    def _backbone(self, fit_texts: list[str]) -> Backbone:
+        name = self.recipe_.backbone
+        return scratch_backbone(name, fit_texts, seed=self.recipe_.seed) if is_scratch(name) else load_backbone(name)
+
+    def _decide(self, tuned: Tuned, targets: NDArray[np.int64], names: list[str]) -> None:
+        """Temperature, threshold and unsure band from the held-out scores; the temperature goes into the weights."""
+        decision: Decision = decide(
+            tuned.held_out_logits,
+            targets[tuned.held_out],
+            names,
+            positive=self.positive_,
+            max_blocked=self.recipe_.verdict.max_blocked,
+            unsure_share=self.recipe_.verdict.unsure_share,
+        )
+        with torch.no_grad():
+            tuned.model.score.weight /= decision.temperature
+        self.model_: GPT2Classifier = tuned.model.requires_grad_(False).eval()
+        self.decision_, self.rule_, self.temperature_ = decision, decision.rule, decision.temperature
+        self.held_out_, self.held_out_probabilities_ = tuned.held_out, decision.probabilities
+        self.history_, self.facts_ = tuned.history, tuned.facts
+        self.extra_notes_ = tuned.notes if decision.threshold else [*tuned.notes, *decision.notes]
+        self.notes_ = [*tuned.notes, *decision.notes]
+
+    def predict_proba(self, texts: Iterable[str], *, progress: Progress | None = None) -> NDArray[np.float64]:
+        """(N, K) probabilities in the order of `classes_`; one text alone gives (K,).
+
+        Texts longer than the context are scored by windows. No text's score depends on the others or on their order.
+
+        Raises:
+            NotFittedError: called before `fit` or `load`.
+            DataError: a text is not a string or not valid Unicode.
+        """
+        if not hasattr(self, "model_"):
+            raise NotFittedError("this TextClassifier is not fitted yet; call fit(texts, labels) or TextClassifier.load(folder) first")
+        listed, single = _as_texts(texts)
+        logits = self._logits(listed, progress)
+        shifted = np.exp(logits - logits.max(1, keepdims=True))
+        probabilities = np.asarray(shifted / shifted.sum(1, keepdims=True))
+        return probabilities[0] if single else probabilities
+
+    def _logits(self, texts: list[str], progress: Progress | None) -> NDArray[np.float64]:
+        known: dict[str, NDArray[np.float64]] = getattr(self, "_known", {})
+        missing = list(dict.fromkeys(text for text in texts if text not in known))
+        if missing or not texts:
+            context = self.model_.transformer.config.n_positions
+            scored = score(self._scorer(), Messages.encode(missing, self.tokenizer_, context=context), progress=progress)
+            known = known | dict(zip(missing, scored, strict=True))
+        return np.stack([known[text] for text in texts]) if texts else np.empty((0, len(self.classes_)))
+
+    def _scorer(self) -> GPT2Classifier:
+        """The model in the type it is to be computed in."""
+        if not hasattr(self, "_cast"):
+            trunk = in_dtype(self.model_.transformer, self.recipe_)
+            self._cast = self.model_
+            if trunk is not self.model_.transformer:
+                self._cast = GPT2Classifier(trunk, len(self.classes_))
+                self._cast.score = self.model_.score
+        return self._cast
+
+    def predict(self, texts: Iterable[str]) -> Any:
+        """Labels of texts by the stored threshold (more than two classes: the most probable); one text alone gives one label."""
+        listed, single = _as_texts(texts)
+        labels = self.classes_[self.rule_of_(listed)]
+        return labels[0] if single else labels
+
+    def rule_of_(self, texts: list[str]) -> NDArray[np.int64]:
+        """(N,) class numbers by the stored rule."""
+        probabilities = self.predict_proba(texts)
+        return self.rule_.labels(probabilities, [str(c) for c in self.classes_])
+
+    def verdicts(self, texts: Iterable[str], *, progress: Progress | None = None) -> list[Verdict]:
+        """Label, verdict (the label or `unsure`) and probabilities of each text, in order."""
+        listed, _ = _as_texts(texts)
+        names = [str(c) for c in self.classes_]
+        probabilities = self.predict_proba(listed, progress=progress)
+        labels = self.rule_.labels(probabilities, names)
+        unsure = self.rule_.unsure(probabilities, names)
+        return [
+            Verdict(text, names[k], UNSURE if doubt else names[k], dict(zip(names, row.tolist(), strict=True)))
+            for text, k, doubt, row in zip(listed, labels, unsure, probabilities, strict=True)
+        ]
+
+    def save(self, folder: Path | str, *, card: str | None = None, about: Mapping[str, Any] | None = None) -> None:
+        """Write a model folder that transformers loads as it is and scores equally.
+
+        Args:
+            folder: made, or replaced whole.
+            card: text of its README.md.
+            about: further facts for `tamis.json`.
+
+        Raises:
+            NotFittedError: called before `fit` or `load`.
+        """
+        if not hasattr(self, "model_"):
+            raise NotFittedError("this TextClassifier is not fitted yet; call fit(texts, labels) before save")
+        names = [str(c) for c in self.classes_]
+        kind = _LABEL_TYPES.get(self.classes_.dtype.kind, "str")
+        facts = {"temperature": self.temperature_, "recipe": self.recipe_.model_dump(), **(about or {})}
+        save_model(folder, SavedModel(self.model_, self.tokenizer_, names, self.rule_, kind, facts), card=card)
+
+    @classmethod
+    def load(cls, run: Path | str, *, device: str = "auto", threads: int | None = None, dtype: str = "fp32") -> TextClassifier:
+        """A fitted classifier from a run folder, a model folder, or a folder that transformers wrote for GPT-2 classification.
+
+        Raises:
+            RunError: there is no such folder, or its training has not ended.
+            CheckpointError: its files are missing, altered or do not fit each other.
+        """
+        compute = devices.resolve(device, threads, dtype)
+        devices.apply(compute)
+        saved = load_model(run)
+        recipe = Recipe().changed({}) if "recipe" not in saved.about else Recipe.model_validate(saved.about["recipe"])
+        self = cls.from_recipe(recipe)
+        self.compute_ = compute
+        self.recipe_ = recipe.changed({"compute.device": compute.device, "compute.threads": compute.threads, "compute.dtype": compute.dtype})
+        self.model_ = saved.model.requires_grad_(False).to(compute.device)
+        self.tokenizer_, self.rule_ = saved.tokenizer, saved.rule
+        self.temperature_ = float(saved.about.get("temperature", 1.0))
+        self.positive_ = saved.rule.positive
+        convert = _FROM_TEXT[saved.label_type]
+        self.classes_ = np.array([convert(label) for label in saved.labels])
+        self.history_, self.notes_ = [], []
+        return self
+
+    @property
+    def rule(self) -> Rule:
+        """The stored rule: threshold, unsure band, positive label."""
+        return self.rule_
+
+    def fingerprint(self) -> str:
+        """Hash of all weights, head included."""
+        state = {name: t.detach().cpu().float() for name, t in self.model_.state_dict().items()}
+        return fingerprint(self.model_.transformer.config, state)
+
+
+def _as_texts(texts: Any) -> tuple[list[str], bool]:
+    """A list of strings, and whether a single string was given.
+
+    Raises:
+        DataError: an item is not a string.
+    """
+    if isinstance(texts, str):
+        return [texts], True
+    listed = list(texts)
+    for i, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise DataError(f"texts[{i}]: expected a string, got {type(text).__name__} ({text!r:.40}); convert or drop the row")
+    return [str(text) for text in listed], False
+
+
+def _targets(texts: list[str], labels: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Sorted distinct labels and (R,) class numbers.
+
+    Raises:
+        DataError: the lengths differ, a label is missing, or there are fewer than two classes.
+    """
+    array = np.asarray(labels)
+    if array.ndim != 1 or len(array) != len(texts):
+        raise DataError(f"labels must be one for each of the {len(texts)} texts; got an array of shape {array.shape}")
+    if array.dtype.kind == "O":
+        missing = [i for i, label in enumerate(array) if label is None or label != label]
+        if missing:
+            raise DataError(f"labels[{missing[0]}] is missing; label the row or drop it")
+        array = np.array([str(label) for label in array])
+    classes, targets = np.unique(array, return_inverse=True)
+    if len(classes) < 2:
+        raise DataError(f"training needs at least two classes; got {len(classes)} ({', '.join(map(str, classes))})")
+    return classes, targets.astype(np.int64)
+
+
+def _repeats(texts: list[str]) -> NDArray[np.int64]:
+    """(R,) the same number for texts that are the same once case, digits and punctuation do not count."""
+    return np.unique([normalise(text) for text in texts], return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,325 @@
+"""One experiment from a labelled table to a run folder: read, divide, tune, judge beside the baselines, write."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.classifier import TextClassifier
+from tamis.config import Recipe
+from tamis.data import catalog
+from tamis.data.normalise import near_repeat_groups
+from tamis.data.splits import Parts, positive_label, split_table
+from tamis.data.tables import check_trainable, read_table
+from tamis.download import cache_directory
+from tamis.evaluation.baselines import fit_baselines
+from tamis.evaluation.calibration import softmax
+from tamis.evaluation.model_card import model_card
+from tamis.evaluation.plots import write_all
+from tamis.evaluation.report import Part, ReportInputs, build_report, most_confident_mistakes
+from tamis.evaluation.report_html import write_html
+from tamis.files import write_text
+from tamis.progress import Progress
+from tamis.run_folder import RunFolder, opened
+from tamis.tuning.features import StateStore
+from tamis.verdicts import UNSURE
+
+Say = Callable[[str], None]
+_VERSIONS = ("tamis", "torch", "numpy", "scikit-learn", "tokenizers", "safetensors")
+
+
+def silent(sentence: str) -> None:
+    """Say nothing."""
+
+
+@dataclass
+class Clock:
+    """Seconds per phase."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time the block under `name`."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table found, read and divided."""
+
+    name: str
+    parts: Parts
+    notes: tuple[str, ...]
+
+
+def prepare(data: str, recipe: Recipe) -> Prepared:
+    """Find, read and divide a table as the recipe says.
+
+    Raises:
+        DataError, ConfigError: see `tamis.data`.
+    """
+    located = catalog.resolve(data)
+    settings = recipe.data
+    table = read_table(located.path, text=settings.text, label=settings.label)
+    check_trainable(table)
+    test = None if settings.test is None else read_table(Path(settings.test), text=settings.text, label=settings.label)
+    parts = split_table(table, settings.split, seed=recipe.seed, validation_share=settings.validation_share, test=test)
+    return Prepared(located.name, parts, (*located.notes, *table.notes, *parts.notes))
+
+
+def train(
+    data: str,
+    recipe: Recipe,
+    run: Path | None = None,
+    *,
+    overwrite: bool = False,
+    say: Say = silent,
+    progress: Progress | None = None,
+) -> tuple[Path, dict[str, Any]]:
+    """Train, evaluate and write a run folder; an unfinished one of the same recipe and data is resumed.
+
+    Returns the folder and the content of its report.json.
+
+    Raises:
+        RunError: the folder is finished, different or being written.
+        TamisError: anything that is wrong with data, settings or backbone.
+    """
+    clock = Clock()
+    with clock.phase("data"):
+        prepared = prepare(data, recipe)
+        parts = prepared.parts
+        positive_label(parts.labels("train"), recipe.data.positive)
+    for note in prepared.notes:
+        say(note)
+    path = run or Path("runs") / _slug(f"{prepared.name}-{recipe.backbone}-{recipe.tune}")
+    test_mark = None if parts.test_table is None else parts.test_table.fingerprint
+    asked = {"data": parts.table.fingerprint, "test": test_mark, "recipe": recipe.model_dump()}
+    with opened(path, asked, overwrite=overwrite) as folder:
+        if folder.earlier is not None:
+            say(f"{path} holds an unfinished run of the same recipe; going on with it")
+        report = _run(folder, folder.earlier or recipe, prepared, clock, say, progress)
+    return path, report
+
+
+def _run(
+    folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, say: Say, progress: Progress | None
+) -> dict[str, Any]:
+    parts = prepared.parts
+    classifier, groups = TextClassifier.from_recipe(recipe), near_repeat_groups(parts.texts("train"))
+    classifier.on_resolved = lambda resolved: write_text(folder.path / "recipe.toml", resolved.to_toml())
+    with clock.phase("train"):
+        classifier.fit(
+            parts.texts("train"),
+            parts.labels("train"),
+            validation=np.flatnonzero(np.isin(parts.train, parts.validation)),
+            groups=groups,
+            also=parts.texts("test"),
+            store=StateStore(cache_directory() / "states"),
+            checkpoint=folder.checkpoint,
+            progress=progress,
+        )
+    for what, why in classifier.compute_.reasons.items():
+        say(f"{what}: {getattr(classifier.compute_, what)} ({why})")
+    report, inputs = judge(classifier, prepared, clock, progress=progress)
+    with clock.phase("write"):
+        write_run(folder, classifier, prepared, report, inputs)
+    return report
+
+
+def judge(
+    classifier: TextClassifier, prepared: Prepared, clock: Clock, *, progress: Progress | None = None
+) -> tuple[dict[str, Any], ReportInputs]:
+    """Figures of a fitted classifier on the validation and test rows, beside the baselines fitted on the same training rows."""
+    parts, names = prepared.parts, [str(c) for c in classifier.classes_]
+    with clock.phase("test"):
+        probabilities = classifier.predict_proba(parts.texts("test"), progress=progress)
+    with clock.phase("baselines"):
+        baselines = fit_baselines(parts.texts("train"), parts.labels("train"), parts.texts("test"), names)
+    scored = sum(clock.seconds.get(name, 0.0) for name in ("train", "test"))
+    timing: dict[str, Any] = dict(clock.seconds)
+    timing["messages_per_s"] = len(parts.table) / scored if scored else None
+    timing |= {f"baseline_{name}": baseline.seconds for name, baseline in baselines.items()}
+    compute, recipe = classifier.compute_, classifier.recipe_
+    timing |= {"device": compute.device, "threads": compute.threads, "dtype": compute.dtype, "reasons": compute.reasons}
+    inputs = ReportInputs(
+        classes=names,
+        positive=classifier.positive_,
+        split=parts.name,
+        backbone=recipe.backbone,
+        tune=recipe.tune,
+        data=prepared.name,
+        rows={part: len(parts.rows(part)) for part in ("train", "validation", "test")},  # type: ignore[arg-type]
+        test=Part(parts.labels("test"), probabilities, parts.texts("test")) if len(parts.test) else None,
+        validation=_validation(classifier, parts),
+        threshold=classifier.decision_.threshold or classifier.rule_.threshold,
+        unsure=classifier.decision_.unsure,
+        temperature=classifier.temperature_,
+        calibration=classifier.decision_.calibration,
+        baselines={name: baseline.probabilities for name, baseline in baselines.items()} if len(parts.test) else {},
+        timing=timing,
+        versions=versions(),
+        notes=[*prepared.notes, *classifier.extra_notes_],
+    )
+    return build_report(inputs, seed=recipe.seed), inputs
+
+
+def _validation(classifier: TextClassifier, parts: Parts) -> Part | None:
+    """The validation rows, with scores from models that did not see them."""
+    places = np.flatnonzero(np.isin(parts.train[classifier.held_out_], parts.validation))
+    if not len(places):
+        return None
+    rows = parts.train[classifier.held_out_][places]
+    table = parts.table
+    return Part([table.labels[r] for r in rows], classifier.held_out_probabilities_[places], [table.texts[r] for r in rows])
+
+
+def write_run(
+    folder: RunFolder, classifier: TextClassifier, prepared: Prepared, report: dict[str, Any], inputs: ReportInputs
+) -> None:
+    """Everything a finished run folder holds; report.json last."""
+    folder.write_lines("history.jsonl", classifier.history_)
+    folder.write_lines("predictions.jsonl", predictions(classifier, inputs))
+    about = {"data": {"name": prepared.name, "fingerprint": prepared.parts.table.fingerprint}, "versions": report["versions"]}
+    about["figures"] = {"test": report["test"], "validation": report["validation"], "facts": classifier.facts_}
+    classifier.save(folder.path / "model", card=model_card(report, name=_slug(prepared.name)), about=about)
+    shown = inputs.test or inputs.validation
+    plots = write_all(
+        folder.path / "plots",
+        classes=inputs.classes,
+        positive=inputs.positive,
+        threshold=classifier.rule_.threshold,
+        labels=shown.labels if shown else (),
+        probabilities=shown.probabilities if shown else None,
+        baselines=inputs.baselines if shown is inputs.test else None,
+        before=_before_temperature(shown, classifier.temperature_),
+        history=classifier.history_,
+    )
+    mistakes = (
+        most_confident_mistakes(shown, inputs.classes, positive=inputs.positive, threshold=classifier.rule_.threshold)
+        if shown
+        else []
+    )
+    write_html(folder.path / "report.html", report, plots, mistakes)
+    folder.write_json("report.json", report)
+
+
+def predictions(classifier: TextClassifier, inputs: ReportInputs) -> Iterator[dict[str, Any]]:
+    """A row per judged message: part, row (from 0, in the part's order), label, verdict, probabilities."""
+    for name, part in (("validation", inputs.validation), ("test", inputs.test)):
+        if part is None:
+            continue
+        chosen = classifier.rule_.labels(np.asarray(part.probabilities), list(inputs.classes))
+        unsure = classifier.rule_.unsure(np.asarray(part.probabilities), list(inputs.classes))
+        for row, (label, k, doubt, p) in enumerate(zip(part.labels, chosen, unsure, part.probabilities, strict=True)):
+            yield {
+                "part": name,
+                "row": row,
+                "label": label,
+                "predicted": inputs.classes[k],
+                "verdict": UNSURE if doubt else inputs.classes[k],
+                "probabilities": dict(zip(inputs.classes, p.tolist(), strict=True)),
+                "text": part.texts[row],
+            }
+
+
+def _before_temperature(part: Part | None, temperature: float) -> NDArray[np.float64] | None:
+    if part is None or temperature == 1.0:
+        return None
+    with np.errstate(divide="ignore"):
+        return softmax(np.maximum(np.log(part.probabilities), -700.0) * temperature)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the system and the libraries that decide results."""
+    found: dict[str, str] = {"python": platform.python_version(), "system": platform.platform()}
+    for name in _VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def evaluate(
+    run: Path | str,
+    data: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    page: Path | None = None,
+    say: Say = silent,
+    progress: Progress | None = None,
+    **compute: Any,
+) -> dict[str, Any]:
+    """Figures of a trained model on every row of a labelled table; the content of a report, without baselines.
+
+    Args:
+        run: run or model folder.
+        data: file or name of the catalog; all its rows are judged.
+        settings: `text`, `label`, `positive`, `split` (then only that split's test rows are judged).
+        page: also write a self-contained HTML page there.
+        say: is told what was decided.
+        progress: is told what goes on.
+        compute: device, threads, dtype.
+
+    Raises:
+        DataError: a label that the model does not know.
+    """
+    classifier = TextClassifier.load(run, **compute)
+    wanted = Recipe().changed({f"data.{k}": v for k, v in (settings or {}).items() if v is not None})
+    located = catalog.resolve(data)
+    table = read_table(located.path, text=wanted.data.text, label=wanted.data.label)
+    for note in (*located.notes, *table.notes):
+        say(note)
+    if (settings or {}).get("split"):
+        parts = split_table(table, wanted.data.split, seed=classifier.recipe_.seed)
+        texts, labels, name = parts.texts("test"), parts.labels("test"), parts.name
+    else:
+        texts, labels, name = list(table.texts), list(table.labels), "all rows"
+    names = [str(c) for c in classifier.classes_]
+    positive = wanted.data.positive or classifier.positive_ or (positive_label(labels) if len(names) == 2 else None)
+    threshold = classifier.rule_.threshold if positive == classifier.positive_ else None
+    clock = Clock()
+    with clock.phase("test"):
+        probabilities = classifier.predict_proba(texts, progress=progress)
+    inputs = ReportInputs(
+        classes=names,
+        positive=positive,
+        split=name,
+        backbone=classifier.recipe_.backbone,
+        tune=classifier.recipe_.tune,
+        data=located.name,
+        rows={"test": len(texts)},
+        test=Part(labels, probabilities, texts),
+        threshold=threshold,
+        temperature=classifier.temperature_,
+        timing={**clock.seconds, "messages_per_s": len(texts) / clock.seconds["test"]},
+        versions=versions(),
+    )
+    report = build_report(inputs, seed=classifier.recipe_.seed)
+    if page is not None:
+        mistakes = most_confident_mistakes(Part(labels, probabilities, texts), names, positive=positive, threshold=threshold)
+        with tempfile.TemporaryDirectory() as folder:
+            plots = write_all(
+                folder, classes=names, positive=positive, threshold=threshold, labels=labels, probabilities=probabilities
+            )
+            write_html(page, report, plots, mistakes)
+    return report
+
+
+def _slug(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-._" else "-" for c in text).strip("-.") or "run"

@@ -1,0 +1,109 @@
+"""`tamis predict`: texts from arguments, files or stdin; verdicts to stdout or a file, as they come."""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tamis.classifier import TextClassifier
+from tamis.data.messages import Message, read_messages
+from tamis.data.writing import beside_own, row_writer
+from tamis.verdicts import UNSURE, Verdict
+
+BATCH = 1024
+"""Messages judged together at the most; fewer where the source has no more at the moment."""
+POSITIVE, NEGATIVE, NOT_SURE = 0, 1, 2
+"""Exit codes for one text, bogofilter's."""
+
+
+def predict_command(
+    run: Path,
+    texts: list[str] | None,
+    *,
+    file: Path | None,
+    out: Path | None,
+    column: str | None,
+    as_json: bool,
+    compute: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> int:
+    """Judge and print or write; returns the exit code of the last verdict (`--exit-code`).
+
+    Raises:
+        TamisError: the model cannot be loaded, or a message cannot be read.
+    """
+    classifier = TextClassifier.load(run, **compute)
+    if texts:
+        source: Iterator[Message] = iter([Message(text, {}, line) for line, text in enumerate(texts, 1)])
+    else:
+        messages = read_messages(file if file is not None else sys.stdin, text=column)
+        for note in messages.notes:
+            say(note)
+        source = messages
+    code = NEGATIVE
+    if out is not None:
+        with row_writer(out) as sink:
+            count = 0
+            for message, verdict in judged(classifier, source):
+                own = message.columns or {"text": message.text}
+                added = {"label": verdict.label, "verdict": verdict.verdict}
+                sink.write(beside_own(own, added | {f"p_{label}": p for label, p in verdict.probabilities.items()}))
+                count += 1
+        say(f"wrote {count:,} verdicts to {out}")
+        return code
+    for _, verdict in judged(classifier, source):
+        print(json.dumps(verdict.to_dict(), ensure_ascii=False) if as_json else line(verdict), flush=True)
+        code = exit_code(verdict, classifier)
+    return code
+
+
+def judged(classifier: TextClassifier, source: Iterator[Message]) -> Iterator[tuple[Message, Verdict]]:
+    """Every message with its verdict, in order; a slow source is answered message by message, a fast one in large batches."""
+    for batch in _ready(source):
+        yield from zip(batch, classifier.verdicts([message.text for message in batch]), strict=True)
+
+
+def line(verdict: Verdict) -> str:
+    """Verdict, probability of the label, and the text on one line, tab-separated."""
+    text = verdict.text.replace("\\", "\\\\").replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
+    return f"{verdict.verdict}\t{verdict.probabilities[verdict.label]:.4f}\t{text}"
+
+
+def exit_code(verdict: Verdict, classifier: TextClassifier) -> int:
+    """0 positive, 1 negative, 2 unsure."""
+    if verdict.verdict == UNSURE:
+        return NOT_SURE
+    return POSITIVE if verdict.label == classifier.positive_ else NEGATIVE
+
+
+def _ready(source: Iterator[Message]) -> Iterator[list[Message]]:
+    """Batches of what the source has at the moment: it is read by a thread, so waiting for more never delays an answer."""
+    waiting: queue.Queue[Message | BaseException | None] = queue.Queue(maxsize=4 * BATCH)
+
+    def read() -> None:
+        try:
+            for message in source:
+                waiting.put(message)
+            waiting.put(None)
+        except BaseException as error:
+            waiting.put(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    end: Message | BaseException | None = Message("")
+    while isinstance(end, Message):
+        batch: list[Message] = []
+        end = waiting.get()
+        while isinstance(end, Message):
+            batch.append(end)
+            if len(batch) == BATCH or waiting.empty():
+                break
+            end = waiting.get()
+        if batch:
+            yield batch
+    if end is not None:
+        raise end

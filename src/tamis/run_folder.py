@@ -1,0 +1,113 @@
+"""A run folder: who may write it, whether it is finished, and what it was asked to be.
+
+    RUN/  model/  report.html  report.json (written last: its presence means finished)  predictions.jsonl  history.jsonl
+          recipe.toml (resolved)  plots/  checkpoint/ (asked.json: recipe and data as asked; the loop's state)
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tamis.config import Recipe, read_recipe
+from tamis.errors import ConfigError, RunError
+from tamis.files import locked, replaced, write_text
+
+CONTENT = ("model", "plots", "checkpoint", "report.html", "report.json", "predictions.jsonl", "history.jsonl", "recipe.toml")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """An opened run folder; this process alone writes it."""
+
+    path: Path
+    earlier: Recipe | None
+    """The resolved recipe of the unfinished run that is resumed, None for a new one."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the loop keeps its state."""
+        return self.path / "checkpoint"
+
+    def write_lines(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        """Write a JSONL file whole."""
+        with replaced(self.path / name) as beside, beside.open("w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file whole."""
+        write_text(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Iterator[RunFolder]:
+    """Open a run folder for writing, new or to be resumed.
+
+    Args:
+        path: made where missing.
+        asked: recipe and data fingerprints as asked for; a run is resumed only for the same.
+        overwrite: throw away the run that is there.
+
+    Raises:
+        RunError: another process is writing it, it is finished, it was asked something else, or it is no run folder.
+    """
+    foreign = path.exists() and (not path.is_dir() or (any(path.iterdir()) and not _is_run(path)))
+    if foreign:
+        raise RunError(f"{path} exists and is not a run folder; choose another with -o (nothing in it was touched)")
+    try:
+        (path / "checkpoint").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be made ({error.strerror}); choose another place with -o") from error
+    with locked(path / "checkpoint" / "lock") as mine:
+        if not mine:
+            raise RunError(f"{path} is being written by another process; wait for it or choose another with -o")
+        if overwrite:
+            _clear(path)
+        yield RunFolder(path, _earlier(path, asked))
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "checkpoint" / "asked.json").is_file() or (path / "report.json").is_file() and (path / "recipe.toml").is_file()
+
+
+def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
+    """The recipe of the run to be resumed, after checking that it may be."""
+    marks = path / "checkpoint" / "asked.json"
+    if (path / "report.json").is_file():
+        raise RunError(f"{path} holds a finished run; choose another folder with -o, or pass --overwrite to replace it")
+    try:
+        before = json.loads(marks.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        write_text(marks, json.dumps(asked, indent=2, ensure_ascii=False))
+        return None
+    except ValueError:
+        before = None
+    if before != json.loads(json.dumps(asked)):
+        differing = [key for key in asked if not isinstance(before, dict) or before.get(key) != json.loads(json.dumps(asked[key]))]
+        raise RunError(
+            f"{path} holds an unfinished run that was asked for something else ({', '.join(differing)}); choose another folder with -o, "
+            "or pass --overwrite to replace it"
+        )
+    try:
+        return read_recipe(path / "recipe.toml")
+    except ConfigError:
+        return None
+
+
+def _clear(path: Path) -> None:
+    for name in CONTENT:
+        target = path / name
+        if name == "checkpoint":
+            for file in target.iterdir():
+                if file.name != "lock":
+                    file.unlink()
+        elif target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)

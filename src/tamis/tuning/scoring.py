@@ -1,0 +1,29 @@
+"""Scores of any texts: encoded once each, sorted by length, packed, restored to the caller's order."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tamis.gpt2.model import GPT2Classifier
+from tamis.gpt2.packing import by_length, pack
+from tamis.progress import Progress, Silent
+from tamis.tuning.messages import Messages
+from tamis.tuning.states import FROZEN_TOKENS
+
+
+def score(model: GPT2Classifier, messages: Messages, *, progress: Progress | None = None) -> NDArray[np.float64]:
+    """(R, K) logits of every text. A text's scores depend on no other text (to rounding) and on no order."""
+    model.eval()
+    width = model.score.out_features
+    device = model.score.weight.device
+    logits = torch.empty(len(messages.windows), width)
+    with torch.inference_mode(), (progress or Silent()).task("scoring", total=len(logits), unit="messages") as task:
+        for windows in by_length(messages.lengths, FROZEN_TOKENS):
+            logits[windows] = model(pack([messages.windows[w] for w in windows]).to(device)).cpu()
+            task.advance(len(windows))
+        rows = np.arange(len(messages.distinct_of))
+        if len(rows) == 0:
+            return np.empty((0, width))
+        return messages.mean_over_windows(logits[messages.windows_of(rows)].double(), rows).numpy()
