@@ -24,9 +24,7 @@ from tamis.errors import ConfigError
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A made-up machine: which core each logical processor belongs to, and files under /proc and /sys."""
 
-    def build(
-        core_of: list[tuple[int, int]], files: dict[str, str] | None = None, allowed: set[int] | None = None
-    ) -> None:
+    def build(core_of: list[tuple[int, int]], files: dict[str, str] | None = None, allowed: set[int] | None = None) -> None:
         for number, (package, core) in enumerate(core_of):
             topology = tmp_path / f"sys/devices/system/cpu/cpu{number}/topology"
             topology.mkdir(parents=True)
@@ -70,6 +68,14 @@ def test_only_processors_that_the_process_may_use_are_counted(machine: Any) -> N
                 "proc/self/cgroup": "0::/a/b\n",
                 "sys/fs/cgroup/a/cpu.max": "200000 100000",
                 "sys/fs/cgroup/a/b/cpu.max": "max 1",
+            },
+            (2, 2),
+        ),
+        (  # the tightest of the levels counts
+            {
+                "proc/self/cgroup": "0::/a\n",
+                "sys/fs/cgroup/cpu.max": "400000 100000",
+                "sys/fs/cgroup/a/cpu.max": "250000 100000",
             },
             (2, 2),
         ),
@@ -136,9 +142,7 @@ def test_threads_asked_for_are_taken_up_to_the_processors_there_are(machine: Any
 
 
 @pytest.mark.parametrize(("value", "threads"), [("2", 2), ("7", 6), ("0", 6), ("x", 6), ("4,2", 6)])
-def test_a_lower_limit_of_the_environment_is_kept(
-    machine: Any, monkeypatch: pytest.MonkeyPatch, value: str, threads: int
-) -> None:
+def test_a_lower_limit_of_the_environment_is_kept(machine: Any, monkeypatch: pytest.MonkeyPatch, value: str, threads: int) -> None:
     machine(TWELVE)
     monkeypatch.setenv("OMP_NUM_THREADS", value)
     compute = resolve("cpu")
@@ -168,9 +172,7 @@ def test_an_unknown_device_is_refused_with_the_known_ones(name: str) -> None:
 def test_a_device_that_is_not_there_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(
-        ConfigError, match=r"'cuda' was asked for, but torch .* sees no CUDA devices; take --device cpu"
-    ):
+    with pytest.raises(ConfigError, match=r"'cuda' was asked for, but torch .* sees no CUDA devices; take --device cpu"):
         resolve("cuda")
     with pytest.raises(ConfigError, match="'mps' was asked for, but torch sees no Apple GPU"):
         resolve("mps")
@@ -231,9 +233,7 @@ def test_bf16_must_gain_fifteen_percent(speed: FakeSpeed, bf16: float, expected:
     assert resolve("cpu", dtype="auto").dtype == expected
 
 
-def test_what_was_measured_is_kept_for_this_processor_and_thread_count_and_torch(
-    speed: FakeSpeed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_measured_is_kept_for_this_processor_and_thread_count_and_torch(speed: FakeSpeed, monkeypatch: pytest.MonkeyPatch) -> None:
     first = resolve("cpu", dtype="auto")
     calls = len(speed.calls)
     assert {dtype for dtype, _ in speed.calls} == {"fp32", "bf16"}
@@ -303,9 +303,7 @@ def test_a_corrupted_file_is_measured_anew_and_replaced(speed: FakeSpeed, conten
     assert json.loads(path.read_text()) == good
 
 
-def test_a_cache_that_cannot_be_written_costs_only_the_keeping(
-    speed: FakeSpeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written_costs_only_the_keeping(speed: FakeSpeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "file"))
     compute = resolve("cpu", dtype="auto")
@@ -354,7 +352,7 @@ def test_measuring_leaves_the_generators_and_threads_as_they_were() -> None:
     torch.manual_seed(5)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     for dtype in ("fp32", "bf16"):
-        assert measure_matmul([(17, 23, 11), (5, 7, 3)], dtype, 0.01, threads=1) > 0  # type: ignore[arg-type]
+        assert measure_matmul([(17, 23, 11), (5, 7, 3)], dtype, 0.01, threads=1) > 0
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
