@@ -79,6 +79,8 @@ class TrainSettings(_Section):
     """peak learning rate of the head's own weights"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """decay of matrices, a step's share of the learning rate"""
+    decay_everything: bool = False
+    """decay LayerNorms, biases and embeddings too, as the reference's optimizer does"""
     warmup_share: Share = 0.1
     """share of all steps over which the learning rate rises to its peak"""
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -91,8 +91,6 @@ def is_header(first: Sequence[str], rest: Sequence[Sequence[str]], *, named: Seq
     cells = [cell for cell in first if cell]
     if any(name in first for name in named if not name.isdigit()):
         return True
-    if not cells or len(set(cells)) < len(cells):
-        return False
     below = [{row[column] for row in rest if column < len(row)} for column in range(len(first))]
     roles = count_roles(first)
     if roles == 2:
@@ -100,7 +98,7 @@ def is_header(first: Sequence[str], rest: Sequence[Sequence[str]], *, named: Seq
     if roles == 1:
         known = (*TEXT_NAMES, *LABEL_NAMES)
         return any(_plain(cell) in known and cell not in below[column] for column, cell in enumerate(first))
-    if len(rest) < 2 or not all(_IDENTIFIER.fullmatch(cell) for cell in cells):
+    if len(rest) < 2 or not cells or len(set(cells)) < len(cells) or not all(_IDENTIFIER.fullmatch(cell) for cell in cells):
         return False
     groups = [column for column, values in enumerate(below) if first[column] and len(values) * 2 <= len(rest)]
     return bool(groups) and all(first[column] not in below[column] for column in groups)

@@ -1,1 +1,26 @@
-"""GPT-2: the network, its packed batches, its tokenizer and its checkpoints."""
+"""GPT-2: the network, its packed batches, its tokenizer and its checkpoints.
+
+For students of the reference: `read_openai` (questions 2 and 3), `model_config` (question 4), `replace_head` (question 8).
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOMES = {
+    "fetch_backbone": "tamis.gpt2.hub",
+    "head_shape": "tamis.gpt2.heads",
+    "load_backbone": "tamis.gpt2.backbones",
+    "model_config": "tamis.gpt2.openai",
+    "read_openai": "tamis.gpt2.openai",
+    "replace_head": "tamis.gpt2.heads",
+}
+
+__all__ = ["fetch_backbone", "head_shape", "load_backbone", "model_config", "read_openai", "replace_head"]
+
+
+def __getattr__(name: str) -> object:
+    """Fetch a public name from its home at first use, so that reading an OpenAI checkpoint does not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tamis.gpt2' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

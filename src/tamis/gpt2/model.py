@@ -46,6 +46,20 @@ class GPT2Config:
         return self.n_inner or 4 * self.n_embd
 
 
+class Linear(nn.Linear):
+    """nn.Linear without its own start: weights are loaded or set by `initialise`, and drawing them twice costs a second."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are."""
+
+
+class Embedding(nn.Embedding):
+    """nn.Embedding without its own start, as `Linear`."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are."""
+
+
 class Attention(nn.Module):
     """Causal self-attention over a packed batch."""
 
@@ -53,8 +67,8 @@ class Attention(nn.Module):
         """`dropout`: share of attention outputs dropped while training."""
         super().__init__()
         self.n_head = config.n_head
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.c_attn = Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = Linear(config.n_embd, config.n_embd)
         self.dropout = dropout
 
     def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
@@ -96,8 +110,8 @@ class MLP(nn.Module):
     def __init__(self, config: GPT2Config, dropout: float = 0.0) -> None:
         """`dropout`: share of outputs dropped while training."""
         super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, config.inner)
-        self.c_proj = nn.Linear(config.inner, config.n_embd)
+        self.c_fc = Linear(config.n_embd, config.inner)
+        self.c_proj = Linear(config.inner, config.n_embd)
         self.dropout = dropout
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -164,14 +178,14 @@ class MeanPoolingBlock(nn.Module):
 
 
 class GPT2(nn.Module):
-    """The trunk: token ids of a packed batch in, final hidden states out."""
+    """The trunk: token ids of a packed batch in, final hidden states out. A new one has no weights yet: load or `initialise` it."""
 
     def __init__(self, config: GPT2Config, *, dropout: float = 0.0) -> None:
         """`dropout`: share dropped while training, after the embeddings and in every block."""
         super().__init__()
         self.config = config
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.wte = Embedding(config.vocab_size, config.n_embd)
+        self.wpe = Embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(Block(config, dropout) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.dropout = dropout
@@ -237,7 +251,7 @@ class GPT2Classifier(nn.Module):
         """`num_classes`: K; the head starts from N(0, 0.02) as every GPT-2 matrix."""
         super().__init__()
         self.transformer = transformer
-        self.score = nn.Linear(transformer.config.n_embd, num_classes, bias=False)
+        self.score = Linear(transformer.config.n_embd, num_classes, bias=False)
         nn.init.normal_(self.score.weight, std=0.02)
 
     def forward(self, packed: Packed) -> Tensor:

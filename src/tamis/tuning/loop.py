@@ -33,6 +33,7 @@ class LoopSettings:
     learning_rate: float
     head_learning_rate: float
     weight_decay: float
+    decay_everything: bool
     warmup_share: float
     schedule: str
     clip_norm: float
@@ -225,11 +226,12 @@ def _adamw(trained: dict[str, torch.nn.Parameter], settings: LoopSettings) -> to
     """AdamW in three groups: matrices (decayed), embeddings with LayerNorms and biases (not), and the head with its own rate."""
     head = [p for name, p in trained.items() if name.startswith("score.")]
     rest = {name: p for name, p in trained.items() if not name.startswith("score.")}
+    plain_decay = settings.weight_decay if settings.decay_everything else 0.0
     plain = {name for name, p in rest.items() if p.ndim < 2 or ".wpe." in name or ".wte." in name}
     groups = [
         {"params": [p for n, p in rest.items() if n not in plain], "peak": settings.learning_rate, "weight_decay": settings.weight_decay},
-        {"params": [rest[n] for n in rest if n in plain], "peak": settings.learning_rate, "weight_decay": 0.0},
+        {"params": [rest[n] for n in rest if n in plain], "peak": settings.learning_rate, "weight_decay": plain_decay},
         {"params": head, "peak": settings.head_learning_rate, "weight_decay": settings.weight_decay},
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), eps=1e-8, fused=True)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
