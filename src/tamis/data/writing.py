@@ -1,6 +1,7 @@
 """Rows to files: CSV, TSV, JSONL and Parquet by the ending of the name, a row at a time, whole or not at all.
 
-Owns the quoting that `delimited` reads back unchanged. Which columns a prediction has is for the caller.
+Owns the quoting that `delimited` reads back unchanged (in TSV but for texts whose line ends and tabs happen to make whole rows,
+which no reader of unquoted tab files can tell from rows; CSV has no such gap). Which columns a prediction has is for the caller.
 """
 
 from __future__ import annotations
