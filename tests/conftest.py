@@ -17,6 +17,9 @@ from tests.rows import messages
 TORCH_THREADS = 2
 # Read by torch when it starts, here and in the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(TORCH_THREADS)
+# The processes that tests start find this checkout's package, installed or not.
+SOURCES = str(Path(__file__).resolve().parents[1] / "src")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH")]))
 
 hypothesis.settings.register_profile("tamis", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("tamis")

@@ -28,14 +28,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 MOST_LINES = 330
 
 # Rooms from the ground up; a room imports from its own floor and those below. Every new room is entered here.
-COMMAND_LINE = {"cli", "console", "inspection", "prediction"}
+COMMAND_LINE = {"cli", "console", "inspection", "prediction", "reproduction"}
 FLOORS = (
     {"errors", "files", "progress", "cores", "download", "config", "device"},
     {"data", "gpt2", "verdicts", "run_folder"},
     {"tuning", "evaluation"},
     {"decision", "model_folder"},
     {"classifier"},
-    {"explain", "serving", "scale", "export", "experiment", "reproduce", "reproduction"},
+    {"explain", "serving", "scale", "export", "experiment"},
     COMMAND_LINE,
 )
 STRANGERS = {("data", "gpt2"), ("gpt2", "data"), ("evaluation", "tuning"), ("evaluation", "gpt2")}
