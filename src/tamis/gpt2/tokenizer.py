@@ -172,7 +172,10 @@ class Tokenizer:
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
     def save(self, folder: Path | str, *, max_length: int) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json` so that transformers' AutoTokenizer gives the same ids."""
+        """Write `tokenizer.json` and `tokenizer_config.json` so that transformers' AutoTokenizer gives the same ids.
+
+        transformers fills and cuts only when asked to: a fixed length comes of `padding="max_length", truncation=True`.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with replaced(folder / "tokenizer.json") as beside:
@@ -185,6 +188,11 @@ class Tokenizer:
             "model_max_length": max_length,
             "padding_side": "right",
         }
+        if self.backend.truncation is not None:
+            settings["model_max_length"] = self.backend.truncation["max_length"]
+        if self.backend.padding is not None:
+            # The filling is read as text here, as in the reference; a mask would hide it from the last position.
+            settings["model_input_names"] = ["input_ids"]
         if self.end_of_text is not None:
             settings |= {f"{part}_token": END_OF_TEXT for part in ("bos", "eos", "unk", "pad")}
         write_text(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")

@@ -1,0 +1,88 @@
+"""Mean pooling as a block: it pools, its standard form is the same function, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tamis.gpt2.checkpoints import build, standard_state
+from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock, initialise
+from tamis.gpt2.packing import pack
+from tamis.gpt2.pooling import add_mean_pooling, recognise, unfolded
+
+CONFIG = GPT2Config(vocab_size=53, n_positions=19, n_embd=21, n_layer=2, n_head=3)
+
+
+def trunk() -> GPT2:
+    generator = torch.Generator().manual_seed(5)
+    model = GPT2(CONFIG)
+    initialise(model, generator)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return model.eval()
+
+
+def batch() -> list[np.ndarray]:
+    random = np.random.default_rng(1)
+    return [random.integers(0, 53, n) for n in (5, 1, 19, 5, 2)]
+
+
+def test_the_last_token_leaves_as_the_normalised_mean_of_all_tokens() -> None:
+    model = trunk()
+    with torch.inference_mode():
+        means = torch.stack([model(pack([ids])).mean(0) for ids in batch()])
+        add_mean_pooling(model)
+        packed = pack(batch())
+        pooled = model.normed(model.last(model.embed(packed), packed))
+    torch.testing.assert_close(pooled, F.layer_norm(means, (21,)), atol=2e-3, rtol=0)
+    assert F.cosine_similarity(pooled, means).min() > 0.9 and model.config.n_layer == 3
+
+
+def test_written_out_it_is_the_same_function_and_is_recognised() -> None:
+    model = add_mean_pooling(trunk())
+    state = {name: t for name, t in unfolded(copy.deepcopy(model)).state_dict().items()}
+    assert recognise(state, model.config) == MeanPoolingBlock.FACTOR
+    packed = pack(batch())
+    with torch.inference_mode():
+        torch.testing.assert_close(unfolded(copy.deepcopy(model))(packed), model(packed), atol=1e-5, rtol=1e-5)
+        assert isinstance(build(model.config, state).h[-1], MeanPoolingBlock)
+        assert torch.equal(build(model.config, state)(packed), model(packed))
+
+
+@pytest.mark.parametrize("name", ["attn.c_attn.weight", "attn.c_attn.bias", "attn.c_proj.weight", "attn.c_proj.bias", "mlp.c_proj.weight"])
+def test_one_number_off_and_it_is_an_ordinary_block(name: str) -> None:
+    model = add_mean_pooling(trunk())
+    state = unfolded(model).state_dict()
+    assert recognise(state, model.config) is not None
+    tensor = state[f"h.2.{name}"].clone()
+    tensor.view(-1)[-1] += 0.5
+    assert recognise(state | {f"h.2.{name}": tensor}, model.config) is None
+
+
+def test_an_ordinary_last_block_is_not_taken_for_pooling() -> None:
+    assert recognise(trunk().state_dict(), CONFIG) is None
+
+
+def test_a_trainable_block_computes_the_same_and_every_factor_gets_a_gradient() -> None:
+    torch.manual_seed(3)
+    model = add_mean_pooling(trunk())
+    packed = pack(batch())
+    with torch.no_grad():
+        expected = model(packed)
+    trained = unfolded(model, trainable=True)
+    torch.testing.assert_close(trained(packed), expected, atol=1e-5, rtol=1e-5)
+    trained(packed).square().sum().backward()
+    block = trained.h[-1]
+    keys = block.attn.c_attn.weight.grad[21:42]
+    assert keys.abs().max() > 0 and block.mlp.c_proj.weight.grad.abs().max() > 0
+
+
+def test_the_standard_state_holds_conv1d_matrices_and_a_whole_pooling_block() -> None:
+    state = standard_state(add_mean_pooling(trunk()))
+    assert state["h.0.mlp.c_fc.weight"].shape == (21, 84) and state["h.2.attn.c_attn.weight"].shape == (21, 63)
+    assert torch.equal(state["h.2.attn.c_proj.weight"], 2.0**15 * torch.eye(21))
