@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tamis.errors import CheckpointError
+from tamis.errors import CheckpointError, ConfigError
 from tamis.files import replaced
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, GPT2Config, MeanPoolingBlock
 from tamis.gpt2.pooling import recognise, written_out
@@ -83,11 +83,16 @@ def read_config(folder: Path) -> tuple[GPT2Config, dict[str, Any]]:
         if raw.get(key, allowed[0]) not in allowed:
             raise CheckpointError(f"{path}: {key} must be one of {list(allowed)}, got {raw[key]!r}; this variant is not supported")
     raw.setdefault("n_positions", raw.get("n_ctx", GPT2Config.n_positions))
+    given = {key: raw[key] for key in _FIELDS if key in raw}
+    for key, value in given.items():
+        whole = type(value) is int and value > 0
+        if not (isinstance(value, float) and value > 0 if key == "layer_norm_epsilon" else whole or (key == "n_inner" and value is None)):
+            wanted = "a small positive number" if key == "layer_norm_epsilon" else "a whole number of at least 1"
+            raise CheckpointError(f"{path}: {key} must be {wanted}, got {value!r}")
     try:
-        config = GPT2Config(**{key: raw[key] for key in _FIELDS if key in raw})
-    except (TypeError, ValueError) as error:
+        return GPT2Config(**given), raw
+    except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return config, raw
 
 
 def read_checkpoint(folder: Path | str) -> Checkpoint:
@@ -125,9 +130,7 @@ def check_shapes(state: dict[str, Tensor], config: GPT2Config, *, where: str) ->
     found = {name: tuple(t.shape) for name, t in state.items()}
     problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in found]
     problems += [f"unexpected {name} {shape}" for name, shape in found.items() if name not in expected]
-    problems += [
-        f"{name}: expected {expected[name]}, got {shape}" for name, shape in found.items() if expected.get(name, shape) != shape
-    ]
+    problems += [f"{name}: expected {expected[name]}, got {shape}" for name, shape in found.items() if expected.get(name, shape) != shape]
     if problems:
         shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
         raise CheckpointError(f"{where}: the weights do not fit the configuration: {shown}; use matching files")
@@ -197,7 +200,7 @@ def standard_state(trunk: GPT2) -> dict[str, Tensor]:
     """The trunk's weights in transformers' names (without `transformer.`) and orientation, pooling blocks written out."""
     state: dict[str, Tensor] = {}
     for name, module in trunk.named_children():
-        blocks = enumerate(module) if name == "h" else [(None, module)]
+        blocks: Any = enumerate(trunk.h) if name == "h" else [(None, module)]
         for i, part in blocks:
             full: Any = written_out(part, trunk.config) if isinstance(part, MeanPoolingBlock) else part
             prefix = f"h.{i}." if isinstance(full, Block) else f"{name}."
@@ -219,7 +222,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     if (folder / WEIGHTS).is_file():
         names = [WEIGHTS]
     elif index.is_file():
-        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        names = _shards(index)
     else:
         pickled = next(iter(sorted(folder.glob("pytorch_model*.bin"))), None)
         advice = (
@@ -230,10 +233,21 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{folder / WEIGHTS} is missing; {advice}")
     tensors: dict[str, Tensor] = {}
     for name in names:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder / name} is missing, {index.name} names it; fetch or save the folder again")
         try:
             with safe_open(folder / name, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118 - not a mapping
+                for key in file.keys():  # not a mapping
                     tensors[key] = file.get_tensor(key)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{folder / name} is truncated, altered or not safetensors ({error}); fetch or save it again") from error
     return tensors
+
+
+def _shards(index: Path) -> list[str]:
+    """Names of the files that an index divides the weights among, none outside its folder."""
+    places = read_json(index).get("weight_map")
+    names = set(places.values()) if isinstance(places, dict) else set()
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise CheckpointError(f"{index}: weight_map must name a file beside it for every weight; fetch or save the folder again")
+    return sorted(names)
