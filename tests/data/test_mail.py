@@ -68,11 +68,11 @@ def test_no_bytes_make_the_reader_fail(content: bytes, start: bytes) -> None:
 
 def test_an_mbox_is_divided_at_its_from_lines() -> None:
     box = (
-        b"From a@b Mon Jan  1 00:00:00 2024\nSubject: one\n\nfirst\n>From here\nFrom the start\n\n"
+        b"From a@b Mon Jan  1 00:00:00 2024\nSubject: one\n\nfirst\n>From here\nFrom the start of 2024\n\n"
         b"From c Tue Jan  2 00:00:00 2024\nSubject: two\n\nsecond\n"
     )
     mails = list(mbox_mails(box.splitlines(keepends=True)))
-    assert [(each.line, each.text) for each in mails] == [(1, "one\nfirst\nFrom here\nFrom the start"), (8, "two\nsecond")]
+    assert [(each.line, each.text) for each in mails] == [(1, "one\nfirst\nFrom here\nFrom the start of 2024"), (8, "two\nsecond")]
     assert is_mbox(box) and not is_mbox(b"From here to eternity 1953\nno header\n")
 
 

@@ -31,6 +31,9 @@ def test_a_text_file_is_a_text_a_line_whatever_it_holds(write: Write) -> None:
     assert [message.text for message in read] == ["label,text", 'ham, "hi"', "", '{"text": 1}', "a\tb", " last "]
     assert read.format == "text"
     assert [(m.line, m.columns) for m in read_messages(write("x\ny\n", "in.txt"))] == [(1, {"text": "x"}), (2, {"text": "y"})]
+    for content in ("id,text\n1,hello\n", '{"text": "a"}\n{"text": "b"}\n', "ham\thello\nspam\twin\n"):
+        assert texts(write(content, "in.txt")) == content.splitlines()
+    assert texts(write("id,text\n1,hello\n", "in.txt"), text="text") == ["hello"]
     assert texts(write("", "empty.txt")) == []
 
 

@@ -69,6 +69,7 @@ def test_groups_are_those_of_all_pairs(texts: list[str]) -> None:
 def test_groups_of_templates_are_those_of_all_pairs(sms_rows: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BLOCK_ROWS", 7)  # several blocks and several chunks, as in large tables
     monkeypatch.setattr(module, "_PAIRS_AT_ONCE", 11)
+    module._groups.cache_clear()
     texts = [text for _, text in sms_rows]
     groups = near_repeat_groups(texts)
     assert same_partition(groups, brute_force(texts))
@@ -80,6 +81,12 @@ def test_groups_are_numbered_by_first_occurrence() -> None:
     assert near_repeat_groups(texts).tolist() == [0, 1, 0, 2]
     assert near_repeat_groups([]).tolist() == []
     assert near_repeat_groups(["a", "b", "a"]).tolist() == [0, 1, 0]
+
+
+def test_groups_given_out_are_the_callers_own() -> None:
+    texts = ["call me at seven tonight please", "other words"]
+    near_repeat_groups(texts)[:] = 9
+    assert near_repeat_groups(texts).tolist() == [0, 1]
 
 
 def test_the_sms_spam_collection_is_grouped_in_seconds(real_sms: Path) -> None:
