@@ -13,13 +13,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tamis import device as devices
 from tamis.config import Recipe
-from tamis.data.normalise import normalise
 from tamis.data.splits import hold_out, positive_label
 from tamis.decision import Decision, decide
-from tamis.errors import ConfigError, DataError, NotFittedError
+from tamis.errors import ConfigError, NotFittedError
 from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
+from tamis.labelled import as_texts, repeats, targets_of
 from tamis.model_folder import SavedModel, load_model, save_model
 from tamis.progress import Progress
 from tamis.tuning.features import NO_STORE, StateStore
@@ -88,10 +88,17 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> TextClassifier:
         """A classifier, not fitted, with every setting of a recipe."""
-        named = {"backbone": recipe.backbone, "tune": recipe.tune, "seed": recipe.seed}
         rest = {f"{s}.{k}": v for s in ("text", "train", "verdict", "data") for k, v in getattr(recipe, s).model_dump().items()}
         compute = recipe.compute
-        return cls(**named, settings=rest, device=compute.device, threads=compute.threads, dtype=compute.dtype)
+        return cls(
+            recipe.backbone,
+            recipe.tune,
+            seed=recipe.seed,
+            settings=rest,
+            device=compute.device,
+            threads=compute.threads,
+            dtype=compute.dtype,
+        )
 
     def recipe(self) -> Recipe:
         """The recipe that the arguments amount to, unresolved.
@@ -140,8 +147,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DataError: texts and labels do not fit, or there are fewer than two classes.
             ConfigError, CheckpointError, DownloadError: a setting or the backbone is wrong.
         """
-        texts, _ = _as_texts(texts)
-        self.classes_, targets = _targets(texts, labels)
+        texts, _ = as_texts(texts)
+        self.classes_, targets = targets_of(texts, labels)
         names = [str(label) for label in self.classes_]
         recipe = self.recipe()
         compute = devices.resolve(recipe.compute.device, recipe.compute.threads, recipe.compute.dtype)
@@ -155,7 +162,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         wanted = self.recipe_.data.positive
         named = [names[t] for t in targets]
         self.positive_ = positive_label(named, wanted) if len(names) == 2 else None
-        groups = _repeats(texts) if groups is None else np.asarray(groups)
+        groups = repeats(texts) if groups is None else np.asarray(groups)
         rows = np.arange(len(texts))
         if validation is None:
             share = 0.0 if self.recipe_.tune == "head" else self.recipe_.data.validation_share
@@ -217,7 +224,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if not hasattr(self, "model_"):
             raise NotFittedError("this TextClassifier is not fitted yet; call fit(texts, labels) or TextClassifier.load(folder) first")
-        listed, single = _as_texts(texts)
+        listed, single = as_texts(texts)
         logits = self._logits(listed, progress)
         shifted = np.exp(logits - logits.max(1, keepdims=True))
         probabilities = np.asarray(shifted / shifted.sum(1, keepdims=True))
@@ -244,7 +251,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, texts: Iterable[str]) -> Any:
         """Labels of texts by the stored threshold (more than two classes: the most probable); one text alone gives one label."""
-        listed, single = _as_texts(texts)
+        listed, single = as_texts(texts)
         labels = self.classes_[self.rule_of_(listed)]
         return labels[0] if single else labels
 
@@ -255,7 +262,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def verdicts(self, texts: Iterable[str], *, progress: Progress | None = None) -> list[Verdict]:
         """Label, verdict (the label or `unsure`) and probabilities of each text, in order."""
-        listed, _ = _as_texts(texts)
+        listed, _ = as_texts(texts)
         names = [str(c) for c in self.classes_]
         probabilities = self.predict_proba(listed, progress=progress)
         labels = self.rule_.labels(probabilities, names)
@@ -297,7 +304,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         recipe = Recipe().changed({}) if "recipe" not in saved.about else Recipe.model_validate(saved.about["recipe"])
         self = cls.from_recipe(recipe)
         self.compute_ = compute
-        self.recipe_ = recipe.changed({"compute.device": compute.device, "compute.threads": compute.threads, "compute.dtype": compute.dtype})
+        self.recipe_ = recipe.changed(
+            {"compute.device": compute.device, "compute.threads": compute.threads, "compute.dtype": compute.dtype}
+        )
         self.model_ = saved.model.requires_grad_(False).to(compute.device)
         self.tokenizer_, self.rule_ = saved.tokenizer, saved.rule
         self.temperature_ = float(saved.about.get("temperature", 1.0))
@@ -316,43 +325,3 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Hash of all weights, head included."""
         state = {name: t.detach().cpu().float() for name, t in self.model_.state_dict().items()}
         return fingerprint(self.model_.transformer.config, state)
-
-
-def _as_texts(texts: Any) -> tuple[list[str], bool]:
-    """A list of strings, and whether a single string was given.
-
-    Raises:
-        DataError: an item is not a string.
-    """
-    if isinstance(texts, str):
-        return [texts], True
-    listed = list(texts)
-    for i, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise DataError(f"texts[{i}]: expected a string, got {type(text).__name__} ({text!r:.40}); convert or drop the row")
-    return [str(text) for text in listed], False
-
-
-def _targets(texts: list[str], labels: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Sorted distinct labels and (R,) class numbers.
-
-    Raises:
-        DataError: the lengths differ, a label is missing, or there are fewer than two classes.
-    """
-    array = np.asarray(labels)
-    if array.ndim != 1 or len(array) != len(texts):
-        raise DataError(f"labels must be one for each of the {len(texts)} texts; got an array of shape {array.shape}")
-    if array.dtype.kind == "O":
-        missing = [i for i, label in enumerate(array) if label is None or label != label]
-        if missing:
-            raise DataError(f"labels[{missing[0]}] is missing; label the row or drop it")
-        array = np.array([str(label) for label in array])
-    classes, targets = np.unique(array, return_inverse=True)
-    if len(classes) < 2:
-        raise DataError(f"training needs at least two classes; got {len(classes)} ({', '.join(map(str, classes))})")
-    return classes, targets.astype(np.int64)
-
-
-def _repeats(texts: list[str]) -> NDArray[np.int64]:
-    """(R,) the same number for texts that are the same once case, digits and punctuation do not count."""
-    return np.unique([normalise(text) for text in texts], return_inverse=True)[1].astype(np.int64)

@@ -49,7 +49,7 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
             say("interrupted; nothing that was finished is lost (an unfinished run goes on with the same command)")
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            sys.stdout = None  # type: ignore[assignment] # whoever read the output is gone; nothing more to flush
+            sys.stdout = None  # whoever read the output is gone; nothing more to flush
             raise typer.Exit(0) from None
         except (TamisError, OSError) as error:
             if _debug:
@@ -70,7 +70,9 @@ def _help(name: str, example: str = "") -> str:
     return f"{field.description}{shown}{f'; e.g. {example}' if example else ''} ({name})"
 
 
-DataArgument = Annotated[str, typer.Argument(help="a table (CSV, TSV, JSONL, Parquet; told by content) or a name: sms-spam", show_default=False)]
+DataArgument = Annotated[
+    str, typer.Argument(help="a table (CSV, TSV, JSONL, Parquet; told by content) or a name: sms-spam", show_default=False)
+]
 RunArgument = Annotated[Path, typer.Argument(help="a run folder, a model folder, or a folder that transformers wrote", show_default=False)]
 TextColumn = Annotated[str | None, typer.Option("--text", help=_help("data.text", "--text message"))]
 LabelColumn = Annotated[str | None, typer.Option("--label", help=_help("data.label", "--label 1"))]
@@ -103,9 +105,7 @@ def _print_json(value: Any) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _top(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False
-) -> None:
+def _top(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False) -> None:
     if version:
         from tamis import __version__
 
@@ -136,7 +136,9 @@ def data(
     label: LabelColumn = None,
     positive: Positive = None,
     backbone: BackboneOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="folder for train.csv (without the validation rows), validation.csv, test.csv")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder for train.csv (without the validation rows), validation.csv, test.csv")
+    ] = None,
     seed: Seed = None,
     json_: Json = False,
 ) -> None:
@@ -241,7 +243,9 @@ def evaluate(
 @_command
 def predict(
     run: RunArgument,
-    texts: Annotated[list[str] | None, typer.Argument(help="texts; without any (and without --file) lines from stdin", show_default=False)] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="texts; without any (and without --file) lines from stdin", show_default=False)
+    ] = None,
     file: Annotated[Path | None, typer.Option("--file", help=".txt (a text a line), a table, .eml or mbox")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="write here (.csv, .tsv, .jsonl, .parquet), own columns kept")] = None,
     text: Annotated[str | None, typer.Option("--text", help="column of the texts in --file")] = None,
@@ -282,6 +286,7 @@ def reproduce(
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
+    settings: Settings = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder for the plots of question 9")] = None,
     json_: Json = False,
 ) -> None:
@@ -291,10 +296,16 @@ def reproduce(
     """
     if experiment != "tp2":
         raise typer.BadParameter(f"known experiments: tp2; got {experiment!r}")
-    recipe = _recipe("tp2", {"backbone": backbone, "compute.device": device, "compute.threads": threads, "compute.dtype": dtype})
+    compute = {"compute.device": device, "compute.threads": threads, "compute.dtype": dtype}
+    recipe = _recipe("tp2", {"backbone": backbone, **compute}, settings)
     from tamis.reproduction import reproduce_tp2
 
     rows = reproduce_tp2(recipe, data, remedies=not quick, plots=out, say=say, progress=Bars())
     if json_:
         return _print_json([row.to_dict() for row in rows])
-    print(table([[row.question, row.item, row.reported, row.obtained, row.mark] for row in rows], header=("", "item", "reported", "obtained", "")))
+    print(
+        table(
+            [[row.question, row.item, row.reported, row.obtained, row.mark] for row in rows],
+            header=("", "item", "reported", "obtained", ""),
+        )
+    )

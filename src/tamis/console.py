@@ -41,7 +41,11 @@ class Bar:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} {task.fields[figures]}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:,}/{task.total:,} {task.fields[figures]}"),
+            )
             self.progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
             self.progress.start()
             self.bar = self.progress.add_task(self.name, total=self.total, completed=self.done, figures=self.unit)
@@ -72,14 +76,14 @@ class Bar:
 
 
 def table(rows: Sequence[Sequence[str]], *, header: Sequence[str] = ()) -> str:
-    """Rows as text in aligned columns; numbers (anything that ends in a digit or %) stand on the right."""
-    everything = [list(map(str, row)) for row in ([header, *rows] if header else rows)]
-    widths = [max(len(row[i]) for row in everything if i < len(row)) for i in range(max(map(len, everything)))]
-    lines = []
-    for row in everything:
-        cells = [cell.rjust(w) if cell[-1:].isdigit() or cell.endswith("%") else cell.ljust(w) for cell, w in zip(row, widths, strict=False)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    """Rows as text in aligned columns; a column of which every cell is a number stands on the right."""
+    body = [list(map(str, row)) for row in rows]
+    everything = [list(header), *body] if header else body
+    columns = list(zip(*everything, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [all(row[i].replace(",", "").replace(".", "").isdigit() for row in body) for i in range(len(columns))]
+    lines = [[cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)] for row in everything]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:

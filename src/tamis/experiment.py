@@ -116,9 +116,7 @@ def train(
     return path, report
 
 
-def _run(
-    folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, say: Say, progress: Progress | None
-) -> dict[str, Any]:
+def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, say: Say, progress: Progress | None) -> dict[str, Any]:
     parts = prepared.parts
     classifier, groups = TextClassifier.from_recipe(recipe), near_repeat_groups(parts.texts("train"))
     classifier.on_resolved = lambda resolved: write_text(folder.path / "recipe.toml", resolved.to_toml())
@@ -163,7 +161,7 @@ def judge(
         backbone=recipe.backbone,
         tune=recipe.tune,
         data=prepared.name,
-        rows={part: len(parts.rows(part)) for part in ("train", "validation", "test")},  # type: ignore[arg-type]
+        rows={part: len(parts.rows(part)) for part in ("train", "validation", "test")},
         test=Part(parts.labels("test"), probabilities, parts.texts("test")) if len(parts.test) else None,
         validation=_validation(classifier, parts),
         threshold=classifier.decision_.threshold or classifier.rule_.threshold,
@@ -188,9 +186,7 @@ def _validation(classifier: TextClassifier, parts: Parts) -> Part | None:
     return Part([table.labels[r] for r in rows], classifier.held_out_probabilities_[places], [table.texts[r] for r in rows])
 
 
-def write_run(
-    folder: RunFolder, classifier: TextClassifier, prepared: Prepared, report: dict[str, Any], inputs: ReportInputs
-) -> None:
+def write_run(folder: RunFolder, classifier: TextClassifier, prepared: Prepared, report: dict[str, Any], inputs: ReportInputs) -> None:
     """Everything a finished run folder holds; report.json last."""
     folder.write_lines("history.jsonl", classifier.history_)
     folder.write_lines("predictions.jsonl", predictions(classifier, inputs))
@@ -210,9 +206,7 @@ def write_run(
         history=classifier.history_,
     )
     mistakes = (
-        most_confident_mistakes(shown, inputs.classes, positive=inputs.positive, threshold=classifier.rule_.threshold)
-        if shown
-        else []
+        most_confident_mistakes(shown, inputs.classes, positive=inputs.positive, threshold=classifier.rule_.threshold) if shown else []
     )
     write_html(folder.path / "report.html", report, plots, mistakes)
     folder.write_json("report.json", report)
@@ -314,9 +308,7 @@ def evaluate(
     if page is not None:
         mistakes = most_confident_mistakes(Part(labels, probabilities, texts), names, positive=positive, threshold=threshold)
         with tempfile.TemporaryDirectory() as folder:
-            plots = write_all(
-                folder, classes=names, positive=positive, threshold=threshold, labels=labels, probabilities=probabilities
-            )
+            plots = write_all(folder, classes=names, positive=positive, threshold=threshold, labels=labels, probabilities=probabilities)
             write_html(page, report, plots, mistakes)
     return report
 

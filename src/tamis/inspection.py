@@ -39,7 +39,13 @@ class Inspected:
 
     def text(self) -> str:
         """The same for reading."""
-        pairs = (("n_vocab", "vocab_size"), ("n_ctx", "context_length"), ("n_embd", "emb_dim"), ("n_head", "n_heads"), ("n_layer", "n_layers"))
+        pairs = (
+            ("n_vocab", "vocab_size"),
+            ("n_ctx", "context_length"),
+            ("n_embd", "emb_dim"),
+            ("n_head", "n_heads"),
+            ("n_layer", "n_layers"),
+        )
         mapping = [[a, str(self.settings[a]), b, str(self.config[b])] for a, b in pairs]
         mapping.append(["", "", "dropout", str(self.config["dropout"])])
         lines = [f"{self.name}: GPT-2, {self.parameters:,} parameters, fingerprint {self.fingerprint[:16]}", ""]
@@ -106,7 +112,11 @@ def audit_data(data: str, recipe: Recipe) -> tuple[Prepared, Audit]:
     name = recipe.backbone
     parts = prepared.parts
     scratch = is_scratch(name)
-    backbone = scratch_backbone(name, parts.texts("fit"), seed=recipe.seed) if scratch else load_backbone(Path(name) if Path(name).is_dir() else name)
+    backbone = (
+        scratch_backbone(name, parts.texts("fit"), seed=recipe.seed)
+        if scratch
+        else load_backbone(Path(name) if Path(name).is_dir() else name)
+    )
     tokenizer = backbone.tokenizer.prepared(begin=False)  # the text's own tokens, as the reference counts them
 
     def lengths(texts: Sequence[str]) -> list[int]:

@@ -168,7 +168,7 @@ def _checkpoint(table: Table, backbone: Backbone) -> None:
 
 
 def _data(table: Table, parts: Parts, backbone: Backbone, again: Parts, recipe: Recipe) -> None:
-    counts = {part: parts.counts(part) for part in ("train", "test")}  # type: ignore[arg-type]
+    counts = {part: parts.counts(part) for part in ("train", "test")}
     rows = {part: sum(counts[part].values()) for part in counts}
     same = np.array_equal(parts.train, again.train) and np.array_equal(parts.test, again.test)
     table.add("5.1", "rows", f"{rows['train']} train, {rows['test']} test", "4457 train, 1115 test")
@@ -216,7 +216,9 @@ def _training(table: Table, classifier: TextClassifier, recipe: Recipe, plots: P
     accuracies = [row["accuracy"] for row in steps]
     table.add("9", "accuracy of a batch, first and last tenth", f"{np.mean(accuracies[:tenth]):.3f} and {np.mean(accuracies[-tenth:]):.3f}")
     if plots is not None:
-        written = write_all(plots, classes=[str(c) for c in classifier.classes_], positive=None, threshold=None, history=classifier.history_)
+        written = write_all(
+            plots, classes=[str(c) for c in classifier.classes_], positive=None, threshold=None, history=classifier.history_
+        )
         table.add("9", "curves", ", ".join(str(path) for path in written.values()), "three figures", compare=False)
 
 

@@ -1,7 +1,7 @@
 """A run folder: who may write it, whether it is finished, and what it was asked to be.
 
-    RUN/  model/  report.html  report.json (written last: its presence means finished)  predictions.jsonl  history.jsonl
-          recipe.toml (resolved)  plots/  checkpoint/ (asked.json: recipe and data as asked; the loop's state)
+RUN/  model/  report.html  report.json (written last: its presence means finished)  predictions.jsonl  history.jsonl
+      recipe.toml (resolved)  plots/  checkpoint/ (asked.json: recipe and data as asked; the loop's state)
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Ite
 
 
 def _is_run(path: Path) -> bool:
-    return (path / "checkpoint" / "asked.json").is_file() or (path / "report.json").is_file() and (path / "recipe.toml").is_file()
+    finished = (path / "report.json").is_file() and (path / "recipe.toml").is_file()
+    return finished or (path / "checkpoint" / "asked.json").is_file()
 
 
 def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:

@@ -133,12 +133,14 @@ class Block(nn.Module):
     def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
         """(N, C) -> (N, C)."""
         hidden = hidden + self.attn(self.ln_1(hidden), packed)
-        return hidden + self.mlp(self.ln_2(hidden))
+        hidden = hidden + self.mlp(self.ln_2(hidden))
+        return hidden
 
     def last(self, hidden: Tensor, packed: Packed) -> Tensor:
         """(N, C) -> (B, C): the same for each message's last token alone, in packed order."""
-        rows = hidden.index_select(0, packed.last) + self.attn.last(self.ln_1(hidden), packed)
-        return rows + self.mlp(self.ln_2(rows))
+        rows: Tensor = hidden.index_select(0, packed.last) + self.attn.last(self.ln_1(hidden), packed)
+        rows = rows + self.mlp(self.ln_2(rows))
+        return rows
 
 
 class MeanPoolingBlock(nn.Module):
@@ -159,7 +161,8 @@ class MeanPoolingBlock(nn.Module):
 
     def _normed(self, hidden: Tensor) -> Tensor:
         # In fp32 whatever the trunk's type is: a sum over tokens times 2^15 leaves bf16 no digits.
-        return self.ln_1(hidden.float())
+        normed: Tensor = self.ln_1(hidden.float())
+        return normed
 
     def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
         """(N, C) -> (N, C) fp32: each token with the mean over itself and the tokens before it."""
@@ -193,7 +196,7 @@ class GPT2(nn.Module):
     def set_dropout(self, dropout: float) -> None:
         """Set the share dropped while training in every part of the trunk."""
         for module in self.modules():
-            if hasattr(module, "dropout"):
+            if isinstance(module, GPT2 | Attention | MLP):
                 module.dropout = dropout
 
     def cast(self, dtype: torch.dtype) -> GPT2:
@@ -228,16 +231,18 @@ class GPT2(nn.Module):
         if start >= len(self.h):
             rows = hidden.index_select(0, packed.last)
         else:
-            rows = self.h[-1].last(self.blocks(hidden, packed, start, len(self.h) - 1), packed)
+            final: Block | MeanPoolingBlock = self.h[-1]  # type: ignore[assignment] # ModuleList knows no element type
+            rows = final.last(self.blocks(hidden, packed, start, len(self.h) - 1), packed)
         return packed.restore(rows).float()
 
     def normed(self, rows: Tensor) -> Tensor:
         """(..., C) -> (..., C) fp32: the final LayerNorm, in fp32 whatever the trunk's type is."""
-        return self.ln_f(rows.float())
+        normed: Tensor = self.ln_f(rows.float())
+        return normed
 
     def forward(self, packed: Packed) -> Tensor:
         """(N, C): final hidden states of all tokens, in packed order."""
-        return self.ln_f(self.blocks(self.embed(packed), packed).float())
+        return self.normed(self.blocks(self.embed(packed), packed))
 
     def next_token_logits(self, hidden: Tensor) -> Tensor:
         """(..., C) final hidden states -> (..., V) with the tied embedding matrix."""

@@ -121,9 +121,7 @@ def pack(messages: Sequence[Ids]) -> Packed:
 def _runs(lengths: NDArray[np.int64], starts: NDArray[np.int64]) -> tuple[Group, ...]:
     first = np.flatnonzero(np.diff(lengths, prepend=-1))
     counts = np.diff(first, append=len(lengths))
-    return tuple(
-        Group(start=int(starts[i]), rows=int(n), length=int(lengths[i])) for i, n in zip(first, counts, strict=True)
-    )
+    return tuple(Group(start=int(starts[i]), rows=int(n), length=int(lengths[i])) for i, n in zip(first, counts, strict=True))
 
 
 def by_length(lengths: Sequence[int] | NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:

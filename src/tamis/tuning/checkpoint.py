@@ -70,7 +70,7 @@ class Checkpointer:
                 metadata = file.metadata()
                 if metadata.get("identity") != self.identity:
                     return False
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # not a mapping
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{self.path} is damaged ({error}); delete it to train from the start") from error
         training.at = Progressed(**json.loads(metadata["at"]))
@@ -78,11 +78,11 @@ class Checkpointer:
             for name, parameter in training.trained.items():
                 parameter.copy_(tensors[f"now.{name}"])
         training.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
-        for group, place, parameter in _places(training.optimizer):
+        for group, place, weights in _places(training.optimizer):
             prefix = f"optimizer.{group}.{place}."
             state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
             if state:
-                training.optimizer.state[parameter] = state
+                training.optimizer.state[weights] = state
         torch.set_rng_state(tensors["random"])
         return True
 

@@ -160,9 +160,7 @@ class Training:
                     self.model, part, with_next_token=settings.next_token_weight > 0, token_dropout=settings.token_dropout
                 )
             logits = self.states.messages.mean_over_windows(self.model.head(last), part)
-            losses = F.cross_entropy(
-                logits, targets, weight=self.weights, reduction="sum", label_smoothing=settings.label_smoothing
-            )
+            losses = F.cross_entropy(logits, targets, weight=self.weights, reduction="sum", label_smoothing=settings.label_smoothing)
             total = losses / weight
             if next_token_loss is not None:
                 total = total + settings.next_token_weight * next_token_loss / tokens

