@@ -230,6 +230,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         probabilities = np.asarray(shifted / shifted.sum(1, keepdims=True))
         return probabilities[0] if single else probabilities
 
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise NotFittedError("this TextClassifier is not fitted yet; call fit(texts, labels) or TextClassifier.load(folder) first")
+
     def _logits(self, texts: list[str], progress: Progress | None) -> NDArray[np.float64]:
         known: dict[str, NDArray[np.float64]] = getattr(self, "_known", {})
         missing = list(dict.fromkeys(text for text in texts if text not in known))
@@ -250,7 +254,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._cast
 
     def predict(self, texts: Iterable[str]) -> Any:
-        """Labels of texts by the stored threshold (more than two classes: the most probable); one text alone gives one label."""
+        """Labels of texts by the stored threshold (more than two classes: the most probable); one text alone gives one label.
+
+        Raises:
+            NotFittedError, DataError: as `predict_proba`.
+        """
+        self._check_fitted()
         listed, single = as_texts(texts)
         labels = self.classes_[self.rule_of_(listed)]
         return labels[0] if single else labels
@@ -261,7 +270,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.rule_.labels(probabilities, [str(c) for c in self.classes_])
 
     def verdicts(self, texts: Iterable[str], *, progress: Progress | None = None) -> list[Verdict]:
-        """Label, verdict (the label or `unsure`) and probabilities of each text, in order."""
+        """Label, verdict (the label or `unsure`) and probabilities of each text, in order.
+
+        Raises:
+            NotFittedError, DataError: as `predict_proba`.
+        """
+        self._check_fitted()
         listed, _ = as_texts(texts)
         names = [str(c) for c in self.classes_]
         probabilities = self.predict_proba(listed, progress=progress)
@@ -283,8 +297,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             NotFittedError: called before `fit` or `load`.
         """
-        if not hasattr(self, "model_"):
-            raise NotFittedError("this TextClassifier is not fitted yet; call fit(texts, labels) before save")
+        self._check_fitted()
         names = [str(c) for c in self.classes_]
         kind = _LABEL_TYPES.get(self.classes_.dtype.kind, "str")
         facts = {"temperature": self.temperature_, "recipe": self.recipe_.model_dump(), **(about or {})}

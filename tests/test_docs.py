@@ -1,0 +1,62 @@
+"""The documentation against the code: the settings page is what the fields say, and README's Python runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def load_script(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_settings_page_is_made_from_the_fields() -> None:
+    script = load_script(ROOT / "docs" / "make_settings.py")
+    assert script.TARGET.read_text(encoding="utf-8") == script.page(), "run: python docs/make_settings.py"
+
+
+def test_every_link_in_the_readme_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_the_readme_tree_names_every_module() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree = text[text.index("## The house") : text.index("## Limits")]
+    for path in (ROOT / "src" / "tamis").rglob("*.py"):
+        folded = path.parent.name in ("data", "evaluation")  # these two name their ideas, not each file
+        if not path.name.startswith("_") and not folded:
+            assert path.name in tree, f"{path.name} is not in README's tree"
+
+
+def test_the_python_of_the_readme_runs(sms_rows: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(blocks) == 1
+    monkeypatch.chdir(tmp_path)
+    code = blocks[0].replace('max_blocked=0.01)', 'max_blocked=0.01, settings={"train.epochs": 1})')
+    assert code != blocks[0]
+    names: dict[str, Any] = {"labels": [label for label, _ in sms_rows], "texts": [text for _, text in sms_rows]}
+    exec(code, names)
+    assert names["classifier"].predict_proba(["See you at six?"]).shape == (1, 2)
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    from tamis.cli import app
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    known = {command.name for command in app.registered_commands}
+    named = set(re.findall(r"^    tamis (\w+)", text, flags=re.MULTILINE))
+    assert named == known
