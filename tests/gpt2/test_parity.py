@@ -17,6 +17,7 @@ from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tamis.gpt2.tokenizer import Tokenizer
+from tamis.model_folder import SavedModel, save_model
 
 SHAPES = [
     {"vocab_size": 101, "n_positions": 37, "n_embd": 24, "n_layer": 1, "n_head": 3},
@@ -25,6 +26,12 @@ SHAPES = [
 ]
 LENGTHS = [7, 1, 19, 7, 2, 37, 7, 11, 1]
 TEXTS = ["Ok lar... Joking wif u oni", "", "WINNER!! Call 09061701461 now", "naïve café 你好 🙂", "<|endoftext|> is text", "a\x00b\n\n c"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Tensors this small only lose by a second one."""
+    torch.set_num_threads(1)
 
 
 def hf_model(kind: Any, shape: dict[str, Any], seed: int = 3) -> Any:
@@ -125,6 +132,32 @@ def test_our_folder_scores_equally_in_transformers(pooling: bool, begin: bool, n
         batch = their_tokenizer(texts, padding=True, return_tensors="pt")
         expected = theirs(**batch).logits.softmax(1)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("begin", [False, True])
+def test_the_references_padded_mode_scores_equally_in_transformers(begin: bool, tmp_path: Path) -> None:
+    texts = [*TEXTS, "a longer one, cut after eleven tokens: " + "abc " * 9]
+    tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=300).prepared(begin=begin, fixed_length=11, pad=True)
+    generator = torch.Generator().manual_seed(8)
+    trunk = GPT2(GPT2Config(vocab_size=tokenizer.size, n_positions=23, n_embd=20, n_layer=2, n_head=5))
+    initialise(trunk, generator)
+    with torch.no_grad():
+        for parameter in trunk.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    model = GPT2Classifier(trunk, 3).eval()
+    torch.nn.init.normal_(model.score.weight, generator=generator)
+    save_model(tmp_path / "model", SavedModel(model, tokenizer, ["a", "b", "c"]))
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
+    batch = AutoTokenizer.from_pretrained(tmp_path / "model")(texts, padding="max_length", truncation=True, return_tensors="pt")
+    assert batch["input_ids"].shape == (7, 11)
+    with torch.no_grad():
+        ours = model(pack(tokenizer.encode(texts)))
+        torch.testing.assert_close(theirs(**batch).logits, ours, atol=1e-5, rtol=1e-5)
+        one = torch.cat([theirs(batch["input_ids"][i : i + 1]).logits for i in range(7)])
+        torch.testing.assert_close(one, ours, atol=1e-5, rtol=1e-5)
+        # The last position is read: what is filled in counts, so a short text scores differently without it.
+        bare = model(pack(tokenizer.without_padding().encode(texts[:1])))
+    assert (bare[0] - ours[0]).abs().max() > 1e-2
 
 
 def test_a_pooling_block_comes_back_as_one_and_pools(tmp_path: Path) -> None:
