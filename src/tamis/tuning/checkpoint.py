@@ -67,23 +67,25 @@ class Checkpointer:
             return False
         try:
             with safe_open(self.path, framework="pt") as file:
-                metadata = file.metadata()
-                if metadata.get("identity") != self.identity:
+                metadata = file.metadata() or {}
+                if metadata.get("identity", self.identity) != self.identity:
                     return False
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # not a mapping
-        except (SafetensorError, OSError) as error:
+            at = Progressed(**json.loads(metadata["at"]))
+            now = {name: tensors[f"now.{name}"] for name in training.trained}
+            random = tensors["random"]
+            moments = [(weights, _state(tensors, f"optimizer.{g}.{i}.")) for g, i, weights in _places(training.optimizer)]
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{self.path} is damaged ({error}); delete it to train from the start") from error
-        training.at = Progressed(**json.loads(metadata["at"]))
+        except KeyError as error:
+            raise CheckpointError(f"{self.path} is damaged ({error.args[0]} is missing); delete it to train from the start") from error
+        training.at = at
         with torch.no_grad():
             for name, parameter in training.trained.items():
-                parameter.copy_(tensors[f"now.{name}"])
+                parameter.copy_(now[name])
         training.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
-        for group, place, weights in _places(training.optimizer):
-            prefix = f"optimizer.{group}.{place}."
-            state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-            if state:
-                training.optimizer.state[weights] = state
-        torch.set_rng_state(tensors["random"])
+        training.optimizer.state.update({weights: state for weights, state in moments if state})
+        torch.set_rng_state(random)
         return True
 
 
@@ -97,3 +99,10 @@ def _moments(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
     for group, place, parameter in _places(optimizer):
         for name, tensor in optimizer.state.get(parameter, {}).items():
             yield f"{group}.{place}.{name}", tensor
+
+
+def _state(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """AdamW's state of one parameter: whole, or none where the parameter has had no step."""
+    if not any(name.startswith(prefix) for name in tensors):
+        return {}
+    return {name: tensors[prefix + name] for name in ("step", "exp_avg", "exp_avg_sq")}

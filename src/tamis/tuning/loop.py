@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tamis.errors import DataError
+from tamis.errors import ConfigError, DataError
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.packing import in_order
 from tamis.progress import Progress, Silent
@@ -103,6 +103,9 @@ class Training:
 
         With `save`, it is called after every step (it decides when to write) and, last argument true, at every epoch's end.
         Without validation rows the last epoch counts.
+
+        Raises:
+            ConfigError: the loss is no number any more, as too high a learning rate makes it.
         """
         messages = len(self.fit_rows_of(0)) * self.settings.epochs
         done = self.at.epoch * len(self.fit_rows_of(0))
@@ -167,6 +170,8 @@ class Training:
             total.backward()  # type: ignore[no-untyped-call]
             loss_sum += float(losses.detach())
             right += int((logits.detach().argmax(1) == targets).sum())
+        if not math.isfinite(loss_sum):
+            raise ConfigError(f"the loss became {loss_sum} at step {self.at.step + 1}; lower train.learning_rate (now {settings.learning_rate:g})")
         if settings.clip_norm:
             torch.nn.utils.clip_grad_norm_(list(self.trained.values()), settings.clip_norm)
         self.optimizer.step()

@@ -1,0 +1,147 @@
+"""A training that is interrupted anywhere and taken up again ends with the same bytes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tamis.errors import CheckpointError
+from tamis.tuning.checkpoint import FILE, Checkpointer
+from tamis.tuning.loop import Progressed, Training
+from tests.tuning.tiny import equal, training, weights_of
+
+FIT, HELD_OUT = np.arange(13), np.arange(13, 17)
+
+
+def started(**changes: Any) -> Training:
+    """Everything that draws at random switched on."""
+    torch.manual_seed(11)
+    how: dict[str, Any] = {"epochs": 3, "batch_rows": 5, "dropout": 0.1, "token_dropout": 0.2, "next_token_weight": 0.3}
+    how |= {"undersample": True, "warmup_share": 0.3, "schedule": "cosine", "patience": 2, "clip_norm": 1.0}
+    return training(fit=FIT, validation=HELD_OUT, **(how | changes))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> Training:
+    torch.set_num_threads(1)
+    loop = started()
+    loop.run()
+    return loop
+
+
+def same(a: Training, b: Training) -> bool:
+    return equal(weights_of(a.model), weights_of(b.model)) and equal(a.best, b.best) and a.at == b.at
+
+
+def test_a_training_resumed_from_any_step_ends_bit_for_bit_the_same(uninterrupted: Training, tmp_path: Path) -> None:
+    saver, copies = Checkpointer(tmp_path, "the work"), []
+
+    def save(model: Any, optimizer: Any, at: Progressed, best: Any, epoch_ended: bool) -> None:
+        saver.save(model, optimizer, at, best)
+        copies.append(shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{len(copies)}")))
+
+    watched = started()
+    watched.run(save=save)
+    assert same(watched, uninterrupted)  # saving disturbs nothing
+    assert len(copies) == uninterrupted.at.step + uninterrupted.at.epoch > 6
+    for copy in copies:
+        resumed = started()
+        torch.manual_seed(99)
+        assert Checkpointer(copy, "the work").restore(resumed)
+        resumed.run()
+        assert same(resumed, uninterrupted), copy.name
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("kills", [(2,), (3, 1, 4), (1, 1, 1, 1, 1)])
+def test_killed_again_and_again_in_mid_epoch_it_ends_the_same(kills: tuple[int, ...], uninterrupted: Training, tmp_path: Path) -> None:
+    for steps in (*kills, 10**6):
+        loop, saver, left = started(), Checkpointer(tmp_path, "w", every_s=0), steps
+        saver.restore(loop)
+
+        def save(*state: Any) -> None:
+            nonlocal left
+            saver(*state)  # noqa: B023 - called within this round
+            left -= 1
+            if left == 0:
+                raise KilledError
+
+        try:
+            loop.run(save=save)
+        except KilledError:
+            continue
+    assert same(loop, uninterrupted)
+
+
+def test_a_finished_training_is_taken_up_as_finished(uninterrupted: Training, tmp_path: Path) -> None:
+    first = started()
+    first.run(save=Checkpointer(tmp_path, "w"))
+    again = started()
+    assert Checkpointer(tmp_path, "w").restore(again)
+    again.run()
+    assert same(again, uninterrupted)
+
+
+def test_between_two_marks_nothing_is_written(tmp_path: Path) -> None:
+    written = []
+
+    class Counting(Checkpointer):
+        def save(self, *state: Any) -> None:
+            written.append(state[2].step)
+            super().save(*state)
+
+    loop = started(patience=None)
+    loop.run(save=Counting(tmp_path, "w", every_s=3600))
+    assert written == [loop.steps_per_epoch * epoch for epoch in (1, 2, 3)]
+
+
+def test_a_checkpoint_of_other_work_is_left_alone(tmp_path: Path) -> None:
+    started().run(save=Checkpointer(tmp_path, "this work"))
+    fresh = started()
+    before = weights_of(fresh.model)
+    assert not Checkpointer(tmp_path, "other work").restore(fresh)
+    assert equal(weights_of(fresh.model), before) and fresh.at == Progressed()
+    assert not Checkpointer(tmp_path / "nowhere", "this work").restore(fresh)
+
+
+def test_a_damaged_checkpoint_is_reported_with_the_remedy(tmp_path: Path) -> None:
+    started().run(save=Checkpointer(tmp_path, "w"))
+    whole = (tmp_path / FILE).read_bytes()
+    for content in (whole[:-1], whole[: len(whole) // 2], whole[:9], b"", b"\xff" * 64):
+        (tmp_path / FILE).write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"training\.safetensors is damaged .*; delete it to train from the start"):
+            Checkpointer(tmp_path, "w").restore(started())
+
+
+@pytest.mark.parametrize("metadata", [None, {"identity": "w"}, {"identity": "w", "at": "{"}, {"identity": "w", "at": '{"stop": 1}'}])
+def test_a_checkpoint_without_its_counters_is_damaged(metadata: dict[str, str] | None, tmp_path: Path) -> None:
+    started().run(save=Checkpointer(tmp_path, "w"))
+    save_file(load_file(tmp_path / FILE), tmp_path / FILE, metadata=metadata)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        Checkpointer(tmp_path, "w").restore(started())
+
+
+@pytest.mark.parametrize("name", ["random", "now.score.weight", "optimizer.0.0.exp_avg"])
+def test_a_checkpoint_without_one_of_its_tensors_is_damaged(name: str, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    started().run(save=Checkpointer(tmp_path, "w"))
+    with safe_open(tmp_path / FILE, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(tmp_path / FILE)
+    del tensors[name]
+    save_file(tensors, tmp_path / FILE, metadata=metadata)
+    loop = started()
+    before = weights_of(loop.model)
+    with pytest.raises(CheckpointError, match=rf"is damaged \({name} is missing\)"):
+        Checkpointer(tmp_path, "w").restore(loop)
+    assert equal(weights_of(loop.model), before)
