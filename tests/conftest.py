@@ -109,7 +109,7 @@ def _settle_torch() -> None:
         torch.set_deterministic_debug_mode("default")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sms_rows() -> list[tuple[str, str]]:
     """124 pairs of label ("ham" or "spam") and text."""
     return messages()

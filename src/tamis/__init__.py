@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tamis.classifier import TextClassifier as TextClassifier
     from tamis.data.tables import read_table as read_table
     from tamis.device import seed_everything as seed_everything
+    from tamis.gpt2.backbones import load_backbone as load_backbone
     from tamis.gpt2.checkpoints import read_checkpoint as read_checkpoint
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 # The same names as above, for the interpreter; a test holds the two lists together.
 _HOMES = {
     "TextClassifier": "tamis.classifier",
+    "load_backbone": "tamis.gpt2.backbones",
     "read_checkpoint": "tamis.gpt2.checkpoints",
     "read_table": "tamis.data.tables",
     "seed_everything": "tamis.device",
@@ -46,6 +48,7 @@ __all__ = [
     "TamisError",
     "TextClassifier",
     "__version__",
+    "load_backbone",
     "read_checkpoint",
     "read_table",
     "seed_everything",

@@ -87,8 +87,10 @@ class Training:
         if len(fit_rows) == 0:
             raise DataError("training needs at least one row; got none")
         self.model, self.states, self.settings = model, states, settings
+        self.device = model.score.weight.device
         self.targets = torch.from_numpy(targets)
         self.weights = torch.tensor(class_weights, dtype=torch.float32)
+        self.loss_weights = self.weights.to(self.device)
         self.fit_rows, self.validation_rows = fit_rows, validation_rows
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = _adamw(self.trained, settings)
@@ -157,13 +159,13 @@ class Training:
         tokens = max(1, int((self.states.messages.tokens[rows]).sum()) - len(rows))
         loss_sum, right = 0.0, 0
         for part in in_order(rows, self.states.messages.tokens, settings.micro_tokens):
-            targets = self.targets[part]
-            with torch.autocast("cpu", settings.autocast or torch.bfloat16, enabled=settings.autocast is not None):
+            targets = self.targets[part].to(self.device)
+            with torch.autocast(self.device.type, settings.autocast or torch.bfloat16, enabled=settings.autocast is not None):
                 last, next_token_loss = self.states.forward(
                     self.model, part, with_next_token=settings.next_token_weight > 0, token_dropout=settings.token_dropout
                 )
             logits = self.states.messages.mean_over_windows(self.model.head(last), part)
-            losses = F.cross_entropy(logits, targets, weight=self.weights, reduction="sum", label_smoothing=settings.label_smoothing)
+            losses = F.cross_entropy(logits, targets, weight=self.loss_weights, reduction="sum", label_smoothing=settings.label_smoothing)
             total = losses / weight
             if next_token_loss is not None:
                 total = total + settings.next_token_weight * next_token_loss / tokens
@@ -207,7 +209,7 @@ class Training:
         with torch.no_grad():
             for places in in_order(order, tokens, self.settings.micro_tokens):
                 last, _ = self.states.forward(self.model, rows[places], with_next_token=False)
-                out[places] = self.states.messages.mean_over_windows(self.model.head(last), rows[places])
+                out[places] = self.states.messages.mean_over_windows(self.model.head(last), rows[places]).cpu()
         return out
 
     def _schedule(self) -> float:

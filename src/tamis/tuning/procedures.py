@@ -162,7 +162,7 @@ def tune(
     if (present == 0).any():
         raise DataError(f"class {classes[int(present.argmin())]!r} has no training row; every class needs one")
     torch.manual_seed(recipe.seed)
-    model = GPT2Classifier(with_position(recipe, backbone.model), len(classes))
+    model = GPT2Classifier(with_position(recipe, backbone.model), len(classes)).to(recipe.compute.device)
     weights = class_weights(recipe, targets[train], classes)
     if recipe.tune == "head" and recipe.train.head == "exact":
         return _exact(model, recipe, messages, targets, weights, train, groups, store, progress)
@@ -214,7 +214,7 @@ def _exact(
     facts = {"inverse_penalty": head.inverse_penalty, "trained_parameters": trained_parameters(model)}
     rows = np.arange(len(messages.distinct_of))
     with torch.inference_mode():
-        windows = model.head(torch.from_numpy(np.array(last)))[messages.windows_of(rows)].double()
+        windows = model.head(torch.from_numpy(np.array(last)).to(recipe.compute.device)).cpu()[messages.windows_of(rows)].double()
         every = messages.mean_over_windows(windows, rows).numpy()
     if head.out_of_fold is None:
         return Tuned(model, train[:0], np.empty((0, len(weights))), every, facts=facts, notes=notes)

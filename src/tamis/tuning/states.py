@@ -46,9 +46,10 @@ class States:
         trunk = model.transformer
         if self.whole:
             assert self.frozen is not None
-            return torch.from_numpy(self.frozen[windows]), None
+            return torch.from_numpy(self.frozen[windows]).to(trunk.wte.weight.device), None
         ids = [self.messages.windows[w] for w in windows]
         packed = pack([_thinned(i, token_dropout) for i in ids] if token_dropout and self.frozen is None else ids)
+        packed = packed.to(trunk.wte.weight.device)
         hidden = trunk.embed(packed) if self.frozen is None else self._frozen_tokens(packed, windows)
         if not with_next_token:
             return trunk.last(hidden, packed, self.start), None
@@ -57,7 +58,7 @@ class States:
     def _frozen_tokens(self, packed: Packed, windows: NDArray[np.int64]) -> Tensor:
         assert self.frozen is not None
         places = [np.arange(self.first_token[w], self.first_token[w] + self.messages.lengths[w]) for w in windows[packed.order]]
-        return torch.from_numpy(self.frozen[np.concatenate(places)]).float()
+        return torch.from_numpy(self.frozen[np.concatenate(places)]).float().to(packed.ids.device)
 
 
 def _thinned(ids: NDArray[Any], share: float) -> NDArray[Any]:
@@ -72,7 +73,7 @@ def _with_next_token(trunk: GPT2, hidden: Tensor, packed: Packed, start: int) ->
     pooling = trunk.h[-1] if isinstance(trunk.h[-1], MeanPoolingBlock) else None
     hidden = trunk.blocks(hidden, packed, start, len(trunk.h) - 1 if pooling else None)
     norm = pooling.ln_1 if pooling else trunk.ln_f
-    keep = torch.ones(packed.tokens, dtype=torch.bool)
+    keep = torch.ones(packed.tokens, dtype=torch.bool, device=packed.ids.device)
     keep[packed.last] = False
     before = keep.nonzero().squeeze(1)
     logits = trunk.next_token_logits(norm(hidden.index_select(0, before)))
@@ -85,8 +86,8 @@ def last_tokens(model: GPT2, messages: Messages, *, store: StateStore | None = N
     """(W, C): every window's last token before ln_f, mean-pooled where the model ends in a pooling block."""
 
     def rows(windows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        packed = pack([messages.windows[w] for w in windows])
-        return windows, model.last(model.embed(packed), packed).numpy()
+        packed = pack([messages.windows[w] for w in windows]).to(model.wte.weight.device)
+        return windows, model.last(model.embed(packed), packed).cpu().numpy()
 
     return _computed(model, messages, "last", len(messages.windows), rows, store, progress)
 
@@ -96,9 +97,9 @@ def all_tokens(model: GPT2, messages: Messages, stop: int, *, store: StateStore 
     first = np.cumsum(messages.lengths) - messages.lengths
 
     def rows(windows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        packed = pack([messages.windows[w] for w in windows])
+        packed = pack([messages.windows[w] for w in windows]).to(model.wte.weight.device)
         places = [np.arange(first[w], first[w] + messages.lengths[w]) for w in windows[packed.order]]
-        return np.concatenate(places), model.blocks(model.embed(packed), packed, 0, stop).float().numpy()
+        return np.concatenate(places), model.blocks(model.embed(packed), packed, 0, stop).float().cpu().numpy()
 
     return _computed(model, messages, f"tokens:{stop}", int(messages.lengths.sum()), rows, store, progress)
 
