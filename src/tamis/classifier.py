@@ -15,7 +15,7 @@ from tamis import device as devices
 from tamis.config import Recipe
 from tamis.data.splits import hold_out, positive_label
 from tamis.decision import Decision, decide
-from tamis.errors import ConfigError, NotFittedError
+from tamis.errors import CheckpointError, ConfigError, NotFittedError
 from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
@@ -148,6 +148,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ConfigError, CheckpointError, DownloadError: a setting or the backbone is wrong.
         """
         texts, _ = as_texts(texts)
+        for learned in ("model_", "_cast", "_known"):  # a fit that fails leaves nothing half of before, half of now
+            self.__dict__.pop(learned, None)
         self.classes_, targets = targets_of(texts, labels)
         names = [str(label) for label in self.classes_]
         recipe = self.recipe()
@@ -314,7 +316,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         compute = devices.resolve(device, threads, dtype)
         devices.apply(compute)
         saved = load_model(run)
-        recipe = Recipe().changed({}) if "recipe" not in saved.about else Recipe.model_validate(saved.about["recipe"])
+        convert = _FROM_TEXT[saved.label_type]
+        try:
+            recipe = Recipe.model_validate(saved.about.get("recipe", {}))
+            classes = np.array([convert(label) for label in saved.labels])
+            temperature = float(saved.about.get("temperature", 1.0))
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{run}: tamis.json cannot be used ({' '.join(str(error).split())}); save the model again") from error
         self = cls.from_recipe(recipe)
         self.compute_ = compute
         self.recipe_ = recipe.changed(
@@ -322,10 +330,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.model_ = saved.model.requires_grad_(False).to(compute.device)
         self.tokenizer_, self.rule_ = saved.tokenizer, saved.rule
-        self.temperature_ = float(saved.about.get("temperature", 1.0))
+        self.temperature_ = temperature
         self.positive_ = saved.rule.positive
-        convert = _FROM_TEXT[saved.label_type]
-        self.classes_ = np.array([convert(label) for label in saved.labels])
+        self.classes_ = classes
         self.history_, self.notes_ = [], []
         return self
 

@@ -27,14 +27,21 @@ def locked(path: Path) -> Iterator[bool]:
     """Whether this process got the lock file `path`, which is freed at the end of the block or of the process, however it ends."""
     import fcntl
 
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
+    while True:
+        with path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+                return
+            # The holder before may have removed the file between opening and locking: the next one would lock another file then.
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                continue
+            try:
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
             return
-        yield True
-        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tamis.verdicts import Rule
 
 META = "tamis.json"
 FORMAT = 1
+LABEL_TYPES = ("str", "int", "float", "bool")
 NO_PAD = -1
 """`pad_token_id` of a model that reads the last position of a padded row: no id is padding to it."""
 
@@ -107,12 +108,29 @@ def load_model(run: Path | str) -> SavedModel:
     model = GPT2Classifier(build(checkpoint.config, checkpoint.state), len(labels))
     model.score.weight = torch.nn.Parameter(checkpoint.score)
     tokenizer = Tokenizer.from_folder(folder)
+    if tokenizer.size > checkpoint.config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has ids up to {tokenizer.size - 1}, the model's vocabulary ends at "
+            f"{checkpoint.config.vocab_size - 1}; the files belong to different models"
+        )
     if meta is None:
         return SavedModel(model.eval(), tokenizer.without_padding(), labels)
     if meta.get("labels") != labels:
         raise CheckpointError(f"{folder}: labels in {META} {meta.get('labels')} and config.json {labels} differ; save the model again")
     rest = {k: v for k, v in meta.items() if k not in ("format", "labels", "label_type", "rule", "files")}
-    return SavedModel(model.eval(), tokenizer, labels, Rule(**meta.get("rule", {})), meta.get("label_type", "str"), rest)
+    label_type = meta.get("label_type", "str")
+    if label_type not in LABEL_TYPES:
+        known = ", ".join(LABEL_TYPES)
+        raise CheckpointError(f"{folder / META}: label_type must be one of {known}, got {label_type!r}; save the model again")
+    return SavedModel(model.eval(), tokenizer, labels, _rule(folder, meta.get("rule", {})), label_type, rest)
+
+
+def _rule(folder: Path, values: Any) -> Rule:
+    try:
+        return Rule(**values)
+    except TypeError:
+        known = ", ".join(field.name for field in fields(Rule))
+        raise CheckpointError(f"{folder / META}: rule must be an object with {known}, got {values!r:.60}; save the model again") from None
 
 
 def _labels(folder: Path, raw: dict[str, Any], classes: int) -> list[str]:
@@ -127,7 +145,10 @@ def _labels(folder: Path, raw: dict[str, Any], classes: int) -> list[str]:
 def _check_files(folder: Path, meta: dict[str, Any]) -> None:
     if meta.get("format") != FORMAT:
         raise CheckpointError(f"{folder / META}: expected format {FORMAT}, got {meta.get('format')!r}; a newer tamis wrote it, upgrade")
-    for name, expected in meta.get("files", {}).items():
+    files = meta.get("files", {})
+    if not isinstance(files, dict):
+        raise CheckpointError(f"{folder / META}: files must be an object of names and SHA-256, got {files!r:.60}; save the model again")
+    for name, expected in files.items():
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder / name} is missing; copy the whole model folder again")
         if sha256(folder / name) != expected:

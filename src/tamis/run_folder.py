@@ -69,12 +69,21 @@ def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Ite
             raise RunError(f"{path} is being written by another process; wait for it or choose another with -o")
         if overwrite:
             _clear(path)
+            _write_asked(path, asked)
         yield RunFolder(path, _earlier(path, asked))
 
 
 def _is_run(path: Path) -> bool:
     finished = (path / "report.json").is_file() and (path / "recipe.toml").is_file()
-    return finished or (path / "checkpoint" / "asked.json").is_file()
+    checkpoint = path / "checkpoint"
+    if finished or (checkpoint / "asked.json").is_file():
+        return True
+    # A run that has just begun, or was killed before it wrote anything.
+    return list(path.iterdir()) == [checkpoint] and checkpoint.is_dir() and all(file.name == "lock" for file in checkpoint.iterdir())
+
+
+def _write_asked(path: Path, asked: dict[str, Any]) -> None:
+    write_text(path / "checkpoint" / "asked.json", json.dumps(asked, indent=2, ensure_ascii=False))
 
 
 def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
@@ -85,7 +94,7 @@ def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
     try:
         before = json.loads(marks.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        write_text(marks, json.dumps(asked, indent=2, ensure_ascii=False))
+        _write_asked(path, asked)
         return None
     except ValueError:
         before = None
@@ -102,11 +111,13 @@ def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
 
 
 def _clear(path: Path) -> None:
+    """Take away what a run wrote; what says that this is a run stays, so that a crash in between leaves one to be overwritten."""
+    (path / "report.json").unlink(missing_ok=True)
     for name in CONTENT:
         target = path / name
         if name == "checkpoint":
             for file in target.iterdir():
-                if file.name != "lock":
+                if file.name not in ("lock", "asked.json"):
                     file.unlink()
         elif target.is_dir():
             shutil.rmtree(target)

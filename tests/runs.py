@@ -1,0 +1,169 @@
+"""The command line called in this process or in one of its own, and runs trained once for all tests.
+
+A run here is `scratch:tiny` on the small rows, two epochs at a rate at which it learns them: a second or two of work.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg  # noqa: F401 - loads the library whose threads are limited below
+import threadpoolctl  # type: ignore[import-untyped]
+
+from tests.rows import messages
+
+# On a busy machine the solver's threads wait for each other: many times as long for the same result.
+threadpoolctl.threadpool_limits(1, "blas")
+
+SETTINGS = ("train.epochs=2", "train.learning_rate=0.01", "data.validation_share=0.3")
+TINY = ("--backbone", "scratch:tiny", "--threads", "1", *(word for setting in SETTINGS for word in ("--set", setting)))
+"""Three tenths are held out for the threshold: with the usual tenth these few rows would hold out no spam."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The only line on stderr; the test fails where there are more, or something on stdout."""
+        assert self.code == 1 and self.out == "" and len(self.err.splitlines()) == 1, self
+        return self.err.strip()
+
+
+class Stdin(io.TextIOWrapper):
+    """A standard input that holds some bytes."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content), encoding="utf-8")
+
+
+def tamis(*arguments: str | Path, stdin: bytes = b"") -> Said:
+    """Call the command line in this process. No plots are drawn: they would cost more than everything else."""
+    from tamis.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["tamis", *map(str, arguments)])
+        patch.setattr(sys, "stdin", Stdin(stdin))
+        if "train" in arguments:
+            patch.setattr("tamis.experiment.write_all", lambda *positional, **named: {})
+        try:
+            main()
+        except SystemExit as end:
+            assert end.code is None or isinstance(end.code, int)
+            code = end.code or 0
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+def process(*arguments: str | Path, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
+    """The command line as a process of its own; `before` is Python that runs first."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    program = f"{before}\nfrom tamis.cli import main\nmain()"
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], env=environment, **{**pipes, **options})
+
+
+@cache
+def folder() -> Path:
+    """A folder that lives as long as the tests."""
+    path = tempfile.mkdtemp(prefix="tamis-tests-")
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def own_cache() -> Iterator[None]:
+    """A cache directory among the tests' files, for work done before a test's own is set."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAMIS_CACHE", str(folder() / "cache"))
+        yield
+
+
+@cache
+def table() -> Path:
+    """The small rows as a file, as the SMS Spam Collection has them."""
+    return write_table(folder() / "messages.tsv", messages())
+
+
+def write_table(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
+    """Pairs of label and text as tab-separated lines."""
+    path.write_text("".join(f"{label}\t{text}\n" for label, text in rows), encoding="utf-8")
+    return path
+
+
+@cache
+def finished_run() -> Path:
+    """A finished run; tests only read it (`copy_of` gives one to change)."""
+    path = folder() / "run"
+    with own_cache():
+        said = tamis("train", table(), *TINY, "-o", path)
+    assert said.code == 0, said.err
+    return path
+
+
+def copy_of(source: Path, target: Path) -> Path:
+    """A copy to be changed."""
+    shutil.copytree(source, target)
+    return target
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Every file under a folder with its bytes."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def settings(**more: Any) -> dict[str, Any]:
+    """The same settings for TextClassifier."""
+    return {"train.epochs": 2, "train.learning_rate": 0.01, "data.validation_share": 0.3, **more}
+
+
+@cache
+def pretrained() -> Path:
+    """A backbone as transformers writes one: GPT2LMHeadModel with 3 blocks of width 24 and a tokenizer of its own."""
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    from tamis.gpt2.tokenizer import Tokenizer
+
+    path = folder() / "pretrained"
+    backend = Tokenizer.train([text for _, text in messages()], vocab_size=400).backend
+    end = "<|endoftext|>"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=end, eos_token=end, unk_token=end)
+    config = GPT2Config(vocab_size=len(tokenizer) + 3, n_positions=96, n_embd=24, n_layer=3, n_head=2, initializer_range=0.2)
+    import torch
+
+    torch.manual_seed(3)
+    GPT2LMHeadModel(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def scores_in_transformers(model_folder: Path, texts: Sequence[str], **tokenizer_options: Any) -> np.ndarray:
+    """(N, K) probabilities of each text alone, by AutoModelForSequenceClassification and AutoTokenizer."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    model = AutoModelForSequenceClassification.from_pretrained(model_folder).eval()
+    with torch.no_grad():
+        logits = [model(**tokenizer(text, return_tensors="pt", **tokenizer_options)).logits[0] for text in texts]
+    return torch.softmax(torch.stack(logits).double(), 1).numpy()

@@ -1,0 +1,155 @@
+"""Who may write a run folder: new, resumed, finished, foreign, locked, overwritten; nothing else in it is ever touched."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tamis.config import Recipe
+from tamis.errors import RunError
+from tamis.run_folder import opened
+from tests.runs import contents
+
+ASKED: dict[str, Any] = {"data": "abc", "test": None, "recipe": Recipe().model_dump()}
+
+
+def start(path: Path, asked: dict[str, Any] = ASKED, *, finish: bool = False, overwrite: bool = False) -> Recipe | None:
+    """Open a run and leave it, unfinished unless told; the recipe that was resumed."""
+    with opened(path, asked, overwrite=overwrite) as folder:
+        (folder.path / "recipe.toml").write_text(Recipe().changed({"seed": 7}).to_toml(), encoding="utf-8")
+        if finish:
+            folder.write_lines("history.jsonl", [{"step": 1}])
+            folder.write_json("report.json", {"é": 1})
+        return folder.earlier
+
+
+def test_a_new_run_makes_its_folder_and_resumes_nothing(tmp_path: Path) -> None:
+    assert start(tmp_path / "runs" / "deep" / "one") is None
+    assert (tmp_path / "runs" / "deep" / "one" / "checkpoint" / "asked.json").is_file()
+
+
+def test_an_empty_folder_that_is_there_is_taken(tmp_path: Path) -> None:
+    assert start(tmp_path) is None
+
+
+def test_the_same_again_goes_on_with_the_resolved_recipe(tmp_path: Path) -> None:
+    start(tmp_path / "run")
+    earlier = start(tmp_path / "run")
+    assert earlier is not None and earlier.seed == 7
+
+
+@pytest.mark.parametrize("leftover", [[], ["lock"]])
+def test_a_run_that_was_killed_before_it_wrote_anything_is_begun_again(leftover: list[str], tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    for name in leftover:
+        (tmp_path / "run" / "checkpoint" / name).touch()
+    assert start(tmp_path / "run") is None
+
+
+def test_a_run_that_was_killed_while_it_was_being_cleared_can_be_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start(tmp_path / "run", finish=True)
+    (tmp_path / "run" / "plots").mkdir()
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tamis.run_folder.shutil.rmtree", killed)
+        start(tmp_path / "run", overwrite=True)
+    assert start(tmp_path / "run", ASKED | {"data": "other"}, overwrite=True) is None
+    assert sorted(contents(tmp_path / "run")) == ["checkpoint/asked.json", "recipe.toml"]
+
+
+@pytest.mark.parametrize("change", [{"data": "other"}, {"test": "t"}, {"recipe": Recipe().changed({"seed": 1}).model_dump()}])
+def test_an_unfinished_run_of_something_else_is_left_alone(change: dict[str, Any], tmp_path: Path) -> None:
+    start(tmp_path / "run")
+    before = contents(tmp_path / "run")
+    with pytest.raises(RunError, match=rf"asked for something else \({next(iter(change))}\); choose another folder with -o, or pass"):
+        start(tmp_path / "run", ASKED | change)
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_finished_run_is_left_alone_byte_for_byte(tmp_path: Path) -> None:
+    start(tmp_path / "run", finish=True)
+    before = contents(tmp_path / "run")
+    with pytest.raises(RunError, match="holds a finished run; choose another folder with -o, or pass --overwrite to replace it"):
+        start(tmp_path / "run")
+    assert contents(tmp_path / "run") == before
+
+
+def test_overwriting_throws_away_a_run_and_nothing_else(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    start(run, finish=True)
+    (run / "model").mkdir()
+    (run / "model" / "config.json").touch()
+    (run / "checkpoint" / "training.safetensors").touch()
+    (run / "my notes.txt").write_text("kept", encoding="utf-8")
+    assert start(run, ASKED | {"data": "other"}, overwrite=True) is None
+    assert sorted(contents(run)) == ["checkpoint/asked.json", "my notes.txt", "recipe.toml"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_something_else_is_refused_and_untouched(overwrite: bool, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    (tmp_path / "report.json").write_text("{}", encoding="utf-8")
+    before = contents(tmp_path)
+    with pytest.raises(RunError, match=r"exists and is not a run folder; choose another with -o \(nothing in it was touched\)"):
+        start(tmp_path, overwrite=overwrite)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_is_refused(overwrite: bool, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file", encoding="utf-8")
+    with pytest.raises(RunError, match="exists and is not a run folder"):
+        start(tmp_path / "run", overwrite=overwrite)
+    with pytest.raises(RunError, match=r"cannot be made \(Not a directory\)"):
+        start(tmp_path / "run" / "below", overwrite=overwrite)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_of_two_writers_the_second_is_refused_and_changes_nothing(overwrite: bool, tmp_path: Path) -> None:
+    with opened(tmp_path / "run", ASKED) as folder:
+        folder.write_lines("history.jsonl", [{"step": 1}])
+        before = contents(tmp_path / "run")
+        with pytest.raises(RunError, match="is being written by another process; wait for it or choose another with -o"):
+            start(tmp_path / "run", overwrite=overwrite)
+        assert contents(tmp_path / "run") == before
+
+
+def test_a_writer_that_came_before_anything_was_written_holds_the_folder_too(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    with (tmp_path / "run" / "checkpoint" / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="is being written by another process"):
+            start(tmp_path / "run")
+
+
+def test_the_lock_goes_when_the_writer_does_however_it_ends(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), opened(tmp_path / "run", ASKED):
+        raise KeyboardInterrupt
+    assert start(tmp_path / "run") is None
+    assert not (tmp_path / "run" / "checkpoint" / "lock").exists()
+
+
+def test_what_was_asked_must_be_readable(tmp_path: Path) -> None:
+    start(tmp_path / "run")
+    (tmp_path / "run" / "checkpoint" / "asked.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RunError, match="asked for something else"):
+        start(tmp_path / "run")
+    assert start(tmp_path / "run", overwrite=True) is None
+
+
+def test_lines_and_json_are_utf_8_and_whole(tmp_path: Path) -> None:
+    with opened(tmp_path / "run", ASKED) as folder:
+        folder.write_json("report.json", {"é": 1})
+        before = contents(tmp_path / "run")
+        with pytest.raises(ZeroDivisionError):
+            folder.write_lines("history.jsonl", ({"step": 1 // (2 - i)} for i in range(3)))
+        assert contents(tmp_path / "run") == before
+        folder.write_lines("history.jsonl", [{"text": "é\n"}, {}])
+    assert (tmp_path / "run" / "history.jsonl").read_bytes() == '{"text": "é\\n"}\n{}\n'.encode()
