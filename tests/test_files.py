@@ -1,0 +1,106 @@
+"""Files are whole or as they were; a lock is held by one."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tamis.files import locked, replaced, sha256, write_text
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text("old")
+    with replaced(path) as beside:
+        beside.write_text("new")
+        assert path.read_text() == "old" and beside.parent == tmp_path
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text("old")
+    for failure in (OSError("No space left on device"), KeyboardInterrupt()):
+        with pytest.raises(type(failure)), replaced(path) as beside:
+            beside.write_text("ne")
+            raise failure
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_written_is_an_error_not_an_empty_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), replaced(tmp_path / "x"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_is_written_as_utf8(tmp_path: Path) -> None:
+    write_text(tmp_path / "x", "é 🙂\n")
+    assert (tmp_path / "x").read_bytes() == b"\xc3\xa9 \xf0\x9f\x99\x82\n"
+
+
+def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "work.lock"
+    with locked(path) as first:
+        assert first
+        with locked(path) as second:
+            assert not second
+        with locked(path) as third:
+            assert not third  # asking has not freed it
+    assert not path.exists()
+    with locked(path) as again:
+        assert again
+
+
+def test_a_lock_is_free_after_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "work.lock"
+    with pytest.raises(RuntimeError), locked(path):
+        raise RuntimeError
+    with locked(path) as mine:
+        assert mine
+
+
+def test_another_process_is_kept_out_and_its_death_frees_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "work.lock"
+    program = f"""
+import pathlib, sys
+from tamis.files import locked
+with locked(pathlib.Path({str(path)!r})) as mine:
+    print(mine, flush=True)
+    sys.stdin.read()
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as other:
+        assert other.stdout is not None and other.stdout.readline() == "True\n"
+        with locked(path) as mine:
+            assert not mine
+        other.kill()
+        other.wait()
+        with locked(path) as mine:
+            assert mine
+
+
+def test_a_lock_file_that_vanished_while_it_was_taken_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, original = tmp_path / "work.lock", fcntl.flock
+    calls = []
+
+    def flock(file: Any, how: int) -> None:
+        calls.append(how)
+        if len(calls) == 1:
+            path.unlink()  # the holder before has just let go of it
+        original(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(path) as first, locked(path) as second:
+        assert first and not second and len(calls) == 3
+
+
+def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc" * 99_999)
+    assert sha256(tmp_path / "x") == hashlib.sha256(b"abc" * 99_999).hexdigest()
