@@ -140,7 +140,7 @@ def _begun(place: Path, shape: tuple[int, int]) -> Entry:
         batches = int(json.loads(_count(place).read_text())["batches"])
     except (OSError, ValueError, KeyError, TypeError):
         batches = 0
-    array = _opened(_part(place), shape, "r+") if batches else None
+    array = _opened(_part(place), shape, "r+") if batches > 0 else None
     if array is not None:
         return Entry(array, batches=batches, place=place)
     new: Any = np.lib.format.open_memmap(_part(place), mode="w+", dtype=np.float32, shape=shape)
@@ -151,6 +151,6 @@ def _opened(path: Path, shape: tuple[int, int], mode: Literal["r", "r+"]) -> Fro
     """The memory-mapped array of a file, None where the file is missing or is not such an array."""
     try:
         array: Frozen = np.lib.format.open_memmap(path, mode=mode)
-    except (OSError, ValueError):
+    except Exception:  # numpy reads the header as Python text: a damaged one raises almost anything
         return None
     return array if array.shape == shape and array.dtype == np.float32 else None

@@ -116,10 +116,12 @@ def _computed(
     """Run `compute` batch by batch into (rows, C), kept and resumed by `store`."""
     model.eval()
     shape = (rows, model.config.n_embd)
-    with torch.inference_mode(), (store or NO_STORE).open(model, messages, what, shape) as kept:
+    with torch.inference_mode(), (store or NO_STORE).open(model, messages, f"{what}, {FROZEN_TOKENS}", shape) as kept:
         if kept.complete:
             return kept.array
         batches = list(by_length(messages.lengths, FROZEN_TOKENS))
+        if kept.batches > len(batches):  # a mark that cannot be this work's
+            kept.batches = 0
         done = sum(len(windows) for windows in batches[: kept.batches])
         with (progress or Silent()).task("frozen trunk", total=len(messages.windows), unit="messages", done=done) as task:
             for windows in batches[kept.batches :]:

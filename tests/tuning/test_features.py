@@ -1,0 +1,201 @@
+"""The store of frozen states: nothing is computed twice, nothing wrong is ever taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tamis.gpt2.model import GPT2
+from tamis.gpt2.pooling import add_mean_pooling
+from tamis.tuning import features as module
+from tamis.tuning import states
+from tamis.tuning.features import StateStore
+from tamis.tuning.states import all_tokens, last_tokens
+from tests.tuning.tiny import messages, trunk
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "FROZEN_TOKENS", 20)
+
+
+class CutError(Exception):
+    """Stands for whatever stops the work."""
+
+
+@contextmanager
+def counted(model: GPT2, stop_at: int = 10**9) -> Iterator[list[int]]:
+    """Batches that the trunk computes; the one numbered `stop_at` fails."""
+    batches: list[int] = []
+
+    def hook(*_: object) -> None:
+        if len(batches) == stop_at:
+            raise CutError
+        batches.append(1)
+
+    handle = model.wte.register_forward_hook(hook)
+    try:
+        yield batches
+    finally:
+        handle.remove()
+
+
+def test_a_second_run_computes_nothing_and_gives_the_same_bytes(tmp_path: Path) -> None:
+    model, of, store = trunk(), messages(), StateStore(tmp_path / "states")
+    plain = last_tokens(model, of)
+    with counted(model) as batches:
+        first = np.array(last_tokens(model, of, store=store))
+        assert len(batches) > 4
+    with counted(trunk()) as batches:
+        second = last_tokens(trunk(), messages(), store=store)
+        assert batches == []
+    assert first.tobytes() == second.tobytes() == plain.tobytes()
+    assert [file.suffix for file in (tmp_path / "states").iterdir()] == [".npy"]
+
+
+def test_what_was_interrupted_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    model, of = trunk(), messages()
+    plain, store = all_tokens(model, of, 2), StateStore(tmp_path)
+    with counted(model) as batches:
+        all_tokens(model, of, 2)
+    every = len(batches)
+    for stop_at in (2, 1):
+        with counted(model, stop_at) as batches, pytest.raises(CutError):
+            all_tokens(model, of, 2, store=store)
+        assert not list(tmp_path.glob("*.npy"))
+    with counted(model) as batches:
+        found = all_tokens(model, of, 2, store=store)
+        assert len(batches) == every - 3
+    assert np.asarray(found).tobytes() == plain.tobytes()
+
+
+def test_a_kill_between_two_marks_costs_the_work_since_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SAVE_EVERY_S", -1.0)  # a mark after every batch
+    model, of, store = trunk(), messages(), StateStore(tmp_path)
+    with counted(model) as batches:
+        plain = last_tokens(model, of)
+    every, original = len(batches), module.Entry.mark
+    with counted(model, 3), pytest.raises(CutError), monkeypatch.context() as patch:
+        left = [2]  # what a kill leaves is the last mark that was written
+
+        def mark(self: module.Entry) -> None:
+            if left[0]:
+                left[0] -= 1
+                original(self)
+
+        patch.setattr(module.Entry, "mark", mark)
+        last_tokens(model, of, store=store)
+    with counted(model) as batches:
+        found = last_tokens(model, of, store=store)
+    assert len(batches) == every - 2 and np.asarray(found).tobytes() == plain.tobytes()
+
+
+def test_two_at_once_both_get_the_numbers(tmp_path: Path) -> None:
+    model, of, store = trunk(), messages(), StateStore(tmp_path)
+    shape, plain = (len(of.windows), 12), last_tokens(model, of)
+    with store.open(model, of, "last", shape) as first:
+        assert not first.complete
+        second = last_tokens(model, of, store=store)  # the other one holds the entry: computed in memory
+        assert second.tobytes() == plain.tobytes() and not list(tmp_path.glob("*.npy"))
+        first.array[:] = plain
+        first.finish()
+    with counted(model) as batches:
+        assert last_tokens(model, of, store=store).tobytes() == plain.tobytes() and not batches
+
+
+def test_what_differs_in_any_part_is_another_entry(tmp_path: Path) -> None:
+    store, of = StateStore(tmp_path), messages()
+    last_tokens(trunk(), of, store=store)
+    all_tokens(trunk(), of, 1, store=store)
+    all_tokens(trunk(), of, 2, store=store)
+    last_tokens(trunk(seed=4), of, store=store)
+    last_tokens(trunk(), messages(seed=2), store=store)
+    last_tokens(add_mean_pooling(trunk()), of, store=store)
+    last_tokens(trunk().cast(torch.bfloat16), of, store=store)
+    torch.set_num_threads(2)
+    last_tokens(trunk(), of, store=store)
+    assert len(list(tmp_path.glob("*.npy"))) == 8
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "shape", "type"])
+def test_a_damaged_entry_is_computed_again(damage: str, tmp_path: Path) -> None:
+    model, of, store = trunk(), messages(), StateStore(tmp_path)
+    plain = np.array(last_tokens(model, of, store=store))
+    (entry,) = tmp_path.glob("*.npy")
+    whole = entry.read_bytes()
+    if damage in ("shape", "type"):
+        np.save(entry, plain[:-1] if damage == "shape" else plain.astype(np.float64))
+    else:
+        entry.write_bytes({"empty": b"", "cut": whole[:-5], "garbage": bytes(range(256)) * 9}[damage])
+    with counted(model) as batches:
+        found = last_tokens(model, of, store=store)
+    assert batches and np.asarray(found).tobytes() == plain.tobytes() == np.load(entry).tobytes()
+
+
+@given(place=st.integers(0, 127), byte=st.integers(0, 255))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_header_with_any_byte_changed_is_no_crash(tmp_path: Path, place: int, byte: int) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.ones((5, 3), dtype=np.float32))
+    content = bytearray(path.read_bytes())
+    content[place] = byte
+    path.write_bytes(content)
+    found = module._opened(path, (5, 3), "r")
+    assert found is None or found.shape == (5, 3)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"batches": "many"}', '{"batches": -3}', '{"batches": 99}'])
+def test_a_damaged_mark_starts_anew(content: str, tmp_path: Path) -> None:
+    model, of, store = trunk(), messages(), StateStore(tmp_path)
+    plain = last_tokens(model, of)
+    with counted(model, 2), pytest.raises(CutError):
+        last_tokens(model, of, store=store)
+    (mark,) = tmp_path.glob("*.json")
+    mark.write_text(content)
+    (part,) = tmp_path.glob("*.part")
+    part.write_bytes(part.read_bytes()[:128] + b"\x00" * (len(part.read_bytes()) - 128))  # whatever was there is lost
+    assert np.asarray(last_tokens(model, of, store=store)).tobytes() == plain.tobytes()
+
+
+def test_the_entries_unused_for_longest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, of = StateStore(tmp_path), messages()
+    for seed, age in ((1, 300), (2, 100), (3, 200)):
+        before = set(tmp_path.glob("*.npy"))
+        last_tokens(trunk(seed=seed), of, store=store)
+        (new,) = set(tmp_path.glob("*.npy")) - before
+        os.utime(new, (1e9 - age, 1e9 - age))
+    last_tokens(trunk(seed=1), of, store=store)  # used again, so now the youngest
+    size = new.stat().st_size
+    monkeypatch.setattr(module, "LIMIT_BYTES", 3 * size)
+    last_tokens(trunk(seed=4), of, store=store)
+    assert len(list(tmp_path.glob("*.npy"))) == 3
+    for seed, kept in ((1, True), (2, True), (3, False), (4, True)):
+        if kept:
+            with counted(model := trunk(seed=seed)) as batches:
+                last_tokens(model, of, store=store)
+            assert not batches, seed
+    assert new.exists() is False  # seed 3
+
+
+def test_an_entry_larger_than_the_limit_is_kept_for_its_own_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LIMIT_BYTES", 1)
+    store, of = StateStore(tmp_path), messages()
+    last_tokens(trunk(seed=1), of, store=store)
+    last_tokens(trunk(seed=2), of, store=store)
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+
+
+def test_an_entry_begun_in_other_batches_is_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, of, store = trunk(), messages(), StateStore(tmp_path)
+    with counted(model, 3), pytest.raises(CutError):
+        last_tokens(model, of, store=store)
+    monkeypatch.setattr(states, "FROZEN_TOKENS", 37)  # three batches are other rows now
+    assert np.asarray(last_tokens(model, of, store=store)).tobytes() == last_tokens(model, of).tobytes()
