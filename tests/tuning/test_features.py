@@ -101,7 +101,7 @@ def test_a_kill_between_two_marks_costs_the_work_since_the_first(tmp_path: Path,
 def test_two_at_once_both_get_the_numbers(tmp_path: Path) -> None:
     model, of, store = trunk(), messages(), StateStore(tmp_path)
     shape, plain = (len(of.windows), 12), last_tokens(model, of)
-    with store.open(model, of, "last", shape) as first:
+    with store.open(model, of, "last, 20", shape) as first:
         assert not first.complete
         second = last_tokens(model, of, store=store)  # the other one holds the entry: computed in memory
         assert second.tobytes() == plain.tobytes() and not list(tmp_path.glob("*.npy"))

@@ -55,10 +55,12 @@ def solve(features: Matrix, targets: NDArray[np.int64], class_weights: Matrix, i
     """Weight (K, C), bias (K,) and whether the optimum was reached. Every class must occur."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
     weights = {k: float(w) for k, w in enumerate(class_weights)}
     model = LogisticRegression(C=inverse_penalty, class_weight=weights, tol=1e-6, max_iter=3000)
-    with warnings.catch_warnings(record=True) as caught:
+    # The solver's vectors are short: a second BLAS thread never pays, and on a busy machine its waiting costs several times the work.
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1, user_api="blas"):
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(features, targets)
     weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)

@@ -174,12 +174,8 @@ def tune(
     if checkpoint is not None:
         saver = Checkpointer(checkpoint, _identity(model, recipe, messages, targets, fit, validation))
         saver.restore(training)
-    try:
-        at = training.run(save=saver, progress=progress)
-    except KeyboardInterrupt:
-        if saver:
-            saver.save(model, training.optimizer, training.at, training.best)
-        raise
+    # Nothing is saved on Ctrl-C: it may come in mid-step, and what is saved must go on to the same bytes. The last mark serves.
+    at = training.run(save=saver, progress=progress)
     logits = training.logits(validation).double().numpy()
     every = None if states.frozen is None else training.logits(np.arange(len(messages.distinct_of))).double().numpy()
     model.transformer.set_dropout(0.0)

@@ -1,0 +1,234 @@
+"""From a backbone and rows to a tuned classifier: defaults, every way of tuning end to end, interruptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tamis.config import Recipe
+from tamis.errors import ConfigError, DataError
+from tamis.gpt2.backbones import Backbone, load_backbone, scratch_backbone
+from tamis.gpt2.checkpoints import write_checkpoint
+from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock, initialise
+from tamis.gpt2.packing import pack
+from tamis.gpt2.tokenizer import Tokenizer
+from tamis.tuning.features import NO_STORE, StateStore
+from tamis.tuning.messages import Messages
+from tamis.tuning.procedures import Tuned, class_weights, prepared_tokenizer, resolve, tune
+from tamis.tuning.scoring import score
+from tests.rows import messages as sms
+from tests.tuning.tiny import equal, weights_of
+
+ROWS = sms()[:61]
+TEXTS, CLASSES = [text for _, text in ROWS], ["ham", "spam"]
+TARGETS = np.array([CLASSES.index(label) for label, _ in ROWS])
+HELD_OUT = np.arange(0, 61, 4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backbone on disk, narrow and with a context of 31 tokens."""
+    path = tmp_path_factory.mktemp("backbone")
+    tokenizer = Tokenizer.train(TEXTS, vocab_size=300)
+    model = GPT2(GPT2Config(vocab_size=tokenizer.size, n_positions=31, n_embd=20, n_layer=3, n_head=5))
+    initialise(model, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        model.wte.weight *= 8  # what tokens mean outweighs where they stand, as after pretraining
+    write_checkpoint(path, model)
+    tokenizer.save(path, max_length=31)
+    return path
+
+
+def fresh(folder: Path, name: str = "pretrained") -> Backbone:
+    return load_backbone(folder) if name == "pretrained" else scratch_backbone("scratch:tiny", TEXTS, seed=42)
+
+
+def recipe_of(settings: dict[str, Any], *, pretrained: bool = True) -> Recipe:
+    return resolve(Recipe().changed({"compute.device": "cpu", **settings}), pretrained=pretrained)
+
+
+def tuned(
+    backbone: Backbone, recipe: Recipe, *, texts: list[str] = TEXTS, targets: NDArray = TARGETS, held_out: NDArray = HELD_OUT, **rest: Any
+) -> tuple[Tuned, Messages]:
+    of = Messages.encode(texts, prepared_tokenizer(recipe, backbone.tokenizer), context=backbone.model.config.n_positions)
+    groups = np.arange(len(texts))
+    return tune(backbone, recipe, of, targets, CLASSES, train=np.arange(len(targets)), validation=held_out, groups=groups, **rest), of
+
+
+@pytest.mark.parametrize(
+    ("settings", "pretrained", "expected"),
+    [
+        ({}, True, ("head", 1, 5e-5, 5e-5, 0.0, 0.0, 0.0)),
+        ({}, False, ("full", 6, 5e-4, 1e-3, 0.1, 0.5, 0.25)),
+        ({"tune": "full"}, True, ("full", 4, 3e-4, 3e-3, 0.1, 0.0, 0.0)),
+        ({"tune": "blocks:2"}, True, ("blocks:2", 5, 3e-4, 3e-3, 0.0, 0.0, 0.0)),
+        ({"tune": "blocks:1", "epochs": 9, "dropout": 0.3}, True, ("blocks:1", 9, 3e-4, 3e-3, 0.3, 0.0, 0.0)),
+        ({"tune": "head"}, False, ("head", 1, 5e-5, 5e-5, 0.0, 0.0, 0.0)),
+        ({"tune": "full", "next_token_weight": 0.0, "token_dropout": 0.0}, False, ("full", 6, 5e-4, 1e-3, 0.1, 0.0, 0.0)),
+    ],
+    ids=str,
+)
+def test_open_settings_become_what_the_way_of_tuning_wants(settings: dict[str, Any], pretrained: bool, expected: tuple[Any, ...]) -> None:
+    recipe, names = recipe_of(settings, pretrained=pretrained), ("epochs", "learning_rate", "head_learning_rate", "dropout")
+    train = recipe.train
+    assert (recipe.tune, *(getattr(train, n) for n in names), train.next_token_weight, train.token_dropout) == expected
+    assert recipe.text.position == "mean" and resolve(recipe, pretrained=pretrained) == recipe
+
+
+@pytest.mark.parametrize("how", ["head", "blocks:1"])
+def test_the_next_token_loss_needs_everything_trained(how: str) -> None:
+    with pytest.raises(ConfigError, match=rf"train\.next_token_weight needs everything trained \(tune = full\); got tune = {how}"):
+        recipe_of({"tune": how, "next_token_weight": 0.1})
+
+
+def test_class_weights_balance_or_are_named() -> None:
+    targets, classes = np.array([0, 0, 0, 1, 2, 2]), ["a", "b", "c"]
+    assert class_weights(Recipe(), targets, classes).tolist() == [1, 1, 1]
+    balanced = class_weights(Recipe().changed({"class_weight": "balanced"}), targets, classes)
+    np.testing.assert_allclose(balanced, [6 / (3 * 3), 6 / (3 * 1), 6 / (3 * 2)])
+    assert class_weights(Recipe().changed({"class_weight": {"c": 2.5}}), targets, classes).tolist() == [1, 1, 2.5]
+    with pytest.raises(ConfigError, match=r"train\.class_weight names 'spma', which is not one of the labels \['a', 'b', 'c'\]"):
+        class_weights(Recipe().changed({"class_weight": "spma=2"}), targets, classes)
+
+
+WAYS: list[tuple[str, dict[str, Any]]] = [
+    ("pretrained", {"tune": "head"}),
+    ("pretrained", {"tune": "head", "position": "last_real"}),
+    ("pretrained", {"tune": "head", "train.head": "epochs", "epochs": 2, "batch_rows": 7}),
+    ("pretrained", {"tune": "head", "train.head": "epochs", "padding": "fixed:19", "position": "last", "begin": False}),
+    ("pretrained", {"tune": "blocks:1", "epochs": 2}),
+    ("pretrained", {"tune": "blocks:2", "epochs": 2, "position": "last_real"}),
+    ("pretrained", {"tune": "blocks:4", "epochs": 1}),
+    ("pretrained", {"tune": "full", "epochs": 2, "position": "last_real", "normalise": "nfkc"}),
+    ("scratch", {"tune": "full", "epochs": 2}),
+    ("scratch", {"tune": "full", "epochs": 1, "padding": "fixed:23", "position": "last"}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), WAYS, ids=str)
+def test_every_way_of_tuning_runs_to_the_end(name: str, settings: dict[str, Any], folder: Path) -> None:
+    backbone, recipe = fresh(folder, name), recipe_of(settings, pretrained=name == "pretrained")
+    before = weights_of(backbone.model)
+    found, of = tuned(backbone, recipe)
+    model, exact = found.model, recipe.tune == "head" and recipe.train.head == "exact"
+    assert isinstance(model.transformer.h[-1], MeanPoolingBlock) == (recipe.text.position == "mean" and not recipe.tune.startswith("blocks"))
+    rows = np.arange(61) if exact else HELD_OUT
+    assert found.held_out.tolist() == rows.tolist() and found.held_out_logits.shape == (len(rows), 2)
+    logits = score(model, of)
+    assert np.isfinite(logits).all()
+    if found.logits is not None:  # kept states give the scores of the finished model
+        np.testing.assert_allclose(found.logits, logits, atol=2e-4)
+    if not exact:
+        np.testing.assert_allclose(found.held_out_logits, logits[HELD_OUT], atol=2e-4)
+        assert found.facts["epochs"] == recipe.train.epochs and found.history[-1]["step"] == found.facts["steps"]
+    if recipe.tune != "full":  # what lies under the trained part is as it was
+        names = ["wte.weight", "wpe.weight", *(n for n in before if n.startswith("h.0.") and recipe.tune != "blocks:4")]
+        assert all(torch.equal(model.transformer.state_dict()[n], before[n]) for n in names)
+    assert 0 < found.facts["trained_parameters"] <= sum(p.numel() for p in model.parameters())
+
+
+def test_the_exact_head_learns_these_rows(folder: Path) -> None:
+    found, of = tuned(fresh(folder), recipe_of({"tune": "head", "class_weight": "balanced"}))
+    assert (score(found.model, of).argmax(1) == TARGETS).mean() > 0.9
+    assert found.history == [] and found.notes == [] and found.facts["inverse_penalty"] > 0
+
+
+def test_training_everything_learns_these_rows(folder: Path) -> None:
+    found, of = tuned(fresh(folder, "scratch"), recipe_of({"epochs": 8, "learning_rate": 5e-3, "batch_tokens": 200}, pretrained=False))
+    assert (score(found.model, of).argmax(1) == TARGETS).mean() > 0.9
+    assert found.history[0]["loss"] > found.history[-2]["loss"]
+
+
+@pytest.mark.parametrize("how", ["blocks:1", "head"])
+def test_kept_states_change_nothing(how: str, folder: Path, tmp_path: Path) -> None:
+    recipe, store = recipe_of({"tune": how, "epochs": 2}), StateStore(tmp_path)
+    plain, first, second = (tuned(fresh(folder), recipe, store=s)[0] for s in (NO_STORE, store, store))
+    assert equal(weights_of(plain.model), weights_of(first.model)) and equal(weights_of(plain.model), weights_of(second.model))
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+
+
+@pytest.mark.parametrize("settings", [{"tune": "full", "epochs": 1}, {"tune": "blocks:1", "epochs": 1}, {"tune": "head"}], ids=str)
+def test_texts_longer_than_the_context_are_trained_and_scored_by_windows(settings: dict[str, Any], folder: Path) -> None:
+    texts = [*TEXTS[:20], *(" ".join(TEXTS[i : i + 5]) for i in range(20, 30))]
+    found, of = tuned(fresh(folder), recipe_of(settings), texts=texts, targets=TARGETS[:30], held_out=np.arange(15, 30))
+    assert len(of.windows) > 45 and max(of.lengths) == 31
+    logits = score(found.model, of)
+    with torch.no_grad():
+        for row in (0, 21, 29):
+            each = torch.cat([found.model(pack([of.windows[w]])) for w in of.windows_of(np.array([row]))])
+            np.testing.assert_allclose(logits[row], each.mean(0).numpy(), atol=1e-4)
+    if found.logits is not None:
+        np.testing.assert_allclose(found.logits, logits, atol=2e-4)
+
+
+def test_rows_beyond_the_training_rows_are_scored_with_them_but_not_learned_from(folder: Path) -> None:
+    recipe = recipe_of({"tune": "head"})
+    both, _ = tuned(fresh(folder), recipe, texts=TEXTS, targets=TARGETS[:40], held_out=np.arange(0))
+    alone, of = tuned(fresh(folder), recipe, texts=TEXTS[:40], targets=TARGETS[:40], held_out=np.arange(0))
+    assert both.logits is not None and both.logits.shape == (61, 2) and alone.logits is not None
+    np.testing.assert_allclose(both.logits[:40], alone.logits, atol=1e-3)
+
+
+def test_the_head_by_epochs_moves_head_and_final_norm_alone(folder: Path) -> None:
+    settings = {"tune": "head", "train.head": "epochs", "position": "last_real", "learning_rate": 1e-2, "head_learning_rate": 1e-2}
+    backbone = fresh(folder)
+    before = weights_of(backbone.model)
+    found, _ = tuned(backbone, recipe_of(settings))
+    moved = {name for name, tensor in weights_of(found.model.transformer).items() if not torch.equal(tensor, before[name])}
+    assert moved == {"ln_f.weight", "ln_f.bias"} and found.facts["trained_parameters"] == 2 * 20 + 2 * 20
+
+
+def test_a_frozen_trunk_in_bfloat16_comes_near_and_leaves_the_model_in_fp32(folder: Path) -> None:
+    exact, of = tuned(fresh(folder), recipe_of({"tune": "head"}))
+    rough, _ = tuned(fresh(folder), recipe_of({"tune": "head", "dtype": "bf16"}))
+    assert {p.dtype for p in rough.model.parameters()} == {torch.float32}
+    assert (score(exact.model, of).argmax(1) == score(rough.model, of).argmax(1)).mean() > 0.9
+    assert not equal(weights_of(exact.model), weights_of(rough.model))
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(folder: Path) -> None:
+    runs = [weights_of(tuned(fresh(folder), recipe_of({"tune": "full", "epochs": 1, "seed": seed}))[0].model) for seed in (5, 5, 6)]
+    assert equal(runs[0], runs[1]) and not equal(runs[0], runs[2])
+
+
+@pytest.mark.parametrize(("stop", "calls"), [(KeyboardInterrupt, 1), (KeyboardInterrupt, 5), (MemoryError, 8), (KeyboardInterrupt, 14)])
+def test_an_interruption_anywhere_ends_in_the_same_bytes(stop: type[BaseException], calls: int, folder: Path, tmp_path: Path) -> None:
+    recipe = recipe_of({"tune": "full", "epochs": 3, "batch_rows": 12, "token_dropout": 0.2, "dropout": 0.1})
+    plain, _ = tuned(fresh(folder), recipe)
+    backbone, seen = fresh(folder), []
+
+    def hook(*_: object) -> None:
+        seen.append(1)
+        if len(seen) == calls:
+            raise stop
+
+    backbone.model.ln_f.register_forward_hook(hook)
+    with pytest.raises(stop):
+        tuned(backbone, recipe, checkpoint=tmp_path)
+    resumed, _ = tuned(fresh(folder), recipe, checkpoint=tmp_path)
+    assert equal(weights_of(resumed.model), weights_of(plain.model)) and resumed.history == plain.history
+    np.testing.assert_array_equal(resumed.held_out_logits, plain.held_out_logits)
+
+
+def test_a_checkpoint_of_another_recipe_or_other_rows_is_not_taken_up(folder: Path, tmp_path: Path) -> None:
+    settings = {"tune": "blocks:1", "epochs": 2}
+    tuned(fresh(folder), recipe_of(settings), checkpoint=tmp_path)
+    for changed, held_out in ((settings | {"weight_decay": 0.2}, HELD_OUT), (settings, HELD_OUT[1:])):
+        with_old, _ = tuned(fresh(folder), recipe_of(changed), held_out=held_out, checkpoint=tmp_path)
+        plain, _ = tuned(fresh(folder), recipe_of(changed), held_out=held_out)
+        assert equal(weights_of(with_old.model), weights_of(plain.model))
+
+
+def test_more_blocks_than_there_are_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"tune = blocks:5: the backbone has 4 blocks \(the pooling block among them\)"):
+        tuned(fresh(folder), recipe_of({"tune": "blocks:5"}))
+
+
+def test_a_class_without_rows_is_named(folder: Path) -> None:
+    with pytest.raises(DataError, match="class 'spam' has no training row; every class needs one"):
+        tuned(fresh(folder), recipe_of({}), targets=np.zeros(61, dtype=np.int64))
