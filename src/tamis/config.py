@@ -30,6 +30,9 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     """Which rows are read, and how they are divided."""
 
+    # A column or a label may be a number, in TOML as on the command line.
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
     split: Literal["leakfree", "tp2", "almeida", "stratified", "none"] = "leakfree"
     """division into training and test rows; repeats never cross in `leakfree`"""
     text: str | None = None
@@ -101,8 +104,14 @@ class TrainSettings(_Section):
     """share of each target spread over all classes"""
     next_token_weight: Annotated[float, Field(ge=0)] | None = None
     """weight of the next-token loss beside the class loss (everything trained only)"""
-    patience: Annotated[int, Field(ge=1)] | None = 3
-    """epochs without a better validation average precision before training stops"""
+    patience: Annotated[int, Field(ge=0)] = 3
+    """epochs without a better validation average precision before training stops, 0 for no limit"""
+
+    @field_validator("patience", mode="before")
+    @classmethod
+    def _no_limit(cls, value: Any) -> Any:
+        """`none` is no limit; written as 0, since TOML cannot say none and 3 would come back."""
+        return 0 if value is None else value
 
     @field_validator("class_weight", mode="before")
     @classmethod
@@ -251,13 +260,22 @@ def _validated(tree: Mapping[str, Any], where: str) -> Recipe:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"] if isinstance(part, str) and not part.startswith(("literal", "dict")))
             if problem["type"] == "extra_forbidden":
-                try:
-                    _place(name)
-                except ConfigError as unknown:
-                    problems.append(str(unknown))
-                    continue
+                problems.append(_misplaced(name, problem.get("input")))
+                continue
             problems.append(f"{name}: {problem['msg'].lower()}, got {problem.get('input')!r}")
         raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(problems))) from None
+
+
+def _misplaced(name: str, value: Any) -> str:
+    """What to say about a name that stands in a file where no such setting is."""
+    if isinstance(value, dict):
+        sections = [section for section, field in Recipe.model_fields.items() if _is_section(field)]
+        return f"unknown section [{name}]; known sections: {', '.join(sections)}"
+    try:
+        section, key = _place(name)
+    except ConfigError as unknown:
+        return str(unknown)
+    return f"{name} stands in the wrong place; write {key} under [{section}]"
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
