@@ -30,6 +30,7 @@ from tests.rows import messages
 threadpoolctl.threadpool_limits(1, "blas")
 
 SETTINGS = ("train.epochs=2", "train.learning_rate=0.01", "data.validation_share=0.3")
+EPOCH = ("--set", "train.epochs=1")
 TINY = ("--backbone", "scratch:tiny", "--threads", "1", *(word for setting in SETTINGS for word in ("--set", setting)))
 """Three tenths are held out for the threshold: with the usual tenth these few rows would hold out no spam."""
 

@@ -20,8 +20,9 @@ from tamis.config import Recipe
 from tamis.data import catalog
 from tamis.data.normalise import near_repeat_groups
 from tamis.data.splits import Parts, positive_label, split_table
-from tamis.data.tables import check_trainable, read_table
+from tamis.data.tables import Table, check_trainable, read_table
 from tamis.download import cache_directory
+from tamis.errors import DataError
 from tamis.evaluation.baselines import fit_baselines
 from tamis.evaluation.calibration import softmax
 from tamis.evaluation.model_card import model_card
@@ -279,6 +280,7 @@ def evaluate(
     table = read_table(located.path, text=wanted.data.text, label=wanted.data.label)
     for note in (*located.notes, *table.notes):
         say(note)
+    _check_labels(table, classifier)
     if (settings or {}).get("split"):
         parts = split_table(table, wanted.data.split, seed=classifier.recipe_.seed)
         texts, labels, name = parts.texts("test"), parts.labels("test"), parts.name
@@ -311,6 +313,14 @@ def evaluate(
             plots = write_all(folder, classes=names, positive=positive, threshold=threshold, labels=labels, probabilities=probabilities)
             write_html(page, report, plots, mistakes)
     return report
+
+
+def _check_labels(table: Table, classifier: TextClassifier) -> None:
+    known = [str(label) for label in classifier.classes_]
+    for row, label in enumerate(table.labels):
+        if label not in known:
+            shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
+            raise DataError(f"{table.where(row)}: label {label!r} is not one of the model's labels ({shown}); mend the row or leave it out")
 
 
 def _slug(text: str) -> str:

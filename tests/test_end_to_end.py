@@ -1,0 +1,180 @@
+"""Whole runs through the command line: the same bytes again, from a recipe, after a kill and after Ctrl-C; what is never overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tamis.config import Recipe, fields
+from tamis.errors import ConfigError
+from tests import runs
+from tests.rows import messages
+
+SAME = ("model/config.json", "model/model.safetensors", "model/tokenizer.json", "model/tokenizer_config.json")
+SAME_LINES = ("predictions.jsonl", "history.jsonl")
+LONG = (*runs.TINY, "--set", "train.epochs=16", "--set", "train.patience=0")
+SLOWED = """
+import time
+from tamis.tuning.loop import Training
+step = Training._step
+Training._step = lambda self, rows: (time.sleep(0.1), step(self, rows))[1]
+"""
+"""Puts a little time into every step, so that a signal finds the training under way."""
+
+
+def same(one: Path, other: Path) -> None:
+    """Every file that decides or tells a score has the same bytes."""
+    differing = [name for name in (*SAME, *SAME_LINES, "recipe.toml") if (one / name).read_bytes() != (other / name).read_bytes()]
+    assert not differing
+
+
+@cache
+def uninterrupted() -> Path:
+    run = runs.folder() / "long"
+    with runs.own_cache():
+        said = runs.tamis("train", runs.table(), *LONG, "-o", run)
+    assert said.code == 0, said.err
+    return run
+
+
+def begun(run: Path) -> subprocess.Popen[bytes]:
+    """A training in a process of its own that has closed at least one epoch."""
+    process = runs.process("train", runs.table(), *LONG, "-o", run, before=SLOWED)
+    until = time.monotonic() + 90
+    while not (run / "checkpoint" / "training.safetensors").is_file():
+        assert process.poll() is None and time.monotonic() < until, process.communicate()[1].decode()
+        time.sleep(0.01)
+    return process
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_folder(tmp_path: Path) -> None:
+    said = runs.tamis("train", runs.table(), *runs.TINY, "-o", tmp_path / "again")
+    assert said.code == 0, said.err
+    same(tmp_path / "again", runs.finished_run())
+
+
+def test_training_from_the_runs_own_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
+    said = runs.tamis("train", runs.table(), "--recipe", runs.finished_run() / "recipe.toml", "-o", tmp_path / "again")
+    assert said.code == 0, said.err
+    same(tmp_path / "again", runs.finished_run())
+
+
+def test_every_setting_that_may_be_none_is_none_by_default_since_toml_cannot_say_it() -> None:
+    for section, name, field in fields():
+        default = field.get_default(call_default_factory=True)
+        if default is not None and not isinstance(field.annotation, type):
+            with contextlib.suppress(ConfigError):
+                settled = Recipe().changed({f"{section}.{name}" if section else name: None})
+                assert getattr(getattr(settled, section) if section else settled, name) is not None, name
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    said = runs.tamis("train", runs.table(), *runs.TINY, "--seed", "43", "-o", tmp_path / "other")
+    assert said.code == 0, said.err
+    weights = "model/model.safetensors"
+    assert (tmp_path / "other" / weights).read_bytes() != (runs.finished_run() / weights).read_bytes()
+
+
+@pytest.mark.parametrize("tune", ["head", "blocks:1"])
+def test_tuning_over_kept_states_gives_the_same_bytes_as_computing_them(tune: str, tmp_path: Path) -> None:
+    options = ("--backbone", runs.pretrained(), "--threads", "1", "--tune", tune, "--set", "data.validation_share=0.3")
+    for name in ("first", "second"):  # the second finds the frozen trunk's states in the cache
+        assert runs.tamis("train", runs.table(), *options, *runs.EPOCH, "-o", tmp_path / name).code == 0
+    same(tmp_path / "first", tmp_path / "second")
+
+
+def test_a_killed_training_goes_on_with_the_same_command_to_the_same_bytes(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = begun(run)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and not (run / "report.json").exists()
+    error = runs.tamis("predict", run, "hello").error
+    assert "holds a training that has not ended; run the same tamis train command again" in error
+    said = runs.tamis("train", runs.table(), *LONG, "-o", run)
+    assert said.code == 0 and "holds an unfinished run of the same recipe; going on with it" in said.err
+    same(run, uninterrupted())
+
+
+def test_a_second_process_is_refused_and_ctrl_c_ends_the_first_with_130_and_loses_nothing(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = begun(run)
+    for overwrite in ((), ("--overwrite",)):
+        error = runs.tamis("train", runs.table(), *LONG, *overwrite, "-o", run).error
+        assert "is being written by another process; wait for it or choose another with -o" in error
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == b"" and b"Traceback" not in err
+    assert err.decode().splitlines()[-1].startswith("interrupted; nothing that was finished is lost")
+    assert runs.tamis("train", runs.table(), *LONG, "-o", run).code == 0
+    same(run, uninterrupted())
+
+
+@pytest.mark.parametrize("place", ["tamis.experiment.write_html", "tamis.experiment.write_lines", "tamis.experiment.judge"])
+def test_a_stop_after_training_is_resumed_too(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+
+    def stopped(*positional: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    place = place.replace("experiment.write_lines", "run_folder.RunFolder.write_lines")
+    with monkeypatch.context() as patch:
+        patch.setattr(place, stopped)
+        assert runs.tamis("train", runs.table(), *runs.TINY, "-o", run).code == 130
+    assert not (run / "report.json").exists()
+    assert runs.tamis("train", runs.table(), *runs.TINY, "-o", run).code == 0
+    same(run, runs.finished_run())
+
+
+def test_an_unfinished_run_asked_for_something_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+
+    def stopped(*positional: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tamis.experiment.judge", stopped)
+        assert runs.tamis("train", runs.table(), *runs.TINY, "-o", run).code == 130
+    before = runs.contents(run)
+    error = runs.tamis("train", runs.table(), *runs.TINY, "--seed", "7", "-o", run).error
+    assert "unfinished run that was asked for something else (recipe)" in error and "--overwrite" in error
+    other = runs.write_table(tmp_path / "other.tsv", messages()[:-2])
+    assert "asked for something else (data)" in runs.tamis("train", other, *runs.TINY, "-o", run).error
+    assert runs.contents(run) == before
+
+
+def test_a_finished_run_is_left_alone_and_overwritten_only_when_asked(tmp_path: Path) -> None:
+    run = runs.copy_of(runs.finished_run(), tmp_path / "run")
+    before = runs.contents(run)
+    error = runs.tamis("train", runs.table(), *runs.TINY, "-o", run).error
+    assert "holds a finished run; choose another folder with -o, or pass --overwrite to replace it" in error
+    assert runs.contents(run) == before
+    said = runs.tamis("train", runs.table(), *runs.TINY, "--seed", "5", "--overwrite", "-o", run)
+    assert said.code == 0, said.err
+    assert "seed = 5" in (run / "recipe.toml").read_text(encoding="utf-8")
+    assert (run / "model/model.safetensors").read_bytes() != before["model/model.safetensors"]
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_a_folder_of_something_else_is_refused_and_untouched(overwrite: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years", encoding="utf-8")
+    error = runs.tamis("train", runs.table(), *runs.TINY, *overwrite, "-o", tmp_path / "thesis").error
+    assert "exists and is not a run folder" in error
+    assert runs.contents(tmp_path / "thesis") == {"chapter.tex": b"years"}
+
+
+def test_without_o_the_folder_is_named_after_data_backbone_and_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = runs.tamis("train", runs.table(), *runs.TINY, "--tune", "head", "--json")
+    assert said.code == 0, said.err
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["messages-scratch-tiny-head"]
+    assert json.loads(said.out)["tune"] == "head"
