@@ -13,6 +13,9 @@ from tamis.evaluation.calibration import Calibration, calibrate, softmax
 from tamis.evaluation.thresholds import Band, Floor, Threshold, choose_threshold, unsure_band, unsure_floor
 from tamis.verdicts import Rule
 
+LEVEL_ROWS = 1
+"""Thresholds whose F1 differs by one row on the held-out rows are level: the one nearest to the theoretical optimum is taken."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -69,7 +72,7 @@ def decide(
         rule = Rule(floor=None if floor is None else floor.value)
         return Decision(rule, calibration.temperature, probabilities, calibration, None, floor, list(calibration.notes))
     scores, truth = probabilities[:, place], targets == place
-    threshold = choose_threshold(scores, truth, max_blocked=max_blocked, negative=classes[1 - place])
+    threshold = choose_threshold(scores, truth, max_blocked=max_blocked, negative=classes[1 - place], level_rows=LEVEL_ROWS)
     band = unsure_band(scores, truth, threshold.value, share=unsure_share)
     ends: dict[str, Any] = {} if band is None else {"low": band.low, "high": band.high}
     rule = Rule(positive=positive, threshold=threshold.value, **ends)

@@ -63,7 +63,7 @@ class Floor:
 
 
 def choose_threshold(
-    scores: NDArray[Any], is_positive: NDArray[Any], *, max_blocked: float | None, negative: str = "negative"
+    scores: NDArray[Any], is_positive: NDArray[Any], *, max_blocked: float | None, negative: str = "negative", level_rows: int = 0
 ) -> Threshold:
     """The cut with the best F1, or the lowest one that keeps a budget of blocked negatives.
 
@@ -72,6 +72,10 @@ def choose_threshold(
         is_positive  (N,) bool; both values must occur
         max_blocked  share of negatives that may be flagged, in [0, 1] (0.001 = 1 in 1,000); None: best F1
         negative     the name of the negative class, for the notes
+        level_rows   without a budget: cuts count as level with the best where this many further positives missed would
+                     explain the difference; of them the one nearest to half the best F1 is taken (in log-odds), which is
+                     where the optimum of calibrated scores lies (Lipton et al. 2014). A few held-out rows place the
+                     strictly best cut almost at random; 0 takes it all the same
 
     Cuts lie midway between two neighbouring scores, never on a score (unless these are neighbouring floats). Of cuts
     with equal F1 the highest wins: fewest negatives flagged. A budget needs 1 / budget negatives to be shown at all;
@@ -91,7 +95,13 @@ def choose_threshold(
     if max_blocked is None:
         f1 = 2 * found / (flagged + positives)
         # Exact ties only: F1 is a ratio of small whole numbers, and equal ratios divide to equal floats.
-        return threshold_at(float(values[int(np.argmax(f1))]), scores, truth, rule="best F1")
+        best = int(np.argmax(f1))
+        if level_rows and found[best] > level_rows:
+            least = 2 * (found[best] - level_rows) / (flagged[best] - level_rows + positives)
+            level = np.flatnonzero(f1 >= least)
+            ideal = _log_odds(np.array([f1[best] / 2]))
+            best = int(level[np.argmin(np.abs(_log_odds(np.minimum(values[level], 1.0)) - ideal))])
+        return threshold_at(float(values[best]), scores, truth, rule="best F1")
     allowed = np.flatnonzero(blocked <= max_blocked * negatives + 1e-9)  # 0.1 * 30 is 3.0000000000000004
     best = int(allowed[-1])
     share, bound = blocked[best] / negatives, upper_bound(int(blocked[best]), negatives)
