@@ -76,7 +76,9 @@ with locked(pathlib.Path({str(path)!r})) as mine:
     sys.stdin.read()
 """
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
-    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as other:
         assert other.stdout is not None and other.stdout.readline() == "True\n"
         with locked(path) as mine:
             assert not mine

@@ -27,7 +27,7 @@ def trunk(seed: int = 1) -> GPT2:
     initialise(model, generator)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     return model
 
 
@@ -91,7 +91,9 @@ def test_a_truncated_file_is_reported(folder: Path) -> None:
     whole = path.read_bytes()
     for size in (0, 5, 300, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(CheckpointError, match=r"model\.safetensors is truncated, altered or not safetensors .*; fetch or save it again"):
+        with pytest.raises(
+            CheckpointError, match=r"model\.safetensors is truncated, altered or not safetensors .*; fetch or save it again"
+        ):
             read_checkpoint(folder)
 
 
@@ -179,13 +181,15 @@ def test_a_damaged_index_is_reported(folder: Path, index: dict[str, Any]) -> Non
 
 
 def test_a_folder_that_is_none_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="nowhere is not a folder; expected one with config.json"):
+    with pytest.raises(CheckpointError, match=r"nowhere is not a folder; expected one with config\.json"):
         read_checkpoint(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"config\.json is missing; a GPT-2 folder in the Hugging Face layout needs it"):
         read_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "words"), [("{", "not readable as JSON"), ("[1]", "must hold a JSON object; got list"), ("\xff", "JSON")])
+@pytest.mark.parametrize(
+    ("content", "words"), [("{", "not readable as JSON"), ("[1]", "must hold a JSON object; got list"), ("\xff", "JSON")]
+)
 def test_a_damaged_config_is_reported(folder: Path, content: str, words: str) -> None:
     (folder / "config.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(CheckpointError, match=words):

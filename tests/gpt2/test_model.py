@@ -30,7 +30,7 @@ def classifier(*, pooling: bool = False, classes: int = 3) -> GPT2Classifier:
     initialise(trunk, generator)
     with torch.no_grad():
         for parameter in trunk.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     model = GPT2Classifier(add_mean_pooling(trunk) if pooling else trunk, classes).eval()
     with torch.no_grad():
         model.score.weight.normal_(generator=generator)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -88,5 +90,5 @@ def test_in_order_cuts_as_late_as_it_can(lengths: list[int], budget: int) -> Non
     order = np.random.default_rng(len(lengths)).permutation(len(lengths))
     batches = list(in_order(order, np.array(lengths, dtype=np.int64), budget))
     assert [int(row) for batch in batches for row in batch] == order.tolist()
-    for batch, after in zip(batches, batches[1:], strict=False):
+    for batch, after in itertools.pairwise(batches):
         assert sum(lengths[row] for row in batch) + lengths[after[0]] > budget

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPT2ForSequenceClassification, GPT2LMHeadModel, GPT2Model
 from transformers import GPT2Config as HFConfig
-from transformers import GPT2ForSequenceClassification, GPT2LMHeadModel, GPT2Model
 
 from tamis.gpt2.checkpoints import build, read_checkpoint, write_checkpoint
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
@@ -19,7 +18,7 @@ from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.model_folder import SavedModel, save_model
 
-SHAPES = [
+SHAPES: list[dict[str, Any]] = [
     {"vocab_size": 101, "n_positions": 37, "n_embd": 24, "n_layer": 1, "n_head": 3},
     {"vocab_size": 67, "n_positions": 41, "n_embd": 20, "n_layer": 3, "n_head": 5, "n_inner": 56},
     {"vocab_size": 263, "n_positions": 64, "n_embd": 64, "n_layer": 5, "n_head": 4, "layer_norm_epsilon": 1e-6},
@@ -143,7 +142,7 @@ def test_the_references_padded_mode_scores_equally_in_transformers(begin: bool, 
     initialise(trunk, generator)
     with torch.no_grad():
         for parameter in trunk.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     model = GPT2Classifier(trunk, 3).eval()
     torch.nn.init.normal_(model.score.weight, generator=generator)
     save_model(tmp_path / "model", SavedModel(model, tokenizer, ["a", "b", "c"]))

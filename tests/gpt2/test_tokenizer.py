@@ -237,7 +237,9 @@ def test_training_is_deterministic_and_keeps_all_bytes(small: Tokenizer) -> None
 
 
 def test_a_folder_without_tokenizer_is_told_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"has no tokenizer: expected tokenizer\.json or vocab\.json with merges\.txt or encoder\.json"):
+    with pytest.raises(
+        CheckpointError, match=r"has no tokenizer: expected tokenizer\.json or vocab\.json with merges\.txt or encoder\.json"
+    ):
         Tokenizer.from_folder(tmp_path)
 
 

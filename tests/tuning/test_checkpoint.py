@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tamis.errors import CheckpointError
 from tamis.tuning.checkpoint import FILE, Checkpointer
 from tamis.tuning.loop import Progressed, Training
-from tests.tuning.tiny import equal, training, weights_of
+from tests.tuning.tiny import classifier, equal, training, weights_of
 
 FIT, HELD_OUT = np.arange(13), np.arange(13, 17)
 
@@ -40,11 +40,12 @@ def same(a: Training, b: Training) -> bool:
 
 
 def test_a_training_resumed_from_any_step_ends_bit_for_bit_the_same(uninterrupted: Training, tmp_path: Path) -> None:
-    saver, copies = Checkpointer(tmp_path, "the work"), []
+    saver = Checkpointer(tmp_path, "the work")
+    copies: list[Path] = []
 
     def save(model: Any, optimizer: Any, at: Progressed, best: Any, epoch_ended: bool) -> None:
         saver.save(model, optimizer, at, best)
-        copies.append(shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{len(copies)}")))
+        copies.append(Path(shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{len(copies)}"))))
 
     watched = started()
     watched.run(save=save)
@@ -89,6 +90,30 @@ def test_a_finished_training_is_taken_up_as_finished(uninterrupted: Training, tm
     assert Checkpointer(tmp_path, "w").restore(again)
     again.run()
     assert same(again, uninterrupted)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_a_resumed_training_draws_the_same_and_comes_as_near_as_the_gpu_itself(tmp_path: Path) -> None:
+    def on_gpu() -> Training:
+        torch.manual_seed(11)
+        return training(classifier().cuda(), fit=FIT, validation=HELD_OUT, epochs=3, batch_rows=5, dropout=0.1)
+
+    whole, first, resumed = on_gpu(), on_gpu(), on_gpu()
+    whole.run()
+    saver = Checkpointer(tmp_path, "w", every_s=0)
+
+    def save(*state: Any) -> None:
+        saver(*state)
+        if state[2].step == 4:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        first.run(save=save)
+    torch.manual_seed(99)
+    assert Checkpointer(tmp_path, "w").restore(resumed)
+    resumed.run()
+    losses = [[row["loss"] for row in loop.at.history if "loss" in row] for loop in (whole, resumed)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_between_two_marks_nothing_is_written(tmp_path: Path) -> None:

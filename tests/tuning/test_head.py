@@ -25,7 +25,9 @@ def rows(classes: int, count: int = 61, width: int = 7) -> tuple[NDArray[np.floa
     return length_one((centres[targets] + 1.3 * random.normal(size=(count, width))).astype(np.float32), 1e-5), targets
 
 
-def objective(flat: NDArray[np.float64], features: NDArray, targets: NDArray, row_weights: NDArray, inverse_penalty: float, k: int) -> float:
+def objective(
+    flat: NDArray[np.float64], features: NDArray, targets: NDArray, row_weights: NDArray, inverse_penalty: float, k: int
+) -> float:
     """Penalised cross-entropy in the softmax form, written out. For two classes scikit-learn penalises one vector w, which is
     (-w/2, w/2) here: |w|^2 / 2 is the whole square of the matrix, not half of it."""
     weight, bias = flat[:-k].reshape(k, -1), flat[-k:]

@@ -148,7 +148,7 @@ def test_the_head_has_its_own_rate_and_only_matrices_decay() -> None:
     for group in loop.optimizer.param_groups:
         for parameter in group["params"]:
             name = names.pop(id(parameter))
-            matrix = ".c_" in name and name.endswith("weight") or name == "score.weight"
+            matrix = (".c_" in name and name.endswith("weight")) or name == "score.weight"
             assert group["weight_decay"] == (0.3 if matrix else 0.0), name
             assert group["peak"] == (2e-2 if name == "score.weight" else 1e-2), name
     assert not names
@@ -159,7 +159,11 @@ def test_a_step_is_adamws() -> None:
     before = weights_of(loop.model)
     loop.run()
     after, slope = weights_of(loop.model), gradients(loop.model)
-    for name, rate, decay in (("score.weight", 2e-2, 0.3), ("transformer.h.1.mlp.c_fc.weight", 1e-2, 0.3), ("transformer.wpe.weight", 1e-2, 0.0)):
+    for name, rate, decay in (
+        ("score.weight", 2e-2, 0.3),
+        ("transformer.h.1.mlp.c_fc.weight", 1e-2, 0.3),
+        ("transformer.wpe.weight", 1e-2, 0.0),
+    ):
         # The first step of Adam: the moments, corrected for their start, are the gradient and its square.
         expected = before[name] * (1 - rate * decay) - rate * slope[name] / (slope[name].abs() + 1e-8)
         torch.testing.assert_close(after[name], expected, atol=1e-6, rtol=1e-5)

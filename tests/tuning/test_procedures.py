@@ -116,7 +116,8 @@ def test_every_way_of_tuning_runs_to_the_end(name: str, settings: dict[str, Any]
     before = weights_of(backbone.model)
     found, of = tuned(backbone, recipe)
     model, exact = found.model, recipe.tune == "head" and recipe.train.head == "exact"
-    assert isinstance(model.transformer.h[-1], MeanPoolingBlock) == (recipe.text.position == "mean" and not recipe.tune.startswith("blocks"))
+    folded = recipe.text.position == "mean" and recipe.blocks is None
+    assert isinstance(model.transformer.h[-1], MeanPoolingBlock) == folded
     rows = np.arange(61) if exact else HELD_OUT
     assert found.held_out.tolist() == rows.tolist() and found.held_out_logits.shape == (len(rows), 2)
     logits = score(model, of)
@@ -169,7 +170,7 @@ def test_texts_longer_than_the_context_are_trained_and_scored_by_windows(setting
 def test_rows_beyond_the_training_rows_are_scored_with_them_but_not_learned_from(folder: Path) -> None:
     recipe = recipe_of({"tune": "head"})
     both, _ = tuned(fresh(folder), recipe, texts=TEXTS, targets=TARGETS[:40], held_out=np.arange(0))
-    alone, of = tuned(fresh(folder), recipe, texts=TEXTS[:40], targets=TARGETS[:40], held_out=np.arange(0))
+    alone, _ = tuned(fresh(folder), recipe, texts=TEXTS[:40], targets=TARGETS[:40], held_out=np.arange(0))
     assert both.logits is not None and both.logits.shape == (61, 2) and alone.logits is not None
     np.testing.assert_allclose(both.logits[:40], alone.logits, atol=1e-3)
 

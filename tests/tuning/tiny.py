@@ -45,7 +45,7 @@ def trunk(config: GPT2Config = CONFIG, seed: int = 3) -> GPT2:
     initialise(model, generator)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
     return model
 
 
@@ -101,7 +101,7 @@ def gradients(model: GPT2Classifier) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def weights_of(model: GPT2Classifier) -> dict[str, torch.Tensor]:
+def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
@@ -113,4 +113,5 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def close(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], tolerance: float) -> None:
     assert a.keys() == b.keys()
     for name, tensor in a.items():
-        torch.testing.assert_close(tensor, b[name], atol=tolerance, rtol=tolerance, msg=lambda words, name=name: f"{name}: {words}")
+        difference = float((tensor - b[name]).abs().max())
+        assert torch.allclose(tensor, b[name], atol=tolerance, rtol=tolerance), f"{name} differs by {difference:g}"

@@ -48,6 +48,8 @@ class Checkpointer:
         tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in _moments(optimizer)}
         tensors["random"] = torch.get_rng_state()
+        if model.score.weight.is_cuda:  # dropout draws there
+            tensors["random_cuda"] = torch.cuda.get_rng_state(model.score.weight.device)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(self.path) as beside:
             save_file(
@@ -73,7 +75,8 @@ class Checkpointer:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # not a mapping
             at = Progressed(**json.loads(metadata["at"]))
             now = {name: tensors[f"now.{name}"] for name in training.trained}
-            random = tensors["random"]
+            random, cuda = tensors["random"], training.device.type == "cuda"
+            random_cuda = tensors["random_cuda"] if cuda else None
             moments = [(weights, _state(tensors, f"optimizer.{g}.{i}.")) for g, i, weights in _places(training.optimizer)]
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{self.path} is damaged ({error}); delete it to train from the start") from error
@@ -84,8 +87,12 @@ class Checkpointer:
             for name, parameter in training.trained.items():
                 parameter.copy_(now[name])
         training.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
-        training.optimizer.state.update({weights: state for weights, state in moments if state})
+        for weights, state in moments:
+            if state:
+                training.optimizer.state[weights] = {name: tensor.to(weights.device) for name, tensor in state.items()}
         torch.set_rng_state(random)
+        if random_cuda is not None:
+            torch.cuda.set_rng_state(random_cuda, training.device)
         return True
 
 

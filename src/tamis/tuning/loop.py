@@ -173,7 +173,9 @@ class Training:
             loss_sum += float(losses.detach())
             right += int((logits.detach().argmax(1) == targets).sum())
         if not math.isfinite(loss_sum):
-            raise ConfigError(f"the loss became {loss_sum} at step {self.at.step + 1}; lower train.learning_rate (now {settings.learning_rate:g})")
+            raise ConfigError(
+                f"the loss became {loss_sum} at step {self.at.step + 1}; lower train.learning_rate (now {settings.learning_rate:g})"
+            )
         if settings.clip_norm:
             torch.nn.utils.clip_grad_norm_(list(self.trained.values()), settings.clip_norm)
         self.optimizer.step()
