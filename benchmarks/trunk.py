@@ -102,7 +102,8 @@ def main() -> None:
     for pooling in ("last", "mean"):
         found = results[pooling]
         print(
-            f"{pooling}: {found['gflops']:.0f} of {found['ceiling_gflops']:.0f} GFLOP/s, {100 * found['share_of_ceiling']:.1f} % of the ceiling "
+            f"{pooling}: {found['gflops']:.0f} of {found['ceiling_gflops']:.0f} GFLOP/s, "
+            f"{100 * found['share_of_ceiling']:.1f} % of the ceiling "
             f"({min(found['shares']):.3f} to {max(found['shares']):.3f}), {found['messages_per_s']:.1f} messages/s"
         )
 

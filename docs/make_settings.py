@@ -15,8 +15,9 @@ def page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every setting of a recipe. On the command line: `--set section.key=value` (or `key=value` where the key is the only one of its name);",
-        "in a TOML file given with `--recipe`: `key = value` under `[section]`. Precedence: defaults, then the recipe, then options, then `--set`.",
+        "Every setting of a recipe. On the command line: `--set section.key=value` (or `key=value` where the key is the only one of",
+        "its name); in a TOML file given with `--recipe`: `key = value` under `[section]`. Precedence: defaults, then the recipe, then",
+        "options, then `--set`.",
         "A run's `recipe.toml` holds all of them, resolved.",
         "",
         "| setting | default | what it is |",

@@ -219,9 +219,7 @@ def test_a_part_of_unknown_origin_is_used_only_where_a_checksum_decides(server: 
     assert (tmp_path / "file").read_bytes() == (tmp_path / "other").read_bytes() == CONTENT
 
 
-def test_a_glued_file_fails_its_checksum_and_is_fetched_once_more_from_nothing(
-    server: FileServer, tmp_path: Path
-) -> None:
+def test_a_glued_file_fails_its_checksum_and_is_fetched_once_more_from_nothing(server: FileServer, tmp_path: Path) -> None:
     server.honours_if_range = False
     (tmp_path / "file.part").write_bytes(OTHER[:40_000])
     fetch([server.url], tmp_path / "file", sha256=sha256(CONTENT))
@@ -300,9 +298,7 @@ def test_a_server_that_never_gets_on_is_given_up(server: FileServer, tmp_path: P
 
 
 @pytest.mark.parametrize("switch", ["TAMIS_OFFLINE", "HF_HUB_OFFLINE"])
-def test_offline_means_no_attempt(
-    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switch: str
-) -> None:
+def test_offline_means_no_attempt(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
     monkeypatch.setenv(switch, "1")
     with pytest.raises(DownloadError, match=f"the table is expected at .* {switch} forbids fetching it; unset"):
         fetch([server.url], tmp_path / "file", sha256=None, what="the table")
@@ -311,9 +307,7 @@ def test_offline_means_no_attempt(
     assert server.requests == []
 
 
-def test_the_proxy_of_the_environment_is_used(
-    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_proxy_of_the_environment_is_used(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", server.url.removesuffix("/file"))
     monkeypatch.setenv("no_proxy", "")
     fetch(["http://files.example/x"], tmp_path / "file", sha256=sha256(CONTENT))
@@ -351,7 +345,12 @@ def test_a_proof_is_remembered_until_the_file_changes(tmp_path: Path, monkeypatc
     path.write_bytes(CONTENT)
     hashed: list[Path] = []
     real = download._sha256_of
-    monkeypatch.setattr(download, "_sha256_of", lambda path: hashed.append(path) or real(path))
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return real(path)
+
+    monkeypatch.setattr(download, "_sha256_of", counted)
     assert is_verified(path, sha256=sha256(CONTENT)) and is_verified(path, sha256=sha256(CONTENT))
     assert len(hashed) == 1
     assert not is_verified(path, sha256=sha256(OTHER))

@@ -53,7 +53,9 @@ def test_a_line_matches_only_where_it_reads_as_reported(rows: list[Row]) -> None
     assert found(rows, "version of torch").match is None
 
 
-def test_the_json_has_the_five_keys(sms_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_json_has_the_five_keys(
+    sms_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from tamis.cli import main
 
     settings = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]

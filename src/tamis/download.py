@@ -114,9 +114,7 @@ def fetch(
         return target
     by_hand = f"or put the file at {target} by hand"
     if switch := offline_switch():
-        raise DownloadError(
-            f"{what} is expected at {target}, is not there, and {switch} forbids fetching it; unset {switch}, {by_hand}"
-        )
+        raise DownloadError(f"{what} is expected at {target}, is not there, and {switch} forbids fetching it; unset {switch}, {by_hand}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # A lock of the operating system, not a mere file: it goes with the process, kill -9 included.
@@ -137,9 +135,7 @@ def fetch(
         ) from error
     expected = f" (sha256 {sha256})" if sha256 else f" ({size:,} bytes)" if size is not None else ""
     tried = "; ".join(failures) or "nothing: no address is known"
-    raise DownloadError(
-        f"{what}{expected} could not be fetched; tried {tried}; check the connection and the proxy settings, {by_hand}"
-    )
+    raise DownloadError(f"{what}{expected} could not be fetched; tried {tried}; check the connection and the proxy settings, {by_hand}")
 
 
 @dataclass(eq=False)
@@ -218,9 +214,7 @@ class _Transfer:
         if self.sha256 is not None and self._part_bytes() == self.size:
             return  # all there: the process ended between the last byte and the rename
         headers = self._range_headers()
-        request = urllib.request.Request(
-            self.url, headers={"User-Agent": "tamis", "Accept-Encoding": "identity", **headers}
-        )
+        request = urllib.request.Request(self.url, headers={"User-Agent": "tamis", "Accept-Encoding": "identity", **headers})
         if request.type not in {"http", "https"}:
             raise _Failure(f"expected an http or https address, got {request.type}")
         try:

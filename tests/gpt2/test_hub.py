@@ -98,7 +98,7 @@ def server() -> Iterator[LoopbackServer]:
         thread.join()
 
 
-TINY = {"parameters": 7080, "sha256": {"model.safetensors": sha256((TWIN / "model.safetensors").read_bytes())}}
+TINY: dict[str, Any] = {"parameters": 7080, "sha256": {"model.safetensors": sha256((TWIN / "model.safetensors").read_bytes())}}
 
 
 @pytest.fixture(autouse=True)
@@ -124,9 +124,7 @@ class _LocalEntryNotFoundError(_EntryNotFoundError, FileNotFoundError):
 class FakeClient:
     """huggingface_hub as far as it is used here: copies from `source`, keeps a cache folder, counts the calls."""
 
-    errors = SimpleNamespace(
-        EntryNotFoundError=_EntryNotFoundError, LocalEntryNotFoundError=_LocalEntryNotFoundError
-    )
+    errors = SimpleNamespace(EntryNotFoundError=_EntryNotFoundError, LocalEntryNotFoundError=_LocalEntryNotFoundError)
 
     def __init__(self, cache: Path, source: Path = TWIN) -> None:
         self.cache, self.source = cache, source
@@ -207,9 +205,7 @@ def with_the_real_client(server: LoopbackServer, home: Path, source: str = "hub"
     return folder, last
 
 
-def test_the_real_client_fetches_from_hf_endpoint_into_hf_home_and_needs_the_network_once(
-    server: LoopbackServer, tmp_path: Path
-) -> None:
+def test_the_real_client_fetches_from_hf_endpoint_into_hf_home_and_needs_the_network_once(server: LoopbackServer, tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub")
     folder, last = with_the_real_client(server, tmp_path / "home")
     assert Path(folder).is_relative_to(tmp_path / "home") and Path(folder).name == REVISION
@@ -303,9 +299,7 @@ def test_a_damaged_index_of_openais_shows_at_once(server: LoopbackServer) -> Non
         fetch_backbone("gpt2", source="openai")
 
 
-def test_where_nothing_works_every_attempt_is_named_and_what_to_do(
-    client: FakeClient, server: LoopbackServer
-) -> None:
+def test_where_nothing_works_every_attempt_is_named_and_what_to_do(client: FakeClient, server: LoopbackServer) -> None:
     client.unreachable = True
     server.absent = {"hparams.json"}
     with pytest.raises(DownloadError) as caught:

@@ -97,7 +97,7 @@ def test_model_config_has_the_references_keys_and_leads_back() -> None:
 
 
 def test_from_state_dict_is_the_way_back_from_any_gpt2(twin: dict[str, np.ndarray]) -> None:
-    extra = {
+    extra: dict[str, Any] = {
         "lm_head.weight": twin["transformer.wte.weight"],
         "score.weight": np.zeros((2, 12), np.float32),
         "transformer.h.0.attn.bias": np.ones((1, 1, 11, 11), np.float32),
@@ -120,8 +120,7 @@ def test_a_state_dict_that_does_not_fit_is_listed(twin: dict[str, np.ndarray]) -
     with pytest.raises(CheckpointError) as caught:
         from_state_dict(broken, n_head=3)
     assert str(caught.value) == (
-        "state dict: 3 tensors do not fit: missing h.1.ln_2.bias [12]; unexpected odd [3]; "
-        "ln_f.weight is [13], expected [12]"
+        "state dict: 3 tensors do not fit: missing h.1.ln_2.bias [12]; unexpected odd [3]; ln_f.weight is [13], expected [12]"
     )
 
 
@@ -167,7 +166,7 @@ def test_the_file_checkpoint_names_the_prefix_whatever_folder_it_was_written_in(
     (folder / "checkpoint").write_text('model_checkpoint_path: "/home/someone/run1/model-500"\n')
     assert read_openai(folder)[0] == SETTINGS
     (folder / "checkpoint").write_text("all_model_checkpoint_paths: 3\n")
-    with pytest.raises(CheckpointError, match='expected a line model_checkpoint_path'):
+    with pytest.raises(CheckpointError, match="expected a line model_checkpoint_path"):
         read_openai(folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_tensorflows_own_files_are_read_whole() -> None:
 
 
 def test_several_blocks_shared_key_starts_and_other_types_are_read(tmp_path: Path) -> None:
-    arrays = {
+    arrays: dict[bytes, tuple[Any, int]] = {
         b"model/a": (np.arange(6, dtype=np.float32).reshape(1, 2, 3), 1),
         b"model/ab": (np.arange(5, dtype=np.float64), 2),
         b"step": (np.array(7, dtype=np.int64), 9),

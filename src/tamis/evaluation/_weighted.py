@@ -76,9 +76,7 @@ def weighted_figures(rows: Rows, weights: Floats) -> dict[str, Floats]:
             result["f1"] = np.where(occurring[:, at] > 0, f1[:, at], np.nan)
             false_positives = predicted[:, at] - true_positives[:, at]
             result["blocked_ham"] = false_positives / (total - occurring[:, at])
-            result["average_precision"], result["roc_auc"] = _ranking(
-                rows.probabilities[:, at], rows.labels == at, _by_row(weights)
-            )
+            result["average_precision"], result["roc_auc"] = _ranking(rows.probabilities[:, at], rows.labels == at, _by_row(weights))
         else:
             used = (occurring + predicted) > 0
             for name, values in (("recall", recall), ("precision", precision), ("f1", f1)):
@@ -87,9 +85,7 @@ def weighted_figures(rows: Rows, weights: Floats) -> dict[str, Floats]:
     view, hits = calibration_view(rows.probabilities, rows.labels, rows.positive)
     gaps = np.eye(BINS)[bin_index(view)] * (view - hits)[:, None]  # (N, BINS)
     result["ece"] = np.abs(weights @ gaps).sum(axis=1) / total
-    squares = (
-        (view - hits) ** 2 if rows.positive is not None else ((rows.probabilities - each[rows.labels]) ** 2).sum(axis=1)
-    )
+    squares = (view - hits) ** 2 if rows.positive is not None else ((rows.probabilities - each[rows.labels]) ** 2).sum(axis=1)
     result["brier"] = weights @ squares / total
     return result
 

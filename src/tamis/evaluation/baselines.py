@@ -53,9 +53,7 @@ def tfidf_model() -> Pipeline:
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), lowercase=False, min_df=2, sublinear_tf=True)
     # lbfgs needs a few dozen steps here; the limit is only there so that odd tables never end in a warning.
     regression = LogisticRegression(C=30, class_weight="balanced", max_iter=10_000)
-    return Pipeline(
-        [("features", FeatureUnion([("words", words), ("characters", characters)])), ("regression", regression)]
-    )
+    return Pipeline([("features", FeatureUnion([("words", words), ("characters", characters)])), ("regression", regression)])
 
 
 def fit_baselines(
@@ -82,9 +80,7 @@ def fit_baselines(
     }
 
 
-def out_of_fold(
-    texts: Sequence[str], labels: Sequence[str], groups: Sequence[Any], *, folds: int = 5, seed: int = 42
-) -> Floats:
+def out_of_fold(texts: Sequence[str], labels: Sequence[str], groups: Sequence[Any], *, folds: int = 5, seed: int = 42) -> Floats:
     """TF-IDF probabilities of every row, from a model that saw neither the row nor its group: for the audit of labels.
 
     `groups` (N,): rows of one group (repeats of a text) stay on one side. Returns (N, K), columns in sorted class
@@ -122,9 +118,7 @@ def out_of_fold(
     return probabilities
 
 
-def _fit_predict(
-    train_texts: Sequence[str], train_labels: Sequence[str], test_texts: Sequence[str], classes: Sequence[str]
-) -> Floats:
+def _fit_predict(train_texts: Sequence[str], train_labels: Sequence[str], test_texts: Sequence[str], classes: Sequence[str]) -> Floats:
     shares = majority(train_labels, len(test_texts), classes)
     if not len(test_texts) or len(set(train_labels)) < 2 or not any(text.strip() for text in train_texts):
         return shares

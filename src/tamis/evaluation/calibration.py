@@ -112,13 +112,9 @@ def calibrate(logits: NDArray[Any], labels: NDArray[Any]) -> Calibration:
     before = negative_log_likelihood(logits, labels)
     temperature, notes = 1.0, []
     if len(labels) < MIN_ROWS:
-        notes.append(
-            f"The temperature stays 1: {len(labels)} held-out rows are too few to fit one ({MIN_ROWS} are needed)."
-        )
+        notes.append(f"The temperature stays 1: {len(labels)} held-out rows are too few to fit one ({MIN_ROWS} are needed).")
     elif bool((logits.argmax(axis=1) == labels).all()):
-        notes.append(
-            "The temperature stays 1: no held-out row is wrong, so nothing shows how confident a mistake would be."
-        )
+        notes.append("The temperature stays 1: no held-out row is wrong, so nothing shows how confident a mistake would be.")
     else:
         low, high = np.log(TEMPERATURE_BOUNDS)
         found = minimize_scalar(
@@ -129,8 +125,7 @@ def calibrate(logits: NDArray[Any], labels: NDArray[Any]) -> Calibration:
         )
         if min(found.x - low, high - found.x) < 1e-3:
             notes.append(
-                f"The temperature stays 1: the best one lies at the bound {np.exp(found.x):.3g}, "
-                "so these rows do not determine it."
+                f"The temperature stays 1: the best one lies at the bound {np.exp(found.x):.3g}, so these rows do not determine it."
             )
         elif found.fun <= before:
             temperature = float(np.exp(found.x))
@@ -156,10 +151,7 @@ def _ece(logits: Floats, labels: NDArray[Any]) -> float:
 
 def _check(logits: Floats, labels: NDArray[Any]) -> None:
     if logits.ndim != 2 or logits.shape[1] < 2 or len(logits) == 0 or labels.shape != (len(logits),):
-        raise DataError(
-            f"calibration needs logits (N, K) with K >= 2 and labels (N,), N >= 1; got {logits.shape} and "
-            f"{labels.shape}"
-        )
+        raise DataError(f"calibration needs logits (N, K) with K >= 2 and labels (N,), N >= 1; got {logits.shape} and {labels.shape}")
     if not np.isfinite(logits).all():
         row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
         raise DataError(f"calibration: the logits of row {row} are not finite; check the model's output")

@@ -34,9 +34,7 @@ METRICS = (
 _UNIT_METRICS = ("balanced_accuracy", "recall", "precision", "f1", "mcc", "average_precision", "roc_auc")
 
 
-def predictions(
-    probabilities: NDArray[Any], classes: Sequence[str], *, positive: str | None, threshold: float | None
-) -> NDArray[np.int64]:
+def predictions(probabilities: NDArray[Any], classes: Sequence[str], *, positive: str | None, threshold: float | None) -> NDArray[np.int64]:
     """The predicted class of each row, as an index into `classes`.
 
     Two classes with a positive one: positive where P(positive) >= threshold (0.5 when None). Otherwise arg-max.
@@ -166,24 +164,16 @@ def collapse_warnings(
     occurring, predicted = counts.sum(axis=1), counts.sum(axis=0)
     found = []
     if len(rows.labels) > 1 and float(np.ptp(rows.probabilities, axis=0).max()) < 1e-6:
-        found.append(
-            "The output is constant: every row gets the same probabilities, so the model has learned nothing from "
-            "the text."
-        )
+        found.append("The output is constant: every row gets the same probabilities, so the model has learned nothing from the text.")
     if int((predicted > 0).sum()) == 1 and int((occurring > 0).sum()) > 1:
         found.append(f"The model always answers {classes[int(predicted.argmax())]!r}, whatever the text.")
-    never = [
-        f"{name!r} ({count} rows)"
-        for name, count, hit in zip(classes, occurring, predicted, strict=True)
-        if count and not hit
-    ]
+    never = [f"{name!r} ({count} rows)" for name, count, hit in zip(classes, occurring, predicted, strict=True) if count and not hit]
     if never:
         shown = ", ".join(never[:10]) + (f" and {len(never) - 10} more" if len(never) > 10 else "")
         found.append(f"Never predicted although it occurs: {shown}.")
     if rows.positive is not None and occurring[rows.positive] and not counts[rows.positive, rows.positive]:
         found.append(
-            f"Recall is 0: none of the {occurring[rows.positive]} {classes[rows.positive]!r} rows is caught, "
-            "whatever the accuracy says."
+            f"Recall is 0: none of the {occurring[rows.positive]} {classes[rows.positive]!r} rows is caught, whatever the accuracy says."
         )
     right, commonest = int(np.trace(counts)), int(occurring.max())
     if int((occurring > 0).sum()) > 1 and right <= commonest:
@@ -222,15 +212,12 @@ def _rows(
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"row {row}: {probabilities[row].tolist()} is no probability distribution (finite, >= 0, sum 1); check "
-            "the model's output"
+            f"row {row}: {probabilities[row].tolist()} is no probability distribution (finite, >= 0, sum 1); check the model's output"
         )
     index = {name: position for position, name in enumerate(classes)}
     for row, label in enumerate(labels):
         if label not in index:
-            raise DataError(
-                f"row {row}: label {label!r} is not one of {list(classes)}; evaluate on the labels of the model"
-            )
+            raise DataError(f"row {row}: label {label!r} is not one of {list(classes)}; evaluate on the labels of the model")
     binary = positive is not None and len(classes) == 2
     predicted = predictions(probabilities, classes, positive=positive, threshold=threshold)
     return Rows(

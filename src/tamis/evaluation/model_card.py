@@ -103,17 +103,10 @@ def _decision(report: Mapping[str, Any]) -> str:
     sentences = []
     if report["threshold"] is not None:
         rule = f" (rule: {report['threshold_choice']['rule']})" if report["threshold_choice"] else ""
-        sentences.append(
-            f"The label is `{_line(report['positive'])}` where its probability is at least "
-            f"{report['threshold']:.4g}{rule}."
-        )
+        sentences.append(f"The label is `{_line(report['positive'])}` where its probability is at least {report['threshold']:.4g}{rule}.")
     if report["unsure"]:
         unsure = report["unsure"]
-        where = (
-            f"from {unsure['low']:.3g} to {unsure['high']:.3g}"
-            if "low" in unsure
-            else f"below {unsure['value']:.3g} for every class"
-        )
+        where = f"from {unsure['low']:.3g} to {unsure['high']:.3g}" if "low" in unsure else f"below {unsure['value']:.3g} for every class"
         sentences.append(f"The verdict is `unsure` where the probability is {where}.")
     if report["threshold"] is not None or report["unsure"]:
         sentences.append("transformers knows neither: it gives the probabilities, and arg-max labels.")

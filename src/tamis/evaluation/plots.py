@@ -128,9 +128,7 @@ def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: Sequ
     if k <= _NUMBERS_UP_TO:
         for row in range(k):
             for column in range(k):
-                text = (
-                    f"{counts[row, column]:,}\n{percent(shares[row, column])}" if k <= 6 else f"{counts[row, column]:,}"
-                )
+                text = f"{counts[row, column]:,}\n{percent(shares[row, column])}" if k <= 6 else f"{counts[row, column]:,}"
                 colour = "white" if shares[row, column] > 0.55 else INK
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=max(small, 8))
     axes.set(title="Confusion", xlabel="predicted", ylabel="label")
@@ -157,9 +155,7 @@ def precision_recall(
         _curve(axes, is_positive, others, name, color=colour, linestyle=line, linewidth=1.6)
     _curve(axes, is_positive, scores, "model", color=BLUE)
     share = float(np.mean(is_positive))
-    axes.axhline(
-        share, color=GREY, linestyle=(0, (1, 2)), linewidth=1.2, label=f"share of {positive!r} ({percent(share)})"
-    )
+    axes.axhline(share, color=GREY, linestyle=(0, (1, 2)), linewidth=1.2, label=f"share of {positive!r} ({percent(share)})")
     flagged = np.asarray(scores) >= threshold
     if flagged.any():
         found = int((flagged & is_positive).sum())
@@ -213,12 +209,8 @@ def calibration_curve(truth: NDArray[Any], scores: Floats, positive: int | None,
         used = bins.rows > 0
         sizes = 20 + 160 * np.sqrt(bins.rows[used] / len(truth))
         axes.plot(bins.predicted[used], bins.observed[used], color=colour, linewidth=1.4, alpha=0.7)
-        axes.scatter(
-            bins.predicted[used], bins.observed[used], s=sizes, color=colour, marker=marker, label=name, zorder=3
-        )
-    below.bar(
-        bins.low, bins.rows, width=bins.high - bins.low, align="edge", color=BLUE, edgecolor="white", linewidth=0.8
-    )
+        axes.scatter(bins.predicted[used], bins.observed[used], s=sizes, color=colour, marker=marker, label=name, zorder=3)
+    below.bar(bins.low, bins.rows, width=bins.high - bins.low, align="edge", color=BLUE, edgecolor="white", linewidth=0.8)
     below.set_yscale("log")  # most rows lie in the outer bins; a linear scale would hide the rest
     below.set_ylim(bottom=0.7)
     below.yaxis.set_minor_formatter(NullFormatter())
@@ -233,9 +225,7 @@ def calibration_curve(truth: NDArray[Any], scores: Floats, positive: int | None,
 
 def _series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[Floats, Floats]:
     """Steps and values of the rows that have `key`; rows are numbered from 1 where they carry no step."""
-    found = [
-        (row.get("step", place), row[key]) for place, row in enumerate(history, start=1) if row.get(key) is not None
-    ]
+    found = [(row.get("step", place), row[key]) for place, row in enumerate(history, start=1) if row.get(key) is not None]
     values = np.array(found, dtype=np.float64).reshape(-1, 2)
     return values[:, 0], values[:, 1]
 
@@ -248,9 +238,7 @@ def _training_line(axes: Axes, steps: Floats, values: Floats, *, name: str) -> N
         axes.plot(steps, values, color=BLUE, marker="o" if len(values) < 12 else "", label=name)
         return
     axes.plot(steps, values, color=BLUE, alpha=0.25, linewidth=1, label=f"{name}, each step")
-    kept = np.convolve(values, np.ones(window), mode="full")[: len(values)] / np.minimum(
-        np.arange(1, len(values) + 1), window
-    )
+    kept = np.convolve(values, np.ones(window), mode="full")[: len(values)] / np.minimum(np.arange(1, len(values) + 1), window)
     settled = slice(window // 2, None)  # a mean of one or two steps would only repeat their noise
     axes.plot(steps[settled], kept[settled], color=BLUE, label=f"{name}, mean of the last {window} steps")
 
@@ -290,14 +278,11 @@ def _commonest(labels: Sequence[str]) -> tuple[str, float] | None:
     return str(names[counts.argmax()]), float(counts.max() / len(labels))
 
 
-def _truth(
-    labels: Sequence[str], probabilities: NDArray[Any] | None, classes: Sequence[str]
-) -> tuple[NDArray[np.int64], Floats]:
+def _truth(labels: Sequence[str], probabilities: NDArray[Any] | None, classes: Sequence[str]) -> tuple[NDArray[np.int64], Floats]:
     scores = np.asarray(probabilities if probabilities is not None else [], dtype=np.float64)
     index = {name: place for place, name in enumerate(classes)}
     if scores.shape != (len(labels), len(classes)) or any(label not in index for label in labels):
         raise DataError(
-            f"plots need labels out of {list(classes)} and probabilities of shape ({len(labels)}, {len(classes)}), "
-            f"got {scores.shape}"
+            f"plots need labels out of {list(classes)} and probabilities of shape ({len(labels)}, {len(classes)}), got {scores.shape}"
         )
     return np.array([index[label] for label in labels], dtype=np.int64), scores

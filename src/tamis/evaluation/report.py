@@ -90,9 +90,7 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
     shown = inputs.test if test is not None else inputs.validation if validation is not None else None
     warnings: list[str] = []
     if shown is not None:
-        warnings += collapse_warnings(
-            shown.labels, shown.probabilities, inputs.classes, positive=inputs.positive, threshold=value
-        )
+        warnings += collapse_warnings(shown.labels, shown.probabilities, inputs.classes, positive=inputs.positive, threshold=value)
     baselines: dict[str, Any] = {}
     paired = None
     if inputs.test is not None and test is not None:

@@ -91,9 +91,7 @@ def render(report: Mapping[str, Any], plots: Mapping[str, Path], examples: Seque
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(title)}</title><style>{CSS}</style></head>\n<body>\n"
-        + "\n".join(filter(None, body))
-        + "\n</body></html>\n"
+        f"<title>{_text(title)}</title><style>{CSS}</style></head>\n<body>\n" + "\n".join(filter(None, body)) + "\n</body></html>\n"
     )
 
 
@@ -192,9 +190,7 @@ def _threshold(report: Mapping[str, Any]) -> str:
     choice, unsure = report["threshold_choice"], report["unsure"]
     if report["threshold"] is not None:
         how = f" (rule: {choice['rule']})" if choice else ""
-        sentences.append(
-            f"The label is {report['positive']!r} where its probability is at least {report['threshold']:.4g}{how}."
-        )
+        sentences.append(f"The label is {report['positive']!r} where its probability is at least {report['threshold']:.4g}{how}.")
     if choice:
         sentences.append(
             f"On the rows it was chosen on it catches {100 * choice['recall']:.1f} % and blocks "
@@ -203,17 +199,14 @@ def _threshold(report: Mapping[str, Any]) -> str:
         )
     if unsure:
         where = (
-            f"between {unsure['low']:.3g} and {unsure['high']:.3g}"
-            if "low" in unsure
-            else f"below {unsure['value']:.3g} for every class"
+            f"between {unsure['low']:.3g} and {unsure['high']:.3g}" if "low" in unsure else f"below {unsure['value']:.3g} for every class"
         )
         sentences.append(f"The verdict is 'unsure' where the probability lies {where}.")
         if unsure.get("test_share") is not None:
             outside = unsure["test_error_rate_outside"]
             rest = f"; of the other rows {100 * outside:.2f} % are wrong" if outside is not None else ""
             sentences.append(
-                f"That is {100 * unsure['test_share']:.1f} % of the test rows, with {unsure['test_errors_inside']} "
-                f"of the mistakes{rest}."
+                f"That is {100 * unsure['test_share']:.1f} % of the test rows, with {unsure['test_errors_inside']} of the mistakes{rest}."
             )
     if report["temperature"] is not None:
         sentences.append(f"Temperature {report['temperature']:.3g} is part of the weights.")
@@ -228,10 +221,7 @@ def _figures(plots: Mapping[str, Path]) -> str:
     for name in [*[name for name in _PLOTS if name in plots], *[name for name in plots if name not in _PLOTS]]:
         data = base64.b64encode(Path(plots[name]).read_bytes()).decode("ascii")
         caption = _text(_PLOTS.get(name, name))
-        shown.append(
-            f'<figure><img alt="{caption}" '
-            f'src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
-        )
+        shown.append(f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>')
     return f'<h2>Plots</h2><div class="plots">{"".join(shown)}</div>' if shown else ""
 
 
@@ -243,9 +233,7 @@ def _per_class(report: Mapping[str, Any]) -> str:
     lines = []
     for row in judged["per_class"]:
         cells = "".join(f"<td>{_text(figure_text(row, key, percent)[0])}</td>" for key, percent in shown)
-        lines.append(
-            f"<tr><td>{_text(row['label'])}</td><td>{row['n']:,}</td><td>{row['predicted']:,}</td>{cells}</tr>"
-        )
+        lines.append(f"<tr><td>{_text(row['label'])}</td><td>{row['n']:,}</td><td>{row['predicted']:,}</td>{cells}</tr>")
     return (
         "<h2>Per class</h2><div "
         'class="scroll"><table><thead><tr><th>label</th><th>rows</th><th>predicted</th><th>recall</th>'

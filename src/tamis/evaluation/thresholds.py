@@ -122,9 +122,7 @@ def choose_threshold(
             f"the true share may be up to {_percent(bound)} (upper 95 % bound)."
         )
     if not flagged[best]:
-        notes.append(
-            f"The highest score belongs to a {negative} row, so this budget leaves nothing to flag: recall is 0."
-        )
+        notes.append(f"The highest score belongs to a {negative} row, so this budget leaves nothing to flag: recall is 0.")
     return threshold_at(
         float(values[best]),
         scores,
@@ -166,9 +164,7 @@ def upper_bound(k: int, n: int) -> float:
     return 1.0 if k == n else float(beta.ppf(0.95, k + 1, n - k))
 
 
-def unsure_band(
-    scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02
-) -> Band | None:
+def unsure_band(scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02) -> Band | None:
     """The narrowest band around the threshold, in log-odds, that holds `share` of these held-out rows.
 
     Shapes as in `choose_threshold`; one class alone will do. The band contains the threshold and ends on scores (or
@@ -273,7 +269,5 @@ def _checked(scores: NDArray[Any], flags: NDArray[Any], *, both: bool = True) ->
         raise DataError(f"scores are probabilities in [0, 1], row {row} has {scores[row]}; check the model's output")
     if both and (flags.all() or not flags.any()):
         kind = "positive" if flags.all() else "negative"
-        raise DataError(
-            f"a threshold needs positive and negative rows, all {len(flags)} are {kind}; use rows of both classes"
-        )
+        raise DataError(f"a threshold needs positive and negative rows, all {len(flags)} are {kind}; use rows of both classes")
     return scores, flags

@@ -6,6 +6,15 @@ For students of the reference: `read_openai` (questions 2 and 3), `model_config`
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tamis.gpt2.backbones import load_backbone as load_backbone
+    from tamis.gpt2.heads import head_shape as head_shape
+    from tamis.gpt2.heads import replace_head as replace_head
+    from tamis.gpt2.hub import fetch_backbone as fetch_backbone
+    from tamis.gpt2.openai import model_config as model_config
+    from tamis.gpt2.openai import read_openai as read_openai
 
 _HOMES = {
     "fetch_backbone": "tamis.gpt2.hub",

@@ -134,9 +134,7 @@ def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | N
         DownloadError: no source delivered them, **or** they are not the files that were expected.
     """
     if name not in NAMED_BACKBONES:
-        raise ConfigError(
-            f"backbone {name!r} is not one of {sorted(NAMED_BACKBONES)}; choose one of them or give a folder"
-        )
+        raise ConfigError(f"backbone {name!r} is not one of {sorted(NAMED_BACKBONES)}; choose one of them or give a folder")
     backbone = NAMED_BACKBONES[name]
     sources: dict[str, Callable[[NamedBackbone, Progress | None], Path]] = {"hub": _from_hub}
     if backbone.openai is not None:
@@ -191,9 +189,7 @@ def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
                 return path
             if offline:
                 break
-        raise DownloadError(
-            f"{path}: expected checksum {expected}, got another one (twice); delete the file or clear the hub's cache"
-        )
+        raise DownloadError(f"{path}: expected checksum {expected}, got another one (twice); delete the file or clear the hub's cache")
 
     try:
         bring("config.json")

@@ -156,8 +156,9 @@ def _checkpoint_prefix(path: Path) -> str:
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
-        raise CheckpointError(f'{path}: expected the file that names the checkpoint, got none; it holds the line '
-                              'model_checkpoint_path: "model.ckpt"') from None
+        raise CheckpointError(
+            f'{path}: expected the file that names the checkpoint, got none; it holds the line model_checkpoint_path: "model.ckpt"'
+        ) from None
     except ValueError as error:
         raise CheckpointError(f"{path}: expected text, got {error}; fetch it again") from error
     match = re.search(r'^\s*model_checkpoint_path:\s*"([^"]*[^"/\\])"', text, re.MULTILINE)
@@ -184,9 +185,7 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[1:] if len(shape) == 3 else shape
 
 
-def _check_shapes(
-    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], *, where: str
-) -> None:
+def _check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], *, where: str) -> None:
     problems = [f"missing {name} {list(shape)}" for name, shape in expected.items() if name not in found]
     problems += [f"unexpected {name} {list(shape)}" for name, shape in found.items() if name not in expected]
     problems += [
