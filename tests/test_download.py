@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -346,7 +347,7 @@ def test_a_proof_is_remembered_until_the_file_changes(tmp_path: Path, monkeypatc
     hashed: list[Path] = []
     real = download._sha256_of
 
-    def counted(path: Path) -> str:
+    def counted(path: Path) -> Any:
         hashed.append(path)
         return real(path)
 

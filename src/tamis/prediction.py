@@ -53,7 +53,7 @@ def predict_command(
                 own = message.columns or {"text": message.text}
                 added = {"label": verdict.label, "verdict": verdict.verdict}
                 sink.write(beside_own(own, added | {f"p_{label}": p for label, p in verdict.probabilities.items()}))
-                count += 1
+                count, code = count + 1, exit_code(verdict, classifier)
         say(f"wrote {count:,} verdicts to {out}")
         return code
     for _, verdict in judged(classifier, source):
