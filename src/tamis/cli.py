@@ -6,6 +6,7 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a known e
 from __future__ import annotations
 
 import functools
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -31,11 +32,15 @@ _debug = False
 
 
 def main() -> None:
-    """Entry point of the `tamis` command. `--debug`, anywhere, shows the traceback of an error."""
+    """Entry point of the `tamis` command. `--debug`, anywhere before a lone `--`, shows the traceback of an error."""
     global _debug
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # results are UTF-8, and paths are printed as they are
     arguments = sys.argv[1:]
-    _debug = "--debug" in arguments
-    app(args=[a for a in arguments if a != "--debug"], prog_name="tamis")
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = arguments[:end]
+    _debug = "--debug" in options
+    app(args=[*(option for option in options if option != "--debug"), *arguments[end:]], prog_name="tamis")
 
 
 def _command(function: Callable[..., None]) -> Callable[..., None]:
@@ -55,10 +60,14 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
             if _debug:
                 raise
             where = "" if isinstance(error, TamisError) else f"{type(error).__name__}: "
-            say(f"tamis: {where}{error}")
+            say(f"tamis: {where}{_one_line(error)}")
             raise typer.Exit(1) from None
 
     return app.command(name=function.__name__.strip("_"))(guarded)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _help(name: str, example: str = "") -> str:
@@ -98,6 +107,12 @@ def _recipe(base: str | None, options: dict[str, Any], settings: list[str] | Non
         return recipe.changed(dict(parse_setting(setting) for setting in settings or []))
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _computing(device: str | None, threads: int | None, dtype: str | None) -> dict[str, Any]:
+    """Where and how a trained model is computed, checked as the recipe's own settings are."""
+    given = {"compute.device": device, "compute.threads": threads, "compute.dtype": dtype}
+    return _recipe(None, given).compute.model_dump()
 
 
 def _print_json(value: Any) -> None:
@@ -230,9 +245,10 @@ def evaluate(
 
     Example: tamis evaluate runs/mine newer.csv --json
     """
+    compute = _computing(device, threads, dtype)
+    _recipe(None, {"data.split": split})  # wrong usage is told before anything is loaded
     from tamis import experiment
 
-    compute = {"device": device or "auto", "threads": threads, "dtype": dtype or "fp32"}
     settings = {"split": split, "text": text, "label": label, "positive": positive}
     report = experiment.evaluate(run, data, settings=settings, page=out, say=say, progress=Bars(), **compute)
     if json_:
@@ -259,19 +275,19 @@ def predict(
 
     Example: tamis predict runs/demo "You have won a prize, call now"
     """
-    from tamis.prediction import predict_command
-
-    compute = {"device": device or "auto", "threads": threads, "dtype": dtype or "fp32"}
+    compute = _computing(device, threads, dtype)
     if texts and file:
         raise typer.BadParameter("give texts or --file, not both")
     if exit_code and (file or len(texts or []) != 1):
         raise typer.BadParameter("--exit-code judges exactly one text; give one")
+    from tamis.prediction import predict_command
+
     try:
         code = predict_command(run, texts, file=file, out=out, column=text, as_json=json_, compute=compute, say=say)
     except (TamisError, OSError) as error:
         if not exit_code or _debug:
             raise
-        say(f"tamis: {error}")
+        say(f"tamis: {_one_line(error)}")
         raise typer.Exit(3) from None
     if exit_code:
         raise typer.Exit(code)
