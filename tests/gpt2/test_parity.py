@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPT2ForSequenceClassification, GPT2LMHeadModel, GPT2Model
 from transformers import GPT2Config as HFConfig
 
-from tamis.gpt2.checkpoints import build, read_checkpoint, write_checkpoint
+from tamis.gpt2.checkpoints import CONV1D, build, read_checkpoint, write_checkpoint
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
@@ -131,6 +133,34 @@ def test_our_folder_scores_equally_in_transformers(pooling: bool, begin: bool, n
         batch = their_tokenizer(texts, padding=True, return_tensors="pt")
         expected = theirs(**batch).logits.softmax(1)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=9), st.integers(0, 11))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_length_filled_up_to_changes_no_score_where_the_last_real_token_is_read(text: str, more: int) -> None:
+    plain, theirs, model = FILLED
+    (ids,) = plain.encode([text])
+    end = plain.end_of_text
+    fixed = plain.prepared(begin=True, fixed_length=len(ids) + more)  # what position = last_real makes of padding = fixed:N
+    filled = torch.tensor([[*ids.tolist(), *([end] * more)]])
+    with torch.no_grad():
+        ours = model(pack([ids]))
+        torch.testing.assert_close(model(pack(fixed.encode([text]))), ours, atol=1e-5, rtol=1e-5)
+        mask = (torch.arange(len(ids) + more) < len(ids)).long()[None]
+        torch.testing.assert_close(theirs(filled, attention_mask=mask).logits, ours, atol=1e-5, rtol=1e-5)
+
+
+def filled_models() -> tuple[Tokenizer, Any, GPT2Classifier]:
+    tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=300).prepared(begin=True)
+    shape = {"vocab_size": tokenizer.size, "n_positions": 53, "n_embd": 20, "n_layer": 2, "n_head": 5}
+    theirs = hf_model(GPT2ForSequenceClassification, shape | {"num_labels": 3, "pad_token_id": tokenizer.end_of_text})
+    model = GPT2Classifier(GPT2(GPT2Config(**shape)), 3).eval()
+    for name, tensor in theirs.state_dict().items():
+        model.state_dict()[name].copy_(tensor.t() if CONV1D.search(name) else tensor)
+    return tokenizer, theirs, model
+
+
+FILLED = filled_models()
 
 
 @pytest.mark.parametrize("begin", [False, True])
