@@ -225,6 +225,20 @@ def test_a_checkpoint_of_another_recipe_or_other_rows_is_not_taken_up(folder: Pa
         assert equal(weights_of(with_old.model), weights_of(plain.model))
 
 
+@pytest.mark.parametrize(("position", "filled"), [("last", True), ("last_real", False), ("auto", False)])
+def test_a_fixed_length_is_filled_up_only_where_the_last_position_is_read(position: str, filled: bool, folder: Path) -> None:
+    recipe = recipe_of({"padding": "fixed:9", "position": position})
+    short, long = prepared_tokenizer(recipe, fresh(folder).tokenizer).encode(["k", "abcdefghijklmnopqrstuvwxyz"])
+    assert len(long) == 9 and len(short) == (9 if filled else 2)
+
+
+def test_held_out_rows_are_not_learned_from(folder: Path) -> None:
+    recipe, other = recipe_of({"tune": "blocks:1", "epochs": 1}), TARGETS.copy()
+    other[HELD_OUT] = 1 - other[HELD_OUT]
+    a, b = tuned(fresh(folder), recipe)[0], tuned(fresh(folder), recipe, targets=other)[0]
+    assert equal(weights_of(a.model), weights_of(b.model)) and a.history[-1] != b.history[-1]
+
+
 def test_more_blocks_than_there_are_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"tune = blocks:5: the backbone has 4 blocks \(the pooling block among them\)"):
         tuned(fresh(folder), recipe_of({"tune": "blocks:5"}))
