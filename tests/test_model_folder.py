@@ -76,7 +76,7 @@ def test_labels_rule_and_temperature_come_back() -> None:
     by_run, by_model = TextClassifier.load(run, threads=1), TextClassifier.load(run / "model", threads=1)
     for classifier in (by_run, by_model):
         assert classifier.classes_.tolist() == report["classes"] == ["ham", "spam"]
-        assert classifier.positive_ == "spam" and classifier.rule.threshold == report["threshold"]
+        assert classifier.positive_ == "spam" and classifier.rule_.threshold == report["threshold"]
         assert classifier.temperature_ == report["temperature"]
     assert np.array_equal(by_run.predict_proba(TEXTS), by_model.predict_proba(TEXTS))
 

@@ -60,7 +60,7 @@ def test_a_line_for_people_has_verdict_probability_and_text() -> None:
     assert text == "tabs\\tand\\nlines \\\\ here" and said.err == ""
 
 
-@pytest.mark.parametrize("text", ["", "\0", "a\0b", "<|endoftext|>", "👨‍👩‍👧‍👦", "e\u0301", " ", "x" * 100_000, "ho ho " * 20_000])
+@pytest.mark.parametrize("text", ["", "\0", "a\0b", "<|endoftext|>", "👨‍👩‍👧‍👦", "e\u0301", " ", "ho ho ho! " * 10_000])
 def test_odd_texts_are_texts(text: str) -> None:
     (answer,) = answers(tamis("predict", head(), "--json", "--", text))
     assert answer["text"] == text and sum(answer["probabilities"].values()) == pytest.approx(1)

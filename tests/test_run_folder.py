@@ -136,6 +136,13 @@ def test_the_lock_goes_when_the_writer_does_however_it_ends(tmp_path: Path) -> N
     assert not (tmp_path / "run" / "checkpoint" / "lock").exists()
 
 
+def test_a_run_that_is_refused_after_it_learned_something_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="later"), opened(tmp_path / "run", ASKED) as folder:
+        (folder.checkpoint / "training.safetensors").touch()
+        raise RunError("later")
+    assert sorted(contents(tmp_path / "run")) == ["checkpoint/asked.json", "checkpoint/training.safetensors"]
+
+
 def test_what_was_asked_must_be_readable(tmp_path: Path) -> None:
     start(tmp_path / "run")
     (tmp_path / "run" / "checkpoint" / "asked.json").write_text("{", encoding="utf-8")

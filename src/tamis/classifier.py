@@ -20,16 +20,15 @@ from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_ba
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
 from tamis.labelled import as_texts, repeats, targets_of
-from tamis.model_folder import SavedModel, load_model, save_model
+from tamis.model_folder import LABEL_TYPES, SavedModel, load_model, save_model
 from tamis.progress import Progress
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.messages import Messages
 from tamis.tuning.procedures import Tuned, in_dtype, prepared_tokenizer, resolve, tune
 from tamis.tuning.scoring import score
-from tamis.verdicts import UNSURE, Rule, Verdict
+from tamis.verdicts import Verdict
 
 _LABEL_TYPES = {"b": "bool", "i": "int", "u": "int", "f": "float"}
-_FROM_TEXT: dict[str, Any] = {"bool": lambda t: t == "True", "int": int, "float": float, "str": str}
 
 
 class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -224,8 +223,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             NotFittedError: called before `fit` or `load`.
             DataError: a text is not a string or not valid Unicode.
         """
-        if not hasattr(self, "model_"):
-            raise NotFittedError("this TextClassifier is not fitted yet; call fit(texts, labels) or TextClassifier.load(folder) first")
+        self._check_fitted()
         listed, single = as_texts(texts)
         logits = self._logits(listed, progress)
         shifted = np.exp(logits - logits.max(1, keepdims=True))
@@ -263,13 +261,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._check_fitted()
         listed, single = as_texts(texts)
-        labels = self.classes_[self.rule_of_(listed)]
+        labels = self.classes_[self.rule_.labels(self.predict_proba(listed), [str(c) for c in self.classes_])]
         return labels[0] if single else labels
-
-    def rule_of_(self, texts: list[str]) -> NDArray[np.int64]:
-        """(N,) class numbers by the stored rule."""
-        probabilities = self.predict_proba(texts)
-        return self.rule_.labels(probabilities, [str(c) for c in self.classes_])
 
     def verdicts(self, texts: Iterable[str], *, progress: Progress | None = None) -> list[Verdict]:
         """Label, verdict (the label or `unsure`) and probabilities of each text, in order.
@@ -279,14 +272,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._check_fitted()
         listed, _ = as_texts(texts)
-        names = [str(c) for c in self.classes_]
-        probabilities = self.predict_proba(listed, progress=progress)
-        labels = self.rule_.labels(probabilities, names)
-        unsure = self.rule_.unsure(probabilities, names)
-        return [
-            Verdict(text, names[k], UNSURE if doubt else names[k], dict(zip(names, row.tolist(), strict=True)))
-            for text, k, doubt, row in zip(listed, labels, unsure, probabilities, strict=True)
-        ]
+        return self.rule_.verdicts(listed, self.predict_proba(listed, progress=progress), [str(c) for c in self.classes_])
 
     def save(self, folder: Path | str, *, card: str | None = None, about: Mapping[str, Any] | None = None) -> None:
         """Write a model folder that transformers loads as it is and scores equally.
@@ -316,7 +302,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         compute = devices.resolve(device, threads, dtype)
         devices.apply(compute)
         saved = load_model(run)
-        convert = _FROM_TEXT[saved.label_type]
+        convert = LABEL_TYPES[saved.label_type]
         try:
             recipe = Recipe.model_validate(saved.about.get("recipe", {}))
             classes = np.array([convert(label) for label in saved.labels])
@@ -335,11 +321,6 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = classes
         self.history_, self.notes_ = [], []
         return self
-
-    @property
-    def rule(self) -> Rule:
-        """The stored rule: threshold, unsure band, positive label."""
-        return self.rule_
 
     def fingerprint(self) -> str:
         """Hash of all weights, head included."""

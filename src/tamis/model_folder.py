@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from tamis.verdicts import Rule
 
 META = "tamis.json"
 FORMAT = 1
-LABEL_TYPES = ("str", "int", "float", "bool")
+LABEL_TYPES: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float, "bool": lambda text: text == "True"}
+"""Types that labels may have, and how each comes back from its text."""
 NO_PAD = -1
 """`pad_token_id` of a model that reads the last position of a padded row: no id is padding to it."""
 

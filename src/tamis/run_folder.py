@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.config import Recipe, read_recipe
-from tamis.errors import ConfigError, RunError
+from tamis.errors import ConfigError, RunError, TamisError
 from tamis.files import locked, replaced, write_text
 
 CONTENT = ("model", "plots", "checkpoint", "report.html", "report.json", "predictions.jsonl", "history.jsonl", "recipe.toml")
@@ -60,6 +60,7 @@ def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Ite
     foreign = path.exists() and (not path.is_dir() or (any(path.iterdir()) and not _is_run(path)))
     if foreign:
         raise RunError(f"{path} exists and is not a run folder; choose another with -o (nothing in it was touched)")
+    made = not path.exists()
     try:
         (path / "checkpoint").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -70,7 +71,17 @@ def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Ite
         if overwrite:
             _clear(path)
             _write_asked(path, asked)
-        yield RunFolder(path, _earlier(path, asked))
+        folder = RunFolder(path, _earlier(path, asked))
+        try:
+            yield folder
+        except TamisError:
+            if _learned_nothing(path):  # refused for a setting or a row: as if it had never begun
+                for name in ("recipe.toml", "checkpoint/asked.json", "checkpoint/lock"):
+                    (path / name).unlink(missing_ok=True)
+                (path / "checkpoint").rmdir()
+                if made:
+                    path.rmdir()
+            raise
 
 
 def _is_run(path: Path) -> bool:
@@ -80,6 +91,11 @@ def _is_run(path: Path) -> bool:
         return True
     # A run that has just begun, or was killed before it wrote anything.
     return list(path.iterdir()) == [checkpoint] and checkpoint.is_dir() and all(file.name == "lock" for file in checkpoint.iterdir())
+
+
+def _learned_nothing(path: Path) -> bool:
+    inside = {file.name for file in (path / "checkpoint").iterdir()}
+    return {file.name for file in path.iterdir()} <= {"checkpoint", "recipe.toml"} and inside <= {"asked.json", "lock"}
 
 
 def _write_asked(path: Path, asked: dict[str, Any]) -> None:

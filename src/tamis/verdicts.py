@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,14 @@ class Rule:
         if self.floor is not None:
             return np.asarray(probabilities.max(1) < self.floor)
         return np.zeros(len(probabilities), dtype=bool)
+
+    def verdicts(self, texts: Sequence[str], probabilities: NDArray[np.float64], classes: list[str]) -> list[Verdict]:
+        """N texts and (N, K) probabilities -> N verdicts, in order."""
+        labels, unsure = self.labels(probabilities, classes), self.unsure(probabilities, classes)
+        return [
+            Verdict(text, classes[k], UNSURE if doubt else classes[k], dict(zip(classes, row.tolist(), strict=True)))
+            for text, k, doubt, row in zip(texts, labels, unsure, probabilities, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

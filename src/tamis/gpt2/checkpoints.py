@@ -190,10 +190,22 @@ def write_checkpoint(
     tensors = {f"transformer.{name}": tensor.to(dtype).contiguous() for name, tensor in standard_state(trunk).items()}
     if isinstance(model, GPT2Classifier):
         tensors["score.weight"] = model.score.weight.detach().cpu().to(dtype).contiguous()
-    with replaced(folder / WEIGHTS) as beside:
-        save_file(tensors, beside, metadata={"format": "pt"})
+    write_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
     with replaced(folder / "config.json") as beside:
         beside.write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file whole or not at all.
+
+    Raises:
+        OSError: it cannot be written (safetensors has an error of its own for a full disk).
+    """
+    try:
+        with replaced(path) as beside:
+            save_file(tensors, beside, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written ({error}); check the space on the disk and run the same command again") from error
 
 
 def standard_state(trunk: GPT2) -> dict[str, Tensor]:

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tamis.errors import CheckpointError
-from tamis.files import replaced
+from tamis.gpt2.checkpoints import write_tensors
 from tamis.gpt2.model import GPT2Classifier
 from tamis.tuning.loop import Progressed, Training
 
@@ -51,12 +50,8 @@ class Checkpointer:
         if model.score.weight.is_cuda:  # dropout draws there
             tensors["random_cuda"] = torch.cuda.get_rng_state(model.score.weight.device)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(self.path) as beside:
-            save_file(
-                {name: tensor.contiguous() for name, tensor in tensors.items()},
-                beside,
-                metadata={"identity": self.identity, "at": json.dumps(asdict(at))},
-            )
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        write_tensors(self.path, contiguous, {"identity": self.identity, "at": json.dumps(asdict(at))})
         self._saved = time.monotonic()
 
     def restore(self, training: Training) -> bool:
