@@ -156,7 +156,10 @@ class Training:
             group["lr"] = group["peak"] * self._schedule()
         self.optimizer.zero_grad(set_to_none=True)
         weight = float(self.weights[self.targets[rows]].sum())
-        tokens = max(1, int((self.states.messages.tokens[rows]).sum()) - len(rows))
+        # Predicted positions: all but one a window; with token dropout their expected number, known before anything is drawn.
+        windows = len(self.states.messages.windows_of(rows))
+        kept = 1.0 - settings.token_dropout
+        tokens = max(1.0, kept * (int(self.states.messages.tokens[rows].sum()) - windows))
         loss_sum, right = 0.0, 0
         for part in in_order(rows, self.states.messages.tokens, settings.micro_tokens):
             targets = self.targets[part].to(self.device)
