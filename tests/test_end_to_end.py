@@ -75,6 +75,10 @@ def test_every_setting_that_may_be_none_is_none_by_default_since_toml_cannot_say
                 assert getattr(getattr(settled, section) if section else settled, name) is not None, name
 
 
+def test_no_limit_of_patience_is_written_as_zero() -> None:
+    assert Recipe().changed({"train.patience": None}).train.patience == 0
+
+
 def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     said = runs.tamis("train", runs.table(), *runs.TINY, "--seed", "43", "-o", tmp_path / "other")
     assert said.code == 0, said.err

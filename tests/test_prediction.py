@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import mailbox
+import select
 from email.message import EmailMessage
 from functools import cache
 from pathlib import Path
@@ -101,7 +102,9 @@ def test_an_answer_comes_before_the_stream_ends_and_a_closed_pipe_ends_quietly()
     assert process.stdin and process.stdout and process.stderr
     for text in ("first", "second"):
         process.stdin.write(f"{text}\n".encode())
-        assert json.loads(process.stdout.readline())["text"] == text  # would wait for ever if answers waited for the end
+        ready, _, _ = select.select([process.stdout], [], [], 60)
+        assert ready, "no answer before the end of the stream"
+        assert json.loads(process.stdout.readline())["text"] == text
     process.stdout.close()
     process.stdin.write(b"third\n" * 50)
     process.stdin.close()
