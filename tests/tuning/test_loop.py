@@ -85,7 +85,7 @@ def test_windows_of_a_long_text_train_as_the_mean_of_their_logits() -> None:
     found = gradients(model)
     model = classifier()
     alone = training(model, of=messages([5, 23, 23, 9, 2, 23, 4]), targets=np.zeros(7, dtype=np.int64))
-    last, _ = alone.states.forward(model, np.arange(7), with_next_token=False)
+    last, _ = alone.states.forward(model, np.arange(7), next_token_share=0.0)
     each = model.head(last)
     means = torch.stack([each[0], each[1:4].mean(0), each[4], each[5:7].mean(0)])
     F.cross_entropy(means, torch.from_numpy(targets)).backward()
@@ -98,7 +98,7 @@ def test_the_next_token_loss_is_added_with_its_weight() -> None:
     found = gradients(model)
     model = classifier()
     plain = training(model, of=of)
-    last, _ = plain.states.forward(model, np.arange(17), with_next_token=False)
+    last, _ = plain.states.forward(model, np.arange(17), next_token_share=0.0)
     total = F.cross_entropy(model.head(last), torch.from_numpy(TARGETS))
     losses = []
     for window in of.windows:
@@ -116,11 +116,11 @@ def test_with_pooling_the_next_token_loss_is_taken_under_the_pooling_block() -> 
         if pooling:
             add_mean_pooling(model.transformer)
         loop = training(model, next_token_weight=1.0)
-        _, loss = loop.states.forward(model, np.arange(17), with_next_token=True)
+        _, loss = loop.states.forward(model, np.arange(17), next_token_share=1.0)
         assert loss is not None
         found.append(loss.item())
-        last, _ = loop.states.forward(model, np.arange(17), with_next_token=False)
-        again, _ = loop.states.forward(model, np.arange(17), with_next_token=True)
+        last, _ = loop.states.forward(model, np.arange(17), next_token_share=0.0)
+        again, _ = loop.states.forward(model, np.arange(17), next_token_share=1.0)
         torch.testing.assert_close(model.transformer.normed(again), model.transformer.normed(last), atol=1e-5, rtol=1e-5)
     assert found[0] == pytest.approx(found[1], rel=1e-6)
 
@@ -305,3 +305,16 @@ def test_a_loss_that_is_no_number_is_reported_at_once() -> None:
 def test_no_row_to_fit_is_refused() -> None:
     with pytest.raises(DataError, match="training needs at least one row; got none"):
         training(fit=np.array([], dtype=np.int64))
+
+
+def test_a_sampled_next_token_loss_is_unbiased() -> None:
+    loop = training(next_token_weight=1.0)
+    rows = np.arange(17)
+    with torch.no_grad():
+        _, whole = loop.states.forward(loop.model, rows, next_token_share=1.0)
+        torch.manual_seed(3)
+        draws = [loop.states.forward(loop.model, rows, next_token_share=0.3)[1] for _ in range(300)]
+    assert whole is not None
+    sums = torch.stack([draw for draw in draws if draw is not None])
+    assert len(sums) == 300 and sums.std() > 0.05 * whole, "every draw takes other positions"
+    assert abs(sums.mean() / 0.3 / whole - 1) < 4 * sums.std() / sums.mean() / 300**0.5

@@ -30,7 +30,7 @@ def test_training_on_frozen_states_is_training_the_whole_network_with_its_lower_
         assert start == len(model.transformer.h) - blocks
         if cached:
             states = States(of, start, all_tokens(model.transformer, of, start), whole=False)
-            last, _ = states.forward(model, rows, with_next_token=False)
+            last, _ = states.forward(model, rows, next_token_share=0.0)
             logits = of.mean_over_windows(model.head(last), rows)
         else:
             each = [torch.stack([model(pack([of.windows[w]]))[0] for w in of.windows_of(rows[i : i + 1])]).mean(0) for i in range(4)]
@@ -48,7 +48,7 @@ def test_the_last_tokens_states_are_those_of_the_whole_network() -> None:
     freeze(model, head_only=True)
     frozen = last_tokens(model.transformer, of)
     states = States(of, 3, frozen, whole=True)
-    last, loss = states.forward(model, np.array([4, 16, 4]), with_next_token=False)
+    last, loss = states.forward(model, np.array([4, 16, 4]), next_token_share=0.0)
     assert loss is None and frozen.shape == (17, 12)
     with torch.no_grad():
         expected = torch.cat([model(pack([of.windows[w]])) for w in (4, 16, 4)])

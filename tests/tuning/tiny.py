@@ -33,6 +33,7 @@ SETTINGS: dict[str, Any] = {
     "undersample": False,
     "label_smoothing": 0.0,
     "next_token_weight": 0.0,
+    "next_token_share": 1.0,
     "token_dropout": 0.0,
     "autocast": None,
     "seed": 42,

@@ -74,7 +74,7 @@ class Attention(nn.Module):
     def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
         """(N, C) -> (N, C), each token over itself and the tokens before it in its message."""
         qkv = self.c_attn(hidden)  # (N, 3C)
-        parts = [self._causal(qkv[g.start : g.stop], g) for g in packed.groups]
+        parts = [self._causal(part, g) for part, g in zip(packed.split(qkv), packed.groups, strict=True)]
         mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
         return self._drop(self.c_proj(mixed))
 
@@ -91,13 +91,13 @@ class Attention(nn.Module):
         weight, bias = self.c_attn.weight, self.c_attn.bias
         query = F.linear(hidden.index_select(0, packed.last), weight[:channels], bias[:channels])  # (B, C)
         key_value = F.linear(hidden, weight[channels:], bias[channels:])  # (N, 2C)
-        parts, row = [], 0
-        for g in packed.groups:
-            q = query[row : row + g.rows].view(g.rows, 1, self.n_head, -1).transpose(1, 2)  # (rows, H, 1, D)
-            k, v = key_value[g.start : g.stop].view(g.rows, g.length, 2, self.n_head, -1).permute(2, 0, 3, 1, 4)
+        parts = []
+        queries = query.split([g.rows for g in packed.groups])
+        for g, group_query, group_key_value in zip(packed.groups, queries, packed.split(key_value), strict=True):
+            q = group_query.view(g.rows, 1, self.n_head, -1).transpose(1, 2)  # (rows, H, 1, D)
+            k, v = group_key_value.view(g.rows, g.length, 2, self.n_head, -1).permute(2, 0, 3, 1, 4)
             # The one query is the last token, so it may see every key: no causal mask.
             parts.append(F.scaled_dot_product_attention(q, k, v).reshape(g.rows, channels))
-            row += g.rows
         return self._drop(self.c_proj(torch.cat(parts)))
 
     def _drop(self, mixed: Tensor) -> Tensor:
@@ -166,17 +166,17 @@ class MeanPoolingBlock(nn.Module):
 
     def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
         """(N, C) -> (N, C) fp32: each token with the mean over itself and the tokens before it."""
-        normed, parts = self._normed(hidden), []
-        for g in packed.groups:
-            sums = normed[g.start : g.stop].view(g.rows, g.length, -1).cumsum(1)  # (rows, T, C)
+        parts = []
+        for part, g in zip(packed.split(self._normed(hidden)), packed.groups, strict=True):
+            sums = part.view(g.rows, g.length, -1).cumsum(1)  # (rows, T, C)
             counts = torch.arange(1, g.length + 1, device=sums.device, dtype=sums.dtype)
             parts.append((sums / counts[:, None]).flatten(0, 1))
         return hidden.float() + self.factor * torch.cat(parts)
 
     def last(self, hidden: Tensor, packed: Packed) -> Tensor:
         """(N, C) -> (B, C) fp32: the same for each message's last token alone, in packed order."""
-        normed = self._normed(hidden)
-        means = [normed[g.start : g.stop].view(g.rows, g.length, -1).mean(1) for g in packed.groups]
+        parts = packed.split(self._normed(hidden))
+        means = [part.view(g.rows, g.length, -1).mean(1) for part, g in zip(parts, packed.groups, strict=True)]
         return hidden.index_select(0, packed.last).float() + self.factor * torch.cat(means)
 
 

@@ -73,6 +73,10 @@ class Packed:
         """Tokens of the longest message."""
         return self.groups[-1].length
 
+    def split(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """(N, ...) -> one part a group. One split for all: the gradient of a slice would fill a whole (N, ...) for each group."""
+        return tokens.split([group.rows * group.length for group in self.groups])
+
     def restore(self, rows: Tensor) -> Tensor:
         """(B, ...) in packed order -> (B, ...) in the caller's order."""
         return rows.index_select(0, self.inverse)

@@ -44,6 +44,7 @@ class LoopSettings:
     undersample: bool
     label_smoothing: float
     next_token_weight: float
+    next_token_share: float
     token_dropout: float
     autocast: torch.dtype | None
     seed: int
@@ -156,16 +157,16 @@ class Training:
             group["lr"] = group["peak"] * self._schedule()
         self.optimizer.zero_grad(set_to_none=True)
         weight = float(self.weights[self.targets[rows]].sum())
-        # Predicted positions: all but one a window; with token dropout their expected number, known before anything is drawn.
+        # Predicted positions: all but one a window; of what is drawn at random the expected number, known before anything is drawn.
         windows = len(self.states.messages.windows_of(rows))
-        kept = 1.0 - settings.token_dropout
+        kept = (1.0 - settings.token_dropout) * settings.next_token_share
         tokens = max(1.0, kept * (int(self.states.messages.tokens[rows].sum()) - windows))
         loss_sum, right = 0.0, 0
         for part in in_order(rows, self.states.messages.tokens, settings.micro_tokens):
             targets = self.targets[part].to(self.device)
             with torch.autocast(self.device.type, settings.autocast or torch.bfloat16, enabled=settings.autocast is not None):
                 last, next_token_loss = self.states.forward(
-                    self.model, part, with_next_token=settings.next_token_weight > 0, token_dropout=settings.token_dropout
+                    self.model, part, next_token_share=settings.next_token_share if settings.next_token_weight else 0.0, token_dropout=settings.token_dropout
                 )
             logits = self.states.messages.mean_over_windows(self.model.head(last), part)
             losses = F.cross_entropy(logits, targets, weight=self.loss_weights, reduction="sum", label_smoothing=settings.label_smoothing)
@@ -213,7 +214,7 @@ class Training:
         order = np.argsort(-tokens, kind="stable")
         with torch.no_grad():
             for places in in_order(order, tokens, self.settings.micro_tokens):
-                last, _ = self.states.forward(self.model, rows[places], with_next_token=False)
+                last, _ = self.states.forward(self.model, rows[places], next_token_share=0.0)
                 out[places] = self.states.messages.mean_over_windows(self.model.head(last), rows[places]).cpu()
         return out
 

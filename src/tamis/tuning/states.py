@@ -35,11 +35,11 @@ class States:
         self.first_token = np.cumsum(messages.lengths) - messages.lengths
 
     def forward(
-        self, model: GPT2Classifier, rows: NDArray[np.int64], *, with_next_token: bool, token_dropout: float = 0.0
+        self, model: GPT2Classifier, rows: NDArray[np.int64], *, next_token_share: float = 0.0, token_dropout: float = 0.0
     ) -> tuple[Tensor, Tensor | None]:
         """Last tokens (windows of `rows`, C) before ln_f, and the summed next-token loss where it is asked for.
 
-        The next-token loss needs every token's state, so nothing is saved in the last block then. `token_dropout` is the share of
+        The next-token loss, on `next_token_share` of the positions, needs every token's state, so nothing is saved in the last block then. `token_dropout` is the share of
         tokens left out of each message at random, the first one excepted (only where embeddings are computed).
         """
         windows = self.messages.windows_of(rows)
@@ -51,9 +51,9 @@ class States:
         packed = pack([_thinned(i, token_dropout) for i in ids] if token_dropout and self.frozen is None else ids)
         packed = packed.to(trunk.wte.weight.device)
         hidden = trunk.embed(packed) if self.frozen is None else self._frozen_tokens(packed, windows)
-        if not with_next_token:
+        if not next_token_share:
             return trunk.last(hidden, packed, self.start), None
-        return _with_next_token(trunk, hidden, packed, self.start)
+        return _with_next_token(trunk, hidden, packed, self.start, next_token_share)
 
     def _frozen_tokens(self, packed: Packed, windows: NDArray[np.int64]) -> Tensor:
         assert self.frozen is not None
@@ -68,13 +68,15 @@ def _thinned(ids: NDArray[Any], share: float) -> NDArray[Any]:
     return ids[keep]
 
 
-def _with_next_token(trunk: GPT2, hidden: Tensor, packed: Packed, start: int) -> tuple[Tensor, Tensor]:
-    """Last tokens, and the summed loss of predicting each next token from the state under the pooling block."""
+def _with_next_token(trunk: GPT2, hidden: Tensor, packed: Packed, start: int, share: float) -> tuple[Tensor, Tensor]:
+    """Last tokens, and the summed loss of predicting the next token from the state under the pooling block, at a share of positions."""
     pooling = trunk.h[-1] if isinstance(trunk.h[-1], MeanPoolingBlock) else None
     hidden = trunk.blocks(hidden, packed, start, len(trunk.h) - 1 if pooling else None)
     norm = pooling.ln_1 if pooling else trunk.ln_f
     keep = torch.ones(packed.tokens, dtype=torch.bool, device=packed.ids.device)
     keep[packed.last] = False
+    if share < 1.0:
+        keep &= torch.rand(packed.tokens).to(keep.device) < share
     before = keep.nonzero().squeeze(1)
     logits = trunk.next_token_logits(norm(hidden.index_select(0, before)))
     loss = F.cross_entropy(logits.float(), packed.ids[before + 1], reduction="sum")
