@@ -104,10 +104,10 @@ class TrainSettings(_Section):
     """share of each target spread over all classes"""
     next_token_weight: Annotated[float, Field(ge=0)] | None = None
     """weight of the next-token loss beside the class loss (everything trained only)"""
-    next_token_share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    next_token_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """share of the positions whose next token is predicted in a step, drawn at random; the loss stays unbiased"""
     patience: Annotated[int, Field(ge=0)] = 3
-    """epochs without a better validation average precision before training stops, 0 for no limit"""
+    """epochs worse than the best by validation average precision before training stops, 0 for no limit"""
 
     @field_validator("patience", mode="before")
     @classmethod

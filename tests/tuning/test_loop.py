@@ -230,7 +230,7 @@ class Scripted(Training):
 def scripted(script: list[float], **changes: Any) -> Training:
     loop = training(kind=Scripted, fit=np.arange(13), validation=np.arange(13, 17), batch_rows=7, **changes)
     assert isinstance(loop, Scripted)
-    loop.script = script
+    loop.script, loop.level = script, 0.0
     return loop
 
 
@@ -246,6 +246,18 @@ def test_training_stops_when_patience_is_over_and_the_best_weights_come_back() -
 def test_without_patience_every_epoch_is_trained_and_the_best_comes_back() -> None:
     at = scripted([0.5, 0.4, 0.3, 0.6, 0.2], epochs=5, patience=None).run()
     assert (at.epoch, at.best_epoch) == (5, 4)
+
+
+def test_of_epochs_that_held_out_rows_cannot_tell_apart_the_later_is_taken() -> None:
+    loop = scripted([0.5, 0.9, 0.8, 0.85, 0.7, 0.99], epochs=6, patience=2)
+    loop.level = 0.06
+    at = loop.run()
+    assert (at.epoch, at.best_epoch, at.best) == (6, 6, pytest.approx(0.99, abs=1e-3))
+    falling = scripted([0.9, 0.86, 0.83, 0.83], epochs=4, patience=2)
+    falling.level = 0.05
+    assert falling.run().best_epoch == 2, "level is meant against the best, not against the last one taken"
+    rows = training(fit=np.arange(8), validation=np.arange(8, 17))
+    assert rows.level == 0.5 / np.bincount(TARGETS[8:17]).min()
 
 
 def test_without_validation_rows_the_last_epoch_counts() -> None:

@@ -64,12 +64,12 @@ def tuned(
     ("settings", "pretrained", "expected"),
     [
         ({}, True, ("head", 1, 5e-5, 5e-5, 0.0, 0.0, 0.0)),
-        ({}, False, ("full", 6, 5e-4, 1e-3, 0.1, 0.4, 0.25)),
+        ({}, False, ("full", 5, 5e-4, 1e-3, 0.1, 1.0, 0.25)),
         ({"tune": "full"}, True, ("full", 4, 3e-4, 3e-3, 0.1, 0.0, 0.0)),
         ({"tune": "blocks:2"}, True, ("blocks:2", 5, 3e-4, 3e-3, 0.0, 0.0, 0.0)),
         ({"tune": "blocks:1", "epochs": 9, "dropout": 0.3}, True, ("blocks:1", 9, 3e-4, 3e-3, 0.3, 0.0, 0.0)),
         ({"tune": "head"}, False, ("head", 1, 5e-5, 5e-5, 0.0, 0.0, 0.0)),
-        ({"tune": "full", "next_token_weight": 0.0, "token_dropout": 0.0}, False, ("full", 6, 5e-4, 1e-3, 0.1, 0.0, 0.0)),
+        ({"tune": "full", "next_token_weight": 0.0, "token_dropout": 0.0}, False, ("full", 5, 5e-4, 1e-3, 0.1, 0.0, 0.0)),
     ],
     ids=str,
 )

@@ -96,13 +96,16 @@ class Training:
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = _adamw(self.trained, settings)
         self.best: dict[str, Tensor] = {}
+        held_out = np.bincount(targets[validation_rows])
+        self.level = 0.5 / held_out[held_out > 0].min() if len(validation_rows) else 0.0
+        """Average precisions closer than half a held-out row of the rarest class are level."""
         self.at = Progressed()
         steps = sum(1 for _ in self._steps_of(0))
         self.steps_per_epoch = steps
         self.total_steps = steps * settings.epochs
 
     def run(self, *, save: Save | None = None, progress: Progress | None = None) -> Progressed:
-        """Train to the end or until `patience` epochs brought nothing better, then put the best epoch's weights back.
+        """Train to the end or until `patience` epochs were worse than the best, then put the best epoch's weights back.
 
         With `save`, it is called after every step (it decides when to write) and, last argument true, at every epoch's end.
         Without validation rows the last epoch counts.
@@ -166,7 +169,10 @@ class Training:
             targets = self.targets[part].to(self.device)
             with torch.autocast(self.device.type, settings.autocast or torch.bfloat16, enabled=settings.autocast is not None):
                 last, next_token_loss = self.states.forward(
-                    self.model, part, next_token_share=settings.next_token_share if settings.next_token_weight else 0.0, token_dropout=settings.token_dropout
+                    self.model,
+                    part,
+                    next_token_share=settings.next_token_share if settings.next_token_weight else 0.0,
+                    token_dropout=settings.token_dropout,
                 )
             logits = self.states.messages.mean_over_windows(self.model.head(last), part)
             losses = F.cross_entropy(logits, targets, weight=self.loss_weights, reduction="sum", label_smoothing=settings.label_smoothing)
@@ -196,10 +202,11 @@ class Training:
         if scores is not None:
             row = {"step": self.at.step, "epoch": self.at.epoch}
             self.at.history.append(row | {f"validation_{k}": v for k, v in scores.to_dict().items()})
-        # Average precision first; where it is level (or undefined) the lower loss decides.
+        # Average precision first, the loss where it is level to three digits. Epochs that the held-out rows cannot tell apart
+        # are level too, and the later one is taken: its learning rate was lower.
         merit = -math.inf if scores is None else scores.merit
-        if scores is None or merit > self.at.best:
-            self.at.best, self.at.best_epoch = merit, self.at.epoch
+        if scores is None or merit > self.at.best - self.level:
+            self.at.best, self.at.best_epoch = max(merit, self.at.best), self.at.epoch
             self.best = {name: p.detach().clone() for name, p in self.trained.items()}
 
     def scores(self, rows: NDArray[np.int64]) -> Scores:

@@ -46,7 +46,7 @@ class Defaults:
     token_dropout: float
 
 
-SCRATCH_FULL = Defaults(epochs=6, learning_rate=5e-4, head_learning_rate=1e-3, dropout=0.1, next_token_weight=0.4, token_dropout=0.25)
+SCRATCH_FULL = Defaults(epochs=5, learning_rate=5e-4, head_learning_rate=1e-3, dropout=0.1, next_token_weight=1.0, token_dropout=0.25)
 PRETRAINED_FULL = Defaults(epochs=4, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.1, next_token_weight=0.0, token_dropout=0.0)
 BLOCKS = Defaults(epochs=5, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.0, next_token_weight=0.0, token_dropout=0.0)
 HEAD = Defaults(epochs=1, learning_rate=5e-5, head_learning_rate=5e-5, dropout=0.0, next_token_weight=0.0, token_dropout=0.0)
