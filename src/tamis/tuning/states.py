@@ -39,8 +39,9 @@ class States:
     ) -> tuple[Tensor, Tensor | None]:
         """Last tokens (windows of `rows`, C) before ln_f, and the summed next-token loss where it is asked for.
 
-        The next-token loss, on `next_token_share` of the positions, needs every token's state, so nothing is saved in the last block then. `token_dropout` is the share of
-        tokens left out of each message at random, the first one excepted (only where embeddings are computed).
+        The next-token loss, on `next_token_share` of the positions, needs every token's state, so nothing is saved in the last
+        block then. `token_dropout` is the share of tokens left out of each message at random, the first one excepted (only where
+        embeddings are computed).
         """
         windows = self.messages.windows_of(rows)
         trunk = model.transformer
