@@ -92,7 +92,7 @@ class Attention(nn.Module):
         query = F.linear(hidden.index_select(0, packed.last), weight[:channels], bias[:channels])  # (B, C)
         key_value = F.linear(hidden, weight[channels:], bias[channels:])  # (N, 2C)
         parts = []
-        queries = query.split([g.rows for g in packed.groups])
+        queries = torch.split_with_sizes(query, [g.rows for g in packed.groups])
         for g, group_query, group_key_value in zip(packed.groups, queries, packed.split(key_value), strict=True):
             q = group_query.view(g.rows, 1, self.n_head, -1).transpose(1, 2)  # (rows, H, 1, D)
             k, v = group_key_value.view(g.rows, g.length, 2, self.n_head, -1).permute(2, 0, 3, 1, 4)

@@ -75,7 +75,7 @@ class Packed:
 
     def split(self, tokens: Tensor) -> tuple[Tensor, ...]:
         """(N, ...) -> one part a group. One split for all: the gradient of a slice would fill a whole (N, ...) for each group."""
-        return tokens.split([group.rows * group.length for group in self.groups])
+        return torch.split_with_sizes(tokens, [group.rows * group.length for group in self.groups])
 
     def restore(self, rows: Tensor) -> Tensor:
         """(B, ...) in packed order -> (B, ...) in the caller's order."""
