@@ -116,7 +116,9 @@ class MLP(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        return F.dropout(self.c_proj(F.gelu(self.c_fc(hidden), approximate="tanh")), self.dropout, self.training)
+        inner = self.c_fc(hidden)  # (..., 4C), the largest matrix there is: without gradients it is overwritten, not copied
+        inner = F.gelu(inner, approximate="tanh") if torch.is_grad_enabled() else torch.ops.aten.gelu_(inner, approximate="tanh")
+        return F.dropout(self.c_proj(inner), self.dropout, self.training)
 
 
 class Block(nn.Module):

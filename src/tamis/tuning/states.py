@@ -22,7 +22,7 @@ from tamis.progress import Progress, Silent
 from tamis.tuning.features import NO_STORE, Frozen, StateStore
 from tamis.tuning.messages import Messages
 
-FROZEN_TOKENS = 2048
+FROZEN_TOKENS = 1024
 """Tokens a batch when frozen states are computed: large enough for full speed, small enough to stay in the cache."""
 
 
