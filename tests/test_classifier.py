@@ -57,7 +57,7 @@ def test_parameters_can_be_read_set_and_cloned() -> None:
     copied = clone(classifier)
     assert copied is not classifier and copied.get_params() == classifier.get_params()
     assert (copied.tune, copied.seed, copied.max_blocked, copied.settings) == ("full", 7, 0.01, {"train.epochs": 3})
-    with pytest.raises(ValueError, match="Invalid parameter 'tunes'"):
+    with pytest.raises(ValueError, match="TextClassifier has no parameter 'tunes'; its parameters are backbone, tune, "):
         classifier.set_params(tunes="full")
 
 
@@ -314,3 +314,14 @@ def test_repeats_never_stand_on_both_sides_of_the_held_out_rows() -> None:
     held = {texts[i].casefold() for i in classifier.held_out_}
     kept = {texts[i].casefold() for i in set(range(len(texts))) - set(classifier.held_out_.tolist())}
     assert held and not held & kept
+
+
+def test_scikit_learn_takes_it_for_a_classifier_although_it_does_not_inherit() -> None:
+    from sklearn.base import is_classifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.utils import get_tags
+
+    classifier = TextClassifier(seed=7, tune="full")
+    assert is_classifier(classifier)
+    assert get_tags(classifier).estimator_type == get_tags(LogisticRegression()).estimator_type == "classifier"
+    assert repr(classifier) == "TextClassifier(tune='full', seed=7)"

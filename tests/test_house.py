@@ -32,7 +32,7 @@ COMMAND_LINE = {"cli", "console", "inspection", "prediction", "reproduction"}
 FLOORS = (
     {"errors", "files", "progress", "cores", "download", "config", "device"},
     {"data", "gpt2", "verdicts", "run_folder"},
-    {"tuning", "evaluation", "labelled"},
+    {"tuning", "evaluation", "labelled", "estimator"},
     {"decision", "model_folder"},
     {"classifier"},
     {"explain", "serving", "scale", "export", "experiment"},

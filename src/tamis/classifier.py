@@ -9,13 +9,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tamis import device as devices
 from tamis.config import Recipe
 from tamis.data.splits import hold_out, positive_label
 from tamis.decision import Decision, decide
 from tamis.errors import CheckpointError, ConfigError, NotFittedError
+from tamis.estimator import ClassifierContract
 from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
@@ -31,7 +31,7 @@ from tamis.verdicts import Verdict
 _LABEL_TYPES = {"b": "bool", "i": "int", "u": "int", "f": "float"}
 
 
-class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class TextClassifier(ClassifierContract):
     """A text classifier on a GPT-2 trunk.
 
     >>> classifier = TextClassifier(backbone="scratch:tiny").fit(texts, labels)
