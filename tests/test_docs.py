@@ -25,6 +25,11 @@ def test_the_settings_page_is_made_from_the_fields() -> None:
     assert script.TARGET.read_text(encoding="utf-8") == script.page(), "run: python docs/make_settings.py"
 
 
+def test_the_results_in_the_readme_are_made_from_the_figures() -> None:
+    script = load_script(ROOT / "docs" / "make_results.py")
+    assert (ROOT / "README.md").read_text(encoding="utf-8") == script.page(), "run: python docs/make_results.py"
+
+
 def test_every_link_in_the_readme_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert links
@@ -58,5 +63,6 @@ def test_the_commands_of_the_readme_exist() -> None:
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     known = {command.name for command in app.registered_commands}
-    named = set(re.findall(r"^    tamis (\w+)", text, flags=re.MULTILINE))
+    used = text[text.index("## Use it") : text.index("## Results")]
+    named = set(re.findall(r"^    tamis (\w+)", used, flags=re.MULTILINE))
     assert named == known
