@@ -53,6 +53,10 @@ def test_a_line_matches_only_where_it_reads_as_reported(rows: list[Row]) -> None
     assert found(rows, "version of torch").match is None
 
 
+def test_the_budget_line_has_a_threshold_of_its_own(rows: list[Row]) -> None:
+    assert found(rows, "threshold for a budget (0.2 % of ham)").obtained != found(rows, "test figures").obtained
+
+
 def test_the_json_has_the_five_keys(
     sms_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

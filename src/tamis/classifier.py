@@ -166,7 +166,7 @@ class TextClassifier(ClassifierContract):
         groups = repeats(texts) if groups is None else np.asarray(groups)
         rows = np.arange(len(texts))
         if validation is None:
-            share = 0.0 if self.recipe_.tune == "head" else self.recipe_.data.validation_share
+            share = 0.0 if self.recipe_.tune == "head" and self.recipe_.train.head == "exact" else self.recipe_.data.validation_share
             validation = hold_out(named, groups, share, seed=recipe.seed)
         backbone = self._backbone([texts[i] for i in np.setdiff1d(rows, validation)])
         self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)

@@ -247,3 +247,12 @@ def test_more_blocks_than_there_are_is_refused(folder: Path) -> None:
 def test_a_class_without_rows_is_named(folder: Path) -> None:
     with pytest.raises(DataError, match="class 'spam' has no training row; every class needs one"):
         tuned(fresh(folder), recipe_of({}), targets=np.zeros(61, dtype=np.int64))
+
+
+def test_balanced_weights_do_not_correct_twice_what_undersampling_has_balanced() -> None:
+    from tamis.tuning.procedures import class_weights
+
+    targets = np.array([0, 0, 0, 1])
+    recipe = Recipe().changed({"train.class_weight": "balanced"})
+    assert class_weights(recipe, targets, ["a", "b"]).tolist() == [4 / 6, 2.0]
+    assert class_weights(recipe.changed({"train.undersample": True}), targets, ["a", "b"]).tolist() == [1.0, 1.0]

@@ -113,6 +113,8 @@ def class_weights(recipe: Recipe, targets: Rows, classes: list[str]) -> NDArray[
         ConfigError: a weight names no class of the data.
     """
     wanted = recipe.train.class_weight
+    if wanted == "balanced" and recipe.train.undersample:
+        return np.ones(len(classes))  # what is trained on is balanced already; weights on top would turn the imbalance round
     if wanted == "balanced":
         return np.asarray(len(targets) / (len(classes) * np.bincount(targets, minlength=len(classes))))
     if isinstance(wanted, dict):
