@@ -30,6 +30,17 @@ def test_the_results_in_the_readme_are_made_from_the_figures() -> None:
     assert (ROOT / "README.md").read_text(encoding="utf-8") == script.page(), "run: python docs/make_results.py"
 
 
+def test_the_demo_output_in_the_readme_is_of_the_run_in_the_results() -> None:
+    script = load_script(ROOT / "docs" / "make_results.py")
+    demo = next(r for r in script.json.loads(script.RESULTS.read_text(encoding="utf-8")) if r["command"] == "make demo")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text[text.index("<!-- demo -->") : text.index("<!-- /demo -->")]
+    figures = next(line.split() for line in shown.splitlines() if line.split()[:1] == ["F1"])
+    ours, rival = demo["figures"]["tamis"]["f1"], demo["figures"]["TF-IDF + logistic regression"]["f1"]
+    assert figures[1:3] == [f"{value:.3f}" for value in ours[:2]]
+    assert figures[-4:-2] == [f"{value:.3f}" for value in rival[:2]]
+
+
 def test_every_link_in_the_readme_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert links

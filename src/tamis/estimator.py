@@ -54,7 +54,7 @@ class ClassifierContract:
         """Tags as scikit-learn gives them to any classifier."""
         from sklearn.base import BaseEstimator, ClassifierMixin
 
-        class Any_(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        class AnyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             pass
 
-        return Any_().__sklearn_tags__()
+        return AnyClassifier().__sklearn_tags__()
