@@ -33,7 +33,7 @@ FLOORS = (
     {"errors", "files", "progress", "cores", "download", "config", "device"},
     {"data", "gpt2", "verdicts", "run_folder"},
     {"tuning", "evaluation", "labelled", "estimator"},
-    {"decision", "model_folder"},
+    {"pretraining", "decision", "model_folder"},
     {"classifier"},
     {"explain", "serving", "scale", "export", "experiment"},
     COMMAND_LINE,

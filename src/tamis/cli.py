@@ -1,122 +1,45 @@
 """The command line: one function a command. Parses, calls, prints; the only place that exits.
 
-Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a known error (one line on stderr), 2 wrong usage.
+What the commands share stands in `cli_app`, a command with many options of its own in a module of its own (`cli_pretrain`).
 """
 
 from __future__ import annotations
 
-import functools
-import io
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tamis.config import Recipe, fields, named_recipe, parse_setting, recipe_names
-from tamis.console import Bars, report_lines, say, table
-from tamis.errors import ConfigError, TamisError
-
-app = typer.Typer(
-    name="tamis",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Turn GPT-2 into a text classifier on this machine. Start with: tamis train sms-spam",
-    context_settings={"help_option_names": ["-h", "--help"]},
+from tamis import cli_pretrain
+from tamis.cli_app import (
+    BackboneOption,
+    DataArgument,
+    Device,
+    Dtype,
+    Json,
+    LabelColumn,
+    Positive,
+    RecipeOption,
+    RunArgument,
+    Seed,
+    Settings,
+    Split,
+    TextColumn,
+    Threads,
+    app,
+    command,
+    computing,
+    debugging,
+    main,
+    one_line,
+    print_json,
+    recipe_from,
+    setting_help,
 )
-_debug = False
+from tamis.console import Bars, report_lines, say, table
+from tamis.errors import TamisError
 
-
-def main() -> None:
-    """Entry point of the `tamis` command. `--debug`, anywhere before a lone `--`, shows the traceback of an error."""
-    global _debug
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # results are UTF-8, and paths are printed as they are
-    arguments = sys.argv[1:]
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    options = arguments[:end]
-    _debug = "--debug" in options
-    app(args=[*(option for option in options if option != "--debug"), *arguments[end:]], prog_name="tamis")
-
-
-def _command(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a command whose known errors become one line and exit code 1."""
-
-    @functools.wraps(function)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        try:
-            function(*args, **kwargs)
-        except KeyboardInterrupt:
-            say("interrupted; nothing that was finished is lost (an unfinished run goes on with the same command)")
-            raise typer.Exit(130) from None
-        except BrokenPipeError:
-            sys.stdout = None  # whoever read the output is gone; nothing more to flush
-            raise typer.Exit(0) from None
-        except (TamisError, OSError) as error:
-            if _debug:
-                raise
-            where = "" if isinstance(error, TamisError) else f"{type(error).__name__}: "
-            say(f"tamis: {where}{_one_line(error)}")
-            raise typer.Exit(1) from None
-
-    return app.command(name=function.__name__.strip("_"))(guarded)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _help(name: str, example: str = "") -> str:
-    """A setting's help, from the recipe: its text, its default, an example."""
-    section, key = name.split(".") if "." in name else (None, name)
-    field = next(f for s, k, f in fields() if (s, k) == (section, key))
-    default = field.get_default(call_default_factory=True)
-    shown = f" [default: {default}]" if default is not None else ""
-    return f"{field.description}{shown}{f'; e.g. {example}' if example else ''} ({name})"
-
-
-DataArgument = Annotated[
-    str, typer.Argument(help="a table (CSV, TSV, JSONL, Parquet; told by content) or a name: sms-spam", show_default=False)
-]
-RunArgument = Annotated[Path, typer.Argument(help="a run folder, a model folder, or a folder that transformers wrote", show_default=False)]
-TextColumn = Annotated[str | None, typer.Option("--text", help=_help("data.text", "--text message"))]
-LabelColumn = Annotated[str | None, typer.Option("--label", help=_help("data.label", "--label 1"))]
-Positive = Annotated[str | None, typer.Option("--positive", help=_help("data.positive", "--positive spam"))]
-Split = Annotated[str | None, typer.Option("--split", help=_help("data.split", "--split tp2"))]
-Device = Annotated[str | None, typer.Option("--device", help=_help("compute.device"))]
-Threads = Annotated[int | None, typer.Option("--threads", help=_help("compute.threads", "--threads 2"))]
-Dtype = Annotated[str | None, typer.Option("--dtype", help=_help("compute.dtype", "--dtype auto"))]
-Seed = Annotated[int | None, typer.Option("--seed", help=_help("seed"))]
-BackboneOption = Annotated[str | None, typer.Option("--backbone", help=_help("backbone", "--backbone gpt2"))]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for machines")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="any setting of the recipe, e.g. --set train.epochs=3; repeatable")]
-RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", help=f"a recipe by name ({', '.join(recipe_names()) or 'none ship yet'}) or a TOML file")
-]
-
-
-def _recipe(base: str | None, options: dict[str, Any], settings: list[str] | None = None) -> Recipe:
-    """Defaults < recipe < options < --set."""
-    recipe = named_recipe(base) if base else Recipe()
-    try:
-        recipe = recipe.changed({name: value for name, value in options.items() if value is not None})
-        return recipe.changed(dict(parse_setting(setting) for setting in settings or []))
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _computing(device: str | None, threads: int | None, dtype: str | None) -> dict[str, Any]:
-    """Where and how a trained model is computed, checked as the recipe's own settings are."""
-    given = {"compute.device": device, "compute.threads": threads, "compute.dtype": dtype}
-    return _recipe(None, given).compute.model_dump()
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+__all__ = ["app", "cli_pretrain", "main"]
 
 
 @app.callback(invoke_without_command=True)
@@ -128,7 +51,7 @@ def _top(context: typer.Context, version: Annotated[bool, typer.Option("--versio
         raise typer.Exit
 
 
-@_command
+@command
 def inspect(backbone: Annotated[str, typer.Argument(help="a name, a folder, or an OpenAI checkpoint folder")], json_: Json = False) -> None:
     """Show a checkpoint's settings, its params with shapes, and how they map to the model's configuration.
 
@@ -138,15 +61,15 @@ def inspect(backbone: Annotated[str, typer.Argument(help="a name, a folder, or a
 
     found = inspect_backbone(backbone)
     if json_:
-        return _print_json(found.to_dict())
+        return print_json(found.to_dict())
     print(found.text())
 
 
-@_command
+@command
 def data(
     data: DataArgument,
     split: Split = None,
-    test: Annotated[Path | None, typer.Option("--test", help=_help("data.test"))] = None,
+    test: Annotated[Path | None, typer.Option("--test", help=setting_help("data.test"))] = None,
     text: TextColumn = None,
     label: LabelColumn = None,
     positive: Positive = None,
@@ -164,7 +87,7 @@ def data(
     from tamis.inspection import audit_data
 
     options = {"data.split": split, "data.test": test and str(test), "data.text": text, "data.label": label, "data.positive": positive}
-    recipe = _recipe(None, options | {"backbone": backbone, "seed": seed})
+    recipe = recipe_from(None, options | {"backbone": backbone, "seed": seed})
     prepared, found = audit_data(data, recipe)
     if out is not None:
         from tamis.data.audit import write_parts
@@ -172,22 +95,24 @@ def data(
         for path in write_parts(prepared.parts, out):
             say(f"wrote {path}")
     if json_:
-        return _print_json(found.to_dict())
+        return print_json(found.to_dict())
     print("\n".join(found.lines()))
 
 
-@_command
+@command
 def train(
     data: DataArgument,
     backbone: BackboneOption = None,
-    tune: Annotated[str | None, typer.Option("--tune", help=_help("tune", "--tune blocks:2"))] = None,
+    tune: Annotated[str | None, typer.Option("--tune", help=setting_help("tune", "--tune blocks:2"))] = None,
     split: Split = None,
-    test: Annotated[Path | None, typer.Option("--test", help=_help("data.test"))] = None,
+    test: Annotated[Path | None, typer.Option("--test", help=setting_help("data.test"))] = None,
     text: TextColumn = None,
     label: LabelColumn = None,
     positive: Positive = None,
-    class_weight: Annotated[str | None, typer.Option("--class-weight", help=_help("train.class_weight", "spam=5,ham=1"))] = None,
-    max_blocked: Annotated[float | None, typer.Option("--max-blocked", help=_help("verdict.max_blocked", "--max-blocked 0.002"))] = None,
+    class_weight: Annotated[str | None, typer.Option("--class-weight", help=setting_help("train.class_weight", "spam=5,ham=1"))] = None,
+    max_blocked: Annotated[
+        float | None, typer.Option("--max-blocked", help=setting_help("verdict.max_blocked", "--max-blocked 0.002"))
+    ] = None,
     recipe: RecipeOption = None,
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder [default: runs/<data>-<backbone>-<tune>]")] = None,
@@ -217,17 +142,17 @@ def train(
         "compute.threads": threads,
         "compute.dtype": dtype,
     }
-    wanted = _recipe(recipe, options, settings)
+    wanted = recipe_from(recipe, options, settings)
     from tamis import experiment
 
     path, report = experiment.train(data, wanted, out, overwrite=overwrite, say=say, progress=Bars())
     if json_:
-        return _print_json(report)
+        return print_json(report)
     print("\n".join(report_lines(report)))
     print(f"run folder: {path} (open {path / 'report.html'})")
 
 
-@_command
+@command
 def evaluate(
     run: RunArgument,
     data: DataArgument,
@@ -245,18 +170,18 @@ def evaluate(
 
     Example: tamis evaluate runs/mine newer.csv --json
     """
-    compute = _computing(device, threads, dtype)
-    _recipe(None, {"data.split": split})  # wrong usage is told before anything is loaded
+    compute = computing(device, threads, dtype)
+    recipe_from(None, {"data.split": split})  # wrong usage is told before anything is loaded
     from tamis import experiment
 
     settings = {"split": split, "text": text, "label": label, "positive": positive}
     report = experiment.evaluate(run, data, settings=settings, page=out, say=say, progress=Bars(), **compute)
     if json_:
-        return _print_json(report)
+        return print_json(report)
     print("\n".join(report_lines(report)))
 
 
-@_command
+@command
 def predict(
     run: RunArgument,
     texts: Annotated[
@@ -275,7 +200,7 @@ def predict(
 
     Example: tamis predict runs/demo "You have won a prize, call now"
     """
-    compute = _computing(device, threads, dtype)
+    compute = computing(device, threads, dtype)
     if texts and file:
         raise typer.BadParameter("give texts or --file, not both")
     if exit_code and (file or len(texts or []) != 1):
@@ -285,15 +210,15 @@ def predict(
     try:
         code = predict_command(run, texts, file=file, out=out, column=text, as_json=json_, compute=compute, say=say)
     except (TamisError, OSError) as error:
-        if not exit_code or _debug:
+        if not exit_code or debugging():
             raise
-        say(f"tamis: {_one_line(error)}")
+        say(f"tamis: {one_line(error)}")
         raise typer.Exit(3) from None
     if exit_code:
         raise typer.Exit(code)
 
 
-@_command
+@command
 def reproduce(
     experiment: Annotated[str, typer.Argument(help="the only one so far: tp2")],
     backbone: BackboneOption = None,
@@ -313,12 +238,12 @@ def reproduce(
     if experiment != "tp2":
         raise typer.BadParameter(f"known experiments: tp2; got {experiment!r}")
     compute = {"compute.device": device, "compute.threads": threads, "compute.dtype": dtype}
-    recipe = _recipe("tp2", {"backbone": backbone, **compute}, settings)
+    recipe = recipe_from("tp2", {"backbone": backbone, **compute}, settings)
     from tamis.reproduction import reproduce_tp2
 
     rows = reproduce_tp2(recipe, data, remedies=not quick, plots=out, say=say, progress=Bars())
     if json_:
-        return _print_json([row.to_dict() for row in rows])
+        return print_json([row.to_dict() for row in rows])
     print(
         table(
             [[row.question, row.item, row.reported, row.obtained, row.mark] for row in rows],

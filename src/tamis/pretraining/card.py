@@ -1,0 +1,84 @@
+"""The model card of a pretrained backbone: what it learnt from, what it cost, what it can and cannot do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def model_card(facts: dict[str, Any]) -> str:
+    """Markdown from the facts of a pretraining (`pretraining.json`)."""
+    recipe, held_out = facts["recipe"], facts["held_out"]
+    shape = f"{facts['parameters'] / 1e6:.1f} million parameters"
+    lines = [
+        f"# {recipe['name']}",
+        "",
+        f"A GPT-2 with {shape}, pretrained by tamis; a language model and, through the mean of its last hidden states, an encoder.",
+        "Files are in the Hugging Face GPT-2 layout, weights in 16 bits.",
+        "",
+        "## Data",
+        "",
+        "| source | texts | words | shown a pass | kept out | licence | upstream |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    sources = recipe["corpus"]["sources"]
+    for name, counts in facts["corpus"].items():
+        source = sources.get(name, {})
+        row = (
+            name,
+            f"{counts['texts']:,}",
+            f"{counts['words']:,}",
+            _times(source.get("times", 1.0)),
+            f"{counts['excluded']:,}",
+            source.get("licence", "not stated"),
+            source.get("upstream", "not stated"),
+        )
+        lines.append(f"| {' | '.join(row)} |")
+    lines += [
+        "",
+        "`kept out`: lines that are, or contain, a message of the evaluation sets named when it was trained (case, digits, punctuation and",
+        "white space aside); none of them was learnt.",
+        "",
+        "## Training",
+        "",
+        f"- {facts['tokens']:,} tokens in {facts['steps']:,} steps at about {facts['tokens_per_second']:,.0f} tokens/s"
+        f" ({facts['machine']['device']}, {facts['machine']['threads']} threads, {facts['machine']['dtype']}), seed {recipe['seed']}.",
+        f"- Begun from: {facts['start'] or 'nothing'}. Teacher: {facts['teacher'] or 'none'}.",
+        f"- Losses: {_losses(recipe['objective'], facts['teacher'])}.",
+    ]
+    if held_out:
+        lines += ["", "## Held-out texts", "", f"{held_out['bits_per_byte']:.3f} bits per byte over all sources."]
+        if "cosine" in held_out:
+            lines.append(f"Mean cosine between the mapped pooled state and the teacher's vector: {held_out['cosine']:.3f}.")
+        lines += ["", "| source | bits per byte |", "|---|---|"]
+        lines += [f"| {name} | {value:.3f} |" for name, value in held_out["by_source"].items()]
+        curve = [row for row in facts["history"] if "held_out" in row]
+        lines += ["", "| tokens | bits per byte | cosine |", "|---|---|---|"]
+        lines += [
+            f"| {row['tokens']:,} | {row['held_out']['bits_per_byte']:.3f} | {_or_none(row['held_out'].get('cosine'))} |" for row in curve
+        ]
+    lines += ["", "## What it writes", ""]
+    lines += [f"> {' '.join(text.split())}\n" for text in facts["samples"] if text.strip()]
+    lines += [
+        "## Limits",
+        "",
+        "- English only, mostly informal; a small model knows little of the world, and what it writes is no advice.",
+        "- It repeats the biases of its sources: strangers' chats, text messages, fiction of another century.",
+        "- Made to be tuned into a classifier; not made to write.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _losses(objective: dict[str, Any], teacher: str | None) -> str:
+    text = f"next token x {objective['next_token_weight']:g} on {objective['next_token_share']:.0%} of the positions"
+    if teacher:
+        text += f", 1 - cosine to the teacher x {objective['teacher_weight']:g}, likeness x {objective['likeness_weight']:g}"
+    return text
+
+
+def _times(times: float) -> str:
+    return f"{times:g} times" if times >= 1 else f"a fixed {times:.0%} of it"
+
+
+def _or_none(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

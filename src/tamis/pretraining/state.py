@@ -1,0 +1,119 @@
+"""The state of a pretraining on disk: one safetensors file, replaced whole, from which it goes on to the same bytes.
+
+Besides the latest state, the last one before the learning rate fell is kept, so that a longer run can go on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from tamis.errors import CheckpointError
+from tamis.gpt2.checkpoints import write_tensors
+from tamis.pretraining.loop import Place, Pretraining
+
+LATEST, STABLE = "state.safetensors", "stable.safetensors"
+EVERY_S = 120.0
+"""Seconds between two saves."""
+
+
+class StateFiles:
+    """Where a pretraining's state lies."""
+
+    def __init__(self, folder: Path, identity: str, *, every_s: float = EVERY_S) -> None:
+        """`identity` says what is trained on what, the schedule's length aside; a state of another identity is never taken up."""
+        self.folder, self.identity, self.every_s = folder, identity, every_s
+        self._saved = time.monotonic()
+
+    def after_step(self, training: Pretraining) -> None:
+        """Save where it is time, and at the moment before the learning rate falls."""
+        ended = training.at.tokens >= training.recipe.schedule.tokens
+        if training.was_stable:
+            self.save(training, STABLE)
+        if ended or time.monotonic() - self._saved >= self.every_s:
+            self.save(training)
+            self._saved = time.monotonic()
+
+    def save(self, training: Pretraining, name: str = LATEST) -> None:
+        """Write the state now."""
+        tensors = {f"now.{key}": p.detach().cpu().contiguous() for key, p in training.pupil.named_parameters()}
+        for i, optimizer in enumerate(training.optimizers):
+            for key, value in _moments(optimizer).items():
+                tensors[f"optimizer.{i}.{key}"] = value.detach().cpu().contiguous()
+        schedule = training.recipe.schedule
+        metadata = {
+            "identity": self.identity,
+            "at": json.dumps(asdict(training.at)),
+            "schedule": _course(schedule.tokens, schedule.decay_share),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_tensors(self.folder / name, tensors, metadata)
+
+    def restore(self, training: Pretraining) -> bool:
+        """Take up the newest state that fits; whether there was one.
+
+        A state whose learning rate had begun to fall under another schedule does not fit: the stable one before it does.
+
+        Raises:
+            CheckpointError: a file is damaged.
+        """
+        schedule = training.recipe.schedule
+        course = _course(schedule.tokens, schedule.decay_share)
+        for name in (LATEST, STABLE):
+            path = self.folder / name
+            if not path.is_file():
+                continue
+            try:
+                with safe_open(path, framework="pt") as file:
+                    metadata = file.metadata() or {}
+                    if metadata.get("identity") != self.identity:
+                        continue
+                    at = Place(**json.loads(metadata["at"]))
+                    if name == LATEST and metadata.get("schedule") != course and _fell(at.tokens, metadata["schedule"], course):
+                        continue
+                    if at.tokens > schedule.tokens:
+                        continue
+                    _put_back(training, {key: file.get_tensor(key) for key in file.keys()})  # not a mapping
+            except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+                raise CheckpointError(f"{path} is damaged ({error}); delete it to train from the start") from error
+            training.at = at
+            return True
+        return False
+
+
+def _course(tokens: int, decay_share: float) -> str:
+    return f"{tokens - round(decay_share * tokens)} of {tokens}"
+
+
+def _fell(tokens: int, *courses: str) -> bool:
+    """Whether after `tokens` the learning rate has begun to fall under any of the courses."""
+    return any(tokens > int(course.split(" of ")[0]) for course in courses)
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    found = {}
+    for group, settings in enumerate(optimizer.param_groups):
+        for place, parameter in enumerate(settings["params"]):
+            for name, tensor in optimizer.state.get(parameter, {}).items():
+                found[f"{group}.{place}.{name}"] = tensor
+    return found
+
+
+def _put_back(training: Pretraining, tensors: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, parameter in training.pupil.named_parameters():
+            parameter.copy_(tensors[f"now.{name}"])
+    for i, optimizer in enumerate(training.optimizers):
+        for group, settings in enumerate(optimizer.param_groups):
+            for place, parameter in enumerate(settings["params"]):
+                prefix = f"optimizer.{i}.{group}.{place}."
+                moments = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+                if moments:
+                    # AdamW counts its steps on the CPU unless it is fused; each tensor goes where the weights are, the count too.
+                    optimizer.state[parameter] = {name: value.to(parameter.device) for name, value in moments.items()}
