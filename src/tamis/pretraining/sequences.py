@@ -38,9 +38,8 @@ class Sequences:
 
     def targets(self, row: int) -> NDArray[np.int32]:
         """(T,) the next token at each position; -1 at the last one of a text that was cut."""
-        begin, end = self.starts[row] + 1, self.starts[row + 1]
-        found = self.flat[begin : begin + self.lengths[row]]
-        return found if end - begin >= self.lengths[row] else np.append(found, np.int32(-1))
+        found = self.flat[self.starts[row] + 1 : self.starts[row + 1]]
+        return found if len(found) == self.lengths[row] else np.append(found, np.int32(-1))
 
 
 def encode(texts: Sequence[str], tokenizer: Tokenizer, context: int, progress: Progress | None = None) -> Sequences:
@@ -53,7 +52,7 @@ def encode(texts: Sequence[str], tokenizer: Tokenizer, context: int, progress: P
         progress: is told about texts.
     """
     end = np.array([tokenizer.end_of_text], dtype=np.int32)
-    parts: list[NDArray[np.int32]] = []
+    parts: list[NDArray[np.int32]] = [end[:0]]  # so that no text at all gives an empty array
     lengths = np.empty(len(texts), dtype=np.int64)
     stored = np.empty(len(texts), dtype=np.int64)
     sizes = np.empty(len(texts), dtype=np.int64)
