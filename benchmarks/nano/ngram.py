@@ -1,7 +1,7 @@
 """An n-gram language model over token ids, the rival of a neural one that reads the same ids; nothing about texts or files.
 
 Interpolated modified Kneser-Ney: S. F. Chen and J. Goodman, An empirical study of smoothing techniques for language modeling,
-Computer Speech and Language 13 (1999), section 3 and appendix; grams that begin a sequence count as in K. Heafield et al. (2013).
+Computer Speech and Language 13 (1999); grams that begin a sequence count as in K. Heafield et al., ACL 2013 (KenLM).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def discounts(counts: NDArray[np.integer]) -> tuple[float, float, float]:
     `FALLBACK` where one to four do not all occur among the counts or where a discount would not lie between 0 and its count,
     as in small or odd data.
 
-    Source: Chen and Goodman 1999, equation 17.
+    Source: Chen and Goodman 1999, modified Kneser-Ney smoothing.
     """
     once, twice, thrice, four = (int(np.count_nonzero(counts == count)) for count in (1, 2, 3, 4))
     if min(once, twice, thrice, four) == 0:
