@@ -18,7 +18,8 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…][\"'\u201d\u2019)]) +|(?<=[.!?…]) +")
 
 def tidy(line: str) -> str:
     """NFC, no control characters, single blanks, none at the ends; the words and their spelling stay as they are."""
-    return _BLANKS.sub(" ", _CONTROL.sub("", unicodedata.normalize("NFC", line))).strip()
+    # NFC last: what is dropped can bring a letter and its accent together.
+    return _BLANKS.sub(" ", unicodedata.normalize("NFC", _CONTROL.sub("", line))).strip()
 
 
 def close_spacing(line: str) -> str:
