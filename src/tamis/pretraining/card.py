@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_BAR = r"\|"
+
 
 def model_card(facts: dict[str, Any]) -> str:
     """Markdown from the facts of a pretraining (`pretraining.json`)."""
@@ -32,7 +34,7 @@ def model_card(facts: dict[str, Any]) -> str:
             source.get("licence", "not stated"),
             source.get("upstream", "not stated"),
         )
-        lines.append(f"| {' | '.join(row)} |")
+        lines.append(_row(*row))
     lines += [
         "",
         "`kept out`: lines that are, or contain, a message of the evaluation sets named when it was trained (case, digits, punctuation and",
@@ -50,11 +52,11 @@ def model_card(facts: dict[str, Any]) -> str:
         if "cosine" in held_out:
             lines.append(f"Mean cosine between the mapped pooled state and the teacher's vector: {held_out['cosine']:.3f}.")
         lines += ["", "| source | bits per byte |", "|---|---|"]
-        lines += [f"| {name} | {value:.3f} |" for name, value in held_out["by_source"].items()]
+        lines += [_row(name, f"{value:.3f}") for name, value in held_out["by_source"].items()]
         curve = [row for row in facts["history"] if "held_out" in row]
         lines += ["", "| tokens | bits per byte | cosine |", "|---|---|---|"]
         lines += [
-            f"| {row['tokens']:,} | {row['held_out']['bits_per_byte']:.3f} | {_or_none(row['held_out'].get('cosine'))} |" for row in curve
+            _row(f"{row['tokens']:,}", f"{row['held_out']['bits_per_byte']:.3f}", _or_none(row["held_out"].get("cosine"))) for row in curve
         ]
     lines += ["", "## What it writes", ""]
     lines += [f"> {' '.join(text.split())}\n" for text in facts["samples"] if text.strip()]
@@ -67,6 +69,11 @@ def model_card(facts: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _row(*cells: str) -> str:
+    """A row of a table; a cell is one line, and a bar in it is no border."""
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', _BAR) for cell in cells)} |"
 
 
 def _losses(objective: dict[str, Any], teacher: str | None) -> str:
