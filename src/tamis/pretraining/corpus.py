@@ -39,7 +39,7 @@ class SourceCounts:
     repeated: int = 0
     """dropped: the line had been seen often enough"""
     excluded: int = 0
-    """dropped: a message that is kept out"""
+    """dropped: lines, or texts joined from them, that are or contain a message that is kept out"""
     texts: int = 0
     """texts to train on"""
     words: int = 0
@@ -98,7 +98,10 @@ def find_sources(places: Sequence[Path], settings: CorpusSettings) -> dict[str, 
 
 
 def _text_files(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.iterdir() if f.is_file() and (f.suffix == ".txt" or Path(f.stem).suffix == ".txt"))
+    def is_text(file: Path) -> bool:
+        return file.suffix == ".txt" or (file.suffix in _OPENERS and Path(file.stem).suffix == ".txt")
+
+    return sorted(file for file in folder.iterdir() if file.is_file() and is_text(file))
 
 
 def _name(file: Path, files: Sequence[Path]) -> str:
@@ -132,11 +135,11 @@ def read_corpus(
             documents = _chosen(_documents(file, source.form), source.times, random)
             documents = list(_cleaned(documents, source, settings, excluded, counts[name]))
             train, out = _divided(documents, settings.held_out_share, random)
-            texts.append([text for text in _texts(train, settings, random) if not excluded.holds(text)])
+            texts.append(_allowed(_texts(train, settings, random), excluded, counts[name]))
             seen = set(texts[-1])
-            held.append([text for text in _texts(out, settings, random) if text not in seen and not excluded.holds(text)])
+            held.append(_allowed((text for text in _texts(out, settings, random) if text not in seen), excluded, counts[name]))
             counts[name].texts, counts[name].held_out = len(texts[-1]), len(held[-1])
-            counts[name].words = sum(text.count(" ") + 1 for text in texts[-1])
+            counts[name].words = sum(text.count(" ") + text.count("\n") + 1 for text in texts[-1])
             task.advance(1, f"{name}: {len(texts[-1]):,} texts")
     if not any(texts):
         raise DataError(f"{', '.join(map(str, places))}: no text is left to train on")
@@ -153,15 +156,15 @@ def _documents(file: Path, form: str) -> list[Document]:
     """Lines as they stand, by document; in a flat file every line is one."""
     opener: Callable[..., IO[Any]] = _OPENERS.get(file.suffix, open)
     try:
-        with opener(file, "rt", encoding="utf-8-sig", errors="strict", newline=None) as stream:
-            lines = [line.rstrip("\n") for line in stream]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 ({error.reason} at byte {error.start}); convert it first") from error
+        try:
+            with opener(file, "rt", encoding="utf-8-sig", errors="strict", newline=None) as stream:
+                lines = [line.rstrip("\n") for line in stream]
+        except UnicodeDecodeError as error:
+            raise DataError(f"{file} is not UTF-8 ({error.reason} in line {_first_bad_line(file, opener)}); convert it first") from error
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{file} cannot be read ({error})") from error
     blank = [not line.strip() for line in lines]
-    inner = any(b and i + 1 < len(blank) and not all(blank[i:]) for i, b in enumerate(blank) if b) if form == "auto" else form == "doc"
-    if not inner:
+    if form == "flat" or (form == "auto" and not _stands_between(blank)):
         return [[line] for line, empty in zip(lines, blank, strict=True) if not empty]
     documents: list[Document] = [[]]
     for line, empty in zip(lines, blank, strict=True):
@@ -170,6 +173,23 @@ def _documents(file: Path, form: str) -> list[Document]:
         else:
             documents[-1].append(line)
     return [document for document in documents if document]
+
+
+def _first_bad_line(file: Path, opener: Callable[..., IO[Any]]) -> int:
+    """Number of the first line that is not UTF-8; a decoder of a stream only knows the place in its buffer."""
+    with opener(file, "rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 1
+
+
+def _stands_between(blank: list[bool]) -> bool:
+    """Whether a blank line has lines before and after it."""
+    filled = [i for i, empty in enumerate(blank) if not empty]
+    return bool(filled) and len(filled) <= filled[-1] - filled[0]
 
 
 def _chosen(documents: list[Document], times: float, random: np.random.Generator) -> list[Document]:
@@ -202,6 +222,17 @@ def _cleaned(
                 kept.extend(cut(line, settings.longest_words))
         if kept:
             yield kept
+
+
+def _allowed(texts: Iterable[str], excluded: Excluded, counts: SourceCounts) -> list[str]:
+    """Joined lines, or the parts of a cut one, can be a message where no line was."""
+    kept = []
+    for text in texts:
+        if excluded.holds(text):
+            counts.excluded += 1
+        else:
+            kept.append(text)
+    return kept
 
 
 def _divided(documents: list[Document], share: float, random: np.random.Generator) -> tuple[list[Document], list[Document]]:
