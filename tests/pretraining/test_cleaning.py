@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -138,6 +139,6 @@ def test_cutting_loses_no_word_and_no_part_is_too_long(line: str, longest: int) 
 def test_two_neighbouring_parts_would_not_fit_into_one_unless_a_sentence_was_cut(line: str, longest: int) -> None:
     ends = (".", "?", "!", '."', "!)", "…")
     parts = cut(line, longest)
-    for part, after in zip(parts, parts[1:], strict=False):
+    for part, after in pairwise(parts):
         full = len(part.split(" ")) == longest
         assert full or part.endswith(ends), f"{part!r} ends before {after!r} without need"

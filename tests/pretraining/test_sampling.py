@@ -98,7 +98,9 @@ def test_it_stops_at_the_end_of_a_text(trunk: GPT2, tokenizer: Tokenizer, monkey
     assert len(recorded.lengths) == steps + 1
 
 
-@pytest.mark.parametrize(("tokens", "written"), [(0, 0), (3, 3), (CONTEXT - 4, CONTEXT - 4), (CONTEXT - 3, CONTEXT - 4), (999, CONTEXT - 4)])
+@pytest.mark.parametrize(
+    ("tokens", "written"), [(0, 0), (3, 3), (CONTEXT - 4, CONTEXT - 4), (CONTEXT - 3, CONTEXT - 4), (999, CONTEXT - 4)]
+)
 def test_it_adds_so_many_tokens_and_never_leaves_the_context(
     trunk: GPT2, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, tokens: int, written: int
 ) -> None:
