@@ -7,11 +7,11 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from benchmarks.nano.ngram import FALLBACK, KneserNey, discounts
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.nano.ngram import FALLBACK, KneserNey, discounts
 from tamis.errors import ConfigError, DataError
 
 Gram = tuple[int, ...]

@@ -71,14 +71,21 @@ def optimizers(pupil: Pupil, settings: OptimizerSettings) -> list[torch.optim.Op
     """The optimisers of a pupil's weights; each group's `peak` is its highest learning rate."""
     matrices: list[Tensor] = []
     plain: list[Tensor] = []
+    embeddings: list[Tensor] = []
     rest: list[Tensor] = []
     for name, parameter in pupil.named_parameters():
         if ".h." in name and parameter.ndim == 2:
             matrices.append(parameter)
+        elif ".wpe." in name or ".wte." in name:
+            embeddings.append(parameter)
         else:
-            (plain if parameter.ndim < 2 or ".wpe." in name or ".wte." in name else rest).append(parameter)
+            (plain if parameter.ndim < 2 else rest).append(parameter)
     muon = settings.name == "muon" and bool(matrices)
-    groups = [{"params": plain, "weight_decay": 0.0}, {"params": rest, "weight_decay": settings.weight_decay}]
+    groups: list[dict[str, Any]] = [
+        {"params": plain, "weight_decay": 0.0},
+        {"params": embeddings, "weight_decay": 0.0, "lr": settings.embedding_learning_rate},
+        {"params": rest, "weight_decay": settings.weight_decay},
+    ]
     if not muon:
         groups.append({"params": matrices, "weight_decay": settings.weight_decay})
     found: list[torch.optim.Optimizer] = [

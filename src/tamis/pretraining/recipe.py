@@ -95,7 +95,9 @@ class OptimizerSettings(_Section):
     matrix_learning_rate: Positive = 0.02
     """peak learning rate of the blocks' matrices under Muon"""
     learning_rate: Positive = 3e-3
-    """peak learning rate of everything under AdamW"""
+    """peak learning rate of everything else under AdamW"""
+    embedding_learning_rate: Positive = 1e-3
+    """peak learning rate of token and position embeddings: AdamW moves a rare piece by several times this at each meeting"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """decay of matrices, a step's share of the learning rate"""
     clip_norm: Annotated[float, Field(ge=0)] = 1.0

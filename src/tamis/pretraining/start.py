@@ -1,8 +1,8 @@
 """How a network begins: GPT-2's own start, with token embeddings from a teacher where there is one.
 
 Each piece gets the teacher's vector of the piece's text, projected to the network's width by principal components, with noise that
-keeps apart what the teacher holds for one (an uncased one knows no capitals). Residual branches begin at zero, so that the untrained
-network already pools these vectors: the static embeddings of model2vec, to be improved from there.
+keeps apart what the teacher holds for one (an uncased one knows no capitals). Residual branches begin at zero and positions small, so
+that the untrained network already pools these vectors: the static embeddings of model2vec, to be improved from there.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from tamis.progress import Progress
 
 EMBEDDING_STD = 0.02
 """Size of a token embedding's entries, GPT-2's own."""
+POSITION_STD = 0.002
+"""Size of a position embedding's entries beside a teacher's start: at GPT-2's own they would be noise as large as the meaning."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def teacher_start(
     random = np.random.default_rng(seed)
     rows = reduced * scale + random.normal(0.0, noise * EMBEDDING_STD, reduced.shape)
     with torch.no_grad():
+        model.wpe.weight.mul_(POSITION_STD / EMBEDDING_STD)
         model.wte.weight[torch.tensor(list(texts))] = torch.from_numpy(rows.astype(np.float32)).to(model.wte.weight.device)
         for block in model.h:
             if isinstance(block, Block):

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tamis.errors import CheckpointError
+from tamis.errors import CheckpointError, RunError
 from tamis.gpt2.checkpoints import write_tensors
 from tamis.pretraining.loop import Place, Pretraining
 
@@ -26,9 +26,9 @@ EVERY_S = 120.0
 class StateFiles:
     """Where a pretraining's state lies."""
 
-    def __init__(self, folder: Path, identity: str, *, every_s: float = EVERY_S) -> None:
-        """`identity` says what is trained on what, the schedule's length aside; a state of another identity is never taken up."""
-        self.folder, self.identity, self.every_s = folder, identity, every_s
+    def __init__(self, folder: Path, identity: str, *, every_s: float | None = None) -> None:
+        """`identity` says what is trained on what, the schedule's length aside; a state of another identity is refused."""
+        self.folder, self.identity, self.every_s = folder, identity, EVERY_S if every_s is None else every_s
         self._saved = time.monotonic()
 
     def after_step(self, training: Pretraining) -> None:
@@ -62,6 +62,7 @@ class StateFiles:
 
         Raises:
             CheckpointError: a file is damaged.
+            RunError: the folder holds the state of other work, which a new beginning would overwrite.
         """
         schedule = training.recipe.schedule
         course = _course(schedule.tokens, schedule.decay_share)
@@ -72,8 +73,11 @@ class StateFiles:
             try:
                 with safe_open(path, framework="pt") as file:
                     metadata = file.metadata() or {}
-                    if metadata.get("identity") != self.identity:
-                        continue
+                    if metadata["identity"] != self.identity:
+                        raise RunError(
+                            f"{path} is the state of another pretraining (other texts, recipe, backbone, teacher or type of numbers); "
+                            "choose another folder, or delete it to begin anew"
+                        )
                     at = Place(**json.loads(metadata["at"]))
                     if name == LATEST and metadata.get("schedule") != course and _fell(at.tokens, metadata["schedule"], course):
                         continue

@@ -1,0 +1,181 @@
+"""A pretraining from files to a folder: what comes out loads everywhere, what is killed goes on, what is wrong is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tamis.errors import ConfigError, DataError, RunError
+from tamis.files import locked
+from tamis.gpt2.backbones import load_backbone
+from tamis.gpt2.checkpoints import write_checkpoint
+from tamis.gpt2.pooling import add_mean_pooling
+from tamis.pretraining import run as module
+from tamis.pretraining.recipe import PretrainRecipe
+from tamis.pretraining.run import pretrain
+from tamis.pretraining.teacher import TeacherStore
+from tests.pretraining import small
+
+SHAPE = {"shape.vocab_size": 300, "shape.n_positions": 32, "shape.n_embd": 12, "shape.n_layer": 2, "shape.n_head": 3}
+
+
+def recipe(**changes: Any) -> PretrainRecipe:
+    base = {"schedule.tokens": 900, "schedule.batch_tokens": 60, "schedule.warmup_tokens": 60, "schedule.measure_every": 300}
+    return PretrainRecipe(name="little").changed(SHAPE | base | {"corpus.held_out_share": 0.1} | changes)
+
+
+def corpus_file(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "words.txt"
+    path.write_text("\n".join(small.texts()) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def taught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A teacher folder whose model is the one of hashes."""
+    monkeypatch.setattr(module, "Teacher", lambda folder, device: small.HashTeacher())
+    monkeypatch.setattr(module, "TeacherStore", lambda teacher: TeacherStore(teacher, tmp_path / "vectors"))
+    return tmp_path / "teacher"
+
+
+def test_the_folder_is_a_backbone_and_loads_in_transformers(tmp_path: Path, taught: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    said: list[str] = []
+    result = pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe(), teacher=taught, excluded=[small.texts()[4]], say=said.append)
+    backbone = load_backbone(tmp_path / "out")
+    other = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").float().eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    text = "free prize at the station 7"
+    ids = tokenizer(text)["input_ids"]
+    assert ids == backbone.tokenizer.prepared(begin=True).encode([text])[0].tolist()
+    from tamis.gpt2.packing import pack
+
+    with torch.no_grad():
+        hidden = backbone.model(pack([np.array(ids)]))
+        torch.testing.assert_close(backbone.model.next_token_logits(hidden), other(torch.tensor([ids])).logits[0], atol=1e-4, rtol=1e-4)
+    facts = json.loads((tmp_path / "out" / "pretraining.json").read_text(encoding="utf-8"))
+    assert (
+        facts["tokens"] >= 900 and facts["held_out"] == result.figures and set(result.figures) == {"bits_per_byte", "by_source", "cosine"}
+    )
+    assert [row["tokens"] for row in facts["history"] if "held_out" in row][-1] == facts["tokens"]
+    assert facts["corpus"]["words.txt"]["excluded"] == 1 and "1 messages of excluded tables" in said[0]
+    assert len(facts["samples"]) == len(module.BEGINNINGS)
+    assert "# little" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    stored = load_file(tmp_path / "out" / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+
+
+def test_without_a_teacher_it_is_a_language_model_only(tmp_path: Path) -> None:
+    result = pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe())
+    assert "cosine" not in result.figures
+    assert result.figures["bits_per_byte"] < 8.3  # 300 pieces over few bytes each: nothing known is near 9
+
+
+def test_it_goes_on_from_a_backbone_and_leaves_its_tokenizer_alone(tmp_path: Path, taught: Path) -> None:
+    first = pretrain([corpus_file(tmp_path)], tmp_path / "first", recipe())
+    second = pretrain([corpus_file(tmp_path)], tmp_path / "second", recipe(), start=tmp_path / "first", teacher=taught)
+    names = [(tmp_path / folder / "tokenizer.json").read_bytes() for folder in ("first", "second")]
+    assert names[0] == names[1]
+    assert second.figures["bits_per_byte"] < first.figures["bits_per_byte"]
+    assert second.facts["start"].endswith("first")
+
+
+def test_a_folder_for_classifiers_is_refused_as_a_start(tmp_path: Path) -> None:
+    pretrain([corpus_file(tmp_path)], tmp_path / "first", recipe(**{"schedule.tokens": 60}))
+    backbone = load_backbone(tmp_path / "first")
+    write_checkpoint(tmp_path / "pooled", add_mean_pooling(backbone.model))
+    backbone.tokenizer.save(tmp_path / "pooled", max_length=32)
+    with pytest.raises(ConfigError, match="pooling block"):
+        pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe(), start=tmp_path / "pooled")
+
+
+def test_what_cannot_be_learnt_is_told(tmp_path: Path) -> None:
+    file = corpus_file(tmp_path)
+    with pytest.raises(ConfigError, match="give --teacher"):
+        pretrain([file], tmp_path / "a", recipe(**{"objective.next_token_weight": 0.0}))
+    with pytest.raises(ConfigError, match="start = teacher needs a teacher"):
+        pretrain([file], tmp_path / "b", recipe(**{"objective.start": "teacher"}))
+    with pytest.raises(DataError, match="does not exist"):
+        pretrain([tmp_path / "none.txt"], tmp_path / "c", recipe())
+    (tmp_path / "empty.txt").write_text("\n!!\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no text is left"):
+        pretrain([tmp_path / "empty.txt"], tmp_path / "d", recipe())
+    (tmp_path / "e" / "pretraining").mkdir(parents=True)
+    with locked(tmp_path / "e" / "pretraining" / "lock"), pytest.raises(RunError, match="another process"):
+        pretrain([file], tmp_path / "e", recipe())
+
+
+COMMAND = [sys.executable, "-c", "from tamis.cli import main; main()", "pretrain"]
+OPTIONS = [f"--set={name}={value}" for name, value in (SHAPE | {"schedule.batch_tokens": 60, "schedule.warmup_tokens": 60}).items()]
+ONE = os.environ | {"OMP_NUM_THREADS": "1", "TAMIS_OFFLINE": "1"}
+
+
+def test_the_command_killed_in_the_middle_ends_with_the_same_weights(tmp_path: Path) -> None:
+    file = corpus_file(tmp_path)
+    # A corpus large enough for seconds of work, saved at every step.
+    long = [*COMMAND, str(file), *OPTIONS, "--set=schedule.tokens=9000", "--threads=1", "--device=cpu"]
+    environment = ONE | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    eager = [arg.replace("from tamis.cli", "from tamis.pretraining import state; state.EVERY_S = 0.0; from tamis.cli") for arg in long]
+    process = subprocess.Popen([*eager, "-o", str(tmp_path / "killed")], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "killed" / "pretraining" / "state.safetensors").is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    resumed = subprocess.run([*long, "-o", str(tmp_path / "killed"), "--json"], env=environment, capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on after" in resumed.stderr
+    whole = subprocess.run([*long, "-o", str(tmp_path / "whole")], env=environment, capture_output=True, text=True)
+    assert whole.returncode == 0, whole.stderr
+    assert (tmp_path / "whole" / "model.safetensors").read_bytes() == (tmp_path / "killed" / "model.safetensors").read_bytes()
+    assert json.loads(resumed.stdout)["held_out"]["bits_per_byte"] > 0
+    assert "bits per byte" in whole.stdout and "tamis train" in whole.stdout
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    """torchrun's environment by hand; next token only, where the step is the same up to rounding."""
+    file = corpus_file(tmp_path)
+    options = [*COMMAND, str(file), *OPTIONS, "--set=schedule.tokens=300", "--threads=1", "--device=cpu"]
+    environment = ONE | {
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": _free_port(),
+    }
+    ranks = [
+        subprocess.Popen(
+            [*options, "-o", str(tmp_path / "two")],
+            env=environment | {"RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0], errors
+    alone = ONE | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([*options, "-o", str(tmp_path / "one")], env=alone, check=True, capture_output=True)
+    one, two = (load_file(tmp_path / folder / "model.safetensors") for folder in ("one", "two"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, two[name], atol=4e-3, rtol=0)
+
+
+def _free_port() -> str:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
