@@ -59,7 +59,7 @@ def corpus(count: int = 40) -> Corpus:
     return Corpus(some, zeros, some[:3], zeros[:3], ["only"], np.array([1.0]))
 
 
-def recipe(**changes: Any) -> PretrainRecipe:
+def recipe(changes: dict[str, Any]) -> PretrainRecipe:
     settings: dict[str, Any] = {
         "schedule.tokens": 900,
         "schedule.batch_tokens": 60,
@@ -67,12 +67,12 @@ def recipe(**changes: Any) -> PretrainRecipe:
         "schedule.measure_every": 400,
         "objective.next_token_share": 0.5,
     }
-    return PretrainRecipe().changed(settings | {name.replace("__", "."): value for name, value in changes.items()})
+    return PretrainRecipe().changed(settings | changes)
 
 
-def pretraining(folder: Path | None = None, **changes: Any) -> Pretraining:
+def pretraining(folder: Path | None = None, changes: dict[str, Any] | None = None) -> Pretraining:
     """A new one; `folder` holds the teacher's vectors, None for no teacher."""
-    settled, data = recipe(**changes), corpus()
+    settled, data = recipe(changes or {}), corpus()
     tokenizer = Tokenizer.train(data.texts, vocab_size=300).prepared(begin=True)
     model = GPT2(GPT2Config(vocab_size=tokenizer.size, n_positions=24, n_embd=12, n_layer=2, n_head=3))
     random_start(model, settled.seed)

@@ -15,14 +15,14 @@ from tests.pretraining import small
 def test_a_step_is_the_gradient_of_the_weighted_mean_losses(tmp_path: Path) -> None:
     """Plain gradient descent by hand: every position predicted, three losses, means over positions and texts."""
     settings = {"objective.next_token_share": 1.0, "objective.next_token_weight": 0.7, "optimizer.clip_norm": 0.0}
-    training = small.pretraining(tmp_path, **settings)
+    training = small.pretraining(tmp_path, settings)
     rows = next(training._steps())
     for optimizer in training.optimizers:
         optimizer.step = lambda: None  # type: ignore[method-assign, assignment] # only the gradients are looked at
     found = training._step(rows)
     got = {name: p.grad.clone() for name, p in training.pupil.named_parameters() if p.grad is not None}
 
-    fresh = small.pretraining(tmp_path, **settings)
+    fresh = small.pretraining(tmp_path, settings)
     trunk, sequences = fresh.pupil.trunk, fresh.sequences
     from tamis.gpt2.packing import pack
     from tamis.pretraining.objective import likeness_loss, pooled
@@ -48,7 +48,7 @@ def test_a_step_is_the_gradient_of_the_weighted_mean_losses(tmp_path: Path) -> N
 
 
 def test_losses_fall_and_the_teacher_is_approached(tmp_path: Path) -> None:
-    training = small.pretraining(tmp_path, **{"schedule.tokens": 6000})
+    training = small.pretraining(tmp_path, {"schedule.tokens": 6000})
     begun = training._step(next(training._steps()))
     training.run()
     ended = training._step(next(training._steps()))
@@ -58,7 +58,7 @@ def test_losses_fall_and_the_teacher_is_approached(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
-    first, second, other = (small.pretraining(tmp_path / str(i), seed=seed) for i, seed in enumerate((42, 42, 43)))
+    first, second, other = (small.pretraining(tmp_path / str(i), {"seed": seed}) for i, seed in enumerate((42, 42, 43)))
     for training in (first, second, other):
         training.run()
     assert all(torch.equal(a, b) for a, b in zip(small.weights(first).values(), small.weights(second).values(), strict=True))
@@ -66,8 +66,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path)
 
 
 def test_parts_of_a_step_change_nothing_but_rounding(tmp_path: Path) -> None:
-    whole = small.pretraining(tmp_path, **{"objective.likeness_weight": 0.0, "schedule.tokens": 300})
-    parts = small.pretraining(tmp_path, **{"objective.likeness_weight": 0.0, "schedule.tokens": 300, "schedule.micro_tokens": 17})
+    whole = small.pretraining(tmp_path, {"objective.likeness_weight": 0.0, "schedule.tokens": 300})
+    parts = small.pretraining(tmp_path, {"objective.likeness_weight": 0.0, "schedule.tokens": 300, "schedule.micro_tokens": 17})
     losses = []
     for training in (whole, parts):
         training.run()
@@ -78,7 +78,7 @@ def test_parts_of_a_step_change_nothing_but_rounding(tmp_path: Path) -> None:
 
 
 def test_drawn_positions_are_the_share_asked_for_and_differ_from_step_to_step() -> None:
-    training = small.pretraining(**{"objective.next_token_share": 0.25})
+    training = small.pretraining(None, {"objective.next_token_share": 0.25})
     steps = list(training._steps())
     seen = []
     for rows in steps[:3]:
@@ -93,8 +93,8 @@ def test_drawn_positions_are_the_share_asked_for_and_differ_from_step_to_step() 
 
 def test_the_share_of_positions_leaves_the_expected_loss_unchanged() -> None:
     """Over many draws at one set of weights the mean of the sampled loss is the full loss."""
-    full = small.pretraining(**{"objective.next_token_share": 1.0, "optimizer.clip_norm": 0.0})
-    part = small.pretraining(**{"objective.next_token_share": 0.2, "optimizer.clip_norm": 0.0})
+    full = small.pretraining(None, {"objective.next_token_share": 1.0, "optimizer.clip_norm": 0.0})
+    part = small.pretraining(None, {"objective.next_token_share": 0.2, "optimizer.clip_norm": 0.0})
     rows = next(full._steps())
     for training in (full, part):
         for optimizer in training.optimizers:
@@ -109,7 +109,7 @@ def test_the_share_of_positions_leaves_the_expected_loss_unchanged() -> None:
 
 
 def test_every_text_is_seen_once_a_pass_and_measurements_come_when_due() -> None:
-    training = small.pretraining(**{"schedule.tokens": 3000})
+    training = small.pretraining(None, {"schedule.tokens": 3000})
     total = int(training.sequences.lengths.sum())
     order = training.corpus.a_pass(42, 0)
     assert sorted(order) == list(range(40))
@@ -120,7 +120,7 @@ def test_every_text_is_seen_once_a_pass_and_measurements_come_when_due() -> None
 
 
 def test_the_teacher_is_asked_once_for_each_text(tmp_path: Path) -> None:
-    training = small.pretraining(tmp_path, **{"schedule.tokens": 2000})
+    training = small.pretraining(tmp_path, {"schedule.tokens": 2000})
     training.run()
     asked = training.store.teacher.asked  # type: ignore[union-attr]
     assert sorted(asked) == sorted(training.corpus.texts)

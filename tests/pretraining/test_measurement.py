@@ -19,7 +19,7 @@ from tests.pretraining import small
 
 def test_nats_of_each_text_equal_transformers_loss(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    training = small.pretraining(**{"schedule.tokens": 500})
+    training = small.pretraining(None, {"schedule.tokens": 500})
     training.run()
     write_checkpoint(tmp_path, training.pupil.trunk)
     other = transformers.GPT2LMHeadModel.from_pretrained(tmp_path).eval()

@@ -19,7 +19,7 @@ class Killed(Exception):
 
 
 def run(folder: Path, *, kill_at: int | None = None, every_s: float = 0.0, **changes: object) -> Pretraining:
-    training = small.pretraining(folder / "vectors", **changes)
+    training = small.pretraining(folder / "vectors", changes)
     states = StateFiles(folder / "work", "same", every_s=every_s)
     states.restore(training)
 
@@ -60,7 +60,7 @@ def test_a_longer_schedule_goes_on_from_the_stable_state_to_the_bytes_of_one_lon
 
 def test_a_longer_schedule_uses_the_latest_state_while_the_learning_rate_is_still_stable(tmp_path: Path) -> None:
     run(tmp_path, kill_at=5)
-    training = small.pretraining(tmp_path / "vectors", **{"schedule.tokens": 1500})
+    training = small.pretraining(tmp_path / "vectors", {"schedule.tokens": 1500})
     assert StateFiles(tmp_path / "work", "same").restore(training) and training.at.step == 5
 
 

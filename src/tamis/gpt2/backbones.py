@@ -1,4 +1,4 @@
-"""Backbones by name or folder: named ones from the hub, any local folder, or a random one with a tokenizer of its own."""
+"""Backbones by name or folder: the embedded one, named ones from the hub, any local folder, or a random one with a tokenizer of its own."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ SCRATCH = {
 """`scratch:small` has about 7 million parameters, most of them embeddings; `scratch:tiny` is for trying things out."""
 
 
+EMBEDDED = ("nano",)
+"""Backbones inside the package, no download: folders of `embedded/`, each with its model card. The first is the default."""
+_EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A trunk with its tokenizer."""
@@ -53,7 +58,7 @@ def load_backbone(name: str | Path, *, progress: Callable[[int, int | None], Non
     """A pretrained backbone.
 
     Args:
-        name: a named backbone (fetched and verified where it is not here yet), a folder in the Hugging Face layout, or an OpenAI
+        name: an embedded backbone, a named one (fetched and verified where it is not here yet), a folder in the Hugging Face layout, or an OpenAI
             checkpoint folder.
         progress: told about bytes while something is fetched.
 
@@ -64,7 +69,9 @@ def load_backbone(name: str | Path, *, progress: Callable[[int, int | None], Non
     """
     text = str(name)
     folder = Path(name).expanduser()
-    if text in NAMED_BACKBONES and not folder.is_dir():
+    if text in EMBEDDED and not folder.is_dir():
+        folder = _EMBEDDED_FOLDER / text
+    elif text in NAMED_BACKBONES and not folder.is_dir():
         folder = fetch_backbone(text, progress=progress)
     elif not folder.is_dir():
         raise ConfigError(f"backbone {text!r} is neither a folder nor a known name; known names: {', '.join(names())}{_near(text)}")
@@ -123,7 +130,7 @@ def is_scratch(name: str | Path) -> bool:
 
 def names() -> list[str]:
     """Every name that `--backbone` knows."""
-    return [*(f"scratch:{size}" for size in SCRATCH), *NAMED_BACKBONES]
+    return [*EMBEDDED, *(f"scratch:{size}" for size in SCRATCH), *NAMED_BACKBONES]
 
 
 def from_numpy(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:

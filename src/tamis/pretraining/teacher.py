@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +46,10 @@ class Teacher:
         except ImportError:
             raise MissingExtraError("sentence-transformers", "teacher", "a teacher") from None
         try:
-            self.model: Any = SentenceTransformer(str(self.folder), device=device, local_files_only=True)
+            self.model = cast("Any", SentenceTransformer(str(self.folder), device=device, local_files_only=True))
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"{folder}: the teacher cannot be loaded ({error})") from error
-        self.dimensions: int = self.model.get_embedding_dimension()
+        self.dimensions = int(self.model.get_embedding_dimension())
 
     @property
     def name(self) -> str:
