@@ -72,7 +72,7 @@ def test_spacing_is_closed_up_around_punctuation(line: str, closed: str) -> None
     assert close_spacing(line) == closed == close_spacing(closed)
 
 
-@given(PROSE)
+@given(st.lists(st.sampled_from(["(", "[", "word", ")", "]", ",", ".", "?", '"', "%", ".5", "end."])).map(" ".join))
 def test_closing_up_takes_away_blanks_only(line: str) -> None:
     assert close_spacing(line).replace(" ", "") == line.replace(" ", "")
 

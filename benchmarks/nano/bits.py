@@ -1,0 +1,66 @@
+"""Bits per byte of held-out texts: a pretrained backbone beside an interpolated Kneser-Ney 5-gram on the same tokens of the same corpus.
+
+    python -m benchmarks.nano.bits CORPUS... --recipe nano --backbone nano [--exclude DATA]
+
+The corpus is read exactly as `tamis pretrain` reads it, so the held-out texts are those that neither has seen. The 5-gram weighs texts
+by the recipe's shares and reads the backbone's own pieces; bits per byte do not depend on the pieces.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.nano.ngram import KneserNey
+from tamis.console import Bars, say, table
+from tamis.gpt2.backbones import load_backbone
+from tamis.pretraining.corpus import read_corpus
+from tamis.pretraining.exclusion import Excluded, messages_of
+from tamis.pretraining.measurement import bits_per_byte, text_nats
+from tamis.pretraining.recipe import read_pretrain_recipe
+from tamis.pretraining.sequences import encode
+
+INFORMAL = ("nus_sms", "self_dialogue", "multidogo", "irc")
+"""Sources of people writing to each other."""
+
+
+def main() -> None:
+    """Print the comparison, by source and for the informal ones together."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path, nargs="+")
+    parser.add_argument("--recipe", default="nano")
+    parser.add_argument("--backbone", default="nano")
+    parser.add_argument("--exclude", action="append", default=[])
+    parser.add_argument("--order", type=int, default=5)
+    options = parser.parse_args()
+    recipe = read_pretrain_recipe(options.recipe)
+    backbone = load_backbone(options.backbone)
+    excluded = Excluded(messages_of(options.exclude))
+    corpus = read_corpus(options.corpus, recipe.corpus, excluded=excluded, seed=recipe.seed, progress=Bars())
+    tokenizer = backbone.tokenizer.prepared(begin=True)
+    context = backbone.model.config.n_positions
+    training = encode(corpus.texts, tokenizer, context, Bars())
+    held_out = encode(corpus.held_out, tokenizer, context)
+    say(f"{len(training.flat):,} training tokens; {len(held_out):,} held-out texts")
+    times = np.rint(corpus.times[corpus.source] * 4).astype(np.int64)  # shares as whole numbers: quarters
+    sequences = [training.flat[a:b] for a, b in zip(training.starts[:-1], training.starts[1:], strict=True)]
+    rival = KneserNey.fit(sequences, tokenizer.size, options.order, times=times)
+    nats = {
+        "backbone": text_nats(backbone.model, held_out),
+        f"{options.order}-gram": rival.text_nats([held_out.inputs(row) for row in range(len(held_out))]),
+    }
+    groups = {name: corpus.held_out_source == i for i, name in enumerate(corpus.names)}
+    informal = np.isin(corpus.held_out_source, [i for i, name in enumerate(corpus.names) if name in INFORMAL])
+    groups |= {"informal, together": informal, "all": np.ones(len(held_out), dtype=bool)}
+    rows = [
+        [name, str(int(mine.sum())), *(f"{bits_per_byte(found[mine], held_out.text_bytes[mine]):.3f}" for found in nats.values())]
+        for name, mine in groups.items()
+        if mine.any()
+    ]
+    print(table(rows, header=("source", "texts", *nats)))
+
+
+if __name__ == "__main__":
+    main()
