@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tamis.config import fields
+from tamis.pretraining.recipe import PretrainRecipe, SourceSettings
 from tamis.tuning.procedures import BLOCKS, HEAD, PRETRAINED_FULL, SCRATCH_FULL, Defaults
 
 TARGET = Path(__file__).parent / "settings.md"
@@ -25,9 +28,7 @@ def page() -> str:
     ]
     for section, key, field in fields():
         name = f"{section}.{key}" if section else key
-        default = field.get_default(call_default_factory=True)
-        shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
-        lines.append(f"| `{name}` | {shown} | {field.description.replace('|', chr(92) + '|')} |")
+        lines.append(_row(name, field))
     lines += [
         "",
         "## Settings that depend on what is trained",
@@ -40,7 +41,37 @@ def page() -> str:
     for name in Defaults.__dataclass_fields__:
         values = " | ".join(f"{getattr(d, name):g}" for d in (SCRATCH_FULL, PRETRAINED_FULL, BLOCKS, HEAD))
         lines.append(f"| `train.{name}` | {values} |")
+    lines += [
+        "",
+        "## Settings of a pretraining",
+        "",
+        "For `tamis pretrain`, with `--set section.key=value` or in a TOML file given with `--recipe` (`nano` ships; it names each",
+        "file of its corpus in a table `[corpus.sources.NAME]`).",
+        "",
+        "| setting | default | what it is |",
+        "|---|---|---|",
+    ]
+    lines += [_row(name, field) for name, field in pretraining_fields()]
     return "\n".join(lines) + "\n"
+
+
+def pretraining_fields() -> Iterator[tuple[str, Any]]:
+    """Every setting of a pretraining by its full name, those of a source last; where and how it is computed stands above."""
+    for section, field in PretrainRecipe.model_fields.items():
+        if section == "compute":
+            continue
+        inner = getattr(field.annotation, "model_fields", None)
+        if inner is None:
+            yield section, field
+            continue
+        yield from ((f"{section}.{key}", setting) for key, setting in inner.items() if key != "sources")
+    yield from ((f"corpus.sources.NAME.{key}", setting) for key, setting in SourceSettings.model_fields.items())
+
+
+def _row(name: str, field: Any) -> str:
+    default = "" if field.is_required() else field.get_default(call_default_factory=True)
+    shown = "" if default in (None, "") else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    return f"| `{name}` | {shown} | {field.description.replace('|', chr(92) + '|')} |"
 
 
 if __name__ == "__main__":

@@ -216,8 +216,9 @@ def named_recipe(name: str) -> Recipe:
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes in the package."""
-    return sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.toml"))
+    """Names of the recipes in the package, those of pretrainings (which have a corpus) aside."""
+    recipes = (Path(__file__).parent / "recipes").glob("*.toml")
+    return sorted(path.stem for path in recipes if "[corpus" not in path.read_text(encoding="utf-8"))
 
 
 @cache

@@ -30,6 +30,8 @@ FACTS: dict[str, Any] = {
     "recipe": RECIPE.model_dump(mode="json"),
     "start": None,
     "teacher": "minilm",
+    "teacher_model": "all-MiniLM",
+    "teacher_licence": "Apache 2.0",
     "corpus": {
         "chats": {"texts": 12_345, "words": 678_901, "excluded": 1_357, **COUNTS},
         "books": {"texts": 23_456, "words": 789_012, "excluded": 2_468, **COUNTS},
@@ -89,7 +91,7 @@ def test_measurements_are_a_row_each() -> None:
         "# tiny-3\n",
         "12.3 million parameters",
         "20,000,123 tokens in 2,449 steps at about 5,432 tokens/s (cpu, 3 threads, bf16), seed 77",
-        "Begun from: nothing. Teacher: minilm.",
+        "Begun from: nothing. Teacher: all-MiniLM (Apache 2.0).",
         "next token x 1.25 on 35% of the positions, 1 - cosine to the teacher x 5.5, likeness x 0.75",
         "1.234 bits per byte over all sources",
         "Mean cosine between the mapped pooled state and the teacher's vector: 0.654.",

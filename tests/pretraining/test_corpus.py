@@ -139,6 +139,7 @@ LINES = "one\ntwo\n\nthree\nfour\n"
         ("auto", "one\ntwo\n", ["one", "two"]),
         ("auto", "one\ntwo\n\n \n", ["one", "two"]),
         ("auto", "\n\none\ntwo\n", ["one", "two"]),
+        ("auto", "\ufeff\n\none\ntwo\n", ["one", "two"]),
         ("auto", "\n\none\n \t\n\ntwo\nthree\n\n", ["one", "two\nthree"]),
     ],
 )
@@ -180,6 +181,8 @@ def test_a_source_is_cleaned_as_its_recipe_says(tmp_path: Path) -> None:
     assert read(tmp_path, text).texts == ["## Hello , **you** !", "[a](b) , c"]
     assert read(tmp_path, text, source={"clean": ["markdown"]}).texts == ["Hello , you !", "a , c"]
     assert read(tmp_path, text, source={"clean": ["markdown", "spacing"]}).texts == ["Hello, you!", "a, c"]
+    for order, clean in ((["markdown", "spacing"], "well."), (["spacing", "markdown"], "well .")):
+        assert read(tmp_path, "well [.](a)\n", source={"clean": order}).texts == [clean]
 
 
 # Repeats and exclusion

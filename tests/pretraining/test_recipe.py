@@ -108,4 +108,4 @@ def test_changing_to_a_wrong_value_is_an_error_that_names_it() -> None:
 
 def test_a_recipe_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        PretrainRecipe().seed = 3  # type: ignore[misc]
+        PretrainRecipe().seed = 3

@@ -179,3 +179,11 @@ def _free_port() -> str:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return str(found.getsockname()[1])
+
+
+def test_left_open_the_corpus_is_seen_three_times(tmp_path: Path) -> None:
+    result = pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe(**{"schedule.tokens": None, "corpus.held_out_share": 0.0}))
+    backbone = load_backbone(tmp_path / "out")
+    once = sum(len(ids) for ids in backbone.tokenizer.prepared(begin=True).encode(small.texts()))
+    assert result.facts["recipe"]["schedule"]["tokens"] == 3 * once
+    assert 3 * once <= result.facts["tokens"] < 3 * once + 60

@@ -94,9 +94,15 @@ def test_a_key_that_ends_in_a_zero_byte_is_found(tmp_path: Path) -> None:
 
 
 def test_writes_come_in_slices_of_the_given_order(tmp_path: Path, small_writes: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    of, some, sizes = store(tmp_path), texts(8), []
+    of, some = store(tmp_path), texts(8)
+    sizes: list[tuple[int, bool]] = []
     embed = of.teacher.embed
-    monkeypatch.setattr(of.teacher, "embed", lambda part: (sizes.append((len(part), (tmp_path / "keys.bin").exists())), embed(part))[1])
+
+    def watched(part: list[str]) -> NDArray[np.float32]:
+        sizes.append((len(part), (tmp_path / "keys.bin").exists()))
+        return embed(part)
+
+    monkeypatch.setattr(of.teacher, "embed", watched)
     of.fill(some)
     assert sizes == [(3, False), (3, True), (2, True)] and asked(of) == some
     check(of, some)
@@ -124,7 +130,8 @@ def test_a_kill_between_vectors_and_keys_costs_only_the_texts_since_the_last_wri
     tmp_path: Path, small_writes: None, monkeypatch: pytest.MonkeyPatch, synced: int, kept: int
 ) -> None:
     """Files are synced in turn, vectors first; the kill falls right after one of them."""
-    some, calls = texts(8), []
+    some = texts(8)
+    calls: list[int] = []
 
     def killed(descriptor: int) -> None:
         calls.append(descriptor)
@@ -132,7 +139,7 @@ def test_a_kill_between_vectors_and_keys_costs_only_the_texts_since_the_last_wri
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(module.os, "fsync", killed)
+        patched.setattr(os, "fsync", killed)
         with pytest.raises(KeyboardInterrupt):
             store_that_is_open(tmp_path).fill(some)
     again = store(tmp_path)

@@ -58,8 +58,8 @@ def load_backbone(name: str | Path, *, progress: Callable[[int, int | None], Non
     """A pretrained backbone.
 
     Args:
-        name: an embedded backbone, a named one (fetched and verified where it is not here yet), a folder in the Hugging Face layout, or an OpenAI
-            checkpoint folder.
+        name: an embedded backbone, a named one (fetched and verified where it is not here yet), a folder in the Hugging Face layout,
+            or an OpenAI checkpoint folder.
         progress: told about bytes while something is fetched.
 
     Raises:

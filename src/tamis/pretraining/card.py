@@ -44,7 +44,7 @@ def model_card(facts: dict[str, Any]) -> str:
         "",
         f"- {facts['tokens']:,} tokens in {facts['steps']:,} steps at about {facts['tokens_per_second']:,.0f} tokens/s"
         f" ({facts['machine']['device']}, {facts['machine']['threads']} threads, {facts['machine']['dtype']}), seed {recipe['seed']}.",
-        f"- Begun from: {facts['start'] or 'nothing'}. Teacher: {facts['teacher'] or 'none'}.",
+        f"- Begun from: {facts['start'] or 'nothing'}. Teacher: {_teacher(facts)}.",
         f"- Losses: {_losses(recipe['objective'], facts['teacher'])}.",
     ]
     if held_out:
@@ -74,6 +74,10 @@ def model_card(facts: dict[str, Any]) -> str:
 def _row(*cells: str) -> str:
     """A row of a table; a cell is one line, and a bar in it is no border."""
     return f"| {' | '.join(' '.join(cell.split()).replace('|', _BAR) for cell in cells)} |"
+
+
+def _teacher(facts: dict[str, Any]) -> str:
+    return f"{facts['teacher_model']} ({facts['teacher_licence']})" if facts["teacher"] else "none"
 
 
 def _losses(objective: dict[str, Any], teacher: str | None) -> str:

@@ -87,8 +87,8 @@ class Pretraining:
             progress: is told about tokens and losses.
         """
         schedule = self.recipe.schedule
-        with (progress or Silent()).task("pretraining", total=schedule.tokens, unit="tokens", done=self.at.tokens) as task:
-            while self.at.tokens < schedule.tokens:
+        with (progress or Silent()).task("pretraining", total=schedule.length, unit="tokens", done=self.at.tokens) as task:
+            while self.at.tokens < schedule.length:
                 for rows in self._steps():
                     before = self.before = self.at.tokens
                     found = self._step(rows)
@@ -99,7 +99,7 @@ class Pretraining:
                     )
                     if self.at.step % 20 == 1:
                         self.at.history.append({"step": self.at.step, "tokens": self.at.tokens, **found})
-                    last = self.at.tokens >= schedule.tokens
+                    last = self.at.tokens >= schedule.length
                     if last or before // schedule.measure_every != self.at.tokens // schedule.measure_every:
                         measure(self)
                     each_step(self)

@@ -102,11 +102,12 @@ def optimizers(pupil: Pupil, settings: OptimizerSettings) -> list[torch.optim.Op
 def rate(tokens: int, schedule: ScheduleSettings) -> float:
     """Share of the peak learning rate after `tokens` tokens: linear up, stable, linear down to zero at the end."""
     begin = decay_begins(schedule)
-    up = min(1.0, (tokens + 1) / schedule.warmup_tokens) if schedule.warmup_tokens else 1.0
-    down = 1.0 if tokens < begin else max(0.0, (schedule.tokens - tokens) / max(1, schedule.tokens - begin))
+    warmup = min(schedule.warmup_tokens, schedule.length // 10)
+    up = min(1.0, (tokens + 1) / warmup) if warmup else 1.0
+    down = 1.0 if tokens < begin else max(0.0, (schedule.length - tokens) / max(1, schedule.length - begin))
     return min(up, down)
 
 
 def decay_begins(schedule: ScheduleSettings) -> int:
     """Tokens after which the learning rate falls."""
-    return schedule.tokens - round(schedule.decay_share * schedule.tokens)
+    return schedule.length - round(schedule.decay_share * schedule.length)

@@ -28,11 +28,11 @@ class ShapeSettings(_Section):
     """pieces of the byte-level BPE trained on the corpus (256 bytes and `<|endoftext|>` among them)"""
     n_positions: Annotated[int, Field(ge=8)] = 256
     """context in tokens"""
-    n_embd: Count = 256
+    n_embd: Count = 288
     """width"""
-    n_layer: Count = 6
+    n_layer: Count = 4
     """blocks"""
-    n_head: Count = 4
+    n_head: Count = 6
     """attention heads of a block"""
 
 
@@ -87,6 +87,15 @@ class ObjectiveSettings(_Section):
     """size of the noise added to a start from the teacher, as a share of the embeddings' own size; it keeps pieces apart"""
 
 
+class TeacherSettings(_Section):
+    """Who the teacher is, for the model card; `--teacher` says where it lies."""
+
+    model: str = "not stated"
+    """its name"""
+    licence: str = "not stated"
+    """under which its vectors may be used"""
+
+
 class OptimizerSettings(_Section):
     """How weights move."""
 
@@ -107,18 +116,31 @@ class OptimizerSettings(_Section):
 class ScheduleSettings(_Section):
     """How long, and how fast when."""
 
-    tokens: Count = 20_000_000
-    """tokens to train on, repeats counted"""
+    tokens: Count | None = None
+    """tokens to train on, repeats counted; open: `passes` times those of the corpus"""
+    passes: Positive = 3.0
+    """how often the corpus is seen where `tokens` is left open"""
     batch_tokens: Count = 8192
     """tokens of a step, texts drawn at random until they are full"""
     micro_tokens: Count = 16384
     """tokens computed at once; bounds the memory. A step of several parts compares similarities inside each part only"""
-    warmup_tokens: Annotated[int, Field(ge=0)] = 500_000
-    """tokens over which the learning rate rises to its peak"""
+    warmup_tokens: Annotated[int, Field(ge=0)] = 200_000
+    """tokens over which the learning rate rises to its peak, at most a tenth of all"""
     decay_share: Share = 0.4
     """share of all tokens, the last ones, over which it falls to zero; between the two it is stable"""
-    measure_every: Count = 4_000_000
+    measure_every: Count = 2_000_000
     """tokens between two measurements of the held-out texts"""
+
+    @property
+    def length(self) -> int:
+        """Tokens of the whole training.
+
+        Raises:
+            ConfigError: it is still open.
+        """
+        if self.tokens is None:
+            raise ConfigError("schedule.tokens is still open; a pretraining settles it by its corpus")
+        return self.tokens
 
 
 class PretrainRecipe(_Section):
@@ -131,6 +153,7 @@ class PretrainRecipe(_Section):
     shape: ShapeSettings = Field(default_factory=lambda: ShapeSettings())
     corpus: CorpusSettings = Field(default_factory=lambda: CorpusSettings())
     objective: ObjectiveSettings = Field(default_factory=lambda: ObjectiveSettings())
+    teacher: TeacherSettings = Field(default_factory=lambda: TeacherSettings())
     optimizer: OptimizerSettings = Field(default_factory=lambda: OptimizerSettings())
     schedule: ScheduleSettings = Field(default_factory=lambda: ScheduleSettings())
     compute: ComputeSettings = Field(default_factory=lambda: ComputeSettings())

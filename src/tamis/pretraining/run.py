@@ -123,7 +123,7 @@ def pretrain(
 
         training.run(each_step=states.after_step if first else lambda _: None, measure=measured, progress=progress)
         speed = (training.at.tokens - before) / max(1e-9, time.monotonic() - begun)
-        return _written(out, training, tokenizer, texts, recipe, start, teacher, compute, speed, first)
+        return _written(out, training, tokenizer, texts, training.recipe, start, teacher, compute, speed, first)
 
 
 def _counted(texts: Corpus) -> str:
@@ -186,6 +186,9 @@ def _prepared(
     else:
         model = backbone.model
     sequences = encode(texts.texts, tokenizer, model.config.n_positions, progress)
+    if recipe.schedule.tokens is None:
+        of_a_pass = int(sequences.lengths[texts.a_pass(recipe.seed, 0)].sum())
+        recipe = recipe.changed({"schedule.tokens": max(1, round(recipe.schedule.passes * of_a_pass))})
     model.to(compute.device)
     first_map = None
     if store is not None and backbone is None:
@@ -211,9 +214,9 @@ def _pooled_states(model: GPT2, sequences: Sequences, rows: np.ndarray[Any, np.d
 def _identity(training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | None, dtype: str) -> str:
     """Hash of everything that decides a step, the schedule's length aside."""
     tree = training.recipe.model_dump()
-    for name in ("tokens", "decay_share", "measure_every"):
+    for name in ("tokens", "passes", "decay_share", "measure_every"):
         del tree["schedule"][name]
-    del tree["compute"], tree["name"]
+    del tree["compute"], tree["name"], tree["teacher"]
     digest = hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode())
     digest.update(training.sequences.flat.tobytes() + training.corpus.source.tobytes())
     teacher = "" if training.store is None else training.store.folder.name
@@ -240,11 +243,14 @@ def _written(
     if not first:
         return Pretrained(out, figures, [])
     samples = sample(trunk, tokenizer, list(BEGINNINGS), seed=recipe.seed)
-    state = {name: tensor.detach().cpu() for name, tensor in trunk.state_dict().items()}
+    # What is stored has 16 bits; the fingerprint is that of the stored numbers, as whoever loads them finds it.
+    state = {name: tensor.detach().cpu().half().float() for name, tensor in trunk.state_dict().items()}
     facts = {
         "recipe": recipe.model_dump(mode="json"),
         "start": None if start is None else str(start),
         "teacher": None if teacher is None else Path(teacher).name,
+        "teacher_model": recipe.teacher.model,
+        "teacher_licence": recipe.teacher.licence,
         "corpus": {name: asdict(counts) for name, counts in texts.counts.items()},
         "parameters": sum(tensor.numel() for tensor in state.values()),
         "fingerprint": fingerprint(trunk.config, state),

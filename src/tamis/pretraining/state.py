@@ -33,7 +33,7 @@ class StateFiles:
 
     def after_step(self, training: Pretraining) -> None:
         """Save where it is time, and at the moment before the learning rate falls."""
-        ended = training.at.tokens >= training.recipe.schedule.tokens
+        ended = training.at.tokens >= training.recipe.schedule.length
         if training.was_stable:
             self.save(training, STABLE)
         if ended or time.monotonic() - self._saved >= self.every_s:
@@ -50,7 +50,7 @@ class StateFiles:
         metadata = {
             "identity": self.identity,
             "at": json.dumps(asdict(training.at)),
-            "schedule": _course(schedule.tokens, schedule.decay_share),
+            "schedule": _course(schedule.length, schedule.decay_share),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         write_tensors(self.folder / name, tensors, metadata)
@@ -65,7 +65,7 @@ class StateFiles:
             RunError: the folder holds the state of other work, which a new beginning would overwrite.
         """
         schedule = training.recipe.schedule
-        course = _course(schedule.tokens, schedule.decay_share)
+        course = _course(schedule.length, schedule.decay_share)
         for name in (LATEST, STABLE):
             path = self.folder / name
             if not path.is_file():
@@ -81,7 +81,7 @@ class StateFiles:
                     at = Place(**json.loads(metadata["at"]))
                     if name == LATEST and metadata.get("schedule") != course and _fell(at.tokens, metadata["schedule"], course):
                         continue
-                    if at.tokens > schedule.tokens:
+                    if at.tokens > schedule.length:
                         continue
                     _put_back(training, {key: file.get_tensor(key) for key in file.keys()})  # not a mapping
             except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
