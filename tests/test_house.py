@@ -28,7 +28,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 MOST_LINES = 330
 
 # Rooms from the ground up; a room imports from its own floor and those below. Every new room is entered here.
-COMMAND_LINE = {"cli", "console", "inspection", "prediction", "reproduction"}
+COMMAND_LINE = {"__main__", "cli", "console", "inspection", "prediction", "reproduction"}
 FLOORS = (
     {"errors", "files", "progress", "cores", "download", "config", "device"},
     {"data", "gpt2", "verdicts", "run_folder"},

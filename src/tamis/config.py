@@ -52,8 +52,8 @@ class TextSettings(_Section):
 
     begin: bool = True
     """put `<|endoftext|>` before every message"""
-    normalise: Literal["none", "nfkc"] = "none"
-    """`nfkc` folds compatibility forms (full-width letters) and drops invisible characters"""
+    normalise: Literal["none", "nfkc", "harden"] = "none"
+    """`nfkc` folds full-width forms and drops invisible characters; `harden` also undoes look-alikes, split words and leetspeak"""
     padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
     """`none`, or `fixed:N`: cut and filled to N tokens as the reference does with 120"""
     position: Literal["auto", "mean", "last_real", "last"] = "auto"

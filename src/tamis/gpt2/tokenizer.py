@@ -19,6 +19,7 @@ from tokenizers import Tokenizer as _Tokenizer
 
 from tamis.errors import CheckpointError, ConfigError, DataError
 from tamis.files import replaced, write_text
+from tamis.gpt2.normaliser import hardening
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's only special token: between documents while pretraining, here a possible first token and the padding."""
@@ -79,7 +80,8 @@ class Tokenizer:
 
         Args:
             begin: put `<|endoftext|>` before every message.
-            normalise: "none", or "nfkc" (compatibility forms folded, invisible format characters dropped).
+            normalise: "none", "nfkc" (compatibility forms folded, invisible format characters dropped), or "harden"
+                (look-alikes, spaced letters and letters written as digits undone as well; see normaliser.py).
             fixed_length: cut messages to this many tokens, as the reference does.
             pad: with `fixed_length`, also fill shorter messages up to it with `<|endoftext|>`.
 
@@ -96,8 +98,10 @@ class Tokenizer:
         backend.post_processor = processors.Sequence(steps)
         if normalise == "nfkc":
             backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\p{Cf}"), "")])
+        elif normalise == "harden":
+            backend.normalizer = hardening()
         elif normalise != "none":
-            raise ConfigError(f"text.normalise must be 'none' or 'nfkc'; got {normalise!r}")
+            raise ConfigError(f"text.normalise must be 'none' or 'nfkc'; got {normalise!r} ('harden' is known as well)")
         if fixed_length is None:
             backend.no_truncation()
             backend.no_padding()

@@ -1,0 +1,176 @@
+"""The hardened normaliser: what a sender did to letters so that people still read the word is undone before the tokenizer sees it.
+
+All of it is steps that `tokenizer.json` can hold, so transformers does the same. Owns the rules; the look-alikes are confusables.py's.
+Not undone, because plain messages are full of them: "b4", "gr8", "2nite", "fr.ee" (as "home.dont"), misspellings, capitals.
+Sources: Unicode UAX 15 (NFKC), UAX 44 (Default_Ignorable_Code_Point); Oniguruma's RE document (`\\G`, `\\K`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from tokenizers import Regex, normalizers
+
+from tamis.gpt2.confusables import exact, loose
+
+# Noncharacters, which no text may hold (any that one does are dropped first): marks that a step leaves for the next ones.
+_MARK, _START, _END = "\ufdd0", "\ufdd1", "\ufdd2"
+_WORD = r"[\p{L}\p{M}]"
+_LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t"}
+# Alphabets in which people write messages: one of their letters that resembles no Latin one shows that a text is really written so.
+_EVERYDAY = r"\p{Cyrillic}\p{Greek}\p{Armenian}\p{Hebrew}\p{Arabic}\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Devanagari}"
+
+
+def hardening() -> normalizers.Normalizer:
+    """The steps in order; applying them twice is applying them once, and a text takes time linear in its length.
+
+    1. Compatibility forms to their letters (full-width, mathematical, circled), characters that show nothing dropped.
+    2. Letters set apart one by one joined: four or more by the same separator ("f r e e"), three where it is no white space ("w.i.n").
+    3. Look-alikes to ASCII in words that mix alphabets; words made of exact look-alikes alone too, unless the text is written in their
+       alphabet (any letter in it that resembles no Latin one).
+    4. Accents off Latin letters in words of more than one letter, so that a lone "ü" stays.
+    5. "@", "$", "!", "€" as letters inside words; then separators inside words ("fr-ee", "fr|ee"), unless a capitalised word follows.
+    6. Digits as letters inside words ("fr33", "w1n"), but in nothing that has other digits, a unit, or a postcode's form.
+    """
+    return normalizers.Sequence([*_visible(), *_joined(), *_one_alphabet(), *_plain_letters(), *_signs(), *_digits()])
+
+
+def _drop(pattern: str) -> normalizers.Normalizer:
+    return normalizers.Replace(Regex(pattern), "")
+
+
+def _put(pattern: str, content: str) -> normalizers.Normalizer:
+    return normalizers.Replace(Regex(pattern), content)
+
+
+def _class(letters: Iterable[str]) -> str:
+    r"""A character class of exactly these letters, as ranges where they follow each other."""
+    codes = sorted(ord(letter) for letter in letters)
+    ranges: list[list[int]] = []
+    for code in codes:
+        if ranges and code == ranges[-1][1] + 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return "[" + "".join(f"\\x{{{low:X}}}" if low == high else f"\\x{{{low:X}}}-\\x{{{high:X}}}" for low, high in ranges) + "]"
+
+
+def _visible() -> list[normalizers.Normalizer]:
+    # Default-ignorable characters that are not of category Cf, blank letters, and control characters that are no white space.
+    blank = r"\x{34F}\x{115F}\x{1160}\x{17B4}\x{17B5}\x{180B}-\x{180F}\x{2800}\x{3164}\x{FE00}-\x{FE0F}\x{FFA0}\x{1D159}\x{E0000}-\x{E0FFF}"
+    # Of the upper control characters only those that are none in cp1252 either: \x92 is a misread apostrophe.
+    control = r"\x{0}-\x{8}\x{E}-\x{1F}\x{7F}\x{81}\x{8D}\x{8F}\x{90}\x{9D}"
+    return [
+        normalizers.NFKC(),
+        _drop(rf"[\p{{Cf}}{blank}{control}\x{{FDD0}}-\x{{FDEF}}\x{{FFF9}}-\x{{FFFB}}]+"),
+        # Dropping can bring parts of a character together ("e", a joiner, an accent); what NFKC does not join then is decoration.
+        normalizers.NFKC(),
+        _drop(r"(?<=[\x00-\x7F])\p{M}+"),
+    ]
+
+
+def _joined() -> list[normalizers.Normalizer]:
+    element = r"(?:\p{L}\p{M}*|[013457@$])"
+    steps: list[normalizers.Normalizer] = []
+    for separator, more in ((rf"[^\p{{L}}\p{{N}}\p{{M}}\r\n{_END}]{{1,3}}", 3), (rf"[^\p{{L}}\p{{N}}\p{{M}}\s{_END}]{{1,3}}", 2)):
+        # Two letters at least, whatever stands for the others: "c 1 4 7" is no word.
+        run = (
+            rf"(?<![\p{{L}}\p{{N}}\p{{M}}])(?=(?:[013457@$]{separator})?\p{{L}}\p{{M}}*{separator}(?:[013457@$]{separator}){{0,2}}\p{{L}})"
+            rf"{element}(?<s>{separator}){element}(?:\k<s>{element}){{{more - 1},}}"
+        )
+        steps += [
+            _put(rf"{run}\K(?![\p{{L}}\p{{N}}])", _END),
+            _put(rf"(?<![\p{{L}}\p{{N}}\p{{M}}])(?={element}(?:{separator}{element}){{{more},}}{_END})", _START),
+            _drop(rf"(?:{_START}|(?!\A)\G){element}\K{separator}(?={element})"),
+            _drop(f"[{_START}{_END}]"),
+        ]
+    return steps
+
+
+def _one_alphabet() -> list[normalizers.Normalizer]:
+    same, like = exact(), loose()
+    either = _class([*same, *like])
+    own = rf"(?:[\p{{L}}&&[^{_EVERYDAY}]]|\p{{M}}|{either})"
+    # From the start of a word: only letters that could be meant as Latin ones, and two alphabets among them.
+    two = rf"(?={_WORD}*[a-zA-Z])|(?={_WORD}*\p{{Latin}})(?={_WORD}*[\p{{L}}&&[^\p{{Latin}}]])|(?={_WORD}*\p{{Greek}})(?={_WORD}*\p{{Cyrillic}})"
+    mixed = rf"(?={own}*+(?!{_WORD}))(?:{two})"
+    lone = _class(letter for letter in same if "\u0400" <= letter <= "\u052f")
+    whole = rf"(?={_class(same)}(?:{_class(same)}|[a-zA-Z\p{{M}}])+(?!{_WORD})|{lone}\p{{M}}*(?!{_WORD}))"
+    genuine = rf"[{_EVERYDAY}&&\p{{L}}&&[^{_class(same)}]](?!{_MARK})"
+    follow = rf"(?:{_START}|(?!\A)\G)(?:(?!{either}){_WORD})*{either}\K"
+    steps = [
+        normalizers.NFD(),
+        _put(rf"(?<!{_WORD})(?={_WORD}*{either}){mixed}", _START),
+        _put(follow, _MARK),
+        _drop(_START),
+        # The whole text is looked at once, from its start, and the answer handed on from word to word.
+        _put(rf"\A(?=[\s\S]*{_class(same)}(?!{_MARK}))(?![\s\S]*{genuine})", _END),
+        _put(rf"(?:\A{_END}|(?!\A)\G)[\s\S]*?(?<!{_WORD})\K{whole}", _START),
+        _put(follow, _MARK),
+        _drop(f"[{_START}{_END}]"),
+    ]
+    letters: dict[str, list[str]] = defaultdict(list)
+    for letter, target in [*same.items(), *like.items()]:
+        letters[target].append(letter)
+    steps += [_put(_class(letters[target]) + _MARK, target) for target in sorted(letters)]
+    return [*steps, _drop(_MARK)]
+
+
+def _plain_letters() -> list[normalizers.Normalizer]:
+    return [
+        _drop(rf"(?<=[a-zA-Z])\p{{M}}+(?=\p{{L}})|(?<={_WORD}[a-zA-Z])\p{{M}}+|(?<=[a-zA-Z])\p{{M}}{{2,}}"),
+        normalizers.NFC(),
+        _drop(r"(?<=[\x00-\x7F])\p{M}+"),
+    ]
+
+
+_ODD = r"_*|~^`·•‧∙\\¦¬"
+_DASHES = r"\-\u2010-\u2015\u2212+="
+_DOMAIN = r"\.(?:com|co|net|org|biz|info|uk|tv|me|us|eu|ly|de|fr|ru)(?![A-Za-z])"
+
+
+def _signs() -> list[normalizers.Normalizer]:
+    # "now!still" ends a sentence and "info@site" is an address: what tells "w!n" and "c@sh" is a short beginning and one case.
+    alike = r"(?:(?<=[a-z].)(?=[a-z])|(?<=[A-Z].)(?=[A-Z]))"
+    # Addresses keep their dashes. Distances only shrink when others are dropped, so what is kept once is kept.
+    address = rf"(?<!(?:/|www\.)\S{{0,40}})(?![\w\-]{{0,40}}{_DOMAIN})(?![A-Z][a-z])"
+    return [
+        *_cased(rf"!{alike}(?<![A-Za-z\d]{{4}}!)(?<!\d[A-Za-z]{{0,2}}!)", "i"),
+        *_cased(rf"@{alike}(?<![A-Za-z\d]{{5}}@)(?<!\d[A-Za-z]{{0,3}}@)(?![\w\-]*+\.)", "a"),
+        *_cased(r"\$(?:(?<=[A-Za-z]\$)(?=[A-Za-z])|(?<![A-Za-z\d$]\$)(?=[A-Za-z]{3})|(?<=[a-z]{3}\$)(?![$\s]*+\d))", "s"),
+        *_cased(r"€(?:(?<=[A-Za-z]€)(?=[A-Za-z€])|(?<=[A-Za-z]€€)(?![\s\d]*+\d))", "e"),
+        _drop(rf"[{_ODD}]{{1,3}}(?<=[A-Za-z][{_ODD}]{{1,3}})(?=[A-Za-z]){address}"),
+        # Compounds of longer words are ordinary English.
+        _drop(rf"[{_DASHES}](?<=[A-Za-z].)(?=[A-Za-z])(?:(?<![A-Za-z]{{4}}.)|(?![A-Za-z]{{4}})){address}"),
+    ]
+
+
+def _cased(pattern: str, letter: str) -> list[normalizers.Normalizer]:
+    """Replaced by the capital beside a capital, else by the small letter; `pattern` begins with the character itself."""
+    return [_put(rf"{pattern}(?:(?<=[A-Z].)|(?=[A-Z]))", letter.upper()), _put(pattern, letter)]
+
+
+def _digits() -> list[normalizers.Normalizer]:
+    leet, token, edge = "[013457]", r"[A-Za-z\d]", rf"[{_ODD}{_DASHES}@$!€]"
+    unit = r"(?:p|pm|am|ppm|pw|pp|pence|mins?|minutes?|hrs?|hours?|days?|weeks?|wks?|months?|mths?|st|nd|rd|th|k|x|gb|mb|kb|mp|kg|km|ml|gbp|s)"
+    postcode = r"[A-Z]{1,2}\d{1,2}[A-Z]?\d[A-Z]{2}(?![A-Za-z\d])"
+    outward = r"[A-Z]{1,2}\d[A-Z] \d[A-Z]{2}(?![A-Za-z\d])"
+    word = (
+        # No longer than words are, which also bounds the look back below.
+        rf"(?={token}{{3,40}}(?!{token}))(?!{token}*[2689])(?!{token}*\d{{3}})(?!{token}*\d(?i:{unit})(?!{token}))"
+        rf"(?!{postcode}|{outward}|[bB]4|\d(?:st|nd|rd|th))(?=[A-Za-z]|{leet}[A-Za-z]{{2}})"
+        # Nothing at an end that the steps before would take for a separator or a sign once the digit is a letter.
+        rf"(?!(?<={edge}){leet})(?!{token}*\d{edge})(?!{token}*[!@])"
+        rf"(?={token}*[A-Za-z]{leet}{{1,2}}[A-Za-z]|[A-Za-z]+(?:00|33|55)(?!{token})|[a-z]{{2,}}11(?!{token})"
+        rf"|[a-z]{{3,}}[03](?!{token})|0[A-Za-z]{{3}})"
+    )
+    steps = [
+        # Words without small letters get capitals: the two kinds have marks of their own.
+        _put(rf"(?<!{token})(?!{token}*[a-z]){word}", _START),
+        _put(rf"(?<!{_START}|{token}){word}", _END),
+    ]
+    for mark, upper in ((_START, True), (_END, False)):
+        for digits, letters in {"11": "ll", **_LEET}.items():
+            steps.append(_put(rf"{digits}(?<={mark}{token}{{1,40}})", letters.upper() if upper else letters))
+    return [*steps, _drop(f"[{_START}{_END}]")]
