@@ -5,6 +5,7 @@ where a whole word is made of it; `loose` resembles and is believed only inside 
 Sources: Unicode names (unicodedata), Unicode TR 39 confusables as far as remembered shapes go, "fancy text" generators.
 """
 
+# ruff: noqa: RUF001 (look-alike letters are what this file is about)
 from __future__ import annotations
 
 import re
@@ -34,7 +35,7 @@ _EXACT = (
     # Deseret, Osage, Old Italic, Carian, Elbasan as far as they are Latin shapes
     "𐐄O𐐬o𐐠S𐓂O𐓪o𐓎U𐓶u𐌀A𐌁B𐌂C𐌄E𐌅F𐌉I𐌊K𐌌M𐌍N𐌏O𐌐P𐌑M𐌕T𐌗X𐔓N𐔖O𐔘K"
     # Letter-like signs that compatibility folding leaves
-    "℮eᴉiⅎfↃCↄc"
+    "℮eᴉiⅎfↃCↄcƦR"
 )
 _LOOSE = (
     "вbгrдdзeиuкkлnмmнhпnтtцuчyшwщwъbьbыbэeяRєeғfҝkѡwѠWфoжxбbљnњhћhђhџuгrѓr"
@@ -43,7 +44,7 @@ _LOOSE = (
     "ΓrΔAΘOΛAΞEΠnΣEΦOΨWΩOϒY"
     "աwեtլlռnքfցgքpրnվlԱUԵtՁzՄUՈnՀZԳq"
     "סoוlןlהnתnחnשwטu"
-    "ßbþpƿpƷZʒzʃfʅlʟlɥhɯmɰwʍwʌvʎyʞkʇtɹrƨsƧSƽs"
+    "ԌGƅbƄbᴦrᴧaᴨnᴩpᴪwĸkꬰaɤyßbþpƿpƷZʒzʃfʅlʟlɥhɯmɰwʍwʌvʎyʞkʇtɹrƨsƧSƽs"
 )
 
 

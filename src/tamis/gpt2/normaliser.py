@@ -1,8 +1,8 @@
-"""The hardened normaliser: what a sender did to letters so that people still read the word is undone before the tokenizer sees it.
+r"""The hardened normaliser: what a sender did to letters so that people still read the word is undone before the tokenizer sees it.
 
 All of it is steps that `tokenizer.json` can hold, so transformers does the same. Owns the rules; the look-alikes are confusables.py's.
 Not undone, because plain messages are full of them: "b4", "gr8", "2nite", "fr.ee" (as "home.dont"), misspellings, capitals.
-Sources: Unicode UAX 15 (NFKC), UAX 44 (Default_Ignorable_Code_Point); Oniguruma's RE document (`\\G`, `\\K`).
+Sources: Unicode UAX 15 (NFKC), UAX 44 (Default_Ignorable_Code_Point); Oniguruma's RE document (`\G`, `\K`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from tamis.gpt2.confusables import exact, loose
 
 # Noncharacters, which no text may hold (any that one does are dropped first): marks that a step leaves for the next ones.
 _MARK, _START, _END = "\ufdd0", "\ufdd1", "\ufdd2"
-_WORD = r"[\p{L}\p{M}]"
+# The two kinds of sign that stand for a letter in every use count as letters: negative circled or squared ones, the estimated sign.
+_LETTER = r"\p{L}\x{212E}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189}"
+_WORD = rf"[{_LETTER}\p{{M}}]"
+_ALONE = rf"[{_LETTER}\p{{M}}\p{{N}}]"
 _LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t"}
 # Alphabets in which people write messages: one of their letters that resembles no Latin one shows that a text is really written so.
 _EVERYDAY = r"\p{Cyrillic}\p{Greek}\p{Armenian}\p{Hebrew}\p{Arabic}\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Devanagari}"
@@ -62,6 +65,8 @@ def _visible() -> list[normalizers.Normalizer]:
     # Of the upper control characters only those that are none in cp1252 either: \x92 is a misread apostrophe.
     control = r"\x{0}-\x{8}\x{E}-\x{1F}\x{7F}\x{81}\x{8D}\x{8F}\x{90}\x{9D}"
     return [
+        # NFKC would make a sigma of the lunate one, which is a "c" outside of Greek words; Cyrillic's is left to the next steps.
+        *(_put(rf"{lunate}(?<!\p{{Greek}}.)(?!\p{{Greek}})", letter) for lunate, letter in (("\u03f2", "\u0441"), ("\u03f9", "\u0421"))),
         normalizers.NFKC(),
         _drop(rf"[\p{{Cf}}{blank}{control}\x{{FDD0}}-\x{{FDEF}}\x{{FFF9}}-\x{{FFFB}}]+"),
         # Dropping can bring parts of a character together ("e", a joiner, an accent); what NFKC does not join then is decoration.
@@ -71,20 +76,18 @@ def _visible() -> list[normalizers.Normalizer]:
 
 
 def _joined() -> list[normalizers.Normalizer]:
-    element = r"(?:\p{L}\p{M}*|[013457@$])"
+    element = rf"(?:[{_LETTER}]\p{{M}}*|[013457@$])"
     steps: list[normalizers.Normalizer] = []
-    for separator, more in ((rf"[^\p{{L}}\p{{N}}\p{{M}}\r\n{_END}]{{1,3}}", 3), (rf"[^\p{{L}}\p{{N}}\p{{M}}\s{_END}]{{1,3}}", 2)):
+    for space, run in ((r"\r\n", 4), (r"\s", 3)):
+        separator = rf"[^{_LETTER}\p{{N}}\p{{M}}{space}@${_START}]{{1,3}}"
         # Two letters at least, whatever stands for the others: "c 1 4 7" is no word.
-        run = (
-            rf"(?<![\p{{L}}\p{{N}}\p{{M}}])(?=(?:[013457@$]{separator})?\p{{L}}\p{{M}}*{separator}(?:[013457@$]{separator}){{0,2}}\p{{L}})"
-            rf"{element}(?<s>{separator}){element}(?:\k<s>{element}){{{more - 1},}}"
-        )
-        steps += [
-            _put(rf"{run}\K(?![\p{{L}}\p{{N}}])", _END),
-            _put(rf"(?<![\p{{L}}\p{{N}}\p{{M}}])(?={element}(?:{separator}{element}){{{more},}}{_END})", _START),
-            _drop(rf"(?:{_START}|(?!\A)\G){element}\K{separator}(?={element})"),
-            _drop(f"[{_START}{_END}]"),
-        ]
+        letters = rf"(?=(?:[013457@$]{separator}){{0,2}}[{_LETTER}]\p{{M}}*{separator}(?:[013457@$]{separator}){{0,2}}[{_LETTER}])"
+        # Every element from which a whole run follows is marked, so that no look ahead is longer than the shortest run ...
+        follows = rf"{element}(?<s>{separator}){element}(?:\k<s>{element}){{{run - 2}}}(?!{_ALONE})"
+        steps.append(_put(rf"(?<!{_ALONE})(?={letters}{follows})", _START))
+        # ... and loses the separator behind it; the last one marked loses those of its whole run, one after the other.
+        steps += [_drop(rf"{_START}{element}{{{count}}}\K{separator}(?={_START}?{element})") for count in range(1, run)]
+        steps.append(_drop(_START))
     return steps
 
 
@@ -93,9 +96,11 @@ def _one_alphabet() -> list[normalizers.Normalizer]:
     either = _class([*same, *like])
     own = rf"(?:[\p{{L}}&&[^{_EVERYDAY}]]|\p{{M}}|{either})"
     # From the start of a word: only letters that could be meant as Latin ones, and two alphabets among them.
-    two = rf"(?={_WORD}*[a-zA-Z])|(?={_WORD}*\p{{Latin}})(?={_WORD}*[\p{{L}}&&[^\p{{Latin}}]])|(?={_WORD}*\p{{Greek}})(?={_WORD}*\p{{Cyrillic}})"
+    alphabets = ("Latin", "Greek", "Cyrillic", "Armenian", "Cherokee", "Coptic", "Lisu", "Hebrew", "Canadian_Aboriginal")
+    two = "|".join(rf"(?=\p{{{name}}})(?={_WORD}*[\p{{L}}&&[^\p{{{name}}}]])" for name in alphabets) + rf"|(?={_WORD}*[a-zA-Z])"
     mixed = rf"(?={own}*+(?!{_WORD}))(?:{two})"
-    lone = _class(letter for letter in same if "\u0400" <= letter <= "\u052f")
+    # A lone Greek letter is a symbol.
+    lone = _class(letter for letter in same if letter < "\u0370" or letter >= "\u0400")
     whole = rf"(?={_class(same)}(?:{_class(same)}|[a-zA-Z\p{{M}}])+(?!{_WORD})|{lone}\p{{M}}*(?!{_WORD}))"
     genuine = rf"[{_EVERYDAY}&&\p{{L}}&&[^{_class(same)}]](?!{_MARK})"
     follow = rf"(?:{_START}|(?!\A)\G)(?:(?!{either}){_WORD})*{either}\K"
@@ -119,7 +124,7 @@ def _one_alphabet() -> list[normalizers.Normalizer]:
 
 def _plain_letters() -> list[normalizers.Normalizer]:
     return [
-        _drop(rf"(?<=[a-zA-Z])\p{{M}}+(?=\p{{L}})|(?<={_WORD}[a-zA-Z])\p{{M}}+|(?<=[a-zA-Z])\p{{M}}{{2,}}"),
+        _drop(rf"(?<=[a-zA-Z])\p{{M}}+(?=\p{{L}})|(?<={_ALONE}[a-zA-Z])\p{{M}}+|(?<=[a-zA-Z])\p{{M}}{{2,}}"),
         normalizers.NFC(),
         _drop(r"(?<=[\x00-\x7F])\p{M}+"),
     ]
@@ -138,8 +143,10 @@ def _signs() -> list[normalizers.Normalizer]:
     return [
         *_cased(rf"!{alike}(?<![A-Za-z\d]{{4}}!)(?<!\d[A-Za-z]{{0,2}}!)", "i"),
         *_cased(rf"@{alike}(?<![A-Za-z\d]{{5}}@)(?<!\d[A-Za-z]{{0,3}}@)(?![\w\-]*+\.)", "a"),
-        *_cased(r"\$(?:(?<=[A-Za-z]\$)(?=[A-Za-z])|(?<![A-Za-z\d$]\$)(?=[A-Za-z]{3})|(?<=[a-z]{3}\$)(?![$\s]*+\d))", "s"),
-        *_cased(r"€(?:(?<=[A-Za-z]€)(?=[A-Za-z€])|(?<=[A-Za-z]€€)(?![\s\d]*+\d))", "e"),
+        *_cased(r"€(?<=[A-Za-z]€)(?=[A-Za-z])", "e"),
+        *_cased(rf"€€(?<=[A-Za-z]€€)(?:(?=[A-Za-z])|(?!€|{_ALONE}|\s*+\d))", "ee"),
+        # "$ave", "ca$h", "win$", but "US$ 5" and "$5" are money.
+        *_cased(rf"\$(?:(?<=[A-Za-z]\$)(?=[A-Za-z])|(?<![$@€!]\$|{_ALONE}\$)(?=[A-Za-z])|(?<=[a-z]\$)(?!{_ALONE}|\s*+\d|[$!@€]))", "s"),
         _drop(rf"[{_ODD}]{{1,3}}(?<=[A-Za-z][{_ODD}]{{1,3}})(?=[A-Za-z]){address}"),
         # Compounds of longer words are ordinary English.
         _drop(rf"[{_DASHES}](?<=[A-Za-z].)(?=[A-Za-z])(?:(?<![A-Za-z]{{4}}.)|(?![A-Za-z]{{4}})){address}"),
@@ -148,29 +155,31 @@ def _signs() -> list[normalizers.Normalizer]:
 
 def _cased(pattern: str, letter: str) -> list[normalizers.Normalizer]:
     """Replaced by the capital beside a capital, else by the small letter; `pattern` begins with the character itself."""
-    return [_put(rf"{pattern}(?:(?<=[A-Z].)|(?=[A-Z]))", letter.upper()), _put(pattern, letter)]
+    return [_put(rf"{pattern}(?:(?<=[A-Z]{'.' * len(letter)})|(?=[A-Z]))", letter.upper()), _put(pattern, letter)]
 
 
 def _digits() -> list[normalizers.Normalizer]:
     leet, token, edge = "[013457]", r"[A-Za-z\d]", rf"[{_ODD}{_DASHES}@$!€]"
-    unit = r"(?:p|pm|am|ppm|pw|pp|pence|mins?|minutes?|hrs?|hours?|days?|weeks?|wks?|months?|mths?|st|nd|rd|th|k|x|gb|mb|kb|mp|kg|km|ml|gbp|s)"
+    unit = (
+        r"(?:p|pm|am|ppm|pw|pp|pence|mins?|minutes?|hrs?|hours?|days?|weeks?|wks?|months?|mths?|st|nd|rd|th|k|x|gb|mb|kb|mp|kg|km|ml|gbp|s)"
+    )
     postcode = r"[A-Z]{1,2}\d{1,2}[A-Z]?\d[A-Z]{2}(?![A-Za-z\d])"
     outward = r"[A-Z]{1,2}\d[A-Z] \d[A-Z]{2}(?![A-Za-z\d])"
     word = (
         # No longer than words are, which also bounds the look back below.
-        rf"(?={token}{{3,40}}(?!{token}))(?!{token}*[2689])(?!{token}*\d{{3}})(?!{token}*\d(?i:{unit})(?!{token}))"
-        rf"(?!{postcode}|{outward}|[bB]4|\d(?:st|nd|rd|th))(?=[A-Za-z]|{leet}[A-Za-z]{{2}})"
+        rf"(?={token}{{3,40}}(?!{_ALONE}))(?!{token}*[2689])(?!{token}*\d{{3}})(?!{token}*\d(?i:{unit})(?!{_ALONE}))"
+        rf"(?!{postcode}|{outward}|[bB]4|[mM][pP][34]|7[hH][rR]|\d(?:st|nd|rd|th))(?=[A-Za-z]|{leet}[A-Za-z]{{2}}|7[hH]3)"
         # Nothing at an end that the steps before would take for a separator or a sign once the digit is a letter.
-        rf"(?!(?<={edge}){leet})(?!{token}*\d{edge})(?!{token}*[!@])"
-        rf"(?={token}*[A-Za-z]{leet}{{1,2}}[A-Za-z]|[A-Za-z]+(?:00|33|55)(?!{token})|[a-z]{{2,}}11(?!{token})"
-        rf"|[a-z]{{3,}}[03](?!{token})|0[A-Za-z]{{3}})"
+        rf"(?!(?<={edge}){leet})(?!{token}*\d?{edge}{{1,3}}{_ALONE})(?!{token}*[$€])"
+        rf"(?={token}*[A-Za-z]{leet}{{1,2}}[A-Za-z]|[A-Za-z]+(?:00|33|55)(?!{_ALONE})|[a-z]{{2,}}11(?!{_ALONE})"
+        rf"|[a-z]{{2,}}[03](?!{_ALONE})|0[A-Za-z]{{2}}|7[hH][A-Za-z3])"
     )
     steps = [
         # Words without small letters get capitals: the two kinds have marks of their own.
-        _put(rf"(?<!{token})(?!{token}*[a-z]){word}", _START),
-        _put(rf"(?<!{_START}|{token}){word}", _END),
+        _put(rf"(?<!{_ALONE}|\$)(?!{token}*[a-z]){word}", _START),
+        _put(rf"(?<!{_START}|{_ALONE}|\$){word}", _END),
     ]
     for mark, upper in ((_START, True), (_END, False)):
-        for digits, letters in {"11": "ll", **_LEET}.items():
+        for digits, letters in {"11": "ll", "1(?=[yY])": "l", **_LEET}.items():
             steps.append(_put(rf"{digits}(?<={mark}{token}{{1,40}})", letters.upper() if upper else letters))
     return [*steps, _drop(f"[{_START}{_END}]")]
