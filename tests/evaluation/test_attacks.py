@@ -39,6 +39,8 @@ def test_the_same_seed_gives_the_same_texts_and_another_seed_others(name: str) -
     assert once == attacked(texts, name, seed=42, ham=HAM) != texts
     if name != "full_width":
         assert once != attacked(texts, name, seed=43, ham=HAM)
+    if name != "full_width":
+        assert len(set(attacked([TEXTS[0]] * 9, name, seed=42, ham=HAM))) > 1  # repeats are not disguised alike
     # A text's disguise depends on its row, not on what stands behind it.
     assert attacked(texts[:4], name, seed=42, ham=HAM) == once[:4]
 

@@ -41,6 +41,7 @@ UNDONE = {
     "marks, composed and piled up": ("f̶r̷é̵ë cãśh w̲i̲n̲", "free cash win"),
     "invisible characters": ("f\u200br\u2060e\ufeffe\u00ad e\u034fn\u180et\ufe0fr\U000e0041y n\u2062o\u115fw", "free entry now"),
     "invisible characters that are no format characters": ("f\u3164r\uffa0e\u2800e n\x01o\x7fw", "free now"),
+    "an accent parted from its letter": ("u\u200b\u0308 r there", "ü r there"),
     "letters set apart": ("f r e e  now", "free  now"),
     "letters set apart by any sign": (
         "f.r.e.e f-r-e-e f/r/e/e f•r•e•e f . r . e . e f😀r😀e😀e w.i.n",
@@ -62,7 +63,7 @@ LEFT = [
     "مرحبا بالعالم",
     "नमस्ते दुनिया",
     "한국어 문장 日本語の文 iPhoneを買う 中文T恤",
-    "ok b4 u go: gr8 2nite 4u l8r m8 some1 sum1 2moro w8 h8 4get up4 c u 2 l8",
+    "ok b4 u go, b4u B4UGO: gr8 2nite 4u l8r m8 some1 sum1 2moro w8 h8 4get up4 c u 2 l8",
     "1st 2nd 3rd 4th 5pm 7ish 10am 30mins 40gb £1000 £1.50 $5 US$ 20 07123 456789 +447123456789 10:30 24/7 mp3 1x150p norm150p",
     "SW7 3SS W1J6HL WC1N3XX EC4A 1AA PO19 2EZ",
     "T-Mobile Coca-Cola house-keeping well-known today.Then home.dont I.ll e.g. i.e. 3-5 10-12",

@@ -116,7 +116,7 @@ def _edited(text: str, edit: Edit, amount: float, draw: random.Random) -> str:
     if changed == text and edit.always_changes:
         # A weak draw may have hit nothing: then everything that can be hit is.
         changed = edit.apply(text, 1.0, draw)
-    return changed if changed.strip() else text
+    return changed
 
 
 def under_attack(
