@@ -33,6 +33,7 @@ UNDONE = {
     "Cyrillic in words": ("Frее еntrу nоw", "Free entry now"),
     "Greek in words": ("Frεε εntrγ nοω", "Free entry now"),
     "words all of exact look-alikes": ("СОР рау НОРЕ", "COP pay HOPE"),
+    "all letters by shape, beside a mixed word": ("тнт сап wе ωιη", "tht can we win"),
     "a lone look-alike": ("win а prize", "win a prize"),
     "two foreign alphabets in a word": ("ρаιօ", "paio"),
     "Armenian, Cherokee, Lisu, Coptic, syllabics": ("frեe ᎬᏙᎬᎡ ꓝꓣꓰꓰ ⲥⲁsh ᖴᖇEE", "frte EVER FREE cash FREE"),
@@ -57,6 +58,7 @@ UNDONE = {
 }
 LEFT = [
     "Привет, как дела? Мы с папой у озера, а сор и оса там же",
+    "Мы купили её вчера, там хор и сор",
     "Η ζωή είναι ωραία και ο ήλιος λάμπει· το νερό α β γ",
     "Բարեւ, ինչպես ես",
     "שלום עולם",

@@ -30,8 +30,8 @@ def hardening() -> normalizers.Normalizer:
 
     1. Compatibility forms to their letters (full-width, mathematical, circled), characters that show nothing dropped.
     2. Letters set apart one by one joined: four or more by the same separator ("f r e e"), three where it is no white space ("w.i.n").
-    3. Look-alikes to ASCII in words that mix alphabets; words made of exact look-alikes alone too, unless the text is written in their
-       alphabet (any letter in it that resembles no Latin one).
+    3. Look-alikes to ASCII in words that mix alphabets, and beside such words in those of look-alikes alone, unless letters are about that
+       only those use who write in that alphabet; words of exact look-alikes alone wherever no letter shows that the alphabet is meant.
     4. Accents off Latin letters in words of more than one letter, so that a lone "ü" stays.
     5. "@", "$", "!", "€" as letters inside words; then separators inside words ("fr-ee", "fr|ee"), unless a capitalised word follows.
     6. Digits as letters inside words ("fr33", "w1n"), but in nothing that has other digits, a unit, or a postcode's form.
@@ -103,23 +103,35 @@ def _one_alphabet() -> list[normalizers.Normalizer]:
     lone = _class(letter for letter in same if letter < "\u0370" or letter >= "\u0400")
     whole = rf"(?={_class(same)}(?:{_class(same)}|[a-zA-Z\p{{M}}])+(?!{_WORD})|{lone}\p{{M}}*(?!{_WORD}))"
     genuine = rf"[{_EVERYDAY}&&\p{{L}}&&[^{_class(same)}]](?!{_MARK})"
+    telling, other = (
+        "[бджлфцщъыэюБДЖЛФЦЩЪЫЭЮγδζθλμξπσφψΓΔΘΛΞΠΣΦΨΩ]",
+        rf"[{_EVERYDAY}&&\p{{L}}&&[^\p{{Cyrillic}}\p{{Greek}}]&&[^{either[1:-1]}]]",
+    )
+    any_ = rf"(?={either}(?:{either}|[a-zA-Z\p{{M}}])+(?!{_WORD}))"
     follow = rf"(?:{_START}|(?!\A)\G)(?:(?!{either}){_WORD})*{either}\K"
     steps = [
         normalizers.NFD(),
         _put(rf"(?<!{_WORD})(?={_WORD}*{either}){mixed}", _START),
         _put(follow, _MARK),
         _drop(_START),
-        # The whole text is looked at once, from its start, and the answer handed on from word to word.
+        # The whole text is looked at once, from its start, and the answer handed on from word to word. Beside a word of mixed alphabets
+        # words of any look-alikes are believed, unless letters are about that only those who write so use; else of exact ones alone.
+        _put(rf"\A(?=[\s\S]*{_MARK})(?![\s\S]*(?:{telling}(?!{_MARK})|{other}))", _END),
+        *_handed_on(any_, follow),
         _put(rf"\A(?=[\s\S]*{_class(same)}(?!{_MARK}))(?![\s\S]*{genuine})", _END),
-        _put(rf"(?:\A{_END}|(?!\A)\G)[\s\S]*?(?<!{_WORD})\K{whole}", _START),
-        _put(follow, _MARK),
-        _drop(f"[{_START}{_END}]"),
+        *_handed_on(whole, follow),
     ]
     letters: dict[str, list[str]] = defaultdict(list)
     for letter, target in [*same.items(), *like.items()]:
         letters[target].append(letter)
     steps += [_put(_class(letters[target]) + _MARK, target) for target in sorted(letters)]
     return [*steps, _drop(_MARK)]
+
+
+def _handed_on(word: str, follow: str) -> list[normalizers.Normalizer]:
+    """From the mark at the text's start: the letters of every word that `word` describes are marked."""
+    starts = _put(rf"(?:\A{_END}|(?!\A)\G)[\s\S]*?(?<!{_WORD})\K{word}", _START)
+    return [starts, _put(follow, _MARK), _drop(f"[{_START}{_END}]")]
 
 
 def _plain_letters() -> list[normalizers.Normalizer]:
