@@ -28,13 +28,14 @@ SHORT = "see you at five, ok"
         "call 99999999999 NOW: to claim your free prize today",
         "ｓｅｅ you at five ok",
         "see you at fi\u00adve, ok",
+        "seeyou at five ok",
     ],
 )
 def test_case_digits_punctuation_and_white_space_do_not_hide_a_message(text: str) -> None:
     assert Excluded([LONG, SHORT]).holds(text)
 
 
-@pytest.mark.parametrize("text", ["see you at six, ok", "see you at five", "you at five ok", "", "ok", "seeyou at five ok"])
+@pytest.mark.parametrize("text", ["see you at six, ok", "see you at five", "you at five ok", "", "ok"])
 def test_another_text_is_not_held(text: str) -> None:
     assert not Excluded([LONG, SHORT]).holds(text)
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffd\u200b\u2060]")
 _BLANKS = re.compile(r"[ \t\u00a0\u2000-\u200a\u202f\u3000]+")
-_BEFORE_PUNCTUATION = re.compile(r" +([,.;:!?%)\]}])(?=\s|$|[\"'\u201d\u2019)])")
+_BEFORE_PUNCTUATION = re.compile(r" +([,.!?%)\]}]|[;:](?![-)(\]DP]))(?=\s|$|[\"'\u201d\u2019)])")
 _AFTER_OPENING = re.compile(r"([(\[{]) +")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)\s]*(?:\s+\"[^\"]*\")?\)")
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s+")
-_EMPHASIS = re.compile(r"(\*{1,3}|_{2,3})(?=\S)(.+?)(?<=\S)\1")
+_EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3}|_{2,3})(?=\S)(.+?)(?<=\S)\1(?!\w)")
 _SENTENCE_END = re.compile(r"(?<=[.!?…][\"'\u201d\u2019)]) +|(?<=[.!?…]) +")
 
 

@@ -136,14 +136,17 @@ def read_corpus(
             documents = list(_cleaned(documents, source, settings, excluded, counts[name]))
             train, out = _divided(documents, settings.held_out_share, random)
             texts.append(_allowed(_texts(train, settings, random), excluded, counts[name]))
-            seen = set(texts[-1])
-            held.append(_allowed((text for text in _texts(out, settings, random) if text not in seen), excluded, counts[name]))
-            counts[name].texts, counts[name].held_out = len(texts[-1]), len(held[-1])
+            held.append(_allowed(_texts(out, settings, random), excluded, counts[name]))
+            counts[name].texts = len(texts[-1])
             counts[name].words = sum(text.count(" ") + text.count("\n") + 1 for text in texts[-1])
             task.advance(1, f"{name}: {len(texts[-1]):,} texts")
     if not any(texts):
         raise DataError(f"{', '.join(map(str, places))}: no text is left to train on")
     times = np.array([max(1.0, source.times) for _, source in found.values()])
+    known = {text for part in texts for text in part}  # a text may stand in two sources
+    held = [[text for text in part if text not in known] for part in held]
+    for name, part in zip(found, held, strict=True):
+        counts[name].held_out = len(part)
     flat, flat_held = [text for part in texts for text in part], [text for part in held for text in part]
     return Corpus(flat, _numbers(texts), flat_held, _numbers(held), list(found), times, counts)
 

@@ -1,6 +1,6 @@
 """Messages that are kept out of a corpus, so that a figure measured on them later is honest.
 
-Two texts are the same where their normal forms are (`tamis.data.normalise`: case, digits, punctuation and white space aside).
+Two texts are the same where their letters and digits are, case aside and every digit taken for the same (`tamis.data.normalise`).
 A message of eight words or more is also found inside a longer text.
 """
 
@@ -26,9 +26,9 @@ class Excluded:
         self.keys: set[str] = set()
         self.openings: dict[str, list[str]] = {}
         for key in map(repeat_key, texts):
-            if key in self.keys:
+            if _letters(key) in self.keys:
                 continue
-            self.keys.add(key)
+            self.keys.add(_letters(key))
             words = key.split(" ")
             if len(words) >= WORDS:
                 self.openings.setdefault(" ".join(words[:WORDS]), []).append(f"{key} ")
@@ -42,7 +42,7 @@ class Excluded:
         if not self.keys:
             return False
         key = repeat_key(text)
-        if key in self.keys:
+        if _letters(key) in self.keys:
             return True
         words = key.split(" ")
         for place in range(len(words) - WORDS + 1) if self.openings else ():
@@ -52,6 +52,11 @@ class Excluded:
                 if any(rest.startswith(message) for message in found):
                     return True
         return False
+
+
+def _letters(key: str) -> str:
+    """Letters and digits alone: "im home" is "imhome". What has none stays as it is."""
+    return "".join(filter(str.isalnum, key)) or key
 
 
 def messages_of(places: Sequence[str]) -> list[str]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.download import cache_directory
-from tamis.errors import CheckpointError, MissingExtraError, RunError
+from tamis.errors import CheckpointError, MissingExtraError
 from tamis.files import locked, sha256, write_text
 from tamis.progress import Progress, Silent
 
@@ -25,6 +27,8 @@ BATCH_TEXTS = 16
 """Texts the teacher reads at once; small batches of like length waste the least on filling."""
 WRITE_TEXTS = 2048
 """Texts between two writes to the store: what a kill may cost."""
+WAIT_S = 0.5
+"""Seconds between two looks at a store that another process is filling."""
 _KEY_BYTES = 16
 
 
@@ -50,11 +54,6 @@ class Teacher:
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"{folder}: the teacher cannot be loaded ({error})") from error
         self.dimensions = int(self.model.get_embedding_dimension())
-
-    @property
-    def name(self) -> str:
-        """The folder's own name for the model: that of its configuration, else of the folder."""
-        return self.folder.name
 
     def fingerprint(self) -> str:
         """SHA-256 over every file that decides a vector: settings, weights, tokenizer."""
@@ -110,24 +109,33 @@ class TeacherStore:
     def fill(self, texts: Sequence[str], progress: Progress | None = None) -> None:
         """Compute and keep the vectors of all texts that have none yet.
 
-        Raises:
-            RunError: another process is filling the same store.
+        Where another process fills the same store, this one waits for it.
         """
-        missing = [text for text, row in zip(texts, self.find(texts), strict=True) if row < 0]
-        missing = list(dict.fromkeys(missing))
-        if not missing:
+        if (self.find(texts) >= 0).all():
             return
-        with locked(self.folder / "lock") as mine, (progress or Silent()).task("teacher", total=len(missing), unit="texts") as task:
-            if not mine:
-                raise RunError(f"{self.folder}: another process is filling this store of teacher's vectors; wait for it to end")
+        with self._alone():
             self._open()  # what another process may have added
+            missing = list(dict.fromkeys(text for text, row in zip(texts, self.find(texts), strict=True) if row < 0))
             self._truncate()
+            self._compute(missing, progress)
+        self._open()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        while True:
+            with locked(self.folder / "lock") as mine:
+                if mine:
+                    yield
+                    return
+            time.sleep(WAIT_S)
+
+    def _compute(self, missing: Sequence[str], progress: Progress | None) -> None:
+        with (progress or Silent()).task("teacher", total=len(missing), unit="texts") as task:
             # In slices of the given order, so that what comes first is there first; like lengths meet inside a slice.
             for begin in range(0, len(missing), WRITE_TEXTS):
                 part = missing[begin : begin + WRITE_TEXTS]
                 self._append(part, self.teacher.embed(part))
                 task.advance(len(part))
-        self._open()
 
     def _truncate(self) -> None:
         for name, width in (("vectors.f16", 2 * self.teacher.dimensions), ("keys.bin", _KEY_BYTES)):

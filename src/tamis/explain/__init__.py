@@ -1,0 +1,66 @@
+"""Why a text got its verdict: P(label) after every token from one pass, and each word's share by leaving words out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tamis.errors import ConfigError
+from tamis.explain.curve import offsets, running_probabilities
+from tamis.explain.explanation import Explanation, TokenPoint, WordShare
+from tamis.explain.occlusion import shares
+
+if TYPE_CHECKING:
+    from tamis.classifier import TextClassifier
+
+__all__ = ["Explanation", "TokenPoint", "WordShare", "explain"]
+
+
+def explain(classifier: TextClassifier, text: str, *, label: str | None = None) -> Explanation:
+    """Where the verdict on a text turned, and which words made it.
+
+    Args:
+        classifier: a fitted one.
+        text: any string; characters are counted as Python counts them.
+        label: the label that words speak for or against. By default the positive label where there is one (two classes), so that a
+            positive share means the same in every text, whatever the verdict; otherwise the label that the text got.
+
+    Raises:
+        NotFittedError: the classifier is not fitted.
+        DataError: the text is not a string or not valid Unicode.
+        ConfigError: there is no such label.
+    """
+    verdict = classifier.verdicts([text])[0]
+    names = [str(name) for name in classifier.classes_]
+    if label is not None and label not in names:
+        raise ConfigError(f"label must be one of {names}; got {label!r}")
+    explained = label or classifier.positive_ or verdict.label
+    place = names.index(explained)
+    running = running_probabilities(classifier, text)  # (T, K)
+    labels = classifier.rule_.labels(running, names)
+    others = np.flatnonzero(labels != labels[-1])
+    points = zip(offsets(classifier, text), running[:, place].tolist(), strict=True)
+    found = shares(classifier, text, place, tokens=len(running))
+    return Explanation(
+        text=text,
+        label=verdict.label,
+        verdict=verdict.verdict,
+        probabilities=verdict.probabilities,
+        explained=explained,
+        tokens=tuple(TokenPoint(start, end, p) for (start, end), p in points),
+        turn=int(others[-1]) + 1 if len(others) else 0,
+        words=found.words,
+        log_odds=found.log_odds,
+        empty_log_odds=found.empty_log_odds,
+        threshold=_threshold(classifier, explained, names),
+        notes=found.notes,
+    )
+
+
+def _threshold(classifier: TextClassifier, explained: str, names: list[str]) -> float | None:
+    """P(explained) at which the label changes, None where more than one number decides."""
+    threshold = classifier.rule_.threshold
+    if threshold is None or len(names) != 2:
+        return None
+    return threshold if explained == classifier.rule_.positive else 1 - threshold
