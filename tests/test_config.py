@@ -29,7 +29,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "data.positive": st.none() | TEXT,
     "data.validation_share": BELOW_ONE,
     "text.begin": st.booleans(),
-    "text.normalise": st.sampled_from(["none", "nfkc"]),
+    "text.normalise": st.sampled_from(["none", "nfkc", "harden"]),
     "text.padding": st.sampled_from(["none", "fixed:1", "fixed:120"]),
     "text.position": st.sampled_from(["auto", "mean", "last_real", "last"]),
     "train.class_weight": st.sampled_from(["none", "balanced"]) | st.dictionaries(TEXT, POSITIVE, max_size=3),

@@ -108,7 +108,7 @@ def test_their_classifier_scores_equally_here(shape: dict[str, Any], classes: in
 
 @pytest.mark.parametrize("pooling", [False, True])
 @pytest.mark.parametrize("begin", [False, True])
-@pytest.mark.parametrize("normalise", ["none", "nfkc"])
+@pytest.mark.parametrize("normalise", ["none", "nfkc", "harden"])
 def test_our_folder_scores_equally_in_transformers(pooling: bool, begin: bool, normalise: str, tmp_path: Path) -> None:
     texts = [t for t in TEXTS if t or begin]
     tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=300).prepared(begin=begin, normalise=normalise)

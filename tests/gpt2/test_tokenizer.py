@@ -36,6 +36,7 @@ PREPARED: list[dict[str, Any]] = [
     {"begin": False},
     {"begin": True},
     {"begin": True, "normalise": "nfkc"},
+    {"begin": True, "normalise": "harden"},
     {"begin": False, "fixed_length": 7},
     {"begin": True, "fixed_length": 7},
     {"begin": False, "fixed_length": 7, "pad": True},
@@ -194,7 +195,7 @@ def test_preparing_starts_anew_each_time(small: Tokenizer) -> None:
 
 
 def test_an_unknown_normaliser_is_refused(small: Tokenizer) -> None:
-    with pytest.raises(ConfigError, match=r"text\.normalise must be 'none' or 'nfkc'; got 'nfd'"):
+    with pytest.raises(ConfigError, match=r"text\.normalise must be 'none', 'nfkc' or 'harden'; got 'nfd'"):
         small.prepared(begin=False, normalise="nfd")
 
 

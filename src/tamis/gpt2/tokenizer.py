@@ -101,7 +101,7 @@ class Tokenizer:
         elif normalise == "harden":
             backend.normalizer = hardening()
         elif normalise != "none":
-            raise ConfigError(f"text.normalise must be 'none' or 'nfkc'; got {normalise!r} ('harden' is known as well)")
+            raise ConfigError(f"text.normalise must be 'none', 'nfkc' or 'harden'; got {normalise!r}")
         if fixed_length is None:
             backend.no_truncation()
             backend.no_padding()
