@@ -8,7 +8,7 @@ from typing import Any
 
 from tamis.config import fields
 from tamis.pretraining.recipe import PretrainRecipe, SourceSettings
-from tamis.tuning.procedures import BLOCKS, HEAD, PRETRAINED_FULL, SCRATCH_FULL, Defaults
+from tamis.tuning.procedures import BLOCKS, HEAD, LORA, PRETRAINED_FULL, SCRATCH_FULL, Defaults
 
 TARGET = Path(__file__).parent / "settings.md"
 
@@ -35,11 +35,11 @@ def page() -> str:
         "",
         "Left open, these become:",
         "",
-        "| setting | `full`, from scratch | `full`, pretrained | `blocks:K` | `head` by epochs |",
-        "|---|---|---|---|---|",
+        "| setting | `full`, from scratch | `full`, pretrained | `blocks:K` | `lora:R` | `head` by epochs |",
+        "|---|---|---|---|---|---|",
     ]
     for name in Defaults.__dataclass_fields__:
-        values = " | ".join(f"{getattr(d, name):g}" for d in (SCRATCH_FULL, PRETRAINED_FULL, BLOCKS, HEAD))
+        values = " | ".join(f"{getattr(d, name):g}" for d in (SCRATCH_FULL, PRETRAINED_FULL, BLOCKS, LORA, HEAD))
         lines.append(f"| `train.{name}` | {values} |")
     lines += [
         "",

@@ -63,7 +63,7 @@ class TextClassifier(ClassifierContract):
 
         Args:
             backbone: a name, a folder, or `scratch:small`.
-            tune: `auto`, `head`, `blocks:K` or `full`.
+            tune: `auto`, `head`, `blocks:K`, `lora:R` or `full`.
             positive: label that recall, precision and the threshold are about; the rarer one by default.
             class_weight: `none`, `balanced` or a weight by label.
             max_blocked: largest share of negatives that may be flagged; without it the threshold has the best F1.

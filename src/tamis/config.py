@@ -150,8 +150,8 @@ class Recipe(_Section):
 
     backbone: str = "scratch:small"
     """a name (`scratch:small`, `gpt2`, ...), a folder in the Hugging Face layout, or an OpenAI checkpoint folder"""
-    tune: Annotated[str, Field(pattern=r"^(auto|head|full|blocks:[1-9][0-9]*)$")] = "auto"
-    """what is trained: `head`, the last K blocks (`blocks:K`), `full`; `auto`: `head` on a pretrained backbone, else `full`"""
+    tune: Annotated[str, Field(pattern=r"^(auto|head|full|(blocks|lora):[1-9][0-9]*)$")] = "auto"
+    """what is trained: `head`, the last K blocks (`blocks:K`), adapters of rank R (`lora:R`), `full`; `auto`: `head` if pretrained, else `full`"""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """of Python, NumPy and torch"""
     data: DataSettings = Field(default_factory=lambda: DataSettings())
@@ -164,6 +164,11 @@ class Recipe(_Section):
     def blocks(self) -> int | None:
         """K of `tune = "blocks:K"`."""
         return int(self.tune.removeprefix("blocks:")) if self.tune.startswith("blocks:") else None
+
+    @property
+    def rank(self) -> int | None:
+        """R of `tune = "lora:R"`."""
+        return int(self.tune.removeprefix("lora:")) if self.tune.startswith("lora:") else None
 
     def changed(self, settings: Mapping[str, Any]) -> Recipe:
         """A recipe with the given settings, named `section.key` or, where that is clear, `key`.

@@ -68,6 +68,7 @@ def tuned(
         ({"tune": "full"}, True, ("full", 4, 3e-4, 3e-3, 0.1, 0.0, 0.0)),
         ({"tune": "blocks:2"}, True, ("blocks:2", 5, 3e-4, 3e-3, 0.0, 0.0, 0.0)),
         ({"tune": "blocks:1", "epochs": 9, "dropout": 0.3}, True, ("blocks:1", 9, 3e-4, 3e-3, 0.3, 0.0, 0.0)),
+        ({"tune": "lora:4"}, True, ("lora:4", 5, 1e-3, 3e-3, 0.0, 0.0, 0.0)),
         ({"tune": "head"}, False, ("head", 1, 5e-5, 5e-5, 0.0, 0.0, 0.0)),
         ({"tune": "full", "next_token_weight": 0.0, "token_dropout": 0.0}, False, ("full", 5, 5e-4, 1e-3, 0.1, 0.0, 0.0)),
     ],
@@ -104,6 +105,8 @@ WAYS: list[tuple[str, dict[str, Any]]] = [
     ("pretrained", {"tune": "blocks:1", "epochs": 2}),
     ("pretrained", {"tune": "blocks:2", "epochs": 2, "position": "last_real"}),
     ("pretrained", {"tune": "blocks:4", "epochs": 1}),
+    ("pretrained", {"tune": "lora:3", "epochs": 2}),
+    ("pretrained", {"tune": "lora:5", "epochs": 1, "position": "last_real"}),
     ("pretrained", {"tune": "full", "epochs": 2, "position": "last_real", "normalise": "nfkc"}),
     ("scratch", {"tune": "full", "epochs": 2}),
     ("scratch", {"tune": "full", "epochs": 1, "padding": "fixed:23", "position": "last"}),
@@ -128,7 +131,7 @@ def test_every_way_of_tuning_runs_to_the_end(name: str, settings: dict[str, Any]
         np.testing.assert_allclose(found.held_out_logits, logits[HELD_OUT], atol=2e-4)
         assert found.facts["epochs"] == recipe.train.epochs and found.history[-1]["step"] == found.facts["steps"]
     if recipe.tune != "full":  # what lies under the trained part is as it was
-        names = ["wte.weight", "wpe.weight", *(n for n in before if n.startswith("h.0.") and recipe.tune != "blocks:4")]
+        names = ["wte.weight", "wpe.weight", *(n for n in before if n.startswith("h.0.") and recipe.tune != "blocks:4" and not recipe.rank)]
         assert all(torch.equal(model.transformer.state_dict()[n], before[n]) for n in names)
     assert 0 < found.facts["trained_parameters"] <= sum(p.numel() for p in model.parameters())
 
@@ -143,6 +146,20 @@ def test_training_everything_learns_these_rows(folder: Path) -> None:
     found, of = tuned(fresh(folder, "scratch"), recipe_of({"epochs": 8, "learning_rate": 5e-3, "batch_tokens": 200}, pretrained=False))
     assert (score(found.model, of).argmax(1) == TARGETS).mean() > 0.9
     assert found.history[0]["loss"] > found.history[-2]["loss"]
+
+
+def test_adapters_learn_these_rows_and_leave_plain_weights(folder: Path) -> None:
+    backbone = fresh(folder)
+    before = weights_of(backbone.model)
+    found, of = tuned(backbone, recipe_of({"tune": "lora:4", "epochs": 12, "learning_rate": 1e-2, "batch_tokens": 200}))
+    fitted = np.setdiff1d(np.arange(61), HELD_OUT)
+    assert (score(found.model, of).argmax(1) == TARGETS)[fitted].mean() > 0.9
+    after = found.model.transformer.state_dict()
+    assert not any("lora" in name for name in after)
+    change = after["h.1.mlp.c_fc.weight"] - before["h.1.mlp.c_fc.weight"]
+    assert torch.linalg.matrix_rank(change, rtol=1e-4) == 4
+    # A and B of 20 channels, inner 80: (20 + 60) + (20 + 20) + (20 + 80) + (80 + 20), times the rank, in three blocks; ln_f and head.
+    assert found.facts["trained_parameters"] == 3 * 4 * 320 + 2 * 20 + 2 * 20
 
 
 @pytest.mark.parametrize("how", ["blocks:1", "head"])

@@ -3,6 +3,7 @@
 head, exact        features of the frozen trunk once, the head solved to its optimum
 head, epochs       the same features, mini-batches over head and final LayerNorm (the reference)
 blocks:K           states below the last K blocks once, the loop over the rest
+lora:R             the loop over adapters of rank R in every block, the final LayerNorm and the head
 full               the loop over everything
 """
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from tamis.config import Recipe
 from tamis.errors import ConfigError, DataError
 from tamis.gpt2.backbones import Backbone
+from tamis.gpt2.lora import add_lora, merge_lora
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tamis.gpt2.tokenizer import Tokenizer
@@ -49,6 +51,7 @@ class Defaults:
 SCRATCH_FULL = Defaults(epochs=5, learning_rate=5e-4, head_learning_rate=1e-3, dropout=0.1, next_token_weight=1.0, token_dropout=0.25)
 PRETRAINED_FULL = Defaults(epochs=4, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.1, next_token_weight=0.0, token_dropout=0.0)
 BLOCKS = Defaults(epochs=5, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.0, next_token_weight=0.0, token_dropout=0.0)
+LORA = Defaults(epochs=5, learning_rate=1e-3, head_learning_rate=3e-3, dropout=0.0, next_token_weight=0.0, token_dropout=0.0)
 HEAD = Defaults(epochs=1, learning_rate=5e-5, head_learning_rate=5e-5, dropout=0.0, next_token_weight=0.0, token_dropout=0.0)
 """The reference's own: one epoch at 5e-5."""
 
@@ -61,7 +64,7 @@ def resolve(recipe: Recipe, *, pretrained: bool) -> Recipe:
     """
     tune = recipe.tune if recipe.tune != "auto" else "head" if pretrained else "full"
     full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
-    defaults = HEAD if tune == "head" else full if tune == "full" else BLOCKS
+    defaults = HEAD if tune == "head" else full if tune == "full" else LORA if recipe.rank else BLOCKS
     changes: dict[str, Any] = {"tune": tune}
     if recipe.text.position == "auto":
         changes["text.position"] = "mean"
@@ -179,7 +182,9 @@ def tune(
     logits = training.logits(validation).double().numpy()
     every = None if states.frozen is None else training.logits(np.arange(len(messages.distinct_of))).double().numpy()
     model.transformer.set_dropout(0.0)
-    facts = {"epochs": at.epoch, "best_epoch": at.best_epoch, "steps": at.step, "trained_parameters": trained_parameters(model)}
+    trained = trained_parameters(model)
+    merge_lora(model.transformer)
+    facts = {"epochs": at.epoch, "best_epoch": at.best_epoch, "steps": at.step, "trained_parameters": trained}
     return Tuned(model, validation, logits, every, at.history, facts)
 
 
@@ -246,6 +251,11 @@ def _states(model: GPT2Classifier, recipe: Recipe, messages: Messages, store: St
     trunk = model.transformer
     if recipe.tune == "full":
         freeze(model)
+        return States(messages, 0, None, whole=False)
+    if recipe.rank:
+        freeze(model, head_only=True)
+        add_lora(trunk, recipe.rank, generator=torch.Generator().manual_seed(recipe.seed))
+        trunk.ln_f.requires_grad_(True)
         return States(messages, 0, None, whole=False)
     if recipe.tune == "head":
         start = freeze(model, head_only=True)
