@@ -49,9 +49,7 @@ class LoRALinear(Linear):
     @property
     def weight(self) -> Tensor:  # type: ignore[override] # nn.Linear declares a plain attribute; here it is computed
         """(out, in): W + s B A. While training, `dropout` leaves out the same input channels of the adapter for all tokens."""
-        if self.training and self.dropout:
-            return self._sum(self.lora_A * self._drop(self.lora_A.new_ones(self.in_features)))
-        return self._sum(self.lora_A)
+        return self._sum(self.lora_A * self._drop(self.lora_A.new_ones(self.in_features)) if self.dropout else self.lora_A)
 
     def _sum(self, inner: Tensor) -> Tensor:
         return self.base + (self.scale * self.lora_B) @ inner
