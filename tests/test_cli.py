@@ -22,7 +22,7 @@ COMMANDS = [command.name or "" for command in cli.app.registered_commands]
 
 
 def test_every_command_of_the_design_that_is_built_is_registered() -> None:
-    assert {"inspect", "data", "train", "evaluate", "predict", "reproduce"} <= set(COMMANDS)
+    assert {"inspect", "data", "train", "evaluate", "predict", "explain", "pretrain", "reproduce"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -215,3 +215,16 @@ def test_more_texts_than_a_batch_come_in_order_and_score_as_alone(monkeypatch: p
     assert [answer["text"] for answer in found] == lines
     alone = TextClassifier.load(head()).predict_proba([lines[33]])[0]
     assert found[33]["probabilities"]["spam"] == pytest.approx(alone[1], abs=1e-6)
+
+
+def test_explain_says_what_the_library_finds_as_text_json_and_page(tmp_path: Path) -> None:
+    from tamis.explain import explain
+
+    text = "Claim your free prize now, call 0900"
+    wanted = explain(TextClassifier.load(head(), threads=1), text)
+    as_json = tamis("explain", head(), text, "--json", "--threads", "1")
+    assert json.loads(as_json.out) == json.loads(json.dumps(wanted.to_dict()))
+    shown = tamis("explain", head(), text, "--threads", "1", "--out", tmp_path / "why.html")
+    assert shown.code == 0 and shown.out == wanted.to_text() + "\n" and "why.html" in shown.err
+    assert (tmp_path / "why.html").read_text(encoding="utf-8") == wanted.to_html()
+    assert "label must be one of" in tamis("explain", head(), text, "--label", "eggs").error

@@ -239,11 +239,11 @@ class TextClassifier(ClassifierContract):
         missing = list(dict.fromkeys(text for text in texts if text not in known))
         if missing or not texts:
             context = self.model_.transformer.config.n_positions
-            scored = score(self._scorer(), Messages.encode(missing, self.tokenizer_, context=context), progress=progress)
+            scored = score(self.scorer(), Messages.encode(missing, self.tokenizer_, context=context), progress=progress)
             known = known | dict(zip(missing, scored, strict=True))
         return np.stack([known[text] for text in texts]) if texts else np.empty((0, len(self.classes_)))
 
-    def _scorer(self) -> GPT2Classifier:
+    def scorer(self) -> GPT2Classifier:
         """The model in the type it is to be computed in."""
         if not hasattr(self, "_cast"):
             trunk = in_dtype(self.model_.transformer, self.recipe_)

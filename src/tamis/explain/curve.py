@@ -24,7 +24,7 @@ def running_probabilities(classifier: TextClassifier, text: str) -> NDArray[np.f
     averaged with the last ones of the windows before, as the classifier averages over all windows at the end. From one window to
     the next the curve may jump: the model forgets what the new window does not hold.
     """
-    tokenizer, model = classifier.tokenizer_, classifier._scorer().eval()
+    tokenizer, model = classifier.tokenizer_, classifier.scorer().eval()
     ids = tokenizer.encode([text])[0]
     # Cut like the ids, the numbers of the tokens say which of them each window holds.
     places = tokenizer.windows(np.arange(len(ids), dtype=np.int32), model.transformer.config.n_positions)
@@ -38,7 +38,7 @@ def running_probabilities(classifier: TextClassifier, text: str) -> NDArray[np.f
 
 def _logits_of_all_tokens(classifier: TextClassifier, windows: list[NDArray[np.int32]]) -> list[NDArray[np.float64]]:
     """(T, K) of each window, in their order."""
-    model = classifier._scorer()
+    model = classifier.scorer()
     found: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(windows)
     with torch.inference_mode():
         for rows in by_length([len(window) for window in windows], FROZEN_TOKENS):
