@@ -229,3 +229,31 @@ def test_evaluate_names_the_row_of_a_label_that_the_model_does_not_know(tmp_path
     data = runs.write_table(tmp_path / "other.tsv", [("ham", "hi there"), ("spam", "WIN now"), ("spam", "WIN"), ("eggs", "scrambled")])
     error = runs.tamis("evaluate", runs.finished_run(), data, "--json").error
     assert "eggs" in error and "other.tsv" in error and "line 4" in error and "ham" in error
+
+
+def test_attacks_are_judged_at_the_models_own_threshold_and_shown(tmp_path: Path) -> None:
+    """The clean line is the report's own recall; the library's suite gives the same figures when it is called by hand."""
+    from tamis.evaluation.attacks import ATTACKS, under_attack
+
+    run, page = runs.finished_run(), tmp_path / "page.html"
+    said = runs.tamis("evaluate", run, runs.table(), "--attacks", "--json", "--threads", "1", "--out", page)
+    report = json.loads(said.out)
+    assert [row["attack"] for row in report["attacks"]] == ["clean", *ATTACKS]
+    clean = report["attacks"][0]
+    assert clean["recall"] == pytest.approx(report["test"]["recall"]) and clean["changed"] == 0.0
+    assert clean["blocked"] == pytest.approx(report["test"]["blocked_ham"])
+    classifier = TextClassifier.load(run, threads=1)
+    texts, labels = [text for _, text in messages()], [label for label, _ in messages()]
+    place = list(classifier.classes_).index("spam")
+    truth = np.array([label == "spam" for label in labels])
+    good = list(dict.fromkeys(text for text, spam in zip(texts, truth, strict=True) if not spam))
+    threshold = classifier.rule_.threshold
+    assert threshold is not None
+    by_hand = under_attack(
+        lambda some: classifier.predict_proba(some)[:, place], texts, truth, threshold=threshold, seed=42, ham=good, attacks=["full_width"]
+    )
+    assert next(row for row in report["attacks"] if row["attack"] == "full_width") == json.loads(json.dumps(by_hand[1].to_dict()))
+    written = page.read_text(encoding="utf-8")
+    assert "Disguised texts" in written and all(name in written for name in ATTACKS)
+    shown = runs.tamis("evaluate", run, runs.table(), "--attacks", "--threads", "1")
+    assert shown.code == 0 and "full_width" in shown.out

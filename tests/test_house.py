@@ -35,7 +35,7 @@ FLOORS = (
     {"tuning", "evaluation", "labelled", "estimator"},
     {"pretraining", "decision", "model_folder"},
     {"classifier"},
-    {"explain", "serving", "scale", "export", "experiment"},
+    {"explain", "serving", "scale", "export", "experiment", "judgement"},
     COMMAND_LINE,
 )
 STRANGERS = {("data", "gpt2"), ("gpt2", "data"), ("evaluation", "tuning"), ("evaluation", "gpt2")}

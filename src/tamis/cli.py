@@ -161,6 +161,7 @@ def evaluate(
     label: LabelColumn = None,
     positive: Positive = None,
     out: Annotated[Path | None, typer.Option("--out", help="also write a self-contained page here, e.g. --out report.html")] = None,
+    attacks: Annotated[bool, typer.Option("--attacks", help="also judge texts disguised in every way of the suite")] = False,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
@@ -172,10 +173,10 @@ def evaluate(
     """
     compute = computing(device, threads, dtype)
     recipe_from(None, {"data.split": split})  # wrong usage is told before anything is loaded
-    from tamis import experiment
+    from tamis.judgement import evaluate as judge
 
     settings = {"split": split, "text": text, "label": label, "positive": positive}
-    report = experiment.evaluate(run, data, settings=settings, page=out, say=say, progress=Bars(), **compute)
+    report = judge(run, data, settings=settings, page=out, attacks=attacks, say=say, progress=Bars(), **compute)
     if json_:
         return print_json(report)
     print("\n".join(report_lines(report)))

@@ -86,6 +86,16 @@ def table(rows: Sequence[Sequence[str]], *, header: Sequence[str] = ()) -> str:
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
+def attack_lines(report: dict[str, Any]) -> list[str]:
+    """What is caught and blocked under each attack, where attacks were judged."""
+    from tamis.evaluation.attacks import AttackResult, attack_rows
+
+    if not report.get("attacks"):
+        return []
+    header, rows = attack_rows([AttackResult(**result) for result in report["attacks"]])
+    return ["", table(rows, header=header), ""]
+
+
 def report_lines(report: dict[str, Any]) -> list[str]:
     """The headline of a report: the model's figures beside the baselines', McNemar's test and the warnings."""
     from tamis.evaluation.report import mcnemar_sentence
@@ -102,4 +112,5 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         cells = [" ".join(filter(None, figure_text(figures, key, percent))) for key, _, percent in shown]
         rows.append([f"{name} ({figures['n']:,} rows)", *cells])
     lines.append(table([list(column) for column in zip(["", *(heading for _, heading, _ in shown)], *rows, strict=True)]))
+    lines += attack_lines(report)
     return [*lines, *filter(None, [mcnemar_sentence(report)]), *(f"note: {note}" for note in report["notes"])]

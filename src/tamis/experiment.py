@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -20,9 +19,8 @@ from tamis.config import Recipe
 from tamis.data import catalog
 from tamis.data.normalise import near_repeat_groups
 from tamis.data.splits import Parts, positive_label, split_table
-from tamis.data.tables import Table, check_trainable, read_table
+from tamis.data.tables import check_trainable, read_table
 from tamis.download import cache_directory
-from tamis.errors import DataError
 from tamis.evaluation.baselines import fit_baselines
 from tamis.evaluation.calibration import softmax
 from tamis.evaluation.model_card import model_card
@@ -248,79 +246,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
-
-
-def evaluate(
-    run: Path | str,
-    data: str,
-    *,
-    settings: Mapping[str, Any] | None = None,
-    page: Path | None = None,
-    say: Say = silent,
-    progress: Progress | None = None,
-    **compute: Any,
-) -> dict[str, Any]:
-    """Figures of a trained model on every row of a labelled table; the content of a report, without baselines.
-
-    Args:
-        run: run or model folder.
-        data: file or name of the catalog; all its rows are judged.
-        settings: `text`, `label`, `positive`, `split` (then only that split's test rows are judged).
-        page: also write a self-contained HTML page there.
-        say: is told what was decided.
-        progress: is told what goes on.
-        compute: device, threads, dtype.
-
-    Raises:
-        DataError: a label that the model does not know.
-    """
-    classifier = TextClassifier.load(run, **compute)
-    wanted = Recipe().changed({f"data.{k}": v for k, v in (settings or {}).items() if v is not None})
-    located = catalog.resolve(data)
-    table = read_table(located.path, text=wanted.data.text, label=wanted.data.label)
-    for note in (*located.notes, *table.notes):
-        say(note)
-    _check_labels(table, classifier)
-    if (settings or {}).get("split"):
-        parts = split_table(table, wanted.data.split, seed=classifier.recipe_.seed)
-        texts, labels, name = parts.texts("test"), parts.labels("test"), parts.name
-    else:
-        texts, labels, name = list(table.texts), list(table.labels), "all rows"
-    names = [str(c) for c in classifier.classes_]
-    positive = wanted.data.positive or classifier.positive_ or (positive_label(labels) if len(names) == 2 else None)
-    threshold = classifier.rule_.threshold if positive == classifier.positive_ else None
-    clock = Clock()
-    with clock.phase("test"):
-        probabilities = classifier.predict_proba(texts, progress=progress)
-    inputs = ReportInputs(
-        classes=names,
-        positive=positive,
-        split=name,
-        backbone=classifier.recipe_.backbone,
-        tune=classifier.recipe_.tune,
-        data=located.name,
-        rows={"test": len(texts)},
-        test=Part(labels, probabilities, texts),
-        threshold=threshold,
-        temperature=classifier.temperature_,
-        timing={**clock.seconds, "messages_per_s": len(texts) / clock.seconds["test"]},
-        versions=versions(),
-    )
-    report = build_report(inputs, seed=classifier.recipe_.seed)
-    if page is not None:
-        mistakes = most_confident_mistakes(Part(labels, probabilities, texts), names, positive=positive, threshold=threshold)
-        with tempfile.TemporaryDirectory() as folder:
-            plots = write_all(folder, classes=names, positive=positive, threshold=threshold, labels=labels, probabilities=probabilities)
-            write_html(page, report, plots, mistakes)
-    return report
-
-
-def _check_labels(table: Table, classifier: TextClassifier) -> None:
-    known = [str(label) for label in classifier.classes_]
-    for row, label in enumerate(table.labels):
-        if label not in known:
-            shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
-            raise DataError(f"{table.where(row)}: label {label!r} is not one of the model's labels ({shown}); mend the row or leave it out")
 
 
 def _slug(text: str) -> str:

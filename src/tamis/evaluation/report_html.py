@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.evaluation._style_sheet import CSS
+from tamis.evaluation.attacks import AttackResult, attack_rows
 from tamis.evaluation.report import mcnemar_sentence
 
 # (key, heading, shown as a percentage); accuracy comes last on purpose: with unequal classes it flatters.
@@ -83,6 +84,7 @@ def render(report: Mapping[str, Any], plots: Mapping[str, Path], examples: Seque
         _comparison(report),
         _threshold(report),
         _figures(plots),
+        _attacks(report),
         _per_class(report),
         _mistakes(examples),
         _facts(report),
@@ -223,6 +225,18 @@ def _figures(plots: Mapping[str, Path]) -> str:
         caption = _text(_PLOTS.get(name, name))
         shown.append(f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>')
     return f'<h2>Plots</h2><div class="plots">{"".join(shown)}</div>' if shown else ""
+
+
+def _attacks(report: Mapping[str, Any]) -> str:
+    """What is caught and blocked of disguised texts."""
+    if not report.get("attacks"):
+        return ""
+    header, rows = attack_rows([AttackResult(**result) for result in report["attacks"]])
+    cells = "".join("<tr>" + "".join(f'<td class="text">{_text(cell)}</td>' for cell in row) + "</tr>" for row in rows)
+    return (
+        "<h2>Disguised texts</h2><p>The same rows under each attack of the suite, at the model's own threshold.</p>"
+        f"<table><thead><tr>{''.join(f'<th>{_text(name)}</th>' for name in header)}</tr></thead><tbody>{cells}</tbody></table>"
+    )
 
 
 def _per_class(report: Mapping[str, Any]) -> str:
