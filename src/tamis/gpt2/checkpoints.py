@@ -169,8 +169,13 @@ def write_checkpoint(
         labels: class names by index, for a classifier.
         extra: further keys for `config.json`, such as special token ids.
         dtype: stored type.
+
+    Raises:
+        ConfigError: the model has low-rank adapters that are not merged.
     """
     folder = Path(folder)
+    if any("lora_" in name for name, _ in model.named_parameters()):
+        raise ConfigError("the model has low-rank adapters, which the standard layout cannot hold; merge them with merge_lora first")
     folder.mkdir(parents=True, exist_ok=True)
     trunk = model.transformer if isinstance(model, GPT2Classifier) else model
     classifier = isinstance(model, GPT2Classifier)
