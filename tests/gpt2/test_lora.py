@@ -133,7 +133,7 @@ def test_the_last_tokens_alone_equal_the_whole_forward() -> None:
 
 
 def test_only_the_adapters_are_trained_and_the_trunk_keeps_its_names_and_values() -> None:
-    model = tiny.trunk()
+    model = trunk()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     returned = add_lora(model, 3, generator=seeded())
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -201,7 +201,7 @@ def test_merging_changes_no_output_and_leaves_plain_layers(training: bool) -> No
 
 
 def test_merging_a_trunk_without_adapters_changes_nothing() -> None:
-    model = tiny.trunk()
+    model = trunk()
     before = tiny.weights_of(model)
     assert merge_lora(model) is model and tiny.equal(tiny.weights_of(model), before)
 
@@ -314,7 +314,7 @@ def test_copies_and_casts_take_the_adapters_along() -> None:
     ],
 )
 def test_a_number_out_of_range_is_refused_and_nothing_is_changed(change: dict[str, Any], message: str) -> None:
-    model = tiny.trunk()
+    model = trunk()
     arguments: dict[str, Any] = {"rank": 4, "generator": seeded()} | change
     with pytest.raises(ConfigError, match=message):
         add_lora(model, **arguments)
@@ -334,7 +334,7 @@ def test_a_trunk_of_pooling_alone_is_refused() -> None:
 
 
 def test_adapters_that_are_not_merged_are_never_written(tmp_path: Path) -> None:
-    model = tiny.trunk()
+    model = trunk()
     add_lora(model, 2, generator=torch.Generator().manual_seed(1))
     with pytest.raises(ConfigError, match="merge them with merge_lora first"):
         write_checkpoint(tmp_path / "model", model)

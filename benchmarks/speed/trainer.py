@@ -1,0 +1,79 @@
+"""transformers' own way: GPT2ForSequenceClassification with Trainer, padded to the longest message of a batch."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.speed.shared import Rows
+
+
+def train(folder: Path, rows: Rows, how: str, *, epochs: int, group_by_length: bool, batch: int = 16, learning_rate: float = 5e-5) -> float:
+    """Seconds of `Trainer.train()`; loading, tokenising and the result are not counted.
+
+    Args:
+        folder: the backbone.
+        rows: training rows.
+        how: `frozen` (head and final LayerNorm trained), `blocks:2` (also the last two blocks) or `full`.
+        epochs: passes.
+        group_by_length: whether batches are drawn of like lengths.
+        batch: rows a step.
+        learning_rate: of AdamW.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token = "<|endoftext|>"
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    _freeze(model, how)
+    encoded = tokenizer(rows.train_texts, truncation=True, max_length=1024)["input_ids"]
+    data = [{"input_ids": ids or [50256], "labels": int(label)} for ids, label in zip(encoded, rows.train_labels, strict=True)]
+    with tempfile.TemporaryDirectory() as out:
+        arguments = TrainingArguments(
+            out,
+            num_train_epochs=epochs,
+            per_device_train_batch_size=batch,
+            learning_rate=learning_rate,
+            train_sampling_strategy="group_by_length" if group_by_length else "random",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=DataCollatorWithPadding(tokenizer))
+        begun = time.perf_counter()
+        trainer.train()
+        return time.perf_counter() - begun
+
+
+def predict(folder: Path, texts: list[str], *, batch: int = 16) -> float:
+    """Seconds of transformers' text-classification pipeline over `texts`, sorted by length as its documentation advises."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token = "<|endoftext|>"
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2).eval()
+    model.config.pad_token_id = tokenizer.pad_token_id
+    classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, batch_size=batch, device=torch.device("cpu"))
+    ordered = sorted(texts, key=len)
+    begun = time.perf_counter()
+    classify(ordered)
+    return time.perf_counter() - begun
+
+
+def _freeze(model: Any, how: str) -> None:
+    if how == "full":
+        return
+    last = int(how.removeprefix("blocks:")) if how.startswith("blocks:") else 0
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    trunk = model.transformer
+    for module in (*(trunk.h[len(trunk.h) - last :] if last else ()), trunk.ln_f, model.score):
+        for parameter in module.parameters():
+            parameter.requires_grad_(True)
