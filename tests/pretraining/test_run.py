@@ -89,7 +89,12 @@ def test_it_goes_on_from_a_backbone_and_leaves_its_tokenizer_alone(tmp_path: Pat
     names = [(tmp_path / folder / "tokenizer.json").read_bytes() for folder in ("first", "second")]
     assert names[0] == names[1]
     assert second.figures["bits_per_byte"] < first.figures["bits_per_byte"]
-    assert second.facts["start"].endswith("first")
+    assert second.facts["start"] == "first"
+    (stage,) = second.facts["stages"]
+    assert (stage["tokens"], stage["held_out"]) == (first.facts["tokens"], first.figures)
+    card = (tmp_path / "second" / "README.md").read_text(encoding="utf-8")
+    assert f"{first.facts['tokens'] + second.facts['tokens']:,} tokens in 2 stages" in card and "Stage 1: " in card
+    assert str(tmp_path) not in card + (tmp_path / "second" / "pretraining.json").read_text(encoding="utf-8")
 
 
 def test_a_folder_for_classifiers_is_refused_as_a_start(tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def load_backbone(name: str | Path, *, progress: Callable[[int, int | None], Non
     """
     text = str(name)
     folder = Path(name).expanduser()
-    if text in EMBEDDED and not folder.is_dir():
-        folder = _EMBEDDED_FOLDER / text
+    if local := local_folder(text):
+        folder = local
     elif text in NAMED_BACKBONES and not folder.is_dir():
         folder = fetch_backbone(text, progress=progress)
     elif not folder.is_dir():
@@ -97,6 +97,14 @@ def load_backbone(name: str | Path, *, progress: Callable[[int, int | None], Non
             "the files belong to different models"
         )
     return Backbone(text, build(config, state), tokenizer, pretrained=True, fingerprint=mark)
+
+
+def local_folder(name: str | Path) -> Path | None:
+    """The folder of a backbone that is on this machine without asking anybody: a folder, or an embedded one by name."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    return _EMBEDDED_FOLDER / str(name) if str(name) in EMBEDDED else None
 
 
 def scratch_backbone(name: str, texts: Sequence[str], *, seed: int) -> Backbone:

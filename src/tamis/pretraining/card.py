@@ -44,6 +44,7 @@ def model_card(facts: dict[str, Any]) -> str:
         "",
         f"- {facts['tokens']:,} tokens in {facts['steps']:,} steps at about {facts['tokens_per_second']:,.0f} tokens/s"
         f" ({facts['machine']['device']}, {facts['machine']['threads']} threads, {facts['machine']['dtype']}), seed {recipe['seed']}.",
+        *_stages(facts),
         f"- Begun from: {facts['start'] or 'nothing'}. Teacher: {_teacher(facts)}.",
         f"- Losses: {_losses(recipe['objective'], facts['teacher'])}.",
     ]
@@ -78,6 +79,18 @@ def _row(*cells: str) -> str:
 
 def _teacher(facts: dict[str, Any]) -> str:
     return f"{facts['teacher_model']} ({facts['teacher_licence']})" if facts["teacher"] else "none"
+
+
+def _stages(facts: dict[str, Any]) -> list[str]:
+    """A line for each earlier stage, and one for all together."""
+    stages = facts.get("stages") or []
+    if not stages:
+        return []
+    lines = [
+        f"- Stage {number}: {stage['tokens']:,} tokens, {stage['steps']:,} steps; {_losses(stage['objective'], stage['teacher'])}."
+        for number, stage in enumerate(stages, start=1)
+    ]
+    return [f"- {sum(stage['tokens'] for stage in stages) + facts['tokens']:,} tokens in {len(stages) + 1} stages.", *lines]
 
 
 def _losses(objective: dict[str, Any], teacher: str | None) -> str:

@@ -23,8 +23,8 @@ from torch import distributed
 from tamis import device
 from tamis.errors import ConfigError, RunError
 from tamis.files import locked, write_text
-from tamis.gpt2.backbones import Backbone, load_backbone
-from tamis.gpt2.checkpoints import fingerprint, write_checkpoint
+from tamis.gpt2.backbones import Backbone, load_backbone, local_folder
+from tamis.gpt2.checkpoints import fingerprint, read_json, write_checkpoint
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock
 from tamis.gpt2.packing import by_length, pack
 from tamis.gpt2.tokenizer import Tokenizer
@@ -46,6 +46,8 @@ WORK, FACTS = "pretraining", "pretraining.json"
 BEGINNINGS = ("", "", "Hi, are you", "I think the", "How do I", "Thank you for")
 """What the samples at the end go on from."""
 _FIT_TEXTS = 4096
+STAGE = ("tokens", "steps", "tokens_per_second", "machine", "teacher", "fingerprint", "held_out")
+"""What is told of an earlier stage."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,17 @@ def _identity(training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | 
     return digest.hexdigest()
 
 
+def earlier_stages(start: str | Path | None) -> list[dict[str, Any]]:
+    """What is known of how the backbone came about from which a pretraining went on: its own stages, and then itself."""
+    folder = None if start is None else local_folder(start)
+    file = None if folder is None else folder / FACTS
+    if file is None or not file.is_file():
+        return []
+    facts = read_json(file)
+    stages: list[dict[str, Any]] = facts.get("stages", [])
+    return [*stages, {key: facts.get(key) for key in STAGE} | {"objective": facts.get("recipe", {}).get("objective")}]
+
+
 def _written(
     out: Path,
     training: Pretraining,
@@ -247,7 +260,8 @@ def _written(
     state = {name: tensor.detach().cpu().half().float() for name, tensor in trunk.state_dict().items()}
     facts = {
         "recipe": recipe.model_dump(mode="json"),
-        "start": None if start is None else str(start),
+        "start": None if start is None else Path(start).name,
+        "stages": earlier_stages(start),
         "teacher": None if teacher is None else Path(teacher).name,
         "teacher_model": recipe.teacher.model,
         "teacher_licence": recipe.teacher.licence,
