@@ -16,7 +16,7 @@ from tamis.data.splits import hold_out, positive_label
 from tamis.decision import Decision, decide
 from tamis.errors import CheckpointError, ConfigError, NotFittedError
 from tamis.estimator import ClassifierContract
-from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_backbone
+from tamis.gpt2.backbones import EMBEDDED, Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
 from tamis.labelled import as_texts, repeats, targets_of
@@ -24,7 +24,7 @@ from tamis.model_folder import LABEL_TYPES, SavedModel, load_model, save_model
 from tamis.progress import Progress
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.messages import Messages
-from tamis.tuning.procedures import Tuned, in_dtype, prepared_tokenizer, resolve, tune
+from tamis.tuning.procedures import Tuned, chosen_tune, in_dtype, prepared_tokenizer, resolve, tune
 from tamis.tuning.scoring import score
 from tamis.verdicts import Verdict
 
@@ -157,7 +157,9 @@ class TextClassifier(ClassifierContract):
         devices.seed_everything(recipe.seed)
         resolved = {"compute.device": compute.device, "compute.threads": compute.threads, "compute.dtype": compute.dtype}
         self.compute_ = compute
-        self.recipe_ = resolve(recipe.changed(resolved), pretrained=not is_scratch(recipe.backbone))
+        pretrained, small = not is_scratch(recipe.backbone), recipe.backbone in EMBEDDED
+        tune_, self.tune_reason_ = chosen_tune(recipe.tune, pretrained=pretrained, small=small, rows=len(set(texts)))
+        self.recipe_ = resolve(recipe.changed(resolved | {"tune": tune_}), pretrained=pretrained)
         if self.on_resolved is not None:
             self.on_resolved(self.recipe_)
         wanted = self.recipe_.data.positive

@@ -130,6 +130,7 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
             checkpoint=folder.checkpoint,
             progress=progress,
         )
+    say(f"tune: {classifier.recipe_.tune} ({classifier.tune_reason_})")
     for what, why in classifier.compute_.reasons.items():
         say(f"{what}: {getattr(classifier.compute_, what)} ({why})")
     report, inputs = judge(classifier, prepared, clock, progress=progress)

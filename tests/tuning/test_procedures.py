@@ -19,7 +19,7 @@ from tamis.gpt2.packing import pack
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.messages import Messages
-from tamis.tuning.procedures import Tuned, class_weights, prepared_tokenizer, resolve, tune
+from tamis.tuning.procedures import ROWS_FOR_EVERYTHING, Tuned, chosen_tune, class_weights, prepared_tokenizer, resolve, tune
 from tamis.tuning.scoring import score
 from tests.rows import messages as sms
 from tests.tuning.tiny import equal, weights_of
@@ -49,7 +49,9 @@ def fresh(folder: Path, name: str = "pretrained") -> Backbone:
 
 
 def recipe_of(settings: dict[str, Any], *, pretrained: bool = True) -> Recipe:
-    return resolve(Recipe().changed({"compute.device": "cpu", **settings}), pretrained=pretrained)
+    recipe = Recipe().changed({"compute.device": "cpu", **settings})
+    how, _ = chosen_tune(recipe.tune, pretrained=pretrained, small=False, rows=61)
+    return resolve(recipe.changed({"tune": how}), pretrained=pretrained)
 
 
 def tuned(
@@ -58,6 +60,29 @@ def tuned(
     of = Messages.encode(texts, prepared_tokenizer(recipe, backbone.tokenizer), context=backbone.model.config.n_positions)
     groups = np.arange(len(texts))
     return tune(backbone, recipe, of, targets, CLASSES, train=np.arange(len(targets)), validation=held_out, groups=groups, **rest), of
+
+
+@pytest.mark.parametrize(
+    ("tune", "pretrained", "small", "rows", "expected", "reason"),
+    [
+        ("blocks:2", True, True, 5000, "blocks:2", "asked for"),
+        ("head", False, False, 5000, "head", "asked for"),
+        ("auto", False, False, 10, "full", "random"),
+        ("auto", True, False, 50_000, "head", "large"),
+        ("auto", True, True, ROWS_FOR_EVERYTHING - 1, "head", "999 distinct training texts"),
+        ("auto", True, True, ROWS_FOR_EVERYTHING, "full", "1,000 distinct training texts"),
+    ],
+)
+def test_auto_is_settled_by_backbone_and_rows_and_says_why(
+    tune: str, pretrained: bool, small: bool, rows: int, expected: str, reason: str
+) -> None:
+    found, why = chosen_tune(tune, pretrained=pretrained, small=small, rows=rows)
+    assert found == expected and reason in why
+
+
+def test_an_open_tune_is_not_resolved() -> None:
+    with pytest.raises(ConfigError, match="still auto"):
+        resolve(Recipe(), pretrained=True)
 
 
 @pytest.mark.parametrize(

@@ -56,13 +56,39 @@ HEAD = Defaults(epochs=1, learning_rate=5e-5, head_learning_rate=5e-5, dropout=0
 """The reference's own: one epoch at 5e-5."""
 
 
+ROWS_FOR_EVERYTHING = 1000
+"""Distinct training texts from which `auto` trains everything of a small pretrained backbone; with fewer the frozen trunk is better."""
+
+
+def chosen_tune(tune: str, *, pretrained: bool, small: bool, rows: int) -> tuple[str, str]:
+    """What `auto` stands for, and why.
+
+    Args:
+        tune: the setting.
+        pretrained: whether the backbone is.
+        small: whether training everything takes minutes on two cores (an embedded backbone).
+        rows: distinct training texts.
+    """
+    if tune != "auto":
+        return tune, "asked for"
+    if not pretrained:
+        return "full", "auto: the backbone is random, so everything is trained"
+    if not small:
+        return "head", "auto: the backbone is pretrained and large; its trunk runs once, the head is solved"
+    if rows < ROWS_FOR_EVERYTHING:
+        return "head", f"auto: {rows:,} distinct training texts; from {ROWS_FOR_EVERYTHING:,} on everything is trained"
+    return "full", f"auto: the backbone is small and there are {rows:,} distinct training texts"
+
+
 def resolve(recipe: Recipe, *, pretrained: bool) -> Recipe:
-    """The recipe with every open setting settled.
+    """The recipe with every open setting settled, `tune` by `chosen_tune` before.
 
     Raises:
-        ConfigError: settings that exclude each other.
+        ConfigError: settings that exclude each other, or `tune` is still open.
     """
-    tune = recipe.tune if recipe.tune != "auto" else "head" if pretrained else "full"
+    if recipe.tune == "auto":
+        raise ConfigError("tune is still auto; chosen_tune says what it stands for")
+    tune = recipe.tune
     full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
     defaults = HEAD if tune == "head" else full if tune == "full" else LORA if recipe.rank else BLOCKS
     changes: dict[str, Any] = {"tune": tune}
