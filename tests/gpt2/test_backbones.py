@@ -68,7 +68,8 @@ def test_the_seed_decides_a_random_backbone() -> None:
 
 def test_an_unknown_shape_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"backbone 'scratch:tinny': known shapes are scratch:small, scratch:tiny; did you mean 'scratch:tiny'\?"
+        ConfigError,
+        match=r"backbone 'scratch:tinny': known shapes are scratch:small, scratch:nano, scratch:tiny; did you mean 'scratch:tiny'\?",
     ):
         scratch_backbone("scratch:tinny", TEXTS, seed=1)
 
