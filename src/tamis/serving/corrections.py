@@ -1,0 +1,155 @@
+"""Corrections on disk: which text should have which label. SQLite, so that what was acknowledged survives a kill.
+
+A correction is known by the model, the user and its text: the same text again replaces the label and keeps the id. What is deleted is
+overwritten in the file and its journal is cut off, so that no byte of the text is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tamis.errors import DataError, RunError
+
+VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS corrections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    model TEXT NOT NULL,
+    user TEXT NOT NULL,
+    key BLOB NOT NULL,
+    text TEXT NOT NULL,
+    label TEXT NOT NULL,
+    force INTEGER NOT NULL,
+    created TEXT NOT NULL,
+    UNIQUE (model, user, key)
+)
+"""
+
+
+@dataclass(frozen=True)
+class NewCorrection:
+    """What a user says about a text."""
+
+    text: str
+    label: str
+    user: str = ""
+    """whose model learns it; empty for everybody's"""
+    force: bool = False
+    """learn it even where the model is sure already"""
+
+
+@dataclass(frozen=True)
+class Correction(NewCorrection):
+    """A correction that is kept."""
+
+    id: int = 0
+    created: str = ""
+    """UTC, ISO 8601"""
+
+
+class CorrectionStore:
+    """The corrections of one file. Any thread may call; calls follow one another."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or make the file.
+
+        Raises:
+            RunError: it is no store of corrections, or of a newer version.
+        """
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        try:
+            # Autocommit: every statement that writes stands in a transaction of its own making.
+            self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30.0)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")  # an acknowledged correction survives a power cut
+            self._connection.execute("PRAGMA secure_delete = ON")
+            version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+            if version > VERSION:
+                raise RunError(f"{path} was written by a newer tamis (store version {version}, known: {VERSION}); update tamis")
+            self._connection.execute(_SCHEMA)
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
+        except sqlite3.DatabaseError as error:
+            raise RunError(f"{path} is no store of corrections ({error}); name another file with --store") from error
+
+    def add(self, items: Sequence[NewCorrection], *, model: str = "") -> list[int]:
+        """Keep corrections, all or none; returns their ids when they are on the disk.
+
+        Raises:
+            DataError: a text or label is not valid Unicode.
+        """
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        ids = []
+        with self._transaction() as connection:
+            for place, item in enumerate(items):
+                try:
+                    key = hashlib.sha256(item.text.encode()).digest()
+                    item.label.encode()
+                except UnicodeEncodeError as error:
+                    raise DataError(f"item {place}: not valid Unicode ({error.reason} at character {error.start})") from error
+                row = connection.execute(
+                    "INSERT INTO corrections (model, user, key, text, label, force, created) VALUES (?, ?, ?, ?, ?, ?, ?) "
+                    "ON CONFLICT (model, user, key) DO UPDATE "
+                    "SET label = excluded.label, force = excluded.force, created = excluded.created "
+                    "RETURNING id",
+                    (model, item.user, key, item.text, item.label, int(item.force), created),
+                ).fetchone()
+                ids.append(int(row[0]))
+        return ids
+
+    def all(self, *, model: str | None = None) -> list[Correction]:
+        """Corrections in the order of their ids, of one model or of all."""
+        query = "SELECT text, label, user, force, id, created FROM corrections"
+        where, values = ("", ()) if model is None else (" WHERE model = ?", (model,))
+        with self._lock:
+            rows = self._connection.execute(f"{query}{where} ORDER BY id", values).fetchall()
+        return [Correction(text, label, user, bool(force), id, created) for text, label, user, force, id, created in rows]
+
+    def remove(self, id: int) -> bool:
+        """Undo one; whether it was there. Its text is gone from the file and its journal."""
+        return self._removed("DELETE FROM corrections WHERE id = ?", (id,)) > 0
+
+    def remove_all(self) -> int:
+        """Undo all; how many there were."""
+        return self._removed("DELETE FROM corrections", ())
+
+    def _removed(self, statement: str, values: tuple[int, ...]) -> int:
+        with self._transaction() as connection:
+            count = connection.execute(statement, values).rowcount
+        with self._lock:
+            # The journal holds pages as they were; a reader elsewhere can keep it alive a moment longer, so it is asked twice.
+            for _ in range(2):
+                busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                if not busy:
+                    break
+        return count
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def backup(self, target: Path | str) -> None:
+        """A consistent copy, also while others write."""
+        with self._lock, sqlite3.connect(target) as copy:
+            self._connection.backup(copy)
+        copy.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
