@@ -121,7 +121,8 @@ def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["ham", "spam", None])), max_size=12))
 def test_it_behaves_like_a_dictionary(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str | None]]) -> None:
-    store, plain = CorrectionStore(tmp_path_factory.mktemp("store") / "s.sqlite"), {}
+    store = CorrectionStore(tmp_path_factory.mktemp("store") / "s.sqlite")
+    plain: dict[str, str] = {}
     for text, label in steps:
         if label is None:
             found = next((c.id for c in store.all() if c.text == text), -1)
