@@ -40,7 +40,7 @@ for trying things out."""
 
 
 EMBEDDED = ("nano",)
-"""Backbones inside the package, no download: folders of `embedded/`, each with its model card. The first is the default."""
+"""Backbones inside the package, no download: folders of `embedded/`, each with its model card."""
 _EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 
 
