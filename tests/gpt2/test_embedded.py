@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import tamis.gpt2
+from tamis.errors import CheckpointError
 from tamis.gpt2.backbones import EMBEDDED, load_backbone, names
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.packing import pack
@@ -111,3 +112,13 @@ def test_transformers_loads_it() -> None:
     with torch.no_grad():
         hidden = backbone.model(pack([np.array(ids)]))
         torch.testing.assert_close(backbone.model.next_token_logits(hidden), other(torch.tensor([ids])).logits[0], atol=1e-3, rtol=1e-4)
+
+
+def test_a_folder_of_the_same_name_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nano").mkdir()
+    assert load_backbone("nano").pretrained
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        load_backbone("./nano")
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        load_backbone(tmp_path / "nano")

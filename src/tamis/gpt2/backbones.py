@@ -102,11 +102,14 @@ def load_backbone(name: str | Path, *, progress: Callable[[int, int | None], Non
 
 
 def local_folder(name: str | Path) -> Path | None:
-    """The folder of a backbone that is on this machine without asking anybody: a folder, or an embedded one by name."""
+    """The folder of a backbone that is on this machine without asking anybody: an embedded one by name, or a folder.
+
+    The name goes first: a folder `nano` that happens to lie here is `./nano`.
+    """
+    if str(name) in EMBEDDED:
+        return _EMBEDDED_FOLDER / str(name)
     folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    return _EMBEDDED_FOLDER / str(name) if str(name) in EMBEDDED else None
+    return folder if folder.is_dir() else None
 
 
 def scratch_backbone(name: str, texts: Sequence[str], *, seed: int) -> Backbone:
