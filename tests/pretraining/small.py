@@ -63,7 +63,7 @@ def recipe(changes: dict[str, Any]) -> PretrainRecipe:
     settings: dict[str, Any] = {
         "schedule.tokens": 900,
         "schedule.batch_tokens": 60,
-        "schedule.warmup_tokens": 100,
+        "schedule.warmup_tokens": 80,
         "schedule.measure_every": 400,
         "objective.next_token_share": 0.5,
     }
