@@ -23,11 +23,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 ClassWeight = Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of a recipe: unknown names are refused, texts of settings are their docstrings."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
 
 
-class DataSettings(_Section):
+class DataSettings(Section):
     """Which rows are read, and how they are divided."""
 
     # A column or a label may be a number, in TOML as on the command line.
@@ -47,7 +49,7 @@ class DataSettings(_Section):
     """share of the training rows held out for early stopping and the threshold"""
 
 
-class TextSettings(_Section):
+class TextSettings(Section):
     """What a text becomes before the model sees it."""
 
     begin: bool = True
@@ -65,7 +67,7 @@ class TextSettings(_Section):
         return None if self.padding == "none" else int(self.padding.removeprefix("fixed:"))
 
 
-class TrainSettings(_Section):
+class TrainSettings(Section):
     """How the trained part is trained."""
 
     class_weight: ClassWeight = "none"
@@ -125,7 +127,7 @@ class TrainSettings(_Section):
         return value
 
 
-class VerdictSettings(_Section):
+class VerdictSettings(Section):
     """From probabilities to verdicts."""
 
     max_blocked: Share | None = None
@@ -134,7 +136,7 @@ class VerdictSettings(_Section):
     """share of messages nearest to the threshold whose verdict is `unsure`"""
 
 
-class ComputeSettings(_Section):
+class ComputeSettings(Section):
     """Where and how it is computed."""
 
     device: str = "auto"
@@ -145,7 +147,7 @@ class ComputeSettings(_Section):
     """precision of the frozen trunk and of training; `auto` takes the fastest measured here"""
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """One experiment, whole."""
 
     backbone: str = "scratch:small"

@@ -16,6 +16,7 @@ from tamis.errors import CheckpointError
 from tamis.gpt2.backbones import EMBEDDED, load_backbone, names
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.packing import pack
+from tamis.pretraining.card import model_card
 from tamis.pretraining.measurement import bits_per_byte, text_nats
 from tamis.pretraining.objective import pooled
 from tamis.pretraining.sequences import encode
@@ -123,3 +124,10 @@ def test_a_folder_of_the_same_name_does_not_hide_it(tmp_path: Path, monkeypatch:
         load_backbone("./nano")
     with pytest.raises(CheckpointError, match=r"config\.json is missing"):
         load_backbone(tmp_path / "nano")
+
+
+def test_card_and_readme_are_made_from_the_facts() -> None:
+    facts = json.loads((FOLDER / "pretraining.json").read_text(encoding="utf-8"))
+    assert (FOLDER / "README.md").read_text(encoding="utf-8") == model_card(facts)
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"a GPT-2 of {facts['parameters'] / 1e6:.1f} million parameters" in readme

@@ -38,7 +38,7 @@ def model_card(facts: dict[str, Any]) -> str:
     lines += [
         "",
         "`kept out`: lines that are, or contain, a message of the evaluation sets named when it was trained (case, digits, punctuation and",
-        "white space aside); none of them was learnt.",
+        "white space aside). 0 in every row may also mean that no evaluation set was named.",
         "",
         "## Training",
         "",

@@ -64,7 +64,6 @@ def losses(
     hidden = trunk(packed)
     next_token = None
     if len(drawn):
-        # In chunks the logits stay small; each is computed, used and forgotten in turn.
         logits = trunk.next_token_logits(hidden.index_select(0, drawn).to(trunk.wte.weight.dtype))
         next_token = F.cross_entropy(logits.float(), targets, reduction="sum")
     if vectors is None or pupil.to_teacher is None:

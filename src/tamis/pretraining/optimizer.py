@@ -1,7 +1,7 @@
 """Muon for the matrices of the blocks, AdamW for the rest; and the learning rate's course: warm-up, stable, decay.
 
 Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), https://kellerjordan.github.io/posts/muon.
-torch.optim.Muon computes its iteration in bf16, which processors without bf16 instructions emulate at a hundredth of the speed;
+torch.optim.Muon computes its iteration in bf16, which processors without bf16 instructions emulate, far more slowly;
 here it runs in fp32, on all matrices of one shape at once.
 """
 

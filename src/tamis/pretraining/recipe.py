@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from tamis.config import ComputeSettings
+from tamis.config import ComputeSettings, Section
 from tamis.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -17,11 +17,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class ShapeSettings(_Section):
+class ShapeSettings(Section):
     """The network, where it begins from nothing (`--from` brings its own)."""
 
     vocab_size: Annotated[int, Field(ge=257)] = 16384
@@ -36,7 +32,7 @@ class ShapeSettings(_Section):
     """attention heads of a block"""
 
 
-class SourceSettings(_Section):
+class SourceSettings(Section):
     """One file of the corpus."""
 
     file: str
@@ -53,7 +49,7 @@ class SourceSettings(_Section):
     """where it comes from"""
 
 
-class CorpusSettings(_Section):
+class CorpusSettings(Section):
     """From files to texts."""
 
     held_out_share: Share = 0.004
@@ -68,7 +64,7 @@ class CorpusSettings(_Section):
     """a table for each file by name; without any, every file given is a source shown once a pass"""
 
 
-class ObjectiveSettings(_Section):
+class ObjectiveSettings(Section):
     """What is learnt, in any mix."""
 
     next_token_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -87,7 +83,7 @@ class ObjectiveSettings(_Section):
     """size of the noise added to a start from the teacher, as a share of the embeddings' own size; it keeps pieces apart"""
 
 
-class TeacherSettings(_Section):
+class TeacherSettings(Section):
     """Who the teacher is, for the model card; `--teacher` says where it lies."""
 
     model: str = "not stated"
@@ -96,7 +92,7 @@ class TeacherSettings(_Section):
     """under which its vectors may be used"""
 
 
-class OptimizerSettings(_Section):
+class OptimizerSettings(Section):
     """How weights move."""
 
     name: Literal["muon", "adamw"] = "muon"
@@ -113,7 +109,7 @@ class OptimizerSettings(_Section):
     """longest gradient, 0 for no limit"""
 
 
-class ScheduleSettings(_Section):
+class ScheduleSettings(Section):
     """How long, and how fast when."""
 
     tokens: Count | None = None
@@ -143,7 +139,7 @@ class ScheduleSettings(_Section):
         return self.tokens
 
 
-class PretrainRecipe(_Section):
+class PretrainRecipe(Section):
     """One pretraining, whole."""
 
     name: str = "unnamed"

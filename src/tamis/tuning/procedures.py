@@ -57,7 +57,7 @@ HEAD = Defaults(epochs=1, learning_rate=5e-5, head_learning_rate=5e-5, dropout=0
 
 
 ROWS_FOR_EVERYTHING = 1000
-"""Distinct training texts from which `auto` trains everything of a small pretrained backbone; with fewer the frozen trunk is better."""
+"""Distinct training texts from which `auto` trains everything of a small pretrained backbone; a first guess, not yet measured."""
 
 
 def chosen_tune(tune: str, *, pretrained: bool, small: bool, rows: int) -> tuple[str, str]:
