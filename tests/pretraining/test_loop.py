@@ -126,6 +126,37 @@ def test_the_teacher_is_asked_once_for_each_text(tmp_path: Path) -> None:
     assert sorted(asked) == sorted(training.corpus.texts)
 
 
+def test_longer_texts_teach_their_next_tokens_alone(tmp_path: Path) -> None:
+    """The teacher is not asked for them, and the means are over the taught."""
+    training = small.pretraining(tmp_path, {"objective.taught_words": 4, "objective.next_token_weight": 0.0})
+    store = training.store
+    assert store is not None
+    training.run()
+    asked = set(store.teacher.asked)  # type: ignore[attr-defined]
+    assert asked == {text for text in training.corpus.texts if len(text.split()) <= 4}
+    rows = np.array([i for i, text in enumerate(training.corpus.texts)][:9])
+    short = [i for i in rows if len(training.corpus.texts[i].split()) <= 4]
+    assert 2 <= len(short) < len(rows)
+    before = {name: tensor.clone() for name, tensor in small.weights(training).items()}
+    mixed = training._step(rows)
+    for name, parameter in training.pupil.named_parameters():
+        parameter.data.copy_(before[name])
+    alone = training._step(np.array(short))
+    assert mixed["cosine_distance"] == pytest.approx(alone["cosine_distance"], rel=1e-5)
+    assert mixed["likeness"] == pytest.approx(alone["likeness"], rel=1e-4)
+
+
+def test_with_every_piece_among_the_candidates_training_is_the_plain_one(tmp_path: Path) -> None:
+    plain = small.pretraining(tmp_path, {"schedule.tokens": 300})
+    sampled = small.pretraining(tmp_path, {"schedule.tokens": 300, "objective.frequent_pieces": 100, "objective.drawn_pieces": 5000})
+    fewer = small.pretraining(tmp_path, {"schedule.tokens": 300, "objective.frequent_pieces": 100, "objective.drawn_pieces": 20})
+    for training in (plain, sampled, fewer):
+        training.run()
+    for name, tensor in small.weights(plain).items():
+        torch.testing.assert_close(tensor, small.weights(sampled)[name], atol=2e-3, rtol=0)
+    assert not torch.equal(small.weights(plain)["trunk.wte.weight"], small.weights(fewer)["trunk.wte.weight"])
+
+
 def test_a_loss_that_is_no_number_stops_with_the_remedy() -> None:
     training = small.pretraining()
     with torch.no_grad():

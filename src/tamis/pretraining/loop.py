@@ -19,6 +19,7 @@ from torch import distributed
 
 from tamis.errors import ConfigError
 from tamis.gpt2.packing import in_order, pack
+from tamis.pretraining.candidates import by_frequency, draw
 from tamis.pretraining.corpus import Corpus
 from tamis.pretraining.objective import Pupil, losses
 from tamis.pretraining.optimizer import decay_begins, optimizers, rate
@@ -48,6 +49,14 @@ class Place:
 Event = Callable[["Pretraining"], None]
 
 
+def taught(corpus: Corpus, recipe: PretrainRecipe) -> NDArray[np.bool_]:
+    """(texts,) whether the teacher's vector of each is learnt."""
+    longest = recipe.objective.taught_words
+    if longest is None:
+        return np.ones(len(corpus.texts), dtype=bool)
+    return np.array([len(text.split()) <= longest for text in corpus.texts], dtype=bool)
+
+
 class Pretraining:
     """Weights, optimisers and data of one pretraining."""
 
@@ -71,6 +80,9 @@ class Pretraining:
         self.device = pupil.trunk.wte.weight.device
         self.rank, self.world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
         self.rows = None if store is None else store.find(corpus.texts)
+        self.taught = taught(corpus, recipe) if store is not None else np.zeros(len(corpus.texts), dtype=bool)
+        frequent = recipe.objective.frequent_pieces
+        self.pieces = by_frequency(sequences.flat, pupil.trunk.config.vocab_size) if frequent else None
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -126,9 +138,11 @@ class Pretraining:
         if self.store is None or self.rows is None:
             return
         margin = self.recipe.schedule.batch_tokens
-        if (self.rows[order[place : place + margin]] >= 0).all():
+        near = order[place : place + margin]
+        if (self.rows[near[self.taught[near]]] >= 0).all():
             return
         coming = order[place : place + max(LOOKAHEAD_TEXTS, margin)]
+        coming = coming[self.taught[coming]]
         texts = [self.corpus.texts[i] for i in coming]
         if self.rank == 0:
             self.store.fill(texts)
@@ -146,9 +160,10 @@ class Pretraining:
             optimizer.zero_grad(set_to_none=True)
         drawn, count = self._draw(rows)
         sums = torch.zeros(3, dtype=torch.float64)
+        learnt = int(self.taught[rows].sum())
         mine = rows[self.rank :: self.world]
         for part in in_order(mine, self.sequences.lengths, recipe.schedule.micro_tokens):
-            self._part(part, drawn, count, len(rows), sums)
+            self._part(part, drawn, count, learnt, sums)
         if self.world > 1:
             for parameter in self.pupil.parameters():
                 if parameter.grad is None:
@@ -193,9 +208,13 @@ class Pretraining:
         chosen = np.concatenate([drawn[int(row)] for row in ordered])
         targets = np.concatenate([self.sequences.targets(row) for row in ordered])
         chosen &= targets >= 0
-        vectors = None
+        vectors = learning = candidates = None
         if self.store is not None and self.rows is not None and (objective.teacher_weight or objective.likeness_weight):
-            vectors = torch.from_numpy(self.store.vectors[self.rows[ordered]].astype(np.float32)).to(self.device)
+            learning = torch.from_numpy(np.flatnonzero(self.taught[ordered])).to(self.device)
+            vectors = torch.from_numpy(self.store.vectors[self.rows[ordered[self.taught[ordered]]]].astype(np.float32)).to(self.device)
+        if self.pieces is not None:
+            seed = [self.recipe.seed, self.at.number, self.at.place, 1]
+            candidates = draw(self.pieces, objective.frequent_pieces, objective.drawn_pieces, seed).to(self.device)
         places = torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
         wanted = torch.from_numpy(targets[chosen].astype(np.int64)).to(self.device)
         with torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
@@ -207,13 +226,17 @@ class Pretraining:
                 vectors,
                 temperature=objective.temperature,
                 likeness=objective.likeness_weight > 0,
+                taught=learning,
+                candidates=candidates,
             )
         scaled = (
             (found.next_token, objective.next_token_weight, max(1, count)),
-            (found.cosine_distance, objective.teacher_weight, texts),
-            (found.likeness, objective.likeness_weight, texts),
+            (found.cosine_distance, objective.teacher_weight, max(1, texts)),
+            (found.likeness, objective.likeness_weight, max(1, texts)),
         )
         terms = [(weight * loss / n, float(loss.detach()) / n, i) for i, (loss, weight, n) in enumerate(scaled) if loss is not None]
+        if not terms:
+            return  # long texts alone, of which only the teacher's vectors would be learnt
         torch.stack([term for term, _, _ in terms]).sum().backward()  # type: ignore[no-untyped-call]
         for _, value, i in terms:
             sums[i] += value

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from tamis.gpt2.model import GPT2
 from tamis.gpt2.packing import Packed
+from tamis.pretraining.candidates import Candidates, candidate_cross_entropy
 
 
 class Pupil(nn.Module):
@@ -47,7 +48,16 @@ def pooled(hidden: Tensor, packed: Packed) -> Tensor:
 
 
 def losses(
-    pupil: Pupil, packed: Packed, drawn: Tensor, targets: Tensor, vectors: Tensor | None, *, temperature: float, likeness: bool
+    pupil: Pupil,
+    packed: Packed,
+    drawn: Tensor,
+    targets: Tensor,
+    vectors: Tensor | None,
+    *,
+    temperature: float,
+    likeness: bool,
+    taught: Tensor | None = None,
+    candidates: Candidates | None = None,
 ) -> Losses:
     """The losses of one part of a step.
 
@@ -56,19 +66,25 @@ def losses(
         packed: its texts.
         drawn: (P,) places in the packed batch whose next token is predicted; may be empty.
         targets: (P,) those tokens.
-        vectors: (B, D) the teacher's, of length one, in packed order; None without a teacher.
+        vectors: (T, D) the teacher's, of length one, in packed order; None without a teacher.
         temperature: of both similarity matrices.
         likeness: whether similarities are compared.
+        taught: (T,) places in packed order of the texts that have a teacher's vector; None where all B have one.
+        candidates: the pieces that stand for the whole vocabulary; None sums over all of it.
     """
     trunk = pupil.trunk
     hidden = trunk(packed)
     next_token = None
     if len(drawn):
-        logits = trunk.next_token_logits(hidden.index_select(0, drawn).to(trunk.wte.weight.dtype))
-        next_token = F.cross_entropy(logits.float(), targets, reduction="sum")
-    if vectors is None or pupil.to_teacher is None:
+        states = hidden.index_select(0, drawn).to(trunk.wte.weight.dtype)
+        if candidates is None:
+            next_token = F.cross_entropy(trunk.next_token_logits(states).float(), targets, reduction="sum")
+        else:
+            next_token = candidate_cross_entropy(states, trunk.wte.weight, targets, candidates)
+    if vectors is None or pupil.to_teacher is None or not len(vectors):
         return Losses(next_token, None, None)
     states = pooled(hidden.float(), packed)
+    states = states if taught is None else states.index_select(0, taught)
     mapped = F.normalize(F.linear(states, pupil.to_teacher), dim=1)
     distance = (1.0 - (mapped * vectors).sum(1)).sum()
     return Losses(next_token, distance, likeness_loss(states, vectors, temperature) if likeness and len(states) > 1 else None)

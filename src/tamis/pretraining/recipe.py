@@ -71,12 +71,18 @@ class ObjectiveSettings(Section):
     """weight of the next-token loss (nats a token)"""
     next_token_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     """share of positions whose next token is predicted in a step, drawn at random: the mean over them is unbiased, only noisier"""
+    frequent_pieces: Annotated[int, Field(ge=0)] = 0
+    """most frequent pieces that the softmax of the next token always sums over in training; 0 sums over all pieces"""
+    drawn_pieces: Count = 1024
+    """pieces drawn from the rest for each step, which stand for all of it; without effect where `frequent_pieces` is 0"""
     teacher_weight: Annotated[float, Field(ge=0)] = 5.0
     """weight of 1 - cosine between a linear map of the pooled state and the teacher's embedding"""
     likeness_weight: Annotated[float, Field(ge=0)] = 1.0
     """weight of the Kullback-Leibler divergence (nats) between the teacher's and the pupil's similarities inside a step"""
     temperature: Positive = 0.05
     """of both similarity matrices"""
+    taught_words: Count | None = None
+    """longest text, in words, whose teacher's vector is learnt; longer ones only teach their next tokens. Open: all texts"""
     start: Literal["auto", "random", "teacher"] = "auto"
     """token embeddings begin at random, or as the teacher's embedding of each piece; `auto`: the latter where there is a teacher"""
     start_noise: Annotated[float, Field(ge=0)] = 0.5

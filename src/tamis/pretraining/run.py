@@ -31,7 +31,7 @@ from tamis.gpt2.tokenizer import Tokenizer
 from tamis.pretraining.card import model_card
 from tamis.pretraining.corpus import Corpus, read_corpus
 from tamis.pretraining.exclusion import Excluded
-from tamis.pretraining.loop import Pretraining
+from tamis.pretraining.loop import Pretraining, taught
 from tamis.pretraining.measurement import measure
 from tamis.pretraining.objective import Pupil, pooled
 from tamis.pretraining.recipe import PretrainRecipe
@@ -196,7 +196,8 @@ def _prepared(
     if store is not None and backbone is None:
         first_map = map_start(model.config.n_embd, store.teacher.dimensions, projection, recipe.seed)
     elif store is not None:
-        rows = texts.a_pass(recipe.seed, 0)[:_FIT_TEXTS]
+        rows = texts.a_pass(recipe.seed, 0)
+        rows = rows[taught(texts, recipe)[rows]][:_FIT_TEXTS]
         vectors = store.of([texts.texts[i] for i in rows], progress)
         first_map = fitted_map(_pooled_states(model, sequences, rows), vectors)
     pupil = Pupil(model, first_map).to(compute.device)
