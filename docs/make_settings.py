@@ -8,7 +8,7 @@ from typing import Any
 
 from tamis.config import fields
 from tamis.pretraining.recipe import PretrainRecipe, SourceSettings
-from tamis.tuning.procedures import BLOCKS, HEAD, LORA, PRETRAINED_FULL, SCRATCH_FULL, Defaults
+from tamis.tuning.defaults import BLOCKS, HEAD, LORA, PRETRAINED_FULL, SCRATCH_FULL, Defaults, passes
 
 TARGET = Path(__file__).parent / "settings.md"
 
@@ -39,8 +39,14 @@ def page() -> str:
         "|---|---|---|---|---|---|",
     ]
     for name in Defaults.__dataclass_fields__:
-        values = " | ".join(f"{getattr(d, name):g}" for d in (SCRATCH_FULL, PRETRAINED_FULL, BLOCKS, LORA, HEAD))
+        found = (getattr(d, name) for d in (SCRATCH_FULL, PRETRAINED_FULL, BLOCKS, LORA, HEAD))
+        values = " | ".join(value if isinstance(value, str) else f"{value:g}" for value in found)
         lines.append(f"| `train.{name}` | {values} |")
+    lines += [
+        "",
+        "With everything of a pretrained backbone trained, `train.epochs` also grows as the rows get fewer:",
+        f"{passes(128, 1)} at 128 rows a class, {passes(32, 1)} at 32, {passes(8, 1)} at 8.",
+    ]
     lines += [
         "",
         "## Settings of a pretraining",

@@ -41,12 +41,6 @@ def test_the_demo_output_in_the_readme_is_of_the_run_in_the_results() -> None:
     assert figures[-4:-2] == [f"{value:.3f}" for value in rival[:2]]
 
 
-def test_the_readme_says_from_how_many_rows_on_everything_is_trained() -> None:
-    from tamis.tuning.procedures import ROWS_FOR_EVERYTHING
-
-    assert f"from {ROWS_FOR_EVERYTHING:,} distinct training texts on" in (ROOT / "README.md").read_text(encoding="utf-8")
-
-
 def test_every_link_in_the_readme_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert links

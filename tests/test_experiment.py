@@ -43,6 +43,7 @@ def part(name: str) -> list[dict[str, Any]]:
 def test_the_folder_holds_what_it_promises_and_nothing_else() -> None:
     found = {file.name for file in runs.finished_run().iterdir()}
     promised = {"model", "report.html", "report.json", "predictions.jsonl", "history.jsonl", "recipe.toml", "checkpoint"}
+    promised.add("features.safetensors")
     assert found - {"plots"} == promised  # the tests' runs draw no plots; the one below does
     assert not [file for file in runs.contents(runs.finished_run()) if ".part" in file or file.endswith("lock")]
 
@@ -52,7 +53,10 @@ def test_a_process_of_its_own_gives_the_same_bytes_and_draws_the_plots(tmp_path:
     process = runs.process("train", runs.table(), *runs.TINY, "-o", run)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err.decode()
-    for name in ("model/model.safetensors", "model/tokenizer.json", "predictions.jsonl", "history.jsonl", "recipe.toml"):
+    for name in (
+        *("model/model.safetensors", "model/tokenizer.json", "predictions.jsonl", "history.jsonl", "recipe.toml"),
+        "features.safetensors",
+    ):
         assert (run / name).read_bytes() == (runs.finished_run() / name).read_bytes(), name
     assert {file.stem for file in (run / "plots").iterdir()} == {
         *("loss", "accuracy", "confusion", "calibration", "precision_recall"),

@@ -33,7 +33,7 @@ FLOORS = (
     {"errors", "files", "progress", "cores", "download", "config", "device"},
     {"data", "gpt2", "verdicts", "run_folder"},
     {"tuning", "evaluation", "labelled", "estimator"},
-    {"pretraining", "decision", "model_folder"},
+    {"pretraining", "decision", "model_folder", "training_rows"},
     {"classifier"},
     {"explain", "serving", "scale", "export", "experiment", "judgement"},
     COMMAND_LINE,

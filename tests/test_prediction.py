@@ -198,9 +198,25 @@ def test_exit_code_3_is_an_error_and_2_wrong_usage(tmp_path: Path) -> None:
     said = tamis("predict", tmp_path / "nowhere", "WIN", "--exit-code")
     assert said.code == 3 and said.out == "" and "does not exist" in said.err and len(said.err.splitlines()) == 1
     assert tamis("predict", head(), "half \ud83d", "--exit-code").code == 3
-    for arguments in (["one", "two"], []):
-        said = tamis("predict", head(), *arguments, "--exit-code")
-        assert said.code == 2 and "--exit-code judges exactly one text" in said.err
+    said = tamis("predict", head(), "one", "two", "--exit-code")
+    assert said.code == 2 and "--exit-code judges exactly one text" in said.err
+    said = tamis("predict", head(), "--exit-code")
+    assert said.code == 3 and "nothing came" in said.err
+
+
+@pytest.mark.parametrize(
+    ("piped", "text"),
+    [
+        (b"WIN a prize\n", "WIN a prize"),
+        (b"two lines\nof one text\n", "two lines\nof one text"),
+        (b"Subject: WIN\nFrom: a@b.example\n\nCall now\n", "WIN\nCall now"),
+        (b"From a@b.example Mon Jan  5 10:00:00 2026\nSubject: WIN\nFrom: a@b.example\n\nCall now\n", "WIN\nCall now"),
+    ],
+)
+def test_what_a_mail_filter_pipes_in_is_one_text(piped: bytes, text: str, tmp_path: Path) -> None:
+    model = with_rule(tmp_path / "model", threshold=0.0)
+    said = tamis("predict", model, "--exit-code", "--json", stdin=piped)
+    assert said.code == 0 and [json.loads(line)["text"] for line in said.out.splitlines()] == [text]
 
 
 def test_texts_and_a_file_together_are_wrong_usage(tmp_path: Path) -> None:

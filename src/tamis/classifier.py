@@ -19,12 +19,13 @@ from tamis.estimator import ClassifierContract
 from tamis.gpt2.backbones import EMBEDDED, Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
-from tamis.labelled import as_texts, repeats, targets_of
+from tamis.labelled import as_texts, held_out_share, repeats, targets_of
 from tamis.model_folder import LABEL_TYPES, SavedModel, load_model, save_model
 from tamis.progress import Progress
+from tamis.tuning.defaults import chosen_tune, resolve
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.messages import Messages
-from tamis.tuning.procedures import Tuned, chosen_tune, in_dtype, prepared_tokenizer, resolve, tune
+from tamis.tuning.procedures import Tuned, in_dtype, prepared_tokenizer, tune
 from tamis.tuning.scoring import score
 from tamis.verdicts import Verdict
 
@@ -157,18 +158,18 @@ class TextClassifier(ClassifierContract):
         devices.seed_everything(recipe.seed)
         resolved = {"compute.device": compute.device, "compute.threads": compute.threads, "compute.dtype": compute.dtype}
         self.compute_ = compute
-        pretrained, small = not is_scratch(recipe.backbone), recipe.backbone in EMBEDDED
-        tune_, self.tune_reason_ = chosen_tune(recipe.tune, pretrained=pretrained, small=small, rows=len(set(texts)))
-        self.recipe_ = resolve(recipe.changed(resolved | {"tune": tune_}), pretrained=pretrained)
+        pretrained = not is_scratch(recipe.backbone)
+        tune_, self.tune_reason_ = chosen_tune(recipe.tune, pretrained=pretrained, small=recipe.backbone in EMBEDDED)
+        self.recipe_ = resolve(recipe.changed(resolved | {"tune": tune_}), pretrained=pretrained, rows=len(texts), classes=len(names))
         if self.on_resolved is not None:
             self.on_resolved(self.recipe_)
-        wanted = self.recipe_.data.positive
         named = [names[t] for t in targets]
-        self.positive_ = positive_label(named, wanted) if len(names) == 2 else None
+        self.positive_ = positive_label(named, self.recipe_.data.positive) if len(names) == 2 else None
         groups = repeats(texts) if groups is None else np.asarray(groups)
         rows = np.arange(len(texts))
         if validation is None:
-            share = 0.0 if self.recipe_.tune == "head" and self.recipe_.train.head == "exact" else self.recipe_.data.validation_share
+            exact = self.recipe_.tune == "head" and self.recipe_.train.head == "exact"
+            share = 0.0 if exact else held_out_share(named, self.recipe_.data.validation_share)
             validation = hold_out(named, groups, share, seed=recipe.seed)
         backbone = self._backbone([texts[i] for i in np.setdiff1d(rows, validation)])
         self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
@@ -212,7 +213,7 @@ class TextClassifier(ClassifierContract):
         self.model_: GPT2Classifier = tuned.model.requires_grad_(False).eval()
         self.decision_, self.rule_, self.temperature_ = decision, decision.rule, decision.temperature
         self.held_out_, self.held_out_probabilities_ = tuned.held_out, decision.probabilities
-        self.history_, self.facts_ = tuned.history, tuned.facts
+        self.history_, self.facts_, self.features_ = tuned.history, tuned.facts, tuned.features
         self.extra_notes_ = tuned.notes if decision.threshold else [*tuned.notes, *decision.notes]
         self.notes_ = [*tuned.notes, *decision.notes]
 
@@ -288,10 +289,9 @@ class TextClassifier(ClassifierContract):
             NotFittedError: called before `fit` or `load`.
         """
         self._check_fitted()
-        names = [str(c) for c in self.classes_]
         kind = _LABEL_TYPES.get(self.classes_.dtype.kind, "str")
         facts = {"temperature": self.temperature_, "recipe": self.recipe_.model_dump(), **(about or {})}
-        save_model(folder, SavedModel(self.model_, self.tokenizer_, names, self.rule_, kind, facts), card=card)
+        save_model(folder, SavedModel(self.model_, self.tokenizer_, [str(c) for c in self.classes_], self.rule_, kind, facts), card=card)
 
     @classmethod
     def load(cls, run: Path | str, *, device: str = "auto", threads: int | None = None, dtype: str = "fp32") -> TextClassifier:

@@ -1,16 +1,18 @@
 """The command line: one function a command. Parses, calls, prints; the only place that exits.
 
-What the commands share stands in `cli_app`, a command with many options of its own in a module of its own (`cli_pretrain`).
+What the commands share stands in `cli_app`, a command with many options of its own in a module of its own (`cli_pretrain`, `cli_serve`,
+`cli_learn`).
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tamis import cli_pretrain
+from tamis import cli_learn, cli_pretrain, cli_serve
 from tamis.cli_app import (
     BackboneOption,
     DataArgument,
@@ -36,10 +38,10 @@ from tamis.cli_app import (
     recipe_from,
     setting_help,
 )
-from tamis.console import Bars, report_lines, say, table
+from tamis.console import Bars, online_lines, report_lines, say, table
 from tamis.errors import TamisError
 
-__all__ = ["app", "cli_pretrain", "main"]
+__all__ = ["app", "cli_learn", "cli_pretrain", "cli_serve", "main"]
 
 
 @app.callback(invoke_without_command=True)
@@ -162,6 +164,13 @@ def evaluate(
     positive: Positive = None,
     out: Annotated[Path | None, typer.Option("--out", help="also write a self-contained page here, e.g. --out report.html")] = None,
     attacks: Annotated[bool, typer.Option("--attacks", help="also judge texts disguised in every way of the suite")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="also replay the rows in order, learning from each label once it is known, beside TF-IDF")
+    ] = False,
+    delay: Annotated[int, typer.Option("--delay", min=0, help="with --online: messages until a label is known, where it is late")] = 100,
+    share: Annotated[
+        float, typer.Option("--share", min=0.001, max=1, help="with --online: share of labels ever known, where they are few")
+    ] = 0.1,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
@@ -176,10 +185,11 @@ def evaluate(
     from tamis.judgement import evaluate as judge
 
     settings = {"split": split, "text": text, "label": label, "positive": positive}
-    report = judge(run, data, settings=settings, page=out, attacks=attacks, say=say, progress=Bars(), **compute)
+    late = (delay, share) if online else None
+    report = judge(run, data, settings=settings, page=out, attacks=attacks, online=late, say=say, progress=Bars(), **compute)
     if json_:
         return print_json(report)
-    print("\n".join(report_lines(report)))
+    print("\n".join([*report_lines(report), *online_lines(report)]))
 
 
 @command
@@ -191,7 +201,9 @@ def predict(
     file: Annotated[Path | None, typer.Option("--file", help=".txt (a text a line), a table, .eml or mbox")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="write here (.csv, .tsv, .jsonl, .parquet), own columns kept")] = None,
     text: Annotated[str | None, typer.Option("--text", help="column of the texts in --file")] = None,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="one text: exit 0 positive, 1 negative, 2 unsure, 3 error")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="one text, or a mail on stdin: exit 0 positive, 1 negative, 2 unsure, 3 error")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
@@ -204,12 +216,12 @@ def predict(
     compute = computing(device, threads, dtype)
     if texts and file:
         raise typer.BadParameter("give texts or --file, not both")
-    if exit_code and (file or len(texts or []) != 1):
-        raise typer.BadParameter("--exit-code judges exactly one text; give one")
+    if exit_code and (file or len(texts or []) > 1 or (not texts and sys.stdin.isatty())):
+        raise typer.BadParameter("--exit-code judges exactly one text; give one, or pipe a mail in")
     from tamis.prediction import predict_command
 
     try:
-        code = predict_command(run, texts, file=file, out=out, column=text, as_json=json_, compute=compute, say=say)
+        code = predict_command(run, texts, file=file, out=out, column=text, as_json=json_, compute=compute, one=exit_code, say=say)
     except (TamisError, OSError) as error:
         if not exit_code or debugging():
             raise

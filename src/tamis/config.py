@@ -76,6 +76,8 @@ class TrainSettings(Section):
     """train on as many rows of every class as the rarest has, drawn anew each epoch"""
     head: Literal["exact", "epochs"] = "exact"
     """with `tune = "head"`: solve the head to its optimum, or mini-batch epochs over head and final LayerNorm (the reference)"""
+    head_start: Literal["solved", "random"] | None = None
+    """where blocks are trained: the head begins at the optimum on the untouched backbone's features, or at random"""
     epochs: Annotated[int, Field(ge=1)] | None = None
     """passes over the training rows"""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
@@ -92,7 +94,7 @@ class TrainSettings(Section):
     """learning rate after the warm-up"""
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
     """longest gradient, 0 for no limit"""
-    batch_tokens: Annotated[int, Field(ge=1)] = 1024
+    batch_tokens: Annotated[int, Field(ge=1)] | None = None
     """tokens an optimiser step, rows drawn at random until they are full"""
     batch_rows: Annotated[int, Field(ge=1)] | None = None
     """rows an optimiser step; replaces `batch_tokens`"""

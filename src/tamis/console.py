@@ -96,6 +96,16 @@ def attack_lines(report: dict[str, Any]) -> list[str]:
     return ["", table(rows, header=header), ""]
 
 
+def online_lines(report: dict[str, Any]) -> list[str]:
+    """The table of a replay, where one was asked for."""
+    from tamis.evaluation.online import OnlineFigures, online_rows
+
+    if not report.get("online"):
+        return []
+    header, rows = online_rows([OnlineFigures(**result) for result in report["online"]["results"]])
+    return ["", table(rows, header=header), *(f"note: {note}" for note in report["online"]["notes"])]
+
+
 def report_lines(report: dict[str, Any]) -> list[str]:
     """The headline of a report: the model's figures beside the baselines', McNemar's test and the warnings."""
     from tamis.evaluation.report import mcnemar_sentence

@@ -30,7 +30,11 @@ from tamis.evaluation.report_html import write_html
 from tamis.files import write_text
 from tamis.progress import Progress
 from tamis.run_folder import RunFolder, opened
+from tamis.training_rows import TrainingRows, sample, text_keys, write_training_rows
 from tamis.tuning.features import StateStore
+from tamis.tuning.messages import Messages
+from tamis.tuning.procedures import class_weights
+from tamis.tuning.update import features_of
 from tamis.verdicts import UNSURE
 
 Say = Callable[[str], None]
@@ -135,8 +139,33 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
         say(f"{what}: {getattr(classifier.compute_, what)} ({why})")
     report, inputs = judge(classifier, prepared, clock, progress=progress)
     with clock.phase("write"):
-        write_run(folder, classifier, prepared, report, inputs)
+        rows = training_rows(classifier, parts, groups, progress)
+        write_run(folder, classifier, prepared, report, inputs, rows)
     return report
+
+
+def training_rows(classifier: TextClassifier, parts: Parts, groups: NDArray[np.int64], progress: Progress | None = None) -> TrainingRows:
+    """The training rows as the fitted head sees them; the trunk runs over them once more where it was trained itself."""
+    names, recipe = [str(c) for c in classifier.classes_], classifier.recipe_
+    targets = np.array([names.index(label) for label in parts.labels("train")], dtype=np.int64)
+    rows, exact = sample(targets, seed=recipe.seed), classifier.features_ is not None
+    texts = [parts.texts("train")[row] for row in rows.tolist()]
+    if classifier.features_ is not None:
+        features = classifier.features_[rows]
+    else:
+        trunk = classifier.scorer().transformer
+        messages = Messages.encode(texts, classifier.tokenizer_, context=trunk.config.n_positions)
+        features = features_of(trunk, messages, progress=progress)
+    return TrainingRows(
+        features=features,
+        targets=targets[rows],
+        groups=groups[rows],
+        keys=text_keys(texts),
+        held_out=np.zeros(len(rows), dtype=bool) if exact else np.isin(rows, classifier.held_out_),
+        classes=tuple(names),
+        class_weights=class_weights(recipe, targets, names),
+        inverse_penalty=classifier.facts_["inverse_penalty"] if exact and len(rows) == len(targets) else None,
+    )
 
 
 def judge(
@@ -186,13 +215,21 @@ def _validation(classifier: TextClassifier, parts: Parts) -> Part | None:
     return Part([table.labels[r] for r in rows], classifier.held_out_probabilities_[places], [table.texts[r] for r in rows])
 
 
-def write_run(folder: RunFolder, classifier: TextClassifier, prepared: Prepared, report: dict[str, Any], inputs: ReportInputs) -> None:
+def write_run(
+    folder: RunFolder,
+    classifier: TextClassifier,
+    prepared: Prepared,
+    report: dict[str, Any],
+    inputs: ReportInputs,
+    rows: TrainingRows,
+) -> None:
     """Everything a finished run folder holds; report.json last."""
     folder.write_lines("history.jsonl", classifier.history_)
     folder.write_lines("predictions.jsonl", predictions(classifier, inputs))
     about = {"data": {"name": prepared.name, "fingerprint": prepared.parts.table.fingerprint}, "versions": report["versions"]}
     about["figures"] = {"test": report["test"], "validation": report["validation"], "facts": classifier.facts_}
     classifier.save(folder.path / "model", card=model_card(report, name=_slug(prepared.name)), about=about)
+    write_training_rows(folder.path, rows)
     shown = inputs.test or inputs.validation
     plots = write_all(
         folder.path / "plots",

@@ -16,11 +16,14 @@ from tamis.data.splits import positive_label, split_table
 from tamis.data.tables import Table, read_table
 from tamis.errors import ConfigError, DataError
 from tamis.evaluation.attacks import AttackResult, under_attack
+from tamis.evaluation.online import OnlineFigures
+from tamis.evaluation.online_plot import write_learning_curves
 from tamis.evaluation.plots import write_all
 from tamis.evaluation.report import Part, ReportInputs, build_report, most_confident_mistakes
 from tamis.evaluation.report_html import write_html
 from tamis.experiment import Clock, Say, silent, versions
 from tamis.progress import Progress
+from tamis.serving.replay import run_online
 
 
 def evaluate(
@@ -30,6 +33,7 @@ def evaluate(
     settings: Mapping[str, Any] | None = None,
     page: Path | None = None,
     attacks: bool = False,
+    online: tuple[int, float] | None = None,
     say: Say = silent,
     progress: Progress | None = None,
     **compute: Any,
@@ -42,13 +46,16 @@ def evaluate(
         settings: `text`, `label`, `positive`, `split` (then only that split's test rows are judged).
         page: also write a self-contained HTML page there.
         attacks: also judge texts that a sender has disguised, at the model's own threshold (two classes only).
+        online: also replay the rows in order (two classes only): messages until a label is known where it is late, and the share of
+            labels that is ever known where they are few; the learning curves are written beside the page.
         say: is told what was decided.
         progress: is told what goes on.
         compute: device, threads, dtype.
 
     Raises:
         DataError: a label that the model does not know.
-        ConfigError: attacks are asked for and there is no positive label or no threshold of the model's own.
+        ConfigError: attacks are asked for and there is no positive label or no threshold of the model's own; a replay of more than
+            two classes.
     """
     classifier = TextClassifier.load(run, **compute)
     wanted = Recipe().changed({f"data.{k}": v for k, v in (settings or {}).items() if v is not None})
@@ -87,10 +94,22 @@ def evaluate(
     report = build_report(inputs, seed=classifier.recipe_.seed)
     if attacks:
         report["attacks"] = [result.to_dict() for result in _attacked(classifier, texts, labels, positive, threshold, pool)]
+    replayed: list[OnlineFigures] = []
+    if online is not None:
+        before = (pool.texts, pool.labels) if pool is not table else ((), ())
+        delay, share = online
+        replayed, notes = run_online(
+            classifier, run, texts, labels, positive=positive, before=before, delay=delay, share=share, progress=progress
+        )
+        report["online"] = {"delay": delay, "share": share, "results": [result.to_dict() for result in replayed], "notes": notes}
     if page is not None:
         mistakes = most_confident_mistakes(Part(labels, probabilities, texts), names, positive=positive, threshold=threshold)
         with tempfile.TemporaryDirectory() as folder:
             plots = write_all(folder, classes=names, positive=positive, threshold=threshold, labels=labels, probabilities=probabilities)
+            if replayed:
+                curves = write_learning_curves(page.with_name(f"{page.stem}-online.png"), replayed)
+                plots["Replayed in order: 1-ROCA % of the messages so far"] = curves
+                say(f"wrote {curves}")
             write_html(page, report, plots, mistakes)
     return report
 

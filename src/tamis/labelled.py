@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,3 +61,15 @@ def _is_missing(label: Any) -> bool:
 def repeats(texts: list[str]) -> NDArray[np.int64]:
     """(R,) the same number for texts that are the same once case, digits and punctuation do not count."""
     return np.unique([normalise(text) for text in texts], return_inverse=True)[1].astype(np.int64)
+
+
+FEWEST_HELD_OUT = 3
+"""Rows of the rarest class below which `fit` holds none out."""
+
+
+def held_out_share(labels: Sequence[str], share: float) -> float:
+    """`share`, or 0 where it would hold out next to nothing of the rarest class.
+
+    A row or two would neither stop a training in time nor place a threshold, and they are missed in training.
+    """
+    return share if share * min(Counter(labels).values()) >= FEWEST_HELD_OUT else 0.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.classifier import TextClassifier
-from tamis.data.messages import Message, read_messages
+from tamis.data.messages import Message, read_messages, read_one_message
 from tamis.data.writing import beside_own, row_writer
 from tamis.verdicts import UNSURE, Verdict
 
@@ -31,8 +31,9 @@ def predict_command(
     as_json: bool,
     compute: Mapping[str, Any],
     say: Callable[[str], None],
+    one: bool = False,
 ) -> int:
-    """Judge and print or write; returns the exit code of the last verdict (`--exit-code`).
+    """Judge and print or write; returns the exit code of the last verdict (`--exit-code`). `one`: stdin is one text, or a mail.
 
     Raises:
         TamisError: the model cannot be loaded, or a message cannot be read.
@@ -40,6 +41,8 @@ def predict_command(
     classifier = TextClassifier.load(run, **compute)
     if texts:
         source: Iterator[Message] = iter([Message(text, {}, line) for line, text in enumerate(texts, 1)])
+    elif one:
+        source = iter([read_one_message(sys.stdin)])
     else:
         messages = read_messages(file if file is not None else sys.stdin, text=column)
         for note in messages.notes:

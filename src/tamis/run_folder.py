@@ -1,7 +1,8 @@
 """A run folder: who may write it, whether it is finished, and what it was asked to be.
 
 RUN/  model/  report.html  report.json (written last: its presence means finished)  predictions.jsonl  history.jsonl
-      recipe.toml (resolved)  plots/  checkpoint/ (asked.json: recipe and data as asked; the loop's state)
+      recipe.toml (resolved)  features.safetensors (training rows as the head sees them)  plots/
+      checkpoint/ (asked.json: recipe and data as asked; the loop's state)
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from tamis.config import Recipe, read_recipe
 from tamis.errors import ConfigError, RunError, TamisError
 from tamis.files import locked, replaced, write_text
 
-CONTENT = ("model", "plots", "checkpoint", "report.html", "report.json", "predictions.jsonl", "history.jsonl", "recipe.toml")
+CONTENT = (
+    *("model", "plots", "checkpoint", "report.html", "report.json", "predictions.jsonl", "history.jsonl", "recipe.toml"),
+    "features.safetensors",
+)
 
 
 @dataclass(frozen=True)

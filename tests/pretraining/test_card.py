@@ -116,6 +116,15 @@ def test_without_a_teacher_the_card_speaks_of_none() -> None:
     assert "likeness" not in card and "Mean cosine" not in card
 
 
+def test_what_part_of_the_vocabulary_and_of_the_texts_was_learnt_is_told() -> None:
+    facts = copy.deepcopy(FACTS)
+    facts["recipe"]["objective"] |= {"frequent_pieces": 2048, "drawn_pieces": 512, "taught_words": 32}
+    card = model_card(facts)
+    assert "on 35% of the positions (summed over the 2,048 most frequent pieces and 512 drawn ones), 1 - cosine" in card
+    assert "likeness x 0.75 (both of texts up to 32 words)." in card
+    assert "drawn" not in model_card(FACTS) and "texts up to" not in model_card(FACTS)
+
+
 def test_without_held_out_texts_there_are_no_figures_of_them() -> None:
     card = model_card(FACTS | {"held_out": {}, "history": []})
     assert len(tables(card)) == 1 and "Held-out" not in card and "bits per byte" not in card

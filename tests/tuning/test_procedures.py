@@ -17,9 +17,10 @@ from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.tokenizer import Tokenizer
+from tamis.tuning.defaults import chosen_tune, passes, resolve
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.messages import Messages
-from tamis.tuning.procedures import ROWS_FOR_EVERYTHING, Tuned, chosen_tune, class_weights, prepared_tokenizer, resolve, tune
+from tamis.tuning.procedures import Tuned, class_weights, prepared_tokenizer, tune
 from tamis.tuning.scoring import score
 from tests.rows import messages as sms
 from tests.tuning.tiny import equal, weights_of
@@ -50,8 +51,8 @@ def fresh(folder: Path, name: str = "pretrained") -> Backbone:
 
 def recipe_of(settings: dict[str, Any], *, pretrained: bool = True) -> Recipe:
     recipe = Recipe().changed({"compute.device": "cpu", **settings})
-    how, _ = chosen_tune(recipe.tune, pretrained=pretrained, small=False, rows=61)
-    return resolve(recipe.changed({"tune": how}), pretrained=pretrained)
+    how, _ = chosen_tune(recipe.tune, pretrained=pretrained, small=False)
+    return resolve(recipe.changed({"tune": how}), pretrained=pretrained, rows=5000, classes=2)
 
 
 def tuned(
@@ -63,26 +64,23 @@ def tuned(
 
 
 @pytest.mark.parametrize(
-    ("tune", "pretrained", "small", "rows", "expected", "reason"),
+    ("tune", "pretrained", "small", "expected", "reason"),
     [
-        ("blocks:2", True, True, 5000, "blocks:2", "asked for"),
-        ("head", False, False, 5000, "head", "asked for"),
-        ("auto", False, False, 10, "full", "random"),
-        ("auto", True, False, 50_000, "head", "large"),
-        ("auto", True, True, ROWS_FOR_EVERYTHING - 1, "head", "999 distinct training texts"),
-        ("auto", True, True, ROWS_FOR_EVERYTHING, "full", "1,000 distinct training texts"),
+        ("blocks:2", True, True, "blocks:2", "asked for"),
+        ("head", False, False, "head", "asked for"),
+        ("auto", False, False, "full", "random"),
+        ("auto", True, False, "head", "large"),
+        ("auto", True, True, "full", "small"),
     ],
 )
-def test_auto_is_settled_by_backbone_and_rows_and_says_why(
-    tune: str, pretrained: bool, small: bool, rows: int, expected: str, reason: str
-) -> None:
-    found, why = chosen_tune(tune, pretrained=pretrained, small=small, rows=rows)
+def test_auto_is_settled_by_the_backbone_and_says_why(tune: str, pretrained: bool, small: bool, expected: str, reason: str) -> None:
+    found, why = chosen_tune(tune, pretrained=pretrained, small=small)
     assert found == expected and reason in why
 
 
 def test_an_open_tune_is_not_resolved() -> None:
     with pytest.raises(ConfigError, match="still auto"):
-        resolve(Recipe(), pretrained=True)
+        resolve(Recipe(), pretrained=True, rows=9, classes=2)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +101,28 @@ def test_open_settings_become_what_the_way_of_tuning_wants(settings: dict[str, A
     recipe, names = recipe_of(settings, pretrained=pretrained), ("epochs", "learning_rate", "head_learning_rate", "dropout")
     train = recipe.train
     assert (recipe.tune, *(getattr(train, n) for n in names), train.next_token_weight, train.token_dropout) == expected
-    assert recipe.text.position == "mean" and resolve(recipe, pretrained=pretrained) == recipe
+    assert recipe.text.position == "mean" and resolve(recipe, pretrained=pretrained, rows=5000, classes=2) == recipe
+
+
+def test_few_rows_are_passed_over_more_often_and_only_where_everything_of_a_pretrained_backbone_is_trained() -> None:
+    assert [passes(rows, 2) for rows in (0, 2, 16, 64, 256, 900, 10**6)] == [20, 20, 20, 11, 5, 4, 4]
+    assert passes(770, 77) == 19
+    few = Recipe().changed({"tune": "full"})
+    assert resolve(few, pretrained=True, rows=64, classes=2).train.epochs == 11
+    assert resolve(few.changed({"train.epochs": 2}), pretrained=True, rows=64, classes=2).train.epochs == 2
+    assert resolve(few, pretrained=False, rows=64, classes=2).train.epochs == 5
+
+
+def test_a_solved_start_is_the_exact_head_and_training_goes_on_from_it(folder: Path) -> None:
+    """With a learning rate of nearly nothing, everything trained gives the exact head's logits; a random start does not."""
+    still = {"tune": "full", "learning_rate": 1e-12, "head_learning_rate": 1e-12, "epochs": 1, "dropout": 0.0}
+    exact, _ = tuned(fresh(folder), recipe_of({"tune": "head"}), held_out=HELD_OUT[:0])
+    solved, of = tuned(fresh(folder), recipe_of({**still, "head_start": "solved"}), held_out=HELD_OUT[:0])
+    random, _ = tuned(fresh(folder), recipe_of({**still, "head_start": "random"}), held_out=HELD_OUT[:0])
+    wanted, got, other = (score(found.model, of) for found in (exact, solved, random))
+    np.testing.assert_allclose(got, wanted, atol=1e-4)
+    assert np.abs(other - wanted).max() > 0.05
+    assert solved.facts["first_inverse_penalty"] == exact.facts["inverse_penalty"]
 
 
 @pytest.mark.parametrize("how", ["head", "blocks:1"])

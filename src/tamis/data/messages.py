@@ -20,7 +20,7 @@ from tamis.data.grid import SAMPLE_ROWS, header_names
 from tamis.data.writing import write_rows
 from tamis.errors import DataError
 
-__all__ = ["Message", "Messages", "read_messages", "write_rows"]
+__all__ = ["Message", "Messages", "read_messages", "read_one_message", "write_rows"]
 
 _HEAD_BYTES = 1 << 18
 _TABLE_ENDINGS = frozenset((".csv", ".tsv", ".tab"))
@@ -75,6 +75,26 @@ def read_messages(source: str | Path | BinaryIO | TextIO, *, text: str | None = 
     if isinstance(source, str | Path):
         return _from_file(Path(source), text)
     return _from_stream(source, text)
+
+
+def read_one_message(stream: BinaryIO | TextIO) -> Message:
+    """All of a stream as one message: a mail, with or without the "From " line of a mailbox above it, or else the text as it stands.
+
+    Raises:
+        DataError: nothing came, or it is no mail and its bytes are no text.
+    """
+    raw = getattr(stream, "buffer", stream)
+    content = raw.read()
+    if not content:
+        raise DataError("standard input: expected a text or a mail, nothing came; pipe one in, or give the text as an argument")
+    content = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    envelope, _, below = content.partition(b"\n")
+    if envelope.startswith(b"From ") and mail.is_mail(below[:_HEAD_BYTES]):
+        content = below
+    if mail.is_mail(content[:_HEAD_BYTES]):
+        return Message(mail.read_mail(content).text)
+    text = decode_line(content, 1, "standard input").removeprefix("\ufeff")
+    return Message(text.removesuffix("\n").removesuffix("\r"), line=1)
 
 
 def _from_file(path: Path, text: str | None) -> Messages:

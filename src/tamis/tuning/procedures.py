@@ -37,73 +37,6 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Defaults:
-    """What a setting that is left open becomes."""
-
-    epochs: int
-    learning_rate: float
-    head_learning_rate: float
-    dropout: float
-    next_token_weight: float
-    token_dropout: float
-
-
-SCRATCH_FULL = Defaults(epochs=5, learning_rate=5e-4, head_learning_rate=1e-3, dropout=0.1, next_token_weight=1.0, token_dropout=0.25)
-PRETRAINED_FULL = Defaults(epochs=4, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.1, next_token_weight=0.0, token_dropout=0.0)
-BLOCKS = Defaults(epochs=5, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.0, next_token_weight=0.0, token_dropout=0.0)
-LORA = Defaults(epochs=5, learning_rate=1e-3, head_learning_rate=3e-3, dropout=0.0, next_token_weight=0.0, token_dropout=0.0)
-HEAD = Defaults(epochs=1, learning_rate=5e-5, head_learning_rate=5e-5, dropout=0.0, next_token_weight=0.0, token_dropout=0.0)
-"""The reference's own: one epoch at 5e-5."""
-
-
-ROWS_FOR_EVERYTHING = 1000
-"""Distinct training texts from which `auto` trains everything of a small pretrained backbone; a first guess, not yet measured."""
-
-
-def chosen_tune(tune: str, *, pretrained: bool, small: bool, rows: int) -> tuple[str, str]:
-    """What `auto` stands for, and why.
-
-    Args:
-        tune: the setting.
-        pretrained: whether the backbone is.
-        small: whether training everything takes minutes on two cores (an embedded backbone).
-        rows: distinct training texts.
-    """
-    if tune != "auto":
-        return tune, "asked for"
-    if not pretrained:
-        return "full", "auto: the backbone is random, so everything is trained"
-    if not small:
-        return "head", "auto: the backbone is pretrained and large; its trunk runs once, the head is solved"
-    if rows < ROWS_FOR_EVERYTHING:
-        return "head", f"auto: {rows:,} distinct training texts; from {ROWS_FOR_EVERYTHING:,} on everything is trained"
-    return "full", f"auto: the backbone is small and there are {rows:,} distinct training texts"
-
-
-def resolve(recipe: Recipe, *, pretrained: bool) -> Recipe:
-    """The recipe with every open setting settled, `tune` by `chosen_tune` before.
-
-    Raises:
-        ConfigError: settings that exclude each other, or `tune` is still open.
-    """
-    if recipe.tune == "auto":
-        raise ConfigError("tune is still auto; chosen_tune says what it stands for")
-    tune = recipe.tune
-    full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
-    defaults = HEAD if tune == "head" else full if tune == "full" else LORA if recipe.rank else BLOCKS
-    changes: dict[str, Any] = {"tune": tune}
-    if recipe.text.position == "auto":
-        changes["text.position"] = "mean"
-    for name in Defaults.__dataclass_fields__:
-        if getattr(recipe.train, name) is None:
-            changes[f"train.{name}"] = getattr(defaults, name)
-    settled = recipe.changed(changes)
-    if settled.train.next_token_weight and tune != "full":
-        raise ConfigError(f"train.next_token_weight needs everything trained (tune = full); got tune = {tune}")
-    return settled
-
-
-@dataclass(frozen=True)
 class Tuned:
     """A tuned classifier, with scores of rows it was not fitted on."""
 
@@ -114,6 +47,8 @@ class Tuned:
     """(len(held_out), K)"""
     logits: NDArray[np.float64] | None = None
     """(R, K) of all messages, training rows and others, where frozen states made them cheap; None otherwise."""
+    features: NDArray[np.float32] | None = None
+    """(len(train), C) of length one, where the exact head was solved on them; None otherwise."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """A row a step and one an epoch with validation figures; empty for the exact head."""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -195,8 +130,9 @@ def tune(
     weights = class_weights(recipe, targets[train], classes)
     if recipe.tune == "head" and recipe.train.head == "exact":
         return _exact(model, recipe, messages, targets, weights, train, groups, store, progress)
-    states = _states(model, recipe, messages, store, progress)
     fit = np.setdiff1d(train, validation)
+    solved = _solve_first(model, recipe, messages, targets, weights, fit, groups, store, progress)
+    states = _states(model, recipe, messages, store, progress)
     training = Training(model, states, targets, weights, _settings(recipe), fit_rows=fit, validation_rows=validation)
     model.transformer.set_dropout(recipe.train.dropout or 0.0)
     saver = None
@@ -210,13 +146,39 @@ def tune(
     model.transformer.set_dropout(0.0)
     trained = trained_parameters(model)
     merge_lora(model.transformer)
-    facts = {"epochs": at.epoch, "best_epoch": at.best_epoch, "steps": at.step, "trained_parameters": trained}
-    return Tuned(model, validation, logits, every, at.history, facts)
+    facts = {"epochs": at.epoch, "best_epoch": at.best_epoch, "steps": at.step, "trained_parameters": trained, **solved}
+    return Tuned(model, validation, logits, every, history=at.history, facts=facts)
 
 
 def trained_parameters(model: GPT2Classifier) -> int:
     """Number of weights that are trained."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _solve_first(
+    model: GPT2Classifier,
+    recipe: Recipe,
+    messages: Messages,
+    targets: Rows,
+    weights: NDArray[np.float64],
+    fit: Rows,
+    groups: Rows,
+    store: StateStore,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Where the recipe says so, the head begins as the optimum on the untouched trunk's features; what is told of it.
+
+    A random head would first drag the trunk about (Kumar et al., "Fine-tuning can distort pretrained features", ICLR 2022).
+    """
+    if recipe.tune == "head" or recipe.train.head_start != "solved":
+        return {}
+    trunk = model.transformer
+    last = last_tokens(in_dtype(trunk, recipe), messages, store=store, progress=progress)
+    normed = torch.from_numpy(length_one(last, trunk.ln_f.eps))
+    features = messages.mean_over_windows(normed[messages.windows_of(fit)], fit).numpy()
+    head = fit_head(features, targets[fit], weights, groups=groups[fit], seed=recipe.seed, progress=progress)
+    fold_into(model, head.weight, head.bias)
+    return {"first_inverse_penalty": head.inverse_penalty}
 
 
 def _exact(
@@ -240,12 +202,13 @@ def _exact(
     notes = [] if head.converged else ["The head's solver stopped before its optimum; its figures may be a little low."]
     facts = {"inverse_penalty": head.inverse_penalty, "trained_parameters": trained_parameters(model)}
     rows = np.arange(len(messages.distinct_of))
+    kept = features.astype(np.float32)
     with torch.inference_mode():
         windows = model.head(torch.from_numpy(np.array(last)).to(recipe.compute.device)).cpu()[messages.windows_of(rows)].double()
         every = messages.mean_over_windows(windows, rows).numpy()
     if head.out_of_fold is None:
-        return Tuned(model, train[:0], np.empty((0, len(weights))), every, facts=facts, notes=notes)
-    return Tuned(model, train, head.out_of_fold, every, facts=facts, notes=notes)
+        return Tuned(model, train[:0], np.empty((0, len(weights))), every, kept, facts=facts, notes=notes)
+    return Tuned(model, train, head.out_of_fold, every, kept, facts=facts, notes=notes)
 
 
 def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None = None) -> int:

@@ -1,0 +1,244 @@
+"""A table replayed message by message, as TREC's spam track judged filters: a verdict first, the label only afterwards, late or never.
+
+Owns the order of events and the figures; who learns is told by a `Learner`. Sources: Cormack & Lynam 2005 (TREC 2005 spam track: ham and
+spam misclassification, logistic average, 1-ROCA); its 2006 and 2007 tracks (delayed and partial feedback).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.errors import ConfigError, DataError
+from tamis.evaluation.metrics import wilson
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+GROWTH = 0.1
+"""A learner learns again when this share of further labels has become known: after each of the first twenty, then ever more rarely."""
+DELAY = 100
+SHARE = 0.1
+CURVE_POINTS = 60
+RESAMPLES = 1000
+_BLOCK = 4_000_000  # elements of a block of the bootstrap: 32 MB
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """When a label becomes known: `delay` messages after its own was judged, for a random `share` of the messages, never for the rest."""
+
+    name: str
+    delay: int = 0
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ConfigError: a negative delay, or a share outside (0, 1].
+        """
+        if self.delay < 0:
+            raise ConfigError(f"delay counts messages and must be at least 0, got {self.delay}")
+        if not 0 < self.share <= 1:
+            raise ConfigError(f"share is a share of the messages and must be above 0 and at most 1, got {self.share}")
+
+    def known_after(self, messages: int, *, seed: int = 42) -> Rows:
+        """(N,) how many messages have been judged when each one's label becomes known; N + 1 for never."""
+        after = np.arange(messages) + 1 + self.delay
+        if self.share < 1:
+            after[np.random.default_rng(seed).random(messages) >= self.share] = messages + 1
+        return np.minimum(after, messages + 1).astype(np.int64)
+
+
+def feedbacks(delay: int = DELAY, share: float = SHARE) -> tuple[Feedback, ...]:
+    """The three ways of the tracks: immediate, delayed, partial."""
+    return Feedback("immediate"), Feedback(f"delayed by {delay:,}", delay=delay), Feedback(f"partial ({100 * share:g} %)", share=share)
+
+
+class Learner(Protocol):
+    """A filter that learns while it judges. It knows all texts, and of the labels only those it is told."""
+
+    def learn(self, known: Rows) -> None:
+        """Take into account the labels of these messages: all that are known by now."""
+        ...
+
+    def scores(self, rows: Rows) -> Floats:
+        """P(positive) of these messages by what is known now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a filter said of N messages, each before its label was known."""
+
+    scores: Floats
+    """(N,) P(positive)"""
+    labels: int
+    """labels that became known"""
+    steps: int
+    """times that it learnt"""
+
+
+def replay(learner: Learner, feedback: Feedback, messages: int, *, seed: int = 42, growth: float = GROWTH) -> Replay:
+    """Judge every message in order; learn whenever enough further labels are known."""
+    after = feedback.known_after(messages, seed=seed)
+    order = np.argsort(after, kind="stable")
+    known_at = after[order]
+    scores = np.empty(messages)
+    position = learnt = steps = 0
+    due = 1  # labels from which it learns again
+    while position < messages:
+        known = int(np.searchsorted(known_at, position, side="right"))
+        if known >= due:
+            learner.learn(np.sort(order[:known]))
+            learnt, steps = known, steps + 1
+            due = learnt + max(1, int(learnt * growth))
+        stop = min(messages, max(position + 1, int(known_at[due - 1]))) if due <= messages else messages
+        scores[position:stop] = learner.scores(np.arange(position, stop))
+        position = stop
+    return Replay(scores, int((after <= messages).sum()), steps)
+
+
+@dataclass(frozen=True)
+class OnlineFigures:
+    """Figures of one filter under one kind of feedback; percentages of all messages of a class, None where a class is absent."""
+
+    learner: str
+    feedback: str
+    messages: int
+    labels: int
+    steps: int
+    threshold: float
+    ham_lost: float | None
+    """percent of the negatives judged positive (TREC: hm%)"""
+    ham_lost_ci95: list[float] | None
+    spam_missed: float | None
+    """percent of the positives judged negative (TREC: sm%)"""
+    spam_missed_ci95: list[float] | None
+    lam: float | None
+    """logistic average of the two, in percent; half a message is added to every count, so that none is infinite"""
+    one_minus_roca: float | None
+    """100 (1 - area under the ROC curve) over all messages (TREC: 1-ROCA%)"""
+    one_minus_roca_ci95: list[float] | None
+    """bootstrap within each class, 95 %"""
+    curve: list[tuple[int, float]]
+    """messages so far, and 1-ROCA% of those"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        return {**asdict(self), "curve": [list(point) for point in self.curve]}
+
+
+def judge(
+    learner: str,
+    feedback: str,
+    found: Replay,
+    is_positive: NDArray[np.bool_],
+    *,
+    threshold: float,
+    resamples: int = RESAMPLES,
+    seed: int = 42,
+) -> OnlineFigures:
+    """Figures of a replay; `is_positive` (N,), positive from `threshold` on.
+
+    Raises:
+        DataError: lengths differ, or there are no messages.
+    """
+    truth = np.asarray(is_positive, dtype=bool)
+    if truth.shape != found.scores.shape or not len(truth):
+        raise DataError(f"a replay is judged on as many labels as messages, at least one; got {truth.shape} and {found.scores.shape}")
+    flagged = found.scores >= threshold
+    lost, ham = int((flagged & ~truth).sum()), int((~truth).sum())
+    missed, spam = int((~flagged & truth).sum()), int(truth.sum())
+    both = ham > 0 and spam > 0
+    draws = area_draws(found.scores[truth], found.scores[~truth], resamples, seed) if both else None
+    return OnlineFigures(
+        learner=learner,
+        feedback=feedback,
+        messages=len(truth),
+        labels=found.labels,
+        steps=found.steps,
+        threshold=threshold,
+        ham_lost=100 * lost / ham if ham else None,
+        ham_lost_ci95=[100 * end for end in wilson(lost, ham)] if ham else None,
+        spam_missed=100 * missed / spam if spam else None,
+        spam_missed_ci95=[100 * end for end in wilson(missed, spam)] if spam else None,
+        lam=logistic_average(lost, ham, missed, spam) if both else None,
+        one_minus_roca=100 * (1 - area(found.scores[truth], found.scores[~truth])) if both else None,
+        one_minus_roca_ci95=None if draws is None else [100 * (1 - float(end)) for end in np.percentile(draws, [97.5, 2.5])],
+        curve=learning_curve(found.scores, truth),
+    )
+
+
+def logistic_average(lost: int, ham: int, missed: int, spam: int) -> float:
+    """Percent whose log-odds are the mean of the two error rates' log-odds, each count half a message larger."""
+    odds = [(wrong + 0.5) / (rows - wrong + 0.5) for wrong, rows in ((lost, ham), (missed, spam))]
+    mean = float(np.sqrt(odds[0] * odds[1]))
+    return 100 * mean / (1 + mean)
+
+
+def area(positives: Floats, negatives: Floats) -> float:
+    """Area under the ROC curve: the share of pairs in which the positive scores higher, ties half."""
+    ordered = np.sort(negatives)
+    below = np.searchsorted(ordered, positives, side="left") + np.searchsorted(ordered, positives, side="right")
+    return float(below.mean() / (2 * len(ordered)))
+
+
+def area_draws(positives: Floats, negatives: Floats, resamples: int, seed: int) -> Floats:
+    """(resamples,) the same area of draws with replacement within each class."""
+    generator = np.random.default_rng(seed)
+    ordered, ham, spam = np.sort(negatives), len(negatives), len(positives)
+    low, high = np.searchsorted(ordered, positives, side="left"), np.searchsorted(ordered, positives, side="right")
+    found: list[Floats] = []
+    step = max(1, _BLOCK // (ham + spam))
+    for begin in range(0, resamples, step):
+        count = min(step, resamples - begin)
+        drawn = _counts(generator, count, ham)
+        before = np.concatenate([np.zeros((count, 1)), np.cumsum(drawn, axis=1)], axis=1)  # (B, ham + 1)
+        below = (before[:, low] + before[:, high]) / 2
+        found.append((below * _counts(generator, count, spam)).sum(1) / (ham * spam))
+    return np.concatenate(found)
+
+
+def _counts(generator: np.random.Generator, draws: int, size: int) -> Floats:
+    """(draws, size) how often each of `size` rows is drawn."""
+    drawn = generator.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
+
+
+def learning_curve(scores: Floats, is_positive: NDArray[np.bool_], points: int = CURVE_POINTS) -> list[tuple[int, float]]:
+    """Messages so far and 1-ROCA% of those, from where both classes have occurred."""
+    if is_positive.all() or not is_positive.any():
+        return []
+    first = max(int(is_positive.argmax()), int((~is_positive).argmax())) + 1
+    ends = np.unique(np.linspace(first, len(scores), points).round().astype(int))
+    return [(end, 100 * (1 - area(scores[:end][is_positive[:end]], scores[:end][~is_positive[:end]]))) for end in ends.tolist()]
+
+
+def online_rows(results: Sequence[OnlineFigures]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table: a row a filter and feedback."""
+
+    def shown(value: float | None, interval: Sequence[float] | None = None) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.2f}" + (f" {interval[0]:.2f} to {interval[1]:.2f}" if interval else "")
+
+    header = ["filter", "feedback", "labels", "ham lost %", "spam missed %", "LAM %", "1-ROCA %"]
+    rows = [
+        [
+            result.learner,
+            result.feedback,
+            f"{result.labels:,}",
+            shown(result.ham_lost, result.ham_lost_ci95),
+            shown(result.spam_missed, result.spam_missed_ci95),
+            shown(result.lam),
+            shown(result.one_minus_roca, result.one_minus_roca_ci95),
+        ]
+        for result in results
+    ]
+    return header, rows

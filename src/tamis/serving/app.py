@@ -1,0 +1,115 @@
+"""The HTTP application: routes that check, ask and answer. What they ask stands in modules of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+
+from tamis import __version__
+from tamis.serving import logs
+from tamis.serving.errors import Refusal
+from tamis.serving.feedback_routes import add_feedback_routes
+from tamis.serving.guard import Guard
+from tamis.serving.judging_routes import add_judging_routes
+from tamis.serving.keys import Keys
+from tamis.serving.limits import Limits
+from tamis.serving.models import Models, Served
+from tamis.serving.operator_routes import add_operator_routes
+from tamis.serving.service import Service
+
+PROTECTED = ("/v1/", "/metrics")
+"""Beginnings of the paths that need a key where there are keys."""
+_WARM_UP = ["A text of about the usual length, so that the first one asked finds everything ready."] * 64
+
+
+def create_app(
+    models: Models,
+    *,
+    limits: Limits | None = None,
+    keys: Keys | None = None,
+    hosts: frozenset[str] | None = None,
+    log_texts: bool = False,
+) -> FastAPI:
+    """The application over loaded models.
+
+    Args:
+        models: what is served; closed with the application.
+        limits: bounds of requests and of the line.
+        keys: API keys; none leaves the server open.
+        hosts: names under which the server may be called; None: any.
+        log_texts: whether texts stand in the log lines.
+    """
+    service = Service(models, limits or Limits(), keys or Keys(), log_texts=log_texts)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        models.watch(lambda served, error: _replaced(service, served, error))
+        for served in models:
+            # Distinct texts: equal ones are computed once.
+            texts = [f"{text} {number}" for number, text in enumerate(_WARM_UP)]
+            await service.batcher.probabilities(served.classifier(), texts)
+        yield
+        await asyncio.to_thread(service.close)
+
+    app = FastAPI(
+        title="tamis",
+        version=__version__,
+        summary="Texts in, verdicts out; corrections in, a better model out.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.service = service
+    app.add_middleware(Guard, keys=service.keys, hosts=hosts, metrics=service.metrics, protected=PROTECTED)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _parameter_error)
+    add_judging_routes(app, service)
+    add_feedback_routes(app, service)
+    add_operator_routes(app, service, PROTECTED)
+    return app
+
+
+def _replaced(service: Service, served: Served, error: Exception | None) -> None:
+    """A folder was replaced on disk: log it, count it, and learn what came in meanwhile."""
+    service.metrics.reloaded(served.name, "refused" if error else "loaded")
+    logs.event("reload", level=40 if error else 20, model=served.name, **(logs.failure(error) if error else {}))
+    if error is None:
+        service.metrics.model(served.name, served.labels)
+        service.learner.learn(served)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    said = {404: "there is nothing here; GET /docs lists the calls", 405: "this path does not take that method"}
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return Refusal(error.status_code, said.get(error.status_code, "the request cannot be answered")).response(headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """All methods of a path: each of its routes knows its own only."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found
+
+
+async def _parameter_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first: dict[str, Any] = error.errors()[0]
+    field = str(first["loc"][-1])
+    return Refusal(422, f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}", field=field).response()

@@ -1,0 +1,265 @@
+"""Texts of many clients in one batch: a worker thread takes what waits, up to a budget of tokens, and never waits for more.
+
+Requests stand in a line for each model. A turn takes windows (a text, or a part of one longer than the context) from the front of a line
+until the budget is full; who is not done goes to the end, so a large request delays a small one by a turn, not by its size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tamis.gpt2.packing import pack
+from tamis.serving.errors import Refusal
+from tamis.serving.limits import Limits
+from tamis.tuning.states import FROZEN_TOKENS
+
+if TYPE_CHECKING:
+    from tamis.classifier import TextClassifier
+
+Ids = NDArray[Any]
+
+_CHARS_A_TOKEN = 4
+"""A guess, good enough to fill turns and to foresee waiting; what is packed is counted in real tokens."""
+_FULL = 0.5
+"""Share of the budget from which on a turn says how fast this machine is."""
+_KEPT = 0.8
+"""Weight of the speed so far against that of one turn."""
+_LONGEST_RETRY_S = 300.0
+
+
+@dataclass(eq=False)
+class _Job:
+    """One request. The worker thread alone touches it once it stands in line, but for `cancelled`."""
+
+    classifier: TextClassifier
+    texts: list[str]
+    """D distinct texts."""
+    places: list[int]
+    """For each text of the request, its number among the distinct ones."""
+    answer: asyncio.Future[NDArray[np.float64]]
+    tokens: int
+    """Tokens still to be computed, in part a guess."""
+    since: float = field(default_factory=time.monotonic)
+    cancelled: bool = False
+    begun: bool = False
+    encoded: int = 0
+    """Texts that are tokenized."""
+    windows: deque[tuple[int, Ids]] = field(default_factory=deque)
+    """Tokenized and not computed, each with the number of its text."""
+    sums: NDArray[np.float64] = field(init=False)
+    counts: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sums = np.zeros((len(self.texts), len(self.classifier.classes_)))
+        self.counts = np.zeros(len(self.texts), dtype=np.int64)
+
+    @property
+    def done(self) -> bool:
+        return self.encoded == len(self.texts) and not self.windows
+
+    def probabilities(self) -> NDArray[np.float64]:
+        """(N, K), computed as `predict_proba` does from the windows' logits."""
+        logits = self.sums / self.counts[:, None]
+        shifted = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(1, keepdims=True))[self.places]
+
+
+class Batcher:
+    """Probabilities for requests that come in on an event loop, computed in a thread."""
+
+    def __init__(self, limits: Limits, *, budget: int = FROZEN_TOKENS) -> None:
+        """`budget`: tokens of one turn."""
+        self.limits, self.budget = limits, budget
+        self.turns = self.texts = 0
+        """Batches computed so far, and texts in them (a text of several windows counts with its first)."""
+        self._lines: dict[int, deque[_Job]] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+        self._speed: float | None = None
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish what stands in line and end the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether anything can be computed."""
+        return self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """Requests in line."""
+        return sum(len(line) for line in list(self._lines.values()))
+
+    async def probabilities(self, classifier: TextClassifier, texts: Sequence[str]) -> NDArray[np.float64]:
+        """(N, K) as `classifier.predict_proba` gives them. Being cancelled takes the request out of the line.
+
+        Raises:
+            Refusal: 429, where too many stand in line or others' texts would take longer than the limit.
+        """
+        if not texts:
+            return np.empty((0, len(classifier.classes_)))
+        number: dict[str, int] = {}
+        places = [number.setdefault(text, len(number)) for text in texts]
+        answer: asyncio.Future[NDArray[np.float64]] = asyncio.get_running_loop().create_future()
+        job = _Job(classifier, list(number), places, answer, sum(map(_guess, number)))
+        self._admit(job)
+        try:
+            return await answer
+        finally:
+            job.cancelled = True
+
+    def _admit(self, job: _Job) -> None:
+        with self._changed:
+            if self._closing or not self.alive:
+                raise Refusal(503, "the server is stopping")
+            ahead_s = self._ahead_s(job)
+            if self.waiting >= self.limits.queue_requests or ahead_s > self.limits.wait_s:
+                raise _too_busy(ahead_s)
+            self._lines.setdefault(id(job.classifier), deque()).append(job)
+            self._changed.notify()
+
+    def _ahead_s(self, job: _Job) -> float:
+        """Seconds that others' texts take before a new request is done: of each no more than this one needs itself, or a turn's worth."""
+        if self._speed is None:
+            return 0.0
+        own = max(job.tokens, self.budget)
+        return sum(min(other.tokens, own) for line in self._lines.values() for other in line) / self._speed
+
+    def _work(self) -> None:
+        while jobs := self._next():
+            begun = time.perf_counter()
+            try:
+                tokens = self._compute(jobs)
+            except Exception as error:
+                self._answer(jobs, error)
+                continue
+            if tokens >= _FULL * self.budget:
+                speed = tokens / (time.perf_counter() - begun)
+                self._speed = speed if self._speed is None else _KEPT * self._speed + (1 - _KEPT) * speed
+            self._answer([job for job in jobs if job.done])
+            with self._changed:
+                for job in jobs:
+                    if not job.done:
+                        self._lines.setdefault(id(job.classifier), deque()).append(job)
+
+    def _next(self) -> list[_Job]:
+        """Wait for requests; take as many of one model's line as fill a turn. Nothing when it is time to end."""
+        with self._changed:
+            while True:
+                late = self._drop_the_late()
+                if late:
+                    self._answer(late, _too_busy(self.limits.wait_s))
+                if self._lines:
+                    break
+                if self._closing:
+                    return []
+                self._changed.wait()
+            number, line = next(iter(self._lines.items()))
+            del self._lines[number]
+            jobs, room = [], self.budget
+            while line and room > 0:
+                job = line.popleft()
+                room -= job.tokens
+                jobs.append(job)
+            if line:
+                self._lines[number] = line  # behind the other models' lines
+            return jobs
+
+    def _drop_the_late(self) -> list[_Job]:
+        """Take out whoever went away, and return whoever has waited too long for the first turn."""
+        now, late = time.monotonic(), []
+        for number, line in list(self._lines.items()):
+            late += [job for job in line if not job.begun and not job.cancelled and now - job.since > self.limits.wait_s]
+            kept = deque(job for job in line if not job.cancelled and (job.begun or now - job.since <= self.limits.wait_s))
+            if kept:
+                self._lines[number] = kept
+            else:
+                del self._lines[number]
+        return late
+
+    def _compute(self, jobs: list[_Job]) -> int:
+        """One batch; returns its tokens."""
+        classifier = jobs[0].classifier
+        self._encode(classifier, jobs)
+        chosen: list[tuple[_Job, int, Ids]] = []
+        tokens = 0
+        for job in jobs:
+            while job.windows and tokens < self.budget:
+                text, ids = job.windows.popleft()
+                chosen.append((job, text, ids))
+                tokens += len(ids)
+        model = classifier.scorer()
+        with torch.inference_mode():
+            packed = pack([ids for _, _, ids in chosen]).to(model.score.weight.device)
+            logits = model(packed).cpu().double().numpy()
+        for (job, text, ids), row in zip(chosen, logits, strict=True):
+            self.texts += not job.counts[text]
+            job.sums[text] += row
+            job.counts[text] += 1
+            job.tokens -= len(ids)
+        self.turns += 1
+        return tokens
+
+    def _encode(self, classifier: TextClassifier, jobs: list[_Job]) -> None:
+        """Tokenize as many texts as the turn can take, all in one call."""
+        room, chosen = self.budget, []
+        for job in jobs:
+            job.begun = True
+            room -= sum(len(ids) for _, ids in job.windows)
+            while room > 0 and job.encoded < len(job.texts):
+                chosen.append((job, job.encoded))
+                room -= _guess(job.texts[job.encoded])
+                job.encoded += 1
+        tokenizer, context = classifier.tokenizer_, classifier.model_.transformer.config.n_positions
+        encoded = tokenizer.encode([job.texts[text] for job, text in chosen])
+        for (job, text), ids in zip(chosen, encoded, strict=True):
+            windows = tokenizer.windows(ids, context)
+            job.windows += [(text, window) for window in windows]
+            job.tokens += sum(map(len, windows)) - _guess(job.texts[text])
+
+    def _answer(self, jobs: Sequence[_Job], error: Exception | None = None) -> None:
+        """Hand results, or the error, to the event loops of those who ask; one call a loop wakes it once."""
+        results = [(job, error or job.probabilities()) for job in jobs]
+        for loop in {job.answer.get_loop() for job in jobs}:
+            own = [(job.answer, result) for job, result in results if job.answer.get_loop() is loop]
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_deliver, own)
+
+
+def _deliver(answers: list[tuple[asyncio.Future[NDArray[np.float64]], NDArray[np.float64] | Exception]]) -> None:
+    for answer, result in answers:
+        if answer.done():
+            continue
+        if isinstance(result, Exception):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
+
+
+def _guess(text: str) -> int:
+    return 2 + len(text) // _CHARS_A_TOKEN
+
+
+def _too_busy(wait_s: float) -> Refusal:
+    return Refusal(429, "too many texts are waiting; try again later", retry_after_s=min(wait_s, _LONGEST_RETRY_S))

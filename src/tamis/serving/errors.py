@@ -1,0 +1,79 @@
+"""Refusals: every error leaves as {"error": {"code", "message", "field"}}, and none repeats a text, a key or a path of this machine."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from tamis.errors import TamisError
+
+CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timeout",
+    413: "too_large",
+    415: "unsupported_media_type",
+    421: "wrong_host",
+    422: "invalid",
+    429: "too_busy",
+    500: "internal",
+    503: "not_ready",
+    507: "not_stored",
+}
+"""Status to the code that goes with it."""
+_SAID = {
+    "missing": "is missing",
+    "string_type": "must be a string",
+    "list_type": "must be a list",
+    "bool_type": "must be true or false",
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+}
+_NAME = re.compile(r"\w{1,40}", flags=re.ASCII)
+
+
+class Refusal(TamisError):
+    """A request is not answered as asked."""
+
+    def __init__(self, status: int, message: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
+        """`field` is the place in the body, as in `items.3.label`; `retry_after_s` goes into the header, in whole seconds."""
+        super().__init__(message)
+        self.status, self.message, self.field, self.retry_after_s = status, message, field, retry_after_s
+
+    def response(self, headers: dict[str, str] | None = None) -> Response:
+        """The answer."""
+        given = dict(headers or {})
+        if self.retry_after_s is not None:
+            given["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
+        if self.status == 401:
+            given["WWW-Authenticate"] = "Bearer"
+        if self.status == 408:
+            given["Connection"] = "close"  # what would still come belongs to no request
+        error = {"code": CODES.get(self.status, "refused"), "message": self.message, "field": self.field}
+        return json_response({"error": error}, status=self.status, headers=given)
+
+
+def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A value as compact UTF-8 JSON."""
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def invalid(error: ValidationError) -> Refusal:
+    """The first thing wrong with a body or a parameter."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(map(str, found["loc"])) or None
+    said = _SAID.get(found["type"]) or found["msg"][:1].lower() + found["msg"][1:]
+    return Refusal(422, f"{field or 'the body'} {said}" if found["type"] in _SAID else f"{field or 'the body'}: {said}", field=field)
+
+
+def shown(name: object) -> str:
+    """A name that a client gave, where it is one; anything longer could be a text."""
+    return repr(name) if isinstance(name, str) and _NAME.fullmatch(name) else "one that is no plain name"

@@ -1,0 +1,76 @@
+"""Learning behind the answers: one thread solves anew after corrections came in, however many, and undoes between two solves."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from tamis.serving.models import Outcome, Served
+
+T = TypeVar("T")
+
+
+class Learner:
+    """The thread. Nothing is lost with it: what waits to be learnt stands in the store."""
+
+    def __init__(self, learned: Callable[[Served, Outcome | Exception], None]) -> None:
+        """`learned` is told, in the thread, how each solve went."""
+        self._learned = learned
+        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._waiting: set[str] = set()
+        self._closing = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="learner", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread after the solve it is at; what waits is learnt at the next start."""
+        with self._lock:
+            self._closing = True
+        self._orders.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def learn(self, served: Served) -> None:
+        """Have a model learn soon; asked for again before it has begun, it learns once."""
+        with self._lock:
+            if served.name in self._waiting:
+                return
+            self._waiting.add(served.name)
+        self._orders.put(lambda: self._solve(served))
+
+    def between(self, work: Callable[[], T]) -> Future[T]:
+        """Do something while nothing is being learnt, so that a solve under way cannot bring back what is undone."""
+        future: Future[T] = Future()
+
+        def order() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
+
+        self._orders.put(order)
+        return future
+
+    def _solve(self, served: Served) -> None:
+        with self._lock:
+            self._waiting.discard(served.name)  # a correction from here on needs another solve
+            if self._closing:
+                return
+        try:
+            outcome: Outcome | Exception = served.learn()
+        except Exception as error:
+            outcome = error
+        self._learned(served, outcome)
+
+    def _work(self) -> None:
+        while (order := self._orders.get()) is not None:
+            order()

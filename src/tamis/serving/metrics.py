@@ -1,0 +1,121 @@
+"""What a server counts, in Prometheus' format: requests, texts, verdicts and their shares, learning, the line."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import Counter as Total
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from tamis.verdicts import UNSURE
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+RECENT = 1_000
+"""Texts of a model that its shares are about: enough for a share, few enough to show a change within the hour."""
+_SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24)
+_METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
+
+
+class Metrics:
+    """The figures of one server. Safe to call from any thread."""
+
+    def __init__(self) -> None:
+        """Everything at zero."""
+        self.registry = CollectorRegistry()
+        self._requests = Total(
+            "tamis_requests", "Requests by route, method and status", ["route", "method", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "tamis_request_seconds", "Seconds from a request's head to its answer", ["route"], buckets=_SECONDS, registry=self.registry
+        )
+        self._verdicts = Total("tamis_verdicts", "Texts by verdict", ["model", "verdict"], registry=self.registry)
+        self._corrections = Total("tamis_corrections", "Corrections that were stored", ["model"], registry=self.registry)
+        self._learnings = Total(
+            "tamis_learnings", "Solves after corrections: learned, held back, or failed", ["model", "outcome"], registry=self.registry
+        )
+        self._reloads = Total(
+            "tamis_reloads", "Model folders replaced on disk: loaded, or refused", ["model", "outcome"], registry=self.registry
+        )
+        self.waiting = Gauge("tamis_waiting_requests", "Requests that wait to be judged", registry=self.registry)
+        self.turns = Gauge("tamis_batches", "Batches computed since the start", registry=self.registry)
+        self.batched = Gauge("tamis_batched_texts", "Distinct texts in those batches", registry=self.registry)
+        self._shares = Shares()
+        self.registry.register(self._shares)
+        ProcessCollector(registry=self.registry)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """A request has its answer. `route` is the route's pattern, not the path that was asked for."""
+        self._requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def model(self, name: str, labels: Iterable[str]) -> None:
+        """Announce a model, so that its verdicts stand at zero from the start."""
+        for verdict in (*labels, UNSURE):
+            self._verdicts.labels(name, verdict)
+        self._shares.announce(name, (*labels, UNSURE))
+
+    def judged(self, model: str, verdicts: Sequence[str]) -> None:
+        """Texts got their verdicts."""
+        for verdict, count in Counter(verdicts).items():
+            self._verdicts.labels(model, verdict).inc(count)
+        self._shares.add(model, verdicts)
+
+    def corrected(self, model: str, count: int) -> None:
+        """Corrections are in the store."""
+        self._corrections.labels(model).inc(count)
+
+    def learned(self, model: str, outcome: str) -> None:
+        """A solve has ended."""
+        self._learnings.labels(model, outcome).inc()
+
+    def reloaded(self, model: str, outcome: str) -> None:
+        """A folder was replaced."""
+        self._reloads.labels(model, outcome).inc()
+
+    def text(self) -> bytes:
+        """Everything as Prometheus reads it."""
+        return bytes(generate_latest(self.registry))
+
+
+class Shares(Collector):
+    """The share of each verdict among a model's last texts."""
+
+    def __init__(self) -> None:
+        """No model yet."""
+        self._recent: dict[str, deque[str]] = {}
+        self._counts: dict[str, Counter[str]] = {}
+        self._lock = threading.Lock()
+
+    def announce(self, model: str, verdicts: Iterable[str]) -> None:
+        """A model and its possible verdicts."""
+        with self._lock:
+            self._recent.setdefault(model, deque())
+            counts = self._counts.setdefault(model, Counter())
+            for verdict in verdicts:
+                counts.setdefault(verdict, 0)
+
+    def add(self, model: str, verdicts: Sequence[str]) -> None:
+        """The next texts' verdicts."""
+        with self._lock:
+            recent, counts = self._recent[model], self._counts[model]
+            for verdict in verdicts[-RECENT:]:
+                recent.append(verdict)
+                counts[verdict] += 1
+                if len(recent) > RECENT:
+                    counts[recent.popleft()] -= 1
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """The shares as they are now; none of a model that has judged nothing."""
+        family = GaugeMetricFamily(
+            "tamis_verdict_share", f"Share of a verdict among a model's last {RECENT:,} texts", labels=["model", "verdict"]
+        )
+        with self._lock:
+            for model, counts in self._counts.items():
+                for verdict, count in counts.items():
+                    if self._recent[model]:
+                        family.add_metric([model, verdict], count / len(self._recent[model]))
+        yield family

@@ -1,0 +1,78 @@
+"""The OpenAPI document: bodies, answers and every refusal of each call, with the limits and names of this very server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from tamis.serving.schemas import ErrorAnswer, FeedbackBody, TextsBody
+from tamis.serving.service import Service
+
+_SAID = {
+    401: "An API key is needed",
+    404: "There is no such thing",
+    405: "This path does not take that method",
+    408: "The body came in too slowly",
+    413: "Too large: the body, a text, or their number",
+    415: "The body must be JSON",
+    421: "The server is not known by that host name",
+    422: "Not what was expected",
+    429: "Too busy; Retry-After says when to try again",
+    500: "A fault of the server's",
+    503: "Stopping, or not ready",
+    507: "The store cannot be written; nothing was kept",
+}
+_ALWAYS = (401, 405, 421, 422, 500, 503)
+_WITH_BODY = (408, 413, 415, 429)
+_REF = "#/components/schemas/{model}"
+
+
+def refuses(*statuses: int, described: dict[int | str, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """A route's keyword arguments: the refusals that it documents, beside those that all have."""
+    responses: dict[int | str, dict[str, Any]] = dict(described or {})
+    for status in sorted({*_ALWAYS, *statuses}):
+        responses[status] = {"model": ErrorAnswer, "description": _SAID[status]}
+        if status == 429:
+            responses[status]["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}}
+    return {"responses": responses}
+
+
+def takes(body: type[BaseModel], *, refuses: tuple[int, ...]) -> dict[str, Any]:
+    """A route's keyword arguments: the JSON body, which it reads itself, and the refusals."""
+    schema = {"$ref": _REF.format(model=body.__name__)}
+    extra = {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"openapi_extra": extra, **_refuses((*_WITH_BODY, *refuses))}
+
+
+def _refuses(statuses: tuple[int, ...]) -> dict[str, Any]:
+    return refuses(*statuses)
+
+
+def document(app: FastAPI, service: Service, protected: tuple[str, ...], *, names: bool) -> dict[str, Any]:
+    """The document as of now, since labels change when a model is replaced; models and labels by name only where `names`."""
+    found = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+    schemas = found["components"]["schemas"]
+    _, bodies = models_json_schema([(TextsBody, "validation"), (FeedbackBody, "validation")], ref_template=_REF)
+    schemas |= bodies["$defs"]
+    limits = service.limits
+    text = {"maxLength": limits.text_chars}
+    texts, items = schemas["TextsBody"]["properties"]["texts"], schemas["FeedbackBody"]["properties"]["items"]
+    texts |= {"maxItems": limits.texts, "items": texts["items"] | text}
+    items["maxItems"] = limits.texts
+    item = schemas["FeedbackItem"]["properties"]
+    item["text"] |= text
+    if names:
+        item["label"]["enum"] = sorted({label for served in service.models for label in served.labels})
+        for model in (item["model"], schemas["TextsBody"]["properties"]["model"]):
+            model["anyOf"] = [{"type": "string", "enum": [served.name for served in service.models]}, {"type": "null"}]
+    if service.keys:
+        found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, calls in found["paths"].items():
+        for call in calls.values():
+            if path.startswith(protected) and service.keys:
+                call["security"] = [{"key": []}]
+    return found

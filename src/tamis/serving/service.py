@@ -1,0 +1,93 @@
+"""What the routes share: models, the batcher, the learner, figures, and threads for what blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from tamis.serving import logs
+from tamis.serving.batcher import Batcher
+from tamis.serving.bodies import Bodies
+from tamis.serving.errors import Refusal
+from tamis.serving.keys import Keys
+from tamis.serving.learner import Learner
+from tamis.serving.limits import Limits
+from tamis.serving.metrics import Metrics
+from tamis.serving.models import Models, Outcome, Served
+
+T = TypeVar("T")
+
+
+class Service:
+    """The working parts of one server."""
+
+    def __init__(self, models: Models, limits: Limits, keys: Keys, *, log_texts: bool) -> None:
+        """Put them together; nothing runs before `start`."""
+        self.models, self.limits, self.keys, self.log_texts = models, limits, keys, log_texts
+        self.metrics = Metrics()
+        self.bodies = Bodies(limits)
+        self.batcher = Batcher(limits)
+        self.learner = Learner(self._learned)
+        self.stopping = False
+        self.explanations = 0
+        """Requests for explanations that are under way."""
+        self._store = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._explainer = ThreadPoolExecutor(1, thread_name_prefix="explainer")
+        for served in models:
+            self.metrics.model(served.name, served.labels)
+
+    def start(self) -> None:
+        """Start the threads."""
+        self.batcher.start()
+        self.learner.start()
+
+    def close(self) -> None:
+        """End the threads; what was accepted is answered first."""
+        self.stopping = True
+        self.models.close()
+        self._explainer.shutdown(cancel_futures=True)
+        self.batcher.close()
+        self._store.shutdown()
+        self.learner.close()
+
+    async def in_store(self, work: Callable[[], T]) -> T:
+        """Do something with the store of corrections, off the event loop and one after the other.
+
+        Raises:
+            Refusal: 507, the store cannot be read or written.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._store, work)
+        except sqlite3.Error as error:
+            raise _not_stored(error) from None
+
+    async def explaining(self, work: Callable[[], T]) -> T:
+        """Explain a text, off the event loop and beside the batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._explainer, work)
+
+    async def undoing(self, work: Callable[[], T]) -> T:
+        """Remove corrections while nothing is being learnt.
+
+        Raises:
+            Refusal: 507, the store cannot be written.
+        """
+        try:
+            return await asyncio.wrap_future(self.learner.between(work))
+        except sqlite3.Error as error:
+            raise _not_stored(error) from None
+
+    def _learned(self, served: Served, outcome: Outcome | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self.metrics.learned(served.name, "failed")
+            logs.event("learn", level=40, model=served.name, **logs.failure(outcome))
+            return
+        self.metrics.learned(served.name, "learned" if outcome.learned else "held back")
+        logs.event("learn", model=served.name, learned=outcome.learned)
+
+
+def _not_stored(error: sqlite3.Error) -> Refusal:
+    logs.event("store", level=40, **logs.failure(error))
+    return Refusal(507, "the store of corrections cannot be used; nothing was changed")

@@ -1,0 +1,153 @@
+// One message in the table: its verdicts, why it got them, and what it should have got.
+
+import { announce, beginning, busy, button, count, element, options, probability } from "./dom.js";
+import { explanation } from "./explanation.js";
+import { UNSURE } from "./rule.js";
+import { Refused, call } from "./server.js";
+
+const SHOWN_CHARACTERS = 600;
+const MOST_BUTTONS = 2;
+
+/** A text with what is known of it; `cells` are its row of the file it came from. */
+export const newRow = (text, number, cells = null) => ({
+  text,
+  number,
+  cells,
+  result: null,
+  refused: null,
+  explained: null,
+  unfolded: false,
+  told: null,
+  acts: 0,
+});
+
+/** A verdict, told apart by its name, its edge and its colour. */
+export function chip(verdict, { positive, labels }) {
+  const two = positive !== null && labels.length === 2;
+  const kind = verdict === UNSURE ? "unsure" : !two ? "other" : verdict === positive ? "positive" : "negative";
+  return element("span", { class: `chip ${kind}` }, verdict);
+}
+
+/** The two lines of the table that a row has: what is known of it, and why, where that is unfolded. */
+export class RowView {
+  constructor(row, results) {
+    Object.assign(this, { row, results, offered: "", asking: false, failed: null });
+    const cells = results.names.map((name) => element("td", { role: "cell", "data-name": name }));
+    const number = element("th", { scope: "row", role: "rowheader" }, count(row.number));
+    [, , this.own, this.score] = cells;
+    this.here = results.rule ? cells[4] : null;
+    cells[1].append(element("div", { class: "message", dir: "auto" }, beginning(row.text, SHOWN_CHARACTERS)));
+    this.inside = element("td", { role: "cell", colspan: cells.length, id: `why-${row.number}` });
+    this.why = button("Why?", `message ${row.number}`, () => this.unfold(), { "aria-expanded": "false", "aria-controls": this.inside.id });
+    this.correcting = element("span", { class: "line" });
+    this.told = element("p", { class: "told faint" });
+    cells.at(-1).append(element("div", { class: "line" }, this.why, this.correcting), this.told);
+    this.line = element("tr", { role: "row" }, number, ...cells.slice(1));
+    this.detail = element("tr", { role: "row", class: "detail", hidden: true }, this.inside);
+  }
+
+  /** Show what is known now. */
+  refresh() {
+    const { row, results } = this;
+    const { result } = row;
+    const verdict = results.verdict(row);
+    this.own.replaceChildren(...this.ownVerdict());
+    this.score.replaceChildren(...(result ? [probability(results.score(row)), bar(results.score(row))] : []));
+    this.here?.replaceChildren(...(result ? [chip(verdict, results.model)] : []));
+    if (result && verdict !== result.verdict) this.here?.append(element("span", { class: "faint" }, " changed"));
+    this.told.textContent = row.told ?? "";
+    this.offer();
+    const open = row.unfolded && result !== null;
+    this.why.hidden = result === null;
+    this.why.setAttribute("aria-expanded", String(open));
+    this.detail.hidden = !open;
+    if (!open) return;
+    if (row.explained !== null) {
+      if (this.inside.firstChild !== row.explained) this.inside.replaceChildren(row.explained);
+    } else if (this.failed !== result) {
+      this.explain();
+    }
+  }
+
+  ownVerdict() {
+    const { result, refused } = this.row;
+    if (refused !== null) return [element("span", { class: "refused" }, `not judged: ${refused}`)];
+    if (result === null) return [element("span", { class: "faint" }, "not yet")];
+    const rather = result.verdict === UNSURE && result.label !== UNSURE;
+    return [chip(result.verdict, this.results.model), rather ? element("span", { class: "faint" }, ` rather ${result.label}`) : ""];
+  }
+
+  /** Buttons to correct or to undo that; left alone where nothing changed, so that the focus stays. */
+  offer() {
+    const { row, results, correcting } = this;
+    const made = results.corrections.of(row.text);
+    const labels = row.result === null ? [] : results.model.labels.filter((label) => label !== row.result.verdict);
+    const offered = made ? `${made.id} ${made.label}` : JSON.stringify(labels);
+    if (offered === this.offered) return;
+    this.offered = offered;
+    const held = correcting.contains(document.activeElement);
+    const refresh = () => results.everywhere(row.text);
+    const more = `, message ${row.number}`;
+    const correct = (text, label) => {
+      const made = button(text, more, () => busy(made, () => results.corrections.correct(row, label(), refresh)));
+      return made;
+    };
+    if (made) {
+      const undo = button("Undo", `the correction to ${made.label}${more}`, () => busy(undo, () => results.corrections.undo(row, refresh)));
+      correcting.replaceChildren(element("span", {}, `kept as ${made.label}`), undo);
+    } else if (results.model.labels.length <= MOST_BUTTONS) {
+      correcting.replaceChildren(...labels.map((label) => correct(`It is ${label}`, () => label)));
+    } else if (labels.length > 0) {
+      const choice = element("select", { "aria-label": `Right label${more}` });
+      options(
+        choice,
+        labels.map((label) => [label, label]),
+      );
+      correcting.replaceChildren(
+        choice,
+        correct("Correct", () => choice.value),
+      );
+    }
+    if (held) (correcting.querySelector("button") ?? this.why).focus();
+  }
+
+  unfold() {
+    this.row.unfolded = !this.row.unfolded;
+    // One that failed is asked for again when somebody says so, not by every refresh.
+    this.failed = null;
+    this.refresh();
+  }
+
+  async explain() {
+    if (this.asking) return;
+    const { row, inside } = this;
+    const asked = row.result;
+    const say = (text) => inside.replaceChildren(element("p", { class: "faint" }, text));
+    this.asking = true;
+    say("Asking why…");
+    try {
+      const body = { texts: [row.text], model: this.results.model.name };
+      const answer = await call("POST", "v1/explain", {
+        body,
+        waiting: (seconds) => say(`The server is busy; asking again in ${seconds} s…`),
+      });
+      if (row.result === asked) row.explained = explanation(answer.results[0]);
+      announce(`The explanation of message ${row.number} is there.`);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.failed = asked;
+      const again = button("Ask again", "", () => this.explain());
+      inside.replaceChildren(element("p", {}, `It cannot be explained: ${error.message}.`), again);
+      announce(`Message ${row.number} cannot be explained: ${error.message}.`);
+    } finally {
+      this.asking = false;
+    }
+    this.refresh();
+  }
+}
+
+function bar(score) {
+  const made = element("span", { class: "bar", "aria-hidden": "true" });
+  made.style.setProperty("--score", String(score));
+  return made;
+}

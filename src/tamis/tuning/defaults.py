@@ -1,0 +1,84 @@
+"""What a setting that is left open becomes: by how much is trained, whether the backbone is pretrained, and how many rows there are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tamis.config import Recipe
+from tamis.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a setting that is left open becomes."""
+
+    epochs: int
+    learning_rate: float
+    head_learning_rate: float
+    dropout: float
+    next_token_weight: float = 0.0
+    token_dropout: float = 0.0
+    batch_tokens: int = 1024
+    head_start: str = "random"
+
+
+SCRATCH_FULL = Defaults(epochs=5, learning_rate=5e-4, head_learning_rate=1e-3, dropout=0.1, next_token_weight=1.0, token_dropout=0.25)
+PRETRAINED_FULL = Defaults(epochs=4, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.1, batch_tokens=512, head_start="solved")
+BLOCKS = Defaults(epochs=5, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.0)
+LORA = Defaults(epochs=5, learning_rate=1e-3, head_learning_rate=3e-3, dropout=0.0)
+HEAD = Defaults(epochs=1, learning_rate=5e-5, head_learning_rate=5e-5, dropout=0.0)
+"""The reference's own: one epoch at 5e-5."""
+
+_PASSES, _MOST_PASSES = 60, 20
+"""Few rows need more passes: 20 at 8 rows a class, 11 at 32, 5 at 128, 4 from 180 on."""
+
+
+def passes(rows: int, classes: int) -> int:
+    """Epochs in which everything of a pretrained backbone is trained on `rows` rows of `classes` classes."""
+    return max(PRETRAINED_FULL.epochs, min(_MOST_PASSES, round(_PASSES / math.sqrt(max(1, rows) / classes))))
+
+
+def chosen_tune(tune: str, *, pretrained: bool, small: bool) -> tuple[str, str]:
+    """What `auto` stands for, and why.
+
+    Args:
+        tune: the setting.
+        pretrained: whether the backbone is.
+        small: whether training everything takes minutes on two cores (an embedded backbone).
+    """
+    if tune != "auto":
+        return tune, "asked for"
+    if not pretrained:
+        return "full", "auto: the backbone is random, so everything is trained"
+    if not small:
+        return "head", "auto: the backbone is pretrained and large; its trunk runs once, the head is solved"
+    return "full", "auto: the backbone is small, so everything is trained from the solved head on"
+
+
+def resolve(recipe: Recipe, *, pretrained: bool, rows: int, classes: int) -> Recipe:
+    """The recipe with every open setting settled, `tune` by `chosen_tune` before.
+
+    `rows` and `classes` count the training rows and their labels.
+
+    Raises:
+        ConfigError: settings that exclude each other, or `tune` is still open.
+    """
+    if recipe.tune == "auto":
+        raise ConfigError("tune is still auto; chosen_tune says what it stands for")
+    tune = recipe.tune
+    full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
+    defaults = HEAD if tune == "head" else full if tune == "full" else LORA if recipe.rank else BLOCKS
+    changes: dict[str, Any] = {"tune": tune}
+    if recipe.text.position == "auto":
+        changes["text.position"] = "mean"
+    for name in Defaults.__dataclass_fields__:
+        if getattr(recipe.train, name) is None:
+            changes[f"train.{name}"] = getattr(defaults, name)
+    if recipe.train.epochs is None and defaults is PRETRAINED_FULL:
+        changes["train.epochs"] = passes(rows, classes)
+    settled = recipe.changed(changes)
+    if settled.train.next_token_weight and tune != "full":
+        raise ConfigError(f"train.next_token_weight needs everything trained (tune = full); got tune = {tune}")
+    return settled
