@@ -48,7 +48,7 @@ class TextClassifier(ClassifierContract):
 
     def __init__(
         self,
-        backbone: str = "scratch:small",
+        backbone: str = "nano",
         tune: str = "auto",
         *,
         positive: str | None = None,
@@ -63,7 +63,7 @@ class TextClassifier(ClassifierContract):
         """Store the arguments; nothing happens before `fit`.
 
         Args:
-            backbone: a name, a folder, or `scratch:small`.
+            backbone: a name (`nano` is inside the package), or a folder.
             tune: `auto`, `head`, `blocks:K`, `lora:R` or `full`.
             positive: label that recall, precision and the threshold are about; the rarer one by default.
             class_weight: `none`, `balanced` or a weight by label.

@@ -152,8 +152,8 @@ class ComputeSettings(Section):
 class Recipe(Section):
     """One experiment, whole."""
 
-    backbone: str = "scratch:small"
-    """a name (`scratch:small`, `gpt2`, ...), a folder in the Hugging Face layout, or an OpenAI checkpoint folder"""
+    backbone: str = "nano"
+    """a name (`nano`, `gpt2`, `scratch:small`, ...), a folder in the Hugging Face layout, or an OpenAI checkpoint folder"""
     tune: Annotated[str, Field(pattern=r"^(auto|head|full|(blocks|lora):[1-9][0-9]*)$")] = "auto"
     """what is trained: `head`, last K blocks (`blocks:K`), rank-R adapters (`lora:R`), `full`; `auto`: by backbone and rows"""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
