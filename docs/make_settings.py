@@ -8,7 +8,7 @@ from typing import Any
 
 from tamis.config import fields
 from tamis.pretraining.recipe import PretrainRecipe, SourceSettings
-from tamis.tuning.defaults import BLOCKS, HEAD, LORA, PRETRAINED_FULL, SCRATCH_FULL, Defaults, passes
+from tamis.tuning.defaults import BLOCKS, HEAD, LORA, PRETRAINED_FULL, SCRATCH_FULL, Defaults, kept_start, passes
 
 TARGET = Path(__file__).parent / "settings.md"
 
@@ -45,7 +45,8 @@ def page() -> str:
     lines += [
         "",
         "With everything of a pretrained backbone trained, `train.epochs` also grows as the rows get fewer:",
-        f"{passes(128, 1)} at 128 rows a class, {passes(32, 1)} at 32, {passes(8, 1)} at 8.",
+        f"{passes(128, 1)} at 128 rows a class, {passes(32, 1)} at 32, {passes(8, 1)} at 8. Where the head begins solved,",
+        f"`train.keep_start` is {kept_start(99, 1):g} below 100 rows a class.",
     ]
     lines += [
         "",

@@ -168,8 +168,8 @@ class TextClassifier(ClassifierContract):
         groups = repeats(texts) if groups is None else np.asarray(groups)
         rows = np.arange(len(texts))
         if validation is None:
-            exact = self.recipe_.tune == "head" and self.recipe_.train.head == "exact"
-            share = 0.0 if exact else held_out_share(named, self.recipe_.data.validation_share)
+            exact, budget = self.recipe_.tune == "head" and self.recipe_.train.head == "exact", self.recipe_.verdict.max_blocked is not None
+            share = 0.0 if exact else held_out_share(named, self.recipe_.data.validation_share, budget=budget)
             validation = hold_out(named, groups, share, seed=recipe.seed)
         backbone = self._backbone([texts[i] for i in np.setdiff1d(rows, validation)])
         self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)

@@ -67,9 +67,9 @@ FEWEST_HELD_OUT = 3
 """Rows of the rarest class below which `fit` holds none out."""
 
 
-def held_out_share(labels: Sequence[str], share: float) -> float:
-    """`share`, or 0 where it would hold out next to nothing of the rarest class.
+def held_out_share(labels: Sequence[str], share: float, *, budget: bool) -> float:
+    """`share`, or 0 where it would hold out next to nothing of the rarest class and no `budget` of blocked ham asks for a threshold.
 
     A row or two would neither stop a training in time nor place a threshold, and they are missed in training.
     """
-    return share if share * min(Counter(labels).values()) >= FEWEST_HELD_OUT else 0.0
+    return share if budget or share * min(Counter(labels).values()) >= FEWEST_HELD_OUT else 0.0

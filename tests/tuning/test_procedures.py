@@ -17,7 +17,7 @@ from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.tokenizer import Tokenizer
-from tamis.tuning.defaults import chosen_tune, passes, resolve
+from tamis.tuning.defaults import chosen_tune, kept_start, passes, resolve
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.messages import Messages
 from tamis.tuning.procedures import Tuned, class_weights, prepared_tokenizer, tune
@@ -123,6 +123,28 @@ def test_a_solved_start_is_the_exact_head_and_training_goes_on_from_it(folder: P
     np.testing.assert_allclose(got, wanted, atol=1e-4)
     assert np.abs(other - wanted).max() > 0.05
     assert solved.facts["first_inverse_penalty"] == exact.facts["inverse_penalty"]
+
+
+def test_the_weights_that_come_out_lie_between_start_and_end(folder: Path) -> None:
+    """A third of the start, two thirds of what training made of it, for every weight that was trained."""
+    changes = {"tune": "full", "epochs": 2, "head_start": "solved", "dropout": 0.0}
+    still = {"learning_rate": 1e-12, "head_learning_rate": 1e-12}
+    start, end, between = (
+        tuned(fresh(folder), recipe_of({**changes, **more}), held_out=HELD_OUT[:0])[0].model.state_dict()
+        for more in ({**still, "keep_start": 0.0}, {"keep_start": 0.0}, {"keep_start": 1 / 3})
+    )
+    assert not torch.equal(start["transformer.wte.weight"], end["transformer.wte.weight"])
+    for name, tensor in between.items():
+        torch.testing.assert_close(tensor, start[name] / 3 + end[name] * (2 / 3), atol=1e-6, rtol=1e-5)
+
+
+def test_part_of_the_start_is_kept_where_rows_are_few_and_the_head_begins_solved() -> None:
+    assert [kept_start(rows, 2) for rows in (16, 199, 200, 5000)] == [0.5, 0.5, 0.0, 0.0]
+    full = Recipe().changed({"tune": "full"})
+    assert resolve(full, pretrained=True, rows=16, classes=2).train.keep_start == 0.5
+    assert resolve(full.changed({"train.head_start": "random"}), pretrained=True, rows=16, classes=2).train.keep_start == 0.0
+    assert resolve(full.changed({"train.keep_start": 0.1}), pretrained=True, rows=16, classes=2).train.keep_start == 0.1
+    assert resolve(full, pretrained=False, rows=16, classes=2).train.keep_start == 0.0
 
 
 @pytest.mark.parametrize("how", ["head", "blocks:1"])

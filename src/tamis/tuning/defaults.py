@@ -22,6 +22,7 @@ class Defaults:
     token_dropout: float = 0.0
     batch_tokens: int = 1024
     head_start: str = "random"
+    keep_start: float = 0.0
 
 
 SCRATCH_FULL = Defaults(epochs=5, learning_rate=5e-4, head_learning_rate=1e-3, dropout=0.1, next_token_weight=1.0, token_dropout=0.25)
@@ -38,6 +39,18 @@ _PASSES, _MOST_PASSES = 60, 20
 def passes(rows: int, classes: int) -> int:
     """Epochs in which everything of a pretrained backbone is trained on `rows` rows of `classes` classes."""
     return max(PRETRAINED_FULL.epochs, min(_MOST_PASSES, round(_PASSES / math.sqrt(max(1, rows) / classes))))
+
+
+_FEW_ROWS, _KEPT = 100, 0.5
+
+
+def kept_start(rows: int, classes: int) -> float:
+    """Share of the start kept in a pretrained backbone trained whole: half below 100 rows a class, nothing from there on.
+
+    Few rows teach differently from draw to draw; between the solved head and what they taught lies a steadier model.
+    Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+    """
+    return _KEPT if rows < _FEW_ROWS * classes else 0.0
 
 
 def chosen_tune(tune: str, *, pretrained: bool, small: bool) -> tuple[str, str]:
@@ -78,6 +91,12 @@ def resolve(recipe: Recipe, *, pretrained: bool, rows: int, classes: int) -> Rec
             changes[f"train.{name}"] = getattr(defaults, name)
     if recipe.train.epochs is None and defaults is PRETRAINED_FULL:
         changes["train.epochs"] = passes(rows, classes)
+    if (
+        recipe.train.keep_start is None
+        and defaults is PRETRAINED_FULL
+        and changes.get("train.head_start", recipe.train.head_start) == "solved"
+    ):
+        changes["train.keep_start"] = kept_start(rows, classes)
     settled = recipe.changed(changes)
     if settled.train.next_token_weight and tune != "full":
         raise ConfigError(f"train.next_token_weight needs everything trained (tune = full); got tune = {tune}")

@@ -134,6 +134,7 @@ def tune(
     solved = _solve_first(model, recipe, messages, targets, weights, fit, groups, store, progress)
     states = _states(model, recipe, messages, store, progress)
     training = Training(model, states, targets, weights, _settings(recipe), fit_rows=fit, validation_rows=validation)
+    before = {name: p.detach().clone() for name, p in training.trained.items()} if recipe.train.keep_start else {}
     model.transformer.set_dropout(recipe.train.dropout or 0.0)
     saver = None
     if checkpoint is not None:
@@ -141,6 +142,9 @@ def tune(
         saver.restore(training)
     # Nothing is saved on Ctrl-C: it may come in mid-step, and what is saved must go on to the same bytes. The last mark serves.
     at = training.run(save=saver, progress=progress)
+    with torch.no_grad():
+        for name, start in before.items():
+            training.trained[name].lerp_(start, recipe.train.keep_start)
     logits = training.logits(validation).double().numpy()
     every = None if states.frozen is None else training.logits(np.arange(len(messages.distinct_of))).double().numpy()
     model.transformer.set_dropout(0.0)

@@ -95,6 +95,7 @@ def test_an_explanation_is_read_by_eye_pointer_and_keyboard(page: Any) -> None:
     assert page.locator(".readout").inner_text() == "NOW: +1.50 for spam"
     assert words.locator('[tabindex="0"]').all_inner_texts() == ["NOW"]
     page.locator("summary", has_text="Every word").press("Enter")
+    page.locator("details table").first.locator("tbody tr").first.wait_for()  # filled when it is opened, a moment later
     assert page.locator("details table").first.locator("tbody tr").all_inner_texts()[:3] == ["NOW\t+1.50", "PRIZE\t+1.50", "👨‍👩‍👧\t−0.25"]
     curve = page.get_by_role("img")
     expected = "P(spam) over 8 tokens: 0.100 after the first, 0.500 at its highest, after “PRIZE” (token 7), and 0.500 at the end."
