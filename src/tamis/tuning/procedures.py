@@ -134,7 +134,8 @@ def tune(
     solved = _solve_first(model, recipe, messages, targets, weights, fit, groups, store, progress)
     states = _states(model, recipe, messages, store, progress)
     training = Training(model, states, targets, weights, _settings(recipe), fit_rows=fit, validation_rows=validation)
-    before = {name: p.detach().clone() for name, p in training.trained.items()} if recipe.train.keep_start else {}
+    kept = recipe.train.keep_start or 0.0
+    before = {name: p.detach().clone() for name, p in training.trained.items()} if kept else {}
     model.transformer.set_dropout(recipe.train.dropout or 0.0)
     saver = None
     if checkpoint is not None:
@@ -144,7 +145,7 @@ def tune(
     at = training.run(save=saver, progress=progress)
     with torch.no_grad():
         for name, start in before.items():
-            training.trained[name].lerp_(start, recipe.train.keep_start)
+            training.trained[name].lerp_(start, kept)
     logits = training.logits(validation).double().numpy()
     every = None if states.frozen is None else training.logits(np.arange(len(messages.distinct_of))).double().numpy()
     model.transformer.set_dropout(0.0)
