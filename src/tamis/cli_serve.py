@@ -13,6 +13,7 @@ import typer
 from tamis.cli_app import Device, Dtype, Json, Threads, app, command, computing
 from tamis.console import say
 from tamis.errors import MissingExtraError
+from tamis.serving.limits import Limits
 
 if TYPE_CHECKING:
     from tamis.classifier import TextClassifier
@@ -49,10 +50,10 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", help="a further name the open server may be called by; repeatable")
     ] = None,
-    max_body: Annotated[int, typer.Option("--max-body", min=1, help="bytes of one body")] = 2 * 2**20,
-    max_texts: Annotated[int, typer.Option("--max-texts", min=1, help="texts in one request")] = 1_000,
-    max_chars: Annotated[int, typer.Option("--max-chars", min=1, help="characters of one text")] = 100_000,
-    max_wait: Annotated[float, typer.Option("--max-wait", min=0.001, help="seconds to wait in line before 429")] = 10.0,
+    max_body: Annotated[int, typer.Option("--max-body", min=1, help="bytes of one body")] = Limits.body_bytes,
+    max_texts: Annotated[int, typer.Option("--max-texts", min=1, help="texts in one request")] = Limits.texts,
+    max_chars: Annotated[int, typer.Option("--max-chars", min=1, help="characters of one text")] = Limits.text_chars,
+    max_wait: Annotated[float, typer.Option("--max-wait", min=0.001, help="seconds to wait in line before 429")] = Limits.wait_s,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="write the texts into the log as well")] = False,
     device: Device = None,
     threads: Threads = None,
@@ -76,7 +77,6 @@ def serve(
     from tamis.serving.corrections import CorrectionStore
     from tamis.serving.feedback import Learning, default_store, model_name
     from tamis.serving.keys import VARIABLE, Keys
-    from tamis.serving.limits import Limits
     from tamis.serving.models import Models, named_runs
     from tamis.serving.server import LOOPBACK, listen, run, url
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from tamis import serving
 from tamis.classifier import TextClassifier
+from tamis.data.columns import TEXT_NAMES
 from tamis.serving.keys import Keys
 from tests import runs
 from tests.serving import served
@@ -168,3 +170,9 @@ def test_a_path_knows_all_its_methods(small: TestClient) -> None:
     for method in ("OPTIONS", "TRACE", "PATCH", "BREW"):
         assert small.request(method, "/v1/predict").status_code == 405
     assert small.get("/v1/predict/").status_code == 404
+
+
+def test_the_page_finds_the_text_column_by_the_names_that_tables_are_read_by() -> None:
+    script = (Path(serving.__file__).parent / "static" / "tables.js").read_text(encoding="utf-8")
+    listed = script.partition("const TEXT_NAMES = [")[2].partition("];")[0]
+    assert tuple(re.findall(r'"(\w+)"', listed)) == TEXT_NAMES

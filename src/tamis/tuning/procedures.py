@@ -27,8 +27,8 @@ from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.progress import Progress
 from tamis.tuning.checkpoint import Checkpointer
-from tamis.tuning.features import NO_STORE, StateStore, trunk_fingerprint
-from tamis.tuning.head import fit_head, fold_into, length_one
+from tamis.tuning.features import NO_STORE, Frozen, StateStore, trunk_fingerprint
+from tamis.tuning.head import ExactHead, fit_head, fold_into, length_one
 from tamis.tuning.loop import LoopSettings, Training
 from tamis.tuning.messages import Messages
 from tamis.tuning.states import States, all_tokens, last_tokens
@@ -177,13 +177,29 @@ def _solve_first(
     """
     if recipe.tune == "head" or recipe.train.head_start != "solved":
         return {}
+    _, _, head = _solved(model, recipe, messages, targets, weights, fit, groups, store, progress)
+    return {"first_inverse_penalty": head.inverse_penalty}
+
+
+def _solved(
+    model: GPT2Classifier,
+    recipe: Recipe,
+    messages: Messages,
+    targets: Rows,
+    weights: NDArray[np.float64],
+    rows: Rows,
+    groups: Rows,
+    store: StateStore,
+    progress: Progress | None,
+) -> tuple[Frozen, NDArray[np.float64], ExactHead]:
+    """Solve the head on `rows` and fold it in; the windows' last tokens (W, C), the features (len(rows), C), and the head."""
     trunk = model.transformer
     last = last_tokens(in_dtype(trunk, recipe), messages, store=store, progress=progress)
     normed = torch.from_numpy(length_one(last, trunk.ln_f.eps))
-    features = messages.mean_over_windows(normed[messages.windows_of(fit)], fit).numpy()
-    head = fit_head(features, targets[fit], weights, groups=groups[fit], seed=recipe.seed, progress=progress)
+    features = messages.mean_over_windows(normed[messages.windows_of(rows)], rows).numpy()
+    head = fit_head(features, targets[rows], weights, groups=groups[rows], seed=recipe.seed, progress=progress)
     fold_into(model, head.weight, head.bias)
-    return {"first_inverse_penalty": head.inverse_penalty}
+    return last, features, head
 
 
 def _exact(
@@ -198,12 +214,7 @@ def _exact(
     progress: Progress | None,
 ) -> Tuned:
     freeze(model, head_only=True)
-    trunk = model.transformer
-    last = last_tokens(in_dtype(trunk, recipe), messages, store=store, progress=progress)
-    normed = torch.from_numpy(length_one(last, trunk.ln_f.eps))
-    features = messages.mean_over_windows(normed[messages.windows_of(train)], train).numpy()
-    head = fit_head(features, targets[train], weights, groups=groups[train], seed=recipe.seed, progress=progress)
-    fold_into(model, head.weight, head.bias)
+    last, features, head = _solved(model, recipe, messages, targets, weights, train, groups, store, progress)
     notes = [] if head.converged else ["The head's solver stopped before its optimum; its figures may be a little low."]
     facts = {"inverse_penalty": head.inverse_penalty, "trained_parameters": trained_parameters(model)}
     rows = np.arange(len(messages.distinct_of))

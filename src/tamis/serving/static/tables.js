@@ -3,6 +3,7 @@
 const DELIMITERS = ["\t", ",", ";"];
 const SAMPLE_CHARACTERS = 1 << 18;
 const SAMPLE_ROWS = 200;
+// As src/tamis/data/columns.py has them; a test holds the two together.
 const TEXT_NAMES = [
   "text",
   "message",
@@ -14,9 +15,26 @@ const TEXT_NAMES = [
   "messages",
   "msg",
   "sentence",
+  "utterance",
+  "tweet",
+  "review",
   "comment",
   "email",
-  "review",
+  "mail",
+  "document",
+  "query",
+  "question",
+  "input",
+  "post",
+  "phrase",
+  "headline",
+  "description",
+  "text_message",
+  "message_text",
+  "sms_text",
+  "message_body",
+  "email_text",
+  "content_text",
 ];
 const OTHER_NAMES = ["label", "class", "category", "target", "spam", "v1", "verdict", "id", "date", "from", "sender", "subject", "number"];
 
