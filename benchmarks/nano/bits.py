@@ -1,6 +1,6 @@
 """Bits per byte of held-out texts: a pretrained backbone beside an interpolated Kneser-Ney 5-gram on the same tokens of the same corpus.
 
-    python -m benchmarks.nano.bits CORPUS... --recipe nano --backbone nano [--exclude DATA]
+    python -m benchmarks.nano.bits CORPUS... --recipe nano --backbone nano [--exclude DATA] [--out FILE]
 
 The corpus is read exactly as `tamis pretrain` reads it, so the held-out texts are those that neither has seen. The 5-gram weighs texts
 by the recipe's shares and reads the backbone's own pieces; bits per byte do not depend on the pieces.
@@ -9,6 +9,7 @@ by the recipe's shares and reads the backbone's own pieces; bits per byte do not
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="nano")
     parser.add_argument("--exclude", action="append", default=[])
     parser.add_argument("--order", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="JSON with the figures")
     options = parser.parse_args()
     recipe = read_pretrain_recipe(options.recipe)
     backbone = load_backbone(options.backbone)
@@ -54,12 +56,19 @@ def main() -> None:
     groups = {name: corpus.held_out_source == i for i, name in enumerate(corpus.names)}
     informal = np.isin(corpus.held_out_source, [i for i, name in enumerate(corpus.names) if name in INFORMAL])
     groups |= {"informal, together": informal, "all": np.ones(len(held_out), dtype=bool)}
-    rows = [
-        [name, str(int(mine.sum())), *(f"{bits_per_byte(found[mine], held_out.text_bytes[mine]):.3f}" for found in nats.values())]
+    found = {
+        name: {"texts": int(mine.sum()), **{who: bits_per_byte(of[mine], held_out.text_bytes[mine]) for who, of in nats.items()}}
         for name, mine in groups.items()
         if mine.any()
-    ]
-    print(table(rows, header=("source", "texts", *nats)))
+    }
+    print(table([[name, *(_shown(value) for value in row.values())] for name, row in found.items()], header=("source", "texts", *nats)))
+    if options.out:
+        whole = {"backbone": backbone.fingerprint, "order": options.order, "sources": found}
+        options.out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+
+
+def _shown(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -57,10 +57,10 @@ def pretrain(
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
     from tamis.pretraining.exclusion import messages_of
-    from tamis.pretraining.run import pretrain as run
+    from tamis.pretraining.stages import pretrain_in_stages
 
     excluded = messages_of(exclude or [])
-    result = run(corpus, out, wanted, start=start, teacher=teacher, excluded=excluded, progress=Bars(), say=say)
+    result = pretrain_in_stages(corpus, out, wanted, start=start, teacher=teacher, excluded=excluded, progress=Bars(), say=say)
     if json_:
         return print_json({"folder": str(result.folder), "held_out": result.figures, "samples": result.samples})
     print(table([[name, f"{value:.3f}"] for name, value in result.rows()], header=("held-out texts", "")))

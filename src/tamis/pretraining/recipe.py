@@ -159,6 +159,8 @@ class PretrainRecipe(Section):
     optimizer: OptimizerSettings = Field(default_factory=lambda: OptimizerSettings())
     schedule: ScheduleSettings = Field(default_factory=lambda: ScheduleSettings())
     compute: ComputeSettings = Field(default_factory=lambda: ComputeSettings())
+    stages: tuple[dict[str, Any], ...] = ()
+    """settings that differ in each stage, by full name; a stage goes on from the one before. None: one stage"""
 
     @model_validator(mode="after")
     def _something_is_learnt(self) -> PretrainRecipe:
@@ -182,6 +184,8 @@ class PretrainRecipe(Section):
             if not isinstance(section, dict) or key not in section:
                 raise ConfigError(f"unknown setting {name!r} of a pretraining; write section.key, such as schedule.tokens")
             section[key] = value
+        # A setting given by hand holds in every stage, over what a stage says of it.
+        tree["stages"] = [{name: settings.get(name, value) for name, value in stage.items()} for stage in tree["stages"]]
         return _validated(tree, "settings")
 
 

@@ -219,7 +219,7 @@ def _identity(training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | 
     tree = training.recipe.model_dump()
     for name in ("tokens", "passes", "decay_share", "measure_every"):
         del tree["schedule"][name]
-    del tree["compute"], tree["name"], tree["teacher"]
+    del tree["compute"], tree["name"], tree["teacher"], tree["stages"]
     digest = hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode())
     digest.update(training.sequences.flat.tobytes() + training.corpus.source.tobytes())
     teacher = "" if training.store is None else training.store.folder.name

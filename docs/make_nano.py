@@ -1,0 +1,100 @@
+"""Write docs/nano.md and docs/nano_curve.png from benchmarks/nano's results and the card of the backbone. A test holds them together.
+
+PYTHONPATH=src:. python docs/make_nano.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.nano.quality import current, read, table
+from tamis.evaluation._canvas import BLUE, GREY, ORANGE, figure_with_axes, house_style, save_png
+from tamis.gpt2.backbones import local_folder
+
+ROOT = Path(__file__).parents[1]
+NANO = ROOT / "benchmarks" / "nano"
+PAGE, CURVE = ROOT / "docs" / "nano.md", ROOT / "docs" / "nano_curve.png"
+RIVAL = "5-gram"
+
+
+def card() -> dict[str, Any]:
+    """The facts of the pretraining of the `nano` inside the package."""
+    folder = local_folder("nano")
+    assert folder is not None
+    facts: dict[str, Any] = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
+    return facts
+
+
+def bits() -> dict[str, Any]:
+    """Bits per byte beside the n-gram model, as benchmarks.nano.bits wrote them."""
+    found: dict[str, Any] = json.loads((NANO / "bits.json").read_text(encoding="utf-8"))
+    return found
+
+
+def curve(facts: dict[str, Any]) -> list[tuple[int, float]]:
+    """(tokens, bits per byte of all held-out texts): the ends of earlier stages, then the last stage as it was measured."""
+    before, points = 0, []
+    for stage in facts["stages"]:
+        before += stage["tokens"]
+        points.append((before, stage["held_out"]["bits_per_byte"]))
+    points += [(before + row["tokens"], row["held_out"]["bits_per_byte"]) for row in facts["history"] if "held_out" in row]
+    return points
+
+
+def draw(facts: dict[str, Any], rival: float) -> None:
+    """The curve as a picture."""
+    tokens, values = zip(*curve(facts), strict=True)
+    with house_style():
+        figure, axes = figure_with_axes()
+        axes.plot([t / 1e6 for t in tokens], values, color=BLUE, marker="o", markersize=4, label="nano")
+        axes.axhline(rival, color=ORANGE, linestyle="--", label="Kneser-Ney 5-gram, same corpus")
+        end = 0
+        for stage in facts["stages"]:
+            end += stage["tokens"]
+            axes.axvline(end / 1e6, color=GREY, linewidth=0.8, linestyle=":")
+        axes.set(title="Held-out texts while nano was pretrained", xlabel="million tokens (dotted: stages)", ylabel="bits per byte")
+        axes.legend(loc="upper right")
+        save_png(figure, CURVE)
+
+
+def page(facts: dict[str, Any], found: dict[str, Any]) -> str:
+    """The page as Markdown."""
+    whole, informal = found["sources"]["all"], found["sources"]["informal, together"]
+    total = sum(stage["tokens"] for stage in facts["stages"]) + facts["tokens"]
+    lines = [
+        "# `nano`: what pretraining is worth",
+        "",
+        "Made by `python docs/make_nano.py` from `benchmarks/nano/results.jsonl`, `benchmarks/nano/bits.json` and the model's card.",
+        "What it learnt from, its licences, teacher and limits: `src/tamis/gpt2/embedded/nano/README.md`.",
+        "",
+        "## As a language model",
+        "",
+        f"{facts['parameters'] / 1e6:.1f} million parameters, {total / 1e6:.1f} million tokens of training.",
+        "Bits per byte of held-out texts, beside an interpolated Kneser-Ney 5-gram fitted on the same corpus",
+        "(`python -m benchmarks.nano.bits CORPUS --exclude DATA --out benchmarks/nano/bits.json`):",
+        "",
+        "| held-out texts | nano | 5-gram |",
+        "|---|---|---|",
+        f"| informal sources together ({informal['texts']} texts) | {informal['backbone']:.3f} | {informal[RIVAL]:.3f} |",
+        f"| all ({whole['texts']} texts) | {whole['backbone']:.3f} | {whole[RIVAL]:.3f} |",
+        "",
+        "![bits per byte by tokens](nano_curve.png)",
+        "",
+        "## As the start of a classifier",
+        "",
+        "Mean and standard deviation over seeds (draws of rows, splits or, where both are fixed, of the training);",
+        "`python -m benchmarks.nano.quality`, `benchmarks/README.md` says how. `-full`: everything trained, the default; `-head`: the",
+        "exact head on the frozen trunk. A number after a task's name is that of labelled rows a class.",
+        "",
+        table(current(read(NANO / "results.jsonl"))),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    facts = card()
+    draw(facts, bits()["sources"]["all"][RIVAL])
+    PAGE.write_text(page(facts, bits()), encoding="utf-8")

@@ -1,0 +1,82 @@
+"""A pretraining in stages: each goes on from the one before, what is finished is not done again, settings by hand hold in all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tamis.errors import ConfigError
+from tamis.gpt2.backbones import load_backbone, local_folder
+from tamis.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
+from tamis.pretraining.run import FACTS, pretrain
+from tamis.pretraining.stages import pretrain_in_stages, stage_recipes
+from tests.pretraining.test_run import corpus_file, recipe
+
+STAGES = [{"schedule.tokens": 300, "schedule.decay_share": 0.0}, {"schedule.tokens": 420, "objective.next_token_share": 1.0}]
+
+
+def staged() -> PretrainRecipe:
+    return PretrainRecipe.model_validate(recipe().model_dump() | {"stages": STAGES})
+
+
+def test_each_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
+    corpus = corpus_file(tmp_path)
+    result = pretrain_in_stages([corpus], tmp_path / "out", staged())
+    by_hand = recipe(**{"schedule.tokens": 300, "schedule.decay_share": 0.0})
+    pretrain([corpus], tmp_path / "first", by_hand)
+    second = recipe(**{"schedule.tokens": 420, "objective.next_token_share": 1.0})
+    pretrain([corpus], tmp_path / "second", second, start=tmp_path / "first")
+    assert load_backbone(tmp_path / "out").fingerprint == load_backbone(tmp_path / "second").fingerprint
+    facts = json.loads((tmp_path / "out" / FACTS).read_text(encoding="utf-8"))
+    assert len(facts["stages"]) == 1 and 300 <= facts["stages"][0]["tokens"] < 360
+    assert facts["recipe"]["stages"] == [] and result.facts["tokens"] >= 420
+
+
+def test_a_finished_stage_is_not_done_again(tmp_path: Path) -> None:
+    corpus = corpus_file(tmp_path)
+    said: list[str] = []
+    pretrain_in_stages([corpus], tmp_path / "out", staged(), say=said.append)
+    first = tmp_path / "out" / "pretraining" / "stage-1"
+    before = {path.name: path.stat().st_mtime_ns for path in first.iterdir() if path.is_file()}
+    again: list[str] = []
+    pretrain_in_stages([corpus], tmp_path / "out", staged(), say=again.append)
+    assert before == {path.name: path.stat().st_mtime_ns for path in first.iterdir() if path.is_file()}
+    assert "stage 1 of 2" in said and "stage 1 of 2" not in again
+
+
+def test_a_setting_by_hand_holds_in_every_stage() -> None:
+    shorter = staged().changed({"schedule.tokens": 90, "optimizer.name": "adamw"})
+    assert [stage.schedule.tokens for stage in stage_recipes(shorter)] == [90, 90]
+    assert {stage.optimizer.name for stage in stage_recipes(shorter)} == {"adamw"}
+    assert [stage.objective.next_token_share for stage in stage_recipes(shorter)] == [0.25, 1.0]
+    assert all(stage.stages == () for stage in stage_recipes(shorter))
+    assert stage_recipes(recipe()) == [recipe()]
+
+
+def test_a_stage_with_an_unknown_setting_is_refused() -> None:
+    wrong = PretrainRecipe.model_validate(recipe().model_dump() | {"stages": [{"schedule.token": 3}]})
+    with pytest.raises(ConfigError, match=r"unknown setting 'schedule\.token'"):
+        stage_recipes(wrong)
+
+
+def test_the_recipe_that_ships_says_how_the_nano_that_ships_was_made() -> None:
+    folder = local_folder("nano")
+    assert folder is not None
+    card = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    made = [*card["stages"], {"tokens": card["tokens"], "objective": card["recipe"]["objective"]}]
+    written = stage_recipes(read_pretrain_recipe("nano"))
+    assert len(made) == len(written)
+    batch = 6144
+    for stage, done in zip(written, made, strict=True):
+        assert done["tokens"] - batch < stage.schedule.length <= done["tokens"]
+        objective = stage.objective.model_dump(mode="json")
+        assert {name: value for name, value in objective.items() if name in done["objective"]} == done["objective"]
+    last = written[-1]
+    for part in ("shape", "corpus", "optimizer", "teacher"):
+        assert getattr(last, part).model_dump(mode="json") == card["recipe"][part], part
+    skipped = {"measure_every"}
+    assert {k: v for k, v in last.schedule.model_dump().items() if k not in skipped} == {
+        k: v for k, v in card["recipe"]["schedule"].items() if k not in skipped
+    }
