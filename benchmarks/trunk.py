@@ -1,6 +1,6 @@
 """How near the frozen trunk of a random GPT-2 124M comes to this machine's matmul ceiling, both measured in one run, in turn.
 
-    python benchmarks/trunk.py [--data FILE] [--messages 512] [--rounds 5] [--dtype fp32|bf16] [--json]
+    python benchmarks/trunk.py [--data FILE] [--messages 512] [--rounds 5] [--dtype fp32|bf16|int8] [--json]
 
 Useful work is 2 multiply-adds for each of the trunk's matrix weights and each real token (embeddings, attention and LayerNorm count
 nothing), less what the last block leaves out; the ceiling is the bare product of the model's own shapes on as many rows.
@@ -18,6 +18,8 @@ from typing import Any
 import torch
 
 from tamis import device as devices
+from tamis.bench_contenders import products, useful_operations
+from tamis.config import Recipe
 from tamis.data import catalog
 from tamis.data.tables import read_table
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
@@ -25,31 +27,7 @@ from tamis.gpt2.pooling import add_mean_pooling
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.tuning.messages import Messages
 from tamis.tuning.states import FROZEN_TOKENS, last_tokens
-
-SHAPES = ((768, 2304), (768, 768), (768, 3072), (3072, 768))
-"""The four products of a block: in, out."""
-
-
-def useful(model: GPT2, messages: Messages, *, mean: bool) -> float:
-    """Floating-point operations that the job needs."""
-    block = sum(2.0 * a * b for a, b in SHAPES)
-    tokens, rows = int(messages.lengths.sum()), len(messages.windows)
-    layers = sum(type(layer).__name__ == "Block" for layer in model.h)
-    if mean:
-        return layers * block * tokens
-    keys = 2.0 * 768 * 1536
-    return (layers - 1) * block * tokens + keys * tokens + (block - keys) * rows
-
-
-def ceiling(rows: int, dtype: torch.dtype, seconds: float) -> float:
-    """GFLOP/s of the block's four bare products, one after the other."""
-    weights = [(torch.randn(rows, a, dtype=dtype), torch.randn(b, a, dtype=dtype)) for a, b in SHAPES]
-    begun, count = time.perf_counter(), 0
-    while time.perf_counter() - begun < seconds:
-        for x, weight in weights:
-            torch.nn.functional.linear(x, weight)
-        count += 1
-    return count * rows * sum(2.0 * a * b for a, b in SHAPES) / (time.perf_counter() - begun) / 1e9
+from tamis.tuning.trunk import in_dtype
 
 
 def main() -> None:
@@ -58,13 +36,18 @@ def main() -> None:
     parser.add_argument("--data", default="sms-spam")
     parser.add_argument("--messages", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--dtype", choices=("fp32", "bf16", "int8"), default="fp32")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     compute = devices.resolve("cpu", options.threads, options.dtype)
     devices.apply(compute)
-    dtype = torch.float32 if options.dtype == "fp32" else torch.bfloat16
+    recipe = Recipe().changed({"compute.dtype": compute.dtype})
+    shapes = products(GPT2(GPT2Config(n_layer=1)), FROZEN_TOKENS)
+
+    def ceiling() -> float:
+        return devices.measure_matmul(shapes, compute.dtype, 2.0)
+
     table = read_table(catalog.resolve(options.data).path)
     texts = list(dict.fromkeys(table.texts))[: options.messages]
     results: dict[str, Any] = {"dtype": options.dtype, "threads": compute.threads, "messages": len(texts)}
@@ -73,17 +56,17 @@ def main() -> None:
         initialise(model, torch.Generator().manual_seed(42))
         if pooling == "mean":
             add_mean_pooling(model)
-        model.cast(dtype)
         messages = Messages.encode(texts, _tokenizer(), context=1024)
-        work = useful(model, messages, mean=pooling == "mean")
-        last_tokens(model, messages)
+        work = useful_operations(model, messages)
+        trunk = in_dtype(model, recipe)
+        last_tokens(trunk, messages)
         shares, speeds, ceilings = [], [], []
         for _ in range(options.rounds):
-            before = ceiling(FROZEN_TOKENS, dtype, 2.0)
+            before = ceiling()
             begun = time.perf_counter()
-            last_tokens(model, messages)
+            last_tokens(trunk, messages)
             speed = work / (time.perf_counter() - begun) / 1e9
-            after = ceiling(FROZEN_TOKENS, dtype, 2.0)
+            after = ceiling()
             shares.append(speed / ((before + after) / 2))
             speeds.append(speed)
             ceilings.append((before + after) / 2)

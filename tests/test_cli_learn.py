@@ -56,6 +56,16 @@ def test_for_machines_everything_is_json(run: Path, table: Path, tmp_path: Path)
     assert json.loads(tamis("learn", run, "--store", store, "--undo", "all", "--json").out) == {"removed": 4}
 
 
+def test_undoing_all_of_a_user_leaves_the_others(run: Path, tmp_path: Path) -> None:
+    table = tmp_path / "one.csv"
+    for name, item in zip(("anna", "bo"), mistaken(2), strict=True):
+        table.write_text(f"label,text\n{item.label},{json.dumps(item.text)}\n")
+        assert tamis("learn", run, table, "--user", name, *ONE).code == 0
+    assert tamis("learn", run, "--undo", "all", "--user", "nobody").out == "forgotten: 0 corrections\n"
+    assert tamis("learn", run, "--undo", "all", "--user", "anna").out == "forgotten: 1 correction\n"
+    assert [item.user for item in CorrectionStore(default_store(run)).all()] == ["bo"]
+
+
 def test_corrections_can_be_forgotten_after_the_run_is_gone(run: Path, table: Path) -> None:
     assert tamis("learn", run, table, *ONE).code == 0
     run.rename(run.with_name("moved"))

@@ -77,3 +77,18 @@ def test_the_commands_of_the_readme_exist() -> None:
     used = text[text.index("## Use it") : text.index("## Results")]
     named = set(re.findall(r"^    tamis (\w+)", used, flags=re.MULTILINE))
     assert named == known
+
+
+def test_the_page_about_nano_is_made_from_the_figures_of_the_nano_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = load_script(ROOT / "docs" / "make_nano.py")
+    facts, bits = script.card(), script.bits()
+    assert script.PAGE.read_text(encoding="utf-8") == script.page(facts, bits), "run: python docs/make_nano.py"
+    assert bits["backbone"] == facts["fingerprint"], "run benchmarks.nano.bits for the nano that is inside"
+    assert script.CURVE.is_file()
+
+
+def test_the_curve_of_nano_counts_the_tokens_of_all_stages() -> None:
+    script = load_script(ROOT / "docs" / "make_nano.py")
+    stages = [{"tokens": 100, "held_out": {"bits_per_byte": 3.0}}, {"tokens": 50, "held_out": {"bits_per_byte": 2.5}}]
+    history = [{"tokens": 5}, {"tokens": 20, "held_out": {"bits_per_byte": 2.25}}, {"tokens": 30, "held_out": {"bits_per_byte": 2.0}}]
+    assert script.curve({"stages": stages, "history": history}) == [(100, 3.0), (150, 2.5), (170, 2.25), (180, 2.0)]

@@ -64,7 +64,13 @@ def fitted_three() -> TextClassifier:
 def probabilities_of(classifier: TextClassifier, *windows: NDArray[Any]) -> NDArray[np.float64]:
     """(K,) of one text, given by its windows of ids, scored the plain way."""
     with torch.no_grad():
-        return torch.softmax(torch.cat([classifier.model_(pack([ids])).double() for ids in windows]).mean(0), 0).numpy()
+        logits = torch.cat([classifier.model_(pack([ids])).double() for ids in windows])
+    if classifier.positive_ is None:
+        return torch.softmax(logits.mean(0), 0).numpy()
+    place = [str(c) for c in classifier.classes_].index(classifier.positive_)
+    margins = logits[:, place] - logits[:, 1 - place]
+    chance = float(torch.sigmoid(margins.max() - np.log(len(windows))))
+    return np.array([chance, 1 - chance] if place == 0 else [1 - chance, chance])
 
 
 class Adding:
@@ -102,22 +108,24 @@ def test_every_point_of_the_curve_is_the_score_of_the_text_up_to_there(make: Any
     assert abs(found.tokens[-1].probability - classifier.predict_proba([text])[0, place]) < 1e-5
 
 
-@pytest.mark.parametrize("make", [fitted, fitted_last])
-def test_over_several_windows_finished_ones_are_averaged_with_the_one_being_read(make: Any) -> None:
+@pytest.mark.parametrize("make", [fitted, fitted_last, fitted_three])
+def test_over_several_windows_the_one_being_read_is_pooled_with_the_finished_ones(make: Any) -> None:
     classifier = make()
     ids = classifier.tokenizer_.encode([LONG])[0]
-    windows = classifier.tokenizer_.windows(ids, 64)
+    windows = classifier.windows(ids)
     assert len(windows) > 5
-    tokens = explain(classifier, LONG).tokens
+    found = explain(classifier, LONG)
+    tokens, place = found.tokens, [str(c) for c in classifier.classes_].index(found.explained)
     assert len(tokens) == len(ids)
-    assert abs(tokens[-1].probability - classifier.predict_proba([LONG])[0, 1]) < 1e-5
-    for place in (0, 17, 63):
-        assert abs(tokens[place].probability - probabilities_of(classifier, ids[: place + 1])[1]) < 1e-5
+    assert abs(tokens[-1].probability - classifier.predict_proba([LONG])[0, place]) < 1e-5
+    for number in (0, 17, 63):
+        assert abs(tokens[number].probability - probabilities_of(classifier, ids[: number + 1])[place]) < 1e-5
     # The second window's first new token, and its last.
     new = next(i for i in range(64) if np.array_equal(windows[1][i:][: 64 - i], ids[64:][: 64 - i]))
     for i in (new, 63):
-        expected = probabilities_of(classifier, windows[0], windows[1][: i + 1])[1]
+        expected = probabilities_of(classifier, windows[0], windows[1][: i + 1])[place]
         assert abs(tokens[64 + i - new].probability - expected) < 1e-5
+    assert found.window is not None and found.window.of == len(windows) and found.to_dict()["window"]["of"] == len(windows)
 
 
 def test_windows_of_any_lengths_come_back_in_their_order() -> None:

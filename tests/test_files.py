@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tamis.files import locked, replaced, sha256, write_text
 
@@ -32,6 +34,18 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
             beside.write_text("ne")
             raise failure
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_says_who_may_read_whatever_wrote_the_file(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        with replaced(tmp_path / "a.safetensors") as beside:
+            save_file({"a": np.zeros(3)}, beside)  # written through a temporary file of its own, 0600
+        write_text(tmp_path / "b.json", "{}")
+    finally:
+        os.umask(before)
+    assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {"a.safetensors": mode, "b.json": mode}
 
 
 def test_nothing_written_is_an_error_not_an_empty_file(tmp_path: Path) -> None:

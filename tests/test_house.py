@@ -30,12 +30,15 @@ MOST_LINES = 330
 # Rooms from the ground up; a room imports from its own floor and those below. Every new room is entered here.
 COMMAND_LINE = {"__main__", "cli", "console", "inspection", "prediction", "reproduction"}
 FLOORS = (
-    {"errors", "files", "progress", "cores", "download", "config", "device"},
+    {"errors", "files", "setting_text", "progress", "cores", "download", "config", "device", "int8_engine", "memory"},
     {"data", "gpt2", "verdicts", "run_folder"},
     {"tuning", "evaluation", "labelled", "estimator"},
-    {"pretraining", "decision", "model_folder", "training_rows"},
+    {"pretraining", "arguments", "decision", "familiar", "hardening", "long_texts", "model_folder", "training_rows"},
     {"classifier"},
-    {"explain", "serving", "scale", "export", "experiment", "judgement"},
+    {
+        *("bench", "bench_contenders", "disputed", "doctor", "suggest", "search", "search_space"),
+        *("explain", "serving", "scale", "export", "experiment", "judgement"),
+    },
     COMMAND_LINE,
 )
 STRANGERS = {("data", "gpt2"), ("gpt2", "data"), ("evaluation", "tuning"), ("evaluation", "gpt2")}

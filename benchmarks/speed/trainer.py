@@ -30,7 +30,7 @@ def train(folder: Path, rows: Rows, how: str, *, epochs: int, group_by_length: b
     tokenizer.pad_token = "<|endoftext|>"
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
     model.config.pad_token_id = tokenizer.pad_token_id
-    _freeze(model, how)
+    freeze(model, how)
     encoded = tokenizer(rows.train_texts, truncation=True, max_length=1024)["input_ids"]
     data = [{"input_ids": ids or [50256], "labels": int(label)} for ids, label in zip(encoded, rows.train_labels, strict=True)]
     with tempfile.TemporaryDirectory() as out:
@@ -67,7 +67,8 @@ def predict(folder: Path, texts: list[str], *, batch: int = 16) -> float:
     return time.perf_counter() - begun
 
 
-def _freeze(model: Any, how: str) -> None:
+def freeze(model: Any, how: str) -> None:
+    """Leave trainable: the head and the final LayerNorm, also the last K blocks (`blocks:K`), or everything (`full`)."""
     if how == "full":
         return
     last = int(how.removeprefix("blocks:")) if how.startswith("blocks:") else 0

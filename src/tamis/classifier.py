@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tamis import device as devices
+from tamis.arguments import Arguments
 from tamis.config import Recipe
 from tamis.data.splits import hold_out, positive_label
-from tamis.decision import Decision, decide
+from tamis.decision import Decision, decide, log_shares
 from tamis.errors import CheckpointError, ConfigError, NotFittedError
-from tamis.estimator import ClassifierContract
+from tamis.evaluation.calibration import softmax
+from tamis.evaluation.familiarity import read_familiarity
+from tamis.familiar import FamiliarTexts
 from tamis.gpt2.backbones import EMBEDDED, Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
+from tamis.hardening import attacked_copies
 from tamis.labelled import as_texts, held_out_share, repeats, targets_of
-from tamis.model_folder import LABEL_TYPES, SavedModel, load_model, save_model
+from tamis.long_texts import LongTexts
+from tamis.memory import hand_back
+from tamis.model_folder import LABEL_TYPES, SavedModel, find_model, load_model, save_model
 from tamis.progress import Progress
 from tamis.tuning.defaults import chosen_tune, resolve
 from tamis.tuning.features import NO_STORE, StateStore
-from tamis.tuning.messages import Messages
-from tamis.tuning.procedures import Tuned, in_dtype, prepared_tokenizer, tune
-from tamis.tuning.scoring import score
+from tamis.tuning.head import fold_into
+from tamis.tuning.procedures import prepared_tokenizer, tune
+from tamis.tuning.scoring import score_windows
+from tamis.tuning.shares import trained_shares
+from tamis.tuning.trunk import in_dtype
+from tamis.tuning.tuned import Tuned
+from tamis.tuning.update import head_of
+from tamis.tuning.validation import Scores
 from tamis.verdicts import Verdict
 
 _LABEL_TYPES = {"b": "bool", "i": "int", "u": "int", "f": "float"}
 
 
-class TextClassifier(ClassifierContract):
+class TextClassifier(LongTexts, FamiliarTexts, Arguments):
     """A text classifier on a GPT-2 trunk.
 
     >>> classifier = TextClassifier(backbone="scratch:tiny").fit(texts, labels)
@@ -43,81 +54,15 @@ class TextClassifier(ClassifierContract):
     setting, resolved), `history_`, `notes_` (sentences worth showing), `model_`, `tokenizer_`.
     """
 
+    on_epoch: Callable[[int, Scores], None] | None = None
+    """Told by `fit`, where a loop trains, an epoch's number (from 1) and its validation figures; what it raises ends the training."""
     on_resolved: Callable[[Recipe], None] | None = None
     """Called by `fit` with the resolved recipe before anything long begins."""
+    _origin: Path | None = None
+    """Where the fp32 weights lie that a model loaded in another type no longer holds."""
 
-    def __init__(
-        self,
-        backbone: str = "nano",
-        tune: str = "auto",
-        *,
-        positive: str | None = None,
-        class_weight: str | dict[str, float] = "none",
-        max_blocked: float | None = None,
-        settings: Mapping[str, Any] | None = None,
-        seed: int = 42,
-        device: str = "auto",
-        threads: int | None = None,
-        dtype: str = "fp32",
-    ) -> None:
-        """Store the arguments; nothing happens before `fit`.
-
-        Args:
-            backbone: a name (`nano` is inside the package), or a folder.
-            tune: `auto`, `head`, `blocks:K`, `lora:R` or `full`.
-            positive: label that recall, precision and the threshold are about; the rarer one by default.
-            class_weight: `none`, `balanced` or a weight by label.
-            max_blocked: largest share of negatives that may be flagged; without it the threshold has the best F1.
-            settings: any other setting of the recipe by name, such as `{"train.epochs": 3}`; they win over the arguments.
-            seed: of everything random.
-            device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            threads: processor threads; all cores by default.
-            dtype: `fp32`, `bf16` or `auto` (the fastest measured here).
-        """
-        self.backbone = backbone
-        self.tune = tune
-        self.positive = positive
-        self.class_weight = class_weight
-        self.max_blocked = max_blocked
-        self.settings = settings
-        self.seed = seed
-        self.device = device
-        self.threads = threads
-        self.dtype = dtype
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe) -> TextClassifier:
-        """A classifier, not fitted, with every setting of a recipe."""
-        rest = {f"{s}.{k}": v for s in ("text", "train", "verdict", "data") for k, v in getattr(recipe, s).model_dump().items()}
-        compute = recipe.compute
-        return cls(
-            recipe.backbone,
-            recipe.tune,
-            seed=recipe.seed,
-            settings=rest,
-            device=compute.device,
-            threads=compute.threads,
-            dtype=compute.dtype,
-        )
-
-    def recipe(self) -> Recipe:
-        """The recipe that the arguments amount to, unresolved.
-
-        Raises:
-            ConfigError: an argument or a setting is unknown or out of range.
-        """
-        arguments = {
-            "backbone": str(self.backbone),
-            "tune": self.tune,
-            "seed": self.seed,
-            "data.positive": None if self.positive is None else str(self.positive),
-            "train.class_weight": self.class_weight,
-            "verdict.max_blocked": self.max_blocked,
-            "compute.device": self.device,
-            "compute.threads": self.threads,
-            "compute.dtype": self.dtype,
-        }
-        return Recipe().changed(arguments).changed(self.settings or {})
+    on_notice: Callable[[str], None] | None = None
+    """Called by `fit` with a sentence where training goes wrong, while it does."""
 
     def fit(
         self,
@@ -148,7 +93,8 @@ class TextClassifier(ClassifierContract):
             ConfigError, CheckpointError, DownloadError: a setting or the backbone is wrong.
         """
         texts, _ = as_texts(texts)
-        for learned in ("model_", "_cast", "_known"):  # a fit that fails leaves nothing half of before, half of now
+        # A fit that fails leaves nothing half of before, half of now.
+        for learned in ("model_", "_cast", "_known", "_origin", "_reader", "familiarity_"):
             self.__dict__.pop(learned, None)
         self.classes_, targets = targets_of(texts, labels)
         names = [str(label) for label in self.classes_]
@@ -167,60 +113,81 @@ class TextClassifier(ClassifierContract):
         self.positive_ = positive_label(named, self.recipe_.data.positive) if len(names) == 2 else None
         groups = repeats(texts) if groups is None else np.asarray(groups)
         rows = np.arange(len(texts))
+        exact = self.recipe_.tune == "head" and self.recipe_.train.head == "exact"
         if validation is None:
-            exact, budget = self.recipe_.tune == "head" and self.recipe_.train.head == "exact", self.recipe_.verdict.max_blocked is not None
+            budget = self.recipe_.verdict.max_blocked is not None
             share = 0.0 if exact else held_out_share(named, self.recipe_.data.validation_share, budget=budget)
             validation = hold_out(named, groups, share, seed=recipe.seed)
         backbone = self._backbone([texts[i] for i in np.setdiff1d(rows, validation)])
         self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
-        every = [*texts, *also]
+        fit = rows if exact else np.setdiff1d(rows, validation)
+        copies = attacked_copies(texts, targets, fit, positive=self.pooling.positive, settings=self.recipe_.train, seed=self.recipe_.seed)
+        every = [*texts, *copies.texts, *also]
         context = backbone.model.config.n_positions
         if (self.recipe_.text.fixed_length or 0) > context:
             raise ConfigError(f"text.padding = {self.recipe_.text.padding}: the backbone's context holds {context} tokens")
+        messages = self.messages(every, context=context)
         tuned = tune(
             backbone,
             self.recipe_,
-            Messages.encode(every, self.tokenizer_, context=context),
-            targets,
+            messages,
+            np.concatenate([targets, targets[copies.of]]),
             names,
             train=rows,
             validation=validation,
-            groups=groups,
+            groups=np.concatenate([groups, groups[copies.of]]),
+            copies=np.arange(len(texts), len(texts) + len(copies)),
             store=store,
             checkpoint=checkpoint,
             progress=progress,
+            say=self.on_notice,
+            on_epoch=self.on_epoch,
         )
-        self._decide(tuned, targets, names)
-        self._known = {} if tuned.logits is None else dict(zip(every, tuned.logits / self.temperature_, strict=True))
+        self.recipe_ = self.recipe_.changed(tuned.chosen)
+        trained = trained_shares(self.recipe_, targets[fit], targets[copies.of], names)
+        self._decide(tuned, targets, names, log_shares(np.bincount(targets[fit], minlength=len(names)), trained))
+        kept = [] if tuned.logits is None else zip(every, self._shifted(tuned.logits), messages.long, strict=True)
+        self._known = {text: logits for text, logits, many in kept if not many}
         return self
 
     def _backbone(self, fit_texts: list[str]) -> Backbone:
         name = self.recipe_.backbone
         return scratch_backbone(name, fit_texts, seed=self.recipe_.seed) if is_scratch(name) else load_backbone(name)
 
-    def _decide(self, tuned: Tuned, targets: NDArray[np.int64], names: list[str]) -> None:
-        """Temperature, threshold and unsure band from the held-out scores; the temperature goes into the weights."""
+    def _decide(self, tuned: Tuned, targets: NDArray[np.int64], names: list[str], corrected: NDArray[np.float64]) -> None:
+        """Temperature, prior, threshold and unsure band from the held-out scores; what changes a score goes into the weights."""
+        settings = self.recipe_.verdict
+        corrected = np.zeros(len(names)) if settings.prior == "trained" else corrected
         decision: Decision = decide(
-            tuned.held_out_logits,
+            tuned.held_out_logits + corrected,
             targets[tuned.held_out],
             names,
             positive=self.positive_,
-            max_blocked=self.recipe_.verdict.max_blocked,
-            unsure_share=self.recipe_.verdict.unsure_share,
+            settings=settings,
+            uncorrected=corrected,
         )
-        with torch.no_grad():
-            tuned.model.score.weight /= decision.temperature
-        self.model_: GPT2Classifier = tuned.model.requires_grad_(False).eval()
         self.decision_, self.rule_, self.temperature_ = decision, decision.rule, decision.temperature
+        self.shift_ = corrected / decision.temperature + decision.shift
+        self.model_: GPT2Classifier = tuned.model.requires_grad_(False).eval()
+        if self.shift_.any():
+            head = head_of(self.model_).scaled(1 / decision.temperature)
+            fold_into(self.model_, head.weight, head.bias + self.shift_)
+        else:
+            self.model_.score.weight /= decision.temperature
         self.held_out_, self.held_out_probabilities_ = tuned.held_out, decision.probabilities
         self.history_, self.facts_, self.features_ = tuned.history, tuned.facts, tuned.features
         self.extra_notes_ = tuned.notes if decision.threshold else [*tuned.notes, *decision.notes]
         self.notes_ = [*tuned.notes, *decision.notes]
 
+    def _shifted(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Logits of the network as it was tuned -> as it is kept."""
+        return np.asarray(logits / self.temperature_ + self.shift_)
+
     def predict_proba(self, texts: Iterable[str], *, progress: Progress | None = None) -> NDArray[np.float64]:
         """(N, K) probabilities in the order of `classes_`; one text alone gives (K,).
 
-        Texts longer than the context are scored by windows. No text's score depends on the others or on their order.
+        Texts longer than the context are scored by windows (`tamis.tuning.windows` has the rule). No text's score depends on the others
+        or on their order.
 
         Raises:
             NotFittedError: called before `fit` or `load`.
@@ -228,9 +195,7 @@ class TextClassifier(ClassifierContract):
         """
         self._check_fitted()
         listed, single = as_texts(texts)
-        logits = self._logits(listed, progress)
-        shifted = np.exp(logits - logits.max(1, keepdims=True))
-        probabilities = np.asarray(shifted / shifted.sum(1, keepdims=True))
+        probabilities = softmax(self._logits(listed, progress))
         return probabilities[0] if single else probabilities
 
     def _check_fitted(self) -> None:
@@ -238,13 +203,19 @@ class TextClassifier(ClassifierContract):
             raise NotFittedError("this TextClassifier is not fitted yet; call fit(texts, labels) or TextClassifier.load(folder) first")
 
     def _logits(self, texts: list[str], progress: Progress | None) -> NDArray[np.float64]:
+        return self._scored(texts, progress)[0]
+
+    def _scored(self, texts: list[str], progress: Progress | None) -> tuple[NDArray[np.float64], dict[str, int]]:
+        """(N, K) logits, and of each text of several windows the number of the one that decided."""
         known: dict[str, NDArray[np.float64]] = getattr(self, "_known", {})
         missing = list(dict.fromkeys(text for text in texts if text not in known))
+        deciding: dict[str, int] = {}
         if missing or not texts:
-            context = self.model_.transformer.config.n_positions
-            scored = score(self.scorer(), Messages.encode(missing, self.tokenizer_, context=context), progress=progress)
-            known = known | dict(zip(missing, scored, strict=True))
-        return np.stack([known[text] for text in texts]) if texts else np.empty((0, len(self.classes_)))
+            messages = self.messages(missing)
+            found = score_windows(self.scorer(), messages, progress=progress)
+            known = known | dict(zip(missing, found.logits, strict=True))
+            deciding = {text: n for text, n, many in zip(missing, found.deciding.tolist(), messages.long, strict=True) if many}
+        return np.stack([known[text] for text in texts]) if texts else np.empty((0, len(self.classes_))), deciding
 
     def scorer(self) -> GPT2Classifier:
         """The model in the type it is to be computed in."""
@@ -267,15 +238,20 @@ class TextClassifier(ClassifierContract):
         labels = self.classes_[self.rule_.labels(self.predict_proba(listed), [str(c) for c in self.classes_])]
         return labels[0] if single else labels
 
-    def verdicts(self, texts: Iterable[str], *, progress: Progress | None = None) -> list[Verdict]:
-        """Label, verdict (the label or `unsure`) and probabilities of each text, in order.
+    def verdicts(self, texts: Iterable[str], *, familiarity: bool = False, progress: Progress | None = None) -> list[Verdict]:
+        """Label, verdict (the label or `unsure`) and probabilities of each text, in order; of a long text also the window that decided.
+
+        With `familiarity` each is also told whether its text is like what was learnt, which costs one to two verdicts more.
 
         Raises:
             NotFittedError, DataError: as `predict_proba`.
         """
         self._check_fitted()
         listed, _ = as_texts(texts)
-        return self.rule_.verdicts(listed, self.predict_proba(listed, progress=progress), [str(c) for c in self.classes_])
+        logits, deciding = self._scored(listed, progress)
+        verdicts = self.rule_.verdicts(listed, softmax(logits), [str(c) for c in self.classes_])
+        verdicts = [replace(v, window=self.window(v.text, deciding[v.text])) if v.text in deciding else v for v in verdicts]
+        return self.with_familiarity(verdicts, progress=progress) if familiarity else verdicts
 
     def save(self, folder: Path | str, *, card: str | None = None, about: Mapping[str, Any] | None = None) -> None:
         """Write a model folder that transformers loads as it is and scores equally.
@@ -291,7 +267,10 @@ class TextClassifier(ClassifierContract):
         self._check_fitted()
         kind = _LABEL_TYPES.get(self.classes_.dtype.kind, "str")
         facts = {"temperature": self.temperature_, "recipe": self.recipe_.model_dump(), **(about or {})}
-        save_model(folder, SavedModel(self.model_, self.tokenizer_, [str(c) for c in self.classes_], self.rule_, kind, facts), card=card)
+        if self.familiarity_ is not None:
+            facts["familiarity"] = self.familiarity_.to_dict()
+        labels = [str(c) for c in self.classes_]
+        save_model(folder, SavedModel(self.model_, self.tokenizer_, labels, self.rule_, kind, facts), card=card)
 
     @classmethod
     def load(cls, run: Path | str, *, device: str = "auto", threads: int | None = None, dtype: str = "fp32") -> TextClassifier:
@@ -319,12 +298,26 @@ class TextClassifier(ClassifierContract):
         self.model_ = saved.model.requires_grad_(False).to(compute.device)
         self.tokenizer_, self.rule_ = saved.tokenizer, saved.rule
         self.temperature_ = temperature
+        self.familiarity_ = read_familiarity(saved.about.get("familiarity"))
         self.positive_ = saved.rule.positive
         self.classes_ = classes
         self.history_, self.notes_ = [], []
+        if compute.dtype != "fp32":  # the fp32 matrices would take twice to four times the memory of those in use
+            self.model_, self._origin = self.scorer(), Path(run)
+        del saved
+        hand_back(*find_model(run).glob("*.safetensors"))
         return self
+
+    def _exact_model(self) -> GPT2Classifier:
+        """The model in fp32, read again where only a smaller copy was kept, with the head as it is now."""
+        if self._origin is None:
+            return self.model_
+        exact = load_model(self._origin).model
+        exact.transformer.ln_f, exact.score = self.model_.transformer.ln_f, self.model_.score
+        return exact
 
     def fingerprint(self) -> str:
         """Hash of all weights, head included."""
-        state = {name: t.detach().cpu().float() for name, t in self.model_.state_dict().items()}
-        return fingerprint(self.model_.transformer.config, state)
+        model = self._exact_model()
+        state = {name: t.detach().cpu().float() for name, t in model.state_dict().items()}
+        return fingerprint(model.transformer.config, state)

@@ -1,7 +1,7 @@
 """The command line: one function a command. Parses, calls, prints; the only place that exits.
 
-What the commands share stands in `cli_app`, a command with many options of its own in a module of its own (`cli_pretrain`, `cli_serve`,
-`cli_learn`).
+What the commands share stands in `cli_app`, a command with many options of its own in a module of its own (`cli_bench`, `cli_data`,
+`cli_pretrain`, `cli_search`, `cli_serve`, `cli_suggest`, `cli_learn`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from tamis import cli_learn, cli_pretrain, cli_serve
+from tamis import cli_bench, cli_data, cli_learn, cli_pretrain, cli_search, cli_serve, cli_suggest
 from tamis.cli_app import (
     BackboneOption,
     DataArgument,
@@ -32,6 +32,7 @@ from tamis.cli_app import (
     command,
     computing,
     debugging,
+    hardened_help,
     main,
     one_line,
     print_json,
@@ -40,8 +41,9 @@ from tamis.cli_app import (
 )
 from tamis.console import Bars, online_lines, report_lines, say, table
 from tamis.errors import TamisError
+from tamis.setting_text import parse_setting
 
-__all__ = ["app", "cli_learn", "cli_pretrain", "cli_serve", "main"]
+__all__ = ["app", "cli_bench", "cli_data", "cli_learn", "cli_pretrain", "cli_search", "cli_serve", "cli_suggest", "main"]
 
 
 @app.callback(invoke_without_command=True)
@@ -68,46 +70,13 @@ def inspect(backbone: Annotated[str, typer.Argument(help="a name, a folder, or a
 
 
 @command
-def data(
-    data: DataArgument,
-    split: Split = None,
-    test: Annotated[Path | None, typer.Option("--test", help=setting_help("data.test"))] = None,
-    text: TextColumn = None,
-    label: LabelColumn = None,
-    positive: Positive = None,
-    backbone: BackboneOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="folder for train.csv (without the validation rows), validation.csv, test.csv")
-    ] = None,
-    seed: Seed = None,
-    json_: Json = False,
-) -> None:
-    """Show what is in a table: classes, lengths in tokens, batches, repeats, leaks and doubtful labels, for each part.
-
-    Example: tamis data sms-spam --split tp2 --out parts
-    """
-    from tamis.inspection import audit_data
-
-    options = {"data.split": split, "data.test": test and str(test), "data.text": text, "data.label": label, "data.positive": positive}
-    recipe = recipe_from(None, options | {"backbone": backbone, "seed": seed})
-    prepared, found = audit_data(data, recipe)
-    if out is not None:
-        from tamis.data.audit import write_parts
-
-        for path in write_parts(prepared.parts, out):
-            say(f"wrote {path}")
-    if json_:
-        return print_json(found.to_dict())
-    print("\n".join(found.lines()))
-
-
-@command
 def train(
     data: DataArgument,
     backbone: BackboneOption = None,
     tune: Annotated[str | None, typer.Option("--tune", help=setting_help("tune", "--tune blocks:2"))] = None,
     split: Split = None,
     test: Annotated[Path | None, typer.Option("--test", help=setting_help("data.test"))] = None,
+    without: Annotated[Path | None, typer.Option("--without", help=setting_help("data.without", "--without review.csv"))] = None,
     text: TextColumn = None,
     label: LabelColumn = None,
     positive: Positive = None,
@@ -115,6 +84,9 @@ def train(
     max_blocked: Annotated[
         float | None, typer.Option("--max-blocked", help=setting_help("verdict.max_blocked", "--max-blocked 0.002"))
     ] = None,
+    cost: Annotated[str | None, typer.Option("--cost", help=setting_help("verdict.costs", "--cost blocked=10,missed=1"))] = None,
+    prior: Annotated[str | None, typer.Option("--prior", help=setting_help("verdict.prior", "--prior 0.02"))] = None,
+    harden: Annotated[bool, typer.Option("--harden", help=hardened_help())] = False,
     recipe: RecipeOption = None,
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder [default: runs/<data>-<backbone>-<tune>]")] = None,
@@ -135,16 +107,19 @@ def train(
         "seed": seed,
         "data.split": split,
         "data.test": test and str(test),
+        "data.without": without and str(without),
         "data.text": text,
         "data.label": label,
         "data.positive": positive,
         "train.class_weight": class_weight,
         "verdict.max_blocked": max_blocked,
+        "verdict.costs": cost,
+        "verdict.prior": prior and parse_setting(f"prior={prior}")[1],
         "compute.device": device,
         "compute.threads": threads,
         "compute.dtype": dtype,
     }
-    wanted = recipe_from(recipe, options, settings)
+    wanted = recipe_from(recipe, options, settings, harden=harden)
     from tamis import experiment
 
     path, report = experiment.train(data, wanted, out, overwrite=overwrite, say=say, progress=Bars())
@@ -204,6 +179,12 @@ def predict(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="one text, or a mail on stdin: exit 0 positive, 1 negative, 2 unsure, 3 error")
     ] = False,
+    familiarity: Annotated[
+        bool, typer.Option("--familiarity", help="also tell whether each text is like what was learnt, and its bits per byte (slower)")
+    ] = False,
+    windows: Annotated[
+        bool, typer.Option("--windows", help="with --json: also the window that decided, for texts longer than the model's context")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
@@ -221,7 +202,19 @@ def predict(
     from tamis.prediction import predict_command
 
     try:
-        code = predict_command(run, texts, file=file, out=out, column=text, as_json=json_, compute=compute, one=exit_code, say=say)
+        code = predict_command(
+            run,
+            texts,
+            file=file,
+            out=out,
+            column=text,
+            as_json=json_,
+            compute=compute,
+            one=exit_code,
+            windows=windows,
+            familiarity=familiarity,
+            say=say,
+        )
     except (TamisError, OSError) as error:
         if not exit_code or debugging():
             raise

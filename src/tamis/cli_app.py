@@ -15,9 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tamis.config import Recipe, fields, named_recipe, parse_setting, recipe_names
+from tamis.config import Recipe, fields, named_recipe, recipe_names
 from tamis.console import say
 from tamis.errors import ConfigError, TamisError
+from tamis.setting_text import HARDENED, parse_setting
 
 app = typer.Typer(
     name="tamis",
@@ -105,10 +106,16 @@ RecipeOption = Annotated[
 ]
 
 
-def recipe_from(base: str | None, options: dict[str, Any], settings: list[str] | None = None) -> Recipe:
-    """Defaults < recipe < options < --set."""
+def hardened_help() -> str:
+    """What --harden does, with the settings that it stands for."""
+    return f"withstand disguised texts: {', '.join(f'{name}={value}' for name, value in HARDENED.items())}; --set wins"
+
+
+def recipe_from(base: str | None, options: dict[str, Any], settings: list[str] | None = None, *, harden: bool = False) -> Recipe:
+    """Defaults < recipe < --harden < options < --set."""
     recipe = named_recipe(base) if base else Recipe()
     try:
+        recipe = recipe.changed(HARDENED if harden else {})
         recipe = recipe.changed({name: value for name, value in options.items() if value is not None})
         return recipe.changed(dict(parse_setting(setting) for setting in settings or []))
     except ConfigError as error:

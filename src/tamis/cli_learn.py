@@ -29,9 +29,14 @@ def learn(
             metavar="[FILE]", help="a table of texts and the labels they should have; without one: the list", show_default=False
         ),
     ] = None,
-    undo: Annotated[str | None, typer.Option("--undo", metavar="ID|all", help="forget one correction, or all of this model")] = None,
+    undo: Annotated[
+        str | None, typer.Option("--undo", metavar="ID|all", help="forget one correction, or all of this model (of --user)")
+    ] = None,
     store: Annotated[Path | None, typer.Option("--store", help="where corrections are kept [default: RUN.feedback.sqlite]")] = None,
-    user: Annotated[str, typer.Option("--user", help="whose model learns them [default: everybody's]", show_default=False)] = "",
+    user: Annotated[
+        str | None,
+        typer.Option("--user", help="whose model learns them, or whose are undone [default: everybody's; all]", show_default=False),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="learn also what the model is sure of already")] = False,
     text: TextColumn = None,
     label: LabelColumn = None,
@@ -61,20 +66,18 @@ def learn(
     kept = CorrectionStore(path)
     try:
         if undo is not None:
-            return _undo(kept, model, undo, json_)
+            return _undo(kept, model, undo, user, json_)
         if file is None:
             return _list(kept, model, json_)
-        _learn(kept, model, run, file, (text, label), user, force, compute, json_)
+        _learn(kept, model, run, file, (text, label), user or "", force, compute, json_)
     finally:
         kept.close()
 
 
-def _undo(kept: CorrectionStore, model: str, undo: str, json_: bool) -> None:
+def _undo(kept: CorrectionStore, model: str, undo: str, user: str | None, json_: bool) -> None:
     """The model is not needed: what it learnt from a correction goes with it, and the next start solves without."""
-    from tamis.serving.steps import Steps
-
     if undo == "all":
-        removed = Steps(kept.path, model=model, weights="", dtype="").remove_corrections()
+        removed = kept.remove_all(model=model, user=user)
     elif any(item.id == int(undo) for item in kept.all(model=model)):
         removed = int(kept.remove(int(undo)))
     else:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from tamis.cli_app import Device, Dtype, Json, Seed, Threads, app, command, print_json
-from tamis.config import parse_setting
 from tamis.console import Bars, say, table
 from tamis.errors import ConfigError
+from tamis.setting_text import parse_setting
 
 __all__ = ["app"]
 

@@ -7,8 +7,6 @@ Help texts, the documentation's table and the resolved `recipe.toml` of a run ar
 from __future__ import annotations
 
 import difflib
-import json
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -18,9 +16,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tamis.errors import ConfigError
+from tamis.setting_text import toml_value
 
 Share = Annotated[float, Field(ge=0, le=1)]
 ClassWeight = Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
+Costs = dict[Literal["blocked", "missed", "unsure"], Annotated[float, Field(gt=0)]]
+
+
+def _pairs(value: Any) -> Any:
+    """`a=1,b=2` as a table; anything else as it is."""
+    if isinstance(value, str) and "=" in value:
+        return {name.strip(): number for name, _, number in (part.rpartition("=") for part in value.split(","))}
+    return value
 
 
 class Section(BaseModel):
@@ -43,6 +50,8 @@ class DataSettings(Section):
     """column of the labels, by name or 1-based number; found where it can be told"""
     test: str | None = None
     """file with test rows of its own; DATA is not divided then"""
+    without: str | None = None
+    """rows to train without: a review table of `tamis data DATA --doctor FILE`, or a .txt with a row number (from 0) a line"""
     positive: str | None = None
     """label that recall, precision and the threshold are about; the rarer one by default (two classes)"""
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -56,10 +65,14 @@ class TextSettings(Section):
     """put `<|endoftext|>` before every message"""
     normalise: Literal["none", "nfkc", "harden"] = "none"
     """`nfkc` folds full-width forms and drops invisible characters; `harden` also undoes look-alikes, split words and leetspeak"""
+    window: Annotated[int, Field(ge=8)] | None = None
+    """tokens of a window where a text is longer than the context, half of it overlapping; the context by default"""
     padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
     """`none`, or `fixed:N`: cut and filled to N tokens as the reference does with 120"""
-    position: Literal["auto", "mean", "last_real", "last"] = "auto"
-    """what the head reads: the mean over all tokens (`auto`), the last real token, or the last position of the padded row"""
+    position: Literal["auto", "mean", "attention", "last_real", "both", "last"] = "auto"
+    """what the head reads: `mean` of tokens, the same by trained `attention`, last real token, `both` added, `last` of a padded row"""
+    layer: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """blocks of the backbone kept; `auto`: all; head alone: as many (and, where open, the position) as do best out of fold"""
 
     @property
     def fixed_length(self) -> int | None:
@@ -74,6 +87,12 @@ class TrainSettings(Section):
     """weight of a row in the loss: `none`, `balanced` (N / (K * rows of the class)) or a weight by label"""
     undersample: bool = False
     """train on as many rows of every class as the rarest has, drawn anew each epoch"""
+    attacked_positives: Annotated[float, Field(ge=0)] = 0.0
+    """attacked copies of each training row of the positive class (every class, where there are more than two); a fraction is a chance"""
+    attacked_negatives: Annotated[float, Field(ge=0)] = 0.0
+    """attacked copies of each training row of the negative class; a fraction is a chance"""
+    attacked_weight: Annotated[float, Field(gt=0)] = 0.5
+    """weight of a copy beside its row's 1 where the head is solved exactly; the loop takes every copy as a row"""
     head: Literal["exact", "epochs"] = "exact"
     """with `tune = "head"`: solve the head to its optimum, or mini-batch epochs over head and final LayerNorm (the reference)"""
     head_start: Literal["solved", "random"] | None = None
@@ -125,10 +144,7 @@ class TrainSettings(Section):
     @classmethod
     def _parse_weights(cls, value: Any) -> Any:
         """`spam=5,ham=1` on the command line is a table."""
-        if isinstance(value, str) and "=" in value:
-            pairs = (part.rpartition("=") for part in value.split(","))
-            return {label.strip(): weight for label, _, weight in pairs}
-        return value
+        return _pairs(value)
 
 
 class VerdictSettings(Section):
@@ -136,8 +152,26 @@ class VerdictSettings(Section):
 
     max_blocked: Share | None = None
     """budget: largest share of negatives (ham) that may be blocked; without it the threshold has the best F1"""
+    costs: Costs | None = None
+    """what mistakes cost, e.g. `blocked=10,missed=1`: the threshold with the least expected cost; `unsure=0.5` is what asking costs"""
+    prior: Literal["rows", "trained"] | Annotated[float, Field(gt=0, lt=1)] = "rows"
+    """share of the positive class among the messages to come: as in the training `rows`, a number, or as `trained` (weights, copies)"""
     unsure_share: Share = 0.02
-    """share of messages nearest to the threshold whose verdict is `unsure`"""
+    """share of messages nearest to the threshold whose verdict is `unsure`; with a cost of `unsure` the costs decide"""
+
+    @field_validator("costs", mode="before")
+    @classmethod
+    def _parse_costs(cls, value: Any) -> Any:
+        """`blocked=10,missed=1` on the command line is a table."""
+        return _pairs(value)
+
+    @field_validator("costs")
+    @classmethod
+    def _both_costs(cls, value: Costs | None) -> Costs | None:
+        """A threshold weighs one mistake against the other."""
+        if value is not None and not {"blocked", "missed"} <= set(value):
+            raise ValueError("needs the cost of a blocked negative and of a missed positive, as blocked=10,missed=1")
+        return value
 
 
 class ComputeSettings(Section):
@@ -196,7 +230,7 @@ class Recipe(Section):
                 lines += ["", f"[{section}]"]
             value = getattr(getattr(self, section) if section else self, name)
             lines.append(f"# {field.description}")
-            lines.append(f"# {name} = (none)" if value is None else f"{name} = {_toml(value)}")
+            lines.append(f"# {name} = (none)" if value is None else f"{name} = {toml_value(value)}")
         return "\n".join(lines) + "\n"
 
 
@@ -290,31 +324,3 @@ def _misplaced(name: str, value: Any) -> str:
     except ConfigError as unknown:
         return str(unknown)
     return f"{name} stands in the wrong place; write {key} under [{section}]"
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """`name=value` from a command line; the value is TOML where it parses as TOML, else a plain string; `none` unsets.
-
-    Raises:
-        ConfigError: there is no `=`.
-    """
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"a setting is written name=value; got {text!r}")
-    if value.strip().lower() == "none" and name.strip().rpartition(".")[2] not in ("class_weight", "split", "padding", "normalise"):
-        return name.strip(), None
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), value.strip()
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, dict):
-        pairs = (f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else _toml(key)} = {_toml(item)}" for key, item in value.items())
-        return "{ " + ", ".join(pairs) + " }"
-    return repr(value)

@@ -8,9 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.config import VerdictSettings
 from tamis.errors import ConfigError
 from tamis.evaluation.calibration import Calibration, calibrate, softmax
-from tamis.evaluation.thresholds import Band, Floor, Threshold, choose_threshold, unsure_band, unsure_floor
+from tamis.evaluation.thresholds import (
+    Band,
+    Floor,
+    Threshold,
+    choose_threshold,
+    cost_band,
+    cost_threshold,
+    unsure_band,
+    unsure_floor,
+)
 from tamis.verdicts import Rule
 
 LEVEL_ROWS = 1
@@ -24,7 +34,9 @@ class Decision:
     rule: Rule
     temperature: float
     probabilities: NDArray[np.float64]
-    """(H, K) of the held-out rows, at that temperature."""
+    """(H, K) of the held-out rows, at that temperature and shift."""
+    shift: NDArray[np.float64]
+    """(K,) added to logits that were divided by the temperature: what the stated prior changes"""
     calibration: Calibration | None = None
     threshold: Threshold | None = None
     unsure: Band | Floor | None = None
@@ -37,44 +49,100 @@ def decide(
     classes: list[str],
     *,
     positive: str | None,
-    max_blocked: float | None,
-    unsure_share: float,
+    settings: VerdictSettings,
+    uncorrected: NDArray[np.float64] | None = None,
 ) -> Decision:
-    """Settle temperature, threshold and unsure band.
+    """Settle temperature, prior, threshold and unsure band.
 
     Args:
         logits: (H, K) of held-out rows.
         targets: (H,) their class numbers.
         classes: K labels.
         positive: the label the threshold is about; None for more than two classes.
-        max_blocked: budget of blocked negatives.
-        unsure_share: share of rows whose verdict is to be `unsure`.
+        settings: budget, costs, prior and share of unsure verdicts.
+        uncorrected: (K,) what was added to logits for the classes' shares in training (`log_shares`); the threshold 0.5, taken where
+            nothing is held out, is meant before that.
 
     Raises:
-        ConfigError: a budget for more than two classes.
+        ConfigError: a budget, costs or a stated prior for more than two classes; a budget and costs together.
     """
-    if positive is None and max_blocked is not None:
-        raise ConfigError(f"verdict.max_blocked needs two classes; the data have {len(classes)}")
+    _check(settings, positive, classes)
     place = None if positive is None else classes.index(positive)
     counts = np.bincount(targets, minlength=len(classes))
+    none = np.zeros(len(classes))
+    stated = settings.prior if isinstance(settings.prior, float) else None
     if len(targets) == 0 or (place is not None and (counts == 0).any()):
         notes = [
             "There are no held-out rows of every class, so nothing could be chosen on them: the threshold is 0.5, "
             "probabilities are not calibrated and no verdict is unsure."
         ]
-        rule = Rule(positive=positive, threshold=None if place is None else 0.5)
-        return Decision(rule, 1.0, softmax(logits) if len(targets) else logits, notes=notes)
+        if stated is not None:
+            notes.append("The stated prior is not used either: without held-out rows nothing tells what the scores were before it.")
+        half = None if place is None else _half(settings, place, none if uncorrected is None else uncorrected)
+        return Decision(Rule(positive=positive, threshold=half), 1.0, softmax(logits) if len(targets) else logits, none, notes=notes)
     calibration = calibrate(logits, targets)
-    probabilities = softmax(logits / calibration.temperature)
     if place is None:
+        probabilities = softmax(logits / calibration.temperature)
         right = probabilities.argmax(1) == targets
-        floor = unsure_floor(probabilities, right, unsure_share)
+        floor = unsure_floor(probabilities, right, settings.unsure_share)
         rule = Rule(floor=None if floor is None else floor.value)
-        return Decision(rule, calibration.temperature, probabilities, calibration, None, floor, list(calibration.notes))
-    scores, truth = probabilities[:, place], targets == place
-    threshold = choose_threshold(scores, truth, max_blocked=max_blocked, negative=classes[1 - place], level_rows=LEVEL_ROWS)
-    band = unsure_band(scores, truth, threshold.value, share=unsure_share)
+        return Decision(rule, calibration.temperature, probabilities, none, calibration, None, floor, list(calibration.notes))
+    shift = none if stated is None else prior_shift(counts[place] / len(targets), stated, place)
+    probabilities = softmax(logits / calibration.temperature + shift)
+    scores, truth, costs = probabilities[:, place], targets == place, settings.costs
+    band: Band | None
+    if costs is None:
+        negative = classes[1 - place]
+        threshold = choose_threshold(
+            scores, truth, max_blocked=settings.max_blocked, negative=negative, level_rows=LEVEL_ROWS, prior=stated
+        )
+    else:
+        threshold = cost_threshold(scores, truth, blocked=costs["blocked"], missed=costs["missed"])
+    if costs is not None and "unsure" in costs:
+        band = cost_band(scores, truth, threshold.value, **costs)
+    else:
+        band = unsure_band(scores, truth, threshold.value, share=settings.unsure_share)
     ends: dict[str, Any] = {} if band is None else {"low": band.low, "high": band.high}
     rule = Rule(positive=positive, threshold=threshold.value, **ends)
     notes = [*calibration.notes, *threshold.notes]
-    return Decision(rule, calibration.temperature, probabilities, calibration, threshold, band, notes)
+    return Decision(rule, calibration.temperature, probabilities, shift, calibration, threshold, band, notes)
+
+
+def prior_shift(share: float, prior: float, place: int) -> NDArray[np.float64]:
+    """(2,) added to the logits of two classes so that scores learnt at one share of the positive class hold at another.
+
+    What a text says for a class stays; the odds before reading it change by the ratio of the two shares' odds (Elkan 2001, theorem 2).
+    `share` and `prior` in (0, 1); `place` is the positive class's number.
+    """
+    shift = np.zeros(2)
+    shift[place] = np.log(prior / (1 - prior)) - np.log(share / (1 - share))
+    return shift
+
+
+def log_shares(rows: NDArray[Any], trained: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K,) added to logits to undo weights, undersampling and copies: log of each class's share of the rows over its share in the loss.
+
+    Args:
+        rows: (K,) training rows of each class.
+        trained: (K,) the weight that each class had in training, in any unit.
+    """
+    shift = np.log(rows / rows.sum()) - np.log(trained / trained.sum())
+    return np.zeros(len(rows)) if np.allclose(shift, 0, atol=1e-9) else np.asarray(shift - shift.mean())
+
+
+def _half(settings: VerdictSettings, place: int, uncorrected: NDArray[np.float64]) -> float:
+    """The threshold where nothing is held out: by the costs, else 0.5 as the scores were trained."""
+    if settings.costs is not None:
+        return settings.costs["blocked"] / (settings.costs["blocked"] + settings.costs["missed"])
+    return float(1 / (1 + np.exp(uncorrected[1 - place] - uncorrected[place])))
+
+
+def _check(settings: VerdictSettings, positive: str | None, classes: list[str]) -> None:
+    if positive is None:
+        stated = {"max_blocked": settings.max_blocked, "costs": settings.costs}
+        stated["prior"] = settings.prior if isinstance(settings.prior, float) else None
+        for name, value in stated.items():
+            if value is not None:
+                raise ConfigError(f"verdict.{name} needs two classes; the data have {len(classes)}")
+    if settings.max_blocked is not None and settings.costs is not None:
+        raise ConfigError("verdict.max_blocked and verdict.costs both set the threshold; give one of them")

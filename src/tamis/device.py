@@ -23,19 +23,23 @@ from tamis.cores import available_processors
 from tamis.download import cache_directory
 from tamis.errors import ConfigError
 from tamis.files import write_text
+from tamis.int8_engine import Int8Product, int8_is_here, row_levels
 
 if TYPE_CHECKING:
     import torch
 
-Dtype = Literal["fp32", "bf16"]
+Dtype = Literal["fp32", "bf16", "int8"]
 Shape = tuple[int, int, int]
 """One product of matrices: rows, columns in, columns out."""
 
-DTYPES = ("fp32", "bf16", "auto")
+DTYPES = ("fp32", "bf16", "int8", "auto")
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 MODEL_SHAPES: tuple[Shape, ...] = ((1024, 768, 3072), (1024, 256, 1024))
 """The MLP of GPT-2 124M and of the embedded backbone, on about as many tokens as a packed batch holds."""
 BF16_MUST_GAIN = 1.15
+"""Over fp32, before `auto` takes it."""
+INT8_MUST_GAIN = 1.5
+"""Over the better of the other two: its products are rounded, so a small gain is not worth it."""
 _ROUNDS, _ROUND_S = 2, 0.15  # per dtype: under a second in all, and a neighbour's burst spoils one round, not both
 _OWN_SHARE = 0.75  # of the threads' time; with less the figures tell of the neighbours
 _CPUINFO = Path("/proc/cpuinfo")
@@ -58,11 +62,12 @@ def resolve(device: str = "auto", threads: int | None = None, dtype: str = "fp32
         device: "auto" (CUDA where torch sees it, else the processor), "cpu", "cuda", "cuda:N" or "mps".
         threads: processor threads; None takes one per physical core that this process may use. Never more than the
             logical processors it may use.
-        dtype: "fp32", "bf16" or "auto": bf16 where it was measured to be at least 1.15 times as fast as fp32. The
-            measurement takes under a second and is kept in the cache directory.
+        dtype: "fp32", "bf16", "int8" or "auto": bf16 where it was measured to be at least 1.15 times as fast as fp32, int8
+            where it was at least 1.5 times as fast as the better of the two. The measurement takes about a second and
+            is kept in the cache directory.
 
     Raises:
-        ConfigError: an unknown value, a device that is not there, or fewer than one thread.
+        ConfigError: an unknown value, a device that is not there, fewer than one thread, or int8 where it cannot be had.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -74,7 +79,16 @@ def resolve(device: str = "auto", threads: int | None = None, dtype: str = "fp32
     else:
         chosen_dtype = cast("Dtype", dtype)
         reasons["dtype"] = "exact, and the default" if dtype == "fp32" else "asked for"
+        if dtype == "int8":
+            if chosen_device != "cpu":
+                raise ConfigError(f"dtype: int8 runs on the processor alone, the device is {chosen_device}; take --device cpu or bf16")
+            reasons["dtype"] += f"; weights of 8 bits, tokens of {2 * row_levels() + 1} levels"
     return Compute(chosen_device, chosen_threads, chosen_dtype, reasons)
+
+
+def available_dtypes(device: str = "cpu") -> tuple[Dtype, ...]:
+    """The types that `device` can compute in."""
+    return ("fp32", "bf16", "int8") if device == "cpu" and int8_is_here() else ("fp32", "bf16")
 
 
 def apply(compute: Compute) -> None:
@@ -127,16 +141,15 @@ def measure_matmul(shapes: Sequence[Shape], dtype: Dtype, seconds: float, *, dev
         raise ConfigError(f"shapes: expected (rows, columns in, columns out) of at least 1 each, got {list(shapes)}")
     if not (seconds > 0 and math.isfinite(seconds)):
         raise ConfigError(f"seconds: expected a positive time, got {seconds}")
-    if dtype not in DTYPES[:2]:
-        raise ConfigError(f"dtype: expected one of {', '.join(DTYPES[:2])}, got {dtype!r}")
-    kind = torch.float32 if dtype == "fp32" else torch.bfloat16
+    if dtype not in DTYPES[:3]:
+        raise ConfigError(f"dtype: expected one of {', '.join(DTYPES[:3])}, got {dtype!r}")
     before = torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)
     try:
         work = took = 0.0
         for shape in shapes:
-            rows, best = _time_product(shape, kind, seconds / len(shapes), device)
+            rows, best = _time_product(shape, dtype, seconds / len(shapes), device)
             # At the speed reached on the rows that fitted, so that every shape keeps its weight.
             took += best * shape[0] / rows
             work += 2.0 * math.prod(shape)
@@ -186,19 +199,22 @@ def _choose_device(asked: str) -> tuple[str, str]:
 
 def _fastest_dtype(device: str, threads: int) -> tuple[Dtype, str]:
     speeds, source = _speeds(device, threads)
-    gain = speeds["bf16"] / speeds["fp32"]
-    dtype: Dtype = "bf16" if gain >= BF16_MUST_GAIN else "fp32"
-    return dtype, (
-        f"auto: bf16 {speeds['bf16']:.0f} and fp32 {speeds['fp32']:.0f} GFLOP/s {source}, "
-        f"{gain:.2f} times as fast; bf16 is taken from {BF16_MUST_GAIN} times on"
-    )
+    dtype: Dtype = "bf16" if speeds["bf16"] / speeds["fp32"] >= BF16_MUST_GAIN else "fp32"
+    rule = f"bf16 is taken from {BF16_MUST_GAIN} times fp32 on"
+    if "int8" in speeds:
+        rule += f", int8 from {INT8_MUST_GAIN} times the better of the two on"
+        if speeds["int8"] / max(speeds["fp32"], speeds["bf16"]) >= INT8_MUST_GAIN:
+            dtype = "int8"
+    return dtype, f"auto: {', '.join(f'{name} {rate:.0f}' for name, rate in speeds.items())} GFLOP/s {source}; {rule}"
 
 
 def _speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]:
-    """GFLOP/s of fp32 and bf16, from the cache directory or measured now, and the words for which of the two."""
+    """GFLOP/s of every type there is, from the cache directory or measured now, and the words for which of the two."""
     import torch
 
+    dtypes = available_dtypes(device)
     key = {
+        "dtypes": list(dtypes),
         "processor": _processor() if device == "cpu" else _accelerator(device),
         "threads": threads,
         "torch": str(torch.__version__),
@@ -206,10 +222,10 @@ def _speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]:
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_directory() / "speed" / f"{name}.json"
-    kept = _read_speeds(path, key)
+    kept = _read_speeds(path, key, dtypes)
     if kept is not None:
         return kept, "measured here earlier"
-    speeds: dict[Dtype, float] = {"fp32": 0.0, "bf16": 0.0}
+    speeds: dict[Dtype, float] = dict.fromkeys(dtypes, 0.0)
     start, used = time.perf_counter(), time.process_time()
     for _ in range(_ROUNDS):
         for dtype in speeds:
@@ -226,30 +242,36 @@ def _speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]:
     return speeds, "measured now"
 
 
-def _read_speeds(path: Path, key: dict[str, object]) -> dict[Dtype, float] | None:
+def _read_speeds(path: Path, key: dict[str, object], dtypes: tuple[Dtype, ...]) -> dict[Dtype, float] | None:
     """What was kept for this key; None where nothing was, or where the file is not what this module writes."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["key"] != key:
             return None
-        speeds: dict[Dtype, float] = {dtype: float(content["gflops"][dtype]) for dtype in ("fp32", "bf16")}
+        speeds: dict[Dtype, float] = {dtype: float(content["gflops"][dtype]) for dtype in dtypes}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return speeds if all(math.isfinite(rate) and rate > 0 for rate in speeds.values()) else None
 
 
-def _time_product(shape: Shape, kind: torch.dtype, seconds: float, device: str) -> tuple[int, float]:
+def _time_product(shape: Shape, dtype: Dtype, seconds: float, device: str) -> tuple[int, float]:
     """(rows, seconds of the fastest run): the rows double, up to the shape's, as long as the time allows it."""
     import torch
 
     wanted, columns_in, columns_out = shape
+    kind = torch.bfloat16 if dtype == "bf16" else torch.float32
     left = torch.full((wanted, columns_in), 0.5, dtype=kind, device=device)
-    right = torch.full((columns_in, columns_out), 0.5, dtype=kind, device=device)
+    multiply: Callable[[torch.Tensor], object]
+    if dtype == "int8":
+        multiply = Int8Product(torch.full((columns_out, columns_in), 0.5), torch.zeros(columns_out))
+    else:
+        right = torch.full((columns_in, columns_out), 0.5, dtype=kind, device=device)
+        multiply = lambda rows: torch.mm(rows, right)  # noqa: E731
     finish = _finisher(device)
 
     def run(rows: int) -> float:
         start = time.perf_counter()
-        torch.mm(left[:rows], right)
+        multiply(left[:rows])
         finish()
         return time.perf_counter() - start
 

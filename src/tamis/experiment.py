@@ -20,6 +20,7 @@ from tamis.data import catalog
 from tamis.data.normalise import near_repeat_groups
 from tamis.data.splits import Parts, positive_label, split_table
 from tamis.data.tables import check_trainable, read_table
+from tamis.disputed import beside_undisputed, leave_out
 from tamis.download import cache_directory
 from tamis.evaluation.baselines import fit_baselines
 from tamis.evaluation.calibration import softmax
@@ -27,13 +28,13 @@ from tamis.evaluation.model_card import model_card
 from tamis.evaluation.plots import write_all
 from tamis.evaluation.report import Part, ReportInputs, build_report, most_confident_mistakes
 from tamis.evaluation.report_html import write_html
+from tamis.familiar import looked_through
 from tamis.files import write_text
 from tamis.progress import Progress
 from tamis.run_folder import RunFolder, opened
 from tamis.training_rows import TrainingRows, sample, text_keys, write_training_rows
 from tamis.tuning.features import StateStore
-from tamis.tuning.messages import Messages
-from tamis.tuning.procedures import class_weights
+from tamis.tuning.shares import class_weights
 from tamis.tuning.update import features_of
 from tamis.verdicts import UNSURE
 
@@ -68,6 +69,8 @@ class Prepared:
     name: str
     parts: Parts
     notes: tuple[str, ...]
+    disputed: tuple[int, ...] = ()
+    """Rows of the table that are not trained on."""
 
 
 def prepare(data: str, recipe: Recipe) -> Prepared:
@@ -82,7 +85,8 @@ def prepare(data: str, recipe: Recipe) -> Prepared:
     check_trainable(table)
     test = None if settings.test is None else read_table(Path(settings.test), text=settings.text, label=settings.label)
     parts = split_table(table, settings.split, seed=recipe.seed, validation_share=settings.validation_share, test=test)
-    return Prepared(located.name, parts, (*located.notes, *table.notes, *parts.notes))
+    parts, disputed = (parts, ()) if settings.without is None else leave_out(parts, Path(settings.without))
+    return Prepared(located.name, parts, (*located.notes, *table.notes, *parts.notes), disputed)
 
 
 def train(
@@ -112,6 +116,8 @@ def train(
     path = run or Path("runs") / _slug(f"{prepared.name}-{recipe.backbone}-{recipe.tune}")
     test_mark = None if parts.test_table is None else parts.test_table.fingerprint
     asked = {"data": parts.table.fingerprint, "test": test_mark, "recipe": recipe.model_dump()}
+    if recipe.data.without is not None:
+        asked["without"] = list(prepared.disputed)
     with opened(path, asked, overwrite=overwrite) as folder:
         if folder.earlier is not None:
             say(f"{path} holds an unfinished run of the same recipe; going on with it")
@@ -123,6 +129,7 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
     parts = prepared.parts
     classifier, groups = TextClassifier.from_recipe(recipe), near_repeat_groups(parts.texts("train"))
     classifier.on_resolved = lambda resolved: write_text(folder.path / "recipe.toml", resolved.to_toml())
+    classifier.on_notice = say
     with clock.phase("train"):
         classifier.fit(
             parts.texts("train"),
@@ -134,10 +141,19 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
             checkpoint=folder.checkpoint,
             progress=progress,
         )
+    write_text(folder.path / "recipe.toml", classifier.recipe_.to_toml())  # with what was left open and found on the way
+    for note in classifier.notes_ if classifier.features_ is not None else ():
+        say(note)
     say(f"tune: {classifier.recipe_.tune} ({classifier.tune_reason_})")
     for what, why in classifier.compute_.reasons.items():
         say(f"{what}: {getattr(classifier.compute_, what)} ({why})")
     report, inputs = judge(classifier, prepared, clock, progress=progress)
+    with clock.phase("familiarity"):
+        classifier.learn_familiarity(parts.texts("train"), held_out=parts.texts("validation"), progress=progress)
+        report["familiarity"] = looked_through(classifier, parts.texts("test"), parts.labels("test"), progress=progress)
+    if recipe.data.without is not None:
+        report["without"] = beside_undisputed(report, inputs, parts, prepared.disputed, seed=recipe.seed)
+    report["timing"]["familiarity"] = clock.seconds["familiarity"]
     with clock.phase("write"):
         rows = training_rows(classifier, parts, groups, progress)
         write_run(folder, classifier, prepared, report, inputs, rows)
@@ -154,8 +170,7 @@ def training_rows(classifier: TextClassifier, parts: Parts, groups: NDArray[np.i
         features = classifier.features_[rows]
     else:
         trunk = classifier.scorer().transformer
-        messages = Messages.encode(texts, classifier.tokenizer_, context=trunk.config.n_positions)
-        features = features_of(trunk, messages, progress=progress)
+        features = features_of(trunk, classifier.messages(texts), progress=progress)
     return TrainingRows(
         features=features,
         targets=targets[rows],
@@ -164,8 +179,13 @@ def training_rows(classifier: TextClassifier, parts: Parts, groups: NDArray[np.i
         held_out=np.zeros(len(rows), dtype=bool) if exact else np.isin(rows, classifier.held_out_),
         classes=tuple(names),
         class_weights=class_weights(recipe, targets, names),
-        inverse_penalty=classifier.facts_["inverse_penalty"] if exact and len(rows) == len(targets) else None,
+        # Attacked copies are not kept: a head solved on these rows alone would be another.
+        inverse_penalty=classifier.facts_["inverse_penalty"] if exact and len(rows) == len(targets) and not _copied(recipe) else None,
     )
+
+
+def _copied(recipe: Recipe) -> bool:
+    return bool(recipe.train.attacked_positives or recipe.train.attacked_negatives)
 
 
 def judge(

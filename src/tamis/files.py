@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,17 @@ from pathlib import Path
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; renamed to `path` when the block ends well, removed when it does not."""
+    """A path beside `path` to write to; renamed to `path` when the block ends well, removed when it does not.
+
+    Who may read the file is for the umask to say, whatever wrote it (safetensors' files are their owner's alone).
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside.touch()
+    mode = stat.S_IMODE(beside.stat().st_mode)
+    beside.unlink()
     try:
         yield beside
+        beside.chmod(mode)
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,11 +11,16 @@ from typing import Any
 from tamis.config import Recipe
 from tamis.console import table
 from tamis.data.audit import Audit, audit
+from tamis.data.review import write_review
+from tamis.doctor import examine
+from tamis.download import cache_directory
 from tamis.evaluation.baselines import out_of_fold
 from tamis.experiment import Prepared, prepare
 from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import standard_state
 from tamis.gpt2.openai import from_state_dict, model_config
+from tamis.progress import Progress
+from tamis.tuning.features import StateStore
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,24 @@ def _tree(tree: Any, indent: str) -> list[str]:
         else:
             lines.append(f"{indent}{key} {tuple(value)}")
     return lines
+
+
+def review_data(prepared: Prepared, recipe: Recipe, file: Path, *, progress: Progress | None = None) -> str:
+    """Write the rows of a table that a person should look at; returns what to say of them.
+
+    A backbone from scratch knows no language yet, so `nano` looks through its rows.
+
+    Raises:
+        TamisError: the backbone cannot be had, or the file cannot be written.
+    """
+    backbone = load_backbone("nano" if is_scratch(recipe.backbone) else recipe.backbone)
+    store = StateStore(cache_directory() / "states")
+    findings = examine(prepared.parts.table, backbone, seed=recipe.seed, store=store, progress=progress)
+    write_review(file, findings)
+    counts = Counter(" ".join(finding.reason.split()[:2]) for finding in findings)
+    shown = ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing to review"
+    left = sum(finding.leave_out for finding in findings)
+    return f"wrote {len(findings):,} rows to {file}: {shown}; {left:,} are marked to be left out by: tamis train DATA --without {file}"
 
 
 def audit_data(data: str, recipe: Recipe) -> tuple[Prepared, Audit]:

@@ -22,6 +22,7 @@ from tamis.evaluation.plots import write_all
 from tamis.evaluation.report import Part, ReportInputs, build_report, most_confident_mistakes
 from tamis.evaluation.report_html import write_html
 from tamis.experiment import Clock, Say, silent, versions
+from tamis.familiar import looked_through
 from tamis.progress import Progress
 from tamis.serving.replay import run_online
 
@@ -92,6 +93,7 @@ def evaluate(
         versions=versions(),
     )
     report = build_report(inputs, seed=classifier.recipe_.seed)
+    report["familiarity"] = looked_through(classifier, texts, labels, progress=progress)
     if attacks:
         report["attacks"] = [result.to_dict() for result in _attacked(classifier, texts, labels, positive, threshold, pool)]
     replayed: list[OnlineFigures] = []

@@ -32,13 +32,21 @@ def predict_command(
     compute: Mapping[str, Any],
     say: Callable[[str], None],
     one: bool = False,
+    windows: bool = False,
+    familiarity: bool = False,
 ) -> int:
-    """Judge and print or write; returns the exit code of the last verdict (`--exit-code`). `one`: stdin is one text, or a mail.
+    """Judge and print or write; returns the exit code of the last verdict (`--exit-code`).
+
+    `one`: stdin is one text, or a mail. `windows`: JSON also names the window that decided a long text. `familiarity`: tell of each text
+    whether it is like what was learnt; for people those given on the command line that are not are marked without being asked.
 
     Raises:
         TamisError: the model cannot be loaded, or a message cannot be read.
     """
     classifier = TextClassifier.load(run, **compute)
+    if familiarity and classifier.familiarity_ is None:
+        say("the model holds no limit for what is like its training texts, so `familiar` is unknown; train it again on 100 texts or more")
+    familiarity = familiarity or (bool(texts) and out is None and not as_json and classifier.familiarity_ is not None)
     if texts:
         source: Iterator[Message] = iter([Message(text, {}, line) for line, text in enumerate(texts, 1)])
     elif one:
@@ -52,29 +60,34 @@ def predict_command(
     if out is not None:
         with row_writer(out) as sink:
             count = 0
-            for message, verdict in judged(classifier, source):
+            for message, verdict in judged(classifier, source, familiarity=familiarity):
                 own = message.columns or {"text": message.text}
-                added = {"label": verdict.label, "verdict": verdict.verdict}
-                sink.write(beside_own(own, added | {f"p_{label}": p for label, p in verdict.probabilities.items()}))
+                added: dict[str, object] = {"label": verdict.label, "verdict": verdict.verdict}
+                added |= {f"p_{label}": p for label, p in verdict.probabilities.items()}
+                if familiarity:
+                    added |= {"familiar": verdict.familiar, "bits_per_byte": verdict.bits_per_byte}
+                sink.write(beside_own(own, added))
                 count, code = count + 1, exit_code(verdict, classifier)
         say(f"wrote {count:,} verdicts to {out}")
         return code
-    for _, verdict in judged(classifier, source):
-        print(json.dumps(verdict.to_dict(), ensure_ascii=False) if as_json else line(verdict), flush=True)
+    for _, verdict in judged(classifier, source, familiarity=familiarity):
+        found = verdict.to_dict(windows=windows, familiarity=familiarity)
+        print(json.dumps(found, ensure_ascii=False) if as_json else line(verdict), flush=True)
         code = exit_code(verdict, classifier)
     return code
 
 
-def judged(classifier: TextClassifier, source: Iterator[Message]) -> Iterator[tuple[Message, Verdict]]:
+def judged(classifier: TextClassifier, source: Iterator[Message], *, familiarity: bool = False) -> Iterator[tuple[Message, Verdict]]:
     """Every message with its verdict, in order; a slow source is answered message by message, a fast one in large batches."""
     for batch in _ready(source):
-        yield from zip(batch, classifier.verdicts([message.text for message in batch]), strict=True)
+        yield from zip(batch, classifier.verdicts([message.text for message in batch], familiarity=familiarity), strict=True)
 
 
 def line(verdict: Verdict) -> str:
-    """Verdict, probability of the label, and the text on one line, tab-separated."""
+    """Verdict, probability of the label, and the text on one line, tab-separated; a fourth part where the text is unlike those learnt."""
     text = verdict.text.replace("\\", "\\\\").replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
-    return f"{verdict.verdict}\t{verdict.probabilities[verdict.label]:.4f}\t{text}"
+    mark = f"\tunlike what was learnt ({verdict.bits_per_byte:.1f} bits per byte)" if verdict.familiar is False else ""
+    return f"{verdict.verdict}\t{verdict.probabilities[verdict.label]:.4f}\t{text}{mark}"
 
 
 def exit_code(verdict: Verdict, classifier: TextClassifier) -> int:

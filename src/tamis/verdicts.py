@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,21 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Window:
+    """The part of a long text that decided its verdict."""
+
+    number: int
+    """From 0, of `of` windows."""
+    of: int
+    first_token: int
+    stop_token: int
+    """Tokens of the text, counted as the tokenizer gives them; `stop_token` is behind the last."""
+    start: int
+    end: int
+    """Its characters in the text."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a classifier says of one text."""
 
@@ -61,7 +76,16 @@ class Verdict:
     verdict: str
     """The label, or `unsure`."""
     probabilities: dict[str, float]
+    window: Window | None = None
+    """What decided, where the text is longer than the model's context; None for a text that is read whole."""
+    familiar: bool | None = None
+    """Whether the text is like what was learnt (`evaluation.familiarity`); None where that was not asked, or is not known."""
+    bits_per_byte: float | None = None
+    """Of the text under the model's own trunk as a language model; None where that was not asked."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Keys and values of one line of `predict --json`."""
-        return {"text": self.text, "label": self.label, "verdict": self.verdict, "probabilities": self.probabilities}
+    def to_dict(self, *, windows: bool = False, familiarity: bool = False) -> dict[str, Any]:
+        """Keys and values of one line of `predict --json`; with `windows` also the deciding window, with `familiarity` both figures."""
+        plain: dict[str, Any] = {"text": self.text, "label": self.label, "verdict": self.verdict, "probabilities": self.probabilities}
+        if familiarity:
+            plain |= {"familiar": self.familiar, "bits_per_byte": self.bits_per_byte}
+        return plain | {"window": None if self.window is None else asdict(self.window)} if windows else plain

@@ -35,6 +35,7 @@ class Parrot:
     store: CorrectionStore
     model: str
     solves: int = 0
+    learnt: frozenset[int] = frozenset()
     before: Callable[[], object] = field(default=lambda: None)
     """Called by every solve."""
     users: list[str] = field(default_factory=list)
@@ -43,19 +44,23 @@ class Parrot:
     def add(self, items: Sequence[NewCorrection]) -> list[int]:
         return self.store.add(items, model=self.model)
 
-    def learn(self) -> Outcome:
+    def learn(self, stop: Callable[[], bool] = lambda: False) -> Outcome:
         self.before()
         self.solves += 1
+        self.learnt = frozenset(item.id for item in self.items())
         return Outcome(True, f"learnt {len(self.items())} corrections")
 
     def remove(self, id: int) -> bool:
         return self.store.remove(id)
 
-    def remove_all(self) -> int:
-        return sum(self.store.remove(item.id) for item in self.items())
+    def remove_all(self, user: str | None = None) -> int:
+        return self.store.remove_all(model=self.model, user=user)
 
     def items(self) -> list[Correction]:
         return self.store.all(model=self.model)
+
+    def pending(self) -> int:
+        return sum(item.id not in self.learnt for item in self.items())
 
     def classifier_for(self, user: str = "") -> TextClassifier:
         self.users.append(user)

@@ -54,6 +54,21 @@ def test_an_undone_correction_leaves_no_byte_of_its_text(tmp_path: Path) -> None
     assert store.all() == [] and store.add([NewCorrection(kept, "ham")]) == [3]  # an id is never given twice
 
 
+def test_undoing_all_reaches_no_further_than_the_model_and_the_user_that_are_named(tmp_path: Path) -> None:
+    store = CorrectionStore(tmp_path / "store.sqlite")
+    for model in ("one", "two"):
+        store.add([NewCorrection(f"{model} {user}", "spam", user=user) for user in ("", "anna", "bo")], model=model)
+
+    def left() -> list[str]:
+        return [item.text for item in store.all()]
+
+    assert store.remove_all(model="one", user="anna") == 1 and "one anna" not in left() and len(left()) == 5
+    assert store.remove_all(model="one", user="") == 1 and left() == ["one bo", "two ", "two anna", "two bo"]
+    assert store.remove_all(model="three") == 0 and store.remove_all(model="one") == 1
+    assert left() == ["two ", "two anna", "two bo"] and b"one bo" not in bytes_of(tmp_path)
+    assert store.remove_all(user="bo") == 1 and store.remove_all() == 2 and left() == []
+
+
 def test_all_of_a_request_is_kept_or_nothing(tmp_path: Path) -> None:
     store = CorrectionStore(tmp_path / "store.sqlite")
     with pytest.raises(DataError, match="item 1: not valid Unicode"):

@@ -173,6 +173,19 @@ def test_a_users_corrections_are_the_users_and_everybodys_are_all_users(tmp_path
     assert found.classifier_for("me") is found.classifier_for() and right(found, [yours], "you") == 1
 
 
+def test_all_of_one_user_can_be_undone(tmp_path: Path) -> None:
+    found, (first, second, third) = learning(tmp_path / "s.sqlite"), mistaken(3)
+    mine = NewCorrection(second.text, second.label, user="me", force=True)
+    found.add([first, mine, NewCorrection(third.text, third.label, user="you", force=True)])
+    assert found.pending() == 3 and found.learn().learned and found.pending() == 0
+    everybodys, yours = weights(found.classifier_for()), weights(found.classifier_for("you"))
+    assert found.remove_all("me") == 1 and [item.user for item in found.items()] == ["", "you"]
+    assert found.classifier_for("me") is found.classifier_for()
+    assert (weights(found.classifier_for()), weights(found.classifier_for("you"))) == (everybodys, yours)
+    assert mine.text.encode() not in (tmp_path / "s.sqlite").read_bytes()
+    assert found.remove_all("") == 1 and found.remove_all() == 1 and found.classifier_for("you") is head_classifier()
+
+
 def test_models_that_share_a_store_do_not_touch_each_other(tmp_path: Path) -> None:
     store = CorrectionStore(tmp_path / "s.sqlite")
     one = learning(store)

@@ -80,6 +80,18 @@ def test_one_bad_correction_does_not_keep_the_good_ones_from_being_learnt(tmp_pa
     assert found.learn().learned and right(found, good) == 4
 
 
+def test_a_step_that_is_stopped_keeps_what_it_has_learnt_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    found = learning(tmp_path / "s.sqlite")
+    users = ("", "me", "you")
+    found.add([NewCorrection(item.text, item.label, user, force=True) for item, user in zip(mistaken(3), users, strict=True)])
+    asked = iter((False, True))
+    learned = found.learn(lambda: next(asked, True))
+    assert not learned.learned and "goes on" in learned.reason and found.pending() == 2
+    assert found.learn(lambda: True).learned is False and found.pending() == 2
+    assert found.learn().learned and found.pending() == 0
+    assert [right(found, [item], user) for item, user in zip(mistaken(3), users, strict=True)] == [1, 1, 1]
+
+
 def test_a_label_that_was_changed_is_no_longer_in_effect_even_where_the_new_one_is_held_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tamis.serving.corrections import CorrectionStore
+from tamis.serving.corrections import CorrectionStore, NewCorrection
 from tests import runs
 from tests.serving import served
 
@@ -128,6 +128,43 @@ def test_each_model_has_corrections_of_its_own_in_one_store(store: Path) -> None
             assert time.monotonic() < until
         assert parrot(client, "first").solves <= solves[0] + 1 and parrot(client, "second").solves > solves[1]
         assert parrot(client, "second").items() == [] and len(parrot(client, "first").items()) == 3
+
+
+def test_undoing_all_can_be_of_one_model_or_one_user_and_a_misspelt_wish_undoes_nothing(store: Path) -> None:
+    named = [("first", runs.finished_run()), ("second", runs.finished_run())]
+    with served.client(served.models(store, named)) as client:
+        items = [item(f"{model} {user}", model=model, user=user) for model in ("first", "second") for user in (None, "anna", "bo")]
+        ids = client.post("/v1/feedback", json={"items": items}).json()["ids"]
+        CorrectionStore(store).add([NewCorrection("of a model that is not served", "spam")], model="third")
+
+        def listed(query: str = "") -> list[int]:
+            return [entry["id"] for entry in client.get(f"/v1/feedback{query}").json()["items"]]
+
+        assert listed("?model=first") == ids[:3] and listed("?user=anna") == [ids[1], ids[4]] and listed("?model=second&user=") == ids[3:4]
+        for query, status in (("?modle=first", 422), ("?model=third", 404), (f"?user={'x' * 201}", 422)):
+            assert client.delete(f"/v1/feedback{query}").status_code == client.get(f"/v1/feedback{query}").status_code == status
+        assert listed() == ids
+        assert client.delete("/v1/feedback?model=first&user=anna").json()["removed"] == 1 and listed() == [ids[0], *ids[2:]]
+        assert client.delete("/v1/feedback?model=first").json()["removed"] == 2 and listed() == ids[3:]
+        assert client.delete("/v1/feedback").json()["removed"] == 3 and listed() == []
+    assert [kept.text for kept in CorrectionStore(store).all()] == ["of a model that is not served"]
+
+
+def test_what_waits_to_be_learnt_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    parrot(client).before = go_on.wait
+    client.post("/v1/feedback", json={"items": [item("a"), item("b")]})
+    assert client.get("/v1/models").json()["models"][0]["pending"] == 2
+    go_on.set()
+    learnt(client, "learnt 2 corrections")
+    assert client.get("/v1/models").json()["models"][0]["pending"] == 0
+
+    def unreadable() -> int:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(parrot(client), "pending", unreadable)
+    answer = client.get("/v1/models")
+    assert answer.status_code == 200 and answer.json()["models"][0]["pending"] is None
 
 
 def test_a_store_that_cannot_be_written_is_said_and_nothing_is_acknowledged(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any, cast
@@ -21,9 +22,10 @@ class Model:
     def __init__(self, name: str, fault: Exception | None = None) -> None:
         self.name, self.fault, self.solves = name, fault, 0
         self.gate, self.begun = threading.Event(), threading.Event()
+        self.stop: Callable[[], bool] = lambda: False
 
-    def learn(self) -> Said:
-        self.solves += 1
+    def learn(self, stop: Callable[[], bool]) -> Said:
+        self.solves, self.stop = self.solves + 1, stop
         self.begun.set()
         self.gate.wait(5)
         if self.fault:
@@ -79,6 +81,23 @@ def test_undoing_waits_for_the_solve_under_way(learner: Learner) -> None:
     assert undone.result(5) == 1
     with pytest.raises(KeyError):
         order(learner, lambda: os.environ["nothing of the kind"])
+
+
+def test_undoing_goes_before_what_waits_and_ends_a_long_step_early(learner: Learner, told: list[tuple[str, Any]]) -> None:
+    first, second = Model("first"), Model("second")
+    learner.learn(first.served)
+    assert first.begun.wait(5) and not first.stop()
+    learner.learn(second.served)
+    undone = learner.between(lambda: (first.solves, second.solves))
+    assert first.stop()  # as a step asks between two solves
+    first.gate.set()
+    second.gate.set()
+    assert undone.result(5) == (1, 0)
+    deadline = time.monotonic() + 5
+    while first.solves < 2 or len(told) < 2:
+        assert time.monotonic() < deadline
+    assert (first.solves, second.solves) == (2, 1) and sorted(name for name, _ in told) == ["first", "second"]
+    assert not first.stop()
 
 
 def test_a_failure_is_told_and_the_next_one_is_tried(learner: Learner, told: list[tuple[str, Any]]) -> None:

@@ -13,6 +13,7 @@ from tamis import serving
 from tamis.classifier import TextClassifier
 from tamis.data.columns import TEXT_NAMES
 from tamis.serving.keys import Keys
+from tamis.serving.limits import Limits
 from tests import runs
 from tests.serving import served
 
@@ -36,6 +37,7 @@ def test_models_say_how_they_decide_and_nothing_of_where_they_lie(small: TestCli
     assert model.pop("loaded").endswith("+00:00")
     learning = model.pop("learning")  # what other tests taught this server, if they ran before
     assert learning is None or set(learning) == {"learned", "reason"}
+    assert isinstance(model.pop("pending"), int)
     assert model == {
         "name": "small",
         "default": True,
@@ -95,8 +97,8 @@ def test_the_document_has_every_call_with_every_refusal(small: TestClient) -> No
     schemas = document["components"]["schemas"]
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
     assert references <= schemas.keys() and "Outcome" in references
-    assert schemas["TextsBody"]["properties"]["texts"]["maxItems"] == 1_000
-    assert schemas["TextsBody"]["properties"]["texts"]["items"]["maxLength"] == 100_000
+    texts = schemas["TextsBody"]["properties"]["texts"]
+    assert (texts["description"], texts["items"]["description"]) == ("up to 1,000", "up to 100,000 characters")
     assert schemas["FeedbackItem"]["properties"]["label"]["enum"] == ["ham", "spam"]
     assert schemas["TextsBody"]["additionalProperties"] is schemas["FeedbackItem"]["additionalProperties"] is False
     assert "securitySchemes" not in document["components"]
@@ -166,10 +168,35 @@ def test_without_a_page_the_root_leads_to_the_docs(tmp_path: Path, monkeypatch: 
 def test_a_path_knows_all_its_methods(small: TestClient) -> None:
     answer = small.put("/v1/feedback")
     assert answer.status_code == 405 and answer.json()["error"]["code"] == "method_not_allowed"
-    assert answer.headers["allow"] == "DELETE, GET, POST"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, POST"
     for method in ("OPTIONS", "TRACE", "PATCH", "BREW"):
         assert small.request(method, "/v1/predict").status_code == 405
     assert small.get("/v1/predict/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/models", "/v1/feedback", "/healthz", "/readyz", "/metrics", "/docs", "/static/page.js", "/nothing"]
+)
+def test_head_is_get_without_the_body(small: TestClient, path: str) -> None:
+    full, head = small.get(path), small.head(path)
+    assert head.content == b"" and head.status_code == full.status_code
+    changing = {"content-length"} if path == "/metrics" else set()
+    assert {k: v for k, v in head.headers.items() if k not in changing} == {k: v for k, v in full.headers.items() if k not in changing}
+    assert small.head("/v1/predict").status_code == 405 and small.head("/v1/predict").content == b""
+
+
+def test_the_models_come_with_what_a_request_may_hold(small: TestClient) -> None:
+    limits = Limits()
+    expected = {"body_bytes": limits.body_bytes, "texts": limits.texts, "text_chars": limits.text_chars}
+    assert small.get("/v1/models").json()["limits"] == expected
+
+
+def test_the_document_says_how_a_correction_is_undone(small: TestClient) -> None:
+    paths = small.get("/openapi.json").json()["paths"]
+    (link,) = paths["/v1/feedback"]["post"]["responses"]["200"]["links"].values()
+    assert link["operationId"] == paths["/v1/feedback/{id}"]["delete"]["operationId"]
+    kept = small.post("/v1/feedback", json={"items": [{"text": "a link", "label": "ham"}]}).json()
+    assert link["parameters"] == {"id": "$response.body#/ids/0"} and small.delete(f"/v1/feedback/{kept['ids'][0]}").status_code == 200
 
 
 def test_the_page_finds_the_text_column_by_the_names_that_tables_are_read_by() -> None:

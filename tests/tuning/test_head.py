@@ -40,8 +40,9 @@ def objective(
 def test_the_solution_is_the_optimum_of_the_written_out_objective(classes: int, inverse_penalty: float) -> None:
     features, targets = rows(classes)
     class_weights = np.array([1.0, 2.5, 0.5])[:classes]
-    weight, bias, converged = solve(features, targets, class_weights, inverse_penalty)
-    assert converged and weight.shape == (classes, 7) and bias.shape == (classes,)
+    found_head = solve(features, targets, class_weights[targets], inverse_penalty)
+    weight, bias = found_head.head.weight, found_head.head.bias
+    assert found_head.converged and weight.shape == (classes, 7) and bias.shape == (classes,)
     about = (features, targets, class_weights[targets], inverse_penalty, classes)
     ours = np.concatenate([weight.ravel(), bias])
     best = minimize(objective, np.zeros_like(ours), about, method="BFGS", options={"gtol": 1e-6, "maxiter": 2000})
@@ -62,10 +63,51 @@ def test_the_solution_is_the_optimum_of_the_written_out_objective(classes: int, 
 def test_a_class_weight_of_two_is_every_row_twice(classes: int) -> None:
     features, targets = rows(classes)
     twice = np.concatenate([np.arange(61), np.flatnonzero(targets == 1)])
-    weighted = solve(features, targets, np.array([1.0, 2.0, 1.0])[:classes], 10.0)
-    repeated = solve(features[twice], targets[twice], np.ones(classes), 10.0)
-    np.testing.assert_allclose(weighted[0], repeated[0], atol=2e-3)
-    np.testing.assert_allclose(weighted[1], repeated[1], atol=2e-3)
+    weighted = solve(features, targets, np.array([1.0, 2.0, 1.0])[targets], 10.0).head
+    repeated = solve(features[twice], targets[twice], np.ones(len(twice)), 10.0).head
+    np.testing.assert_allclose(weighted.weight, repeated.weight, atol=1e-5)
+    np.testing.assert_allclose(weighted.bias, repeated.bias, atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_at_the_weakest_penalty_the_optimum_is_that_of_newtons_method(classes: int) -> None:
+    """C = 1e4 on classes that lines can nearly part: where a loose tolerance leaves logits off by whole units."""
+    random = np.random.default_rng(7)
+    centres, targets = random.normal(size=(classes, 11)), np.arange(121) % classes
+    features = length_one((centres[targets] + 0.7 * random.normal(size=(121, 11))).astype(np.float32), 1e-5)
+    found = solve(features, targets, np.ones(121), module.CANDIDATES[-1])
+    expected = newton(features, targets, module.CANDIDATES[-1], classes)
+    assert found.converged and np.abs(expected).max() > 10
+    np.testing.assert_allclose(found.head.logits(features), expected, atol=1e-4)
+
+
+def newton(features: NDArray, targets: NDArray, inverse_penalty: float, k: int) -> NDArray:
+    """(N, K) centred logits by Newton's method with the whole Hessian, until no slope is left that doubles can show."""
+    rows = np.concatenate([features, np.ones((len(features), 1))], 1)
+    width = rows.shape[1]
+    ridge = np.tile(np.append(np.full(width - 1, 2.0 if k == 2 else 1.0), 0.0), k)
+    theta = np.zeros(k * width)
+    for _ in range(99):
+        logits = rows @ theta.reshape(k, width).T
+        p = np.exp(log_softmax(logits, axis=1))
+        slope = inverse_penalty * ((p - np.eye(k)[targets]).T @ rows).ravel() + ridge * theta
+        if np.abs(slope).max() < 1e-7:
+            break
+        curvature = np.einsum("nkl,ni,nj->kilj", p[:, :, None] * np.eye(k) - p[:, :, None] * p[:, None], rows, rows, optimize=True)
+        step = np.linalg.lstsq(inverse_penalty * curvature.reshape(k * width, -1) + np.diag(ridge), slope, rcond=1e-14)[0]
+        about = (features, targets, np.ones(len(features)), inverse_penalty, k)
+
+        def value(at: NDArray, about: tuple = about) -> float:
+            square = at.reshape(k, width)
+            return objective(np.concatenate([square[:, :-1].ravel(), square[:, -1]]), *about)
+
+        size = 1.0
+        while value(theta - size * step) > value(theta) and size > 1e-9:
+            size /= 2
+        theta = theta - size * step
+    assert np.abs(slope).max() < 1e-4, np.abs(slope).max()
+    logits = rows @ theta.reshape(k, width).T
+    return np.asarray(logits - logits.mean(1, keepdims=True))
 
 
 def test_features_are_the_plain_layer_norm_over_the_root_of_its_width() -> None:
@@ -113,11 +155,12 @@ def test_out_of_fold_logits_never_come_from_a_head_that_saw_the_group(classes: i
     seen: dict[bytes, set[int]] = {}
     original = module.solve
 
-    def watched(inside: NDArray, *rest: object) -> object:
-        weight, bias, converged = original(inside, *rest)  # type: ignore[arg-type]
+    def watched(inside: NDArray, *rest: object, **named: object) -> object:
+        solution = original(inside, *rest, **named)  # type: ignore[arg-type]
+        weight, bias = solution.head.weight, solution.head.bias
         numbers = {int(np.flatnonzero((features == row).all(1))[0]) for row in inside}
         seen[np.concatenate([weight.ravel(), bias]).tobytes()] = {int(groups[number]) for number in numbers}
-        return weight, bias, converged
+        return solution
 
     monkeypatch.setattr(module, "solve", watched)
     head = fitted(features, targets, groups, classes)
@@ -136,8 +179,8 @@ def test_the_penalty_with_the_best_merit_out_of_fold_is_taken() -> None:
     features, targets = rows(3)
     head = fitted(features, targets, np.arange(61), 3)
     assert set(head.tried) == {1.0, 30.0} and head.tried[head.inverse_penalty] == max(head.tried.values())
-    weight, _, _ = solve(features, targets, np.ones(3), head.inverse_penalty)
-    np.testing.assert_array_equal(head.weight, weight)
+    again = solve(features, targets, np.ones(61), head.inverse_penalty)
+    np.testing.assert_array_equal(head.weight, again.head.weight)
     assert head.converged
 
 
@@ -169,7 +212,7 @@ def test_a_class_of_one_group_has_no_folds_and_the_default_penalty(tiny: tuple[i
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_folds_hold_every_row_once_with_whole_groups_and_every_class_inside(pairs: list[tuple[int, int]], seed: int) -> None:
     targets, groups = np.array([p[0] for p in pairs] + [0, 1, 2]), np.array([p[1] for p in pairs] + [50, 51, 52])
-    folds = module._folds(targets, groups, 3, seed)
+    folds = module.folds_of(targets, groups, 3, seed)
     if not folds:
         return
     assert sorted(int(row) for _, outside in folds for row in outside) == list(range(len(targets)))

@@ -20,8 +20,10 @@ from tamis.gpt2.tokenizer import Tokenizer
 from tamis.tuning.defaults import chosen_tune, kept_start, passes, resolve
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.messages import Messages
-from tamis.tuning.procedures import Tuned, class_weights, prepared_tokenizer, tune
+from tamis.tuning.procedures import prepared_tokenizer, tune
 from tamis.tuning.scoring import score
+from tamis.tuning.shares import class_weights
+from tamis.tuning.tuned import Tuned
 from tests.rows import messages as sms
 from tests.tuning.tiny import equal, weights_of
 
@@ -101,7 +103,8 @@ def test_open_settings_become_what_the_way_of_tuning_wants(settings: dict[str, A
     recipe, names = recipe_of(settings, pretrained=pretrained), ("epochs", "learning_rate", "head_learning_rate", "dropout")
     train = recipe.train
     assert (recipe.tune, *(getattr(train, n) for n in names), train.next_token_weight, train.token_dropout) == expected
-    assert recipe.text.position == "mean" and resolve(recipe, pretrained=pretrained, rows=5000, classes=2) == recipe
+    assert recipe.text.position == ("auto" if recipe.tune == "head" else "mean")  # a solved head finds its own
+    assert resolve(recipe, pretrained=pretrained, rows=5000, classes=2) == recipe
 
 
 def test_few_rows_are_passed_over_more_often_and_only_where_everything_of_a_pretrained_backbone_is_trained() -> None:
@@ -185,7 +188,8 @@ def test_every_way_of_tuning_runs_to_the_end(name: str, settings: dict[str, Any]
     before = weights_of(backbone.model)
     found, of = tuned(backbone, recipe)
     model, exact = found.model, recipe.tune == "head" and recipe.train.head == "exact"
-    folded = recipe.text.position == "mean" and recipe.blocks is None
+    position = found.chosen.get("text.position", recipe.text.position)
+    folded = position in ("mean", "both") and recipe.blocks is None
     assert isinstance(model.transformer.h[-1], MeanPoolingBlock) == folded
     rows = np.arange(61) if exact else HELD_OUT
     assert found.held_out.tolist() == rows.tolist() and found.held_out_logits.shape == (len(rows), 2)
@@ -205,7 +209,34 @@ def test_every_way_of_tuning_runs_to_the_end(name: str, settings: dict[str, Any]
 def test_the_exact_head_learns_these_rows(folder: Path) -> None:
     found, of = tuned(fresh(folder), recipe_of({"tune": "head", "class_weight": "balanced"}))
     assert (score(found.model, of).argmax(1) == TARGETS).mean() > 0.9
-    assert found.history == [] and found.notes == [] and found.facts["inverse_penalty"] > 0
+    assert found.history == [] and found.facts["inverse_penalty"] > 0
+    (note,) = found.notes
+    assert note.startswith(f"The head reads {found.chosen['text.position']} of layer {found.chosen['text.layer']} of 3: ")
+
+
+def test_layer_and_pooling_may_be_given_and_more_layers_than_there_are_are_refused(folder: Path) -> None:
+    found, of = tuned(fresh(folder), recipe_of({"tune": "head", "layer": 2, "position": "last_real"}))
+    assert found.chosen == {"text.layer": 2, "text.position": "last_real"} and found.notes == []
+    assert len(found.model.transformer.h) == 2 and found.logits is not None
+    np.testing.assert_allclose(found.logits, score(found.model, of), atol=2e-4)
+    for how in ("head", "full"):
+        with pytest.raises(ConfigError, match=r"text\.layer = 4: the backbone has 3 blocks"):
+            tuned(fresh(folder), recipe_of({"tune": how, "layer": 4, "epochs": 1}))
+    shallow, _ = tuned(fresh(folder), recipe_of({"tune": "full", "layer": 1, "epochs": 1}))
+    assert len(shallow.model.transformer.h) == 2  # one block and the pooling block
+    with pytest.raises(ConfigError, match="both is for the exact head"):
+        tuned(fresh(folder), recipe_of({"tune": "full", "position": "both", "epochs": 1}))
+
+
+def test_attention_begins_as_the_mean_and_is_trained_from_there(folder: Path) -> None:
+    still = {"tune": "full", "learning_rate": 1e-12, "head_learning_rate": 1e-12, "epochs": 1, "dropout": 0.0, "head_start": "solved"}
+    mean, of = tuned(fresh(folder), recipe_of(still))
+    attention, _ = tuned(fresh(folder), recipe_of({**still, "position": "attention"}))
+    np.testing.assert_allclose(score(attention.model, of), score(mean.model, of), atol=5e-3)
+    moved, _ = tuned(fresh(folder), recipe_of({"tune": "full", "position": "attention", "learning_rate": 1e-2, "epochs": 2}))
+    assert not isinstance(moved.model.transformer.h[-1], MeanPoolingBlock)
+    keys = moved.model.transformer.state_dict()["h.3.attn.c_attn.weight"][20:40]
+    assert keys.abs().max() > 1e-3  # they were zero
 
 
 def test_training_everything_learns_these_rows(folder: Path) -> None:
@@ -217,7 +248,7 @@ def test_training_everything_learns_these_rows(folder: Path) -> None:
 def test_adapters_learn_these_rows_and_leave_plain_weights(folder: Path) -> None:
     backbone = fresh(folder)
     before = weights_of(backbone.model)
-    found, of = tuned(backbone, recipe_of({"tune": "lora:4", "epochs": 12, "learning_rate": 1e-2, "batch_tokens": 200}))
+    found, of = tuned(backbone, recipe_of({"tune": "lora:4", "epochs": 16, "learning_rate": 1e-2, "batch_tokens": 200}))
     fitted = np.setdiff1d(np.arange(61), HELD_OUT)
     assert (score(found.model, of).argmax(1) == TARGETS)[fitted].mean() > 0.9
     after = found.model.transformer.state_dict()
@@ -333,7 +364,7 @@ def test_a_class_without_rows_is_named(folder: Path) -> None:
 
 
 def test_balanced_weights_do_not_correct_twice_what_undersampling_has_balanced() -> None:
-    from tamis.tuning.procedures import class_weights
+    from tamis.tuning.shares import class_weights
 
     targets = np.array([0, 0, 0, 1])
     recipe = Recipe().changed({"train.class_weight": "balanced"})

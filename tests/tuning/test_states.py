@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tamis.tuning import states as module
-from tamis.tuning.procedures import freeze
 from tamis.tuning.scoring import score
 from tamis.tuning.states import States, all_tokens, last_tokens
+from tamis.tuning.trunk import freeze
 from tests.tuning.tiny import TARGETS, classifier, close, gradients, messages, windowed
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from tamis.evaluation._style_sheet import CSS
 from tamis.evaluation.attacks import AttackResult, attack_rows
+from tamis.evaluation.familiarity import familiarity_sentence
 from tamis.evaluation.report import mcnemar_sentence
 
 # (key, heading, shown as a percentage); accuracy comes last on purpose: with unequal classes it flatters.
@@ -85,6 +86,7 @@ def render(report: Mapping[str, Any], plots: Mapping[str, Path], examples: Seque
         _threshold(report),
         _figures(plots),
         _attacks(report),
+        _familiarity(report),
         _per_class(report),
         _mistakes(examples),
         _facts(report),
@@ -237,6 +239,20 @@ def _attacks(report: Mapping[str, Any]) -> str:
         "<h2>Disguised texts</h2><p>The same rows under each attack of the suite, at the model's own threshold.</p>"
         f"<table><thead><tr>{''.join(f'<th>{_text(name)}</th>' for name in header)}</tr></thead><tbody>{cells}</tbody></table>"
     )
+
+
+def _familiarity(report: Mapping[str, Any]) -> str:
+    """Test texts that are unlike what was learnt."""
+    found = report.get("familiarity")
+    if not found:
+        return ""
+    rows = "".join(
+        f"<tr><td>{one['bits_per_byte']:.2f}</td><td>{_text(one['label'])}</td>"
+        f'<td class="text">{_text(one["text"][:_TEXT_LIMIT])}</td></tr>'
+        for one in found["examples"]
+    )
+    table = f"<table><thead><tr><th>Bits per byte</th><th>Label</th><th>Text</th></tr></thead><tbody>{rows}</tbody></table>"
+    return f"<h2>Outside of what was learnt</h2><p>{_text(familiarity_sentence(found))}</p>" + (table if rows else "")
 
 
 def _per_class(report: Mapping[str, Any]) -> str:

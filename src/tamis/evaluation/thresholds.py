@@ -63,7 +63,13 @@ class Floor:
 
 
 def choose_threshold(
-    scores: NDArray[Any], is_positive: NDArray[Any], *, max_blocked: float | None, negative: str = "negative", level_rows: int = 0
+    scores: NDArray[Any],
+    is_positive: NDArray[Any],
+    *,
+    max_blocked: float | None,
+    negative: str = "negative",
+    level_rows: int = 0,
+    prior: float | None = None,
 ) -> Threshold:
     """The cut with the best F1, or the lowest one that keeps a budget of blocked negatives.
 
@@ -76,6 +82,7 @@ def choose_threshold(
                      explain the difference; of them the one nearest to half the best F1 is taken (in log-odds), which is
                      where the optimum of calibrated scores lies (Lipton et al. 2014). A few held-out rows place the
                      strictly best cut almost at random; 0 takes it all the same
+        prior        share of positives among the rows to come, where it is not that of these rows; only F1 depends on it
 
     Cuts lie midway between two neighbouring scores, never on a score (unless these are neighbouring floats). Of cuts
     with equal F1 the highest wins: fewest negatives flagged. A budget needs 1 / budget negatives to be shown at all;
@@ -93,11 +100,12 @@ def choose_threshold(
     positives, negatives = int(truth.sum()), int((~truth).sum())
     blocked = flagged - found
     if max_blocked is None:
-        f1 = 2 * found / (flagged + positives)
+        odds = 1.0 if prior is None else (1 - prior) / prior * positives / negatives  # weight of a negative row beside a positive one's 1
+        f1 = 2 * found / (found + odds * blocked + positives)
         # Exact ties only: F1 is a ratio of small whole numbers, and equal ratios divide to equal floats.
         best = int(np.argmax(f1))
         if level_rows and found[best] > level_rows:
-            least = 2 * (found[best] - level_rows) / (flagged[best] - level_rows + positives)
+            least = 2 * (found[best] - level_rows) / (found[best] - level_rows + odds * blocked[best] + positives)
             level = np.flatnonzero(f1 >= least)
             ideal = _log_odds(np.array([f1[best] / 2]))
             best = int(level[np.argmin(np.abs(_log_odds(np.minimum(values[level], 1.0)) - ideal))])
@@ -155,6 +163,33 @@ def threshold_at(
         resolved=resolved,
         notes=list(notes or []),
     )
+
+
+def cost_threshold(scores: NDArray[Any], is_positive: NDArray[Any], *, blocked: float, missed: float) -> Threshold:
+    """The cut with the least expected cost, blocked / (blocked + missed), for scores that are calibrated probabilities.
+
+    Flagging a row costs (1 - p) * blocked on average, letting it pass p * missed; they are level there. `blocked` and `missed` are costs in
+    one unit, above 0; the rows say only what the cut does on them. Shapes and errors as `choose_threshold`.
+
+    Source: Elkan 2001, "The foundations of cost-sensitive learning".
+    """
+    return threshold_at(
+        blocked / (blocked + missed), scores, is_positive, rule=f"least expected cost (blocked {blocked:g}, missed {missed:g})"
+    )
+
+
+def cost_band(
+    scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, blocked: float, missed: float, unsure: float
+) -> Band | None:
+    """The scores at which asking costs less than either verdict: p * missed >= unsure and (1 - p) * blocked >= unsure.
+
+    `unsure` is what asking costs, in the unit of the other two; None, no band, where it never pays. Otherwise as `unsure_band`.
+    """
+    scores, truth = _checked(scores, is_positive, both=False)
+    low, high = unsure / missed, 1 - unsure / blocked
+    if low > high:
+        return None
+    return Band(low, high, *_inside_and_outside((scores >= low) & (scores <= high), (scores >= threshold) != truth))
 
 
 def upper_bound(k: int, n: int) -> float:

@@ -10,6 +10,7 @@ from tamis.errors import ConfigError
 from tamis.explain.curve import offsets, running_probabilities
 from tamis.explain.explanation import Explanation, TokenPoint, WordShare
 from tamis.explain.occlusion import shares
+from tamis.verdicts import Window
 
 if TYPE_CHECKING:
     from tamis.classifier import TextClassifier
@@ -54,8 +55,16 @@ def explain(classifier: TextClassifier, text: str, *, label: str | None = None) 
         log_odds=found.log_odds,
         empty_log_odds=found.empty_log_odds,
         threshold=_threshold(classifier, explained, names),
-        notes=found.notes,
+        notes=[*found.notes, *_about(verdict.window)],
+        window=verdict.window,
     )
+
+
+def _about(window: Window | None) -> list[str]:
+    if window is None:
+        return []
+    part = f"window {window.number + 1} of {window.of}, characters {window.start} to {window.end}"
+    return [f"The text is longer than the model's context and was read by windows; {part}, speaks most for the verdict."]
 
 
 def _threshold(classifier: TextClassifier, explained: str, names: list[str]) -> float | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tamis.evaluation.calibration import softmax
 from tamis.gpt2.packing import by_length, pack
 from tamis.tuning.states import FROZEN_TOKENS
+from tamis.tuning.windows import Pooled
 
 if TYPE_CHECKING:
     from tamis.classifier import TextClassifier
@@ -20,19 +21,19 @@ def running_probabilities(classifier: TextClassifier, text: str) -> NDArray[np.f
     """(T, K) probabilities after each token; the last row is `predict_proba`'s, to rounding.
 
     With mean pooling the state after a token is the mean over the tokens up to it, without it the token's own. A text longer than
-    the context is read by the classifier's windows: a token counts in the first window that holds it, and the logits there are
-    averaged with the last ones of the windows before, as the classifier averages over all windows at the end. From one window to
-    the next the curve may jump: the model forgets what the new window does not hold.
+    the context is read by the classifier's windows: a token counts in the first window that holds it, and its logits there are pooled
+    with the last ones of the windows before by the classifier's own rule for as many windows (`tamis.tuning.windows`). From one window
+    to the next the curve may jump: the model forgets what the new window does not hold.
     """
-    tokenizer, model = classifier.tokenizer_, classifier.scorer().eval()
-    ids = tokenizer.encode([text])[0]
+    ids = classifier.tokenizer_.encode([text])[0]
     # Cut like the ids, the numbers of the tokens say which of them each window holds.
-    places = tokenizer.windows(np.arange(len(ids), dtype=np.int32), model.transformer.config.n_positions)
+    places = classifier.windows(np.arange(len(ids), dtype=np.int32))
     logits = _logits_of_all_tokens(classifier, [ids[p] for p in places])
-    joined, before, seen = [], np.zeros(model.score.out_features), -1
-    for number, (window, values) in enumerate(zip(places, logits, strict=True)):
-        joined.append((before + values[window > seen]) / (number + 1))
-        before, seen = before + values[-1], int(window[-1])
+    pooled, joined, seen = Pooled(1, logits[0].shape[1], classifier.pooling), [], -1
+    for window, values in zip(places, logits, strict=True):
+        joined.append(pooled.with_one_more(0, values[window > seen]))
+        pooled.add(0, values[-1])
+        seen = int(window[-1])
     return softmax(np.concatenate(joined))
 
 

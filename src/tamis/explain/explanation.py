@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from tamis.verdicts import Window
 
 _BAR = 20
 """Characters of a full bar in a terminal."""
@@ -60,6 +62,8 @@ class Explanation:
     """P(explained label) at which the label changes; None for more than two classes."""
     notes: list[str] = field(default_factory=list)
     """Sentences to show."""
+    window: Window | None = None
+    """The part that decided, where the text is longer than the model's context."""
 
     @property
     def remainder(self) -> float:
@@ -87,6 +91,7 @@ class Explanation:
             "empty_log_odds": self.empty_log_odds,
             "remainder": self.remainder,
             "notes": list(self.notes),
+            "window": None if self.window is None else asdict(self.window),
         }
 
     def to_text(self) -> str:

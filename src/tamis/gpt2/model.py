@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tamis.errors import ConfigError, DataError
+from tamis.gpt2.activation import gelu
 from tamis.gpt2.packing import Group, Packed
 
 
@@ -52,9 +53,22 @@ class Linear(nn.Linear):
     def reset_parameters(self) -> None:
         """Leave the weights as they are."""
 
+    def halves(self, first: Tensor, second: Tensor, cut: int) -> tuple[Tensor, Tensor]:
+        """`first` through the outputs before `cut`, `second` through those from there on."""
+        weight, bias = self.weight, self.bias
+        return F.linear(first, weight[:cut], bias[:cut]), F.linear(second, weight[cut:], bias[cut:])
+
 
 class Embedding(nn.Embedding):
     """nn.Embedding without its own start, as `Linear`."""
+
+    row_dtype: torch.dtype | None = None
+    """Type that rows are rounded to when they are looked up; the table itself stays as it is, perhaps in its file."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(N,) -> (N, C)."""
+        rows = F.embedding(ids, self.weight)
+        return rows if self.row_dtype is None else rows.to(self.row_dtype)
 
     def reset_parameters(self) -> None:
         """Leave the weights as they are."""
@@ -88,9 +102,7 @@ class Attention(nn.Module):
     def last(self, hidden: Tensor, packed: Packed) -> Tensor:
         """(N, C) -> (B, C): the attention of each message's last token alone. Queries of the others are never computed."""
         channels = hidden.shape[-1]
-        weight, bias = self.c_attn.weight, self.c_attn.bias
-        query = F.linear(hidden.index_select(0, packed.last), weight[:channels], bias[:channels])  # (B, C)
-        key_value = F.linear(hidden, weight[channels:], bias[channels:])  # (N, 2C)
+        query, key_value = self.c_attn.halves(hidden.index_select(0, packed.last), hidden, channels)  # (B, C), (N, 2C)
         parts = []
         queries = torch.split_with_sizes(query, [g.rows for g in packed.groups])
         for g, group_query, group_key_value in zip(packed.groups, queries, packed.split(key_value), strict=True):
@@ -117,8 +129,7 @@ class MLP(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
         inner = self.c_fc(hidden)  # (..., 4C), the largest matrix there is: without gradients it is overwritten, not copied
-        inner = F.gelu(inner, approximate="tanh") if torch.is_grad_enabled() else torch.ops.aten.gelu_(inner, approximate="tanh")
-        return F.dropout(self.c_proj(inner), self.dropout, self.training)
+        return F.dropout(self.c_proj(gelu(inner)), self.dropout, self.training)
 
 
 class Block(nn.Module):
@@ -202,9 +213,11 @@ class GPT2(nn.Module):
                 module.dropout = dropout
 
     def cast(self, dtype: torch.dtype) -> GPT2:
-        """Embeddings and blocks in `dtype`; pooling and the final LayerNorm stay in fp32. Changes this model."""
-        for module in (self.wte, self.wpe, *(block for block in self.h if isinstance(block, Block))):
-            module.to(dtype)
+        """Embedded rows and blocks in `dtype`; the tables, pooling and the final LayerNorm stay in fp32. Changes this model."""
+        self.wte.row_dtype = self.wpe.row_dtype = dtype
+        for block in self.h:
+            if isinstance(block, Block):
+                block.to(dtype)
         return self
 
     def embed(self, packed: Packed) -> Tensor:

@@ -7,6 +7,7 @@ Sources: Unicode UAX 15 (NFKC), UAX 44 (Default_Ignorable_Code_Point); Oniguruma
 
 from __future__ import annotations
 
+import string
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -28,8 +29,10 @@ _EVERYDAY = r"\p{Cyrillic}\p{Greek}\p{Armenian}\p{Hebrew}\p{Arabic}\p{Han}\p{Hir
 def hardening() -> normalizers.Normalizer:
     """The steps in order; applying them twice is applying them once, and a text takes time linear in its length.
 
-    1. Compatibility forms to their letters (full-width, mathematical, circled), characters that show nothing dropped.
-    2. Letters set apart one by one joined: four or more by the same separator ("f r e e"), three where it is no white space ("w.i.n").
+    1. Compatibility forms to their letters (full-width, mathematical, circled), characters that show nothing dropped; letters written as
+       regional indicators (where they cannot all be flags), as character references ("&#102;") or as percent codes inside words.
+    2. Letters set apart one by one joined: four or more by the same separator ("f r e e"), three where it is no white space ("w.i.n"), any
+       number between wider gaps ("i s   f r e e").
     3. Look-alikes to ASCII in words that mix alphabets, and beside such words in those of look-alikes alone, unless letters are about that
        only those use who write in that alphabet; words of exact look-alikes alone wherever no letter shows that the alphabet is meant.
     4. Accents off Latin letters in words of more than one letter, so that a lone "ü" stays.
@@ -69,15 +72,43 @@ def _visible() -> list[normalizers.Normalizer]:
         *(_put(rf"{lunate}(?<!\p{{Greek}}.)(?!\p{{Greek}})", letter) for lunate, letter in (("\u03f2", "\u0441"), ("\u03f9", "\u0421"))),
         normalizers.NFKC(),
         _drop(rf"[\p{{Cf}}{blank}{control}\x{{FDD0}}-\x{{FDEF}}\x{{FFF9}}-\x{{FFFB}}]+"),
+        *_regional(),
+        *_encoded(),
         # Dropping can bring parts of a character together ("e", a joiner, an accent); what NFKC does not join then is decoration.
         normalizers.NFKC(),
         _drop(r"(?<=[\x00-\x7F])\p{M}+"),
     ]
 
 
+def _regional() -> list[normalizers.Normalizer]:
+    # Flags are pairs. A run of an odd number cannot be flags alone, and where one is all are taken for letters.
+    one = r"[\x{1F1E6}-\x{1F1FF}]"
+    return [
+        _put(rf"\A(?=[\s\S]*?(?<!{one})(?:{one}{one})*+{one}(?!{one}))", _END),
+        _put(rf"(?:\A{_END}|(?!\A)\G)[^\x{{1F1E6}}-\x{{1F1FF}}]*{one}\K", _MARK),
+        *(_put(f"{chr(0x1F1E6 + place)}{_MARK}", letter) for place, letter in enumerate(string.ascii_uppercase)),
+        _drop(f"[{_END}{_MARK}]"),
+    ]
+
+
+def _encoded() -> list[normalizers.Normalizer]:
+    steps = []
+    # Nothing that would be part of another code once it is a letter: twice must be once.
+    alone = r"(?<!%[0-9A-Fa-f]?{0})(?<!&#[xX]?[0-9A-Fa-f]{{0,6}}{0})"
+    for letter in string.ascii_letters:
+        code = ord(letter)
+        reference = rf"&#(?:0{{0,4}}{code}(?!\d)|[xX]0{{0,4}}(?i:{code:x})(?![0-9A-Fa-f]));?"
+        steps.append(_put(rf"(?<!%[0-9A-Fa-f]?)(?<!&#[xX]?[0-9A-Fa-f]{{0,6}}){reference}", letter))
+        percent = f"%(?i:{code:02x})"
+        beside = rf"(?:(?<=[A-Za-z]{percent})|(?<=%[0-9A-Fa-f]{{2}}{percent})|(?=[A-Za-z]|%[0-9A-Fa-f]{{2}}))"
+        steps.append(_put(percent + beside + alone.format(percent), letter))
+    return steps
+
+
 def _joined() -> list[normalizers.Normalizer]:
     element = rf"(?:[{_LETTER}]\p{{M}}*|[013457@$])"
-    steps: list[normalizers.Normalizer] = []
+    # A hyphen at a line's end, and single signs one blank apart between wider gaps.
+    steps = [_drop(r"-\r?\n(?<=[a-z]-\r?\n)(?=[a-z])"), _drop(r" (?<=(?:\A|\s{2})(?:\S ){1,20})(?=(?:\S ){0,20}\S(?:\s{2}|\z))")]
     for space, run in ((r"\r\n", 4), (r"\s", 3)):
         separator = rf"[^{_LETTER}\p{{N}}\p{{M}}{space}@${_START}]{{1,3}}"
         # Two letters at least, whatever stands for the others: "c 1 4 7" is no word.

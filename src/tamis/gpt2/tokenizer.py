@@ -112,7 +112,9 @@ class Tokenizer:
         return Tokenizer(backend)
 
     def without_padding(self) -> Tokenizer:
-        """A copy that neither fills nor cuts: batches need no padding here, and long texts are scored by windows."""
+        """One that neither fills nor cuts: batches need no padding here, and long texts are scored by windows. Itself where it is one."""
+        if self.backend.padding is None and self.backend.truncation is None:
+            return self
         backend = _Tokenizer.from_str(self.backend.to_str())
         backend.no_padding()
         backend.no_truncation()
@@ -142,18 +144,29 @@ class Tokenizer:
         """Text of the given ids, special tokens spelled out."""
         return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=False))
 
-    def windows(self, ids: NDArray[np.int32], size: int) -> list[NDArray[np.int32]]:
-        """A message longer than the context as windows of `size` tokens, each overlapping the one before by about a quarter.
+    def windows(
+        self, ids: NDArray[np.int32], context: int, *, size: int | None = None, overlap: float = 0.25
+    ) -> list[NDArray[np.int32]]:
+        """A message longer than `context` tokens as windows of `size` tokens (by default the context), else the message itself.
 
-        Every token is in a window, every window begins like the message (with `<|endoftext|>` where messages do).
+        Each overlaps the one before by at least the share `overlap`. Every token is in a window, every window begins like the message
+        (with `<|endoftext|>` where messages do).
         """
-        if len(ids) <= size:
+        spans = self.window_spans(len(ids), context, size=size, overlap=overlap)
+        if len(spans) == 1:
             return [ids]
         head = ids[:1] if self.begins else ids[:0]
-        body, room = ids[len(head) :], size - len(head)
-        count = 1 + -(-(len(body) - room) // max(1, room - room // 4))
-        starts = np.linspace(0, len(body) - room, count).astype(int)
-        return [np.concatenate([head, body[s : s + room]]) for s in starts]
+        return [np.concatenate([head, ids[first:stop]]) for first, stop in spans]
+
+    def window_spans(self, tokens: int, context: int, *, size: int | None = None, overlap: float = 0.25) -> list[tuple[int, int]]:
+        """(first, stop) of the message's tokens in each window of `windows`; a leading `<|endoftext|>` repeated in all is not counted."""
+        if tokens <= context:
+            return [(0, tokens)]
+        head = int(self.begins)
+        body, room = tokens - head, min(size or context, context) - head
+        count = 1 + -(-(body - room) // max(1, room - int(overlap * room)))
+        starts = np.linspace(head, head + body - room, count).astype(int)
+        return [(start, start + room) for start in starts.tolist()]
 
     @property
     def end_of_text(self) -> int | None:

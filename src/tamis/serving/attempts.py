@@ -17,7 +17,6 @@ from tamis.serving.learning_rules import worse
 from tamis.serving.relearning import Base, Candidate, Taught
 from tamis.serving.steps import Steps
 from tamis.training_rows import text_keys
-from tamis.tuning.messages import Messages
 from tamis.tuning.update import LinearHead, features_of
 
 REMEMBERED = 64
@@ -115,7 +114,7 @@ class Attempts:
             missing = [item for item in missing if item.id not in self._features]
         if missing:
             trunk = self._classifier.scorer().transformer
-            messages = Messages.encode([item.text for item in missing], self._classifier.tokenizer_, context=trunk.config.n_positions)
+            messages = self._classifier.messages([item.text for item in missing])
             found = dict(zip([item.id for item in missing], features_of(trunk, messages), strict=True))
             self._steps.keep_features(found)
             self._features |= found

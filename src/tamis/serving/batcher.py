@@ -23,6 +23,7 @@ from tamis.gpt2.packing import pack
 from tamis.serving.errors import Refusal
 from tamis.serving.limits import Limits
 from tamis.tuning.states import FROZEN_TOKENS
+from tamis.tuning.windows import Pooled
 
 if TYPE_CHECKING:
     from tamis.classifier import TextClassifier
@@ -57,12 +58,10 @@ class _Job:
     """Texts that are tokenized."""
     windows: deque[tuple[int, Ids]] = field(default_factory=deque)
     """Tokenized and not computed, each with the number of its text."""
-    sums: NDArray[np.float64] = field(init=False)
-    counts: NDArray[np.int64] = field(init=False)
+    pooled: Pooled = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sums = np.zeros((len(self.texts), len(self.classifier.classes_)))
-        self.counts = np.zeros(len(self.texts), dtype=np.int64)
+        self.pooled = Pooled(len(self.texts), len(self.classifier.classes_), self.classifier.pooling)
 
     @property
     def done(self) -> bool:
@@ -70,7 +69,7 @@ class _Job:
 
     def probabilities(self) -> NDArray[np.float64]:
         """(N, K), computed as `predict_proba` does from the windows' logits."""
-        logits = self.sums / self.counts[:, None]
+        logits = self.pooled.logits()
         shifted = np.exp(logits - logits.max(1, keepdims=True))
         return np.asarray(shifted / shifted.sum(1, keepdims=True))[self.places]
 
@@ -214,9 +213,8 @@ class Batcher:
             packed = pack([ids for _, _, ids in chosen]).to(model.score.weight.device)
             logits = model(packed).cpu().double().numpy()
         for (job, text, ids), row in zip(chosen, logits, strict=True):
-            self.texts += not job.counts[text]
-            job.sums[text] += row
-            job.counts[text] += 1
+            self.texts += not job.pooled.counts[text]
+            job.pooled.add(text, row)
             job.tokens -= len(ids)
         self.turns += 1
         return tokens
@@ -231,10 +229,9 @@ class Batcher:
                 chosen.append((job, job.encoded))
                 room -= _guess(job.texts[job.encoded])
                 job.encoded += 1
-        tokenizer, context = classifier.tokenizer_, classifier.model_.transformer.config.n_positions
-        encoded = tokenizer.encode([job.texts[text] for job, text in chosen])
+        encoded = classifier.tokenizer_.encode([job.texts[text] for job, text in chosen])
         for (job, text), ids in zip(chosen, encoded, strict=True):
-            windows = tokenizer.windows(ids, context)
+            windows = classifier.windows(ids)
             job.windows += [(text, window) for window in windows]
             job.tokens += sum(map(len, windows)) - _guess(job.texts[text])
 

@@ -117,11 +117,13 @@ class CorrectionStore:
         """Undo one; whether it was there. Its text is gone from the file and its journal."""
         return self._removed("DELETE FROM corrections WHERE id = ?", (id,)) > 0
 
-    def remove_all(self) -> int:
-        """Undo all; how many there were."""
-        return self._removed("DELETE FROM corrections", ())
+    def remove_all(self, *, model: str | None = None, user: str | None = None) -> int:
+        """Undo all of one model and of one user, where they are named; how many there were. Their texts are gone as with `remove`."""
+        wanted = {column: value for column, value in (("model", model), ("user", user)) if value is not None}
+        where = " AND ".join(f"{column} = ?" for column in wanted)
+        return self._removed(f"DELETE FROM corrections{' WHERE ' * bool(where)}{where}", tuple(wanted.values()))
 
-    def _removed(self, statement: str, values: tuple[int, ...]) -> int:
+    def _removed(self, statement: str, values: tuple[int | str, ...]) -> int:
         with self._transaction() as connection:
             count = connection.execute(statement, values).rowcount
         with self._lock:

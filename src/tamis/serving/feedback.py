@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,11 @@ class Learning:
         """Every correction of this model, in the order of their ids."""
         return self._store.all(model=self._model)
 
+    def pending(self) -> int:
+        """How many corrections of this model are kept and not in effect: not learnt yet, or held back."""
+        effective = self._steps.learnt()
+        return sum(item.id not in effective for item in self.items())
+
     def steps(self) -> list[Step]:
         """How every step went, the first one first."""
         return self._steps.all()
@@ -123,15 +128,16 @@ class Learning:
         present = self._present
         return (present.get(user) or present[EVERYBODY]).classifier
 
-    def learn(self) -> Learned:
+    def learn(self, stop: Callable[[], bool] = lambda: False) -> Learned:
         """Solve anew with every correction that is kept, and let the result answer from now on.
 
         Corrections that make held-out figures worse than the settings allow are held back: they stay in the store, those in effect stay
         in effect, and the next step tries them again. Where several are too much, halves of them are tried, and halves of those.
+        `stop` is asked between two solves: once it says so, what has not been tried waits for the next step.
         """
         with self._lock:
             kept, effective = self.items(), self._steps.learnt()
-            steps = {user: self._step(user, kept, effective) for user in _users(kept)}
+            steps = {user: self._step(user, kept, effective, stop) for user in _users(kept)}
             self._settle(kept)
         if not steps:
             return Learned(False, "there is nothing to learn")
@@ -139,7 +145,7 @@ class Learning:
         reasons = dict.fromkeys(step.reason for step in steps.values() if not step.learned) or [first.reason]
         return Learned(all(step.learned for step in steps.values()), "; ".join(reasons), {u: step.figures for u, step in steps.items()})
 
-    def _step(self, user: str, kept: list[Correction], effective: set[int]) -> Learned:
+    def _step(self, user: str, kept: list[Correction], effective: set[int], stop: Callable[[], bool]) -> Learned:
         """Learn a user's corrections on top of everybody's in effect, and write down how it went; `effective` grows by them."""
         own = [item for item in kept if item.user == user]
         shared = [item for item in kept if item.user == EVERYBODY and item.id in effective and user != EVERYBODY]
@@ -148,6 +154,8 @@ class Learning:
         refused: list[tuple[int, Outcome]] = []
         waiting, tries = [[item for item in own if item.id not in effective]], 0
         while waiting:
+            if stop():
+                return self._stopped(user, shared, done, best, effective)
             some = waiting.pop(0)
             outcome, tries = self._attempts.outcome(_combined(shared, done + some)), tries + 1
             if outcome.learned:
@@ -168,6 +176,16 @@ class Learning:
         effective |= new
         return result
 
+    def _stopped(self, user: str, shared: list[Correction], done: list[Correction], best: Outcome | None, effective: set[int]) -> Learned:
+        """Keep what a step has learnt by now; the rest is tried again by the next one."""
+        result = Learned(False, "stopped on the way; goes on soon", best.figures if best else {})
+        new = {item.id for item in done} - effective
+        if new:
+            mark = mark_of(_combined(shared, done))
+            self._steps.record(user, done, mark, learned=False, reason=result.reason, figures=result.figures)
+        effective |= new
+        return result
+
     def remove(self, id: int) -> bool:
         """Undo one; whether it was there. Text, features and effect are gone when it returns."""
         with self._lock:
@@ -177,11 +195,14 @@ class Learning:
             self._settle(self.items())
             return True
 
-    def remove_all(self) -> int:
-        """Undo all corrections of this model; how many there were. The model answers as it was trained."""
+    def remove_all(self, user: str | None = None) -> int:
+        """Undo all corrections of this model, or those of one user (`""`: everybody's); how many there were.
+
+        Without any, the model answers as it was trained.
+        """
         with self._lock:
-            ids = {item.id for item in self.items()}
-            removed = self._steps.remove_corrections()
+            ids = {item.id for item in self.items() if user is None or item.user == user}
+            removed = self._store.remove_all(model=self._model, user=user)
             self._attempts.forget(ids)
             self._settle(self.items())
             return removed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Request
+from fastapi import FastAPI, Path, Query, Request
 from starlette.responses import Response
 
 from tamis.errors import DataError
@@ -17,6 +17,8 @@ from tamis.serving.openapi import refuses, takes
 from tamis.serving.schemas import FeedbackBody, FeedbackItem, Kept, KeptItems, Removed
 from tamis.serving.service import Service
 
+OfModel = Annotated[str | None, Query(description="only those of this model")]
+OfUser = Annotated[str | None, Query(max_length=200, description="only those of this user; empty: everybody's")]
 _QUEUED = {"learned": False, "reason": "queued"}
 LARGEST_ID = 2**63 - 1
 
@@ -47,15 +49,17 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
         request.scope[NOTES]["items"] = len(ids)
         return json_response({"ids": ids, **_QUEUED})
 
-    @app.get("/v1/feedback", response_model=KeptItems, response_model_exclude_none=True, tags=["feedback"], **refuses(507))
-    async def items(request: Request) -> Response:
+    @app.get("/v1/feedback", response_model=KeptItems, response_model_exclude_none=True, tags=["feedback"], **refuses(404, 507))
+    async def items(request: Request, model: OfModel = None, user: OfUser = None) -> Response:
         """List all corrections, without their texts."""
         several = len(service.models) > 1
         found: list[dict[str, Any]] = []
-        for served in service.models:
+        for served in _asked(service, request, model):
             extra = {"model": served.name} if several else {}
             kept = await service.in_store(served.learning.items)
-            found += [{"id": item.id, "label": item.label, "created": item.created, **extra} for item in kept]
+            found += [
+                {"id": item.id, "label": item.label, "created": item.created, **extra} for item in kept if user is None or item.user == user
+            ]
         return json_response({"items": sorted(found, key=lambda item: int(item["id"]))})
 
     @app.delete("/v1/feedback/{id}", response_model=Removed, tags=["feedback"], **refuses(404, 507))
@@ -67,15 +71,23 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
                 return json_response({"removed": 1, **_QUEUED})
         raise Refusal(404, "there is no such correction", field="id")
 
-    @app.delete("/v1/feedback", response_model=Removed, tags=["feedback"], **refuses(507))
-    async def remove_all(request: Request) -> Response:
+    @app.delete("/v1/feedback", response_model=Removed, tags=["feedback"], **refuses(404, 507))
+    async def remove_all(request: Request, model: OfModel = None, user: OfUser = None) -> Response:
         """Undo all corrections: their texts are gone from the store, and what they taught is forgotten."""
-        removed = 0
-        for served in service.models:
-            removed += await service.undoing(served.learning.remove_all)
-        for served in service.models:
+        removed, asked = 0, _asked(service, request, model)
+        for served in asked:
+            removed += await service.undoing(partial(served.learning.remove_all, user))
+        for served in asked:
             service.learner.learn(served)
         return json_response({"removed": removed, **_QUEUED})
+
+
+def _asked(service: Service, request: Request, model: str | None) -> list[Served]:
+    """The models that a list or an undoing is about. A parameter misspelt must not widen what is undone, so it is an error."""
+    unknown = next((name for name in request.query_params if name not in ("model", "user")), None)
+    if unknown is not None:
+        raise Refusal(422, f"unknown parameter {shown(unknown)}; known: model, user")
+    return list(service.models) if model is None else [service.models.named(model)]
 
 
 def _remove(served: Served, id: int) -> bool:

@@ -56,6 +56,8 @@ class Guard:
         begun = time.perf_counter()
         scope[NOTES] = {}
         call = _Call(scope, receive, send)
+        if call.head:
+            scope = {**scope, "method": "GET"}
         try:
             try:
                 self._admit(scope)
@@ -86,8 +88,9 @@ class Guard:
         seconds = time.perf_counter() - begun
         status = call.status or 499  # gone before there was an answer
         route = _route(scope)
-        self.metrics.answered(route, scope["method"], status, seconds)
-        method = scope["method"] if scope["method"].isalpha() and len(scope["method"]) < 10 else "other"
+        asked = "HEAD" if call.head else scope["method"]
+        self.metrics.answered(route, asked, status, seconds)
+        method = asked if asked.isalpha() and len(asked) < 10 else "other"
         logs.event(event, method=method, route=route, status=status, ms=round(1000 * seconds, 2), **scope[NOTES])
 
 
@@ -99,6 +102,8 @@ class _Call:
         # Nothing more comes: all was read, or the client waits to be told to go on.
         self._read = any(name == b"expect" for name, _ in scope["headers"])
         self.status = 0
+        self.head = scope["method"] == "HEAD"
+        """Whether the client wants what GET would give without its body."""
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -114,6 +119,8 @@ class _Call:
             given: list[tuple[bytes, bytes]] = list(message.get("headers", []))
             names = {name.lower() for name, _ in given}
             message["headers"] = given + [header for header in _HEADERS if header[0] not in names]
+        elif self.head:
+            message["body"] = b""
         await self._send(message)
 
 

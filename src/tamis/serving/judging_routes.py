@@ -44,6 +44,7 @@ def add_judging_routes(app: FastAPI, service: Service) -> None:
         probabilities = await (unless_gone(request, work) if sum(map(len, body.texts)) > _WATCHED_CHARS else work)
         verdicts = classifier.rule_.verdicts(body.texts, probabilities, [str(label) for label in classifier.classes_])
         service.metrics.judged(served.name, [verdict.verdict for verdict in verdicts])
+        service.drift.offer(served.name, served.loaded.classifier, body.texts)
         return json_response({"results": [{"label": v.label, "verdict": v.verdict, "probabilities": v.probabilities} for v in verdicts]})
 
     @app.post("/v1/explain", response_model=Explanations, tags=["texts"], **takes(TextsBody, refuses=(404, 429)))

@@ -16,6 +16,7 @@ from tamis.verdicts import UNSURE
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 RECENT = 1_000
 """Texts of a model that its shares are about: enough for a share, few enough to show a change within the hour."""
+UNFAMILIAR = "unfamiliar"
 _SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24)
 _METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
 
@@ -43,8 +44,16 @@ class Metrics:
         self.waiting = Gauge("tamis_waiting_requests", "Requests that wait to be judged", registry=self.registry)
         self.turns = Gauge("tamis_batches", "Batches computed since the start", registry=self.registry)
         self.batched = Gauge("tamis_batched_texts", "Distinct texts in those batches", registry=self.registry)
-        self._shares = Shares()
+        self._shares = Shares("tamis_verdict_share", f"Share of a verdict among a model's last {RECENT:,} texts", "verdict")
+        self._looked = Total(
+            "tamis_familiarity",
+            "Texts of a sample, by whether they are like what the model has learnt",
+            ["model", "familiarity"],
+            registry=self.registry,
+        )
+        self._familiar = Shares("tamis_familiarity_share", f"The same as a share of the last {RECENT:,} texts of the sample", "familiarity")
         self.registry.register(self._shares)
+        self.registry.register(self._familiar)
         ProcessCollector(registry=self.registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -64,6 +73,14 @@ class Metrics:
             self._verdicts.labels(model, verdict).inc(count)
         self._shares.add(model, verdicts)
 
+    def looked_at(self, model: str, familiar: Sequence[bool]) -> None:
+        """Texts of the sample were looked at: whether each is like what the model has learnt."""
+        said = ["familiar" if known else UNFAMILIAR for known in familiar]
+        for familiarity in ("familiar", UNFAMILIAR):
+            self._looked.labels(model, familiarity).inc(said.count(familiarity))
+        self._familiar.announce(model, ("familiar", UNFAMILIAR))
+        self._familiar.add(model, said)
+
     def corrected(self, model: str, count: int) -> None:
         """Corrections are in the store."""
         self._corrections.labels(model).inc(count)
@@ -82,10 +99,11 @@ class Metrics:
 
 
 class Shares(Collector):
-    """The share of each verdict among a model's last texts."""
+    """The share of each verdict, or of whatever is said of texts, among a model's last texts."""
 
-    def __init__(self) -> None:
-        """No model yet."""
+    def __init__(self, name: str, help: str, label: str) -> None:
+        """No model yet; `label` is what is said."""
+        self._name, self._help, self._label = name, help, label
         self._recent: dict[str, deque[str]] = {}
         self._counts: dict[str, Counter[str]] = {}
         self._lock = threading.Lock()
@@ -110,9 +128,7 @@ class Shares(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """The shares as they are now; none of a model that has judged nothing."""
-        family = GaugeMetricFamily(
-            "tamis_verdict_share", f"Share of a verdict among a model's last {RECENT:,} texts", labels=["model", "verdict"]
-        )
+        family = GaugeMetricFamily(self._name, self._help, labels=["model", self._label])
         with self._lock:
             for model, counts in self._counts.items():
                 for verdict, count in counts.items():

@@ -44,20 +44,24 @@ class Learns(Protocol):
         """Keep corrections; they are on the disk when it returns."""
         ...
 
-    def learn(self) -> Outcome:
-        """Take everything that is kept into account."""
+    def learn(self, stop: Callable[[], bool] = ...) -> Outcome:
+        """Take everything that is kept into account, or come to an early end between two solves once `stop` says so."""
         ...
 
     def remove(self, id: int) -> bool:
         """Undo one; whether it was there."""
         ...
 
-    def remove_all(self) -> int:
-        """Undo all; how many there were."""
+    def remove_all(self, user: str | None = None) -> int:
+        """Undo all, or all of a user; how many there were."""
         ...
 
     def items(self) -> list[Correction]:
         """Everything that is kept."""
+        ...
+
+    def pending(self) -> int:
+        """How many are kept and not in effect: not learnt yet, or held back."""
         ...
 
     def classifier_for(self, user: str = "") -> TextClassifier:
@@ -110,9 +114,9 @@ class Served:
         """Labels as texts, in the order of the probabilities."""
         return [str(label) for label in self.loaded.classifier.classes_]
 
-    def learn(self) -> Outcome:
+    def learn(self, stop: Callable[[], bool] = lambda: False) -> Outcome:
         """Take the corrections into account, and remember how that went."""
-        self.outcome = self.loaded.learning.learn()
+        self.outcome = self.loaded.learning.learn(stop)
         return self.outcome
 
     def look(self) -> Exception | bool:

@@ -59,12 +59,16 @@ def document(app: FastAPI, service: Service, protected: tuple[str, ...], *, name
     _, bodies = models_json_schema([(TextsBody, "validation"), (FeedbackBody, "validation")], ref_template=_REF)
     schemas |= bodies["$defs"]
     limits = service.limits
-    text = {"maxLength": limits.text_chars}
+    # In words: a text too long is not invalid, it is too large (413).
+    text = {"description": f"up to {limits.text_chars:,} characters"}
     texts, items = schemas["TextsBody"]["properties"]["texts"], schemas["FeedbackBody"]["properties"]["items"]
-    texts |= {"maxItems": limits.texts, "items": texts["items"] | text}
-    items["maxItems"] = limits.texts
+    texts |= {"description": f"up to {limits.texts:,}", "items": texts["items"] | text}
+    items["description"] = f"up to {limits.texts:,}"
     item = schemas["FeedbackItem"]["properties"]
     item["text"] |= text
+    undo = found["paths"]["/v1/feedback/{id}"]["delete"]["operationId"]
+    first = {"operationId": undo, "parameters": {"id": "$response.body#/ids/0"}, "description": "undoes the first of the corrections"}
+    found["paths"]["/v1/feedback"]["post"]["responses"]["200"]["links"] = {"undo": first}
     if names:
         item["label"]["enum"] = sorted({label for served in service.models for label in served.labels})
         for model in (item["model"], schemas["TextsBody"]["properties"]["model"]):

@@ -13,7 +13,7 @@ from tamis.serving.errors import Refusal, json_response
 from tamis.serving.metrics import CONTENT_TYPE
 from tamis.serving.models import Served
 from tamis.serving.openapi import document, refuses
-from tamis.serving.schemas import Health, ServedModels
+from tamis.serving.schemas import Health, ServedModels, TakenOn
 from tamis.serving.service import Service
 
 _TYPES = {
@@ -36,8 +36,16 @@ def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ..
 
     @app.get("/v1/models", response_model=ServedModels, tags=["server"], **refuses())
     async def models(request: Request) -> Response:
-        """List the models, the default one first, with how each decides and what it learnt last."""
-        return json_response({"models": [_model(served, default=not number) for number, served in enumerate(service.models)]})
+        """List the models, the default one first, with how each decides and what it learnt last; and what a request may hold."""
+        found: list[dict[str, Any]] = []
+        for served in service.models:
+            try:
+                pending = await service.in_store(served.learning.pending)
+            except Refusal:  # how the models decide can be told all the same
+                pending = None
+            found.append({**_model(served, default=not found), "pending": pending})
+        limits = {name: getattr(service.limits, name) for name in TakenOn.model_fields}
+        return json_response({"models": found, "limits": limits})
 
     @app.get("/healthz", response_model=Health, tags=["server"], **refuses(503))
     async def healthz(request: Request) -> Response:

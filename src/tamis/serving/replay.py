@@ -21,7 +21,6 @@ from tamis.serving.learning_rules import LearningSettings, is_sure
 from tamis.serving.relearning import Base, Taught
 from tamis.training_rows import TrainingRows, read_training_rows, text_keys
 from tamis.tuning.head import DEFAULT
-from tamis.tuning.messages import Messages
 from tamis.tuning.update import LinearHead, features_of, solve_again
 
 Rows = NDArray[np.int64]
@@ -127,8 +126,7 @@ def run_online(
     kept, seed = read_training_rows(Path(run)), classifier.recipe_.seed
     base = Base(classifier, kept, settings or LearningSettings())
     trunk = classifier.scorer().transformer
-    messages = Messages.encode(texts, classifier.tokenizer_, context=trunk.config.n_positions)
-    features = features_of(trunk, messages, progress=progress).astype(np.float64)
+    features = features_of(trunk, classifier.messages(list(texts)), progress=progress).astype(np.float64)
     targets = np.array([names.index(label) for label in labels], dtype=np.int64)
     place, keys = names.index(positive), text_keys(texts)
     truth = targets == place

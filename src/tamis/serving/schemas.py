@@ -87,6 +87,17 @@ class WordShare(BaseModel):
     share: float
 
 
+class Window(BaseModel):
+    """The part of a long text that decided its verdict."""
+
+    number: Annotated[int, Field(description="from 0")]
+    of: int
+    first_token: int
+    stop_token: int
+    start: Annotated[int, Field(description="first character, counted in Unicode code points")]
+    end: int
+
+
 class ExplainedText(Prediction):
     """Why one text got its verdict."""
 
@@ -100,6 +111,7 @@ class ExplainedText(Prediction):
     empty_log_odds: Annotated[float, Field(description="of an empty text")]
     remainder: Annotated[float, Field(description="what the words' shares leave over")]
     notes: list[str]
+    window: Annotated[Window | None, Field(description="what decided, where the text is longer than the model's context")] = None
 
 
 class Explanations(BaseModel):
@@ -155,12 +167,22 @@ class ServedModel(BaseModel):
     loaded: Annotated[str, Field(description="UTC, ISO 8601")]
     stale: Annotated[bool, Field(description="its folder was replaced by one that cannot be loaded; the one before answers")]
     learning: Annotated[Outcome | None, Field(description="how learning from the corrections went last; none before the first time")]
+    pending: Annotated[int | None, Field(description="corrections that are kept and not in effect; none where the store cannot be read")]
+
+
+class TakenOn(BaseModel):
+    """What a request may hold; beyond it the answer is 413."""
+
+    body_bytes: int
+    texts: Annotated[int, Field(description="texts, or items of feedback")]
+    text_chars: Annotated[int, Field(description="characters of one text")]
 
 
 class ServedModels(BaseModel):
     """All models, the default one first."""
 
     models: list[ServedModel]
+    limits: TakenOn
 
 
 class Health(BaseModel):

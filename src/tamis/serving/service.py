@@ -11,6 +11,7 @@ from typing import TypeVar
 from tamis.serving import logs
 from tamis.serving.batcher import Batcher
 from tamis.serving.bodies import Bodies
+from tamis.serving.drift import Drift
 from tamis.serving.errors import Refusal
 from tamis.serving.keys import Keys
 from tamis.serving.learner import Learner
@@ -31,6 +32,7 @@ class Service:
         self.bodies = Bodies(limits)
         self.batcher = Batcher(limits)
         self.learner = Learner(self._learned)
+        self.drift = Drift(self.metrics.looked_at)
         self.stopping = False
         self.explanations = 0
         """Requests for explanations that are under way."""
@@ -43,11 +45,13 @@ class Service:
         """Start the threads."""
         self.batcher.start()
         self.learner.start()
+        self.drift.start()
 
     def close(self) -> None:
         """End the threads; what was accepted is answered first."""
         self.stopping = True
         self.models.close()
+        self.drift.close()
         self._explainer.shutdown(cancel_futures=True)
         self.batcher.close()
         self._store.shutdown()

@@ -96,15 +96,6 @@ class Steps:
             yield connection  # closed without the line below, nothing of it is kept
             connection.execute("COMMIT")
 
-    def remove_corrections(self) -> int:
-        """Delete every correction of this model in one transaction, and cut the journal off behind them; how many there were."""
-        with self._open() as connection:
-            count = connection.execute("DELETE FROM corrections WHERE model = ?", (self.model,)).rowcount
-            for _ in range(2):  # a reader elsewhere can keep the journal alive a moment longer
-                if not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                    break
-        return int(count)
-
     def learnt(self) -> set[int]:
         """Ids of the corrections that are in effect."""
         query = "SELECT id FROM learnt JOIN corrections USING (id) WHERE model = ? AND weights = ?"

@@ -84,7 +84,7 @@ def resolve(recipe: Recipe, *, pretrained: bool, rows: int, classes: int) -> Rec
     full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
     defaults = HEAD if tune == "head" else full if tune == "full" else LORA if recipe.rank else BLOCKS
     changes: dict[str, Any] = {"tune": tune}
-    if recipe.text.position == "auto":
+    if recipe.text.position == "auto" and not (tune == "head" and recipe.train.head == "exact"):
         changes["text.position"] = "mean"
     for name in Defaults.__dataclass_fields__:
         if getattr(recipe.train, name) is None:

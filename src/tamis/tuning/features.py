@@ -94,7 +94,7 @@ class StateStore:
         self._prune(keep=place)
 
     def _key(self, model: GPT2, messages: Messages, what: str) -> str:
-        weights = model.wte.weight.dtype
+        weights = next(model.h.parameters()).dtype
         parts = (
             trunk_fingerprint(model),
             messages.fingerprint,

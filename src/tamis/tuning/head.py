@@ -1,13 +1,13 @@
 """The exact head: multinomial logistic regression on the normalised features, solved to its optimum and folded into GPT-2's files.
 
 Shapes: N rows, C channels, K classes. The features are the final LayerNorm without its affine part, divided by sqrt(C): length one.
-The solver is scikit-learn's L-BFGS; regularisation is chosen by out-of-fold average precision.
+The solver is solver.py's; regularisation is chosen by out-of-fold average precision.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from tamis.gpt2.model import GPT2Classifier
 from tamis.progress import Progress, Silent
+from tamis.tuning.solver import TOLERANCE, LinearHead, Matrix, Solution, solve_again
 from tamis.tuning.validation import validate
-
-Matrix = NDArray[np.float64]
 
 CANDIDATES = (1.0, 10.0, 100.0, 1e3, 1e4)
 """Inverse strengths of the L2 penalty that are tried, on features of length one."""
 DEFAULT = 100.0
 """Taken where the rows are too few to try (no class may have fewer than two groups)."""
 FOLDS = 5
+EXACT = 1e-8
+"""Largest slope left in the head that is kept, in solver.py's coordinates: its logits are right to about 1e-4 at every penalty tried."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +52,28 @@ def length_one(last: NDArray[np.float32], epsilon: float) -> Matrix:
     return np.asarray(centred / np.sqrt(rows.shape[1] * (rows.var(1, keepdims=True) + epsilon)))
 
 
-def solve(features: Matrix, targets: NDArray[np.int64], class_weights: Matrix, inverse_penalty: float) -> tuple[Matrix, Matrix, bool]:
-    """Weight (K, C), bias (K,) and whether the optimum was reached. Every class must occur."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+def solve(
+    features: Matrix,
+    targets: NDArray[np.int64],
+    row_weights: Matrix,
+    inverse_penalty: float,
+    *,
+    start: LinearHead | None = None,
+    tolerance: float = EXACT,
+) -> Solution:
+    """The head of these rows. The optimum does not depend on `start`, which saves time where it is near.
 
-    weights = {k: float(w) for k, w in enumerate(class_weights)}
-    model = LogisticRegression(C=inverse_penalty, class_weight=weights, tol=1e-6, max_iter=3000)
-    # The solver's vectors are short: a second BLAS thread never pays, and on a busy machine its waiting costs several times the work.
-    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1, user_api="blas"):
-        warnings.simplefilter("always", ConvergenceWarning)
-        model.fit(features, targets)
-    weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
-    if len(weight) == 1:  # two classes: one vector w, which is (-w/2, w/2) in the softmax form
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    return weight, bias, not any(issubclass(w.category, ConvergenceWarning) for w in caught)
+    Args:
+        features: (N, C) of length one.
+        targets: (N,) in [0, K); every class must occur.
+        row_weights: (N,) weight of each row; a row of weight 2 counts as two.
+        inverse_penalty: scikit-learn's C.
+        start: a head of nearly these rows.
+        tolerance: largest slope left, see solver.py.
+    """
+    classes = int(targets.max()) + 1
+    begin = LinearHead.zero(classes, features.shape[1]) if start is None else start
+    return solve_again(features, np.eye(classes)[targets], row_weights, inverse_penalty, start=begin, tolerance=tolerance)
 
 
 def fit_head(
@@ -75,6 +82,9 @@ def fit_head(
     class_weights: Matrix,
     *,
     groups: NDArray[np.int64],
+    row_weights: Matrix | None = None,
+    judged: int | None = None,
+    logits_of: Callable[[LinearHead, NDArray[np.int64]], Matrix] | None = None,
     candidates: Sequence[float] = CANDIDATES,
     seed: int = 42,
     progress: Progress | None = None,
@@ -85,39 +95,46 @@ def fit_head(
         features: (N, C) of length one.
         targets: (N,) in [0, K); every class occurs.
         class_weights: (K,) weight of a row by its class.
-        groups: (N,) rows of one group (repeats of a message) stay in one fold.
-        candidates: inverse penalties to try.
+        groups: (N,) rows of one group (repeats of a message, its attacked copies) stay in one fold.
+        row_weights: (N,) further weight of each row; 1 by default.
+        judged: only this many rows, the first, choose the penalty and have out-of-fold scores; the others are copies of them.
+        logits_of: (M, K) logits of some judged rows by number, where they are not simply the head's on `features`.
+        candidates: inverse penalties to try, rising.
         seed: of the folds.
         progress: counts the solutions.
     """
-    folds = _folds(targets, groups, len(class_weights), seed)
-    tried: dict[float, float] = {}
-    out_of_fold: dict[float, Matrix] = {}
+    judged = len(targets) if judged is None else judged
+    scored = logits_of or (lambda head, rows: head.logits(features[rows]))
+    classes = len(class_weights)
+    weights = class_weights[targets] * (1.0 if row_weights is None else row_weights)
+    folds = folds_of(targets, groups, classes, seed)
+    out_of_fold = {candidate: np.empty((judged, classes)) for candidate in candidates} if folds else {}
     with (progress or Silent()).task("head", total=len(candidates) * len(folds) + 1, unit="solutions") as task:
-        for candidate in candidates if folds else ():
-            logits = np.empty((len(targets), len(class_weights)))
-            for inside, outside in folds:
-                weight, bias, _ = solve(features[inside], targets[inside], class_weights, candidate)
-                logits[outside] = features[outside] @ weight.T + bias
+        for inside, outside in folds:
+            asked = outside[outside < judged]
+            head: LinearHead | None = None
+            for candidate in candidates:
+                head = solve(features[inside], targets[inside], weights[inside], candidate, start=head, tolerance=TOLERANCE).head
+                out_of_fold[candidate][asked] = scored(head, asked)
                 task.advance()
-            out_of_fold[candidate] = logits
-            tried[candidate] = validate(torch.from_numpy(logits), torch.from_numpy(targets)).merit
+        truth = torch.from_numpy(targets[:judged])
+        tried = {candidate: validate(torch.from_numpy(logits), truth).merit for candidate, logits in out_of_fold.items()}
         best = max(tried, key=lambda c: (tried[c], -c)) if tried else DEFAULT
-        weight, bias, converged = solve(features, targets, class_weights, best)
+        solution = solve(features, targets, weights, best)
         task.advance()
-    return ExactHead(weight, bias, best, out_of_fold.get(best), tried, converged)
+    return ExactHead(solution.head.weight, solution.head.bias, best, out_of_fold.get(best), tried, solution.converged)
 
 
-def _folds(
-    targets: NDArray[np.int64], groups: NDArray[np.int64], classes: int, seed: int
+def folds_of(
+    targets: NDArray[np.int64], groups: NDArray[np.int64], classes: int, seed: int, *, most: int = FOLDS
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Stratified folds that keep groups together and every class in every training part; none where that cannot be."""
+    """At most `most` stratified folds that keep groups together and every class in every training part; none where that cannot be."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     smallest = min(len(np.unique(groups[targets == k])) for k in range(classes))
     if smallest < 2:
         return []
-    splitter = StratifiedGroupKFold(n_splits=min(FOLDS, smallest), shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(n_splits=min(most, smallest), shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "least populated class": checked just below, on what matters
         folds = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(targets, targets, groups)]

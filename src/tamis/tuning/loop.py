@@ -69,6 +69,9 @@ Save = Callable[[GPT2Classifier, torch.optim.Optimizer, Progressed, dict[str, Te
 class Training:
     """One training of one model: state, the loop and what it needs. `run` may be called on a fresh or on a restored one."""
 
+    on_epoch: Callable[[int, Scores], None] | None = None
+    """Told an epoch's number (from 1) and its validation figures; what it raises ends the training."""
+
     def __init__(
         self,
         model: GPT2Classifier,
@@ -174,7 +177,7 @@ class Training:
                     next_token_share=settings.next_token_share if settings.next_token_weight else 0.0,
                     token_dropout=settings.token_dropout,
                 )
-            logits = self.states.messages.mean_over_windows(self.model.head(last), part)
+            logits = self.states.messages.over_windows(self.model.head(last), part)
             losses = F.cross_entropy(logits, targets, weight=self.loss_weights, reduction="sum", label_smoothing=settings.label_smoothing)
             total = losses / weight
             if next_token_loss is not None:
@@ -202,6 +205,8 @@ class Training:
         if scores is not None:
             row = {"step": self.at.step, "epoch": self.at.epoch}
             self.at.history.append(row | {f"validation_{k}": v for k, v in scores.to_dict().items()})
+            if self.on_epoch is not None:
+                self.on_epoch(self.at.epoch, scores)
         # Average precision first, the loss where it is level to three digits. Epochs that the held-out rows cannot tell apart
         # are level too, and the later one is taken: its learning rate was lower.
         merit = -math.inf if scores is None else scores.merit
@@ -222,7 +227,7 @@ class Training:
         with torch.no_grad():
             for places in in_order(order, tokens, self.settings.micro_tokens):
                 last, _ = self.states.forward(self.model, rows[places], next_token_share=0.0)
-                out[places] = self.states.messages.mean_over_windows(self.model.head(last), rows[places]).cpu()
+                out[places] = self.states.messages.over_windows(self.model.head(last), rows[places]).cpu()
         return out
 
     def _schedule(self) -> float:

@@ -1,22 +1,23 @@
 """Texts as the model sees them: token ids, cut into windows where they are longer than the context.
 
-A message longer than the context is scored by the mean of its windows' logits, in training as in prediction: nothing is cut silently.
+A message longer than the context is scored by its windows, in training as in prediction: nothing is cut silently. How windows become one
+score is windows.py's.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from tamis.gpt2.tokenizer import Tokenizer
+from tamis.tuning.windows import OVERLAP, Pooling
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,27 @@ class Messages:
     """(D + 1,) index of each distinct text's first window, and W."""
     distinct_of: NDArray[np.int64]
     """(R,) for each text, its number among the distinct ones."""
+    pooling: Pooling = field(default_factory=Pooling)
+    """How the windows of a text become one score."""
 
     @classmethod
-    def encode(cls, texts: Sequence[str], tokenizer: Tokenizer, *, context: int) -> Messages:
-        """Tokenize texts; `context` is the longest window in tokens."""
+    def encode(
+        cls, texts: Sequence[str], tokenizer: Tokenizer, *, context: int, window: int | None = None, positive: int | None = None
+    ) -> Messages:
+        """Tokenize texts.
+
+        Args:
+            texts: R texts.
+            tokenizer: prepares them as the model is used to.
+            context: tokens that the model takes at once; a longer text is cut into windows.
+            window: tokens of a window; the context by default.
+            positive: class number of the positive class of two: see windows.py.
+        """
         number: dict[str, int] = {}
         distinct_of = np.array([number.setdefault(text, len(number)) for text in texts], dtype=np.int64)
-        cut = [tokenizer.windows(ids, context) for ids in tokenizer.encode(list(number))]
+        cut = [tokenizer.windows(ids, context, size=window, overlap=OVERLAP) for ids in tokenizer.encode(list(number))]
         first = np.cumsum([0, *(len(parts) for parts in cut)])
-        return cls(tuple(ids for parts in cut for ids in parts), first, distinct_of)
+        return cls(tuple(ids for parts in cut for ids in parts), first, distinct_of, Pooling(positive))
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -68,12 +81,23 @@ class Messages:
             return texts
         return np.concatenate([np.arange(self.first[t], self.first[t + 1]) for t in texts])
 
+    @property
+    def long(self) -> list[bool]:
+        """(R,) whether each text has more than one window."""
+        return [bool(many) for many in (np.diff(self.first) > 1)[self.distinct_of]]
+
+    def over_windows(self, logits: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """(windows of `rows`, K) logits -> (rows, K): one score a text, by `pooling`."""
+        return self.pooling(logits, self._counts(rows))
+
+    def deciding(self, logits: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(windows of `rows`, K) logits -> (rows,): each text's window that decides, counted within the text."""
+        return self.pooling.deciding(logits, self._counts(rows))
+
     def mean_over_windows(self, values: Tensor, rows: NDArray[np.int64]) -> Tensor:
         """(windows of `rows`, ...) -> (rows, ...): the mean over each text's windows."""
-        if len(values) == len(rows):
-            return values
+        return Pooling()(values, self._counts(rows))
+
+    def _counts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         texts = self.distinct_of[rows]
-        counts = torch.from_numpy(self.first[texts + 1] - self.first[texts])
-        owner = torch.repeat_interleave(torch.arange(len(rows)), counts).to(values.device)
-        sums = values.new_zeros((len(rows), *values.shape[1:])).index_add(0, owner, values)
-        return sums / counts.to(values.device, values.dtype)[:, None]
+        return self.first[texts + 1] - self.first[texts]

@@ -10,7 +10,7 @@ full               the loop over everything
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,38 +22,21 @@ from tamis.config import Recipe
 from tamis.errors import ConfigError, DataError
 from tamis.gpt2.backbones import Backbone
 from tamis.gpt2.lora import add_lora, merge_lora
-from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
-from tamis.gpt2.pooling import add_mean_pooling, unfolded
+from tamis.gpt2.model import GPT2Classifier
+from tamis.gpt2.pooling import unfolded
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.progress import Progress
 from tamis.tuning.checkpoint import Checkpointer
-from tamis.tuning.features import NO_STORE, Frozen, StateStore, trunk_fingerprint
-from tamis.tuning.head import ExactHead, fit_head, fold_into, length_one
-from tamis.tuning.loop import LoopSettings, Training
+from tamis.tuning.collapse import Watched, remedy_for
+from tamis.tuning.exact import exact, solved
+from tamis.tuning.features import NO_STORE, StateStore, trunk_fingerprint
+from tamis.tuning.loop import LoopSettings
 from tamis.tuning.messages import Messages
+from tamis.tuning.shares import class_weights
 from tamis.tuning.states import States, all_tokens, last_tokens
-
-Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """A tuned classifier, with scores of rows it was not fitted on."""
-
-    model: GPT2Classifier
-    held_out: Rows
-    """Training rows with held-out scores: all of them for the exact head, the validation rows otherwise, none if there were none."""
-    held_out_logits: NDArray[np.float64]
-    """(len(held_out), K)"""
-    logits: NDArray[np.float64] | None = None
-    """(R, K) of all messages, training rows and others, where frozen states made them cheap; None otherwise."""
-    features: NDArray[np.float32] | None = None
-    """(len(train), C) of length one, where the exact head was solved on them; None otherwise."""
-    history: list[dict[str, Any]] = field(default_factory=list)
-    """A row a step and one an epoch with validation figures; empty for the exact head."""
-    facts: dict[str, Any] = field(default_factory=dict)
-    """What was chosen or found on the way, for the report."""
-    notes: list[str] = field(default_factory=list)
+from tamis.tuning.trunk import freeze, in_dtype, trained_parameters, with_position
+from tamis.tuning.tuned import Rows, Tuned
+from tamis.tuning.validation import Scores
 
 
 def prepared_tokenizer(recipe: Recipe, tokenizer: Tokenizer) -> Tokenizer:
@@ -61,32 +44,6 @@ def prepared_tokenizer(recipe: Recipe, tokenizer: Tokenizer) -> Tokenizer:
     text = recipe.text
     pad = text.fixed_length is not None and text.position == "last"
     return tokenizer.prepared(begin=text.begin, normalise=text.normalise, fixed_length=text.fixed_length, pad=pad)
-
-
-def with_position(recipe: Recipe, trunk: GPT2) -> GPT2:
-    """The trunk, ending in a pooling block where the head reads the mean. Changes the trunk given."""
-    if recipe.text.position == "mean" and not isinstance(trunk.h[-1], MeanPoolingBlock):
-        return add_mean_pooling(trunk)
-    return trunk
-
-
-def class_weights(recipe: Recipe, targets: Rows, classes: list[str]) -> NDArray[np.float64]:
-    """(K,) weight of a row by its class.
-
-    Raises:
-        ConfigError: a weight names no class of the data.
-    """
-    wanted = recipe.train.class_weight
-    if wanted == "balanced" and recipe.train.undersample:
-        return np.ones(len(classes))  # what is trained on is balanced already; weights on top would turn the imbalance round
-    if wanted == "balanced":
-        return np.asarray(len(targets) / (len(classes) * np.bincount(targets, minlength=len(classes))))
-    if isinstance(wanted, dict):
-        unknown = sorted(set(wanted) - set(classes))
-        if unknown:
-            raise ConfigError(f"train.class_weight names {unknown[0]!r}, which is not one of the labels {classes}")
-        return np.array([wanted.get(label, 1.0) for label in classes])
-    return np.ones(len(classes))
 
 
 def tune(
@@ -99,9 +56,12 @@ def tune(
     train: Rows,
     validation: Rows,
     groups: Rows,
+    copies: Rows | None = None,
     store: StateStore = NO_STORE,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+    on_epoch: Callable[[int, Scores], None] | None = None,
 ) -> Tuned:
     """Tune a classifier as a resolved recipe says.
 
@@ -109,14 +69,17 @@ def tune(
         backbone: its model is changed and becomes the classifier's trunk.
         recipe: resolved by `resolve`.
         messages: texts of all rows, encoded by `prepared_tokenizer`; rows beyond `train` may be there to share the frozen trunk.
-        targets: (R,) class numbers of the rows; only those of `train` are read.
+        targets: (R,) class numbers of the rows; only those of `train` and `copies` are read.
         classes: K labels.
         train: training rows, the validation rows among them.
         validation: held-out rows of `train`.
         groups: (R,) rows of one group never cross a fold.
+        copies: further rows to fit, attacked copies of rows that are fitted; nothing is judged on them.
         store: where states of the frozen trunk are kept.
         checkpoint: folder for the loop's state; a state of the same work in it is taken up.
         progress: is told what goes on.
+        say: is told at once where training goes wrong.
+        on_epoch: is told an epoch's number (from 1) and its validation figures; what it raises ends the training.
 
     Raises:
         DataError: a class has no training row.
@@ -126,14 +89,25 @@ def tune(
     if (present == 0).any():
         raise DataError(f"class {classes[int(present.argmin())]!r} has no training row; every class needs one")
     torch.manual_seed(recipe.seed)
-    model = GPT2Classifier(with_position(recipe, backbone.model), len(classes)).to(recipe.compute.device)
     weights = class_weights(recipe, targets[train], classes)
+    copies = train[:0] if copies is None else copies
     if recipe.tune == "head" and recipe.train.head == "exact":
-        return _exact(model, recipe, messages, targets, weights, train, groups, store, progress)
+        model = GPT2Classifier(backbone.model, len(classes)).to(recipe.compute.device)
+        return exact(model, recipe, messages, targets, weights, train, copies, groups, store, progress)
+    model = GPT2Classifier(with_position(recipe, backbone.model), len(classes)).to(recipe.compute.device)
     fit = np.setdiff1d(train, validation)
-    solved = _solve_first(model, recipe, messages, targets, weights, fit, groups, store, progress)
+    solved = _solve_first(model, recipe, messages, targets, weights, fit, copies, groups, store, progress)
+    fit = np.concatenate([fit, copies])
     states = _states(model, recipe, messages, store, progress)
-    training = Training(model, states, targets, weights, _settings(recipe), fit_rows=fit, validation_rows=validation)
+    remedy = remedy_for(
+        tune=recipe.tune,
+        pooled=recipe.text.position in ("mean", "attention"),
+        weighted=recipe.train.undersample or recipe.train.class_weight != "none",
+        epochs=recipe.train.epochs or 1,
+    )
+    training = Watched(model, states, targets, weights, _settings(recipe), fit_rows=fit, validation_rows=validation)
+    training.watch(classes, remedy, say)
+    training.on_epoch = on_epoch
     kept = recipe.train.keep_start or 0.0
     before = {name: p.detach().clone() for name, p in training.trained.items()} if kept else {}
     model.transformer.set_dropout(recipe.train.dropout or 0.0)
@@ -152,12 +126,8 @@ def tune(
     trained = trained_parameters(model)
     merge_lora(model.transformer)
     facts = {"epochs": at.epoch, "best_epoch": at.best_epoch, "steps": at.step, "trained_parameters": trained, **solved}
-    return Tuned(model, validation, logits, every, history=at.history, facts=facts)
-
-
-def trained_parameters(model: GPT2Classifier) -> int:
-    """Number of weights that are trained."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    notes = [training.warned] if training.warned else []
+    return Tuned(model, validation, logits, every, history=at.history, facts=facts, notes=notes)
 
 
 def _solve_first(
@@ -167,6 +137,7 @@ def _solve_first(
     targets: Rows,
     weights: NDArray[np.float64],
     fit: Rows,
+    copies: Rows,
     groups: Rows,
     store: StateStore,
     progress: Progress | None,
@@ -177,84 +148,16 @@ def _solve_first(
     """
     if recipe.tune == "head" or recipe.train.head_start != "solved":
         return {}
-    _, _, head = _solved(model, recipe, messages, targets, weights, fit, groups, store, progress)
+    last = last_tokens(in_dtype(model.transformer, recipe), messages, store=store, progress=progress)
+    _, head = solved(model, recipe, messages, targets, weights, fit, copies, groups, last, progress)
     return {"first_inverse_penalty": head.inverse_penalty}
-
-
-def _solved(
-    model: GPT2Classifier,
-    recipe: Recipe,
-    messages: Messages,
-    targets: Rows,
-    weights: NDArray[np.float64],
-    rows: Rows,
-    groups: Rows,
-    store: StateStore,
-    progress: Progress | None,
-) -> tuple[Frozen, NDArray[np.float64], ExactHead]:
-    """Solve the head on `rows` and fold it in; the windows' last tokens (W, C), the features (len(rows), C), and the head."""
-    trunk = model.transformer
-    last = last_tokens(in_dtype(trunk, recipe), messages, store=store, progress=progress)
-    normed = torch.from_numpy(length_one(last, trunk.ln_f.eps))
-    features = messages.mean_over_windows(normed[messages.windows_of(rows)], rows).numpy()
-    head = fit_head(features, targets[rows], weights, groups=groups[rows], seed=recipe.seed, progress=progress)
-    fold_into(model, head.weight, head.bias)
-    return last, features, head
-
-
-def _exact(
-    model: GPT2Classifier,
-    recipe: Recipe,
-    messages: Messages,
-    targets: Rows,
-    weights: NDArray[np.float64],
-    train: Rows,
-    groups: Rows,
-    store: StateStore,
-    progress: Progress | None,
-) -> Tuned:
-    freeze(model, head_only=True)
-    last, features, head = _solved(model, recipe, messages, targets, weights, train, groups, store, progress)
-    notes = [] if head.converged else ["The head's solver stopped before its optimum; its figures may be a little low."]
-    facts = {"inverse_penalty": head.inverse_penalty, "trained_parameters": trained_parameters(model)}
-    rows = np.arange(len(messages.distinct_of))
-    kept = features.astype(np.float32)
-    with torch.inference_mode():
-        windows = model.head(torch.from_numpy(np.array(last)).to(recipe.compute.device)).cpu()[messages.windows_of(rows)].double()
-        every = messages.mean_over_windows(windows, rows).numpy()
-    if head.out_of_fold is None:
-        return Tuned(model, train[:0], np.empty((0, len(weights))), every, kept, facts=facts, notes=notes)
-    return Tuned(model, train, head.out_of_fold, every, kept, facts=facts, notes=notes)
-
-
-def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None = None) -> int:
-    """Leave trainable: head and final LayerNorm, also the last `blocks` blocks, or (neither given) everything.
-
-    Returns the lowest trained block's number.
-    """
-    trunk = model.transformer
-    start = len(trunk.h) if head_only else 0 if blocks is None else len(trunk.h) - blocks
-    whole = not head_only and blocks is None
-    for parameter in model.parameters():
-        parameter.requires_grad_(whole)
-    for module in (*trunk.h[start:], trunk.ln_f, model.score):
-        for parameter in module.parameters():
-            parameter.requires_grad_(True)
-    return start
-
-
-def in_dtype(trunk: GPT2, recipe: Recipe) -> GPT2:
-    """The trunk itself in fp32, or a copy whose embeddings and blocks are in the recipe's type."""
-    if recipe.compute.dtype != "bf16":
-        return trunk
-    import copy
-
-    return copy.deepcopy(trunk).cast(torch.bfloat16)
 
 
 def _states(model: GPT2Classifier, recipe: Recipe, messages: Messages, store: StateStore, progress: Progress | None) -> States:
     trunk = model.transformer
     if recipe.tune == "full":
+        if recipe.text.position == "attention" and not recipe.train.next_token_weight:  # next tokens are read under the pooling block
+            unfolded(trunk, trainable=True)
         freeze(model)
         return States(messages, 0, None, whole=False)
     if recipe.rank:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,8 +15,23 @@ from tamis.tuning.messages import Messages
 from tamis.tuning.states import FROZEN_TOKENS
 
 
+@dataclass(frozen=True)
+class Scored:
+    """R texts, scored."""
+
+    logits: NDArray[np.float64]
+    """(R, K)"""
+    deciding: NDArray[np.int64]
+    """(R,) number of the window that decided, within the text; 0 where there is one"""
+
+
 def score(model: GPT2Classifier, messages: Messages, *, progress: Progress | None = None) -> NDArray[np.float64]:
     """(R, K) logits of every text. A text's scores depend on no other text (to rounding) and on no order."""
+    return score_windows(model, messages, progress=progress).logits
+
+
+def score_windows(model: GPT2Classifier, messages: Messages, *, progress: Progress | None = None) -> Scored:
+    """The same with the window that decided each text. Windows are computed `FROZEN_TOKENS` tokens at a time, however long a text is."""
     model.eval()
     width = model.score.out_features
     device = model.score.weight.device
@@ -25,5 +42,6 @@ def score(model: GPT2Classifier, messages: Messages, *, progress: Progress | Non
             task.advance(len(windows))
         rows = np.arange(len(messages.distinct_of))
         if len(rows) == 0:
-            return np.empty((0, width))
-        return messages.mean_over_windows(logits[messages.windows_of(rows)].double(), rows).numpy()
+            return Scored(np.empty((0, width)), np.empty(0, dtype=np.int64))
+        own = logits[messages.windows_of(rows)].double()
+        return Scored(messages.over_windows(own, rows).numpy(), messages.deciding(own.numpy(), rows))

@@ -92,7 +92,7 @@ def last_tokens(model: GPT2, messages: Messages, *, store: StateStore | None = N
         packed = pack([messages.windows[w] for w in windows]).to(model.wte.weight.device)
         return windows, model.last(model.embed(packed), packed).cpu().numpy()
 
-    return _computed(model, messages, "last", len(messages.windows), rows, store, progress)
+    return computed(model, messages, "last", len(messages.windows), rows, store, progress)
 
 
 def all_tokens(model: GPT2, messages: Messages, stop: int, *, store: StateStore | None = None, progress: Progress | None = None) -> Frozen:
@@ -104,10 +104,10 @@ def all_tokens(model: GPT2, messages: Messages, stop: int, *, store: StateStore 
         places = [np.arange(first[w], first[w] + messages.lengths[w]) for w in windows[packed.order]]
         return np.concatenate(places), model.blocks(model.embed(packed), packed, 0, stop).float().cpu().numpy()
 
-    return _computed(model, messages, f"tokens:{stop}", int(messages.lengths.sum()), rows, store, progress)
+    return computed(model, messages, f"tokens:{stop}", int(messages.lengths.sum()), rows, store, progress)
 
 
-def _computed(
+def computed(
     model: GPT2,
     messages: Messages,
     what: str,
@@ -115,10 +115,12 @@ def _computed(
     compute: Callable[[NDArray[Any]], tuple[NDArray[np.int64], NDArray[np.float32]]],
     store: StateStore | None,
     progress: Progress | None,
+    *,
+    width: int | None = None,
 ) -> Frozen:
-    """Run `compute` batch by batch into (rows, C), kept and resumed by `store`."""
+    """Run `compute` batch by batch into (rows, C or `width`), kept and resumed by `store`."""
     model.eval()
-    shape = (rows, model.config.n_embd)
+    shape = (rows, width or model.config.n_embd)
     with torch.inference_mode(), (store or NO_STORE).open(model, messages, f"{what}, {FROZEN_TOKENS}", shape) as kept:
         if kept.complete:
             return kept.array

@@ -1,14 +1,9 @@
-"""A head solved again with further rows: from where it stands, on features of the frozen trunk, beside a model that goes on answering.
+"""A trained model's head taken out, put back and solved again, beside a model that goes on answering.
 
-Shapes: N rows, C channels, K classes; features have length one, as in head.py. The objective is head.py's, with a weight for every row,
-targets that may be shared between classes, and a penalty that may pull towards a head instead of towards zero. scipy's L-BFGS minimises
-it in coordinates in which the curvature at the start is the identity: tens of evaluations where plain coordinates take hundreds.
+Shapes: N rows, C channels, K classes; features have length one, as in head.py. The solver is solver.py's.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,58 +13,12 @@ from torch import nn
 from tamis.gpt2.model import GPT2, GPT2Classifier, Linear
 from tamis.progress import Progress
 from tamis.tuning.features import StateStore
-from tamis.tuning.head import Matrix, fold_into, length_one
+from tamis.tuning.head import fold_into, length_one
 from tamis.tuning.messages import Messages
+from tamis.tuning.solver import LinearHead, Metric, Solution, solve_again
 from tamis.tuning.states import last_tokens
 
-TOLERANCE = 1e-6
-"""Largest slope at the optimum, in coordinates of unit curvature: logits are then right to about 1e-5."""
-ROUNDS = 50
-STEPS = 12
-"""Steps before the curvature is taken anew (two classes); more where its shared form is only a rough one."""
-STEPS_OF_MANY = 50
-
-
-@dataclass(frozen=True)
-class LinearHead:
-    """A head on features of length one."""
-
-    weight: Matrix
-    """(K, C)"""
-    bias: Matrix
-    """(K,)"""
-
-    def logits(self, features: NDArray[Any]) -> Matrix:
-        """(N, C) -> (N, K)."""
-        return np.asarray(features @ self.weight.T + self.bias, dtype=np.float64)
-
-    def scaled(self, factor: float) -> LinearHead:
-        """All logits multiplied by a number."""
-        return LinearHead(self.weight * factor, self.bias * factor)
-
-    @classmethod
-    def zero(cls, classes: int, channels: int) -> LinearHead:
-        """The head that knows nothing."""
-        return cls(np.zeros((classes, channels)), np.zeros(classes))
-
-
-@dataclass(frozen=True)
-class Solution:
-    """A solved head, and the coordinates it was last solved in (for heads of nearly the same rows)."""
-
-    head: LinearHead
-    metric: Metric
-    converged: bool
-    evaluations: int
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Coordinates u of a head t = (weight, bias): t = u @ inverse, u = t @ factor; the curvature at some head is the identity in u."""
-
-    factor: Matrix
-    """(C + 1, C + 1), lower"""
-    inverse: Matrix
+__all__ = ["LinearHead", "Metric", "Solution", "features_of", "head_of", "solve_again", "with_head"]
 
 
 def features_of(
@@ -110,90 +59,3 @@ def with_head(model: GPT2Classifier, head: LinearHead) -> GPT2Classifier:
     other.score = Linear(trunk.config.n_embd, classes, bias=False, device=device)
     fold_into(other, head.weight, head.bias)
     return other.requires_grad_(False).eval()
-
-
-def solve_again(
-    features: Matrix,
-    targets: Matrix,
-    weights: Matrix,
-    inverse_penalty: float,
-    *,
-    start: LinearHead,
-    anchor: LinearHead | None = None,
-    metric: Metric | None = None,
-    tolerance: float = TOLERANCE,
-) -> Solution:
-    """Minimise inverse_penalty * sum of weights * cross-entropy + the penalty; the optimum does not depend on `start` or `metric`.
-
-    Args:
-        features: (N, C) float64 of length one.
-        targets: (N, K), rows sum to one.
-        weights: (N,) not negative, not all zero.
-        inverse_penalty: as head.py's; the penalty is scikit-learn's, half the squared length of the weights (of one vector for two
-            classes).
-        start: rows and classes centred, as `head_of` gives it and as every solution is.
-        anchor: the head that the penalty pulls towards, its bias included; zero, and the bias free, without one.
-        metric: coordinates of an earlier solution, taken instead of the curvature at the start.
-        tolerance: see TOLERANCE.
-    """
-    from scipy.optimize import minimize
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
-
-    rows = np.concatenate([features, np.ones((len(features), 1))], 1)
-    theta = np.concatenate([start.weight, start.bias[:, None]], 1)
-    towards = np.zeros_like(theta) if anchor is None else np.concatenate([anchor.weight, anchor.bias[:, None]], 1)
-    classes, total = theta.shape[0], float(weights.sum())
-    # For two classes the weights are (-w/2, w/2), and half of |w|^2 is the whole square of that matrix.
-    penalty = np.full(theta.shape[1], (2.0 if classes == 2 else 1.0) / (inverse_penalty * total))
-    penalty[-1] *= anchor is not None
-    share = (weights / total)[:, None]
-    wanted = targets * share
-    evaluations = 0
-
-    def objective(theta: Matrix) -> tuple[float, Matrix, Matrix]:
-        logits = rows @ theta.T
-        logits -= logits.max(1, keepdims=True)
-        odds = np.exp(logits)
-        sums = odds.sum(1, keepdims=True)
-        probabilities = odds / sums
-        pulled = penalty * (theta - towards)
-        loss = -float((wanted * (logits - np.log(sums))).sum()) + float(((theta - towards) * pulled).sum()) / 2
-        return loss, (probabilities * share - wanted).T @ rows + pulled, probabilities
-
-    with threadpool_limits(1, user_api="blas"):
-        for _ in range(ROUNDS):
-            fresh = metric is None
-            if metric is None:
-                metric = _metric(rows, objective(theta)[2], share, penalty)
-            inverse = metric.inverse
-
-            def moved(flat: Matrix, inverse: Matrix = inverse) -> tuple[float, Matrix]:
-                nonlocal evaluations
-                evaluations += 1
-                loss, slope, _ = objective(flat.reshape(classes, -1) @ inverse)
-                return loss, (slope @ inverse.T).ravel()
-
-            steps = STEPS if classes == 2 else STEPS_OF_MANY
-            options: Any = {"maxiter": steps, "maxcor": steps, "gtol": tolerance, "ftol": 0.0, "maxls": 50}
-            found = minimize(moved, (theta @ metric.factor).ravel(), jac=True, method="L-BFGS-B", options=options)
-            theta = found.x.reshape(classes, -1) @ inverse
-            converged = bool(np.abs(found.jac).max() <= tolerance)
-            if converged or (fresh and found.status == 2):  # no further step lowers it: the numbers end here
-                break
-            metric = None
-    assert metric is not None
-    return Solution(LinearHead(theta[:, :-1], theta[:, -1]), metric, converged, evaluations)
-
-
-def _metric(rows: Matrix, probabilities: Matrix, share: Matrix, penalty: Matrix) -> Metric:
-    """Curvature of the objective, the same for every class: the mean of the classes' own, as it acts on centred heads."""
-    from scipy.linalg import cholesky, solve_triangular
-    from scipy.linalg.blas import dsyrk
-
-    classes = probabilities.shape[1]
-    spread = np.sqrt((probabilities * (1 - probabilities) * share).mean(1, keepdims=True) * (classes / (classes - 1)))
-    curvature = dsyrk(1.0, (rows * spread).T, lower=1)
-    # Where every row is certain nothing but the penalty is curved, and the free bias not at all.
-    curvature[np.diag_indices_from(curvature)] += penalty + 1e-12
-    factor = cholesky(curvature, lower=True)
-    return Metric(factor, solve_triangular(factor, np.eye(len(factor)), lower=True))

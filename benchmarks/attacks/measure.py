@@ -1,0 +1,102 @@
+"""What a model catches and blocks under every attack, of the suite and of another hand, with 95 % intervals; and what each remedy costs.
+
+    python -m benchmarks.attacks.measure --data SMSSpamCollection --run NAME=RUN... --out attacks.jsonl
+
+Each RUN is a model trained on the split's training rows (`tamis train sms-spam --seed 42 -o RUN`, with and without `--harden`). Every
+model is judged on the same test rows at its own clean threshold; good words come from training rows of ham. A line a model and attack; what
+is in the file already is not computed again. `docs/attacks.md` and its plot are made from it by `python -m benchmarks.attacks.report`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.attacks.other_hand import OTHERS, disguised
+from tamis.classifier import TextClassifier
+from tamis.data.splits import split_table
+from tamis.data.tables import read_table
+from tamis.evaluation.attacks import ATTACKS, attacked
+from tamis.evaluation.metrics import wilson
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    options = _options()
+    parts = split_table(read_table(options.data), "leakfree", seed=options.seed)
+    texts, truth = parts.texts("test"), np.array([label == options.positive for label in parts.labels("test")])
+    rows = chosen(truth, options.ham)
+    texts, truth = [texts[row] for row in rows], truth[rows]
+    ham = [text for text, label in zip(parts.texts("train"), parts.labels("train"), strict=True) if label != options.positive]
+    done = _done(options.out)
+    for named in options.run:
+        name, _, run = named.partition("=")
+        classifier = TextClassifier.load(run, threads=options.threads)
+        for hand, attack, changed in sets(texts, ham, seed=options.seed):
+            if (name, hand, attack) in done:
+                continue
+            line = {"model": name, "hand": hand, "attack": attack, **figures(classifier, changed, truth)}
+            with options.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            print(name, hand, attack, f"caught {line['caught']:.3f}, blocked {line['blocked']:.4f}", flush=True)
+
+
+def sets(texts: list[str], ham: list[str], *, seed: int) -> Iterator[tuple[str, str, list[str]]]:
+    """Whose attack, its name and the texts under it; first the texts as they are."""
+    yield "", "clean", texts
+    for name in ATTACKS:
+        yield "suite", name, attacked(texts, name, seed=seed, ham=ham)
+    for name in OTHERS:
+        yield "other", name, disguised(texts, name, seed=seed, ham=ham)
+
+
+def chosen(truth: np.ndarray[Any, np.dtype[np.bool_]], most_ham: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """All positives and at most so many negatives, evenly spaced."""
+    negatives = np.flatnonzero(~truth)
+    spaced = negatives[np.linspace(0, len(negatives) - 1, min(most_ham, len(negatives))).astype(int)]
+    return np.concatenate([np.flatnonzero(truth), spaced])
+
+
+def figures(classifier: TextClassifier, texts: list[str], truth: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, Any]:
+    """Shares caught and blocked at the model's own threshold, and F1, with the intervals of the shares."""
+    place = [str(c) for c in classifier.classes_].index(str(classifier.positive_))
+    flagged = classifier.predict_proba(texts)[:, place] >= (classifier.rule_.threshold or 0.5)
+    caught, blocked = int(flagged[truth].sum()), int(flagged[~truth].sum())
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    return {
+        "positives": positives,
+        "negatives": negatives,
+        "caught": caught / positives,
+        "caught_ci95": wilson(caught, positives),
+        "blocked": blocked / negatives,
+        "blocked_ci95": wilson(blocked, negatives),
+        "f1": 2 * caught / (caught + blocked + positives),
+    }
+
+
+def _done(path: Path) -> set[tuple[str, str, str]]:
+    if not path.exists():
+        return set()
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {(line["model"], line["hand"], line["attack"]) for line in lines}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, required=True, help="the labelled table")
+    parser.add_argument("--run", action="append", required=True, help="NAME=RUN, once for every model")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines, added to")
+    parser.add_argument("--positive", default="spam")
+    parser.add_argument("--ham", type=int, default=10**9, help="negatives judged, at the most")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

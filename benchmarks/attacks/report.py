@@ -1,0 +1,92 @@
+"""`docs/attacks.md`'s table and its plot, made from the lines that `benchmarks.attacks.measure` wrote.
+
+python -m benchmarks.attacks.report attacks.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "attacks.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+Lines = list[dict[str, Any]]
+
+
+def main() -> None:
+    """Write the section and the plot beside it."""
+    lines = [json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
+    DOCUMENT.write_text(page(DOCUMENT.read_text(encoding="utf-8"), lines), encoding="utf-8")
+    plot(lines, DOCUMENT.with_name("attacks.png"))
+
+
+def page(text: str, lines: Lines) -> str:
+    """The document with its figures in their place."""
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    return f"{before}{BEGIN}\n{section(lines)}\n{END}{after}"
+
+
+def section(lines: Lines) -> str:
+    """The prices on clean messages, then a row an attack and a column a model, as Markdown."""
+    models = list(dict.fromkeys(line["model"] for line in lines))
+    found = {(line["model"], line["hand"], line["attack"]): line for line in lines}
+    attacks = list(dict.fromkeys((line["hand"], line["attack"]) for line in lines if line["hand"]))
+    clean = {model: found[model, "", "clean"] for model in models}
+    about = clean[models[0]]
+    rows = [
+        f"{about['positives']:,} spam and {about['negatives']:,} ham test rows, each model at its own threshold; 95 % intervals.",
+        "",
+        "| clean messages | F1 | caught % | ham blocked % |",
+        "|---|---|---|---|",
+        *(
+            f"| {model} | {clean[model]['f1']:.3f} | {share(clean[model], 'caught')} | {share(clean[model], 'blocked')} |"
+            for model in models
+        ),
+        "",
+        f"| attack | {' | '.join(f'{model}: caught % | blocked %' for model in models)} |",
+        f"|---|{'---|---|' * len(models)}",
+    ]
+    for hand, attack in attacks:
+        name = attack.replace("_", " ") + (" (other hand)" if hand == "other" else "")
+        cells = [share(found[model, hand, attack], kind) for model in models for kind in ("caught", "blocked")]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    rows.append("")
+    for model in models:
+        caught, attack = min((line["caught"], line["attack"]) for line in lines if line["model"] == model and line["hand"])
+        rows.append(f"- {model}: least caught {100 * caught:.1f} % ({attack})")
+    return "\n".join(rows)
+
+
+def share(line: dict[str, Any], kind: str) -> str:
+    """A share and its interval, in per cent."""
+    low, high = line[f"{kind}_ci95"]
+    return f"{100 * line[kind]:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def plot(lines: Lines, path: Path) -> None:
+    """Caught under every attack, a mark a model, as a PNG file."""
+    from matplotlib.figure import Figure
+
+    from tamis.evaluation._canvas import house_style
+
+    models = list(dict.fromkeys(line["model"] for line in lines))
+    attacks = list(dict.fromkeys((line["hand"], line["attack"]) for line in lines if line["hand"]))
+    found = {(line["model"], line["hand"], line["attack"]): line["caught"] for line in lines}
+    with house_style():
+        figure = Figure(figsize=(8, 1.5 + 0.2 * len(attacks)), layout="constrained")
+        axes = figure.subplots()
+        for model, marker in zip(models, "osD^v<>", strict=False):
+            axes.plot([100 * found[model, *attack] for attack in attacks], range(len(attacks)), marker, label=model, markersize=5)
+        axes.axvline(90, linewidth=1, color="grey")
+        axes.set_yticks(range(len(attacks)), [name.replace("_", " ") for _, name in attacks])
+        axes.invert_yaxis()
+        axes.set(xlabel="spam caught at the clean threshold, %", title="Spam caught under attack", xlim=(-2, 102))
+        axes.legend(loc="lower left")
+        figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

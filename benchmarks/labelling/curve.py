@@ -1,0 +1,146 @@
+"""What choosing the rows to label is worth: the figure after so many labels, chosen by each strategy and by lot, over seeds.
+
+    PYTHONPATH=src:. python -m benchmarks.labelling.curve --data DATA --out FILE [--task sms-spam --seeds 5]
+
+The head is solved anew on nano's kept features after every batch of labels, on the test rows of a division in which repeats never
+cross. Lines of JSON, one a curve: an interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.data.normalise import near_repeat_groups
+from tamis.data.splits import split_table
+from tamis.data.tables import Table, read_table
+from tamis.gpt2.backbones import load_backbone
+from tamis.gpt2.pooling import add_mean_pooling
+from tamis.tuning.features import StateStore
+from tamis.tuning.head import solve
+from tamis.tuning.messages import Messages
+from tamis.tuning.selection import STRATEGIES, Strategy, select
+from tamis.tuning.update import features_of
+
+START, BATCH, MOST = 30, 30, 300
+INVERSE_PENALTY = 100.0
+FILES = {"sms-spam": "sms-spam/SMSSpamCollection", "trec6": "trec6/train.tsv"}
+
+
+def rows_of(task: str, data: Path, seed: int) -> tuple[Table, Table]:
+    """Pool and test rows: the task's own test file, or a leak-free division by seed."""
+    table = read_table(data / FILES[task])
+    if task == "trec6":
+        return table, read_table(data / "trec6" / "test.tsv")
+    parts = split_table(table, "leakfree", seed=seed)
+    return parts.select("train"), parts.select("test")
+
+
+def start_rows(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """The first labels, by lot, two of every class among them."""
+    order = np.random.default_rng(seed).permutation(len(targets))
+    sure = np.concatenate([order[targets[order] == k][:2] for k in np.unique(targets)])
+    return np.concatenate([sure, order[~np.isin(order, sure)][: START - len(sure)]])
+
+
+def curve(
+    pool: NDArray[np.float64],
+    targets: NDArray[np.int64],
+    test: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    unlike: NDArray[np.int64],
+    strategy: Strategy,
+    seed: int,
+) -> list[tuple[int, float, int]]:
+    """(labels, figure, rows of the rarest class among them) after every batch."""
+    labelled = start_rows(targets, seed)
+    points = []
+    while True:
+        head = solve(pool[labelled], targets[labelled], np.ones(len(labelled)), INVERSE_PENALTY, tolerance=1e-4).head
+        rare = int(np.bincount(targets[labelled]).min())
+        points.append((len(labelled), figure(softmax(head.logits(test)), truth), rare))
+        if len(labelled) >= MOST:
+            return points
+        # One row of each near-repeat, none like a labelled one: as `tamis suggest` does.
+        left = np.flatnonzero(~np.isin(unlike, unlike[labelled]))
+        left = left[np.unique(unlike[left], return_index=True)[1]]
+        probabilities = softmax(head.logits(pool[left]))
+        chosen = select(pool[left], probabilities, BATCH, strategy=strategy, seed=seed + len(labelled))
+        labelled = np.concatenate([labelled, left[chosen]])
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, K) -> (N, K)."""
+    odds = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(odds / odds.sum(1, keepdims=True))
+
+
+def figure(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """Average precision of the rarer of two classes, accuracy of more."""
+    from sklearn.metrics import average_precision_score
+
+    if probabilities.shape[1] == 2:
+        rare = int(np.bincount(truth).argmin())
+        return float(average_precision_score(truth == rare, probabilities[:, rare]))
+    return float((probabilities.argmax(1) == truth).mean())
+
+
+def main() -> None:
+    """Compute what is missing in the file, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--task", choices=list(FILES), action="append")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--cache", type=Path)
+    options = parser.parse_args()
+    done = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    backbone = load_backbone("nano")
+    tokenizer, trunk = backbone.tokenizer.prepared(begin=True), add_mean_pooling(backbone.model)
+    for task in options.task or list(FILES):
+        for seed in range(options.seeds):
+            missing = [s for s in STRATEGIES if not any((d["task"], d["seed"], d["strategy"]) == (task, seed, s) for d in done)]
+            if not missing:
+                continue
+            pool, test = rows_of(task, options.data, seed)
+            both = Table.of([*sorted({*pool.texts, *test.texts})], [""] * len({*pool.texts, *test.texts}))
+            messages = Messages.encode(both.texts, tokenizer, context=trunk.config.n_positions)
+            features = features_of(trunk, messages, store=StateStore(options.cache)).astype(np.float64)
+            place = {text: row for row, text in enumerate(both.texts)}
+            classes = list(pool.classes)
+            own, asked = (features[[place[t] for t in table.texts]] for table in (pool, test))
+            targets, truth = (np.array([classes.index(label) for label in table.labels]) for table in (pool, test))
+            unlike = near_repeat_groups(pool.texts)
+            for strategy in missing:
+                begun = time.perf_counter()
+                points = curve(own, targets, asked, truth, unlike, strategy, seed)
+                found = {"task": task, "seed": seed, "strategy": strategy, "points": points, "seconds": time.perf_counter() - begun}
+                done.append(found)
+                with options.out.open("a") as file:
+                    file.write(json.dumps(found) + "\n")
+    print("\n".join(lines(done)))
+
+
+def lines(done: list[dict[str, object]]) -> list[str]:
+    """A table a task: mean and standard deviation over seeds after so many labels."""
+    out = []
+    for task in dict.fromkeys(str(d["task"]) for d in done):
+        out.append(task)
+        for strategy in STRATEGIES:
+            curves = np.array([d["points"] for d in done if d["task"] == task and d["strategy"] == strategy], dtype=float)
+            if len(curves):
+                cells = [
+                    f"{int(n)}: {m:.3f} ({s:.3f})"
+                    for n, m, s in zip(curves[0, :, 0], curves[:, :, 1].mean(0), curves[:, :, 1].std(0), strict=True)
+                ]
+                out.append(f"  {strategy:10s} {'  '.join(cells[::2])}  rarest {curves[:, -1, 2].mean():.0f}")
+    return out
+
+
+if __name__ == "__main__":
+    main()

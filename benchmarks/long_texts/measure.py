@@ -1,0 +1,94 @@
+"""Spam hidden in long ham: how often it is found, how often ham of the same length is blocked, and the memory that takes.
+
+    python -m benchmarks.long_texts.measure --data SMSSpamCollection --run RUN
+
+Ham test rows are joined until a text has 5,000 tokens; into each of 100 texts one spam test row is put at a seeded place, 100 others have
+none. Every text is judged at the model's own threshold. `--shift 0` (and others) shows what the correction for the number of windows is
+worth: it is the multiple of log n by which the largest window is lowered; the model's own rule is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.classifier import TextClassifier
+from tamis.data.splits import split_table
+from tamis.data.tables import read_table
+from tamis.evaluation.metrics import wilson
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    options = _options()
+    parts = split_table(read_table(options.data), "leakfree", seed=options.seed)
+    by_label: dict[bool, list[str]] = {True: [], False: []}
+    for text, label in zip(parts.texts("test"), parts.labels("test"), strict=True):
+        by_label[label == options.positive].append(text)
+    classifier = TextClassifier.load(options.run, threads=options.threads)
+    if options.window:
+        classifier.recipe_ = classifier.recipe_.changed({"text.window": options.window})
+    random = np.random.default_rng(options.seed)
+    plain = [joined(classifier, by_label[False], random, options.tokens) for _ in range(options.texts)]
+    hidden = [planted(joined(classifier, by_label[False], random, options.tokens), by_label[True], random) for _ in range(options.texts)]
+    place = [str(c) for c in classifier.classes_].index(str(classifier.positive_))
+    threshold = classifier.rule_.threshold or 0.5
+    logits = {name: margins(classifier, [" ".join(t) for t in texts], place) for name, texts in (("found", hidden), ("blocked", plain))}
+    windows = len(classifier.window_spans(options.tokens))
+    for shift in options.shift:
+        line: dict[str, Any] = {"window": classifier.recipe_.text.window, "windows": windows, "shift": shift}
+        for name, values in logits.items():
+            flagged = int((values + (1 - shift) * np.log(windows) >= np.log(threshold / (1 - threshold))).sum())
+            line |= {name: flagged / len(values), f"{name}_ci95": wilson(flagged, len(values))}
+        line["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(json.dumps(line), flush=True)
+
+
+def joined(classifier: TextClassifier, ham: list[str], random: np.random.Generator, tokens: int) -> list[str]:
+    """Texts of ham in a drawn order, as many as give so many tokens together."""
+    parts: list[str] = []
+    count = 0
+    for row in random.permutation(len(ham)).tolist() * (1 + tokens // len(ham)):
+        if count >= tokens:
+            break
+        parts.append(ham[row])
+        count += len(classifier.tokenizer_.encode([ham[row]])[0])
+    return parts
+
+
+def planted(parts: list[str], spam: list[str], random: np.random.Generator) -> list[str]:
+    """The same with one text of spam at a drawn place."""
+    place = int(random.integers(0, len(parts) + 1))
+    return [*parts[:place], spam[int(random.integers(len(spam)))], *parts[place:]]
+
+
+def margins(classifier: TextClassifier, texts: list[str], place: int) -> NDArray[np.float64]:
+    """(N,) log-odds of the positive class, one text at a time."""
+    chances = np.array([classifier.predict_proba([text])[0, place] for text in texts])
+    return np.asarray(np.log(np.maximum(chances, 1e-300)) - np.log(np.maximum(1 - chances, 2.0**-53)))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, required=True, help="the labelled table")
+    parser.add_argument("--run", required=True, help="a model trained on its training rows")
+    parser.add_argument("--positive", default="spam")
+    parser.add_argument("--tokens", type=int, default=5000)
+    parser.add_argument("--texts", type=int, default=100, help="texts with spam, and as many without")
+    parser.add_argument("--window", type=int, help="tokens of a window [default: the model's own]")
+    parser.add_argument("--shift", type=float, action="append", default=None, help="multiples of log n [default: 0, .5, 1, 1.5]")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    options.shift = options.shift or [0.0, 0.5, 1.0, 1.5]
+    return options
+
+
+if __name__ == "__main__":
+    main()

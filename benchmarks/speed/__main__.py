@@ -1,0 +1,127 @@
+"""tamis beside what its users would pick, on one machine, in one run, in turn: ratios and shares of the limit, not seconds alone.
+
+    PYTHONPATH=src:. python -m benchmarks.speed PART... --out FILE.jsonl [--share 0.05] [--rounds 3] [--threads 1 2]
+    PYTHONPATH=src:. python -m benchmarks.speed show --out FILE.jsonl [--markdown FILE.md] [--plot FILE.png]
+
+Parts: job, frozen, blocks (three epochs of blocks:2), full (one epoch), inference, latency, start, growth, length; `all` for all of them.
+An interrupted run goes on where it was; `show` makes tables and a plot of what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from benchmarks.speed import parts, results, shared
+from benchmarks.speed.parts import Setting, Timed
+from benchmarks.speed.results import Figure, Results
+from tamis import device as devices
+from tamis.bench_contenders import Subject
+from tamis.console import say
+from tamis.gpt2.model import GPT2Classifier, GPT2Config
+from tamis.gpt2.pooling import add_mean_pooling
+from tamis.gpt2.tokenizer import Tokenizer
+from tamis.model_folder import SavedModel, save_model
+
+Part = Callable[[Setting], Iterator[Timed]]
+
+
+def parts_of(options: argparse.Namespace) -> dict[str, Part]:
+    """Every part by name, scaled as asked for."""
+    return {
+        "job": parts.job,
+        "frozen": partial(parts.train, how="frozen", epochs=1),
+        "blocks": partial(parts.train, how="blocks:2", epochs=3),
+        "full": partial(parts.train, how="full", epochs=1),
+        "inference": parts.inference,
+        "latency": partial(parts.latency, calls=options.calls),
+        "start": parts.start,
+        "growth": partial(parts.growth, base=options.rows),
+        "length": partial(parts.length, tokens=options.tokens),
+    }
+
+
+def measure(part: str, timed: Iterable[Timed], kept: Results, *, threads: int, rounds: int) -> None:
+    """Rounds A B C, A B C, ... of what is not there yet."""
+    contenders = list(timed)
+    for number in range(rounds):
+        for one in contenders:
+            if kept.has((part, one.variant, one.name, threads, number)):
+                continue
+            value = one.call(number)
+            about: dict[str, str | float] = {"ceiling": one.ceiling} if one.ceiling else {}
+            kept.add(Figure(part, one.variant, one.name, threads, number, value, one.unit, one.size, about))
+            say(f"{part}, round {number + 1}: {' '.join(filter(None, [one.name, one.variant]))}: {value:.4g} {one.unit}")
+
+
+def setting(place: Path, data: shared.Rows, *, size: str, pooling: str, threads: int) -> Setting:
+    """A random GPT-2 as trunk and as classifier, on disk for those that read files."""
+    if size == "tiny":
+        tokenizer = Tokenizer.train(data.train_texts, vocab_size=400)
+        config = GPT2Config(vocab_size=tokenizer.size, n_positions=256, n_embd=24, n_layer=2, n_head=2)
+    else:
+        tokenizer, config = shared.gpt2_tokenizer(), GPT2Config()
+    pad = tokenizer.end_of_text or 0
+    folder = shared.written(place / "trunk", shared.trunk(config), tokenizer, pad=pad)
+    trunk = shared.trunk(config)
+    if pooling == "mean":
+        add_mean_pooling(trunk)
+    prepared = tokenizer.prepared(begin=False)
+    subject = Subject(size, GPT2Classifier(trunk, 2).requires_grad_(False).eval(), prepared, trained=False)
+    save_model(place / "run", SavedModel(subject.model, prepared, ["ham", "spam"]))
+    return Setting(subject, folder, place / "run", place, data, threads, devices.available_dtypes())
+
+
+def show(kept: Results, options: argparse.Namespace) -> None:
+    """Print the table; write what was asked for."""
+    print(results.plain(kept.figures))
+    times: dict[int, list[tuple[float, float]]] = {}
+    for figure in kept.figures:
+        if figure.part == "growth" and figure.variant == "time":
+            times.setdefault(figure.threads, []).append((figure.size, figure.value))
+    for threads, pairs in times.items():
+        if len({size for size, _ in pairs}) > 1:
+            print(f"growth, {threads} threads: seconds grow as messages to the power of {parts.exponent(pairs):.3f}")
+    if options.markdown:
+        options.markdown.write_text(results.markdown(kept.figures), encoding="utf-8")
+    if options.plot:
+        results.plot(kept.figures, options.plot)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, measure, show."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="+", metavar="PART")
+    parser.add_argument("--out", type=Path, required=True, help="lines of JSON")
+    parser.add_argument("--data", default="sms-spam")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the rows; the reference's loop over all takes half an hour")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, nargs="+", default=[2])
+    parser.add_argument("--rows", type=int, default=500, help="messages of growth at 1x")
+    parser.add_argument("--tokens", type=int, default=16384, help="tokens a length")
+    parser.add_argument("--calls", type=int, default=50, help="single messages a round")
+    parser.add_argument("--model", choices=("gpt2", "tiny"), default="gpt2")
+    parser.add_argument("--pooling", choices=("mean", "last"), default="mean")
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args(arguments)
+    known, kept = parts_of(options), Results(options.out)
+    if options.parts != ["show"]:
+        wanted = list(known) if options.parts == ["all"] else options.parts
+        if unknown := [part for part in wanted if part not in known]:
+            parser.error(f"unknown part {unknown[0]!r}; there are {', '.join(known)}, all, show")
+        data = shared.rows(options.data).part(options.share)
+        for threads in options.threads:
+            devices.apply(devices.resolve("cpu", threads, "fp32"))
+            with tempfile.TemporaryDirectory() as place:
+                of = setting(Path(place), data, size=options.model, pooling=options.pooling, threads=threads)
+                for part in wanted:
+                    measure(part, known[part](of), kept, threads=threads, rounds=options.rounds)
+    show(kept, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""A fresh process that scores so many messages and tells what it cost: seconds, tokens, and the most memory it ever held.
+
+python -m benchmarks.speed.child FOLDER MESSAGES THREADS DTYPE
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+
+from tamis.bench_contenders import new_texts
+from tamis.classifier import TextClassifier
+
+
+def main() -> None:
+    """Score and print."""
+    folder, messages, threads, dtype = sys.argv[1:]
+    classifier = TextClassifier.load(folder, threads=int(threads), dtype=dtype)
+    classifier.predict_proba(new_texts(32, seed=1))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    texts = new_texts(int(messages), seed=2)
+    tokens = sum(len(ids) for ids in classifier.tokenizer_.encode(texts))
+    begun = time.perf_counter()
+    classifier.predict_proba(texts)
+    took = time.perf_counter() - begun
+    scale = 1e6 if sys.platform == "darwin" else 1e3  # kilobytes on Linux, bytes on macOS
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"seconds": took, "tokens": tokens, "peak_mb": peak / scale, "before_mb": before / scale}))
+
+
+if __name__ == "__main__":
+    main()

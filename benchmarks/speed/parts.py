@@ -1,0 +1,207 @@
+"""The parts of the speed benchmark: who is timed at what. Each is a generator of contenders; `run` times them in turn.
+
+`job` and the trainings compare whole jobs, `inference` bulk scoring, `latency` single messages; `growth`, `length` and `start` are
+tamis alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.speed import compare, exact, onnx_model
+from benchmarks.speed.shared import Rows, renewed
+from tamis import device as devices
+from tamis.bench import fresh_process
+from tamis.bench_contenders import Subject, new_texts, ours, products, tfidf, transformers_is_here, transformers_model, useful_operations
+from tamis.tuning.messages import Messages
+from tamis.tuning.scoring import score
+
+BATCH_TOKENS = (512, 2048)
+"""Batches that the exported rivals are tried with; the faster one is taken."""
+LENGTHS = (16, 32, 64, 128, 256, 512, 1024)
+GROWTH = (1, 4, 16)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all parts share."""
+
+    of: Subject
+    folder: Path
+    """The trunk alone, in transformers' layout."""
+    run: Path
+    """The classifier, in tamis' layout."""
+    place: Path
+    """For files of the rivals."""
+    rows: Rows
+    threads: int
+    dtypes: tuple[devices.Dtype, ...]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A contender: its call gives one value a round."""
+
+    name: str
+    call: Callable[[int], float]
+    """Given the round's number."""
+    variant: str = ""
+    unit: str = "s"
+    size: float = 1.0
+    ceiling: str = ""
+    """The type whose ceiling its `size` (GFLOP) is a share of."""
+
+
+def ceilings(of: Setting) -> Iterator[Timed]:
+    """Bare products of the model's own shapes, in every type."""
+    shapes = products(of.of.model.transformer, 1024)
+    for dtype in of.dtypes:
+        yield Timed(f"ceiling {dtype}", lambda _, d=dtype: devices.measure_matmul(shapes, d, 0.5, threads=of.threads), unit="GFLOP/s")  # type: ignore[misc]
+
+
+def job(of: Setting) -> Iterator[Timed]:
+    """The whole TP2 job."""
+    for name, call in compare.job(of.folder, of.rows, of.threads).items():
+        yield Timed(name, call)
+
+
+def train(of: Setting, how: str, epochs: int) -> Iterator[Timed]:
+    """One tuning: Trainer (where accelerate is installed), and the same steps in a plain loop, beside tamis."""
+    if importlib.util.find_spec("accelerate") is not None:
+        for name, call in compare.train(of.folder, of.rows, how, epochs).items():
+            if name != "tamis":
+                yield Timed(name, call)
+    if how == "frozen":
+        yield Timed("tamis", compare.train(of.folder, of.rows, how, epochs)["tamis"])
+        return
+    rows = exact.usable(of.rows)
+
+    def new(number: int) -> Rows:
+        return replace(rows, train_texts=renewed(rows.train_texts, number))
+
+    yield Timed("transformers, plain loop", lambda n: exact.theirs(of.folder, new(n), how, epochs=epochs).seconds)
+    yield Timed("tamis, the same steps", lambda n: exact.ours(of.folder, new(n), how, epochs=epochs).seconds)
+
+
+def inference(of: Setting) -> Iterator[Timed]:
+    """Bulk scoring of the test rows, every rival at its best batch size; TF-IDF is the floor of cost."""
+    texts = of.rows.test_texts
+    work = useful_operations(of.of.model.transformer, of.of.encode(texts)) / 1e9
+    yield from ceilings(of)
+    yield Timed("TF-IDF + logistic regression", _timing(tfidf(), texts))
+    for name, run in _rivals(of, texts[:64]):
+        yield Timed(name, _timing(run, texts), size=work, ceiling="fp32")
+    for dtype in of.dtypes[::-1]:
+        yield Timed(f"tamis {dtype}", _timing(ours(of.of, dtype), texts), size=work, ceiling=dtype)
+
+
+def latency(of: Setting, calls: int = 50) -> Iterator[Timed]:
+    """One message at a time: the median and the 99th percentile of `calls` calls."""
+    contenders = {"TF-IDF + logistic regression": tfidf(), **dict(_rivals(of, of.rows.test_texts[:8]))}
+    contenders |= {f"tamis {dtype}": ours(of.of, dtype) for dtype in of.dtypes[::-1]}
+    for name, run in contenders.items():
+        times: dict[int, Any] = {}
+
+        def measured(number: int, run: Any = run, times: dict[int, Any] = times) -> Any:
+            if number not in times:
+                texts = new_texts(calls, 1000 + number)
+                run(texts[:1])
+                times[number] = [_seconds(run, [text]) for text in texts]
+            return times[number]
+
+        yield Timed(name, lambda n, m=measured: float(np.median(m(n))), variant="p50")  # type: ignore[misc]
+        yield Timed(name, lambda n, m=measured: float(np.percentile(m(n), 99)), variant="p99")  # type: ignore[misc]
+
+
+def start(of: Setting) -> Iterator[Timed]:
+    """`import tamis`, `tamis predict` from a cold start, and what a fresh process holds after it scored."""
+    python = [sys.executable, "-c", "import tamis"]
+    predict = [sys.executable, "-m", "tamis", "predict", str(of.run), "You have won a prize", "--threads", str(of.threads)]
+    yield Timed("import tamis", lambda _: _process(python))
+    yield Timed("tamis predict, one text", lambda _: _process(predict))
+    for dtype in of.dtypes:
+        yield Timed("memory at rest", lambda _, d=dtype: fresh_process(of.run, d, of.threads).memory_mb or 0.0, dtype, "MB")  # type: ignore[misc]
+
+
+def growth(of: Setting, base: int) -> Iterator[Timed]:
+    """1, 4 and 16 times the messages, each in a fresh process: seconds and peak memory."""
+    for factor in GROWTH:
+        found: dict[int, Any] = {}
+
+        def once(number: int, factor: int = factor, found: dict[int, Any] = found) -> Any:
+            if number not in found:
+                command = [sys.executable, "-m", "benchmarks.speed.child", str(of.run), str(base * factor), str(of.threads), "fp32"]
+                found[number] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            return found[number]
+
+        yield Timed(f"{factor}x messages", lambda n, f=once: float(f(n)["seconds"]), "time", size=base * factor)  # type: ignore[misc]
+        yield Timed(f"{factor}x messages", lambda n, f=once: float(f(n)["peak_mb"]), "peak memory", "MB", base * factor)  # type: ignore[misc]
+
+
+def length(of: Setting, tokens: int) -> Iterator[Timed]:
+    """The same number of tokens in messages of one length, from 16 up to the context."""
+    random = np.random.default_rng(42)
+    for size in LENGTHS:
+        if size > of.of.context:
+            continue
+        rows = max(1, tokens // size)
+
+        def once(_: int, size: int = size, rows: int = rows) -> float:
+            windows = tuple(random.integers(0, of.of.model.transformer.config.vocab_size, (rows, size)).astype(np.int32))
+            messages = Messages(windows, np.arange(rows + 1), np.arange(rows))
+            return _seconds(lambda m: score(of.of.model, m), messages)
+
+        yield Timed(f"{size} tokens a message", once, size=rows * size)
+
+
+def exponent(figures: Sequence[tuple[float, float]]) -> float:
+    """The slope of log seconds over log size: 1 is linear."""
+    sizes, seconds = np.log(np.array(figures, dtype=np.float64)).T
+    return float(np.polyfit(sizes, seconds, 1)[0])
+
+
+def _rivals(of: Setting, probe: Sequence[str]) -> Iterator[tuple[str, Callable[[Sequence[str]], Any]]]:
+    if transformers_is_here():
+        of_batch = transformers_model(of.of, of.place / "transformers")
+        rows = min((16, 64), key=lambda rows: _seconds(of_batch(rows), probe))
+        yield f"transformers fp32, batch {rows}", of_batch(rows)
+    if not (importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime")):
+        return
+    from tamis.bench_contenders import without_pooling
+
+    graph = onnx_model.export(without_pooling(of.of.model), of.place / "model.onnx")
+    made = {"ONNX Runtime fp32": (onnx_model.onnx_runtime, graph)}
+    made["ONNX Runtime int8"] = (onnx_model.onnx_runtime, onnx_model.quantised(graph))
+    if importlib.util.find_spec("openvino"):
+        made["OpenVINO, its own type"] = (onnx_model.openvino, graph)
+    for name, (make, path) in made.items():
+        runs = [make(path, threads=of.threads, batch_tokens=tokens) for tokens in BATCH_TOKENS]
+        messages = of.of.tokenizer.encode(probe)
+        best = min(runs, key=lambda run: _seconds(run, messages))
+        yield name, lambda texts, run=best: run(of.of.tokenizer.encode(texts))  # type: ignore[misc]
+
+
+def _timing(run: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> Callable[[int], float]:
+    return lambda number: _seconds(run, renewed(texts, number))
+
+
+def _seconds(run: Callable[[Any], Any], given: Any) -> float:
+    begun = time.perf_counter()
+    run(given)
+    return time.perf_counter() - begun
+
+
+def _process(command: list[str]) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - begun

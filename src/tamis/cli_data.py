@@ -1,0 +1,71 @@
+"""`tamis data`: what is in a table, and which of its rows a person should look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tamis.cli_app import (
+    BackboneOption,
+    DataArgument,
+    Json,
+    LabelColumn,
+    Positive,
+    Seed,
+    Split,
+    TextColumn,
+    app,
+    command,
+    print_json,
+    recipe_from,
+    setting_help,
+)
+from tamis.console import Bars, say
+
+__all__ = ["app"]
+
+
+@command
+def data(
+    data: DataArgument,
+    split: Split = None,
+    test: Annotated[Path | None, typer.Option("--test", help=setting_help("data.test"))] = None,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    positive: Positive = None,
+    backbone: BackboneOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder for train.csv (without the validation rows), validation.csv, test.csv")
+    ] = None,
+    doctor: Annotated[
+        Path | None,
+        typer.Option(
+            "--doctor", help="write the rows to review here: doubted labels, near-repeats, texts unlike the others; e.g. review.csv"
+        ),
+    ] = None,
+    seed: Seed = None,
+    json_: Json = False,
+) -> None:
+    """Show what is in a table: classes, lengths in tokens, batches, repeats, leaks and doubtful labels, for each part.
+
+    Example: tamis data sms-spam --split tp2 --out parts
+    """
+    from tamis.inspection import audit_data
+
+    options = {"data.split": split, "data.test": test and str(test), "data.text": text, "data.label": label, "data.positive": positive}
+    recipe = recipe_from(None, options | {"backbone": backbone, "seed": seed})
+    prepared, found = audit_data(data, recipe)
+    if out is not None:
+        from tamis.data.audit import write_parts
+
+        for path in write_parts(prepared.parts, out):
+            say(f"wrote {path}")
+    if doctor is not None:
+        from tamis.inspection import review_data
+
+        say(review_data(prepared, recipe, doctor, progress=Bars()))
+    if json_:
+        return print_json(found.to_dict())
+    print("\n".join(found.lines()))

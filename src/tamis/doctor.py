@@ -1,0 +1,158 @@
+"""Rows of a labelled table that a person should look at before it trains anything.
+
+Two witnesses that have not seen a row, a solved head on a language model's features and TF-IDF with logistic regression, both doubt its
+label; a near-repeat bears another label; a text is unlike all others. `data.review` has the table that comes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.data.normalise import near_repeat_groups
+from tamis.data.review import Finding
+from tamis.data.tables import Table
+from tamis.evaluation.baselines import out_of_fold
+from tamis.evaluation.calibration import softmax
+from tamis.evaluation.familiarity import fit_familiarity, sizes
+from tamis.gpt2.backbones import Backbone
+from tamis.gpt2.model import MeanPoolingBlock
+from tamis.gpt2.pooling import add_mean_pooling
+from tamis.progress import Progress
+from tamis.tuning.features import NO_STORE, StateStore
+from tamis.tuning.head import fit_head
+from tamis.tuning.likelihood import bits_per_byte
+from tamis.tuning.messages import Messages
+from tamis.tuning.update import features_of
+
+UNLIKE = 4.0
+"""Standard deviations of bits per byte, for texts of its length, from which a text is unlike the others."""
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+def doubted(head: Floats, words: Floats, targets: Rows) -> NDArray[np.bool_]:
+    """Rows whose label neither witness would have given, and both together give less than one chance in three.
+
+    Args:
+        head: (N, K) out-of-fold probabilities of the head.
+        words: (N, K) the same of TF-IDF.
+        targets: (N,) class numbers as they stand in the table.
+    """
+    mean = (head + words) / 2
+    return np.asarray((head.argmax(1) != targets) & (words.argmax(1) != targets) & (mean[np.arange(len(targets)), targets] < 1 / 3))
+
+
+def head_out_of_fold(
+    backbone: Backbone,
+    texts: Sequence[str],
+    targets: Rows,
+    groups: Rows,
+    *,
+    seed: int = 42,
+    store: StateStore = NO_STORE,
+    progress: Progress | None = None,
+) -> Floats | None:
+    """(N, K) probabilities of every row from a head that saw neither it nor its group; None where a class has too few rows for that.
+
+    Args:
+        backbone: its trunk is read as it is, with mean pooling.
+        texts: N texts.
+        targets: (N,) class numbers.
+        groups: (N,) rows of one group stay together.
+        seed: of the folds.
+        store: keeps the features between calls.
+        progress: is told what goes on.
+    """
+    trunk = backbone.model if isinstance(backbone.model.h[-1], MeanPoolingBlock) else add_mean_pooling(backbone.model)
+    tokenizer = backbone.tokenizer.prepared(begin=backbone.tokenizer.end_of_text is not None)
+    messages = Messages.encode(texts, tokenizer, context=trunk.config.n_positions)
+    features = features_of(trunk, messages, store=store, progress=progress).astype(np.float64)
+    head = fit_head(features, targets, np.ones(int(targets.max()) + 1), groups=groups, seed=seed, progress=progress)
+    return None if head.out_of_fold is None else softmax(head.out_of_fold)
+
+
+def examine(
+    table: Table,
+    backbone: Backbone,
+    *,
+    seed: int = 42,
+    unlike: bool = True,
+    store: StateStore = NO_STORE,
+    progress: Progress | None = None,
+) -> list[Finding]:
+    """What is to be reviewed, row by row in the order of how much it matters: doubted labels first, the most doubted on top.
+
+    Args:
+        table: all rows, whatever part they fall into.
+        backbone: a pretrained one.
+        seed: of the folds.
+        unlike: also look for texts unlike the rest, which costs a pass over the vocabulary.
+        store: keeps features between calls.
+        progress: is told what goes on.
+    """
+    classes = list(table.classes)
+    targets = np.array([classes.index(label) for label in table.labels], dtype=np.int64)
+    groups = near_repeat_groups(table.texts)
+    head = head_out_of_fold(backbone, table.texts, targets, groups, seed=seed, store=store, progress=progress)
+    words = out_of_fold(table.texts, table.labels, groups.tolist(), seed=seed)
+    findings = _doubted(table, classes, targets, words if head is None else head, words)
+    taken = {finding.row for finding in findings}
+    findings += [finding for finding in _repeats(table, groups) if finding.row not in taken]
+    if unlike:
+        bits = bits_per_byte(backbone.model, table.texts, backbone.tokenizer, progress=progress)
+        findings += [finding for finding in _unlike(table, bits) if finding.row not in taken]
+    return findings
+
+
+def _doubted(table: Table, classes: list[str], targets: Rows, head: Floats, words: Floats) -> list[Finding]:
+    mean = (head + words) / 2
+    own = mean[np.arange(len(targets)), targets]
+    rows = np.flatnonzero(doubted(head, words, targets))
+    return [
+        Finding(
+            row,
+            table.lines[row],
+            table.texts[row],
+            table.labels[row],
+            suggested=classes[int(mean[row].argmax())],
+            p_model=float(head[row, targets[row]]),
+            p_tfidf=float(words[row, targets[row]]),
+            reason="label doubted by both",
+            leave_out=True,
+        )
+        for row in rows[np.argsort(own[rows], kind="stable")].tolist()
+    ]
+
+
+def _repeats(table: Table, groups: Rows) -> list[Finding]:
+    """Near-repeats: those whose group bears several labels are to be left out, further copies with the same label may stay."""
+    first: dict[int, int] = {}
+    labels: dict[int, set[str]] = {}
+    for row, group in enumerate(groups.tolist()):
+        first.setdefault(group, row)
+        labels.setdefault(group, set()).add(table.labels[row])
+    found = []
+    for row, group in enumerate(groups.tolist()):
+        several, begin = len(labels[group]) > 1, first[group]
+        if several or row != begin:
+            reason = f"near-repeat with labels {', '.join(sorted(labels[group]))}" if several else f"near-repeat of row {begin}"
+            found.append(Finding(row, table.lines[row], table.texts[row], table.labels[row], reason=reason, leave_out=several))
+    return sorted(found, key=lambda finding: not finding.leave_out)
+
+
+def _unlike(table: Table, bits: Floats) -> list[Finding]:
+    limit = fit_familiarity(bits, sizes(table.texts))
+    if limit is None:
+        return []
+    text_bytes = sizes(table.texts)
+    inverse = 1.0 / np.maximum(1, text_bytes)
+    away = (bits - limit.mean - limit.mean_by_length * inverse) / np.sqrt(limit.variance + limit.variance_by_length * inverse)
+    rows = [row for row in np.argsort(-away, kind="stable").tolist() if away[row] > UNLIKE]
+    return [
+        Finding(row, table.lines[row], table.texts[row], table.labels[row], reason=f"unlike the others ({bits[row]:.1f} bits per byte)")
+        for row in rows
+    ]

@@ -1,0 +1,55 @@
+"""How a fitted classifier reads texts longer than its context: which windows they are cut into, and which one decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.config import Recipe
+from tamis.gpt2.model import GPT2Classifier
+from tamis.gpt2.tokenizer import Tokenizer
+from tamis.tuning.messages import Messages
+from tamis.tuning.windows import OVERLAP, Pooling
+from tamis.verdicts import Window
+
+
+class LongTexts:
+    """The part of TextClassifier that knows of windows; the attributes are the classifier's."""
+
+    classes_: NDArray[Any]
+    positive_: str | None
+    tokenizer_: Tokenizer
+    model_: GPT2Classifier
+    recipe_: Recipe
+
+    @property
+    def pooling(self) -> Pooling:
+        """How the windows of a text become one score."""
+        return Pooling(None if self.positive_ is None else [str(c) for c in self.classes_].index(self.positive_))
+
+    def messages(self, texts: list[str], *, context: int | None = None) -> Messages:
+        """Texts as the model reads them; `context` where there is no model yet."""
+        longest = self.model_.transformer.config.n_positions if context is None else context
+        window, positive = self.recipe_.text.window, self.pooling.positive
+        return Messages.encode(texts, self.tokenizer_, context=longest, window=window, positive=positive)
+
+    def window_spans(self, tokens: int) -> list[tuple[int, int]]:
+        """(first, stop) token of each window of a text of so many tokens; the whole text where it fits the context."""
+        context = self.model_.transformer.config.n_positions
+        return self.tokenizer_.window_spans(tokens, context, size=self.recipe_.text.window, overlap=OVERLAP)
+
+    def windows(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+        """The token ids of a text as they go through the model."""
+        context = self.model_.transformer.config.n_positions
+        return self.tokenizer_.windows(ids, context, size=self.recipe_.text.window, overlap=OVERLAP)
+
+    def window(self, text: str, number: int) -> Window | None:
+        """Where window `number` of a text stands; None for a text of one window."""
+        offsets: list[tuple[int, int]] = self.tokenizer_.backend.encode(text).offsets
+        spans = self.window_spans(len(offsets))
+        if len(spans) == 1:
+            return None
+        first, stop = spans[number]
+        return Window(number, len(spans), first, stop, offsets[first][0], offsets[stop - 1][1])

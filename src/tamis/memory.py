@@ -1,0 +1,48 @@
+"""Memory handed back to the system once something large was loaded: what the process no longer needs should not count as its own.
+
+Linux alone; elsewhere, and where the system does not answer, nothing happens. No result depends on it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+from pathlib import Path
+
+_MAPS = Path("/proc/self/smaps")
+
+
+def hand_back(*files: Path) -> None:
+    """Return freed heap, and the pages of these mapped files; what is read again comes from the system's cache."""
+    if sys.platform != "linux":
+        return
+    try:
+        system = ctypes.CDLL(None)
+        system.malloc_trim(0)  # glibc keeps freed blocks of up to 32 MB, whole matrices among them
+        for start, end in _untouched({str(file.resolve()) for file in files}):
+            system.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+    except (OSError, AttributeError, ValueError):  # another C library, or no /proc
+        return
+
+
+def _untouched(files: set[str]) -> list[tuple[int, int]]:
+    """(start, end) of the mappings of these files of which no page was written to: a written one would be lost."""
+    found, place = [], None
+    for line in _MAPS.read_text(encoding="utf-8", errors="replace").splitlines():
+        first, *rest = line.split(maxsplit=5)
+        if not first.endswith(":"):
+            place = first if len(rest) == 5 and rest[4] in files else None
+        elif place is not None and first == "Anonymous:" and rest[0] == "0":
+            start, _, end = place.partition("-")
+            found.append((int(start, 16), int(end, 16)))
+    return found
+
+
+def resident_mb() -> float | None:
+    """Megabytes (10^6 bytes) that this process holds now; None where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * mmap.PAGESIZE / 1e6

@@ -1,0 +1,124 @@
+"""The head alone, solved: features from one pass of the frozen trunk, the layer and pooling that do best, the head's optimum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tamis.config import Recipe
+from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
+from tamis.progress import Progress
+from tamis.tuning.features import Frozen, StateStore
+from tamis.tuning.head import ExactHead, fit_head, fold_into, length_one
+from tamis.tuning.layers import all_layers, candidates, choose, read_by, why
+from tamis.tuning.messages import Messages
+from tamis.tuning.solver import LinearHead
+from tamis.tuning.states import last_tokens
+from tamis.tuning.trunk import check_layer, freeze, in_dtype, trained_parameters, with_position
+from tamis.tuning.tuned import Rows, Tuned
+
+
+def solved(
+    model: GPT2Classifier,
+    recipe: Recipe,
+    messages: Messages,
+    targets: Rows,
+    weights: NDArray[np.float64],
+    rows: Rows,
+    copies: Rows,
+    groups: Rows,
+    last: Frozen,
+    progress: Progress | None,
+) -> tuple[NDArray[np.float64], ExactHead]:
+    """Solve the head on `rows` and their copies and fold it in; the features (len(rows), C) of `rows`, and the head.
+
+    `last` (W, C) are the windows' last tokens before the final LayerNorm.
+    """
+    normed = torch.from_numpy(length_one(last, model.transformer.ln_f.eps))
+    every = np.concatenate([rows, copies])
+    features = messages.mean_over_windows(normed[messages.windows_of(every)], every).numpy()
+
+    def logits_of(head: LinearHead, judged: Rows) -> NDArray[np.float64]:
+        windows = torch.from_numpy(head.logits(normed[messages.windows_of(rows[judged])].numpy()))
+        return np.asarray(messages.over_windows(windows, rows[judged]).numpy())
+
+    head = fit_head(
+        features,
+        targets[every],
+        weights,
+        groups=groups[every],
+        row_weights=np.where(np.arange(len(every)) < len(rows), 1.0, recipe.train.attacked_weight),
+        judged=len(rows),
+        logits_of=logits_of,
+        seed=recipe.seed,
+        progress=progress,
+    )
+    fold_into(model, head.weight, head.bias)
+    return features[: len(rows)], head
+
+
+def exact(
+    model: GPT2Classifier,
+    recipe: Recipe,
+    messages: Messages,
+    targets: Rows,
+    weights: NDArray[np.float64],
+    train: Rows,
+    copies: Rows,
+    groups: Rows,
+    store: StateStore,
+    progress: Progress | None,
+) -> Tuned:
+    """Choose what the head reads, solve it, and score every row out of fold. Arguments as `tune`'s; `weights` (K,) by class."""
+    trunk = model.transformer
+    if isinstance(trunk.h[-1], MeanPoolingBlock) or recipe.text.position == "last":
+        with_position(recipe, trunk)
+        last = last_tokens(in_dtype(trunk, recipe), messages, store=store, progress=progress)
+        chosen: dict[str, Any] = {"text.position": "last" if recipe.text.position == "last" else "mean"}
+        notes: list[str] = []
+    else:
+        last, chosen, notes = _read(trunk, recipe, messages, targets, weights, train, groups, store, progress)
+    freeze(model, head_only=True)
+    features, head = solved(model, recipe, messages, targets, weights, train, copies, groups, last, progress)
+    if not head.converged:
+        notes.append("The head's solver stopped before its optimum; its figures may be a little low.")
+    facts = {"inverse_penalty": head.inverse_penalty, "trained_parameters": trained_parameters(model)}
+    rows = np.arange(len(messages.distinct_of))
+    kept = features.astype(np.float32)
+    with torch.inference_mode():
+        windows = model.head(torch.from_numpy(np.array(last)).to(recipe.compute.device)).cpu()[messages.windows_of(rows)].double()
+        every = messages.over_windows(windows, rows).numpy()
+    about: dict[str, Any] = {"facts": facts, "notes": notes, "chosen": chosen}
+    if head.out_of_fold is None:
+        return Tuned(model, train[:0], np.empty((0, len(weights))), every, kept, **about)
+    return Tuned(model, train, head.out_of_fold, every, kept, **about)
+
+
+def _read(
+    trunk: GPT2,
+    recipe: Recipe,
+    messages: Messages,
+    targets: Rows,
+    weights: NDArray[np.float64],
+    train: Rows,
+    groups: Rows,
+    store: StateStore,
+    progress: Progress | None,
+) -> tuple[Frozen, dict[str, Any], list[str]]:
+    """Choose layer and pooling and make the trunk end there: the windows' last tokens (W, C), the settings found, and what to say."""
+    asked = None if recipe.text.layer == "auto" else recipe.text.layer
+    if asked is not None:
+        check_layer(asked, trunk)
+    tried = candidates(len(trunk.h), layer=asked, position="auto" if recipe.text.position == "attention" else recipe.text.position)
+    layers = tuple(sorted({reading.layer for reading in tried}))
+    states = all_layers(in_dtype(trunk, recipe), messages, layers, store=store, progress=progress)
+    epsilon = trunk.ln_f.eps
+    reading, merits = choose(states, tried, messages, targets, groups, train, weights, epsilon=epsilon, seed=recipe.seed, progress=progress)
+    depth = len(trunk.h)
+    last, factor = states.last(reading)
+    read_by(trunk, reading, factor)
+    notes = [f"The head reads {reading.position} of layer {reading.layer} of {depth}: {why(reading, tried, merits)}."] if merits else []
+    return last, {"text.layer": reading.layer, "text.position": reading.position}, notes

@@ -1,0 +1,120 @@
+"""The exported rivals compute the same network, and figures on disk survive an interruption."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.speed import __main__ as speed
+from benchmarks.speed import parts, results, shared
+from benchmarks.speed.results import Figure, Results
+from tamis import bench_contenders
+from tamis.gpt2.model import GPT2Classifier, GPT2Config
+from tamis.gpt2.packing import pack
+from tests.rows import messages
+
+
+def test_the_exported_graph_computes_the_same_logits(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    from benchmarks.speed import onnx_model
+
+    model = GPT2Classifier(shared.trunk(GPT2Config(vocab_size=97, n_positions=64, n_embd=24, n_layer=2, n_head=3)), 3).eval()
+    texts = [np.random.default_rng(n).integers(0, 97, n).astype(np.int32) for n in (5, 11, 2, 5, 30)]
+    with torch.inference_mode():
+        expected = model(pack(texts)).numpy()
+    graph = onnx_model.export(model, tmp_path / "model.onnx")
+    for tokens in (1000, 12):  # one batch, and one a message or two
+        np.testing.assert_allclose(onnx_model.onnx_runtime(graph, threads=1, batch_tokens=tokens)(texts), expected, atol=1e-5)
+    small = onnx_model.onnx_runtime(onnx_model.quantised(graph), threads=1, batch_tokens=1000)(texts)
+    assert 0 < np.abs(small - expected).max() < 0.2 * np.abs(expected).max()
+
+
+def test_openvino_computes_the_same_logits(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("openvino", reason="extra bench")
+    from benchmarks.speed import onnx_model
+
+    model = GPT2Classifier(shared.trunk(GPT2Config(vocab_size=97, n_positions=64, n_embd=24, n_layer=2, n_head=3)), 3).eval()
+    texts = [np.arange(n, dtype=np.int32) for n in (4, 9)]
+    with torch.inference_mode():
+        expected = model(pack(texts)).numpy()
+    graph = onnx_model.export(model, tmp_path / "model.onnx")
+    np.testing.assert_allclose(onnx_model.openvino(graph, threads=1, batch_tokens=99)(texts), expected, atol=0.02)
+
+
+def figure(contender: str, number: int, value: float, **rest: object) -> Figure:
+    return replace(Figure("part", "", contender, 2, number, value, "s"), **rest)  # type: ignore[arg-type]
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    path, calls = tmp_path / "out.jsonl", []
+
+    def contender(name: str) -> parts.Timed:
+        def call(number: int) -> float:
+            calls.append((name, number))
+            return 1.0 + number
+
+        return parts.Timed(name, call)
+
+    speed.measure("p", [contender("a"), contender("b")], Results(path), threads=1, rounds=2)
+    assert calls == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])  # killed while it wrote the last figure
+    speed.measure("p", [contender("a"), contender("b")], Results(path), threads=1, rounds=2)
+    assert calls[4:] == [("b", 1)]
+    assert [f.value for f in Results(path).figures] == [1.0, 1.0, 2.0, 2.0]
+    speed.measure("p", [contender("a")], Results(path), threads=2, rounds=1)
+    assert calls[5:] == [("a", 0)]
+
+
+def test_ratios_and_shares_are_paired_round_by_round() -> None:
+    figures = [figure("ceiling fp32", n, rate, unit="GFLOP/s") for n, rate in enumerate((100.0, 50.0, 80.0))]
+    figures += [figure("slow", n, value) for n, value in enumerate((4.0, 8.0, 9.0))]
+    # 90 GFLOP in 1, 2 and 3 s: 90, 45 and 30 GFLOP/s of ceilings of 100, 50 and 80.
+    figures += [figure("ours", n, value, size=90.0, about={"ceiling": "fp32"}) for n, value in enumerate((1.0, 2.0, 3.0))]
+    found = {row.contender: row for row in results.rows(figures)}
+    assert (found["slow"].median, found["slow"].times) == (8.0, 4.0)  # 4, 4 and 3 times
+    assert found["ours"].times == 1.0 and found["ours"].share == pytest.approx(0.9)
+    assert found["ceiling fp32"].times is None and found["slow"].share is None
+    text = results.markdown(figures)
+    assert "| slow | 2 | 8 | 4 to 9 | s | 4.00 |  |" in text and "| 90 % |" in text
+
+
+def test_the_exponent_is_the_slope_of_the_logarithms() -> None:
+    assert parts.exponent([(10, 3.0), (40, 12.0), (160, 48.0)]) == pytest.approx(1.0)
+    assert parts.exponent([(10, 1.0), (100, 100.0)]) == pytest.approx(2.0)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_the_parts_run_at_tiny_size(
+    tmp_path: Path, sms_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_contenders, "TRAINING_ROWS", 60)
+    out = tmp_path / "out.jsonl"
+    sizes = ["--threads", "1", "--rounds", "1", "--tokens", "512", "--calls", "2"]
+    common = ["--out", str(out), "--data", str(sms_file), "--model", "tiny", *sizes]
+    speed.main(["inference", "latency", "length", "frozen", *common])
+    figures = Results(out).figures
+    names = {part: {f.contender for f in figures if f.part == part} for part in ("inference", "latency", "length", "frozen")}
+    assert {"ceiling fp32", "tamis fp32", "tamis bf16", "TF-IDF + logistic regression"} <= names["inference"]
+    assert {f.variant for f in figures if f.part == "latency"} == {"p50", "p99"}
+    assert names["length"] == {f"{n} tokens a message" for n in (16, 32, 64, 128, 256)}
+    assert "tamis" in names["frozen"]
+    assert all(f.value > 0 for f in figures)
+    lines = out.read_bytes()
+    speed.main(["show", "--out", str(out), "--markdown", str(tmp_path / "t.md"), "--plot", str(tmp_path / "t.png")])
+    assert out.read_bytes() == lines and "### inference" in (tmp_path / "t.md").read_text()
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+    assert "tamis fp32" in capsys.readouterr().out
+
+
+def test_an_unknown_part_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        speed.main(["inferense", "--out", str(tmp_path / "out.jsonl")])
+    assert stopped.value.code == 2 and "unknown part 'inferense'; there are job, frozen," in capsys.readouterr().err
+    assert len(messages()) > 100

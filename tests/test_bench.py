@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tamis import bench, bench_contenders, cli_bench
+from tamis.bench import Bench, Bulk, Single, Start
+from tamis.bench_contenders import Subject, new_texts, products, subject, useful_operations, without_pooling
+from tamis.cli import app
+from tamis.errors import RunError
+from tamis.gpt2.model import GPT2, Block, GPT2Classifier, GPT2Config, initialise
+from tamis.gpt2.packing import pack
+from tamis.gpt2.pooling import add_mean_pooling
+from tamis.gpt2.tokenizer import Tokenizer
+from tamis.memory import hand_back, resident_mb
+from tamis.tuning.messages import Messages
+
+
+def tiny(*, mean: bool = True) -> Subject:
+    tokenizer = Tokenizer.train(new_texts(50, 0), vocab_size=300)
+    trunk = GPT2(GPT2Config(vocab_size=tokenizer.size, n_positions=64, n_embd=24, n_layer=2, n_head=2))
+    initialise(trunk, torch.Generator().manual_seed(1))
+    if mean:
+        add_mean_pooling(trunk)
+    return Subject("tiny", GPT2Classifier(trunk, 2).requires_grad_(False).eval(), tokenizer.prepared(begin=False), trained=False)
+
+
+def test_texts_are_never_the_same_twice_and_as_long_as_short_messages() -> None:
+    first, again, other = new_texts(400, 1), new_texts(400, 1), new_texts(400, 2)
+    assert first == again and not set(first) & set(other) and len(set(first)) == 400
+    words = np.array([len(text.split()) - 1 for text in first])
+    assert words.min() >= 2 and words.max() <= 60 and 13 < words.mean() < 21
+
+
+def test_useful_operations_count_every_product_of_a_real_token() -> None:
+    windows = (np.zeros(3, np.int32), np.zeros(7, np.int32))
+    messages = Messages(windows, np.arange(3), np.arange(2))
+    # A block of width 24: two operations a weight of 24 x 72, 24 x 24, 24 x 96 and 96 x 24, for 10 tokens, twice.
+    block = 2 * (24 * 72 + 24 * 24 + 24 * 96 + 96 * 24)
+    assert useful_operations(tiny().model.transformer, messages) == 2 * block * 10
+    # Without pooling the last block needs keys and values of all tokens, the rest for the two last tokens alone.
+    assert useful_operations(tiny(mean=False).model.transformer, messages) == block * 10 + 2 * 24 * 48 * 10 + (block - 2 * 24 * 48) * 2
+    assert sum(2 * a * b * c for a, b, c in products(tiny().model.transformer, 10)) == block * 10
+
+
+def test_what_transformers_gets_is_the_last_token_without_the_pooling_block() -> None:
+    of = tiny()
+    plain = without_pooling(of.model)
+    blocks = list(plain.transformer.h)
+    assert len(blocks) == 2 == plain.transformer.config.n_layer and all(isinstance(b, Block) for b in blocks)
+    ids = [np.array([1, 5, 9]), np.array([4, 2])]
+    with torch.inference_mode():
+        hidden = of.model.transformer.blocks(of.model.transformer.embed(pack(ids)), pack(ids), 0, 2)
+        last = of.model.transformer.h[2].ln_1(hidden.index_select(0, pack(ids).last))  # type: ignore[operator]
+        expected = pack(ids).restore(last @ of.model.score.weight.T)
+        torch.testing.assert_close(plain(pack(ids)), expected)
+    assert without_pooling(tiny(mean=False).model).transformer.config.n_layer == 2
+
+
+def test_a_measurement_holds_every_contender_and_no_text_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    plain = bench_contenders.ours
+
+    def ours(of: Subject, dtype: str):
+        score = plain(of, dtype)  # type: ignore[arg-type]
+
+        def run(texts):
+            if dtype == "fp32":
+                seen.extend(texts)
+            return score(texts)
+
+        return run
+
+    monkeypatch.setattr(bench, "ours", ours)
+    monkeypatch.setattr(bench, "subject", lambda _: tiny())
+    monkeypatch.setattr(bench, "transformers_is_here", lambda: False)
+    monkeypatch.setattr(bench, "_CEILING_S", 0.01)
+    monkeypatch.setattr(bench_contenders, "TRAINING_ROWS", 60)
+    monkeypatch.setattr(bench, "fresh_process", lambda folder, dtype, threads: Start(dtype, 1.0, 2.0, 0.5, 99.0))
+    monkeypatch.setattr(bench, "_same_labels", lambda contenders, dtypes, count: dict.fromkeys(dtypes, 1.0))
+    found = bench.bench("tiny", threads=1, seconds=1.0)
+    names = [row.name for row in found.bulk]
+    assert names[0] == "tamis fp32" and "tamis bf16" in names and names[-1] == "TF-IDF + logistic regression"
+    assert [row.name for row in found.single] == names and [s.dtype for s in found.start] == list(found.ceiling_gflops)
+    assert found.bulk[0].times_first == 1.0 and found.bulk[0].share_of_ceiling is not None and found.bulk[-1].share_of_ceiling is None
+    assert all(len(row.rounds) == 3 and row.messages_per_s == sorted(row.rounds)[1] for row in found.bulk)
+    assert all(0 < row.p50_ms <= row.p99_ms for row in found.single)
+    assert any("transformers is not installed" in note for note in found.notes)
+    long = [text for text in seen if len(text.split()) > 5]
+    assert len(long) > 20 and len(set(long)) == len(long)
+
+
+def test_the_command_prints_tables_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    bulk = [Bulk("tamis fp32", 400.0, 9000.0, 0.8, 1.0, [400.0]), Bulk("TF-IDF + logistic regression", 9000.0, None, None, 22.5, [9000.0])]
+    single = [Single("tamis fp32", 3.0, 9.0, 10), Single("TF-IDF + logistic regression", 0.5, 1.0, 10)]
+    found = Bench("nano", 2, "2", {"fp32": 75.0}, bulk, single, [Start("fp32", 1, 2, 0.1, 300.4)], {"fp32": 1.0, "int8": 0.998}, ["so"])
+    monkeypatch.setattr(bench, "bench", lambda model, **_: found)
+    shown = CliRunner().invoke(app, ["bench", "nano"])
+    assert shown.exit_code == 0
+    assert "80 %" in shown.stdout and "22.50" in shown.stdout and "300" in shown.stdout and "note: so" in shown.stdout
+    assert "same label as in fp32: int8 99.80 %" in shown.stdout
+    assert json.loads(CliRunner().invoke(app, ["bench", "--json"]).stdout) == found.to_dict()
+    assert cli_bench.app is app
+
+
+def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="neither a run folder, nor a backbone's folder or name; try: tamis bench nano"):
+        subject(str(tmp_path / "nothing"))
+
+
+def test_mapped_pages_are_handed_back_unless_they_were_written_to(tmp_path: Path) -> None:
+    size = 32 << 20
+    path, other = tmp_path / "big.bin", tmp_path / "written.bin"
+    for file in (path, other):
+        file.write_bytes(b"\x01" * size)
+    mapped = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    written = torch.from_file(str(other), shared=False, size=size, dtype=torch.uint8)
+    written[5] = 77
+    assert int(mapped.sum()) == size and int(written[5]) == 77
+    before = resident_mb()
+    if before is None:
+        pytest.skip("this system does not tell what a process holds")
+    hand_back(path, other)
+    after = resident_mb()
+    assert after is not None and before - after > 0.8 * size / 1e6
+    assert int(mapped.sum()) == size and int(written[5]) == 77 and int(written[6]) == 1

@@ -1,0 +1,120 @@
+"""The data doctor finds planted wrong labels, says what to review, and a training without them shows both figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tamis import DataError
+from tamis.data.splits import split_table
+from tamis.data.tables import Table
+from tamis.disputed import disputed_sentence, leave_out
+from tamis.doctor import doubted, examine
+from tamis.gpt2.backbones import load_backbone
+from tests import runs
+from tests.rows import messages
+from tests.runs import tamis as run
+
+LABELS = [label for label, _ in messages()]
+TEXTS = [text for _, text in messages()]
+WORDS = {
+    "ham": "mum bus pasta fridge lecture keys plumber flowers platform bench walking home charger match dinner brother rain sofa".split(),
+    "spam": "prize claim urgent ringtone voucher winner account verify parcel fee singles chat weekly draw bonus credit loan code".split(),
+}
+WRONG = [7, 30, 41, 62]
+
+
+def planted() -> Table:
+    """Texts of two worlds that repeat no other, four of them under the wrong label."""
+    random = np.random.default_rng(2)
+    kinds = ["spam" if row % 3 == 0 else "ham" for row in range(90)]
+    texts = [" ".join(random.permutation(WORDS[kind])[:7]) for kind in kinds]
+    return Table.of(texts, [("ham" if kind == "spam" else "spam") if row in WRONG else kind for row, kind in enumerate(kinds)])
+
+
+def test_the_rule_by_hand() -> None:
+    head = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.55, 0.45]])
+    words = np.array([[0.8, 0.2], [0.3, 0.7], [0.9, 0.1], [0.6, 0.4]])
+    # both say 0: doubted; they differ; they differ; both say 0, yet hardly
+    assert doubted(head, words, np.array([1, 1, 1, 1])).tolist() == [True, False, False, False]
+    assert not doubted(head, words, np.array([0, 0, 0, 0])).any()
+
+
+@pytest.fixture(scope="module")
+def found():
+    return examine(planted(), load_backbone(runs.pretrained()))
+
+
+def test_planted_labels_are_doubted_with_the_right_suggestion(found) -> None:
+    doubtful = [one for one in found if one.reason == "label doubted by both"]
+    by_row = {one.row: one for one in doubtful}
+    assert set(by_row) >= set(WRONG)
+    for row in WRONG:
+        one, table = by_row[row], planted()
+        assert one.suggested in ("ham", "spam") and one.suggested != one.label == table.labels[row]
+        assert (one.leave_out, one.text, one.line) == (True, table.texts[row], row + 1)
+        assert one.p_model < 0.5 and one.p_tfidf < 0.5
+    assert len(doubtful) <= 8
+    means = [(one.p_model + one.p_tfidf) / 2 for one in doubtful]
+    assert means == sorted(means)
+
+
+def test_near_repeats_are_named_once_and_only_contradictions_are_to_be_left_out() -> None:
+    texts = [*TEXTS, "see you at the station at nine then", "See you at the station, at nine then!"]
+    table = Table.of(texts, [*LABELS, "ham", "spam"])
+    found = examine(table, load_backbone(runs.pretrained()), unlike=False)
+    both = [one for one in found if one.row >= len(TEXTS) and one.reason != "label doubted by both"]
+    assert all(one.leave_out and one.reason == "near-repeat with labels ham, spam" for one in both)
+    same = [one for one in found if one.reason.startswith("near-repeat of row")]
+    assert same and not any(one.leave_out for one in same)
+    assert len({one.row for one in found}) == len(found)
+
+
+def test_the_review_and_a_training_without_its_rows(tmp_path: Path) -> None:
+    table = runs.write_table(tmp_path / "planted.tsv", list(zip(planted().labels, planted().texts, strict=True)))
+    review = tmp_path / "review.csv"
+    said = run("data", table, "--backbone", runs.pretrained(), "--doctor", review)
+    assert said.code == 0, said.err
+    assert "tamis train DATA --without" in said.err
+    with review.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    marked = sorted(int(row["row"]) for row in rows if row["leave_out"] == "yes")
+    assert set(marked) >= set(WRONG) and all(planted().texts[int(row["row"])] == row["text"] for row in rows)
+    said = run("train", table, *runs.TINY, "--without", review, "-o", tmp_path / "run", "--json")
+    assert said.code == 0, said.err
+    report = json.loads(said.out)
+    without = report["without"]
+    assert without["rows"] == len(marked) and without["test"]["n"] == report["test"]["n"]
+    if without["test_rows"]:
+        assert without["undisputed"]["n"] == report["test"]["n"] - without["test_rows"]
+    lines = [line for line in (tmp_path / "run" / "recipe.toml").read_text().splitlines() if line.startswith("without = ")]
+    assert lines == [f'without = "{review}"']
+
+
+def test_test_rows_stay_and_no_class_may_vanish(tmp_path: Path) -> None:
+    table = Table.of(TEXTS, LABELS)
+    parts = split_table(table, "leakfree", seed=42)
+    rows = tmp_path / "rows.txt"
+    chosen = [int(parts.test[0]), int(parts.train[0]), int(parts.validation[0])]
+    rows.write_text("\n".join(map(str, chosen)))
+    kept, gone = leave_out(parts, rows)
+    assert gone == tuple(sorted(chosen))
+    assert kept.test.tolist() == parts.test.tolist()
+    assert set(parts.train) - set(kept.train) == set(chosen[1:]) and chosen[2] not in kept.validation
+    assert "2 disputed rows are left out" in kept.notes[-1] and "1 disputed test rows" in kept.notes[-1]
+    rows.write_text("\n".join(str(row) for row, label in enumerate(LABELS) if label == "spam"))
+    with pytest.raises(DataError, match="class 'spam' has no training row left"):
+        leave_out(parts, rows)
+
+
+def test_both_figures_in_words() -> None:
+    figures = {"f1": 0.9, "average_precision": 0.95, "accuracy": 0.97}
+    found = {"rows": 7, "test_rows": 2, "test": figures, "undisputed": {"f1": 0.95, "average_precision": 0.99, "accuracy": 0.99}}
+    sentence = disputed_sentence(found)
+    assert "7 disputed rows were left out" in sentence and "F1 0.900 and 0.950" in sentence and "accuracy 97.0 and 99.0 %" in sentence
+    assert "none of them is a test row" in disputed_sentence({**found, "undisputed": None})
+    assert disputed_sentence(None) == ""

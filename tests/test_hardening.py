@@ -1,0 +1,78 @@
+"""Attacked copies: of training rows alone, of both classes, the same for a seed; and a fit that learns from them and from nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tamis import TextClassifier
+from tamis.config import Recipe
+from tamis.hardening import attacked_copies
+from tamis.setting_text import HARDENED
+from tests import runs
+from tests.rows import messages
+
+ROWS = messages()
+TEXTS, LABELS = [text for _, text in ROWS], [label for label, _ in ROWS]
+TARGETS = np.array([label == "spam" for label in LABELS], dtype=np.int64)
+
+
+def copies(
+    rows: np.ndarray | None = None, *, seed: int = 1, positive: int | None = 1, positives: float = 2.0, negatives: float = 0.5
+) -> Any:
+    settings = Recipe().changed({"train.attacked_positives": positives, "train.attacked_negatives": negatives}).train
+    return attacked_copies(TEXTS, TARGETS, np.arange(len(TEXTS)), positive=positive, settings=settings, seed=seed)
+
+
+def test_the_same_seed_gives_the_same_copies_and_another_others() -> None:
+    assert copies().texts == copies().texts != copies(seed=2).texts
+
+
+def test_every_class_is_copied_as_often_as_asked_and_nothing_without_being_asked() -> None:
+    found = copies()
+    of = TARGETS[found.of]
+    assert (of == 1).sum() == 2 * TARGETS.sum() and 0.3 < (of == 0).sum() / (TARGETS == 0).sum() < 0.7
+    assert len(copies(positives=0.0, negatives=0.0)) == 0
+    three = copies(positive=None, positives=1.0, negatives=7.0)  # more than two classes: all alike, no good words
+    assert three.of.tolist() == list(range(len(TEXTS)))
+    assert max(len(text) for text in three.texts) < 3 * max(len(text) for text in TEXTS)
+
+
+def test_nothing_is_taken_from_rows_that_are_not_trained_on() -> None:
+    held_out = np.flatnonzero(np.arange(len(TEXTS)) % 3 == 0)
+    rows = np.setdiff1d(np.arange(len(TEXTS)), held_out)
+    marked = [f"zzqq{row} {text}" if row in held_out else text for row, text in enumerate(TEXTS)]
+    settings = Recipe().changed({"train.attacked_positives": 9.0, "train.attacked_negatives": 3.0}).train
+    found = attacked_copies(marked, TARGETS, rows, positive=1, settings=settings, seed=5)
+    assert set(found.of.tolist()) <= set(rows.tolist())
+    assert not any("zzqq" in text.lower() for text in found.texts)
+
+
+def test_most_copies_differ_and_many_of_both_classes_get_other_texts_of_ham_around() -> None:
+    found = copies(positives=6.0, negatives=2.0)
+    longer = np.array([len(text) > 1.5 * len(TEXTS[row]) + 12 for text, row in zip(found.texts, found.of, strict=True)])
+    for kind in (0, 1):
+        assert 0.2 < longer[TARGETS[found.of] == kind].mean() < 0.9
+    same = [text == TEXTS[row] for text, row in zip(found.texts, found.of, strict=True)]
+    assert np.mean(same) < 0.1
+
+
+@pytest.mark.parametrize("tune", ["head", "full"])
+def test_a_hardened_fit_holds_out_no_copy_and_keeps_the_shares_of_the_rows(tune: str) -> None:
+    more = {} if tune == "head" else runs.settings()
+    settings = {**more, "train.attacked_positives": 4.0, "train.attacked_negatives": 0.5, "text.normalise": "harden"}
+    hardened = TextClassifier("scratch:tiny", tune, threads=1, settings=settings).fit(TEXTS, LABELS)
+    assert hardened.held_out_.max() < len(TEXTS)
+    assert hardened.predict_proba(TEXTS).shape == (len(TEXTS), 2)
+    # Five spam rows for one would make spam more likely by ln 5 or so; the scores are put back to the share of the rows.
+    copied = hardened.shift_[1] - hardened.shift_[0]
+    assert copied * hardened.temperature_ < -0.5
+    if tune == "head":
+        assert len(hardened.held_out_) == len(TEXTS) and hardened.features_ is not None and len(hardened.features_) == len(TEXTS)
+
+
+def test_the_switch_stands_for_settings_that_exist() -> None:
+    recipe = Recipe().changed(HARDENED)
+    assert recipe.text.normalise == "harden" and recipe.train.attacked_positives > 0 and recipe.train.attacked_negatives > 0

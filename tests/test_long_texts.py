@@ -1,0 +1,120 @@
+"""Texts longer than the context: which window decided, in every place that shows it; and what the number of windows does to a verdict."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tamis import TextClassifier
+from tests import runs
+from tests.rows import messages
+from tests.runs import tamis
+
+SPAM = [text for label, text in messages() if label == "spam"]
+HAM = [text for label, text in messages() if label == "ham" and text.strip()]
+CONTEXT = 64
+
+
+@cache
+def classifier() -> TextClassifier:
+    return TextClassifier.load(runs.finished_run(), threads=1)
+
+
+def hidden(place: int, count: int = 40) -> str:
+    return " ".join([*HAM[:place], SPAM[1], *HAM[place:count]])
+
+
+@pytest.mark.parametrize("place", [0, 7, 20, 40])
+def test_the_window_that_decided_is_the_one_with_the_largest_log_odds(place: int) -> None:
+    model, text = classifier(), hidden(place)
+    (verdict,) = model.verdicts([text])
+    window = verdict.window
+    assert window is not None
+    ids = model.tokenizer_.encode([text])[0]
+    windows = model.windows(ids)
+    assert window.of == len(windows) > 10 and max(map(len, windows)) == CONTEXT
+    pieces = [model.tokenizer_.decode(ids[1:].tolist()) for ids in windows]  # each as a text of its own, as far as it is one
+    assert text[window.start : window.end] == pieces[window.number]
+    chances = model.predict_proba(pieces)[:, 1]
+    best = np.log(chances / (1 - chances)).max()
+    assert best == pytest.approx(np.log(verdict.probabilities["spam"] / verdict.probabilities["ham"]) + np.log(len(windows)), abs=0.3)
+    assert window.stop_token - window.first_token == CONTEXT - 1
+    assert model.tokenizer_.backend.encode(text).offsets[window.first_token][0] == window.start
+
+
+def test_every_part_of_a_text_is_in_a_window() -> None:
+    model = classifier()
+    spans = model.window_spans(1000)
+    assert spans[0][0] == 1 and spans[-1][1] == 1000  # the leading <|endoftext|> stands in all of them
+    assert all(after[0] <= before[1] - (CONTEXT - 1) // 2 for before, after in pairwise(spans))
+    assert model.window_spans(CONTEXT) == [(0, CONTEXT)]
+
+
+def test_ham_said_again_and_again_does_not_become_suspect_by_its_length() -> None:
+    model = classifier()
+    once = " ".join(HAM[:12])
+    scores = model.predict_proba([" ".join([once] * times) for times in (1, 3, 9, 27)])[:, 1]
+    assert scores[3] < scores[1] * 1.05
+
+
+def test_windows_are_shown_only_when_asked_for() -> None:
+    long, short = hidden(5), SPAM[2]
+    plain = [json.loads(line) for line in tamis("predict", runs.finished_run(), long, short, "--json").out.splitlines()]
+    asked = [json.loads(line) for line in tamis("predict", runs.finished_run(), long, short, "--json", "--windows").out.splitlines()]
+    assert [set(line) for line in plain] == [{"text", "label", "verdict", "probabilities"}] * 2
+    assert asked[1]["window"] is None and asked[0]["window"]["of"] > 3
+    assert [{k: v for k, v in line.items() if k != "window"} for line in asked] == plain
+
+
+def test_a_smaller_window_is_a_setting_that_the_model_keeps(tmp_path: object) -> None:
+    small = TextClassifier.load(runs.finished_run(), threads=1)
+    small.recipe_ = small.recipe_.changed({"text.window": 16})
+    (verdict,) = small.verdicts([hidden(5)])
+    assert verdict.window is not None and verdict.window.stop_token - verdict.window.first_token == 15
+    small.save(f"{tmp_path}/model")
+    (again,) = TextClassifier.load(f"{tmp_path}/model", threads=1).verdicts([hidden(5)])
+    assert again == verdict
+
+
+def test_many_classes_are_averaged_and_the_window_is_named_all_the_same() -> None:
+    labels = ["short" if len(text) < 30 else label for label, text in messages()]
+    three = TextClassifier("scratch:tiny", "head", threads=1).fit([text for _, text in messages()], labels)
+    (verdict,) = three.verdicts([hidden(5)])
+    windows = three.windows(three.tokenizer_.encode([hidden(5)])[0])
+    pieces = three.predict_proba([three.tokenizer_.decode(ids[1:].tolist()) for ids in windows])
+    mean = np.exp(np.log(pieces).mean(0))
+    np.testing.assert_allclose(list(verdict.probabilities.values()), mean / mean.sum(), atol=0.02)
+    assert verdict.window is not None and verdict.window.of == len(windows)
+
+
+def test_a_prior_and_costs_travel_with_the_model_and_transformers_scores_the_same(tmp_path: object) -> None:
+    texts, labels = [text for _, text in messages()], [label for label, _ in messages()]
+    settings = runs.settings(**{"verdict.prior": 0.02, "verdict.costs": "blocked=10,missed=1"})
+    stated = TextClassifier("scratch:tiny", threads=1, class_weight="balanced", settings=settings).fit(texts, labels)
+    assert stated.rule_.threshold == pytest.approx(10 / 11) and stated.shift_[1] < stated.shift_[0]
+    trained = TextClassifier("scratch:tiny", threads=1, class_weight="balanced", settings=runs.settings(**{"verdict.prior": "trained"}))
+    before = trained.fit(texts, labels).predict_proba(texts[:9])
+    after = stated.predict_proba(texts[:9])
+    moved = np.log(after[:, 1] / after[:, 0]) * stated.temperature_ - np.log(before[:, 1] / before[:, 0]) * trained.temperature_
+    assert moved.std() < 1e-3 and moved.mean() < -2  # one shift for all
+    stated.save(f"{tmp_path}/model")
+    from pathlib import Path
+
+    np.testing.assert_allclose(runs.scores_in_transformers(Path(f"{tmp_path}/model"), texts[:9]), after, atol=1e-5)
+    np.testing.assert_allclose(TextClassifier.load(f"{tmp_path}/model", threads=1).predict_proba(texts[:9]), after, atol=1e-6)
+
+
+def test_the_command_line_takes_costs_a_prior_and_hardening(tmp_path: object) -> None:
+    run = f"{tmp_path}/run"
+    said = tamis("train", runs.table(), *runs.TINY, *runs.EPOCH, "--cost", "blocked=4,missed=1", "--prior", "0.1", "--harden", "-o", run)
+    assert said.code == 0, said.err
+    recipe = TextClassifier.load(run).recipe_
+    assert recipe.verdict.costs == {"blocked": 4.0, "missed": 1.0} and recipe.verdict.prior == 0.1
+    assert recipe.text.normalise == "harden" and recipe.train.attacked_positives == 3.0
+    assert TextClassifier.load(run).rule_.threshold == pytest.approx(0.8)
+    assert tamis("train", runs.table(), "--cost", "blocked=4", "-o", f"{tmp_path}/other").code == 2
+    assert tamis("train", runs.table(), "--prior", "2", "-o", f"{tmp_path}/other").code == 2
