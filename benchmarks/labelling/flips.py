@@ -56,7 +56,7 @@ def confident_learning(probabilities: Floats, labels: Rows) -> NDArray[np.bool_]
             if true != given and count:
                 margin = probabilities[rows, true] - probabilities[rows, given]
                 named[rows[np.argsort(-margin, kind="stable")[:count]]] = True
-    return named & (probabilities.argmax(1) != labels)
+    return np.asarray(named & (probabilities.argmax(1) != labels))
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def main() -> None:
 def cleanlabs(head: Floats, words: Floats, given: Rows) -> dict[str, NDArray[np.bool_]]:
     """Cleanlab's own answers, none where it is not installed."""
     try:
-        from cleanlab.filter import find_label_issues
+        from cleanlab.filter import find_label_issues  # type: ignore[import-not-found]  # not one of our dependencies
     except ImportError:
         return {}
     parts = {"head": head, "TF-IDF": words, "mean": (head + words) / 2}

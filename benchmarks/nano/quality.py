@@ -39,7 +39,7 @@ FIGURES = {
     "sms-to-spamassassin": ("average_precision", "mcc"),
 }
 """What is shown of each task."""
-FIXED_ROWS = ("sms-tp2", "trec6", "banking77", "tweeteval-offensive", "sms-to-spamassassin")
+FIXED_ROWS = ("sms-tp2", "sms-almeida", "trec6", "banking77", "tweeteval-offensive", "sms-to-spamassassin")
 """Tasks whose rows are the same for every seed."""
 DRAWS = {"banking77-8": 10}
 """Draws of a task where they are not one a seed: MTEB's protocol has ten."""
