@@ -270,7 +270,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         if self.familiarity_ is not None:
             facts["familiarity"] = self.familiarity_.to_dict()
         labels = [str(c) for c in self.classes_]
-        save_model(folder, SavedModel(self.model_, self.tokenizer_, labels, self.rule_, kind, facts), card=card)
+        save_model(folder, SavedModel(self._exact_model(), self.tokenizer_, labels, self.rule_, kind, facts), card=card)
 
     @classmethod
     def load(cls, run: Path | str, *, device: str = "auto", threads: int | None = None, dtype: str = "fp32") -> TextClassifier:

@@ -115,7 +115,7 @@ def train(
         say(note)
     path = run or Path("runs") / _slug(f"{prepared.name}-{recipe.backbone}-{recipe.tune}")
     test_mark = None if parts.test_table is None else parts.test_table.fingerprint
-    asked = {"data": parts.table.fingerprint, "test": test_mark, "recipe": recipe.model_dump()}
+    asked: dict[str, Any] = {"data": parts.table.fingerprint, "test": test_mark, "recipe": recipe.model_dump()}
     if recipe.data.without is not None:
         asked["without"] = list(prepared.disputed)
     with opened(path, asked, overwrite=overwrite) as folder:

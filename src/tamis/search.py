@@ -159,8 +159,7 @@ def search(
             # The number of trials that ended decides what is drawn, so an interrupted search draws what it would have drawn.
             study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + done, n_startup_trials=STARTUP_TRIALS)
             say(_tried(study, rows, recipe, first=done == 0, progress=progress))
-        found = _outcome(study, rows, recipe, prepared.name)
-        found = json.loads(json.dumps(found))
+        found: dict[str, Any] = json.loads(json.dumps(_outcome(study, rows, recipe, prepared.name)))
         write_text(folder / BEST, recipe.changed(found["best"]["settings"]).to_toml())
         write_text(folder / TRIALS, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     return found
@@ -218,7 +217,7 @@ def _outcome(study: Any, rows: Halves, recipe: Recipe, name: str) -> dict[str, A
     finished = [trial for trial in ended if trial.state.name == "COMPLETE"]
     best = max(finished, key=lambda trial: (trial.value, -trial.number))
     truth = [rows.labels[row] for row in rows.confirming.tolist()]
-    scores = [np.asarray(trial.user_attrs["confirming"], dtype=np.float64) for trial in (finished[0], best)]
+    before, after = (np.asarray(trial.user_attrs["confirming"], dtype=np.float64) for trial in (finished[0], best))
     table = [
         {
             "trial": trial.number,
@@ -234,7 +233,7 @@ def _outcome(study: Any, rows: Halves, recipe: Recipe, name: str) -> dict[str, A
         "positive": rows.positive,
         "rows": {"fit": len(rows.fit), "choosing": len(rows.choosing), "confirming": len(rows.confirming)},
         "best": next(row for row in table if row["trial"] == best.number),
-        "gain": asdict(gain(truth, *scores, sorted(set(rows.labels)), rows.positive, seed=recipe.seed)),
+        "gain": asdict(gain(truth, before, after, sorted(set(rows.labels)), rows.positive, seed=recipe.seed)),
         "trials": table,
     }
 

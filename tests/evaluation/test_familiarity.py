@@ -49,6 +49,15 @@ def test_few_texts_set_no_limit_and_alike_ones_set_a_usable_one() -> None:
     assert not alike.familiar(np.array([3.0]), np.array([30]))[0]
 
 
+def test_short_texts_that_vary_less_than_long_ones_have_a_limit_too() -> None:
+    text_bytes = np.repeat([8, 400], 200)
+    bits = 2 + np.where(text_bytes > 100, RANDOM.normal(size=400), 0.0)
+    limit = fit_familiarity(bits, text_bytes)
+    assert limit is not None
+    limits = limit.limits(np.array([1, 4, 8, 400]))
+    assert np.isfinite(limits).all() and (limits > 2).all() and (limits < 8).all()
+
+
 def test_it_comes_back_from_json_and_strange_values_are_no_limit() -> None:
     limit = fit_familiarity(*sample(300))
     assert limit is not None

@@ -26,7 +26,8 @@ def features_of(
 ) -> NDArray[np.float32]:
     """(R, C) features of length one of every text, from one pass of the trunk; a long text's are the mean over its windows.
 
-    A linear head on that mean gives the mean of the windows' logits, which is the text's score.
+    A linear head on that mean gives the mean of the windows' logits: the text's score for more than two classes. For two the strongest
+    window decides (windows.py); what is learnt from a long text is then learnt from all of it.
     """
     rows = np.arange(len(messages.distinct_of))
     if len(rows) == 0:
