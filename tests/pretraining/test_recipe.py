@@ -86,7 +86,7 @@ def test_changed_reaches_every_depth_and_leaves_the_rest(tmp_path: Path) -> None
     assert changed.corpus.sources["nus_sms"].times == 1.5
     assert changed.corpus.sources["masc"].clean == ("spacing", "markdown")
     before = nano.model_dump()
-    back = {name: before[name] for name in ("seed", "name", "corpus", "compute", "schedule")}
+    back = {name: before[name] for name in ("seed", "name", "corpus", "compute", "schedule", "stages")}
     assert nano.corpus.sources["nus_sms"].times != 1.5 and changed.changed(back) == nano == nano.changed({})
     assert nano.changed({"schedule": {"tokens": 5}}).schedule == type(nano.schedule)(tokens=5)
 

@@ -248,7 +248,7 @@ def test_training_everything_learns_these_rows(folder: Path) -> None:
 def test_adapters_learn_these_rows_and_leave_plain_weights(folder: Path) -> None:
     backbone = fresh(folder)
     before = weights_of(backbone.model)
-    found, of = tuned(backbone, recipe_of({"tune": "lora:4", "epochs": 16, "learning_rate": 1e-2, "batch_tokens": 200}))
+    found, of = tuned(backbone, recipe_of({"tune": "lora:4", "epochs": 24, "learning_rate": 1e-2, "batch_tokens": 200}))
     fitted = np.setdiff1d(np.arange(61), HELD_OUT)
     assert (score(found.model, of).argmax(1) == TARGETS)[fitted].mean() > 0.9
     after = found.model.transformer.state_dict()
