@@ -37,11 +37,11 @@ def planted() -> Table:
 
 
 def test_the_rule_by_hand() -> None:
-    head = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.55, 0.45]])
-    words = np.array([[0.8, 0.2], [0.3, 0.7], [0.9, 0.1], [0.6, 0.4]])
-    # both say 0: doubted; they differ; they differ; both say 0, yet hardly
-    assert doubted(head, words, np.array([1, 1, 1, 1])).tolist() == [True, False, False, False]
-    assert not doubted(head, words, np.array([0, 0, 0, 0])).any()
+    head = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.55, 0.45], [0.45, 0.55], [0.98, 0.02]])
+    words = np.array([[0.8, 0.2], [0.3, 0.7], [0.9, 0.1], [0.6, 0.4], [0.95, 0.05], [0.45, 0.55]])
+    # Both say 0: doubted. Then they differ, twice; both say 0, yet hardly; one is very sure of 0 and the other hardly of 1, twice.
+    assert doubted(head, words, np.ones(6, dtype=int)).tolist() == [True, False, False, False, False, False]
+    assert not doubted(head, words, np.zeros(6, dtype=int)).any()
 
 
 @pytest.fixture(scope="module")

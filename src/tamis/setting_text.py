@@ -13,7 +13,7 @@ HARDENED: dict[str, Any] = {
     "text.normalise": "harden",
     "text.position": "attention",
     "train.attacked_positives": 3.0,
-    "train.attacked_negatives": 0.5,
+    "train.attacked_negatives": 1.0,
 }
 """What `--harden` sets; a setting given beside it wins."""
 

@@ -144,9 +144,7 @@ class Tokenizer:
         """Text of the given ids, special tokens spelled out."""
         return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=False))
 
-    def windows(
-        self, ids: NDArray[np.int32], context: int, *, size: int | None = None, overlap: float = 0.25
-    ) -> list[NDArray[np.int32]]:
+    def windows(self, ids: NDArray[np.int32], context: int, *, size: int | None = None, overlap: float = 0.25) -> list[NDArray[np.int32]]:
         """A message longer than `context` tokens as windows of `size` tokens (by default the context), else the message itself.
 
         Each overlaps the one before by at least the share `overlap`. Every token is in a window, every window begins like the message

@@ -103,7 +103,7 @@ class _Call:
         self._read = any(name == b"expect" for name, _ in scope["headers"])
         self.status = 0
         self.head = scope["method"] == "HEAD"
-        """Whether the client wants what GET would give without its body."""
+        """Whether the client wants what GET would give without its body, which the server holds back by itself."""
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -119,8 +119,6 @@ class _Call:
             given: list[tuple[bytes, bytes]] = list(message.get("headers", []))
             names = {name.lower() for name, _ in given}
             message["headers"] = given + [header for header in _HEADERS if header[0] not in names]
-        elif self.head:
-            message["body"] = b""
         await self._send(message)
 
 

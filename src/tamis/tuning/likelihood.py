@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tamis.gpt2.model import GPT2, MeanPoolingBlock
@@ -89,13 +90,14 @@ def _nats(trunk: GPT2, packed: Packed, *, pooled: bool) -> Tensor:
     """(N,) nats of each token given those before it in its message, in packed order; 0 for first tokens."""
     pooling = trunk.h[-1] if pooled or isinstance(trunk.h[-1], MeanPoolingBlock) else None
     hidden = trunk.blocks(trunk.embed(packed), packed, 0, None if pooling is None else len(trunk.h) - 1)
-    states = (trunk.ln_f if pooling is None else pooling.ln_1)(hidden.float())
+    norm = cast(nn.LayerNorm, trunk.ln_f if pooling is None else pooling.ln_1)
+    states = norm(hidden.float())
     first = torch.ones(packed.tokens, dtype=torch.bool, device=packed.ids.device)
     first[1:] = False
     first[packed.last[:-1] + 1] = True
     places = (~first).nonzero().squeeze(1)
     nats = torch.zeros(packed.tokens, device=packed.ids.device)
-    for part in places.split(VOCABULARY_ROWS):
+    for part in torch.split(places, VOCABULARY_ROWS):
         logits = trunk.next_token_logits(states.index_select(0, part - 1).to(trunk.wte.weight.dtype))
         nats[part] = F.cross_entropy(logits.float(), packed.ids[part], reduction="none")
     return nats
