@@ -37,11 +37,20 @@ def planted() -> Table:
 
 
 def test_the_rule_by_hand() -> None:
-    head = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.55, 0.45], [0.45, 0.55], [0.98, 0.02]])
-    words = np.array([[0.8, 0.2], [0.3, 0.7], [0.9, 0.1], [0.6, 0.4], [0.95, 0.05], [0.45, 0.55]])
-    # Both say 0: doubted. Then they differ, twice; both say 0, yet hardly; one is very sure of 0 and the other hardly of 1, twice.
+    head = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.65, 0.35], [0.49, 0.51], [1.0, 0.0]])
+    words = np.array([[0.8, 0.2], [0.3, 0.7], [0.9, 0.1], [0.8, 0.2], [1.0, 0.0], [0.49, 0.51]])
+    # Both say 0: doubted. They differ, twice. Both say 0, hardly: (.35 + .2) / 2. One hardly says 1, the other is sure of 0: twice.
     assert doubted(head, words, np.ones(6, dtype=int)).tolist() == [True, False, False, False, False, False]
     assert not doubted(head, words, np.zeros(6, dtype=int)).any()
+    # Of four classes an even chance is .25: a label with .15 is not doubted yet, one with .1 is.
+    many = np.array([[0.5, 0.15, 0.2, 0.15], [0.5, 0.1, 0.2, 0.2]])
+    assert doubted(many, many, np.array([1, 1])).tolist() == [False, True]
+    random = np.random.default_rng(0)
+    for classes in (2, 3, 7):
+        head, words = random.dirichlet(np.full(classes, 0.3), 500), random.dirichlet(np.full(classes, 0.3), 500)
+        given = random.integers(0, classes, 500)
+        doubtful = doubted(head, words, given)
+        assert doubtful.any() and (head.argmax(1) != given)[doubtful].all() and (words.argmax(1) != given)[doubtful].all()
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from tamis.evaluation.baselines import out_of_fold
 from tamis.gpt2.backbones import load_backbone
 from tamis.tuning.features import StateStore
 
-FILES = {"sms-spam": "sms-spam/SMSSpamCollection", "trec6": "trec6/train.tsv"}
+FILES = {"sms-spam": "sms-spam/SMSSpamCollection", "trec6": "trec6/train.tsv", "tweeteval-irony": "tweeteval-irony/train.tsv"}
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--task", choices=list(FILES), action="append")
     parser.add_argument("--share", type=float, default=0.05)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=10, help="the rule was chosen on seeds 0 and 1 of the first two tasks")
     parser.add_argument("--cache", type=Path)
     options = parser.parse_args()
     for task in options.task or list(FILES):
@@ -74,7 +75,7 @@ def main() -> None:
         targets = np.array([classes.index(label) for label in table.labels])
         groups = near_repeat_groups(table.texts)
         scores: dict[str, list[tuple[float, float, int]]] = {}
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             given, wrong = flipped(targets, len(classes), options.share, seed)
             labels = [classes[k] for k in given]
             head = head_out_of_fold(load_backbone("nano"), table.texts, given, groups, seed=42, store=StateStore(options.cache))

@@ -35,7 +35,9 @@ Rows = NDArray[np.int64]
 
 
 def doubted(head: Floats, words: Floats, targets: Rows) -> NDArray[np.bool_]:
-    """Rows whose label neither witness would have given, and both together give less than one chance in three.
+    """Rows whose label both witnesses together give less than half an even chance, 1 / 2K.
+
+    Neither of them would have given that label then: the label that a witness gives has an even chance with it at least.
 
     Args:
         head: (N, K) out-of-fold probabilities of the head.
@@ -43,7 +45,7 @@ def doubted(head: Floats, words: Floats, targets: Rows) -> NDArray[np.bool_]:
         targets: (N,) class numbers as they stand in the table.
     """
     mean = (head + words) / 2
-    return np.asarray((head.argmax(1) != targets) & (words.argmax(1) != targets) & (mean[np.arange(len(targets)), targets] < 1 / 3))
+    return np.asarray(mean[np.arange(len(targets)), targets] < 0.5 / mean.shape[1])
 
 
 def head_out_of_fold(

@@ -56,9 +56,11 @@ UNDONE = {
     "one disguise on another": ("ｆ\u200br33 с4ll", "free call"),
     "regional indicators that cannot be flags": ("🇫🇷🇪 🇪🇳🇹🇷🇾", "FRE ENTRY"),
     "character references": ("&#70;r&#x65;&#0101; e&#110;try", "Free entry"),
-    "percent codes in words": ("%46r%65e e%6Etry", "Free entry"),
+    "percent codes in words": ("%46r%65e e%6Etry, %69t'%73 %61 win", "Free entry, it's a win"),
     "letters one blank apart between wider gaps": ("i s   f r e e   n o w", "is   free   now"),
     "a hyphen at the end of a line": ("guaran-\nteed", "guaranteed"),
+    "letters in parentheses": ("⒡⒭⒠⒠ 🄝🄞🄦", "free NOW"),
+    "lone Greek letters beside a mixed word": ("Frεε fοr υ, ι win", "Free for u, i win"),
     "the lunate sigma": ("ϲash ϹASH", "cash CASH"),
 }
 LEFT = [

@@ -108,9 +108,20 @@ def _split(word: str, draw: random.Random) -> str:
     return word[:place] + draw.choice("-.*_|'") + word[place:]
 
 
+def _broken(word: str, draw: random.Random) -> str:
+    place = draw.randrange(1, len(word)) if len(word) > 1 else 1
+    return word[:place] + draw.choice(["\n", "\r\n", "-\n"]) + word[place:]
+
+
 def _swapped_case(word: str, draw: random.Random) -> str:
     changed = draw.choice(
-        [word.upper(), word.lower(), word.swapcase(), "".join(c.upper() if i % 2 else c.lower() for i, c in enumerate(word))]
+        [
+            word.upper(),
+            word.lower(),
+            word.swapcase(),
+            "".join(c.upper() if i % 2 else c.lower() for i, c in enumerate(word)),
+            "".join(draw.choice([c.upper(), c.lower()]) for c in word),
+        ]
     )
     return word.swapcase() if changed == word else changed
 
@@ -189,6 +200,7 @@ EDITS: dict[str, Edit] = {
         Edit("spaced", 'letters of words set apart by blanks ("f r e e")', 0.3, _SHARE, _words(_spaced, 4)),
         Edit("dotted", 'letters of words set apart by signs ("f.r.e.e")', 0.3, _SHARE, _words(_dotted, 4)),
         Edit("split", 'words split once by a sign ("fr-ee")', 0.5, _SHARE, _words(_split, 4)),
+        Edit("broken", "words broken over two lines", 0.3, _SHARE, _words(_broken, 4)),
         Edit("case", "capitals and small letters changed", 0.7, _SHARE, _words(_swapped_case, 1)),
         Edit("typos", "a neighbouring key, a letter doubled, dropped or transposed", 0.3, _SHARE, _words(_typo, 4)),
         Edit("numbers", "other digits, or numbers broken up", 1.0, "chance of a number", _numbers, always_changes=False),

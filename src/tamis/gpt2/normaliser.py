@@ -70,6 +70,9 @@ def _visible() -> list[normalizers.Normalizer]:
     return [
         # NFKC would make a sigma of the lunate one, which is a "c" outside of Greek words; Cyrillic's is left to the next steps.
         *(_put(rf"{lunate}(?<!\p{{Greek}}.)(?!\p{{Greek}})", letter) for lunate, letter in (("\u03f2", "\u0441"), ("\u03f9", "\u0421"))),
+        # Left to NFKC these would come with parentheses of their own.
+        *(normalizers.Replace(chr(0x249C + place), letter) for place, letter in enumerate(string.ascii_lowercase)),
+        *(normalizers.Replace(chr(0x1F110 + place), letter) for place, letter in enumerate(string.ascii_uppercase)),
         normalizers.NFKC(),
         _drop(rf"[\p{{Cf}}{blank}{control}\x{{FDD0}}-\x{{FDEF}}\x{{FFF9}}-\x{{FFFB}}]+"),
         *_regional(),
@@ -92,17 +95,21 @@ def _regional() -> list[normalizers.Normalizer]:
 
 
 def _encoded() -> list[normalizers.Normalizer]:
-    steps = []
-    # Nothing that would be part of another code once it is a letter: twice must be once.
-    alone = r"(?<!%[0-9A-Fa-f]?{0})(?<!&#[xX]?[0-9A-Fa-f]{{0,6}}{0})"
+    # A percent code beside a letter shows that the text is written so; then every code of a letter is one.
+    code = "%(?:[46][1-9A-Fa-f]|[57][0-9Aa])"
+    steps = [
+        _put(rf"\A(?=[\s\S]*?(?:[A-Za-z]{code}|{code}[A-Za-z]))", _END),
+        _put(rf"(?:\A{_END}|(?!\A)\G)[^%]*%\K", _MARK),
+        _drop(_END),
+    ]
     for letter in string.ascii_letters:
-        code = ord(letter)
-        reference = rf"&#(?:0{{0,4}}{code}(?!\d)|[xX]0{{0,4}}(?i:{code:x})(?![0-9A-Fa-f]));?"
-        steps.append(_put(rf"(?<!%[0-9A-Fa-f]?)(?<!&#[xX]?[0-9A-Fa-f]{{0,6}}){reference}", letter))
-        percent = f"%(?i:{code:02x})"
-        beside = rf"(?:(?<=[A-Za-z]{percent})|(?<=%[0-9A-Fa-f]{{2}}{percent})|(?=[A-Za-z]|%[0-9A-Fa-f]{{2}}))"
-        steps.append(_put(percent + beside + alone.format(percent), letter))
-    return steps
+        number = ord(letter)
+        # Nothing that would be part of another code once it is a letter: twice must be once.
+        alone = rf"(?<!%{_MARK}?[0-9A-Fa-f]?)(?<!&#[xX]?[0-9A-Fa-f]{{0,6}})"
+        steps.append(_put(rf"{alone}&#(?:0{{0,4}}{number}(?!\d)|[xX]0{{0,4}}(?i:{number:x})(?![0-9A-Fa-f]));?", letter))
+        percent = rf"%{_MARK}(?i:{number:02x})"
+        steps.append(_put(rf"{percent}(?<!%{_MARK}?[0-9A-Fa-f]?{percent})(?<!&#[xX]?[0-9A-Fa-f]{{0,6}}{percent})", letter))
+    return [*steps, _drop(_MARK)]
 
 
 def _joined() -> list[normalizers.Normalizer]:
@@ -138,7 +145,7 @@ def _one_alphabet() -> list[normalizers.Normalizer]:
         "[бджлфцщъыэюБДЖЛФЦЩЪЫЭЮγδζθλμξπσφψΓΔΘΛΞΠΣΦΨΩ]",
         rf"[{_EVERYDAY}&&\p{{L}}&&[^\p{{Cyrillic}}\p{{Greek}}]&&[^{either[1:-1]}]]",
     )
-    any_ = rf"(?={either}(?:{either}|[a-zA-Z\p{{M}}])+(?!{_WORD}))"
+    any_ = rf"(?={either}(?:{either}|[a-zA-Z\p{{M}}])*(?!{_WORD}))"
     follow = rf"(?:{_START}|(?!\A)\G)(?:(?!{either}){_WORD})*{either}\K"
     steps = [
         normalizers.NFD(),
