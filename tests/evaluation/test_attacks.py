@@ -20,7 +20,8 @@ from tamis.evaluation.metrics import wilson
 HAM = ["see you at home", "ok then", " "]
 TEXTS = ["FREE entry! Win £1000 now, call 08712345678 or visit http://www.win-cash.co.uk/x before 10:30", "txt STOP to 87121", "ok"]
 NAMED = {
-    "look_alikes", "full_width", "invisible", "accents", "leetspeak", "spaced", "dotted", "split", "broken", "case", "typos", "numbers", "links",
+    "look_alikes", "full_width", "invisible", "accents", "leetspeak", "spaced", "dotted", "split", "broken", "case", "typos", "numbers",
+    "links",
     "good_words_appended", "good_words_prepended",
 }  # fmt: skip
 
