@@ -10,6 +10,8 @@ import pytest
 
 from tamis import NotFittedError, TextClassifier
 from tamis.familiar import looked_through
+from tamis.gpt2.backbones import load_backbone
+from tamis.tuning.likelihood import bits_per_byte
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run
@@ -74,6 +76,29 @@ def test_a_new_fit_forgets_the_limit_and_few_texts_set_none() -> None:
     assert classifier.learn_familiarity(TEXTS[:50]) is None
     assert classifier.learn_familiarity(TEXTS) is not None
     assert classifier.fit(TEXTS[:60], LABELS[:60]).familiarity_ is None
+
+
+def test_the_backbone_reads_for_a_trunk_that_was_cut(tmp_path: Path) -> None:
+    backbone = runs.copy_of(runs.pretrained(), tmp_path / "backbone")
+    classifier = TextClassifier(str(backbone), "head", settings={"text.layer": 1, "text.position": "mean"}, threads=1).fit(TEXTS, LABELS)
+    whole = load_backbone(backbone)
+    limit = classifier.learn_familiarity(TEXTS)
+    assert limit is not None and limit.reader == whole.fingerprint
+    expected = bits_per_byte(whole.model, TEXTS[:9], classifier.tokenizer_)
+    np.testing.assert_allclose(classifier.familiarity(TEXTS[:9]), expected, rtol=1e-5)
+    classifier.save(tmp_path / "model")
+    loaded = TextClassifier.load(tmp_path / "model", threads=1)
+    np.testing.assert_allclose(loaded.familiarity(TEXTS[:9]), expected, rtol=1e-5)
+    assert loaded.familiarity_ == limit and loaded.verdicts([HAM], familiarity=True)[0].familiar is not None
+    backbone.rename(tmp_path / "gone")  # verdicts need no backbone; what is unknown is said to be unknown
+    alone = TextClassifier.load(tmp_path / "model", threads=1)
+    told = alone.verdicts([HAM], familiarity=True)[0]
+    assert told.familiar is None and told.bits_per_byte is not None and alone.familiarity_ is None
+    uncut = TextClassifier(str(tmp_path / "gone"), "head", settings={"text.layer": 3, "text.position": "mean"}, threads=1).fit(
+        TEXTS, LABELS
+    )
+    own = uncut.learn_familiarity(TEXTS)
+    assert own is not None and own.reader is None
 
 
 def test_the_report_counts_and_names(learnt: TextClassifier) -> None:

@@ -1,9 +1,12 @@
-"""How a fitted classifier tells texts like those it learnt from others: bits per byte under its own trunk, against its own limit."""
+"""How a fitted classifier tells texts like those it learnt from others: bits per byte under its own trunk, against its own limit.
+
+Tuning leaves a trunk the language model it was. Cutting it to fewer blocks does not: then the backbone reads, where it is on this machine.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +14,24 @@ from numpy.typing import NDArray
 
 from tamis.config import Recipe
 from tamis.evaluation.familiarity import FEWEST_TEXTS, MOST_TEXTS, Familiarity, fit_familiarity, outside, sizes
-from tamis.gpt2.model import GPT2, GPT2Classifier
+from tamis.gpt2.backbones import load_backbone, local_folder
+from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.labelled import as_texts
 from tamis.progress import Progress
 from tamis.tuning.likelihood import bits_per_byte
 from tamis.verdicts import Verdict
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """The language model that texts are read by."""
+
+    trunk: GPT2
+    pooled: bool
+    """its last block stands in a pooling block's place and has been trained"""
+    fingerprint: str | None
+    """of a backbone; None: the classifier's own trunk"""
 
 
 class FamiliarTexts:
@@ -26,7 +41,7 @@ class FamiliarTexts:
     recipe_: Recipe
     familiarity_: Familiarity | None = None
     """The limit, None where it was not set (too few training texts, or a model that transformers wrote)."""
-    _reader: GPT2 | None = None
+    _reader: _Reader | None = None
 
     def _check_fitted(self) -> None:
         raise NotImplementedError
@@ -37,7 +52,8 @@ class FamiliarTexts:
     def familiarity(self, texts: Iterable[str], *, progress: Progress | None = None) -> Any:
         """(N,) bits per byte of texts under the model's own trunk read as a language model; one text alone gives one number.
 
-        A tuned trunk still tells another language or broken encoding from its own texts. Costs one to two verdicts a text.
+        A tuned trunk still tells another language or broken encoding from its own texts; for one that was cut the backbone reads, where
+        it is here. Costs two to three verdicts a text.
 
         Raises:
             NotFittedError: called before `fit` or `load`.
@@ -46,12 +62,35 @@ class FamiliarTexts:
         self._check_fitted()
         listed, single = as_texts(texts)
         if self._reader is None:
-            self._reader = self._exact_model().transformer
-        # Training the last blocks trains the pooling block in its written-out form, in which it cannot be told from the others.
-        position = self.recipe_.text.position
-        pooled = position == "attention" or (self.recipe_.blocks is not None and position in ("mean", "both"))
-        bits = bits_per_byte(self._reader, listed, self.tokenizer_, pooled=pooled, progress=progress)
+            self._reader = self._chosen_reader()
+        bits = bits_per_byte(self._reader.trunk, listed, self.tokenizer_, pooled=self._reader.pooled, progress=progress)
         return bits[0] if single else bits
+
+    def _chosen_reader(self) -> _Reader:
+        """Who reads. A limit that was set under another reader says nothing and is dropped."""
+        own = self._exact_model().transformer
+        reader, limit = None, self.familiarity_
+        if limit is None or limit.reader is not None:
+            reader = self._backbone_of_a_cut(own)
+        if reader is None:
+            # Training the last blocks trains the pooling block in its written-out form, in which it cannot be told from the others.
+            position = self.recipe_.text.position
+            pooled = position == "attention" or (self.recipe_.blocks is not None and position in ("mean", "both"))
+            reader = _Reader(own, pooled, None)
+        if limit is not None and limit.reader != reader.fingerprint:
+            self.familiarity_ = None
+        return reader
+
+    def _backbone_of_a_cut(self, own: GPT2) -> _Reader | None:
+        """The backbone, where the trunk is its lower part and it lies on this machine."""
+        name = self.recipe_.backbone
+        if self.recipe_.tune != "head" or self.recipe_.text.layer == "auto" or local_folder(name) is None:
+            return None
+        backbone = load_backbone(name)
+        kept = sum(not isinstance(block, MeanPoolingBlock) for block in own.h)
+        if kept >= sum(not isinstance(block, MeanPoolingBlock) for block in backbone.model.h):
+            return None
+        return _Reader(backbone.model.to(own.wte.weight.device), False, backbone.fingerprint)
 
     def learn_familiarity(
         self, texts: Sequence[str], *, held_out: Sequence[str] = (), progress: Progress | None = None
@@ -68,10 +107,15 @@ class FamiliarTexts:
         if len(distinct) > MOST_TEXTS:
             order = np.random.default_rng(self.recipe_.seed).permutation(len(distinct))[:MOST_TEXTS]
             distinct = [distinct[i] for i in np.sort(order).tolist()]
-        self.familiarity_ = None
+        self.familiarity_ = self._reader = None
         if len(distinct) >= FEWEST_TEXTS:
-            self.familiarity_ = fit_familiarity(self.familiarity(distinct, progress=progress), sizes(distinct))
+            limit = fit_familiarity(self.familiarity(distinct, progress=progress), sizes(distinct))
+            self.familiarity_ = limit and replace(limit, reader=self._read_by())
         return self.familiarity_
+
+    def _read_by(self) -> str | None:
+        """Fingerprint of the backbone that reads, None for the own trunk."""
+        return None if self._reader is None else self._reader.fingerprint
 
     def is_familiar(self, texts: Sequence[str], bits: NDArray[np.float64]) -> list[bool | None]:
         """Of each text with its bits per byte whether it is like what was learnt; None where there is no limit."""

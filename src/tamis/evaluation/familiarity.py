@@ -39,6 +39,8 @@ class Familiarity:
     """Standard deviations above the mean from which a text is unfamiliar."""
     texts: int
     """Distinct texts that the limit was set on."""
+    reader: str | None = None
+    """Fingerprint of the backbone that reads the texts; None where the model's own trunk does."""
 
     def limits(self, text_bytes: NDArray[np.int64]) -> Floats:
         """(N,) UTF-8 bytes of each text -> (N,) bits per byte above which it is unfamiliar."""
@@ -86,7 +88,7 @@ def fit_familiarity(bits_per_byte: Floats, text_bytes: NDArray[np.int64], *, qua
 def read_familiarity(values: Any) -> Familiarity | None:
     """From the values in tamis.json; None where there are none or they are of another kind."""
     try:
-        return Familiarity(**{name: values[name] for name in Familiarity.__dataclass_fields__})
+        return Familiarity(**{name: values[name] for name in Familiarity.__dataclass_fields__ if name != "reader" or name in values})
     except (TypeError, KeyError):
         return None
 
