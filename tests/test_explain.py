@@ -118,14 +118,29 @@ def test_over_several_windows_the_one_being_read_is_pooled_with_the_finished_one
     tokens, place = found.tokens, [str(c) for c in classifier.classes_].index(found.explained)
     assert len(tokens) == len(ids)
     assert abs(tokens[-1].probability - classifier.predict_proba([LONG])[0, place]) < 1e-5
-    for number in (0, 17, 63):
+    for number in (0, 17, len(windows[0]) - 1):
         assert abs(tokens[number].probability - probabilities_of(classifier, ids[: number + 1])[place]) < 1e-5
     # The second window's first new token, and its last.
-    new = next(i for i in range(64) if np.array_equal(windows[1][i:][: 64 - i], ids[64:][: 64 - i]))
-    for i in (new, 63):
+    size = len(windows[0])
+    new = next(i for i in range(size) if np.array_equal(windows[1][i:][: size - i], ids[size:][: size - i]))
+    for i in (new, size - 1):
         expected = probabilities_of(classifier, windows[0], windows[1][: i + 1])[place]
-        assert abs(tokens[64 + i - new].probability - expected) < 1e-5
+        assert abs(tokens[size + i - new].probability - expected) < 1e-5
     assert found.window is not None and found.window.of == len(windows) and found.to_dict()["window"]["of"] == len(windows)
+
+
+def test_only_words_of_the_window_that_decides_have_shares() -> None:
+    classifier, text = fitted(), " ".join([*TEXTS[:9], "URGENT! Your number won a £500 prize.", *TEXTS[9:20]])
+    found = explain(classifier, text)
+    window = found.window
+    assert window is not None
+    outside = [word for word in found.words if word.end <= window.start or word.start >= window.end]
+    assert len(outside) > 20 and all(word.share == 0 for word in outside)
+    inside = [word for word in found.words if word not in outside]
+    alone = shares(classifier, text[inside[0].start : inside[-1].end], 1, tokens=99)
+    assert [word.share for word in inside] == [word.share for word in alone.words]
+    assert found.log_odds == pytest.approx(np.log(found.probabilities["spam"] / found.probabilities["ham"]))
+    assert found.log_odds == pytest.approx(found.empty_log_odds + sum(word.share for word in found.words) + found.remainder)
 
 
 def test_windows_of_any_lengths_come_back_in_their_order() -> None:

@@ -16,7 +16,6 @@ from tests.runs import tamis
 
 SPAM = [text for label, text in messages() if label == "spam"]
 HAM = [text for label, text in messages() if label == "ham" and text.strip()]
-CONTEXT = 64
 
 
 @cache
@@ -36,22 +35,23 @@ def test_the_window_that_decided_is_the_one_with_the_largest_log_odds(place: int
     assert window is not None
     ids = model.tokenizer_.encode([text])[0]
     windows = model.windows(ids)
-    assert window.of == len(windows) > 10 and max(map(len, windows)) == CONTEXT
+    size = model.recipe_.text.window
+    assert size is not None and window.of == len(windows) > 10 and set(map(len, windows)) == {size}
     pieces = [model.tokenizer_.decode(ids[1:].tolist()) for ids in windows]  # each as a text of its own, as far as it is one
     assert text[window.start : window.end] == pieces[window.number]
     chances = model.predict_proba(pieces)[:, 1]
     best = np.log(chances / (1 - chances)).max()
     assert best == pytest.approx(np.log(verdict.probabilities["spam"] / verdict.probabilities["ham"]) + np.log(len(windows)), abs=0.3)
-    assert window.stop_token - window.first_token == CONTEXT - 1
+    assert window.stop_token - window.first_token == size - 1
     assert model.tokenizer_.backend.encode(text).offsets[window.first_token][0] == window.start
 
 
 def test_every_part_of_a_text_is_in_a_window() -> None:
     model = classifier()
-    spans = model.window_spans(1000)
+    spans, size = model.window_spans(1000), model.recipe_.text.window or 0
     assert spans[0][0] == 1 and spans[-1][1] == 1000  # the leading <|endoftext|> stands in all of them
-    assert all(after[0] <= before[1] - (CONTEXT - 1) // 2 for before, after in pairwise(spans))
-    assert model.window_spans(CONTEXT) == [(0, CONTEXT)]
+    assert all(after[0] <= before[1] - (size - 1) // 2 for before, after in pairwise(spans))
+    assert model.window_spans(64) == [(0, 64)]  # the context
 
 
 def test_ham_said_again_and_again_does_not_become_suspect_by_its_length() -> None:

@@ -124,6 +124,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         copies = attacked_copies(texts, targets, fit, positive=self.pooling.positive, settings=self.recipe_.train, seed=self.recipe_.seed)
         every = [*texts, *copies.texts, *also]
         context = backbone.model.config.n_positions
+        self.recipe_ = self.with_window(texts, context)
         if (self.recipe_.text.fixed_length or 0) > context:
             raise ConfigError(f"text.padding = {self.recipe_.text.padding}: the backbone's context holds {context} tokens")
         messages = self.messages(every, context=context)

@@ -66,7 +66,7 @@ class TextSettings(Section):
     normalise: Literal["none", "nfkc", "harden"] = "none"
     """`nfkc` folds full-width forms and drops invisible characters; `harden` also undoes look-alikes, split words and leetspeak"""
     window: Annotated[int, Field(ge=8)] | None = None
-    """tokens of a window where a text is longer than the context, half of it overlapping; the context by default"""
+    """tokens of a window where a text is longer than the context; by default as many as 95 of 100 training texts have at most"""
     padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
     """`none`, or `fixed:N`: cut and filled to N tokens as the reference does with 120"""
     position: Literal["auto", "mean", "attention", "last_real", "both", "last"] = "auto"

@@ -18,6 +18,8 @@ from tamis.evaluation.attacks import ATTACKS, attacked
 
 GOOD_WORDS = 0.6
 """Share of the positives' copies that get other texts' words; as many of the negatives' copies get them, so that length tells nothing."""
+WHOLE = 0.15
+"""Share of the copies whose letters are all of one case, or each of a case of its own, whatever else is done to them."""
 BOTH = 0.3
 """Share of the copies with good words that are also edited."""
 MOST_TEXTS = 7
@@ -65,6 +67,8 @@ _EDITS = [name for name, attack in ATTACKS.items() if not attack.needs_ham]
 
 
 def _copy(text: str, ham: list[str], draw: random.Random) -> str:
+    if draw.random() < WHOLE:
+        text = _other_case(text, draw)
     padded = bool(ham) and draw.random() < GOOD_WORDS
     if not padded or draw.random() < BOTH:
         name = draw.choice(_EDITS)
@@ -75,3 +79,10 @@ def _copy(text: str, ham: list[str], draw: random.Random) -> str:
         place = draw.choice([0, len(words), draw.randint(0, len(words))])
         text = draw.choice([" ", " ", "\n"]).join([*words[:place], text, *words[place:]])
     return text
+
+
+def _other_case(text: str, draw: random.Random) -> str:
+    way = draw.choice(["upper", "upper", "lower", "mixed"])
+    if way == "mixed":
+        return "".join(draw.choice([c.upper(), c.lower()]) for c in text)
+    return text.upper() if way == "upper" else text.lower()

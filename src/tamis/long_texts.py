@@ -11,7 +11,7 @@ from tamis.config import Recipe
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.tuning.messages import Messages
-from tamis.tuning.windows import OVERLAP, Pooling
+from tamis.tuning.windows import OVERLAP, Pooling, size_for
 from tamis.verdicts import Window
 
 
@@ -34,6 +34,13 @@ class LongTexts:
         longest = self.model_.transformer.config.n_positions if context is None else context
         window, positive = self.recipe_.text.window, self.pooling.positive
         return Messages.encode(texts, self.tokenizer_, context=longest, window=window, positive=positive)
+
+    def with_window(self, texts: list[str], context: int) -> Recipe:
+        """The recipe with the window's size settled by the training texts, where it is open."""
+        if self.recipe_.text.window is not None:
+            return self.recipe_
+        lengths = np.array([len(ids) for ids in self.tokenizer_.encode(texts)])
+        return self.recipe_.changed({"text.window": size_for(lengths, context)})
 
     def window_spans(self, tokens: int) -> list[tuple[int, int]]:
         """(first, stop) token of each window of a text of so many tokens; the whole text where it fits the context."""

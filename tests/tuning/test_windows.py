@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tamis.tuning.scoring import score_windows
-from tamis.tuning.windows import Pooled, Pooling
+from tamis.tuning.windows import Pooled, Pooling, size_for
 from tests.tuning.tiny import classifier, windowed
 
 LOGITS = np.array([[1.0, 0.0], [0.0, 3.0], [0.5, 3.5], [2.0, 0.0]])
@@ -30,6 +30,11 @@ def test_more_classes_are_averaged_and_the_window_that_speaks_most_for_the_mean_
     pooled = Pooling()(torch.from_numpy(logits), np.array([3])).numpy()
     np.testing.assert_allclose(pooled, [[1.0, 5 / 3, 1 / 3]])
     assert Pooling().deciding(logits, np.array([3])).tolist() == [2]
+
+
+def test_a_window_is_as_long_as_nearly_all_training_texts() -> None:
+    assert size_for(np.arange(1, 101), 256) == 96 and size_for(np.arange(1, 101), 64) == 64
+    assert size_for(np.array([3]), 256) == 32 and size_for(np.array([3]), 20) == 20 and size_for(np.full(9, 40), 256) == 48
 
 
 def test_a_single_window_is_the_text_itself() -> None:

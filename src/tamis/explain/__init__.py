@@ -9,7 +9,7 @@ import numpy as np
 from tamis.errors import ConfigError
 from tamis.explain.curve import offsets, running_probabilities
 from tamis.explain.explanation import Explanation, TokenPoint, WordShare
-from tamis.explain.occlusion import shares
+from tamis.explain.occlusion import shares, shares_inside
 from tamis.verdicts import Window
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ def explain(classifier: TextClassifier, text: str, *, label: str | None = None) 
     labels = classifier.rule_.labels(running, names)
     others = np.flatnonzero(labels != labels[-1])
     points = zip(offsets(classifier, text), running[:, place].tolist(), strict=True)
-    found = shares(classifier, text, place, tokens=len(running))
+    if verdict.window is not None and classifier.positive_ is not None:
+        found = shares_inside(classifier, text, place, verdict.window)
+    else:
+        found = shares(classifier, text, place, tokens=len(running))
     return Explanation(
         text=text,
         label=verdict.label,

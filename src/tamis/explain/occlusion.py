@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.explain.explanation import WordShare
+from tamis.verdicts import Window
 
 if TYPE_CHECKING:
     from tamis.classifier import TextClassifier
@@ -58,10 +59,7 @@ def shares(classifier: TextClassifier, text: str, place: int, *, tokens: int) ->
     """
 
     def log_odds(texts: list[str]) -> NDArray[np.float64]:
-        probabilities = classifier.predict_proba(texts)  # (N, K); the other classes are summed, as 1 - P has no digits near 1
-        chosen, others = probabilities[:, place], np.delete(probabilities, place, axis=1).sum(1)
-        smallest = np.finfo(np.float64).tiny
-        return np.asarray(np.log(np.maximum(chosen, smallest)) - np.log(np.maximum(others, smallest)))
+        return _log_odds(classifier, texts, place)
 
     words = words_of(text)
     whole, empty = log_odds([text, ""]).tolist()
@@ -80,6 +78,29 @@ def shares(classifier: TextClassifier, text: str, place: int, *, tokens: int) ->
     values[first:stop] = _word_by_word(lambda runs: whole - log_odds([without(text, words, *run) for run in runs]), first, stop, len(words))
     found = tuple(WordShare(*word, share) for word, share in zip(words, values.tolist(), strict=True))
     return Shares(found, whole, empty, notes)
+
+
+def shares_inside(classifier: TextClassifier, text: str, place: int, window: Window) -> Shares:
+    """The same where one window of a long text decides: its words alone have shares, as if it were the text; the others have none.
+
+    Leaving out words of the whole text would move every window behind them, which changes more than the words do. The bound on what is
+    scored holds by itself: a window is no longer than the context.
+    """
+    words = words_of(text)
+    inside = [number for number, (start, end) in enumerate(words) if end > window.start and start < window.end]
+    first, last = words[inside[0]][0], words[inside[-1]][1]  # whole words, where the window begins or ends in one
+    own = shares(classifier, text[first:last], place, tokens=window.stop_token - window.first_token)
+    found = [WordShare(start, end, 0.0) for start, end in words]
+    for number, word in zip(inside, own.words, strict=True):
+        found[number] = WordShare(word.start + first, word.end + first, word.share)
+    return Shares(tuple(found), float(_log_odds(classifier, [text], place)[0]), own.empty_log_odds, own.notes)
+
+
+def _log_odds(classifier: TextClassifier, texts: list[str], place: int) -> NDArray[np.float64]:
+    probabilities = classifier.predict_proba(texts)  # (N, K); the other classes are summed, as 1 - P has no digits near 1
+    chosen, others = probabilities[:, place], np.delete(probabilities, place, axis=1).sum(1)
+    smallest = np.finfo(np.float64).tiny
+    return np.asarray(np.log(np.maximum(chosen, smallest)) - np.log(np.maximum(others, smallest)))
 
 
 def _word_by_word(lost: Callable[[list[Span]], NDArray[np.float64]], first: int, stop: int, words: int) -> NDArray[np.float64]:

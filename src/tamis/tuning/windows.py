@@ -21,6 +21,19 @@ from torch import Tensor
 OVERLAP = 0.5
 """Share of a window that the next one holds again, so that a sentence stands whole in one of them."""
 
+SIZES = 16
+"""A window's size is a multiple of this."""
+
+
+def size_for(lengths: NDArray[np.int64], context: int) -> int:
+    """Tokens of a window: as many as 95 of 100 training texts have at the most, so that a window is like what the model was trained on.
+
+    In a window of the whole context a sentence of the length of a message would drown (`lengths`: tokens of the training texts, at least
+    one; never more than `context`, nor fewer than twice SIZES).
+    """
+    wanted = int(np.ceil(np.quantile(lengths, 0.95) / SIZES)) * SIZES
+    return min(max(wanted, 2 * SIZES), context)
+
 
 @dataclass(frozen=True)
 class Pooling:
