@@ -26,11 +26,14 @@ from tamis.cli_app import (
     Seed,
     Settings,
     Split,
+    TestFile,
     TextColumn,
     Threads,
     app,
     command,
+    compute_settings,
     computing,
+    data_settings,
     debugging,
     hardened_help,
     main,
@@ -75,7 +78,7 @@ def train(
     backbone: BackboneOption = None,
     tune: Annotated[str | None, typer.Option("--tune", help=setting_help("tune", "--tune blocks:2"))] = None,
     split: Split = None,
-    test: Annotated[Path | None, typer.Option("--test", help=setting_help("data.test"))] = None,
+    test: TestFile = None,
     without: Annotated[Path | None, typer.Option("--without", help=setting_help("data.without", "--without review.csv"))] = None,
     text: TextColumn = None,
     label: LabelColumn = None,
@@ -105,19 +108,13 @@ def train(
         "backbone": backbone,
         "tune": tune,
         "seed": seed,
-        "data.split": split,
-        "data.test": test and str(test),
+        **data_settings(split, test, text, label, positive),
         "data.without": without and str(without),
-        "data.text": text,
-        "data.label": label,
-        "data.positive": positive,
         "train.class_weight": class_weight,
         "verdict.max_blocked": max_blocked,
         "verdict.costs": cost,
         "verdict.prior": prior and parse_setting(f"prior={prior}")[1],
-        "compute.device": device,
-        "compute.threads": threads,
-        "compute.dtype": dtype,
+        **compute_settings(device, threads, dtype),
     }
     wanted = recipe_from(recipe, options, settings, harden=harden)
     from tamis import experiment
@@ -272,7 +269,7 @@ def reproduce(
     """
     if experiment != "tp2":
         raise typer.BadParameter(f"known experiments: tp2; got {experiment!r}")
-    compute = {"compute.device": device, "compute.threads": threads, "compute.dtype": dtype}
+    compute = compute_settings(device, threads, dtype)
     recipe = recipe_from("tp2", {"backbone": backbone, **compute}, settings)
     from tamis.reproduction import reproduce_tp2
 

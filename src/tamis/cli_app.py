@@ -93,6 +93,7 @@ RunArgument = Annotated[Path, typer.Argument(help="a run folder, a model folder,
 TextColumn = Annotated[str | None, typer.Option("--text", help=setting_help("data.text", "--text message"))]
 LabelColumn = Annotated[str | None, typer.Option("--label", help=setting_help("data.label", "--label 1"))]
 Positive = Annotated[str | None, typer.Option("--positive", help=setting_help("data.positive", "--positive spam"))]
+TestFile = Annotated[Path | None, typer.Option("--test", help=setting_help("data.test"))]
 Split = Annotated[str | None, typer.Option("--split", help=setting_help("data.split", "--split tp2"))]
 Device = Annotated[str | None, typer.Option("--device", help=setting_help("compute.device"))]
 Threads = Annotated[int | None, typer.Option("--threads", help=setting_help("compute.threads", "--threads 2"))]
@@ -124,8 +125,17 @@ def recipe_from(base: str | None, options: dict[str, Any], settings: list[str] |
 
 def computing(device: str | None, threads: int | None, dtype: str | None) -> dict[str, Any]:
     """Where and how a trained model is computed, checked as the recipe's own settings are."""
-    given = {"compute.device": device, "compute.threads": threads, "compute.dtype": dtype}
-    return recipe_from(None, given).compute.model_dump()
+    return recipe_from(None, compute_settings(device, threads, dtype)).compute.model_dump()
+
+
+def compute_settings(device: str | None, threads: int | None, dtype: str | None) -> dict[str, Any]:
+    """Options that say where and how, as settings of a recipe."""
+    return {"compute.device": device, "compute.threads": threads, "compute.dtype": dtype}
+
+
+def data_settings(split: str | None, test: Path | None, text: str | None, label: str | None, positive: str | None) -> dict[str, Any]:
+    """Options that say which rows are read and how, as settings of a recipe."""
+    return {"data.split": split, "data.test": test and str(test), "data.text": text, "data.label": label, "data.positive": positive}
 
 
 def print_json(value: Any) -> None:

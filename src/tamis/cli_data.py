@@ -15,12 +15,13 @@ from tamis.cli_app import (
     Positive,
     Seed,
     Split,
+    TestFile,
     TextColumn,
     app,
     command,
+    data_settings,
     print_json,
     recipe_from,
-    setting_help,
 )
 from tamis.console import Bars, say
 
@@ -31,7 +32,7 @@ __all__ = ["app"]
 def data(
     data: DataArgument,
     split: Split = None,
-    test: Annotated[Path | None, typer.Option("--test", help=setting_help("data.test"))] = None,
+    test: TestFile = None,
     text: TextColumn = None,
     label: LabelColumn = None,
     positive: Positive = None,
@@ -54,8 +55,8 @@ def data(
     """
     from tamis.inspection import audit_data
 
-    options = {"data.split": split, "data.test": test and str(test), "data.text": text, "data.label": label, "data.positive": positive}
-    recipe = recipe_from(None, options | {"backbone": backbone, "seed": seed})
+    options = data_settings(split, test, text, label, positive) | {"backbone": backbone, "seed": seed}
+    recipe = recipe_from(None, options)
     prepared, found = audit_data(data, recipe)
     if out is not None:
         from tamis.data.audit import write_parts

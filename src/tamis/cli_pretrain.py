@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli_app import Device, Dtype, Json, Seed, Threads, app, command, print_json
+from tamis.cli_app import Device, Dtype, Json, Seed, Threads, app, command, compute_settings, print_json
 from tamis.console import Bars, say, table
 from tamis.errors import ConfigError
 from tamis.setting_text import parse_setting
@@ -49,7 +49,7 @@ def pretrain(
     """
     from tamis.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
 
-    options = {"seed": seed, "compute.device": device, "compute.threads": threads, "compute.dtype": dtype}
+    options = {"seed": seed, **compute_settings(device, threads, dtype)}
     wanted = read_pretrain_recipe(recipe) if recipe else PretrainRecipe(name=out.name)
     try:
         wanted = wanted.changed({name: value for name, value in options.items() if value is not None})

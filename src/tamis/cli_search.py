@@ -19,13 +19,15 @@ from tamis.cli_app import (
     Seed,
     Settings,
     Split,
+    TestFile,
     TextColumn,
     Threads,
     app,
     command,
+    compute_settings,
+    data_settings,
     print_json,
     recipe_from,
-    setting_help,
 )
 from tamis.console import Bars, say, table
 
@@ -42,7 +44,7 @@ def search(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="folder of the search [default: runs/search-<data>]")] = None,
     backbone: BackboneOption = None,
     split: Split = None,
-    test: Annotated[Path | None, typer.Option("--test", help=setting_help("data.test"))] = None,
+    test: TestFile = None,
     text: TextColumn = None,
     label: LabelColumn = None,
     positive: Positive = None,
@@ -58,19 +60,8 @@ def search(
 
     Example: tamis search sms-spam --trials 20 -o runs/search
     """
-    options = {
-        "backbone": backbone,
-        "seed": seed,
-        "data.split": split,
-        "data.test": test and str(test),
-        "data.text": text,
-        "data.label": label,
-        "data.positive": positive,
-        "compute.device": device,
-        "compute.threads": threads,
-        "compute.dtype": dtype,
-    }
-    wanted = recipe_from(recipe, options, settings)
+    rows, where = data_settings(split, test, text, label, positive), compute_settings(device, threads, dtype)
+    wanted = recipe_from(recipe, {"backbone": backbone, "seed": seed} | rows | where, settings)
     from tamis.search import BEST
     from tamis.search import search as run_search
 

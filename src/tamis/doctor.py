@@ -150,9 +150,8 @@ def _unlike(table: Table, bits: Floats) -> list[Finding]:
     limit = fit_familiarity(bits, sizes(table.texts))
     if limit is None:
         return []
-    text_bytes = sizes(table.texts)
-    inverse = 1.0 / np.maximum(1, text_bytes)
-    away = (bits - limit.mean - limit.mean_by_length * inverse) / np.sqrt(limit.variance + limit.variance_by_length * inverse)
+    mean, spread = limit.expected(sizes(table.texts))
+    away = (bits - mean) / spread
     rows = [row for row in np.argsort(-away, kind="stable").tolist() if away[row] > UNLIKE]
     return [
         Finding(row, table.lines[row], table.texts[row], table.labels[row], reason=f"unlike the others ({bits[row]:.1f} bits per byte)")

@@ -55,6 +55,12 @@ def test_a_setting_by_hand_holds_in_every_stage() -> None:
     assert stage_recipes(recipe()) == [recipe()]
 
 
+def test_stages_are_not_passed_over_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has 2 stages; call pretrain_in_stages"):
+        pretrain([corpus_file(tmp_path)], tmp_path / "out", staged())
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_stage_with_an_unknown_setting_is_refused() -> None:
     wrong = PretrainRecipe.model_validate(recipe().model_dump() | {"stages": [{"schedule.token": 3}]})
     with pytest.raises(ConfigError, match=r"unknown setting 'schedule\.token'"):

@@ -42,11 +42,15 @@ class Familiarity:
     reader: str | None = None
     """Fingerprint of the backbone that reads the texts; None where the model's own trunk does."""
 
+    def expected(self, text_bytes: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """(N,) UTF-8 bytes of each text -> (N,) expected bits per byte, and their standard deviation."""
+        inverse = 1.0 / np.maximum(1, text_bytes)
+        return self.mean + self.mean_by_length * inverse, np.sqrt(self.variance + self.variance_by_length * inverse)
+
     def limits(self, text_bytes: NDArray[np.int64]) -> Floats:
         """(N,) UTF-8 bytes of each text -> (N,) bits per byte above which it is unfamiliar."""
-        inverse = 1.0 / np.maximum(1, text_bytes)
-        spread = np.sqrt(self.variance + self.variance_by_length * inverse)
-        return np.asarray(self.mean + self.mean_by_length * inverse + self.deviations * spread)
+        mean, spread = self.expected(text_bytes)
+        return np.asarray(mean + self.deviations * spread)
 
     def familiar(self, bits_per_byte: Floats, text_bytes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(N,) whether each text is like those the limit was set on."""

@@ -19,6 +19,7 @@ from tamis.gpt2.model import GPT2
 from tamis.gpt2.packing import by_length, pack
 from tamis.pretraining.objective import Pupil, pooled
 from tamis.pretraining.sequences import Sequences
+from tamis.tuning.likelihood import token_nats
 
 BATCH_TOKENS = 1024
 """Tokens at once: their logits are the largest matrix there is."""
@@ -34,13 +35,9 @@ def text_nats(trunk: GPT2, sequences: Sequences) -> NDArray[np.float64]:
         for rows in by_length(sequences.lengths, BATCH_TOKENS):
             packed = pack([sequences.inputs(row) for row in rows])
             ordered = rows[packed.order]
-            # The last position predicts what comes after the text: the end, or nothing where the text was cut.
-            targets = np.concatenate([np.append(sequences.inputs(row)[1:], -1) for row in ordered]).astype(np.int64)
-            logits = trunk.next_token_logits(trunk(packed.to(device)))
-            losses = F.cross_entropy(logits.float(), torch.from_numpy(targets).to(device), ignore_index=-1, reduction="none")
             ends = np.cumsum(sequences.lengths[ordered])
-            sums = np.add.reduceat(losses.double().cpu().numpy(), ends - sequences.lengths[ordered])
-            nats[ordered] = sums
+            tokens = token_nats(trunk, packed.to(device)).double().cpu().numpy()
+            nats[ordered] = np.add.reduceat(tokens, ends - sequences.lengths[ordered])
     trunk.train(was_training)
     return nats
 

@@ -91,11 +91,13 @@ def pretrain(
         say: is told what was found on the way, in sentences.
 
     Raises:
-        ConfigError: the recipe does not fit the backbone, or asks for a teacher that is not given.
+        ConfigError: the recipe has stages (see stages.py), does not fit the backbone, or asks for a teacher that is not given.
         DataError: the corpus is missing or empty.
         CheckpointError: backbone, teacher or saved state are damaged.
         RunError: another process works in `out`.
     """
+    if recipe.stages:
+        raise ConfigError(f"the recipe {recipe.name} has {len(recipe.stages)} stages; call pretrain_in_stages of tamis.pretraining.stages")
     compute = device.resolve(recipe.compute.device, recipe.compute.threads, recipe.compute.dtype)
     device.apply(compute)
     first = _join_processes(compute.device)

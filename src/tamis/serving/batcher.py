@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -19,9 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tamis.evaluation.calibration import softmax
 from tamis.gpt2.packing import pack
 from tamis.serving.errors import Refusal
 from tamis.serving.limits import Limits
+from tamis.serving.worker import Worker
 from tamis.tuning.states import FROZEN_TOKENS
 from tamis.tuning.windows import Pooled
 
@@ -69,36 +70,20 @@ class _Job:
 
     def probabilities(self) -> NDArray[np.float64]:
         """(N, K), computed as `predict_proba` does from the windows' logits."""
-        logits = self.pooled.logits()
-        shifted = np.exp(logits - logits.max(1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(1, keepdims=True))[self.places]
+        return softmax(self.pooled.logits())[self.places]
 
 
-class Batcher:
-    """Probabilities for requests that come in on an event loop, computed in a thread."""
+class Batcher(Worker):
+    """Probabilities for requests that come in on an event loop, computed in a thread; it ends when what stands in line is answered."""
 
     def __init__(self, limits: Limits, *, budget: int = FROZEN_TOKENS) -> None:
         """`budget`: tokens of one turn."""
+        super().__init__("batcher")
         self.limits, self.budget = limits, budget
         self.turns = self.texts = 0
         """Batches computed so far, and texts in them (a text of several windows counts with its first)."""
         self._lines: dict[int, deque[_Job]] = {}
-        self._changed = threading.Condition()
-        self._closing = False
         self._speed: float | None = None
-        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Finish what stands in line and end the thread."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        if self._thread.ident is not None:
-            self._thread.join()
 
     @property
     def alive(self) -> bool:

@@ -6,11 +6,11 @@ Whether a text is familiar costs more than its verdict, so a thread looks at a f
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Sequence
 
 from tamis.classifier import TextClassifier
+from tamis.serving.worker import Worker
 
 SHARE = 0.05
 """Share of the time in which texts are looked at."""
@@ -20,29 +20,15 @@ CHARS = 2_000
 """Characters of a text that are looked at: enough for bits per byte, and no text can hold the thread for long."""
 
 
-class Drift:
-    """The thread. Texts that come while it looks or rests are passed over."""
+class Drift(Worker):
+    """The thread. Texts that come while it looks or rests are passed over, and so is what waits when it ends."""
 
     def __init__(self, looked: Callable[[str, list[bool]], None], *, share: float = SHARE) -> None:
         """`looked` is told, in the thread, a model's name and of each text whether it was familiar."""
+        super().__init__("drift")
         self._looked, self._share = looked, share
         self._waiting: dict[str, tuple[TextClassifier, list[str]]] = {}
-        self._changed = threading.Condition()
-        self._closing = False
         self._chance = random.Random(42)
-        self._thread = threading.Thread(target=self._work, name="drift", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the thread; what waits is not looked at any more."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        if self._thread.ident is not None:
-            self._thread.join()
 
     def offer(self, model: str, classifier: TextClassifier, texts: Sequence[str]) -> None:
         """Texts that were judged; a sample is looked at where the model knows its limit and none of its texts wait."""

@@ -52,7 +52,7 @@ def bits_per_byte(
         for rows in by_length(lengths, BATCH_TOKENS):
             packed = pack([stretches[row] for row in rows]).to(trunk.wte.weight.device)
             ordered = rows[packed.order]
-            nats = _nats(trunk, packed, pooled=pooled).double().cpu().numpy()
+            nats = token_nats(trunk, packed, pooled=pooled).double().cpu().numpy()
             first = np.cumsum(lengths[ordered]) - lengths[ordered]
             for row, begin in zip(ordered.tolist(), first.tolist(), strict=True):
                 bits[owner[row]] += nats[begin + counted[row] : begin + lengths[row]].sum() / math.log(2)
@@ -86,7 +86,7 @@ def _stretches(
     return stretches, np.array(counted, dtype=np.int64), np.array(owner, dtype=np.int64)
 
 
-def _nats(trunk: GPT2, packed: Packed, *, pooled: bool) -> Tensor:
+def token_nats(trunk: GPT2, packed: Packed, *, pooled: bool = False) -> Tensor:
     """(N,) nats of each token given those before it in its message, in packed order; 0 for first tokens."""
     pooling = trunk.h[-1] if pooled or isinstance(trunk.h[-1], MeanPoolingBlock) else None
     hidden = trunk.blocks(trunk.embed(packed), packed, 0, None if pooling is None else len(trunk.h) - 1)
