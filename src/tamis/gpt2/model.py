@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tamis.errors import ConfigError, DataError
-from tamis.gpt2.activation import gelu
 from tamis.gpt2.packing import Group, Packed
 
 
@@ -129,7 +128,8 @@ class MLP(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
         inner = self.c_fc(hidden)  # (..., 4C), the largest matrix there is: without gradients it is overwritten, not copied
-        return F.dropout(self.c_proj(gelu(inner)), self.dropout, self.training)
+        inner = F.gelu(inner, approximate="tanh") if torch.is_grad_enabled() else torch.ops.aten.gelu_(inner, approximate="tanh")
+        return F.dropout(self.c_proj(inner), self.dropout, self.training)
 
 
 class Block(nn.Module):
