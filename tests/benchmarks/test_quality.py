@@ -61,3 +61,9 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_every_task_is_shown() -> None:
     assert set(tasks(Path("nowhere"))) == set(quality.FIGURES)
+
+
+def test_figures_of_an_earlier_nano_are_not_shown_as_the_present_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality, "embedded_fingerprint", lambda: "abc")
+    rows = [{"method": "tfidf"}, {"method": "nano-head", "of": "abc"}, {"method": "nano-head", "of": "before"}]
+    assert quality.current(rows) == rows[:2]
