@@ -238,11 +238,11 @@ def test_a_text_longer_than_the_context_is_scored_by_windows_to_its_very_end() -
     start = "see you at the bench " * 60
     ids = classifier.tokenizer_.encode([start])[0]
     assert len(ids) > 64
-    windows = classifier.tokenizer_.windows(ids, 64)
-    parts = [classifier._logits([start], None)]
-    assert len(windows) > 1 and np.isfinite(parts[0]).all()
-    plain, ended = classifier.predict_proba([start, start + "FREE prize, call 0900 555 NOW"])
-    assert abs(plain[1] - ended[1]) > 1e-4
+    windows = classifier.windows(ids)
+    assert len(windows) > 1 and windows[-1][-1] == ids[-1]
+    spam = [text for label, text in messages() if label == "spam"][:3]  # longer than a window: the last one holds nothing else
+    plain, ended = classifier.predict_proba([start, start + " ".join(spam)])
+    assert np.isfinite([plain, ended]).all() and ended[1] > 0.5 > plain[1]
 
 
 def test_settings_that_exclude_each_other_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from benchmarks.serving.process import ROOT, environment
 from benchmarks.speed.shared import gpt2_tokenizer
 from tamis.data import catalog
 from tamis.data.tables import read_table
+from tamis.gpt2.backbones import load_backbone
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
 from tamis.model_folder import SavedModel, save_model
 
@@ -30,8 +31,10 @@ def sample(texts: list[str], count: int) -> list[str]:
 
 
 def trained(folder: Path, data: str, threads: int | None) -> Path:
-    """A run made here: `nano`, the head alone solved; it keeps its training rows, so it learns from corrections as runs do."""
-    command = [sys.executable, "-m", "tamis", "train", data, "--backbone", "nano", "--tune", "head", "-o", str(folder)]
+    """A run made here: all of `nano`, the head alone solved; it keeps its training rows, so it learns from corrections as runs do."""
+    layers = load_backbone("nano").model.config.n_layer  # by itself a head may want a part of the blocks
+    whole = ["--backbone", "nano", "--tune", "head", "--set", f"text.layer={layers}"]
+    command = [sys.executable, "-m", "tamis", "train", data, *whole, "-o", str(folder)]
     subprocess.run(
         [*command, *(["--threads", str(threads)] if threads else [])], check=True, cwd=ROOT, env=environment(), stdout=sys.stderr
     )

@@ -84,8 +84,16 @@ def test_a_step_that_is_stopped_keeps_what_it_has_learnt_and_the_next_one_goes_o
     found = learning(tmp_path / "s.sqlite")
     users = ("", "me", "you")
     found.add([NewCorrection(item.text, item.label, user, force=True) for item, user in zip(mistaken(3), users, strict=True)])
-    asked = iter((False, True))
-    learned = found.learn(lambda: next(asked, True))
+    asked: list[int] = []
+
+    def waited_for_in_a_solution() -> bool:
+        asked.append(found.pending())
+        return len(asked) > 3
+
+    broken_off = found.learn(waited_for_in_a_solution)
+    # three solutions, then each of the three users is told before the next
+    assert not broken_off.learned and "goes on" in broken_off.reason and asked == [3] * 6
+    learned = found.learn(lambda: found.pending() < 3)
     assert not learned.learned and "goes on" in learned.reason and found.pending() == 2
     assert found.learn(lambda: True).learned is False and found.pending() == 2
     assert found.learn().learned and found.pending() == 0

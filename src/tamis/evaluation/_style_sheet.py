@@ -20,7 +20,7 @@ p{margin:.5rem 0}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
 th,td{padding:.4rem .6rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
-th:first-child,td:first-child,td.text{text-align:left}
+th:first-child,td:first-child,.text{text-align:left}
 td small{display:block;color:var(--soft);white-space:nowrap}
 .figures td:nth-child(2){font-weight:600}
 .figures small{font-weight:400}

@@ -235,9 +235,10 @@ def _attacks(report: Mapping[str, Any]) -> str:
         return ""
     header, rows = attack_rows([AttackResult(**result) for result in report["attacks"]])
     cells = "".join("<tr>" + "".join(f'<td class="text">{_text(cell)}</td>' for cell in row) + "</tr>" for row in rows)
+    names = "".join(f'<th class="text">{_text(name)}</th>' for name in header)
     return (
         "<h2>Disguised texts</h2><p>The same rows under each attack of the suite, at the model's own threshold.</p>"
-        f"<table><thead><tr>{''.join(f'<th>{_text(name)}</th>' for name in header)}</tr></thead><tbody>{cells}</tbody></table>"
+        f"<table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table>"
     )
 
 
@@ -251,7 +252,8 @@ def _familiarity(report: Mapping[str, Any]) -> str:
         f'<td class="text">{_text(one["text"][:_TEXT_LIMIT])}</td></tr>'
         for one in found["examples"]
     )
-    table = f"<table><thead><tr><th>Bits per byte</th><th>Label</th><th>Text</th></tr></thead><tbody>{rows}</tbody></table>"
+    header = '<th>bits per byte</th><th>label</th><th class="text">text</th>'
+    table = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
     return f"<h2>Outside of what was learnt</h2><p>{_text(familiarity_sentence(found))}</p>" + (table if rows else "")
 
 
@@ -286,7 +288,7 @@ def _mistakes(examples: Sequence[Mapping[str, Any]]) -> str:
     return (
         "<h2>Most confident mistakes</h2><p class='soft'>Worth reading: some are hard, some are wrong labels.</p>"
         '<div class="scroll"><table><thead><tr><th>label</th><th>predicted</th><th>with</th><th '
-        'style="text-align:left">text</th></tr>'
+        'class="text">text</th></tr>'
         f"</thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 

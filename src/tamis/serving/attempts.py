@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tamis.classifier import TextClassifier
 from tamis.serving.corrections import Correction
 from tamis.serving.learning_rules import worse
-from tamis.serving.relearning import Base, Candidate, Taught
+from tamis.serving.relearning import Base, Candidate, Taught, never
 from tamis.serving.steps import Steps
 from tamis.training_rows import text_keys
 from tamis.tuning.update import LinearHead, features_of
@@ -49,11 +49,15 @@ class Attempts:
         self._features: dict[int, NDArray[np.float32]] = {}
         self._outcomes: dict[str, Outcome] = {}
 
-    def outcome(self, wanted: Sequence[Correction]) -> Outcome:
-        """Solve and judge; a louder correction that costs too much on held-out rows counts once."""
+    def outcome(self, wanted: Sequence[Correction], stop: Callable[[], bool] = never) -> Outcome:
+        """Solve and judge; a louder correction that costs too much on held-out rows counts once.
+
+        Raises:
+            Interrupted: `stop`, asked before each of the solutions, said so.
+        """
         mark = mark_of(wanted)
         if mark not in self._outcomes:
-            self._outcomes[mark] = self._attempt(wanted)
+            self._outcomes[mark] = self._attempt(wanted, stop)
             for old in list(self._outcomes)[:-REMEMBERED]:
                 del self._outcomes[old]
         return self._outcomes[mark]
@@ -64,7 +68,7 @@ class Attempts:
         for id in ids:
             self._features.pop(id, None)
 
-    def _attempt(self, wanted: Sequence[Correction]) -> Outcome:
+    def _attempt(self, wanted: Sequence[Correction], stop: Callable[[], bool]) -> Outcome:
         begun = time.perf_counter()
         taught = self._taught(wanted)
         figures: dict[str, Any] = {"corrections": len(wanted)}
@@ -73,7 +77,7 @@ class Attempts:
             return Outcome(None, refusal, figures)
         settings = self._base.settings
         for emphasis in dict.fromkeys((settings.emphasis, 1)):
-            candidate = self._base.candidate(taught, emphasis=emphasis)
+            candidate = self._base.candidate(taught, emphasis=emphasis, stop=stop)
             held_out = self._base.held_out(candidate)
             refusal = None if held_out is None else worse(*held_out, self._base.positive, settings)
             if refusal is None or (candidate.weights <= 1).all():

@@ -19,7 +19,7 @@ from tamis.model_folder import find_model
 from tamis.serving.attempts import Attempts, Outcome, mark_of
 from tamis.serving.corrections import Correction, CorrectionStore, NewCorrection
 from tamis.serving.learning_rules import LearningSettings
-from tamis.serving.relearning import Base
+from tamis.serving.relearning import Base, Interrupted, never
 from tamis.serving.steps import Step, Steps
 from tamis.training_rows import read_training_rows, weights_mark
 from tamis.tuning.update import LinearHead, with_head
@@ -128,12 +128,12 @@ class Learning:
         present = self._present
         return (present.get(user) or present[EVERYBODY]).classifier
 
-    def learn(self, stop: Callable[[], bool] = lambda: False) -> Learned:
+    def learn(self, stop: Callable[[], bool] = never) -> Learned:
         """Solve anew with every correction that is kept, and let the result answer from now on.
 
         Corrections that make held-out figures worse than the settings allow are held back: they stay in the store, those in effect stay
         in effect, and the next step tries them again. Where several are too much, halves of them are tried, and halves of those.
-        `stop` is asked between two solves: once it says so, what has not been tried waits for the next step.
+        `stop` is asked before each solution: once it says so, what has not been judged by then waits for the next step.
         """
         with self._lock:
             kept, effective = self.items(), self._steps.learnt()
@@ -154,10 +154,11 @@ class Learning:
         refused: list[tuple[int, Outcome]] = []
         waiting, tries = [[item for item in own if item.id not in effective]], 0
         while waiting:
-            if stop():
-                return self._stopped(user, shared, done, best, effective)
             some = waiting.pop(0)
-            outcome, tries = self._attempts.outcome(_combined(shared, done + some)), tries + 1
+            try:
+                outcome, tries = self._attempts.outcome(_combined(shared, done + some), stop), tries + 1
+            except Interrupted:
+                return self._stopped(user, shared, done, best, effective)
             if outcome.learned:
                 best, done = outcome, done + some
             elif outcome.harmful and len(some) > 1 and tries < MOST_TRIES:

@@ -1,6 +1,6 @@
 """Learning behind the answers: one thread solves anew after corrections came in, however many, and undoes between two solves.
 
-Undoing goes first: a step that would try many solves ends early for it, and goes on behind it.
+Undoing goes first: a step breaks off before its next solution for it, and begins again behind it.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ there are none                   corrections alone, pulled towards the present h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,6 +30,15 @@ FOLD_TOLERANCE = 3e-4
 """Enough for verdicts of held-out rows: none of 5,000 differed from the optimum's."""
 MOST_ROUNDS = 5
 """Solutions of one step: the first, and those after corrections that still count too little."""
+
+
+class Interrupted(Exception):
+    """Somebody cannot wait for the solve under way; nothing came of it."""
+
+
+def never() -> bool:
+    """Nobody is waiting."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,17 @@ class Base:
         counts = np.bincount(self.targets, minlength=classes) + np.bincount(taught.targets, minlength=classes)
         return too_few(counts, self.classes, self.settings)
 
-    def candidate(self, taught: Taught, *, emphasis: int | None = None, start: LinearHead | None = None) -> Candidate:
+    def candidate(
+        self,
+        taught: Taught,
+        *,
+        emphasis: int | None = None,
+        start: LinearHead | None = None,
+        stop: Callable[[], bool] = never,
+    ) -> Candidate:
         """The head that these corrections ask for; it depends on them alone, to rounding also not on `start`.
+
+        `stop` is asked before each solution, those of `held_out` too: once it says so, Interrupted is raised.
 
         A correction that the model is sure of does not count, unless it becomes unsure through the others; one whose verdict stays wrong
         counts double, up to `emphasis` rows.
@@ -105,7 +124,7 @@ class Base:
         head, metric = start or self.head, None
         counted = taught.force | ~self._sure(taught, self.head)
         weights = counted.astype(np.float64)
-        system = System(self, taught)
+        system = System(self, taught, stop)
         for _ in range(MOST_ROUNDS):
             head, metric = system.solve(weights, start=head, metric=metric)
             labels = self.rule.labels(self.probabilities(taught.features, head), self.classes)
@@ -160,9 +179,9 @@ class Base:
 class System:
     """The rows of one solve, put together once: training rows (one that a correction contradicts counts for nothing), then corrections."""
 
-    def __init__(self, base: Base, taught: Taught) -> None:
-        """Nothing is solved yet."""
-        self.base, self.taught = base, taught
+    def __init__(self, base: Base, taught: Taught, stop: Callable[[], bool] = never) -> None:
+        """Nothing is solved yet; `stop` is asked before each solution."""
+        self.base, self.taught, self._stop = base, taught, stop
         classes = len(base.classes)
         self.features = np.concatenate([base.features, taught.features])
         each = np.eye(classes)
@@ -183,7 +202,13 @@ class System:
         rows: NDArray[np.bool_] | None = None,
         tolerance: float | None = None,
     ) -> tuple[LinearHead, Metric]:
-        """The optimum for corrections that count for (n,) `weights` rows; with `rows` on some of the training rows only."""
+        """The optimum for corrections that count for (n,) `weights` rows; with `rows` on some of the training rows only.
+
+        Raises:
+            Interrupted: `stop` says so.
+        """
+        if self._stop():
+            raise Interrupted
         base, taught, asked = self.base, self.taught, self._asked
         classes, temperature = len(base.classes), base.temperature
         # What the model is sure of is not learnt; where the head is only pulled it holds it in place, as training rows do.

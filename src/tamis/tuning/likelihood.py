@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from tamis.gpt2.model import GPT2, MeanPoolingBlock
 from tamis.gpt2.packing import Packed, by_length, pack
+from tamis.gpt2.side_by_side import computed_side_by_side
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.progress import Progress, Silent
 
@@ -48,11 +49,15 @@ def bits_per_byte(
     lengths = np.array([len(ids) for ids in stretches], dtype=np.int64)
     bits = np.zeros(len(distinct))
     trunk.eval()
-    with torch.inference_mode(), (progress or Silent()).task("likelihood", total=len(stretches), unit="messages") as task:
-        for rows in by_length(lengths, BATCH_TOKENS):
-            packed = pack([stretches[row] for row in rows]).to(trunk.wte.weight.device)
-            ordered = rows[packed.order]
-            nats = token_nats(trunk, packed, pooled=pooled).double().cpu().numpy()
+    device = trunk.wte.weight.device
+
+    def compute(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        packed = pack([stretches[row] for row in rows])
+        return rows[packed.order], token_nats(trunk, packed.to(device), pooled=pooled).double().cpu().numpy()
+
+    batches = list(by_length(lengths, BATCH_TOKENS))
+    with (progress or Silent()).task("likelihood", total=len(stretches), unit="messages") as task:
+        for rows, (ordered, nats) in zip(batches, computed_side_by_side(compute, batches, device=device), strict=True):
             first = np.cumsum(lengths[ordered]) - lengths[ordered]
             for row, begin in zip(ordered.tolist(), first.tolist(), strict=True):
                 bits[owner[row]] += nats[begin + counted[row] : begin + lengths[row]].sum() / math.log(2)

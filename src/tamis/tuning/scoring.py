@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.packing import by_length, pack
+from tamis.gpt2.side_by_side import computed_side_by_side
 from tamis.progress import Progress, Silent
 from tamis.tuning.messages import Messages
 from tamis.tuning.states import FROZEN_TOKENS
@@ -36,9 +37,14 @@ def score_windows(model: GPT2Classifier, messages: Messages, *, progress: Progre
     width = model.score.out_features
     device = model.score.weight.device
     logits = torch.empty(len(messages.windows), width)
+
+    def compute(windows: NDArray[np.int64]) -> torch.Tensor:
+        return model(pack([messages.windows[w] for w in windows]).to(device)).cpu()  # type: ignore[no-any-return]
+
+    batches = list(by_length(messages.lengths, FROZEN_TOKENS))
     with torch.inference_mode(), (progress or Silent()).task("scoring", total=len(logits), unit="messages") as task:
-        for windows in by_length(messages.lengths, FROZEN_TOKENS):
-            logits[windows] = model(pack([messages.windows[w] for w in windows]).to(device)).cpu()
+        for windows, found in zip(batches, computed_side_by_side(compute, batches, device=device), strict=True):
+            logits[windows] = found
             task.advance(len(windows))
         rows = np.arange(len(messages.distinct_of))
         if len(rows) == 0:

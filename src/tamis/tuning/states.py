@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.packing import Packed, by_length, pack
+from tamis.gpt2.side_by_side import computed_side_by_side
 from tamis.progress import Progress, Silent
 from tamis.tuning.features import NO_STORE, Frozen, StateStore
 from tamis.tuning.messages import Messages
@@ -118,10 +119,10 @@ def computed(
     *,
     width: int | None = None,
 ) -> Frozen:
-    """Run `compute` batch by batch into (rows, C or `width`), kept and resumed by `store`."""
+    """Run `compute` on every batch (in several threads: it may only read) into (rows, C or `width`), kept and resumed by `store`."""
     model.eval()
     shape = (rows, width or model.config.n_embd)
-    with torch.inference_mode(), (store or NO_STORE).open(model, messages, f"{what}, {FROZEN_TOKENS}", shape) as kept:
+    with (store or NO_STORE).open(model, messages, f"{what}, {FROZEN_TOKENS}", shape) as kept:
         if kept.complete:
             return kept.array
         batches = list(by_length(messages.lengths, FROZEN_TOKENS))
@@ -129,8 +130,8 @@ def computed(
             kept.batches = 0
         done = sum(len(windows) for windows in batches[: kept.batches])
         with (progress or Silent()).task("frozen trunk", total=len(messages.windows), unit="messages", done=done) as task:
-            for windows in batches[kept.batches :]:
-                places, values = compute(windows)
+            left = batches[kept.batches :]
+            for windows, (places, values) in zip(left, computed_side_by_side(compute, left, device=model.wte.weight.device), strict=True):
                 kept.array[places] = values
                 kept.advance()
                 task.advance(len(windows))
