@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.nano import quality
-from benchmarks.nano.tasks import Task, drawn, tasks
+from benchmarks.quality import __main__ as quality
+from benchmarks.quality import pooled, table
+from benchmarks.quality.methods import named
+from benchmarks.quality.tasks import Task, drawn, tasks
 from tests.rows import messages
 
 
@@ -25,7 +27,7 @@ def test_a_draw_has_the_same_number_of_every_class_as_far_as_there_are_rows() ->
 def test_figures_by_hand() -> None:
     task = Task("t", 0, ["x"], ["ham", "spam"], ["1", "2", "3", "4", "5"], ["spam", "ham", "spam", "ham", "ham"], positive="spam")
     spam = np.array([0.9, 0.6, 0.4, 0.2, 0.1])  # one of two spam caught, one of three ham blocked
-    found = quality.judged(task, np.stack([1 - spam, spam], axis=1))
+    found = table.judged(task, np.stack([1 - spam, spam], axis=1))
     assert found["accuracy"] == pytest.approx(3 / 5) and found["f1"] == pytest.approx(1 / 2)
     assert found["average_precision"] == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3)
     assert found["macro_f1"] == pytest.approx((1 / 2 + 2 / 3) / 2)
@@ -38,7 +40,7 @@ def test_the_table_shows_mean_and_deviation_of_what_is_there() -> None:
         for seed, value in enumerate((0.8, 0.9, 0.7))
     ]
     rows.append({"method": "two", "task": "trec6", "seed": 0, "figures": {"accuracy": 0.55, "macro_f1": 0.0}})
-    lines = quality.table(rows).splitlines()
+    lines = table.table(rows).splitlines()
     assert lines[0] == "| task | figure | one | two |" and lines[2] == "| trec6 | accuracy | 0.800 ± 0.100 | 0.550 |" and len(lines) == 3
 
 
@@ -53,17 +55,61 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(sys, "argv", [*arguments, seeds])
         quality.main()
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert [row["seed"] for row in rows] == [0, 1, 2]
+    assert [row["seed"] for row in rows] == [0, 1, 2] and all(row["fit_s"] > 0 and row["messages_per_s"] > 0 for row in rows)
     monkeypatch.setattr(sys, "argv", ["quality", "--out", str(out), "--table"])
     quality.main()
     assert "| sms-leakfree | mcc |" in capsys.readouterr().out
 
 
+def test_what_a_fit_costs_is_the_median_of_what_is_there() -> None:
+    seconds = ((1.0, 10.0), (3.0, 2_000.0), (2.0, 30.0))
+    rows = [{"method": "one", "task": "trec6", "fit_s": fit_s, "messages_per_s": speed} for fit_s, speed in seconds]
+    rows.append({"method": "two", "task": "trec6", "fit_s": 83.4, "messages_per_s": 1_234.5})
+    assert table.costs(rows).splitlines()[2:] == ["| trec6 | 2.0 s, 30/s | 83 s, 1,234/s |"]
+
+
+def test_every_method_gives_a_row_of_probabilities_a_test_text() -> None:
+    rows = messages()
+    train, test = rows[:90], rows[90:]
+    task = Task("t", 0, [t for _, t in train], [k for k, _ in train], [t for _, t in test], [k for k, _ in test], positive="spam")
+    settings = {"compute.threads": 1, "train.epochs": 1}
+    for text in ("majority", "tfidf", "head=nano@head", "blocks=nano@blocks:1", "lora=nano@lora:2"):
+        name, backbone, tune, method = named(text, None, settings)
+        found = method(task)
+        assert found.probabilities.shape == (34, 2) and np.allclose(found.probabilities.sum(1), 1)
+        assert found.fit_s >= 0 and found.test_s > 0
+        assert (name, backbone, tune) == (text.partition("=")[0], "nano" if "=" in text else "", text.partition("@")[2])
+    with pytest.raises(ValueError, match="minilm"):
+        named("minilm", None, {})
+
+
+def test_runs_are_pooled_row_by_row(tmp_path: Path) -> None:
+    def run(name: str, rows: list[tuple[str, str, str, float]]) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "report.json").write_text('{"positive": "spam"}')
+        keys = ("part", "label", "verdict")
+        lines = [
+            {**dict(zip(keys, row[:3], strict=True)), "predicted": "spam" if row[3] >= 0.5 else "ham", "probabilities": {"spam": row[3]}}
+            for row in rows
+        ]
+        (folder / "predictions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        return folder
+
+    one = run("one", [("validation", "ham", "spam", 0.9), ("test", "spam", "spam", 1.0), ("test", "ham", "unsure", 0.5)])
+    two = run("two", [("test", "spam", "ham", 0.0), ("test", "ham", "ham", 0.0), ("test", "ham", "ham", 0.0)])
+    found = pooled.pooled([one, two])
+    assert (found["runs"], found["rows"], found["errors"]) == (2, 5, 2)
+    assert (found["caught"], found["blocked"], found["unsure"], found["errors_in_band"]) == (1 / 2, 1 / 3, 1 / 5, 1 / 2)
+    assert found["ece"] == pytest.approx((abs(0 - 1 / 3) * 3 + 0.5 + 0) / 5)
+    assert found["caught_ci95"][0] < 0.5 < found["caught_ci95"][1]
+
+
 def test_every_task_is_shown() -> None:
-    assert set(tasks(Path("nowhere"))) == set(quality.FIGURES)
+    assert set(tasks(Path("nowhere"))) == set(table.FIGURES)
 
 
 def test_figures_of_an_earlier_nano_are_not_shown_as_the_present_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "embedded_fingerprint", lambda: "abc")
+    monkeypatch.setattr(table, "embedded_fingerprint", lambda: "abc")
     rows = [{"method": "tfidf"}, {"method": "nano-head", "of": "abc"}, {"method": "nano-head", "of": "before"}]
-    assert quality.current(rows) == rows[:2]
+    assert table.current(rows) == rows[:2]

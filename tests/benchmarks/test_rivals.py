@@ -15,6 +15,7 @@ from benchmarks.speed.results import Figure, Results
 from tamis import bench_contenders
 from tamis.gpt2.model import GPT2Classifier, GPT2Config
 from tamis.gpt2.packing import pack
+from tamis.gpt2.tokenizer import Tokenizer
 from tests.rows import messages
 
 
@@ -121,3 +122,24 @@ def test_an_unknown_part_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFi
         speed.main(["inferense", "--out", str(tmp_path / "out.jsonl")])
     assert stopped.value.code == 2 and "unknown part 'inferense'; there are job, frozen," in capsys.readouterr().err
     assert len(messages()) > 100
+
+
+@pytest.mark.parametrize(("how", "grouped"), [("frozen", False), ("blocks:1", True), ("full", False)])
+def test_the_trainer_of_transformers_trains_what_it_is_told(how: str, grouped: bool, tmp_path: Path) -> None:
+    pytest.importorskip("accelerate", reason="extra bench")
+    from transformers import AutoModelForSequenceClassification
+
+    from benchmarks.speed import trainer
+
+    texts = [f"{'win a prize ' * (n % 4)}text {n}" for n in range(9)]
+    tokenizer = Tokenizer.train(texts, vocab_size=280)
+    model = shared.trunk(GPT2Config(vocab_size=tokenizer.size, n_positions=64, n_embd=24, n_layer=2, n_head=3))
+    folder = shared.written(tmp_path / "trunk", model, tokenizer, pad=tokenizer.end_of_text or 0)
+    labels = np.arange(9) % 2
+    rows = shared.Rows(texts, labels, texts[:2], labels[:2])
+    assert trainer.train(folder, rows, how, epochs=1, group_by_length=grouped, batch=4) > 0
+    whole = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    trainer.freeze(whole, how)
+    trained = {name.removeprefix("transformer.") for name, parameter in whole.named_parameters() if parameter.requires_grad}
+    assert "score.weight" in trained and "ln_f.weight" in trained
+    assert ("h.1.attn.c_attn.weight" in trained) == (how != "frozen") and ("h.0.attn.c_attn.weight" in trained) == (how == "full")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tamis.classifier import TextClassifier
 from tamis.serving.batcher import Batcher
@@ -22,11 +23,11 @@ TEXTS = [text for _, text in messages()]
 LONG = "a rather long text, longer than the context of this small model; " * 60
 
 
-def run(scenario: Callable[[Batcher], Awaitable[None]], limits: Limits | None = None, *, budget: int = 1024) -> None:
+def run(scenario: Callable[[Batcher], Awaitable[None]], limits: Limits | None = None, *, budget: int = 1024, workers: int = 1) -> None:
     """A scenario over a running batcher; nothing may take longer than ten seconds."""
 
     async def whole() -> None:
-        batcher = Batcher(limits or Limits(), budget=budget)
+        batcher = Batcher(limits or Limits(), budget=budget, workers=workers)
         batcher.start()
         try:
             await asyncio.wait_for(scenario(batcher), 10)
@@ -68,16 +69,71 @@ async def standing(batcher: Batcher, count: int) -> None:
         await asyncio.sleep(0.001)
 
 
+@pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("budget", [1, 64, 1024])
-def test_it_gives_what_predict_proba_gives(classifier: TextClassifier, budget: int) -> None:
+def test_it_gives_what_predict_proba_gives(classifier: TextClassifier, budget: int, workers: int) -> None:
     texts = ["", LONG, *TEXTS[:30], LONG + "more", TEXTS[3], "", "\x00"]
 
     async def scenario(batcher: Batcher) -> None:
         found = await batcher.probabilities(classifier, texts)
         np.testing.assert_allclose(found, classifier.predict_proba(texts), atol=1e-5)
         assert (await batcher.probabilities(classifier, [])).shape == (0, 2)
+        each = await asyncio.gather(*(batcher.probabilities(classifier, [text]) for text in texts))
+        np.testing.assert_allclose(np.concatenate(each), found, atol=1e-5)
+        assert batcher.texts == len(set(texts)) + len(texts)
 
-    run(scenario, budget=budget)
+    run(scenario, budget=budget, workers=workers)
+
+
+def test_workers_share_what_waits_and_one_thread_each(classifier: TextClassifier) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    seen: list[tuple[int, int]] = []
+    both = threading.Barrier(2)
+    watched = copy.copy(classifier)
+
+    def scorer() -> Any:
+        seen.append((threading.get_ident(), torch.get_num_threads()))
+        if len(seen) > 1:
+            both.wait(5)  # the two that share the line are under way at once
+        return classifier.scorer()
+
+    watched.scorer = scorer  # type: ignore[method-assign]
+
+    async def scenario(batcher: Batcher) -> None:
+        await batcher.probabilities(watched, ["alone"])
+        assert [threads for _, threads in seen] == [2]
+        with batcher._changed:  # all of them stand in line before anybody looks
+            for text in TEXTS[:40]:
+                tasks.append(asyncio.create_task(coroutine(batcher, watched, [text])))
+            for _ in range(3):
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        assert [threads for _, threads in seen[1:]] == [1, 1] and len({thread for thread, _ in seen[1:]}) == 2
+
+    tasks: list[asyncio.Task[Any]] = []
+    try:
+        run(scenario, workers=2)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_end_waits_for_every_worker(classifier: TextClassifier) -> None:
+    async def scenario(batcher: Batcher) -> None:
+        gates = [Gated(classifier) for _ in range(2)]
+        tasks = [await gate.busy(batcher) for gate in gates]
+        large = asyncio.create_task(coroutine(batcher, gates[0].classifier, TEXTS))
+        await standing(batcher, 0)
+        closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+        await asyncio.sleep(0.02)
+        assert not closing.done()
+        for gate in gates:
+            gate.open.set()
+        assert [len(rows) for rows in await asyncio.gather(*tasks, large)] == [1, 1, len(TEXTS)]
+        await closing
+        assert not any(thread.is_alive() for thread in batcher._threads)
+
+    run(scenario, budget=64, workers=2)
 
 
 def test_a_lone_request_is_a_turn_of_its_own_and_what_waits_is_gathered(classifier: TextClassifier) -> None:

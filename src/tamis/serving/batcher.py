@@ -2,6 +2,9 @@
 
 Requests stand in a line for each model. A turn takes windows (a text, or a part of one longer than the context) from the front of a line
 until the budget is full; who is not done goes to the end, so a large request delays a small one by a turn, not by its size.
+
+Several workers share what waits between them, a processor thread each: while one's answers are delivered the others compute, and what the
+event loop does stops one of them at most. A turn that has the machine to itself takes all processor threads.
 """
 
 from __future__ import annotations
@@ -38,11 +41,13 @@ _FULL = 0.5
 _KEPT = 0.8
 """Weight of the speed so far against that of one turn."""
 _LONGEST_RETRY_S = 300.0
+_LEAST_TURN = 64
+"""Tokens that are not worth dividing between workers."""
 
 
 @dataclass(eq=False)
 class _Job:
-    """One request. The worker thread alone touches it once it stands in line, but for `cancelled`."""
+    """One request. Whoever has taken it out of its line alone touches it, but for `cancelled`."""
 
     classifier: TextClassifier
     texts: list[str]
@@ -74,12 +79,14 @@ class _Job:
 
 
 class Batcher(Worker):
-    """Probabilities for requests that come in on an event loop, computed in a thread; it ends when what stands in line is answered."""
+    """Probabilities for requests that come in on an event loop, computed in threads that end when what stands in line is answered."""
 
-    def __init__(self, limits: Limits, *, budget: int = FROZEN_TOKENS) -> None:
-        """`budget`: tokens of one turn."""
-        super().__init__("batcher")
+    def __init__(self, limits: Limits, *, budget: int = FROZEN_TOKENS, workers: int | None = None) -> None:
+        """`budget`: tokens of one turn; `workers`: threads [default: as many as torch has]."""
+        self._workers = workers or torch.get_num_threads()
+        super().__init__("batcher", self._workers)
         self.limits, self.budget = limits, budget
+        self._busy = 0
         self.turns = self.texts = 0
         """Batches computed so far, and texts in them (a text of several windows counts with its first)."""
         self._lines: dict[int, deque[_Job]] = {}
@@ -88,7 +95,7 @@ class Batcher(Worker):
     @property
     def alive(self) -> bool:
         """Whether anything can be computed."""
-        return self._thread.is_alive()
+        return all(thread.is_alive() for thread in self._threads)
 
     @property
     def waiting(self) -> int:
@@ -131,24 +138,33 @@ class Batcher(Worker):
         return sum(min(other.tokens, own) for line in self._lines.values() for other in line) / self._speed
 
     def _work(self) -> None:
-        while jobs := self._next():
+        threads = torch.get_num_threads()
+        while turn := self._next():
+            jobs, alone = turn
+            torch.set_num_threads(threads if alone else 1)
             begun = time.perf_counter()
             try:
                 tokens = self._compute(jobs)
             except Exception as error:
                 self._answer(jobs, error)
-                continue
-            if tokens >= _FULL * self.budget:
-                speed = tokens / (time.perf_counter() - begun)
-                self._speed = speed if self._speed is None else _KEPT * self._speed + (1 - _KEPT) * speed
-            self._answer([job for job in jobs if job.done])
+                jobs = []
+            else:
+                self._answer([job for job in jobs if job.done])
             with self._changed:
+                self._busy -= 1
+                if jobs and tokens >= _FULL * self.budget:
+                    speed = tokens / (time.perf_counter() - begun) * (1 if alone else self._workers)
+                    self._speed = speed if self._speed is None else _KEPT * self._speed + (1 - _KEPT) * speed
                 for job in jobs:
                     if not job.done:
                         self._lines.setdefault(id(job.classifier), deque()).append(job)
+                        self._changed.notify()
 
-    def _next(self) -> list[_Job]:
-        """Wait for requests; take as many of one model's line as fill a turn. Nothing when it is time to end."""
+    def _next(self) -> tuple[list[_Job], bool] | None:
+        """Wait for requests; take as many of one model's line as fill a turn, or as are this worker's share of it.
+
+        Beside them whether nothing else is under way or waits. None when it is time to end.
+        """
         with self._changed:
             while True:
                 late = self._drop_the_late()
@@ -156,19 +172,24 @@ class Batcher(Worker):
                     self._answer(late, _too_busy(self.limits.wait_s))
                 if self._lines:
                     break
-                if self._closing:
-                    return []
+                if self._closing and not self._busy:
+                    self._changed.notify_all()
+                    return None
                 self._changed.wait()
             number, line = next(iter(self._lines.items()))
             del self._lines[number]
-            jobs, room = [], self.budget
+            share = sum(job.tokens for job in line) // (self._workers - self._busy)
+            jobs, room = [], min(self.budget, max(share, _LEAST_TURN))
             while line and room > 0:
                 job = line.popleft()
                 room -= job.tokens
                 jobs.append(job)
             if line:
                 self._lines[number] = line  # behind the other models' lines
-            return jobs
+                self._changed.notify()
+            alone = not self._busy and not self._lines
+            self._busy += 1
+            return jobs, alone
 
     def _drop_the_late(self) -> list[_Job]:
         """Take out whoever went away, and return whoever has waited too long for the first turn."""
@@ -197,11 +218,12 @@ class Batcher(Worker):
         with torch.inference_mode():
             packed = pack([ids for _, _, ids in chosen]).to(model.score.weight.device)
             logits = model(packed).cpu().double().numpy()
+        with self._changed:
+            self.turns += 1
+            self.texts += sum(not job.pooled.counts[text] for job, text in {(job, text) for job, text, _ in chosen})
         for (job, text, ids), row in zip(chosen, logits, strict=True):
-            self.texts += not job.pooled.counts[text]
             job.pooled.add(text, row)
             job.tokens -= len(ids)
-        self.turns += 1
         return tokens
 
     def _encode(self, classifier: TextClassifier, jobs: list[_Job]) -> None:

@@ -9,8 +9,10 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
+import torch
+
 from tamis.classifier import TextClassifier
-from tamis.serving.worker import Worker
+from tamis.serving.worker import ASIDE_THREADS, Worker
 
 SHARE = 0.05
 """Share of the time in which texts are looked at."""
@@ -40,6 +42,7 @@ class Drift(Worker):
             self._changed.notify()
 
     def _work(self) -> None:
+        torch.set_num_threads(ASIDE_THREADS)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or self._waiting)

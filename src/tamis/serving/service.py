@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import torch
+
 from tamis.serving import logs
 from tamis.serving.batcher import Batcher
 from tamis.serving.bodies import Bodies
@@ -18,6 +20,8 @@ from tamis.serving.learner import Learner
 from tamis.serving.limits import Limits
 from tamis.serving.metrics import Metrics
 from tamis.serving.models import Models, Outcome, Served
+from tamis.serving.trim import Trim
+from tamis.serving.worker import ASIDE_THREADS
 
 T = TypeVar("T")
 
@@ -33,11 +37,12 @@ class Service:
         self.batcher = Batcher(limits)
         self.learner = Learner(self._learned)
         self.drift = Drift(self.metrics.looked_at)
+        self.trim = Trim()
         self.stopping = False
         self.explanations = 0
         """Requests for explanations that are under way."""
         self._store = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._explainer = ThreadPoolExecutor(1, thread_name_prefix="explainer")
+        self._explainer = ThreadPoolExecutor(1, "explainer", torch.set_num_threads, (ASIDE_THREADS,))
         for served in models:
             self.metrics.model(served.name, served.labels)
 
@@ -46,12 +51,14 @@ class Service:
         self.batcher.start()
         self.learner.start()
         self.drift.start()
+        self.trim.start()
 
     def close(self) -> None:
         """End the threads; what was accepted is answered first."""
         self.stopping = True
         self.models.close()
         self.drift.close()
+        self.trim.close()
         self._explainer.shutdown(cancel_futures=True)
         self.batcher.close()
         self._store.shutdown()

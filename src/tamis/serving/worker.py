@@ -1,30 +1,35 @@
-"""A thread that waits for work behind the answers: begun once, ended by `close`, woken by a condition."""
+"""Threads that wait for work behind the answers: begun once, ended by `close`, woken by a condition."""
 
 from __future__ import annotations
 
 import threading
 
+ASIDE_THREADS = 1
+"""Torch threads of what is computed beside verdicts (explanations, familiarity, learning), so that it does not stop them."""
+
 
 class Worker:
-    """The thread's frame; `_work` is the whole of what it does, and ends once `_closing` is set."""
+    """The threads' frame; `_work` is the whole of what each does, and ends once `_closing` is set."""
 
-    def __init__(self, name: str) -> None:
-        """`name` of the thread; a daemon, so that it never keeps a process alive."""
+    def __init__(self, name: str, count: int = 1) -> None:
+        """`name` of the threads; daemons, so that they never keep a process alive."""
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for _ in range(count)]
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """Tell the thread to end and wait until it has."""
+        """Tell the threads to end and wait until they have."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
-        if self._thread.ident is not None:
-            self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
 
     def _work(self) -> None:
         raise NotImplementedError

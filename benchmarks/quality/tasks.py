@@ -1,4 +1,4 @@
-"""The tasks of the proof that pretraining pays: tables, splits and draws, each by name and seed.
+"""The tasks: tables, splits and draws, each by name and seed.
 
 Everything is read from a folder of data sets (`sms-spam/SMSSpamCollection`, `trec6/train.tsv`, ...), whose origins README names.
 """
@@ -62,6 +62,13 @@ def tasks(data: Path) -> dict[str, Callable[[int], Task]]:
 
         return make
 
+    def split_by_seed(folder: str, positive: str | None = None) -> Callable[[int], Task]:
+        def make(seed: int) -> Task:
+            parts = split_table(read_table(data / folder / "all.tsv"), "leakfree", seed=seed)
+            return Task(folder, seed, *_columns(parts.select("train")), *_columns(parts.select("test")), positive=positive)
+
+        return make
+
     def transfer(seed: int) -> Task:
         table = read_table(data / "sms-spam" / "SMSSpamCollection")
         mails = read_table(data / "spamassassin" / "all.tsv")
@@ -69,10 +76,12 @@ def tasks(data: Path) -> dict[str, Callable[[int], Task]]:
 
     found: dict[str, Callable[[int], Task]] = {f"sms-{split}": sms(split) for split in ("tp2", "leakfree", "almeida")}
     found |= {f"sms-tp2-{count}": sms_shots(count) for count in SHOTS}
-    for folder in ("trec6", "banking77", "tweeteval-offensive"):
+    for folder in ("trec6", "banking77", "tweeteval-offensive", "tweeteval-irony"):
         found[folder] = divided(folder)
         found[f"{folder}-10"] = divided(folder, 10)
     found["banking77-8"] = divided("banking77", 8)
+    found["rotten-tomatoes"] = split_by_seed("rotten-tomatoes")
+    found["spamassassin"] = split_by_seed("spamassassin", "spam")
     found["sms-to-spamassassin"] = transfer
     return found
 

@@ -1,0 +1,76 @@
+"""Every task by every method and seed: what a classifier is worth, what it costs, and that pretraining pays.
+
+    python -m benchmarks.quality --data DATA --out results.jsonl --method tfidf --method nano-full=nano@full
+    python -m benchmarks.quality --out results.jsonl --table
+
+Each figure is a line of the file, so that an interrupted run goes on where it was, and several at once may share the tasks; `--table`
+prints what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.quality import methods
+from benchmarks.quality.table import FIGURES, costs, current, embedded_fingerprint, judged, read, table
+from benchmarks.quality.tasks import SEEDS, tasks
+
+FIXED_ROWS = ("sms-tp2", "sms-almeida", "trec6", "banking77", "tweeteval-offensive", "tweeteval-irony", "sms-to-spamassassin")
+"""Tasks whose rows are the same for every seed."""
+DRAWS = {"banking77-8": 10}
+"""Draws of a task where they are not one a seed: MTEB's protocol has ten."""
+
+
+def main() -> None:
+    """Run what is missing, or print the table."""
+    options = _options()
+    if options.table:
+        rows = current(read(options.out))
+        print(f"{table(rows)}\n\n{costs(rows)}")
+        return
+    from tamis.device import apply, resolve
+    from tamis.setting_text import parse_setting
+
+    apply(resolve("cpu", options.threads))
+    settings = dict(parse_setting(text) for text in options.set) | {"compute.threads": options.threads}
+    known = tasks(options.data)
+    done = {(row["method"], row["task"], row["seed"], row.get("of")) for row in read(options.out)}
+    for text in options.method:
+        name, backbone, tune, method = methods.named(text, options.teacher, settings)
+        of = embedded_fingerprint() if backbone == "nano" else None
+        for task_name in options.task or known:
+            # The same rows and no chance in the fit: one seed says all.
+            fixed = task_name in FIXED_ROWS and not tune.startswith(("full", "blocks", "lora"))
+            for seed in range(1 if fixed else options.seeds or DRAWS.get(task_name, len(SEEDS))):
+                if (name, task_name, seed, of) in done:
+                    continue
+                task = known[task_name](seed)
+                found = method(task)
+                figures = judged(task, found.probabilities)
+                speed = round(len(task.test_texts) / found.test_s, 1)
+                row = {"method": name, "task": task_name, "seed": seed, "fit_s": round(found.fit_s, 2), "messages_per_s": speed}
+                row |= {"figures": figures} | ({"of": of} if of else {})
+                with options.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                shown = ", ".join(f"{figure} {figures[figure]:.3f}" for figure in FIGURES[task_name])
+                print(f"{name} {task_name} {seed}: {shown} (fit {found.fit_s:.1f} s, {speed:,.0f}/s)", flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--out", type=Path, required=True, help="results, a line a figure")
+    parser.add_argument("--method", action="append", default=[], help="majority, tfidf, minilm, or NAME=BACKBONE@TUNE for tamis")
+    parser.add_argument("--teacher", type=Path, help="folder of the sentence-transformers model for minilm")
+    parser.add_argument("--task", action="append", help="only these tasks")
+    parser.add_argument("--seeds", type=int, help="how many seeds [default: 5, or as many draws as a task's protocol has]")
+    parser.add_argument("--set", action="append", default=[], help="a setting for every tamis method, e.g. train.epochs=8")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--table", action="store_true", help="print the table")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""What is compared: the majority, TF-IDF and frozen MiniLM with logistic regression, and tamis at every depth of tuning.
+
+Each method fits on a task's training rows and gives probabilities of its test rows, classes in sorted order, and how long both took.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.quality.tasks import Task
+from tamis.classifier import TextClassifier
+from tamis.evaluation.baselines import majority as shares
+from tamis.evaluation.baselines import tfidf_model
+
+Probabilities = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A task's test rows, judged."""
+
+    probabilities: Probabilities
+    """(N, K)"""
+    fit_s: float
+    """seconds of the fit, with every choice that it makes"""
+    test_s: float
+    """seconds of the test rows"""
+
+
+Method = Callable[[Task], Judged]
+
+
+def _timed(task: Task, fit: Callable[[], Callable[[list[str]], Probabilities]]) -> Judged:
+    begun = time.perf_counter()
+    probabilities_of = fit()
+    fitted = time.perf_counter()
+    found = probabilities_of(task.test_texts)
+    return Judged(found, fitted - begun, time.perf_counter() - fitted)
+
+
+def majority(task: Task) -> Judged:
+    """The commonest class of the training rows, always."""
+    return _timed(task, lambda: lambda texts: shares(task.train_labels, len(texts), sorted(set(task.train_labels))))
+
+
+def tfidf(task: Task) -> Judged:
+    """TF-IDF of words and characters, logistic regression: the baseline of every report."""
+    return _timed(task, lambda: tfidf_model().fit(task.train_texts, task.train_labels).predict_proba)
+
+
+def tamis(backbone: str, tune: str, settings: dict[str, Any] | None = None) -> Method:
+    """A tamis classifier; nothing is kept from one task to the next."""
+
+    def run(task: Task) -> Judged:
+        classifier = TextClassifier(backbone, tune, seed=42 + task.seed, positive=task.positive, settings=settings)
+        return _timed(task, lambda: classifier.fit(task.train_texts, task.train_labels).predict_proba)
+
+    return run
+
+
+def minilm(folder: Path) -> Method:
+    """Frozen sentence embeddings (mean pooling, length one) and the same logistic regression as the exact head, penalty out of fold."""
+
+    def run(task: Task) -> Judged:
+        from scipy.special import softmax
+
+        from tamis.data.normalise import exact_groups, repeat_key
+        from tamis.tuning.head import fit_head
+
+        embed = _embedder(folder)
+
+        def fit() -> Callable[[list[str]], Probabilities]:
+            classes = sorted(set(task.train_labels))
+            targets = np.array([classes.index(label) for label in task.train_labels])
+            groups = exact_groups(map(repeat_key, task.train_texts))
+            head = fit_head(embed(task.train_texts), targets, np.ones(len(classes)), groups=groups)
+            return lambda texts: np.asarray(softmax(embed(texts) @ head.weight.T + head.bias, axis=1))
+
+        return _timed(task, fit)
+
+    return run
+
+
+@cache
+def _embedder(folder: Path) -> Callable[[list[str]], Probabilities]:
+    from tamis.pretraining.teacher import Teacher
+
+    teacher = Teacher(folder)
+    return lambda texts: np.asarray(teacher.embed(texts), dtype=np.float64)
+
+
+def named(text: str, teacher: Path | None, settings: dict[str, Any]) -> tuple[str, str, str, Method]:
+    """(name, backbone, tune, method) from NAME, one of the rivals, or NAME=BACKBONE@TUNE for tamis.
+
+    Raises:
+        ValueError: no such rival, or `minilm` without its folder.
+    """
+    name, _, what = text.partition("=")
+    if what:
+        backbone, _, tune = what.rpartition("@")
+        return name, backbone, tune, tamis(backbone, tune, settings)
+    if name == "minilm" and teacher is not None:
+        return name, "", "", minilm(teacher)
+    rivals: dict[str, Method] = {"majority": majority, "tfidf": tfidf}
+    if name not in rivals:
+        raise ValueError(f"--method {text}: expected majority, tfidf, minilm (with --teacher FOLDER) or NAME=BACKBONE@TUNE")
+    return name, "", "", rivals[name]
