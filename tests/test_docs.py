@@ -92,6 +92,12 @@ def test_the_page_about_quality_is_made_from_the_results() -> None:
     assert script.PAGE.read_text(encoding="utf-8") == script.page(*script.results()), "run: python docs/make_quality.py"
 
 
+def test_the_page_about_speed_has_the_figures_of_the_results() -> None:
+    from benchmarks.speed import page
+
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(), "run: python -m benchmarks.speed.page"
+
+
 def test_the_curve_of_nano_counts_the_tokens_of_all_stages() -> None:
     script = load_script(ROOT / "docs" / "make_nano.py")
     stages = [{"tokens": 100, "held_out": {"bits_per_byte": 3.0}}, {"tokens": 50, "held_out": {"bits_per_byte": 2.5}}]

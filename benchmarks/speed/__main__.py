@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -72,7 +72,16 @@ def setting(place: Path, data: shared.Rows, *, size: str, pooling: str, threads:
     prepared = tokenizer.prepared(begin=False)
     subject = Subject(size, GPT2Classifier(trunk, 2).requires_grad_(False).eval(), prepared, trained=False)
     save_model(place / "run", SavedModel(subject.model, prepared, ["ham", "spam"]))
-    return Setting(subject, folder, place / "run", place, data, threads, devices.available_dtypes())
+    return Setting(subject, folder, place / "run", place, data, threads, worth_timing(devices.available_dtypes(), threads))
+
+
+def worth_timing(dtypes: Sequence[devices.Dtype], threads: int) -> tuple[devices.Dtype, ...]:
+    """Those types in which bare products reach a tenth of fp32's speed: what emulates a type in software would take hours."""
+    speeds = {dtype: devices.measure_matmul([(64, 768, 768)], dtype, 0.2, threads=threads) for dtype in dtypes}
+    slow = [dtype for dtype, speed in speeds.items() if speed < speeds["fp32"] / 10]
+    for dtype in slow:
+        say(f"{dtype} is left out: {speeds[dtype]:.2g} GFLOP/s in bare products, fp32 {speeds['fp32']:.3g}")
+    return tuple(dtype for dtype in dtypes if dtype not in slow)
 
 
 def show(kept: Results, options: argparse.Namespace) -> None:

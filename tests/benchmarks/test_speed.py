@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from benchmarks.speed import __main__ as speed
 from benchmarks.speed import reference, shared
 from benchmarks.speed.jobs import whole_job
 from benchmarks.speed.shared import Rows, in_turn, renewed, written
@@ -77,3 +79,10 @@ def test_a_share_of_the_rows_keeps_their_order() -> None:
     part = Rows(TEXTS * 3, np.tile(LABELS, 3), TEXTS * 2, np.tile(LABELS, 2)).part(0.5)
     assert part.train_texts == (TEXTS * 3)[: len(part.train_texts)] and len(part.train_texts) == round(len(TEXTS) * 1.5)
     assert len(part.test_texts) == len(part.test_labels) == len(TEXTS)
+
+
+def test_a_type_that_the_processor_only_emulates_is_not_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    speeds = {"fp32": 100.0, "bf16": 9.9, "int8": 10.1}
+    monkeypatch.setattr("tamis.device.measure_matmul", lambda shapes, dtype, seconds, threads: speeds[dtype])
+    assert speed.worth_timing(("fp32", "bf16", "int8"), 2) == ("fp32", "int8")
+    assert "bf16 is left out: 9.9 GFLOP/s" in capsys.readouterr().err
