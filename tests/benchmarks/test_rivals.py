@@ -99,6 +99,7 @@ def test_the_parts_run_at_tiny_size(
     tmp_path: Path, sms_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench_contenders, "TRAINING_ROWS", 60)
+    monkeypatch.setattr(speed, "worth_timing", lambda dtypes, threads: dtypes)
     out = tmp_path / "out.jsonl"
     sizes = ["--threads", "1", "--rounds", "1", "--tokens", "512", "--calls", "2"]
     common = ["--out", str(out), "--data", str(sms_file), "--model", "tiny", *sizes]

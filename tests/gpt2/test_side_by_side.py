@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tamis.gpt2.side_by_side import computed_side_by_side
+from tamis.gpt2.side_by_side import Threads, computed_side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,15 @@ def test_each_batch_has_one_torch_thread_and_the_setting_is_as_before() -> None:
     assert {threads for _, threads, _ in found} == {1} and len({thread for thread, _, _ in found}) == 3
     assert all(inference for *_, inference in found)
     assert torch.get_num_threads() == 3 and in_a_new_thread() == 3
+
+
+def test_what_is_set_elsewhere_does_not_reach_the_batches() -> None:
+    threads = Threads(4)
+    try:
+        torch.set_num_threads(2)  # before any of them has computed
+        assert set(threads.computed(lambda _: (time.sleep(0.01), torch.get_num_threads())[1], range(16))) == {1}
+    finally:
+        threads.close()
 
 
 def test_one_batch_and_one_thread_stay_in_the_callers_thread() -> None:

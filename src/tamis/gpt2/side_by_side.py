@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import torch
 
+from tamis.device import own_threads
+
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
@@ -27,7 +29,7 @@ class Threads:
         begun = threading.Barrier(count + 1)
 
         def begin() -> None:
-            torch.set_num_threads(1)
+            own_threads(1)
             begun.wait()
 
         before = torch.get_num_threads()

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tamis.device import own_threads
 from tamis.evaluation.calibration import softmax
 from tamis.gpt2.packing import pack
 from tamis.serving.errors import Refusal
@@ -83,7 +84,8 @@ class Batcher(Worker):
 
     def __init__(self, limits: Limits, *, budget: int = FROZEN_TOKENS, workers: int | None = None) -> None:
         """`budget`: tokens of one turn; `workers`: threads [default: as many as torch has]."""
-        self._workers = workers or torch.get_num_threads()
+        self._torch_threads = torch.get_num_threads()
+        self._workers = workers or self._torch_threads
         super().__init__("batcher", self._workers)
         self.limits, self.budget = limits, budget
         self._busy = 0
@@ -138,10 +140,9 @@ class Batcher(Worker):
         return sum(min(other.tokens, own) for line in self._lines.values() for other in line) / self._speed
 
     def _work(self) -> None:
-        threads = torch.get_num_threads()
         while turn := self._next():
             jobs, alone = turn
-            torch.set_num_threads(threads if alone else 1)
+            own_threads(self._torch_threads if alone else 1)
             begun = time.perf_counter()
             try:
                 tokens = self._compute(jobs)

@@ -9,9 +9,8 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-import torch
-
 from tamis.classifier import TextClassifier
+from tamis.device import own_threads
 from tamis.serving.worker import ASIDE_THREADS, Worker
 
 SHARE = 0.05
@@ -42,7 +41,7 @@ class Drift(Worker):
             self._changed.notify()
 
     def _work(self) -> None:
-        torch.set_num_threads(ASIDE_THREADS)
+        own_threads(ASIDE_THREADS)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or self._waiting)

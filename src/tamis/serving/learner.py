@@ -12,8 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-import torch
-
+from tamis.device import own_threads
 from tamis.serving.models import Outcome, Served
 from tamis.serving.worker import ASIDE_THREADS
 
@@ -102,7 +101,7 @@ class Learner:
         self._learned(served, outcome)
 
     def _work(self) -> None:
-        torch.set_num_threads(ASIDE_THREADS)
+        own_threads(ASIDE_THREADS)
         kind = _SOLVE
         while kind != _END:
             kind, _, work = self._orders.get()

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import torch
-
+from tamis.device import own_threads
 from tamis.serving import logs
 from tamis.serving.batcher import Batcher
 from tamis.serving.bodies import Bodies
@@ -42,7 +41,7 @@ class Service:
         self.explanations = 0
         """Requests for explanations that are under way."""
         self._store = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._explainer = ThreadPoolExecutor(1, "explainer", torch.set_num_threads, (ASIDE_THREADS,))
+        self._explainer = ThreadPoolExecutor(1, "explainer", own_threads, (ASIDE_THREADS,))
         for served in models:
             self.metrics.model(served.name, served.labels)
 
