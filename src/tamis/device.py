@@ -107,18 +107,6 @@ def apply(compute: Compute) -> None:
         torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports the compiler: seconds
 
 
-def own_threads(count: int) -> None:
-    """Set how many torch threads the calling thread has.
-
-    torch sets up a thread at its first question or product, with the number last set by anybody: asked before, it does not later.
-    Threads that come to torch for the first time begin with `count` as well.
-    """
-    import torch
-
-    torch.get_num_threads()
-    torch.set_num_threads(count)
-
-
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global generators (every device of torch's).
 

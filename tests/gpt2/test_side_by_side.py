@@ -49,10 +49,14 @@ def test_each_batch_has_one_torch_thread_and_the_setting_is_as_before() -> None:
 
 
 def test_what_is_set_elsewhere_does_not_reach_the_batches() -> None:
+    def seen(_: int) -> int:
+        time.sleep(0.01)
+        return torch.get_num_threads()
+
     threads = Threads(4)
     try:
         torch.set_num_threads(2)  # before any of them has computed
-        assert set(threads.computed(lambda _: (time.sleep(0.01), torch.get_num_threads())[1], range(16))) == {1}
+        assert set(threads.computed(seen, range(16))) == {1}
     finally:
         threads.close()
 

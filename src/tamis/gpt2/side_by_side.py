@@ -14,10 +14,18 @@ from typing import TypeVar
 
 import torch
 
-from tamis.device import own_threads
-
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
+
+
+def own_threads(count: int) -> None:
+    """Set how many torch threads the calling thread has.
+
+    torch sets up a thread at its first question or product, with the number last set by anybody: asked before, it does not later.
+    Threads that come to torch for the first time begin with `count` as well.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(count)
 
 
 class Threads:

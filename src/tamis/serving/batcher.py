@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tamis.device import own_threads
 from tamis.evaluation.calibration import softmax
 from tamis.gpt2.packing import pack
+from tamis.gpt2.side_by_side import own_threads
 from tamis.serving.errors import Refusal
 from tamis.serving.limits import Limits
 from tamis.serving.worker import Worker

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from tamis.classifier import TextClassifier
-from tamis.device import own_threads
+from tamis.gpt2.side_by_side import own_threads
 from tamis.serving.worker import ASIDE_THREADS, Worker
 
 SHARE = 0.05

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from tamis.device import own_threads
+from tamis.gpt2.side_by_side import own_threads
 from tamis.serving.models import Outcome, Served
 from tamis.serving.worker import ASIDE_THREADS
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tamis.device import own_threads
+from tamis.gpt2.side_by_side import own_threads
 from tamis.serving import logs
 from tamis.serving.batcher import Batcher
 from tamis.serving.bodies import Bodies
