@@ -173,8 +173,7 @@ class Batcher(Worker):
                     self._answer(late, _too_busy(self.limits.wait_s))
                 if self._lines:
                     break
-                if self._closing and not self._busy:
-                    self._changed.notify_all()
+                if self._closing:  # what another worker puts back, it takes up again itself
                     return None
                 self._changed.wait()
             number, line = next(iter(self._lines.items()))
