@@ -95,7 +95,7 @@ def test_workers_share_what_waits_and_one_thread_each(classifier: TextClassifier
     def scorer() -> Any:
         seen.append((threading.get_ident(), torch.get_num_threads()))
         if len(seen) > 1:
-            both.wait(5)  # the two that share the line are under way at once
+            both.wait(8)  # the two that share the line are under way at once
         return classifier.scorer()
 
     watched.scorer = scorer  # type: ignore[method-assign]

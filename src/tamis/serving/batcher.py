@@ -144,22 +144,22 @@ class Batcher(Worker):
             jobs, alone = turn
             own_threads(self._torch_threads if alone else 1)
             begun = time.perf_counter()
+            tokens, failure = 0, None
             try:
                 tokens = self._compute(jobs)
             except Exception as error:
-                self._answer(jobs, error)
-                jobs = []
-            else:
-                self._answer([job for job in jobs if job.done])
-            with self._changed:
+                failure = error
+            over = [job for job in jobs if failure or job.done]
+            with self._changed:  # before the answers go out: who asks again at once finds the machine free
                 self._busy -= 1
-                if jobs and tokens >= _FULL * self.budget:
+                if tokens >= _FULL * self.budget:
                     speed = tokens / (time.perf_counter() - begun) * (1 if alone else self._workers)
                     self._speed = speed if self._speed is None else _KEPT * self._speed + (1 - _KEPT) * speed
                 for job in jobs:
-                    if not job.done:
+                    if job not in over:
                         self._lines.setdefault(id(job.classifier), deque()).append(job)
                         self._changed.notify()
+            self._answer(over, failure)
 
     def _next(self) -> tuple[list[_Job], bool] | None:
         """Wait for requests; take as many of one model's line as fill a turn, or as are this worker's share of it.
