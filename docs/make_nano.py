@@ -1,4 +1,4 @@
-"""Write docs/nano.md and docs/nano_curve.png from benchmarks/nano's results and the card of the backbone. A test holds them together.
+"""Write docs/nano.md and docs/nano_curve.png from benchmarks/nano/bits.json and the card of the backbone. A test holds them together.
 
 PYTHONPATH=src:. python docs/make_nano.py
 """
@@ -9,13 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.table import current, read, table
 from tamis.evaluation._canvas import BLUE, GREY, ORANGE, figure_with_axes, house_style, save_png
 from tamis.gpt2.backbones import local_folder
 
 ROOT = Path(__file__).parents[1]
 NANO = ROOT / "benchmarks" / "nano"
-RESULTS = ROOT / "benchmarks" / "quality" / "results.jsonl"
 PAGE, CURVE = ROOT / "docs" / "nano.md", ROOT / "docs" / "nano_curve.png"
 RIVAL = "5-gram"
 
@@ -67,7 +65,7 @@ def page(facts: dict[str, Any], found: dict[str, Any]) -> str:
     lines = [
         "# `nano`: what pretraining is worth",
         "",
-        "Made by `python docs/make_nano.py` from `benchmarks/quality/results.jsonl`, `benchmarks/nano/bits.json` and the model's card.",
+        "Made by `python docs/make_nano.py` from `benchmarks/nano/bits.json` and the model's card.",
         "What it learnt from, its licences, teacher and limits: `src/tamis/gpt2/embedded/nano/README.md`.",
         "",
         "## As a language model",
@@ -85,11 +83,7 @@ def page(facts: dict[str, Any], found: dict[str, Any]) -> str:
         "",
         "## As the start of a classifier",
         "",
-        "Mean and standard deviation over seeds (draws of rows, splits or, where both are fixed, of the training);",
-        "`python -m benchmarks.quality`, `benchmarks/README.md` says how. `-full`: everything trained, the default; `-head`: the",
-        "exact head on the frozen trunk. A number after a task's name is that of labelled rows a class.",
-        "",
-        table(current(read(RESULTS))),
+        "Beside the same network from scratch, TF-IDF and a frozen sentence encoder, with few labels and with many: [quality.md](quality.md).",
         "",
     ]
     return "\n".join(lines)

@@ -25,20 +25,30 @@ DRAWS = {"banking77-8": 10}
 
 def main() -> None:
     """Run what is missing, or print the table."""
-    options = _options()
+    parser = _parser()
+    options = parser.parse_args()
     if options.table:
         rows = current(read(options.out))
         print(f"{table(rows)}\n\n{costs(rows)}")
         return
     from tamis.device import apply, resolve
+    from tamis.errors import TamisError
     from tamis.setting_text import parse_setting
 
-    apply(resolve("cpu", options.threads))
-    settings = dict(parse_setting(text) for text in options.set) | {"compute.threads": options.threads}
+    if options.data is None or not options.data.is_dir():
+        parser.error(f"--data {options.data}: expected the folder of the data sets")
     known = tasks(options.data)
+    for name in options.task or []:
+        if name not in known:
+            parser.error(f"--task {name}: expected one of {', '.join(known)}")
+    try:
+        settings = dict(parse_setting(text) for text in options.set) | {"compute.threads": options.threads}
+        chosen = [methods.named(text, options.teacher, settings) for text in options.method]
+    except (TamisError, ValueError) as error:
+        parser.error(str(error))
+    apply(resolve("cpu", options.threads))
     done = {(row["method"], row["task"], row["seed"], row.get("of")) for row in read(options.out)}
-    for text in options.method:
-        name, backbone, tune, method = methods.named(text, options.teacher, settings)
+    for name, backbone, tune, method in chosen:
         of = embedded_fingerprint() if backbone == "nano" else None
         for task_name in options.task or known:
             # The same rows and no chance in the fit: one seed says all.
@@ -58,7 +68,7 @@ def main() -> None:
                 print(f"{name} {task_name} {seed}: {shown} (fit {found.fit_s:.1f} s, {speed:,.0f}/s)", flush=True)
 
 
-def _options() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--out", type=Path, required=True, help="results, a line a figure")
@@ -69,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], help="a setting for every tamis method, e.g. train.epochs=8")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--table", action="store_true", help="print the table")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
