@@ -25,6 +25,7 @@ from tamis.data.tables import read_table
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.gpt2.tokenizer import Tokenizer
+from tamis.matmul import measure_matmul
 from tamis.tuning.messages import Messages
 from tamis.tuning.states import FROZEN_TOKENS, last_tokens
 from tamis.tuning.trunk import in_dtype
@@ -46,7 +47,7 @@ def main() -> None:
     shapes = products(GPT2(GPT2Config(n_layer=1)), FROZEN_TOKENS)
 
     def ceiling() -> float:
-        return devices.measure_matmul(shapes, compute.dtype, 2.0)
+        return measure_matmul(shapes, compute.dtype, 2.0)
 
     table = read_table(catalog.resolve(options.data).path)
     texts = list(dict.fromkeys(table.texts))[: options.messages]

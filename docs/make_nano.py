@@ -83,7 +83,7 @@ def page(facts: dict[str, Any], found: dict[str, Any]) -> str:
         "",
         "## As the start of a classifier",
         "",
-        "Beside the same network from scratch, TF-IDF and a frozen sentence encoder, with few labels and with many: [quality.md](quality.md).",
+        "Beside the same network from scratch, TF-IDF and a frozen sentence encoder, few labels and many: [quality.md](quality.md).",
         "",
     ]
     return "\n".join(lines)

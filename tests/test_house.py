@@ -30,7 +30,7 @@ MOST_LINES = 330
 # Rooms from the ground up; a room imports from its own floor and those below. Every new room is entered here.
 COMMAND_LINE = {"__main__", "cli", "console", "inspection", "prediction", "reproduction"}
 FLOORS = (
-    {"errors", "files", "setting_text", "progress", "cores", "download", "config", "device", "int8_engine", "memory"},
+    {"errors", "files", "setting_text", "progress", "cores", "download", "config", "device", "int8_engine", "onednn", "memory", "matmul"},
     {"data", "gpt2", "verdicts", "run_folder"},
     {"tuning", "evaluation", "labelled", "estimator"},
     {"pretraining", "arguments", "decision", "familiar", "hardening", "long_texts", "model_folder", "training_rows"},

@@ -23,6 +23,7 @@ from benchmarks.speed.shared import Rows, renewed
 from tamis import device as devices
 from tamis.bench import fresh_process
 from tamis.bench_contenders import Subject, new_texts, ours, products, tfidf, transformers_is_here, transformers_model, useful_operations
+from tamis.matmul import measure_matmul
 from tamis.tuning.messages import Messages
 from tamis.tuning.scoring import score
 
@@ -66,7 +67,7 @@ def ceilings(of: Setting) -> Iterator[Timed]:
     """Bare products of the model's own shapes, in every type."""
     shapes = products(of.of.model.transformer, 1024)
     for dtype in of.dtypes:
-        yield Timed(f"ceiling {dtype}", lambda _, d=dtype: devices.measure_matmul(shapes, d, 0.5, threads=of.threads), unit="GFLOP/s")  # type: ignore[misc]
+        yield Timed(f"ceiling {dtype}", lambda _, d=dtype: measure_matmul(shapes, d, 0.5, threads=of.threads), unit="GFLOP/s")  # type: ignore[misc]
 
 
 def job(of: Setting) -> Iterator[Timed]:

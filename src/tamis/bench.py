@@ -35,6 +35,7 @@ from tamis.bench_contenders import (
     useful_operations,
 )
 from tamis.errors import TamisError
+from tamis.matmul import measure_matmul
 from tamis.model_folder import SavedModel, save_model
 from tamis.tuning.states import FROZEN_TOKENS
 
@@ -176,7 +177,7 @@ def _bulk(
     shapes = products(of.model.transformer, FROZEN_TOKENS)
     for number in range(rounds):
         for dtype in dtypes:
-            limits[dtype].append(devices.measure_matmul(shapes, dtype, _CEILING_S, threads=threads))
+            limits[dtype].append(measure_matmul(shapes, dtype, _CEILING_S, threads=threads))
         for place, (name, run) in enumerate(contenders.items()):
             texts = new_texts(counts[name], 100 + number * len(contenders) + place)
             took = _seconds(run, texts)

@@ -24,6 +24,7 @@ from tamis.gpt2.hub import NAMED_BACKBONES
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.gpt2.tokenizer import Tokenizer
+from tamis.matmul import Shape
 from tamis.model_folder import SavedModel, load_model, save_model
 from tamis.tuning.messages import Messages
 from tamis.tuning.scoring import score
@@ -158,7 +159,7 @@ def useful_operations(trunk: GPT2, messages: Messages) -> float:
     return blocks * block * tokens
 
 
-def products(trunk: GPT2, rows: int) -> list[devices.Shape]:
+def products(trunk: GPT2, rows: int) -> list[Shape]:
     """The four products of a block on `rows` tokens."""
     channels, inner = trunk.config.n_embd, trunk.config.inner
     return [(rows, channels, 3 * channels), (rows, channels, channels), (rows, channels, inner), (rows, inner, channels)]

@@ -303,7 +303,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         self.positive_ = saved.rule.positive
         self.classes_ = classes
         self.history_, self.notes_ = [], []
-        if compute.dtype != "fp32":  # the fp32 matrices would take twice to four times the memory of those in use
+        if self.scorer() is not self.model_:  # the plain matrices would take one to four times the memory of those in use
             self.model_, self._origin = self.scorer(), Path(run)
         del saved
         hand_back(*find_model(run).glob("*.safetensors"))

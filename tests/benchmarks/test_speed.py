@@ -83,6 +83,6 @@ def test_a_share_of_the_rows_keeps_their_order() -> None:
 
 def test_a_type_that_the_processor_only_emulates_is_not_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     speeds = {"fp32": 100.0, "bf16": 9.9, "int8": 10.1}
-    monkeypatch.setattr("tamis.device.measure_matmul", lambda shapes, dtype, seconds, threads: speeds[dtype])
+    monkeypatch.setattr("benchmarks.speed.__main__.measure_matmul", lambda shapes, dtype, seconds, threads: speeds[dtype])
     assert speed.worth_timing(("fp32", "bf16", "int8"), 2) == ("fp32", "int8")
     assert "bf16 is left out: 9.9 GFLOP/s" in capsys.readouterr().err

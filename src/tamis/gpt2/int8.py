@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tamis.errors import ConfigError
-from tamis.gpt2.model import GPT2, Block, Linear
+from tamis.gpt2.exchange import exchanged
+from tamis.gpt2.model import GPT2, Linear
 from tamis.int8_engine import Int8Product, row_levels
 
 
@@ -62,24 +62,4 @@ def int8_trunk(trunk: GPT2) -> GPT2:
     if where.type != "cpu":
         raise ConfigError(f"dtype: int8 runs on the processor, the model is on {where}; take --device cpu or --dtype bf16")
     row_levels()
-    with torch.device("meta"):  # a shell without memory, to be filled
-        other = GPT2(trunk.config)
-    other.wte, other.wpe = trunk.wte, trunk.wpe
-    other.ln_f = trunk.ln_f
-    last = len(trunk.h) - 1
-    blocks = (_int8_block(trunk, block, last=i == last) if isinstance(block, Block) else block for i, block in enumerate(trunk.h))
-    other.h = nn.ModuleList(blocks)
-    return other.requires_grad_(False).eval()
-
-
-def _int8_block(trunk: GPT2, block: Block, *, last: bool) -> Block:
-    with torch.device("meta"):
-        other = Block(trunk.config)
-    other.ln_1, other.ln_2 = block.ln_1, block.ln_2
-    attn: Any = other.attn
-    mlp: Any = other.mlp
-    # Only the last block asks for the queries of some tokens and the keys of all.
-    attn.c_attn = Int8Linear(block.attn.c_attn, trunk.config.n_embd if last else None)
-    attn.c_proj = Int8Linear(block.attn.c_proj)
-    mlp.c_fc, mlp.c_proj = Int8Linear(block.mlp.c_fc), Int8Linear(block.mlp.c_proj)
-    return other
+    return exchanged(trunk, Int8Linear)

@@ -9,6 +9,7 @@ from tamis.errors import ConfigError
 from tamis.gpt2.int8 import int8_trunk
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.pooling import add_mean_pooling
+from tamis.gpt2.prepacked import prepacked_trunk, prepacking_pays
 from tamis.tuning.layers import cut_to
 
 
@@ -60,11 +61,11 @@ def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None
 
 
 def in_dtype(trunk: GPT2, recipe: Recipe) -> GPT2:
-    """The trunk itself in fp32, or a copy whose embeddings and blocks are in the recipe's type."""
+    """The trunk in the recipe's type, for inference: in fp32 the one given or, where that is faster, one that shares its embeddings."""
     if recipe.compute.dtype == "int8":
         return int8_trunk(trunk)
     if recipe.compute.dtype != "bf16":
-        return trunk
+        return prepacked_trunk(trunk) if prepacking_pays(trunk) else trunk
     import copy
 
     shared = {id(table.weight): table.weight for table in (trunk.wte, trunk.wpe)}
