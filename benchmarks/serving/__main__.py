@@ -1,7 +1,7 @@
 """Measure a served model: python -m benchmarks.serving PART... [--run RUN | --data DATA] [--out FILE].
 
 Parts: latency, speed, answers, load, memory, trunk, kills, or all of them. Every part starts `tamis serve` in a process of its own on a
-free port, and the clients in another. Without --run a run is made first: `nano`, the head alone, on the rows of --data.
+free port, and the clients in another. Without --run a run is made first: all blocks of `nano`, the head alone trained, on --data.
 Figures go to stdout as a table and to --out as lines of JSON; the sizes below are those that the measures ask for.
 """
 

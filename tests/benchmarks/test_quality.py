@@ -61,10 +61,30 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "| sms-leakfree | mcc |" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--data None: expected the folder of the data sets"),
+        (["--data", "nowhere"], "--data nowhere: expected the folder of the data sets"),
+        (["--data", ".", "--task", "trec7"], "--task trec7: expected one of sms-tp2, "),
+        (["--data", ".", "--method", "minilm"], "--method minilm: expected majority, tfidf, minilm"),
+        (["--data", ".", "--set", "train.epochs"], "a setting is written name=value; got 'train.epochs'"),
+    ],
+)
+def test_wrong_usage_is_told_in_a_line(
+    options: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["quality", "--out", "out.jsonl", *options])
+    with pytest.raises(SystemExit) as ended:
+        quality.main()
+    assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
 def test_what_a_fit_costs_is_the_median_of_what_is_there() -> None:
     seconds = ((1.0, 10.0), (3.0, 2_000.0), (2.0, 30.0))
     rows = [{"method": "one", "task": "trec6", "fit_s": fit_s, "messages_per_s": speed} for fit_s, speed in seconds]
     rows.append({"method": "two", "task": "trec6", "fit_s": 83.4, "messages_per_s": 1_234.5})
+    rows.append({"method": "majority", "task": "trec6", "fit_s": 0.0, "messages_per_s": 1e7})
     assert table.costs(rows).splitlines()[2:] == ["| trec6 | 2.0 s, 30/s | 83 s, 1,234/s |"]
 
 
