@@ -17,9 +17,8 @@ from tamis.gpt2.int8 import Int8Linear, int8_trunk
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, Linear, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.gpt2.prepacked import FewRowsLinear, PrepackedLinear, for_single_texts, prepacked_trunk, prepacking_pays
+from tamis.gpt2.prepacked import PrepackedLinear, prepacked_trunk, prepacking_pays
 from tamis.int8_engine import int8_is_here
-from tamis.onednn import PrepackedProduct
 from tamis.tuning.features import trunk_fingerprint
 from tamis.tuning.trunk import freeze
 
@@ -135,50 +134,3 @@ def test_a_classifier_is_the_same_with_it(tune: str, tmp_path: Path, monkeypatch
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (tmp_path / "model" / "model.safetensors").read_bytes()
     monkeypatch.undo()
     np.testing.assert_allclose(TextClassifier.load(tmp_path / "model").predict_proba(TEXTS), fitted.predict_proba(TEXTS), atol=1e-5)
-
-
-def test_narrow_matrices_gain_with_few_rows_and_stay_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = trunk()
-    other = for_single_texts(plain)
-    layers = [m for m in other.modules() if isinstance(m, FewRowsLinear)]
-    assert len(layers) == 12 and {p.data_ptr() for p in other.parameters()} == {p.data_ptr() for p in plain.parameters()}
-    assert for_single_texts(other) is other and for_single_texts(wide := trunk(prepacked.FROM_WIDTH + 1)) is wide
-    called: list[int] = []
-    product = PrepackedProduct.__call__
-
-    def counted(self: PrepackedProduct, hidden: torch.Tensor) -> torch.Tensor:
-        called.append(len(hidden))
-        return product(self, hidden)
-
-    monkeypatch.setattr(PrepackedProduct, "__call__", counted)
-    layer = layers[0]
-    for length in (prepacked.FEW_ROWS, prepacked.FEW_ROWS + 1):
-        hidden = torch.randn(length, 51, generator=torch.Generator().manual_seed(1))
-        with torch.inference_mode():
-            wanted = torch.nn.functional.linear(hidden, layer.weight, layer.bias)
-            torch.testing.assert_close(layer(hidden), wanted, atol=1e-5, rtol=1e-5)
-        assert layer(hidden.clone().requires_grad_()).requires_grad  # the plain product, whatever the rows
-    assert called == [prepacked.FEW_ROWS]
-
-
-def test_both_forms_give_the_same_scores_and_can_be_copied() -> None:
-    plain, batches = trunk(mean=True), [pack(messages()), pack(messages()[:2])]
-    other = for_single_texts(plain)
-    assert other.state_dict().keys() == plain.state_dict().keys()
-    for twin in (other, copy.deepcopy(other), pickle.loads(pickle.dumps(other))):
-        for batch in batches:
-            with torch.inference_mode():
-                torch.testing.assert_close(twin(batch), plain(batch), atol=1e-5, rtol=1e-5)
-                torch.testing.assert_close(twin.last(twin.embed(batch), batch), plain.last(plain.embed(batch), batch), atol=1e-2, rtol=1e-5)
-
-
-def test_a_narrow_classifier_keeps_its_plain_matrices_and_pickles(tmp_path: Path) -> None:
-    fitted = TextClassifier("scratch:tiny").fit(TEXTS, LABELS)
-    found = fitted.predict_proba(TEXTS[:3])
-    assert any(isinstance(m, FewRowsLinear) for m in fitted.scorer().modules()) and {
-        type(m) for m in fitted.model_.modules() if isinstance(m, Linear)
-    } == {Linear}
-    assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(TEXTS[:3]), found)
-    fitted.save(tmp_path / "model")
-    loaded = TextClassifier.load(tmp_path / "model")
-    assert loaded.model_ is not loaded.scorer() and loaded._origin is None

@@ -1,8 +1,7 @@
 """A trunk for inference in fp32 whose matrices lie as oneDNN reads them, so that no product arranges them again.
 
-What that is worth grows with the matrix and shrinks with the rows (LOG.md has the figures): wide matrices are laid out once and for all,
-narrow ones are kept in both forms, the layout for few rows. It belongs to this machine and is never written; a state dict holds the
-plain weights.
+What that is worth grows with the matrix and shrinks with the rows: LOG.md has the figures. The layout belongs to this machine and is
+never written; a state dict holds the plain weights.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from tamis.onednn import PrepackedProduct, prepacking_is_here
 
 FROM_WIDTH = 512
 """Channels from which on it pays whatever the rows; of narrower matrices it costs one thread a few percent."""
-FEW_ROWS = 64
-"""Rows up to which narrower matrices gain too, where there are two threads."""
 MOST_BYTES = 2 * 2**30
 """Of a trunk's blocks: more than that is not held twice."""
 
@@ -77,50 +74,13 @@ class PrepackedLinear(nn.Module):
         self._arrange(weight)
 
 
-class FewRowsLinear(Linear):
-    """A linear layer that shares the weights of another, and has them in oneDNN's layout besides, for few rows and no gradients."""
-
-    def __init__(self, linear: Linear, cut: int | None = None) -> None:
-        """`cut` changes nothing: halves are taken from the plain weights."""
-        with torch.device("meta"):
-            super().__init__(linear.in_features, linear.out_features)
-        self.weight, self.bias = linear.weight, linear.bias
-        self._arrange()
-
-    def _arrange(self) -> None:
-        self._product = PrepackedProduct(self.weight.detach(), self.bias.detach())
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(N, in) -> (N, out)."""
-        few = len(hidden) <= FEW_ROWS and not torch.is_grad_enabled()
-        return self._product(hidden) if few else super().forward(hidden)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """As `PrepackedLinear`'s."""
-        return {name: value for name, value in self.__dict__.items() if name != "_product"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """The layout of the machine that reads it."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._arrange()
-
-
 def prepacking_pays(trunk: GPT2) -> bool:
-    """Whether this trunk is faster so whatever the rows: wide, plain, fp32, on a processor for which torch has oneDNN, not too large."""
-    return trunk.config.n_embd >= FROM_WIDTH and _can_be_prepacked(trunk)
-
-
-def for_single_texts(trunk: GPT2) -> GPT2:
-    """The trunk with its narrow matrices in both forms, sharing its weights; itself where there is nothing to gain."""
-    return exchanged(trunk, FewRowsLinear) if trunk.config.n_embd < FROM_WIDTH and _can_be_prepacked(trunk) else trunk
-
-
-def _can_be_prepacked(trunk: GPT2) -> bool:
+    """Whether this trunk is faster so: wide, in fp32, on a processor for which this torch has oneDNN, not too large to hold twice."""
     if trunk.wte.weight.device.type != "cpu" or not prepacking_is_here():
         return False
-    matrices = [m.weight for block in trunk.h if isinstance(block, Block) for m in block.modules() if type(m) is Linear]
-    plain = bool(matrices) and all(m.dtype == torch.float32 for m in matrices)
-    return plain and sum(m.numel() * m.element_size() for m in matrices) <= MOST_BYTES
+    matrices = [m.weight for block in trunk.h if isinstance(block, Block) for m in block.modules() if isinstance(m, Linear)]
+    wide = trunk.config.n_embd >= FROM_WIDTH and bool(matrices) and all(m.dtype == torch.float32 for m in matrices)
+    return wide and sum(m.numel() * m.element_size() for m in matrices) <= MOST_BYTES
 
 
 def prepacked_trunk(trunk: GPT2) -> GPT2:
