@@ -22,6 +22,7 @@ from tamis.familiar import FamiliarTexts
 from tamis.gpt2.backbones import EMBEDDED, Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
+from tamis.gpt2.prepacked import for_single_texts, prepacking_pays
 from tamis.hardening import attacked_copies
 from tamis.labelled import as_texts, held_out_share, repeats, targets_of
 from tamis.long_texts import LongTexts
@@ -221,7 +222,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
     def scorer(self) -> GPT2Classifier:
         """The model in the type it is to be computed in."""
         if not hasattr(self, "_cast"):
-            trunk = in_dtype(self.model_.transformer, self.recipe_)
+            trunk = for_single_texts(in_dtype(self.model_.transformer, self.recipe_))
             self._cast = self.model_
             if trunk is not self.model_.transformer:
                 self._cast = GPT2Classifier(trunk, len(self.classes_))
@@ -303,7 +304,8 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         self.positive_ = saved.rule.positive
         self.classes_ = classes
         self.history_, self.notes_ = [], []
-        if self.scorer() is not self.model_:  # the plain matrices would take one to four times the memory of those in use
+        if compute.dtype != "fp32" or prepacking_pays(self.model_.transformer):
+            # The plain matrices would take one to four times the memory of those in use.
             self.model_, self._origin = self.scorer(), Path(run)
         del saved
         hand_back(*find_model(run).glob("*.safetensors"))
