@@ -22,7 +22,7 @@ from tamis.familiar import FamiliarTexts
 from tamis.gpt2.backbones import EMBEDDED, Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
-from tamis.gpt2.prepacked import for_single_texts, prepacking_pays
+from tamis.gpt2.prepacked import prepacking_pays
 from tamis.hardening import attacked_copies
 from tamis.labelled import as_texts, held_out_share, repeats, targets_of
 from tamis.long_texts import LongTexts
@@ -222,7 +222,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
     def scorer(self) -> GPT2Classifier:
         """The model in the type it is to be computed in."""
         if not hasattr(self, "_cast"):
-            trunk = for_single_texts(in_dtype(self.model_.transformer, self.recipe_))
+            trunk = in_dtype(self.model_.transformer, self.recipe_)
             self._cast = self.model_
             if trunk is not self.model_.transformer:
                 self._cast = GPT2Classifier(trunk, len(self.classes_))
