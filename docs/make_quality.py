@@ -22,7 +22,7 @@ likely class is chosen, without a tuned threshold. A number behind a task's name
 
     python -m benchmarks.quality --data DATA --out benchmarks/quality/results.jsonl --method tfidf --method nano-full=nano@full
 
-`nano-full`: everything trained, the default from 1,000 rows on; `nano-head`: the exact head on the frozen backbone; `nano-blocks2`: the
+`nano-full`: everything trained, the default; `nano-head`: the exact head on the frozen backbone; `nano-blocks2`: the
 last two blocks; `nano-lora8`: adapters of rank 8; `scratch`: the same network and vocabulary, not pretrained; `minilm`: frozen
 all-MiniLM-L6-v2 with the same exact head.
 """
