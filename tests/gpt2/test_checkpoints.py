@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tamis.errors import CheckpointError
+from tamis.gpt2 import checkpoints
 from tamis.gpt2.checkpoints import build, fingerprint, read_checkpoint, read_config, write_checkpoint
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
 from tamis.gpt2.pooling import add_mean_pooling
@@ -247,3 +248,12 @@ def test_one_weight_changed_changes_the_fingerprint(folder: Path) -> None:
         state[name].view(-1)[-1] += 1e-6
         assert fingerprint(CONFIG, state) != checkpoint.fingerprint
     assert fingerprint(GPT2Config(**{**CONFIG.__dict__, "n_head": 2}), checkpoint.state) != checkpoint.fingerprint
+
+
+def test_a_model_is_read_without_hashing_what_nobody_asks_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = read_checkpoint(folder).fingerprint
+    hashed: list[GPT2Config] = []
+    monkeypatch.setattr(checkpoints, "fingerprint", lambda config, state: hashed.append(config) or fingerprint(config, state))
+    checkpoint = read_checkpoint(folder)
+    assert not hashed
+    assert checkpoint.fingerprint == checkpoint.fingerprint == mark and hashed == [CONFIG]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,14 @@ class Checkpoint:
     """Trunk weights under this package's names, fp32, Linear orientation."""
     score: Tensor | None
     """(K, C) head of a sequence classifier, None for a bare backbone."""
-    fingerprint: str
-    """Hash of the shape and of all trunk weights: the same numbers give the same fingerprint whatever file holds them."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the shape and of all trunk weights: the same numbers give the same fingerprint whatever file holds them.
+
+        Computed when it is first asked for, in a second for a gigabyte; ask before a model built from `state` is trained.
+        """
+        return fingerprint(self.config, self.state)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -116,7 +123,7 @@ def read_checkpoint(folder: Path | str) -> Checkpoint:
     check_shapes(state, config, where=str(folder))
     if score is not None and (score.ndim != 2 or score.shape[1] != config.n_embd):
         raise CheckpointError(f"{folder}: score.weight must be (classes, {config.n_embd}), got {tuple(score.shape)}")
-    return Checkpoint(folder, config, raw, state, None if score is None else score.float(), fingerprint(config, state))
+    return Checkpoint(folder, config, raw, state, None if score is None else score.float())
 
 
 def check_shapes(state: dict[str, Tensor], config: GPT2Config, *, where: str) -> None:
