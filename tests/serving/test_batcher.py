@@ -118,6 +118,27 @@ def test_workers_share_what_waits_and_one_thread_each(classifier: TextClassifier
         torch.set_num_threads(before)
 
 
+def test_a_turn_is_over_before_its_answers_go_out(classifier: TextClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way: list[int] = []
+    answer = Batcher._answer
+
+    def watched(self: Batcher, jobs: Any, error: Exception | None = None) -> None:
+        under_way.append(self._busy)
+        answer(self, jobs, error)
+
+    monkeypatch.setattr(Batcher, "_answer", watched)
+
+    async def scenario(batcher: Batcher) -> None:
+        await batcher.probabilities(classifier, TEXTS[:3])
+        gate = Gated(classifier, fault=ValueError("spoilt"))
+        gate.open.set()
+        with pytest.raises(ValueError, match="spoilt"):
+            await batcher.probabilities(gate.classifier, TEXTS[:1])
+
+    run(scenario, workers=2)
+    assert under_way == [0, 0]  # whoever asks again at once finds the machine free
+
+
 def test_the_end_waits_for_every_worker(classifier: TextClassifier) -> None:
     async def scenario(batcher: Batcher) -> None:
         gates = [Gated(classifier) for _ in range(2)]
