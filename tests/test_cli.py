@@ -69,6 +69,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
         (["train", "x.csv", "--tune", "hed"], "tune"),
         (["train", "x.csv", "--dtype", "fp7"], "dtype"),
         (["train", "x.csv", "--max-blocked", "2"], "max_blocked"),
+        (["train", "x.csv", "--max-blocked", "few%"], "max_blocked"),
         (["train", "x.csv", "--set", "train.epoch=3"], "did you mean 'train.epochs'"),
         (["train", "x.csv", "--set", "epochs"], "a setting is written name=value; got 'epochs'"),
         (["evaluate", "run", "x.csv", "--dtype", "fp7"], "dtype"),

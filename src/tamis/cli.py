@@ -85,7 +85,7 @@ def train(
     positive: Positive = None,
     class_weight: Annotated[str | None, typer.Option("--class-weight", help=setting_help("train.class_weight", "spam=5,ham=1"))] = None,
     max_blocked: Annotated[
-        float | None, typer.Option("--max-blocked", help=setting_help("verdict.max_blocked", "--max-blocked 0.002"))
+        str | None, typer.Option("--max-blocked", help=setting_help("verdict.max_blocked", "--max-blocked 0.2%"))
     ] = None,
     cost: Annotated[str | None, typer.Option("--cost", help=setting_help("verdict.costs", "--cost blocked=10,missed=1"))] = None,
     prior: Annotated[str | None, typer.Option("--prior", help=setting_help("verdict.prior", "--prior 0.02"))] = None,
@@ -102,7 +102,7 @@ def train(
 ) -> None:
     """Train a classifier, judge it beside TF-IDF, and write a run folder. An unfinished run goes on where it was.
 
-    Example: tamis train messages.csv --max-blocked 0.002 -o runs/mine
+    Example: tamis train messages.csv --max-blocked 0.2% -o runs/mine
     """
     options = {
         "backbone": backbone,

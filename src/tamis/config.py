@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from tamis.errors import ConfigError
-from tamis.setting_text import toml_value
+from tamis.setting_text import toml_value, without_percent
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, BeforeValidator(without_percent), Field(ge=0, le=1)]
 ClassWeight = Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
 Costs = dict[Literal["blocked", "missed", "unsure"], Annotated[float, Field(gt=0)]]
 

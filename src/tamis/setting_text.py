@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from tamis.errors import ConfigError
@@ -33,6 +34,16 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name.strip(), value.strip()
+
+
+def without_percent(value: Any) -> Any:
+    """A share written as `0.2%` as a number; anything else as it is."""
+    if not (isinstance(value, str) and value.strip().endswith("%")):
+        return value
+    try:
+        return float(Decimal(value.strip()[:-1].strip()) / 100)  # 0.1 % is the same number as 0.001
+    except InvalidOperation:
+        return value
 
 
 def toml_value(value: Any) -> str:
