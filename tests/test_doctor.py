@@ -13,7 +13,7 @@ from tamis import DataError
 from tamis.data.splits import split_table
 from tamis.data.tables import Table
 from tamis.disputed import disputed_sentence, leave_out
-from tamis.doctor import doubted, examine
+from tamis.doctor import _unlike, doubted, examine
 from tamis.gpt2.backbones import load_backbone
 from tests import runs
 from tests.rows import messages
@@ -127,3 +127,13 @@ def test_both_figures_in_words() -> None:
     assert "7 disputed rows were left out" in sentence and "F1 0.900 and 0.950" in sentence and "accuracy 97.0 and 99.0 %" in sentence
     assert "none of them is a test row" in disputed_sentence({**found, "undisputed": None})
     assert disputed_sentence(None) == ""
+
+
+def test_texts_unlike_the_others_need_more_bits_not_fewer() -> None:
+    random = np.random.default_rng(4)
+    texts = [" ".join(random.permutation(WORDS["ham"])[: int(random.integers(3, 18))]) for _ in range(160)]
+    bits = 2 + 0.1 * random.standard_normal(160)
+    bits[[7, 31]], bits[50] = (5.0, 9.0), 0.1
+    found = _unlike(Table.of(texts, ["ham"] * 160), bits)
+    assert [one.row for one in found] == [31, 7] and found[0].reason == "unlike the others (9.0 bits per byte)"
+    assert _unlike(Table.of(texts[:20], ["ham"] * 20), bits[:20]) == []  # too few to say what is usual
