@@ -52,11 +52,19 @@ def page(rows: list[dict[str, Any]], pooled: dict[str, dict[str, Any]]) -> str:
     """The page as Markdown."""
     lines = [INTRODUCTION, "## Figures", "", table(rows), ""]
     if any("fit_s" in row for row in rows):
-        lines += ["## Cost", "", "Median seconds of a fit on one thread, and messages a second of the test rows:", "", costs(rows), ""]
+        lines += ["## Cost", "", "Median seconds of a fit on one thread, and messages a second of the test rows, beside other work on the"]
+        lines += ["same two cores:", "", costs(rows), ""]
     if pooled:
-        lines += ["## Spam caught at ham blocked", ""]
-        lines += ["`sms-spam`, division `leakfree`, default settings, the test rows of all seeds taken together, 95 % intervals", ""]
-        lines += ["(`python -m benchmarks.quality.pooled RUN...`):", "", *pooled_lines(pooled), ""]
+        lines += [
+            "## Spam caught at ham blocked",
+            "",
+            "`sms-spam`, division `leakfree`, default settings but for the threshold, the test rows of the",
+        ]
+        lines += [
+            "runs taken together, 95 % intervals (`python -m benchmarks.quality.pooled RUN... --out benchmarks/quality/pooled.json`):",
+            "",
+        ]
+        lines += [*pooled_lines(pooled), ""]
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tamis import cores, device
+from tamis import cores, device, matmul
 from tamis.device import MODEL_SHAPES, Compute, apply, resolve, seed_everything
 from tamis.download import cache_directory
 from tamis.errors import ConfigError
@@ -363,7 +363,7 @@ def test_this_machine_is_measured_for_real() -> None:
 def test_a_gpu_is_measured_for_real() -> None:
     compute = resolve("cuda", dtype="auto")
     assert compute.dtype in ("fp32", "bf16") and "measured now" in compute.reasons["dtype"]
-    assert device.measure_matmul([(512, 768, 768)], "fp32", 0.05, device="cuda") > 0
+    assert matmul.measure_matmul([(512, 768, 768)], "fp32", 0.05, device="cuda") > 0
 
 
 def test_the_processor_is_named_with_its_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

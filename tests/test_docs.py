@@ -92,6 +92,13 @@ def test_the_page_about_quality_is_made_from_the_results() -> None:
     assert script.PAGE.read_text(encoding="utf-8") == script.page(*script.results()), "run: python docs/make_quality.py"
 
 
+def test_the_page_about_speed_names_the_width_from_which_matrices_are_laid_out() -> None:
+    from tamis.gpt2.prepacked import FROM_WIDTH, MOST_BYTES
+
+    text = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert f"A trunk of {FROM_WIDTH} channels or more" in text and f"Trunks of more than {MOST_BYTES // 2**30} GiB" in text
+
+
 def test_the_page_about_speed_has_the_figures_of_the_results() -> None:
     from benchmarks.speed import page
 

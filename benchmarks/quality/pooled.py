@@ -1,7 +1,7 @@
 """Test rows of several runs taken together: caught, blocked, calibration, and what the unsure band holds.
 
     for seed in 0 1 2 3 4; do tamis train sms-spam --seed $seed --max-blocked 0.1% -o runs/seed-$seed; done
-    python -m benchmarks.quality.pooled runs/seed-*
+    python -m benchmarks.quality.pooled runs/seed-* --name '`--max-blocked 0.1%`' --out benchmarks/quality/pooled.json
 
 Each run has its own division of the table, its own threshold and its own band; one run's test part is too small to tell 0.1 % from 0.4 %.
 """
@@ -46,10 +46,17 @@ def pooled(runs: list[Path]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the figures as JSON."""
+    """Print the figures as JSON, and put them into a file of such figures by name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="finished runs")
-    print(json.dumps(pooled(parser.parse_args().runs), indent=1))
+    parser.add_argument("--out", type=Path, help="file of figures by name; what else is in it stays")
+    parser.add_argument("--name", default="default", help="what the runs have in common")
+    options = parser.parse_args()
+    found = pooled(options.runs)
+    print(json.dumps(found, indent=1))
+    if options.out:
+        before = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
+        options.out.write_text(json.dumps(before | {options.name: found}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from tamis.console import say
 from tamis.gpt2.model import GPT2Classifier, GPT2Config
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.gpt2.tokenizer import Tokenizer
-from tamis.matmul import measure_matmul
+from tamis.matmul import Dtype, measure_matmul
 from tamis.model_folder import SavedModel, save_model
 
 Part = Callable[[Setting], Iterator[Timed]]
@@ -76,7 +76,7 @@ def setting(place: Path, data: shared.Rows, *, size: str, pooling: str, threads:
     return Setting(subject, folder, place / "run", place, data, threads, worth_timing(devices.available_dtypes(), threads))
 
 
-def worth_timing(dtypes: Sequence[devices.Dtype], threads: int) -> tuple[devices.Dtype, ...]:
+def worth_timing(dtypes: Sequence[Dtype], threads: int) -> tuple[Dtype, ...]:
     """Those types in which bare products reach a tenth of fp32's speed: what emulates a type in software would take hours."""
     speeds = {dtype: measure_matmul([(64, 768, 768)], dtype, 0.2, threads=threads) for dtype in dtypes}
     slow = [dtype for dtype, speed in speeds.items() if speed < speeds["fp32"] / 10]

@@ -20,10 +20,9 @@ import numpy as np
 
 from benchmarks.speed import compare, exact, onnx_model
 from benchmarks.speed.shared import Rows, renewed
-from tamis import device as devices
 from tamis.bench import fresh_process
 from tamis.bench_contenders import Subject, new_texts, ours, products, tfidf, transformers_is_here, transformers_model, useful_operations
-from tamis.matmul import measure_matmul
+from tamis.matmul import Dtype, measure_matmul
 from tamis.tuning.messages import Messages
 from tamis.tuning.scoring import score
 
@@ -46,7 +45,7 @@ class Setting:
     """For files of the rivals."""
     rows: Rows
     threads: int
-    dtypes: tuple[devices.Dtype, ...]
+    dtypes: tuple[Dtype, ...]
 
 
 @dataclass(frozen=True)

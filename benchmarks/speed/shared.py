@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tamis import device as devices
 from tamis.data import catalog
 from tamis.data.splits import split_table
 from tamis.data.tables import read_table
 from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
 from tamis.gpt2.tokenizer import Tokenizer
-from tamis.matmul import measure_matmul
+from tamis.matmul import Dtype, measure_matmul
 
 CEILING_SHAPES = ((1024, 768, 2304), (1024, 768, 768), (1024, 768, 3072), (1024, 3072, 768))
 """The products of one block on 1,024 tokens: rows, inner size, columns."""
@@ -69,7 +68,7 @@ def written(folder: Path, model: GPT2, tokenizer: Tokenizer, *, pad: int = 50256
     return folder
 
 
-def ceiling(dtype: devices.Dtype, threads: int, seconds: float = 1.0) -> float:
+def ceiling(dtype: Dtype, threads: int, seconds: float = 1.0) -> float:
     """GFLOP/s of bare matrix products of the model's own shapes."""
     return measure_matmul(CEILING_SHAPES, dtype, seconds, threads=threads)
 

@@ -35,7 +35,7 @@ from tamis.bench_contenders import (
     useful_operations,
 )
 from tamis.errors import TamisError
-from tamis.matmul import measure_matmul
+from tamis.matmul import Dtype, measure_matmul
 from tamis.model_folder import SavedModel, save_model
 from tamis.tuning.states import FROZEN_TOKENS
 
@@ -160,7 +160,7 @@ def _rivals(of: Subject, place: Path, notes: list[str], say: Say) -> dict[str, S
 
 
 def _bulk(
-    of: Subject, contenders: dict[str, Score], dtypes: Sequence[devices.Dtype], threads: int, seconds: float
+    of: Subject, contenders: dict[str, Score], dtypes: Sequence[Dtype], threads: int, seconds: float
 ) -> tuple[list[Bulk], dict[str, float]]:
     rounds = 3
     share = max(0.02, (seconds - rounds * len(dtypes) * _CEILING_S) / (rounds + 1) / len(contenders))
@@ -215,7 +215,7 @@ def _single(contenders: dict[str, Score], seconds: float) -> list[Single]:
     return [Single(name, median(found), float(np.percentile(found, 99)), len(found)) for name, found in times.items()]
 
 
-def _starts(of: Subject, folder: Path, dtypes: Sequence[devices.Dtype], threads: int, notes: list[str]) -> list[Start]:
+def _starts(of: Subject, folder: Path, dtypes: Sequence[Dtype], threads: int, notes: list[str]) -> list[Start]:
     labels = [str(i) for i in range(of.model.score.out_features)]
     save_model(folder, SavedModel(of.model, of.tokenizer, labels))
     found = []
@@ -227,7 +227,7 @@ def _starts(of: Subject, folder: Path, dtypes: Sequence[devices.Dtype], threads:
     return found
 
 
-def fresh_process(folder: Path, dtype: devices.Dtype, threads: int) -> Start:
+def fresh_process(folder: Path, dtype: Dtype, threads: int) -> Start:
     """Load a model folder in a process of its own, score a text, and tell what that cost.
 
     Raises:
@@ -240,7 +240,7 @@ def fresh_process(folder: Path, dtype: devices.Dtype, threads: int) -> Start:
     return Start(dtype, *json.loads(done.stdout.splitlines()[-1]))
 
 
-def _same_labels(contenders: dict[str, Score], dtypes: Sequence[devices.Dtype], count: int) -> dict[str, float]:
+def _same_labels(contenders: dict[str, Score], dtypes: Sequence[Dtype], count: int) -> dict[str, float]:
     texts = new_texts(count, seed=3)
     labels = {dtype: np.asarray(contenders[f"tamis {dtype}"](texts)).argmax(1) for dtype in dtypes}
     return {dtype: float((found == labels["fp32"]).mean()) for dtype, found in labels.items()}

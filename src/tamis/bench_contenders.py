@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from tamis import device as devices
 from tamis.config import Recipe
 from tamis.errors import RunError
 from tamis.evaluation.baselines import tfidf_model
@@ -24,7 +23,7 @@ from tamis.gpt2.hub import NAMED_BACKBONES
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.gpt2.tokenizer import Tokenizer
-from tamis.matmul import Shape
+from tamis.matmul import Dtype, Shape
 from tamis.model_folder import SavedModel, load_model, save_model
 from tamis.tuning.messages import Messages
 from tamis.tuning.scoring import score
@@ -58,7 +57,7 @@ class Subject:
         """Token ids of texts."""
         return Messages.encode(texts, self.tokenizer, context=self.context)
 
-    def in_dtype(self, dtype: devices.Dtype) -> GPT2Classifier:
+    def in_dtype(self, dtype: Dtype) -> GPT2Classifier:
         """The same classifier, computed in another type."""
         other = GPT2Classifier(in_dtype(self.model.transformer, Recipe().changed({"compute.dtype": dtype})), self.model.score.out_features)
         other.score = self.model.score
@@ -97,7 +96,7 @@ def new_texts(count: int, seed: int) -> list[str]:
     return [" ".join(words[e - n : e]) + f" {number}" for n, e, number in zip(lengths, ends, numbers, strict=True)]
 
 
-def ours(of: Subject, dtype: devices.Dtype) -> Score:
+def ours(of: Subject, dtype: Dtype) -> Score:
     """tamis, from texts to logits, as `predict_proba` does."""
     model = of.in_dtype(dtype)
     return lambda texts: score(model, of.encode(texts))

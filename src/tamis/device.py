@@ -16,21 +16,17 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from tamis.cores import available_processors
 from tamis.download import cache_directory
 from tamis.errors import ConfigError
 from tamis.files import write_text
 from tamis.int8_engine import int8_is_here, row_levels
-from tamis.matmul import Dtype as Dtype
-from tamis.matmul import Shape
-from tamis.matmul import measure_matmul as measure_matmul
+from tamis.matmul import DTYPES as MULTIPLIED
+from tamis.matmul import Dtype, Shape, measure_matmul
 
-if TYPE_CHECKING:
-    pass
-
-DTYPES = ("fp32", "bf16", "int8", "auto")
+DTYPES = (*MULTIPLIED, "auto")
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 MODEL_SHAPES: tuple[Shape, ...] = ((1024, 768, 3072), (1024, 256, 1024))
 """The MLP of GPT-2 124M and of the embedded backbone, on about as many tokens as a packed batch holds."""

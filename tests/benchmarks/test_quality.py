@@ -103,7 +103,7 @@ def test_every_method_gives_a_row_of_probabilities_a_test_text() -> None:
         named("minilm", None, {})
 
 
-def test_runs_are_pooled_row_by_row(tmp_path: Path) -> None:
+def test_runs_are_pooled_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(name: str, rows: list[tuple[str, str, str, float]]) -> Path:
         folder = tmp_path / name
         folder.mkdir()
@@ -123,6 +123,11 @@ def test_runs_are_pooled_row_by_row(tmp_path: Path) -> None:
     assert (found["caught"], found["blocked"], found["unsure"], found["errors_in_band"]) == (1 / 2, 1 / 3, 1 / 5, 1 / 2)
     assert found["ece"] == pytest.approx((abs(0 - 1 / 3) * 3 + 0.5 + 0) / 5)
     assert found["caught_ci95"][0] < 0.5 < found["caught_ci95"][1]
+    out = tmp_path / "pooled.json"
+    out.write_text('{"before": {"runs": 1}, "a": {}}', encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["pooled", str(one), str(two), "--name", "a", "--out", str(out)])
+    pooled.main()
+    assert json.loads(out.read_text(encoding="utf-8")) == {"before": {"runs": 1}, "a": json.loads(json.dumps(found))}
 
 
 def test_every_task_is_shown() -> None:

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tamis.gpt2.model import GPT2, Block, Linear
 
 MakeLinear = Callable[[Linear, int | None], nn.Module]
 """A layer in the place of another. The outputs before the number, where there is one, are asked for apart from those behind it."""
+
+
+class ExchangedLinear(nn.Module):
+    """A linear layer whose weights lie in products of an engine's own, which are no tensors of the module."""
+
+    _products: Sequence[Callable[[Tensor], Tensor]]
+
+    def __init__(self, linear: Linear, cut: int | None = None) -> None:
+        """`cut`: the outputs before it and those from there on lie apart, for `halves`."""
+        super().__init__()
+        self.in_features, self.out_features, self.cut = linear.in_features, linear.out_features, cut
+
+    def parts(self) -> list[slice]:
+        """The outputs that lie together."""
+        cuts = [0, self.out_features] if self.cut is None else [0, self.cut, self.out_features]
+        return [slice(begin, end) for begin, end in pairwise(cuts)]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(N, in) fp32 -> (N, out) fp32."""
+        found = [product(hidden) for product in self._products]
+        return found[0] if len(found) == 1 else torch.cat(found, 1)
+
+    def halves(self, first: Tensor, second: Tensor, cut: int) -> tuple[Tensor, Tensor]:
+        """`first` through the outputs before `cut`, `second` through those from there on."""
+        if cut != self.cut:
+            return self(first)[:, :cut], self(second)[:, cut:]
+        before, behind = self._products
+        return before(first), behind(second)
+
+    def extra_repr(self) -> str:
+        """Sizes, for printing a model."""
+        return f"in_features={self.in_features}, out_features={self.out_features}"
 
 
 def exchanged(trunk: GPT2, make: MakeLinear) -> GPT2:

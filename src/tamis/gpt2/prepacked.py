@@ -6,58 +6,40 @@ never written; a state dict holds the plain weights.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tamis.gpt2.exchange import exchanged
+from tamis.gpt2.exchange import ExchangedLinear, exchanged
 from tamis.gpt2.model import GPT2, Block, Linear
 from tamis.onednn import PrepackedProduct, prepacking_is_here
 
 FROM_WIDTH = 512
-"""Channels from which on it pays whatever the rows; of narrower matrices it costs one thread a few percent."""
+"""Channels from which on it pays, but for one row on one thread; of narrower matrices it costs one thread a few percent."""
 MOST_BYTES = 2 * 2**30
 """Of a trunk's blocks: more than that is not held twice."""
 
 
-class PrepackedLinear(nn.Module):
+class PrepackedLinear(ExchangedLinear):
     """A linear layer over weights in oneDNN's own layout."""
 
     bias: Tensor
+    _products: list[PrepackedProduct]
 
     def __init__(self, linear: Linear, cut: int | None = None) -> None:
-        """`cut`: the outputs before it and those from there on lie apart, for `halves`."""
-        super().__init__()
-        self.in_features, self.out_features, self.cut = linear.in_features, linear.out_features, cut
+        """`cut`: as `ExchangedLinear`'s."""
+        super().__init__(linear, cut)
         self.register_buffer("bias", linear.bias.detach())
         self._arrange(linear.weight.detach())
 
     def _arrange(self, weight: Tensor) -> None:
-        cuts = [0, self.out_features] if self.cut is None else [0, self.cut, self.out_features]
-        self._products = [PrepackedProduct(weight[a:b], self.bias[a:b]) for a, b in pairwise(cuts)]
+        self._products = [PrepackedProduct(weight[part], self.bias[part]) for part in self.parts()]
 
     @property
     def weight(self) -> Tensor:
         """(out, in), arranged as anybody else reads it: a copy."""
         return torch.cat([product.weight for product in self._products])
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(N, in) -> (N, out)."""
-        parts = [product(hidden) for product in self._products]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-
-    def halves(self, first: Tensor, second: Tensor, cut: int) -> tuple[Tensor, Tensor]:
-        """`first` through the outputs before `cut`, `second` through those from there on."""
-        if cut != self.cut:
-            return self(first)[:, :cut], self(second)[:, cut:]
-        before, behind = self._products
-        return before(first), behind(second)
-
-    def extra_repr(self) -> str:
-        """Sizes, for printing a model."""
-        return f"in_features={self.in_features}, out_features={self.out_features}"
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -75,7 +57,7 @@ class PrepackedLinear(nn.Module):
 
 
 def prepacking_pays(trunk: GPT2) -> bool:
-    """Whether this trunk is faster so: wide, in fp32, on a processor for which this torch has oneDNN, not too large to hold twice."""
+    """Whether this trunk is faster so: wide, in fp32, on a processor for which this torch has oneDNN, not too large to be held twice."""
     if trunk.wte.weight.device.type != "cpu" or not prepacking_is_here():
         return False
     matrices = [m.weight for block in trunk.h if isinstance(block, Block) for m in block.modules() if isinstance(m, Linear)]

@@ -149,16 +149,18 @@ class Batcher(Worker):
                 tokens = self._compute(jobs)
             except Exception as error:
                 failure = error
-            over = [job for job in jobs if failure or job.done]
+            over: list[_Job] = []
+            rest: list[_Job] = []
+            for job in jobs:  # told apart before another worker may go on with the rest
+                (over if failure or job.done else rest).append(job)
             with self._changed:  # before the answers go out: who asks again at once finds the machine free
                 self._busy -= 1
                 if tokens >= _FULL * self.budget:
                     speed = tokens / (time.perf_counter() - begun) * (1 if alone else self._workers)
                     self._speed = speed if self._speed is None else _KEPT * self._speed + (1 - _KEPT) * speed
-                for job in jobs:
-                    if job not in over:
-                        self._lines.setdefault(id(job.classifier), deque()).append(job)
-                        self._changed.notify()
+                for job in rest:
+                    self._lines.setdefault(id(job.classifier), deque()).append(job)
+                    self._changed.notify()
             self._answer(over, failure)
 
     def _next(self) -> tuple[list[_Job], bool] | None:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from tamis.files import locked, write_text
 from tamis.gpt2.checkpoints import fingerprint
-from tamis.gpt2.model import GPT2, Linear
+from tamis.gpt2.exchange import ExchangedLinear
+from tamis.gpt2.model import GPT2
 from tamis.tuning.messages import Messages
 
 Frozen = NDArray[np.float32]
@@ -123,7 +124,7 @@ def trunk_fingerprint(model: GPT2) -> str:
     """Hash of a trunk's shape and weights as they are computed with."""
     state = {name: t.detach().float() for name, t in model.state_dict().items()}
     kinds = [type(block).__name__ + str(getattr(block, "factor", "")) for block in model.h]
-    kinds += sorted({type(m).__name__ for m in model.h.modules() if hasattr(m, "halves")} - {Linear.__name__})
+    kinds += sorted({type(m).__name__ for m in model.h.modules() if isinstance(m, ExchangedLinear)})
     return fingerprint(model.config, state) + ",".join(kinds)
 
 
