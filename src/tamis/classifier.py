@@ -82,7 +82,8 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         Args:
             texts: R texts.
             labels: (R,) labels: strings, numbers or booleans.
-            validation: row numbers held out for early stopping and threshold where the loop trains; a stratified share by default.
+            validation: row numbers held out for early stopping and threshold where the loop trains; by default a stratified share, or
+                none where folds show what a model does on rows that it has not seen.
             groups: (R,) rows of one group never stand on both sides of a fold; repeats of a text by default.
             also: further texts that will be scored later; a frozen trunk then runs once for all.
             store: keeps the frozen trunk's states between runs.
@@ -106,8 +107,10 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         resolved = {"compute.device": compute.device, "compute.threads": compute.threads, "compute.dtype": compute.dtype}
         self.compute_ = compute
         pretrained = not is_scratch(recipe.backbone)
-        tune_, self.tune_reason_ = chosen_tune(recipe.tune, pretrained=pretrained, small=recipe.backbone in EMBEDDED)
-        self.recipe_ = resolve(recipe.changed(resolved | {"tune": tune_}), pretrained=pretrained, rows=len(texts), classes=len(names))
+        small = recipe.backbone in EMBEDDED
+        tune_, self.tune_reason_ = chosen_tune(recipe.tune, pretrained=pretrained, small=small)
+        recipe = recipe.changed(resolved | {"tune": tune_} | ({} if validation is None else {"verdict.folds": 0}))
+        self.recipe_ = resolve(recipe, pretrained=pretrained, rows=len(texts), classes=len(names), small=small)
         if self.on_resolved is not None:
             self.on_resolved(self.recipe_)
         named = [names[t] for t in targets]
@@ -117,7 +120,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         exact = self.recipe_.tune == "head" and self.recipe_.train.head == "exact"
         if validation is None:
             budget = self.recipe_.verdict.max_blocked is not None
-            share = 0.0 if exact else held_out_share(named, self.recipe_.data.validation_share, budget=budget)
+            share = 0.0 if exact or self.recipe_.verdict.folds else held_out_share(named, self.recipe_.data.validation_share, budget=budget)
             validation = hold_out(named, groups, share, seed=recipe.seed)
         backbone = self._backbone([texts[i] for i in np.setdiff1d(rows, validation)])
         self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
@@ -139,6 +142,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             validation=validation,
             groups=np.concatenate([groups, groups[copies.of]]),
             copies=np.arange(len(texts), len(texts) + len(copies)),
+            recut=self.recut([*texts, *copies.texts], context=context),
             store=store,
             checkpoint=checkpoint,
             progress=progress,
@@ -176,7 +180,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             fold_into(self.model_, head.weight, head.bias + self.shift_)
         else:
             self.model_.score.weight /= decision.temperature
-        self.held_out_, self.held_out_probabilities_ = tuned.held_out, decision.probabilities
+        self.held_out_, self.held_out_probabilities_, self.crossfit_ = tuned.held_out, decision.probabilities, tuned.crossfit
         self.history_, self.facts_, self.features_ = tuned.history, tuned.facts, tuned.features
         self.extra_notes_ = tuned.notes if decision.threshold else [*tuned.notes, *decision.notes]
         self.notes_ = [*tuned.notes, *decision.notes]

@@ -125,6 +125,8 @@ class TrainSettings(Section):
     """share of activations dropped while training"""
     token_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """share of tokens left out of each message while everything is trained, drawn anew each time"""
+    bpe_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """share of the tokenizer's merges left out while everything is trained, drawn anew each epoch: words in other pieces"""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """share of each target spread over all classes"""
     next_token_weight: Annotated[float, Field(ge=0)] | None = None
@@ -156,7 +158,10 @@ class VerdictSettings(Section):
     """what mistakes cost, e.g. `blocked=10,missed=1`: the threshold with the least expected cost; `unsure=0.5` is what asking costs"""
     prior: Literal["rows", "trained"] | Annotated[float, Field(gt=0, lt=1)] = "rows"
     """share of the positive class among the messages to come: as in the training `rows`, a number, or as `trained` (weights, copies)"""
-    unsure_share: Share = 0.02
+    folds: Annotated[int, Field(ge=0, le=20)] | None = None
+    """where blocks are trained: parts of the training rows, each judged by a model trained on the others, so that the threshold is chosen
+    on all rows and all are learnt; 0 holds out `data.validation_share` instead"""
+    unsure_share: Share = 0.015
     """share of messages nearest to the threshold whose verdict is `unsure`; with a cost of `unsure` the costs decide"""
 
     @field_validator("costs", mode="before")

@@ -30,9 +30,11 @@ from tamis.evaluation.report import Part, ReportInputs, build_report, most_confi
 from tamis.evaluation.report_html import write_html
 from tamis.familiar import looked_through
 from tamis.files import write_text
+from tamis.gpt2.backbones import EMBEDDED
 from tamis.progress import Progress
 from tamis.run_folder import RunFolder, opened
 from tamis.training_rows import TrainingRows, sample, text_keys, write_training_rows
+from tamis.tuning.defaults import chosen_folds
 from tamis.tuning.features import StateStore
 from tamis.tuning.shares import class_weights
 from tamis.tuning.update import features_of
@@ -130,11 +132,12 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
     classifier, groups = TextClassifier.from_recipe(recipe), near_repeat_groups(parts.texts("train"))
     classifier.on_resolved = lambda resolved: write_text(folder.path / "recipe.toml", resolved.to_toml())
     classifier.on_notice = say
+    held_out = np.flatnonzero(np.isin(parts.train, parts.validation))
     with clock.phase("train"):
         classifier.fit(
             parts.texts("train"),
             parts.labels("train"),
-            validation=np.flatnonzero(np.isin(parts.train, parts.validation)),
+            validation=None if chosen_folds(recipe, small=recipe.backbone in EMBEDDED) else held_out,
             groups=groups,
             also=parts.texts("test"),
             store=StateStore(cache_directory() / "states"),
@@ -176,7 +179,7 @@ def training_rows(classifier: TextClassifier, parts: Parts, groups: NDArray[np.i
         targets=targets[rows],
         groups=groups[rows],
         keys=text_keys(texts),
-        held_out=np.zeros(len(rows), dtype=bool) if exact else np.isin(rows, classifier.held_out_),
+        held_out=np.zeros(len(rows), dtype=bool) if exact or classifier.crossfit_ else np.isin(rows, classifier.held_out_),
         classes=tuple(names),
         class_weights=class_weights(recipe, targets, names),
         # Attacked copies are not kept: a head solved on these rows alone would be another.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tamis.config import Recipe
+from tamis.gpt2.bpe_dropout import DroppedMerges
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.tuning.messages import Messages
@@ -34,6 +36,19 @@ class LongTexts:
         longest = self.model_.transformer.config.n_positions if context is None else context
         window, positive = self.recipe_.text.window, self.pooling.positive
         return Messages.encode(texts, self.tokenizer_, context=longest, window=window, positive=positive)
+
+    def recut(self, texts: list[str], *, context: int) -> Callable[[int], Messages] | None:
+        """Gives the texts as a training epoch, numbered from 0, meets them where words are cut into other pieces each time."""
+        share = self.recipe_.train.bpe_dropout
+        if not share:
+            return None
+        dropped = DroppedMerges(self.tokenizer_, share, self.recipe_.seed)
+
+        def of_epoch(epoch: int) -> Messages:
+            window, positive = self.recipe_.text.window, self.pooling.positive
+            return Messages.encode(texts, dropped.of_epoch(epoch), context=context, window=window, positive=positive)
+
+        return of_epoch
 
     def with_window(self, texts: list[str], context: int) -> Recipe:
         """The recipe with the window's size settled by the training texts, where it is open."""

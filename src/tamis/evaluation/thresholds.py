@@ -200,11 +200,14 @@ def upper_bound(k: int, n: int) -> float:
 
 
 def unsure_band(scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02) -> Band | None:
-    """The narrowest band around the threshold, in log-odds, that holds `share` of these held-out rows.
+    """The band that holds the `share` of these held-out rows whose verdicts are likeliest to be wrong.
 
-    Shapes as in `choose_threshold`; one class alone will do. The band contains the threshold and ends on scores (or
-    on the threshold), so equal scores at its ends may make it hold a few rows more. None, no band, where share = 0. A
-    threshold above 1 counts as 1.
+    A row at or above the threshold is wrong with probability 1 - score, one below it with probability score (for calibrated scores). So a
+    strict threshold has most of its band below it, where positives pass. Shapes as in `choose_threshold`; one class alone will do. The band
+    contains the threshold and ends on scores (or on the threshold), so equal scores at its ends may make it hold a few rows more. None, no
+    band, where share = 0. A threshold above 1 counts as 1.
+
+    Source: Chow 1970, "On optimum recognition error and reject tradeoff".
 
     Raises:
         DataError: lengths that differ, no rows, or a score outside [0, 1].
@@ -215,11 +218,10 @@ def unsure_band(scores: NDArray[Any], is_positive: NDArray[Any], threshold: floa
     if wanted == 0:
         return None
     rows = min(len(scores), int(np.ceil(wanted * len(scores) - 1e-9)))
-    ordered = np.sort(scores)
     cut = min(max(threshold, 0.0), 1.0)
-    lows, highs = np.minimum(ordered[: len(scores) - rows + 1], cut), np.maximum(ordered[rows - 1 :], cut)
-    best = int(np.argmin(_log_odds(highs) - _log_odds(lows)))
-    low, high = float(lows[best]), float(highs[best])
+    doubt = np.where(scores >= threshold, 1 - scores, scores)
+    doubted = scores[doubt >= np.sort(doubt)[-rows]]
+    low, high = min(float(doubted.min()), cut), max(float(doubted.max()), cut)
     inside = (scores >= low) & (scores <= high)
     return Band(low, high, *_inside_and_outside(inside, (scores >= threshold) != truth))
 

@@ -21,6 +21,7 @@ from tamis.errors import ConfigError, DataError
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.packing import in_order
 from tamis.progress import Progress, Silent
+from tamis.tuning.messages import Messages
 from tamis.tuning.states import States
 from tamis.tuning.validation import Scores, validate
 
@@ -71,6 +72,10 @@ class Training:
 
     on_epoch: Callable[[int, Scores], None] | None = None
     """Told an epoch's number (from 1) and its validation figures; what it raises ends the training."""
+    name: str = "training"
+    """Under which progress is told."""
+    recut: Callable[[int], Messages] | None = None
+    """Gives the rows of `states` cut into other tokens for an epoch, numbered from 0; what is judged is never cut anew."""
 
     def __init__(
         self,
@@ -118,12 +123,13 @@ class Training:
         """
         messages = len(self.fit_rows_of(0)) * self.settings.epochs
         done = self.at.epoch * len(self.fit_rows_of(0))
-        with (progress or Silent()).task("training", total=messages, unit="messages", done=done) as task:
+        with (progress or Silent()).task(self.name, total=messages, unit="messages", done=done) as task:
             while self.at.epoch < self.settings.epochs and not self._patience_is_over():
+                states = self.states if self.recut is None else self.states.recut(self.recut(self.at.epoch))
                 for place, rows in enumerate(self._steps_of(self.at.epoch)):
                     if place < self.at.place:
                         continue
-                    loss, accuracy = self._step(rows)
+                    loss, accuracy = self._step(rows, states)
                     self.at.place = place + 1
                     task.advance(len(rows), f"loss {loss:.3f}, accuracy {accuracy:.3f}")
                     if save:
@@ -155,8 +161,8 @@ class Training:
         else:
             yield from in_order(rows, self.states.messages.tokens, self.settings.batch_tokens)
 
-    def _step(self, rows: NDArray[np.int64]) -> tuple[float, float]:
-        """One optimiser step over `rows`; returns the class loss and the accuracy of the batch before the step."""
+    def _step(self, rows: NDArray[np.int64], states: States) -> tuple[float, float]:
+        """One optimiser step over `rows` of `states`; returns the class loss and the accuracy of the batch before the step."""
         settings = self.settings
         self.model.train()
         for group in self.optimizer.param_groups:
@@ -164,20 +170,21 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         weight = float(self.weights[self.targets[rows]].sum())
         # Predicted positions: all but one a window; of what is drawn at random the expected number, known before anything is drawn.
-        windows = len(self.states.messages.windows_of(rows))
+        messages = states.messages
+        windows = len(messages.windows_of(rows))
         kept = (1.0 - settings.token_dropout) * settings.next_token_share
-        tokens = max(1.0, kept * (int(self.states.messages.tokens[rows].sum()) - windows))
+        tokens = max(1.0, kept * (int(messages.tokens[rows].sum()) - windows))
         loss_sum, right = 0.0, 0
-        for part in in_order(rows, self.states.messages.tokens, settings.micro_tokens):
+        for part in in_order(rows, messages.tokens, settings.micro_tokens):
             targets = self.targets[part].to(self.device)
             with torch.autocast(self.device.type, settings.autocast or torch.bfloat16, enabled=settings.autocast is not None):
-                last, next_token_loss = self.states.forward(
+                last, next_token_loss = states.forward(
                     self.model,
                     part,
                     next_token_share=settings.next_token_share if settings.next_token_weight else 0.0,
                     token_dropout=settings.token_dropout,
                 )
-            logits = self.states.messages.over_windows(self.model.head(last), part)
+            logits = messages.over_windows(self.model.head(last), part)
             losses = F.cross_entropy(logits, targets, weight=self.loss_weights, reduction="sum", label_smoothing=settings.label_smoothing)
             total = losses / weight
             if next_token_loss is not None:

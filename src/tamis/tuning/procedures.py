@@ -9,8 +9,10 @@ full               the loop over everything
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,13 @@ from tamis.config import Recipe
 from tamis.errors import ConfigError, DataError
 from tamis.gpt2.backbones import Backbone
 from tamis.gpt2.lora import add_lora, merge_lora
-from tamis.gpt2.model import GPT2Classifier
+from tamis.gpt2.model import GPT2, GPT2Classifier
 from tamis.gpt2.pooling import unfolded
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.progress import Progress
 from tamis.tuning.checkpoint import Checkpointer
 from tamis.tuning.collapse import Watched, remedy_for
+from tamis.tuning.crossfit import out_of_fold
 from tamis.tuning.exact import exact, solved
 from tamis.tuning.features import NO_STORE, StateStore, trunk_fingerprint
 from tamis.tuning.loop import LoopSettings
@@ -57,6 +60,7 @@ def tune(
     validation: Rows,
     groups: Rows,
     copies: Rows | None = None,
+    recut: Callable[[int], Messages] | None = None,
     store: StateStore = NO_STORE,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
@@ -64,6 +68,8 @@ def tune(
     on_epoch: Callable[[int, Scores], None] | None = None,
 ) -> Tuned:
     """Tune a classifier as a resolved recipe says.
+
+    With `verdict.folds` and no validation rows every training row gets a score from a model that did not see it, and all are fitted.
 
     Args:
         backbone: its model is changed and becomes the classifier's trunk.
@@ -75,6 +81,7 @@ def tune(
         validation: held-out rows of `train`.
         groups: (R,) rows of one group never cross a fold.
         copies: further rows to fit, attacked copies of rows that are fitted; nothing is judged on them.
+        recut: gives the rows to fit cut into other tokens for an epoch, numbered from 0, where the loop computes embeddings.
         store: where states of the frozen trunk are kept.
         checkpoint: folder for the loop's state; a state of the same work in it is taken up.
         progress: is told what goes on.
@@ -94,8 +101,61 @@ def tune(
     if recipe.tune == "head" and recipe.train.head == "exact":
         model = GPT2Classifier(backbone.model, len(classes)).to(recipe.compute.device)
         return exact(model, recipe, messages, targets, weights, train, copies, groups, store, progress)
-    model = GPT2Classifier(with_position(recipe, backbone.model), len(classes)).to(recipe.compute.device)
-    fit = np.setdiff1d(train, validation)
+    judged: NDArray[np.float64] | None = None
+    if recipe.verdict.folds and not len(validation):
+
+        def fold(held: Rows, folder: Path | None, name: str) -> NDArray[np.float64]:
+            own = copies[~np.isin(groups[copies], groups[train[held]])]
+            torch.manual_seed(recipe.seed)
+            fresh = copy.deepcopy(backbone.model)
+            return _looped(
+                fresh, recipe, messages, targets, weights, classes, train[:0],
+                fit=np.delete(train, held), judged=train[held], copies=own, groups=groups, recut=recut,
+                store=store, checkpoint=folder, progress=progress, say=say, name=name,
+            ).held_out_logits  # fmt: skip
+
+        judged = out_of_fold(
+            fold,
+            targets[train],
+            groups[train],
+            classes=len(classes),
+            folds=recipe.verdict.folds,
+            seed=recipe.seed,
+            identity=_identity(GPT2Classifier(backbone.model, len(classes)), recipe, messages, targets, train, copies),
+            checkpoint=checkpoint,
+        )
+        torch.manual_seed(recipe.seed)
+    tuned = _looped(
+        backbone.model, recipe, messages, targets, weights, classes, validation,
+        fit=np.setdiff1d(train, validation), judged=validation, copies=copies, groups=groups, recut=recut,
+        store=store, checkpoint=checkpoint, progress=progress, say=say, on_epoch=on_epoch,
+    )  # fmt: skip
+    return tuned if judged is None else replace(tuned, held_out=train, held_out_logits=judged, crossfit=True)
+
+
+def _looped(
+    trunk: GPT2,
+    recipe: Recipe,
+    messages: Messages,
+    targets: Rows,
+    weights: NDArray[np.float64],
+    classes: list[str],
+    validation: Rows,
+    *,
+    fit: Rows,
+    judged: Rows,
+    copies: Rows,
+    groups: Rows,
+    recut: Callable[[int], Messages] | None,
+    store: StateStore,
+    checkpoint: Path | None,
+    progress: Progress | None,
+    say: Callable[[str], None] | None,
+    on_epoch: Callable[[int, Scores], None] | None = None,
+    name: str = "training",
+) -> Tuned:
+    """Train by the loop on `fit` and `copies`, the epoch chosen on `validation` rows, and score the `judged` ones."""
+    model = GPT2Classifier(with_position(recipe, trunk), len(classes)).to(recipe.compute.device)
     solved = _solve_first(model, recipe, messages, targets, weights, fit, copies, groups, store, progress)
     fit = np.concatenate([fit, copies])
     states = _states(model, recipe, messages, store, progress)
@@ -107,7 +167,9 @@ def tune(
     )
     training = Watched(model, states, targets, weights, _settings(recipe), fit_rows=fit, validation_rows=validation)
     training.watch(classes, remedy, say)
-    training.on_epoch = on_epoch
+    training.on_epoch, training.name = on_epoch, name
+    if recut is not None and states.frozen is None:
+        training.recut = recut
     kept = recipe.train.keep_start or 0.0
     before = {name: p.detach().clone() for name, p in training.trained.items()} if kept else {}
     model.transformer.set_dropout(recipe.train.dropout or 0.0)
@@ -120,14 +182,14 @@ def tune(
     with torch.no_grad():
         for name, start in before.items():
             training.trained[name].lerp_(start, kept)
-    logits = training.logits(validation).double().numpy()
+    logits = training.logits(judged).double().numpy()
     every = None if states.frozen is None else training.logits(np.arange(len(messages.distinct_of))).double().numpy()
     model.transformer.set_dropout(0.0)
     trained = trained_parameters(model)
     merge_lora(model.transformer)
     facts = {"epochs": at.epoch, "best_epoch": at.best_epoch, "steps": at.step, "trained_parameters": trained, **solved}
     notes = [training.warned] if training.warned else []
-    return Tuned(model, validation, logits, every, history=at.history, facts=facts, notes=notes)
+    return Tuned(model, judged, logits, every, history=at.history, facts=facts, notes=notes)
 
 
 def _solve_first(

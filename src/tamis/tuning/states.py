@@ -35,6 +35,11 @@ class States:
         self.messages, self.start, self.frozen, self.whole = messages, start, frozen, whole
         self.first_token = np.cumsum(messages.lengths) - messages.lengths
 
+    def recut(self, messages: Messages) -> States:
+        """The same rows cut into other tokens, where the embeddings are computed each time."""
+        assert self.frozen is None
+        return States(messages, self.start, None, self.whole)
+
     def forward(
         self, model: GPT2Classifier, rows: NDArray[np.int64], *, next_token_share: float = 0.0, token_dropout: float = 0.0
     ) -> tuple[Tensor, Tensor | None]:

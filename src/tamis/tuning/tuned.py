@@ -19,7 +19,7 @@ class Tuned:
 
     model: GPT2Classifier
     held_out: Rows
-    """Training rows with held-out scores: all of them for the exact head, the validation rows otherwise, none if there were none."""
+    """Training rows with held-out scores: all of them for the exact head and with folds, else the validation rows, none if there were none."""
     held_out_logits: NDArray[np.float64]
     """(len(held_out), K)"""
     logits: NDArray[np.float64] | None = None
@@ -31,5 +31,7 @@ class Tuned:
     facts: dict[str, Any] = field(default_factory=dict)
     """What was chosen or found on the way, for the report."""
     notes: list[str] = field(default_factory=list)
+    crossfit: bool = False
+    """Whether the held-out scores come from folds: the model itself was fitted on those rows."""
     chosen: dict[str, Any] = field(default_factory=dict)
     """Settings that were left open and found on the way, by name."""

@@ -1,0 +1,72 @@
+"""Scores of every training row from models that did not see it: the rows in folds, a model trained without each, all by the same recipe.
+
+A budget of one blocked message in a thousand cannot be read off a tenth of the rows. Here threshold, temperature and unsure band are chosen
+on all of them, and the model that is kept learns from all of them. Each fold's model takes the last epoch, so its scores chose nothing.
+Source: Kohavi 1995, "A study of cross-validation and bootstrap"; scikit-learn's cross_val_predict.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.errors import CheckpointError
+from tamis.files import replaced
+from tamis.tuning.head import folds_of
+
+Rows = NDArray[np.int64]
+Fold = Callable[[Rows, Path | None, str], NDArray[np.float64]]
+"""Trains without some rows, its state kept in a folder, told under a name; (rows, K) logits of those rows."""
+
+
+def out_of_fold(
+    fold: Fold, targets: Rows, groups: Rows, *, classes: int, folds: int, seed: int, identity: str, checkpoint: Path | None
+) -> NDArray[np.float64] | None:
+    """(R, K) logits of R rows, each from a model trained without it and all that belongs to it; None where the rows are too few.
+
+    Args:
+        fold: trains one of the models.
+        targets: (R,) class numbers.
+        groups: (R,) rows of one group never stand on both sides of a fold.
+        classes: K.
+        folds: how many, at the most.
+        seed: of the folds.
+        identity: says what is trained on what; scores of another identity are never taken up.
+        checkpoint: folder for the state; of a fold that has ended only the scores are kept.
+    """
+    divided = folds_of(targets, groups, classes, seed, most=folds)
+    if not divided:
+        return None
+    logits = np.empty((len(targets), classes))
+    for number, (_, outside) in enumerate(divided):
+        state = None if checkpoint is None else checkpoint / f"fold-{number}"
+        found = None if state is None else _read(state.with_suffix(".npz"), identity, (len(outside), classes))
+        if found is None:
+            found = fold(outside, state, f"training, fold {number + 1} of {len(divided)}")
+            if state is not None:
+                state.parent.mkdir(parents=True, exist_ok=True)
+                with replaced(state.with_suffix(".npz")) as beside, beside.open("wb") as file:
+                    np.savez(file, identity=identity, logits=found)
+                shutil.rmtree(state, ignore_errors=True)
+        logits[outside] = found
+    return logits
+
+
+def _read(path: Path, identity: str, shape: tuple[int, int]) -> NDArray[np.float64] | None:
+    """A fold's scores, None where there are none of the same work.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as kept:
+            logits = np.asarray(kept["logits"], dtype=np.float64)
+            return logits if str(kept["identity"]) == identity and logits.shape == shape else None
+    except Exception as error:  # a zip archive that was cut off or altered fails in many ways
+        raise CheckpointError(f"{path} is damaged ({error}); delete it to train that fold again") from error
