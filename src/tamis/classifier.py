@@ -19,7 +19,7 @@ from tamis.errors import CheckpointError, ConfigError, NotFittedError
 from tamis.evaluation.calibration import softmax
 from tamis.evaluation.familiarity import read_familiarity
 from tamis.familiar import FamiliarTexts
-from tamis.gpt2.backbones import EMBEDDED, Backbone, is_scratch, load_backbone, scratch_backbone
+from tamis.gpt2.backbones import EMBEDDED, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.prepacked import prepacking_pays
@@ -29,6 +29,7 @@ from tamis.long_texts import LongTexts
 from tamis.memory import hand_back
 from tamis.model_folder import LABEL_TYPES, SavedModel, find_model, load_model, save_model
 from tamis.progress import Progress
+from tamis.tuning.crossfit import parts_of
 from tamis.tuning.defaults import chosen_tune, resolve
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.head import fold_into
@@ -122,10 +123,12 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             budget = self.recipe_.verdict.max_blocked is not None
             share = 0.0 if exact or self.recipe_.verdict.folds else held_out_share(named, self.recipe_.data.validation_share, budget=budget)
             validation = hold_out(named, groups, share, seed=recipe.seed)
-        backbone = self._backbone([texts[i] for i in np.setdiff1d(rows, validation)])
-        self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
         fit = rows if exact else np.setdiff1d(rows, validation)
-        copies = attacked_copies(texts, targets, fit, positive=self.pooling.positive, settings=self.recipe_.train, seed=self.recipe_.seed)
+        name, seed = recipe.backbone, recipe.seed
+        backbone = load_backbone(name) if pretrained else scratch_backbone(name, [texts[i] for i in fit], seed=seed)
+        self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
+        parts = parts_of(targets, groups, len(names), self.recipe_.verdict.folds or 0, seed)
+        copies = attacked_copies(texts, targets, fit, positive=self.pooling.positive, settings=recipe.train, seed=seed, parts=parts)
         every = [*texts, *copies.texts, *also]
         context = backbone.model.config.n_positions
         self.recipe_ = self.with_window(texts, context)
@@ -142,6 +145,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             validation=validation,
             groups=np.concatenate([groups, groups[copies.of]]),
             copies=np.arange(len(texts), len(texts) + len(copies)),
+            parts=parts,
             recut=self.recut([*texts, *copies.texts], context=context),
             store=store,
             checkpoint=checkpoint,
@@ -155,10 +159,6 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         kept = [] if tuned.logits is None else zip(every, self._shifted(tuned.logits), messages.long, strict=True)
         self._known = {text: logits for text, logits, many in kept if not many}
         return self
-
-    def _backbone(self, fit_texts: list[str]) -> Backbone:
-        name = self.recipe_.backbone
-        return scratch_backbone(name, fit_texts, seed=self.recipe_.seed) if is_scratch(name) else load_backbone(name)
 
     def _decide(self, tuned: Tuned, targets: NDArray[np.int64], names: list[str], corrected: NDArray[np.float64]) -> None:
         """Temperature, prior, threshold and unsure band from the held-out scores; what changes a score goes into the weights."""

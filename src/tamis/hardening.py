@@ -7,6 +7,7 @@ attacks stays ham. Owns which copies are made; the attacks are evaluation/attack
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,7 +41,14 @@ class Copies:
 
 
 def attacked_copies(
-    texts: Sequence[str], targets: NDArray[np.int64], rows: NDArray[np.int64], *, positive: int | None, settings: TrainSettings, seed: int
+    texts: Sequence[str],
+    targets: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    *,
+    positive: int | None,
+    settings: TrainSettings,
+    seed: int,
+    parts: NDArray[np.int64] | None = None,
 ) -> Copies:
     """Copies of some rows, each under an attack drawn for it; the same seed gives the same copies.
 
@@ -51,14 +59,19 @@ def attacked_copies(
         positive: class number of the positive class; None for more than two classes: all are copied alike, and none gets good words.
         settings: `attacked_positives` and `attacked_negatives`, copies of a row; a fraction is a chance.
         seed: of the draws.
+        parts: (R,) the fold of each row; texts put around a copy are then of its row's fold: a fold's texts go out with its rows.
     """
     draw = random.Random(f"attacked copies {seed}")
     made, of = [], []
-    ham = [texts[row] for row in rows.tolist() if positive is not None and targets[row] != positive and texts[row].strip()]
+    part = np.zeros(len(texts), dtype=np.int64) if parts is None else parts
+    ham: dict[int, list[str]] = defaultdict(list)
+    for row in rows.tolist():
+        if positive is not None and targets[row] != positive and texts[row].strip():
+            ham[part[row]].append(texts[row])
     for row in rows.tolist():
         share = settings.attacked_negatives if positive is not None and targets[row] != positive else settings.attacked_positives
         for _ in range(int(share) + (draw.random() < share % 1)):
-            made.append(_copy(texts[row], ham, draw))
+            made.append(_copy(texts[row], ham[part[row]], draw))
             of.append(row)
     return Copies(made, np.array(of, dtype=np.int64))
 

@@ -155,29 +155,31 @@ def test_rows_that_allow_no_threshold_are_refused(scores, truth, words):
         choose_threshold(np.array(scores), np.array(truth), max_blocked=None)
 
 
-def _log_odds(p: float) -> float:
-    return float(np.log(max(p, 1e-300)) - np.log(max(1 - p, 2.0**-53)))
-
-
 @given(ROWS, st.floats(0.001, 1), st.floats(0, 1))
-def test_the_unsure_band_is_the_narrowest_of_a_brute_force_scan(rows, share, threshold):
+def test_the_unsure_band_holds_the_rows_likeliest_to_be_wrong(rows, share, threshold):
     scores, truth = _arrays(rows)
     wanted = int(np.ceil(share * len(scores) - 1e-9))
-    ends = [*scores.tolist(), threshold]
-    widths = [
-        _log_odds(high) - _log_odds(low)
-        for low in ends
-        for high in ends
-        if low <= threshold <= high and sum(low <= score <= high for score in scores) >= wanted
-    ]
     band = unsure_band(scores, truth, threshold, share=share)
     assert band is not None and band.low <= threshold <= band.high
-    assert _log_odds(band.high) - _log_odds(band.low) == pytest.approx(min(widths), abs=1e-9)
     inside = (scores >= band.low) & (scores <= band.high)
+    doubt = [1 - score if score >= threshold else score for score in scores.tolist()]
+    assert inside.sum() >= wanted
+    if not inside.all():
+        assert min(d for d, row in zip(doubt, inside, strict=True) if row) >= max(
+            d for d, row in zip(doubt, inside, strict=True) if not row
+        )
+    least = sorted(doubt)[-wanted]
+    assert inside.sum() <= sum(d >= least - 1e-15 for d in doubt)  # no more than the ties at its edge
     wrong = (scores >= threshold) != truth
-    assert band.share == pytest.approx(inside.mean()) and inside.sum() >= wanted
-    assert band.errors_inside == (inside & wrong).sum()
+    assert band.share == pytest.approx(inside.mean()) and band.errors_inside == (inside & wrong).sum()
     assert (band.error_rate_outside is None) == bool(inside.all())
+
+
+def test_a_strict_threshold_has_its_band_below_it():
+    scores = np.array([0.001, 0.002, 0.2, 0.4, 0.9, 0.97, 0.999, 0.9995])
+    band = unsure_band(scores, scores > 0.3, 0.95, share=0.25)
+    assert band is not None and (band.low, band.high) == (0.4, 0.95)  # in doubt by .9 and .4; the flagged .97 by .03
+    assert (band.share, band.errors_inside, band.error_rate_outside) == (0.25, 2, 0.0)
 
 
 def test_the_band_by_hand():

@@ -331,3 +331,31 @@ def test_a_sampled_next_token_loss_is_unbiased() -> None:
     sums = torch.stack([draw for draw in draws if draw is not None])
     assert len(sums) == 300 and sums.std() > 0.05 * whole, "every draw takes other positions"
     assert abs(sums.mean() / 0.3 / whole - 1) < 4 * sums.std() / sums.mean() / 300**0.5
+
+
+def test_rows_cut_anew_are_trained_on_and_what_is_judged_is_not() -> None:
+    """The epoch's own cut is what a step sees; scores are of the plain one."""
+    plain, other = messages(), messages([n + 2 for n in LENGTHS], seed=9)
+    asked: list[int] = []
+
+    def recut(epoch: int) -> Messages:
+        asked.append(epoch)
+        return other
+
+    cut, usual, theirs = training(epochs=2), training(epochs=2), training(epochs=2, of=other)
+    cut.recut = recut
+    for loop in (cut, usual, theirs):
+        loop.run()
+    assert asked == [0, 1]
+    assert equal(weights_of(cut.model), weights_of(theirs.model)) and not equal(weights_of(cut.model), weights_of(usual.model))
+    rows = np.arange(len(TARGETS))
+    judged = training(cut.model, of=plain)
+    assert torch.equal(cut.logits(rows), judged.logits(rows))
+
+
+def test_steps_are_the_plain_cuts_so_that_their_number_is_known() -> None:
+    """Longer cuts make a step longer, not steps more."""
+    loop = training(epochs=3, batch_tokens=30)
+    loop.recut = lambda epoch: messages([n + 3 + epoch for n in LENGTHS], seed=epoch)
+    at = loop.run()
+    assert at.step == sum(1 for epoch in range(3) for _ in loop._steps_of(epoch))

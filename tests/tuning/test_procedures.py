@@ -19,6 +19,7 @@ from tamis.gpt2.packing import pack
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.tuning.defaults import chosen_tune, kept_start, passes, resolve
 from tamis.tuning.features import NO_STORE, StateStore
+from tamis.tuning.loop import Training
 from tamis.tuning.messages import Messages
 from tamis.tuning.procedures import prepared_tokenizer, tune
 from tamis.tuning.scoring import score
@@ -148,6 +149,14 @@ def test_part_of_the_start_is_kept_where_rows_are_few_and_the_head_begins_solved
     assert resolve(full.changed({"train.head_start": "random"}), pretrained=True, rows=16, classes=2).train.keep_start == 0.0
     assert resolve(full.changed({"train.keep_start": 0.1}), pretrained=True, rows=16, classes=2).train.keep_start == 0.1
     assert resolve(full, pretrained=False, rows=16, classes=2).train.keep_start == 0.0
+
+
+def test_merges_are_dropped_where_a_pretrained_backbone_is_trained_whole_on_many_rows() -> None:
+    full = Recipe().changed({"tune": "full"})
+    for rows, pretrained, share in ((199, True, 0.0), (200, True, 0.1), (5000, True, 0.1), (5000, False, 0.0)):
+        assert resolve(full, pretrained=pretrained, rows=rows, classes=2).train.bpe_dropout == share
+    assert resolve(full.changed({"train.bpe_dropout": 0.3}), pretrained=True, rows=16, classes=2).train.bpe_dropout == 0.3
+    assert resolve(full.changed({"tune": "lora:2"}), pretrained=True, rows=5000, classes=2).train.bpe_dropout == 0.0
 
 
 @pytest.mark.parametrize("how", ["head", "blocks:1"])
@@ -370,3 +379,67 @@ def test_balanced_weights_do_not_correct_twice_what_undersampling_has_balanced()
     recipe = Recipe().changed({"train.class_weight": "balanced"})
     assert class_weights(recipe, targets, ["a", "b"]).tolist() == [4 / 6, 2.0]
     assert class_weights(recipe.changed({"train.undersample": True}), targets, ["a", "b"]).tolist() == [1.0, 1.0]
+
+
+FOLDED = {"tune": "full", "epochs": 1, "batch_rows": 12, "dropout": 0.1, "token_dropout": 0.1}
+PARTS = np.arange(61) % 3
+
+
+def test_each_folds_scores_are_those_of_a_model_trained_without_it_and_the_model_learns_all_rows(folder: Path) -> None:
+    folded, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], parts=PARTS)
+    assert folded.crossfit and folded.held_out.tolist() == list(range(61))
+    for part in range(3):
+        alone, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=np.flatnonzero(PARTS == part))
+        np.testing.assert_array_equal(folded.held_out_logits[PARTS == part], alone.held_out_logits)
+    everything, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0])
+    assert equal(weights_of(folded.model), weights_of(everything.model)) and not everything.crossfit
+
+
+@pytest.mark.parametrize("calls", [2, 7, 11, 16])
+def test_an_interruption_in_any_fold_ends_in_the_same_bytes(calls: int, folder: Path, tmp_path: Path) -> None:
+    plain, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], parts=PARTS)
+    seen: list[int] = []
+    step = Training._step
+
+    def counted(self: Training, *rest: Any) -> tuple[float, float]:
+        seen.append(1)
+        if len(seen) == calls:
+            raise KeyboardInterrupt
+        return step(self, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "_step", counted)
+        with pytest.raises(KeyboardInterrupt):
+            tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], parts=PARTS, checkpoint=tmp_path)
+    resumed, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], parts=PARTS, checkpoint=tmp_path)
+    np.testing.assert_array_equal(resumed.held_out_logits, plain.held_out_logits)
+    assert equal(weights_of(resumed.model), weights_of(plain.model))
+
+
+def test_the_copies_of_a_fold_go_out_with_its_rows(folder: Path) -> None:
+    """Copies of the rows of one fold change the scores of the others' rows, not of its own."""
+    texts = [*TEXTS, *(TEXTS[row] + " copied out once more" for row in range(0, 61, 3))]
+    of, copies = np.arange(0, 61, 3), np.arange(61, len(texts))
+    recipe = recipe_of(FOLDED)
+    messages = Messages.encode(texts, prepared_tokenizer(recipe, fresh(folder).tokenizer), context=31)
+    groups, targets = np.concatenate([np.arange(61), of]), np.concatenate([TARGETS, TARGETS[of]])
+    plain, with_copies = (
+        tune(
+            fresh(folder), recipe, messages, targets, CLASSES, train=np.arange(61), validation=HELD_OUT[:0],
+            groups=groups, copies=some, parts=PARTS,
+        ).held_out_logits
+        for some in (copies[:0], copies)
+    )  # fmt: skip
+    np.testing.assert_array_equal(plain[PARTS == 0], with_copies[PARTS == 0])
+    assert (plain[PARTS != 0] != with_copies[PARTS != 0]).any(axis=1).all()
+
+
+def test_folds_are_for_budgets_of_small_backbones_or_asked_for() -> None:
+    budget = Recipe().changed({"tune": "full", "verdict.max_blocked": 0.001})
+    assert resolve(budget, pretrained=True, rows=5000, classes=2, small=True).verdict.folds == 3
+    assert resolve(budget, pretrained=True, rows=5000, classes=2, small=False).verdict.folds == 0
+    assert resolve(budget.changed({"verdict.folds": 0}), pretrained=True, rows=5000, classes=2, small=True).verdict.folds == 0
+    asked = Recipe().changed({"tune": "blocks:1", "verdict.folds": 4})
+    assert resolve(asked, pretrained=True, rows=5000, classes=2).verdict.folds == 4
+    assert resolve(asked.changed({"verdict.folds": 1}), pretrained=True, rows=5000, classes=2).verdict.folds == 0
+    assert resolve(asked.changed({"tune": "head"}), pretrained=True, rows=5000, classes=2).verdict.folds == 0  # has its own

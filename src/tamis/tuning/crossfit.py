@@ -23,30 +23,46 @@ Fold = Callable[[Rows, Path | None, str], NDArray[np.float64]]
 """Trains without some rows, its state kept in a folder, told under a name; (rows, K) logits of those rows."""
 
 
-def out_of_fold(
-    fold: Fold, targets: Rows, groups: Rows, *, classes: int, folds: int, seed: int, identity: str, checkpoint: Path | None
-) -> NDArray[np.float64] | None:
-    """(R, K) logits of R rows, each from a model trained without it and all that belongs to it; None where the rows are too few.
+def parts_of(targets: Rows, groups: Rows, classes: int, folds: int, seed: int) -> Rows | None:
+    """(R,) the fold in which each of R rows is judged; None where the rows are too few for any, or `folds` is 0.
 
     Args:
-        fold: trains one of the models.
         targets: (R,) class numbers.
-        groups: (R,) rows of one group never stand on both sides of a fold.
+        groups: (R,) rows of one group are judged together.
         classes: K.
         folds: how many, at the most.
         seed: of the folds.
-        identity: says what is trained on what; scores of another identity are never taken up.
-        checkpoint: folder for the state; of a fold that has ended only the scores are kept.
     """
-    divided = folds_of(targets, groups, classes, seed, most=folds)
+    divided = folds_of(targets, groups, classes, seed, most=folds) if folds else []
     if not divided:
         return None
-    logits = np.empty((len(targets), classes))
+    parts = np.empty(len(targets), dtype=np.int64)
     for number, (_, outside) in enumerate(divided):
+        parts[outside] = number
+    return parts
+
+
+def out_of_fold(fold: Fold, parts: Rows, *, classes: int, identity: str, checkpoint: Path | None) -> NDArray[np.float64]:
+    """(R, K) logits of R rows, each from a model trained without its part.
+
+    Args:
+        fold: trains one of the models.
+        parts: (R,) as `parts_of` gives them.
+        classes: K.
+        identity: says what is trained on what; scores of another identity are never taken up.
+        checkpoint: folder for the state; of a fold that has ended only the scores are kept.
+
+    Raises:
+        CheckpointError: scores in the folder are damaged.
+    """
+    logits = np.empty((len(parts), classes))
+    count = int(parts.max()) + 1
+    for number in range(count):
+        outside = np.flatnonzero(parts == number)
         state = None if checkpoint is None else checkpoint / f"fold-{number}"
         found = None if state is None else _read(state.with_suffix(".npz"), identity, (len(outside), classes))
         if found is None:
-            found = fold(outside, state, f"training, fold {number + 1} of {len(divided)}")
+            found = fold(outside, state, f"training, fold {number + 1} of {count}")
             if state is not None:
                 state.parent.mkdir(parents=True, exist_ok=True)
                 with replaced(state.with_suffix(".npz")) as beside, beside.open("wb") as file:
@@ -65,7 +81,7 @@ def _read(path: Path, identity: str, shape: tuple[int, int]) -> NDArray[np.float
     if not path.is_file():
         return None
     try:
-        with np.load(path) as kept:
+        with path.open("rb") as file, np.load(file) as kept:
             logits = np.asarray(kept["logits"], dtype=np.float64)
             return logits if str(kept["identity"]) == identity and logits.shape == shape else None
     except Exception as error:  # a zip archive that was cut off or altered fails in many ways

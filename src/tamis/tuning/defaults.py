@@ -47,6 +47,11 @@ def passes(rows: int, classes: int) -> int:
 _FEW_ROWS, _KEPT = 100, 0.5
 
 
+def dropped_merges(rows: int, classes: int) -> float:
+    """BPE-dropout of a pretrained backbone trained whole: none below 100 rows a class, where it cost as much as it gave."""
+    return 0.0 if rows < _FEW_ROWS * classes else PRETRAINED_FULL.bpe_dropout
+
+
 def kept_start(rows: int, classes: int) -> float:
     """Share of the start kept in a pretrained backbone trained whole: half below 100 rows a class, nothing from there on.
 
@@ -110,6 +115,8 @@ def resolve(recipe: Recipe, *, pretrained: bool, rows: int, classes: int, small:
             changes[f"train.{name}"] = getattr(defaults, name)
     if recipe.train.epochs is None and defaults is PRETRAINED_FULL:
         changes["train.epochs"] = passes(rows, classes)
+    if recipe.train.bpe_dropout is None and defaults is PRETRAINED_FULL:
+        changes["train.bpe_dropout"] = dropped_merges(rows, classes)
     if (
         recipe.train.keep_start is None
         and defaults is PRETRAINED_FULL

@@ -19,7 +19,7 @@ class Tuned:
 
     model: GPT2Classifier
     held_out: Rows
-    """Training rows with held-out scores: all of them for the exact head and with folds, else the validation rows, none if there were none."""
+    """Training rows with held-out scores: all for the exact head and with folds, else the validation rows, none if there were none."""
     held_out_logits: NDArray[np.float64]
     """(len(held_out), K)"""
     logits: NDArray[np.float64] | None = None
