@@ -159,10 +159,9 @@ class VerdictSettings(Section):
     prior: Literal["rows", "trained"] | Annotated[float, Field(gt=0, lt=1)] = "rows"
     """share of the positive class among the messages to come: as in the training `rows`, a number, or as `trained` (weights, copies)"""
     folds: Annotated[int, Field(ge=0, le=20)] | None = None
-    """where blocks are trained: parts of the training rows, each judged by a model trained on the others, so that the threshold is chosen
-    on all rows and all are learnt; 0 holds out `data.validation_share` instead"""
+    """where blocks are trained: parts of the training rows, each judged by a model trained on the others; 0: some rows are held out"""
     unsure_share: Share = 0.015
-    """share of messages nearest to the threshold whose verdict is `unsure`; with a cost of `unsure` the costs decide"""
+    """share of messages, the likeliest to be judged wrong, whose verdict is `unsure`; with a cost of `unsure` the costs decide"""
 
     @field_validator("costs", mode="before")
     @classmethod
