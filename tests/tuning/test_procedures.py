@@ -115,6 +115,9 @@ def test_few_rows_are_passed_over_more_often_and_only_where_everything_of_a_pret
     assert resolve(few, pretrained=True, rows=64, classes=2).train.epochs == 11
     assert resolve(few.changed({"train.epochs": 2}), pretrained=True, rows=64, classes=2).train.epochs == 2
     assert resolve(few, pretrained=False, rows=64, classes=2).train.epochs == 5
+    hardened = few.changed({"train.attacked_positives": 3.0, "train.attacked_negatives": 1.0})  # every row twice at least
+    assert [resolve(hardened, pretrained=True, rows=rows, classes=2).train.epochs for rows in (16, 64, 5000)] == [10, 6, 2]
+    assert resolve(few.changed({"train.attacked_positives": 9.0}), pretrained=True, rows=5000, classes=2).train.epochs == 4
 
 
 def test_a_solved_start_is_the_exact_head_and_training_goes_on_from_it(folder: Path) -> None:

@@ -35,7 +35,7 @@ LORA = Defaults(epochs=5, learning_rate=1e-3, head_learning_rate=3e-3, dropout=0
 HEAD = Defaults(epochs=1, learning_rate=5e-5, head_learning_rate=5e-5, dropout=0.0)
 """The reference's own: one epoch at 5e-5."""
 
-_PASSES, _MOST_PASSES = 60, 20
+_PASSES, _MOST_PASSES, _FEWEST_PASSES = 60, 20, 2
 """Few rows need more passes: 20 at 8 rows a class, 11 at 32, 5 at 128, 4 from 180 on."""
 
 
@@ -114,7 +114,9 @@ def resolve(recipe: Recipe, *, pretrained: bool, rows: int, classes: int, small:
         if getattr(recipe.train, name) is None:
             changes[f"train.{name}"] = getattr(defaults, name)
     if recipe.train.epochs is None and defaults is PRETRAINED_FULL:
-        changes["train.epochs"] = passes(rows, classes)
+        # A row's attacked copies are passes over it too: what every row has of them at least counts.
+        copies = min(recipe.train.attacked_positives, recipe.train.attacked_negatives)
+        changes["train.epochs"] = max(_FEWEST_PASSES, round(passes(rows, classes) / (1 + copies)))
     if recipe.train.bpe_dropout is None and defaults is PRETRAINED_FULL:
         changes["train.bpe_dropout"] = dropped_merges(rows, classes)
     if (
