@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef
 
 from tamis import TextClassifier
 from tamis.config import read_recipe
+from tamis.training_rows import read_training_rows
 from tests import runs
 from tests.rows import messages
 
@@ -169,6 +170,21 @@ def test_a_budget_that_the_rows_cannot_show_is_said_with_its_bound(tmp_path: Pat
     assert int(rows) > 70 and f"{rows} ham rows cannot show a budget of 0.1 %" in " ".join(found["warnings"])
     assert choice["blocked_ham_upper95"] == pytest.approx(1 - 0.05 ** (1 / int(rows)))
     assert f"{100 * choice['blocked_ham_upper95']:.2f} % (upper 95 % bound)" in " ".join(found["warnings"])
+
+
+def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_path: Path) -> None:
+    asked = ["train", runs.table(), "--backbone", "nano", "--max-blocked", "10%", "--set", "train.epochs=1", "--threads", "1", "--json"]
+    said = runs.tamis(*asked, "-o", tmp_path / "run")
+    assert said.code == 0, said.err
+    assert "folds: 3 models are trained besides" in said.err
+    found = json.loads(said.out)
+    rows = read_training_rows(tmp_path / "run")
+    assert rows is not None and not rows.held_out.any()  # the model has learnt all of them
+    assert found["validation"]["n"] == found["rows"]["validation"] > 0  # judged by models that had not
+    assert found["threshold_choice"]["blocked_ham"] <= 0.1
+    assert len(list((tmp_path / "run" / "checkpoint").glob("fold-*.npz"))) == 3
+    text = (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
+    assert "folds = 3" in text
 
 
 def test_three_classes_are_judged_by_macro_averages_and_a_table(tmp_path: Path) -> None:

@@ -133,11 +133,17 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
     classifier.on_resolved = lambda resolved: write_text(folder.path / "recipe.toml", resolved.to_toml())
     classifier.on_notice = say
     held_out = np.flatnonzero(np.isin(parts.train, parts.validation))
+    folds = chosen_folds(recipe, small=recipe.backbone in EMBEDDED)
+    if folds:
+        say(
+            f"folds: {folds} models are trained besides, each without a part of the rows, so that the threshold is chosen on all of them "
+            "(verdict.folds=0 holds some rows out instead, which is quicker and shows less)"
+        )
     with clock.phase("train"):
         classifier.fit(
             parts.texts("train"),
             parts.labels("train"),
-            validation=None if chosen_folds(recipe, small=recipe.backbone in EMBEDDED) else held_out,
+            validation=None if folds else held_out,
             groups=groups,
             also=parts.texts("test"),
             store=StateStore(cache_directory() / "states"),
