@@ -30,7 +30,7 @@ from tamis.evaluation.report import Part, ReportInputs, build_report, most_confi
 from tamis.evaluation.report_html import write_html
 from tamis.familiar import looked_through
 from tamis.files import write_text
-from tamis.gpt2.backbones import EMBEDDED
+from tamis.gpt2.backbones import EMBEDDED, is_scratch
 from tamis.progress import Progress
 from tamis.run_folder import RunFolder, opened
 from tamis.training_rows import TrainingRows, sample, text_keys, write_training_rows
@@ -133,7 +133,7 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
     classifier.on_resolved = lambda resolved: write_text(folder.path / "recipe.toml", resolved.to_toml())
     classifier.on_notice = say
     held_out = np.flatnonzero(np.isin(parts.train, parts.validation))
-    folds = chosen_folds(recipe, small=recipe.backbone in EMBEDDED)
+    folds = chosen_folds(recipe, pretrained=not is_scratch(recipe.backbone), small=recipe.backbone in EMBEDDED)
     if folds:
         say(
             f"folds: {folds} models are trained besides, each without a part of the rows, so that the threshold is chosen on all of them "

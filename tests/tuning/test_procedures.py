@@ -17,7 +17,7 @@ from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.tokenizer import Tokenizer
-from tamis.tuning.defaults import chosen_tune, kept_start, passes, resolve
+from tamis.tuning.defaults import chosen_folds, chosen_tune, kept_start, passes, resolve
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.loop import Training
 from tamis.tuning.messages import Messages
@@ -446,3 +446,5 @@ def test_folds_are_for_budgets_of_small_backbones_or_asked_for() -> None:
     assert resolve(asked, pretrained=True, rows=5000, classes=2).verdict.folds == 4
     assert resolve(asked.changed({"verdict.folds": 1}), pretrained=True, rows=5000, classes=2).verdict.folds == 0
     assert resolve(asked.changed({"tune": "head"}), pretrained=True, rows=5000, classes=2).verdict.folds == 0  # has its own
+    assert chosen_folds(asked.changed({"tune": "auto"}), pretrained=True, small=False) == 0  # a large one's head
+    assert chosen_folds(asked.changed({"tune": "auto"}), pretrained=True, small=True) == 4

@@ -65,12 +65,13 @@ _FOLDS = 3
 """A third of the rows less in each fold's training; five would be nearer to the model that is kept, at twice the time."""
 
 
-def chosen_folds(recipe: Recipe, *, small: bool) -> int:
+def chosen_folds(recipe: Recipe, *, pretrained: bool, small: bool) -> int:
     """Folds of a training: those that are set, else 3 where a budget of blocked messages is, and training everything takes minutes.
 
-    A tenth of the rows, held out, does not show a budget of one in a thousand, however they fall. `small` as in `chosen_tune`.
+    A tenth of the rows, held out, does not show a budget of one in a thousand, however they fall. `pretrained` and `small` as in
+    `chosen_tune`.
     """
-    if recipe.tune == "head" and recipe.train.head == "exact":
+    if chosen_tune(recipe.tune, pretrained=pretrained, small=small)[0] == "head" and recipe.train.head == "exact":
         return 0
     if recipe.verdict.folds is not None:
         return 0 if recipe.verdict.folds < 2 else recipe.verdict.folds
@@ -107,7 +108,7 @@ def resolve(recipe: Recipe, *, pretrained: bool, rows: int, classes: int, small:
     tune = recipe.tune
     full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
     defaults = HEAD if tune == "head" else full if tune == "full" else LORA if recipe.rank else BLOCKS
-    changes: dict[str, Any] = {"tune": tune, "verdict.folds": chosen_folds(recipe, small=small)}
+    changes: dict[str, Any] = {"tune": tune, "verdict.folds": chosen_folds(recipe, pretrained=pretrained, small=small)}
     if recipe.text.position == "auto" and not (tune == "head" and recipe.train.head == "exact"):
         changes["text.position"] = "mean"
     for name in Defaults.__dataclass_fields__:
