@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from tamis import device as devices
 from tamis.arguments import Arguments
 from tamis.config import Recipe
-from tamis.data.splits import hold_out, positive_label
+from tamis.data.splits import positive_label
 from tamis.decision import Decision, decide, log_shares
 from tamis.errors import CheckpointError, ConfigError, NotFittedError
 from tamis.evaluation.calibration import softmax
@@ -24,7 +24,7 @@ from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.prepacked import prepacking_pays
 from tamis.hardening import attacked_copies
-from tamis.labelled import as_texts, held_out_share, repeats, targets_of
+from tamis.labelled import as_texts, held_out, repeats, targets_of
 from tamis.long_texts import LongTexts
 from tamis.memory import hand_back
 from tamis.model_folder import LABEL_TYPES, SavedModel, find_model, load_model, save_model
@@ -32,7 +32,7 @@ from tamis.progress import Progress
 from tamis.tuning.crossfit import parts_of
 from tamis.tuning.defaults import chosen_tune, resolve
 from tamis.tuning.features import NO_STORE, StateStore
-from tamis.tuning.head import fold_into
+from tamis.tuning.head import FOLDS, fold_into
 from tamis.tuning.procedures import prepared_tokenizer, tune
 from tamis.tuning.scoring import score_windows
 from tamis.tuning.shares import trained_shares
@@ -119,16 +119,15 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         groups = repeats(texts) if groups is None else np.asarray(groups)
         rows = np.arange(len(texts))
         exact = self.recipe_.tune == "head" and self.recipe_.train.head == "exact"
-        if validation is None:
-            budget = self.recipe_.verdict.max_blocked is not None
-            share = 0.0 if exact or self.recipe_.verdict.folds else held_out_share(named, self.recipe_.data.validation_share, budget=budget)
-            validation = hold_out(named, groups, share, seed=recipe.seed)
+        validation = (rows[:0] if exact else held_out(named, groups, self.recipe_)) if validation is None else validation
         fit = rows if exact else np.setdiff1d(rows, validation)
         name, seed = recipe.backbone, recipe.seed
         backbone = load_backbone(name) if pretrained else scratch_backbone(name, [texts[i] for i in fit], seed=seed)
         self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
-        parts = parts_of(targets, groups, len(names), self.recipe_.verdict.folds or 0, seed)
-        copies = attacked_copies(texts, targets, fit, positive=self.pooling.positive, settings=recipe.train, seed=seed, parts=parts)
+        folds = parts_of(targets, groups, len(names), FOLDS if exact else self.recipe_.verdict.folds or 0, seed)
+        copies = attacked_copies(
+            texts, targets, fit, positive=self.pooling.positive, settings=recipe.train, seed=seed, parts=None if exact else folds
+        )
         every = [*texts, *copies.texts, *also]
         context = backbone.model.config.n_positions
         self.recipe_ = self.with_window(texts, context)
@@ -145,7 +144,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             validation=validation,
             groups=np.concatenate([groups, groups[copies.of]]),
             copies=np.arange(len(texts), len(texts) + len(copies)),
-            parts=parts,
+            parts=None if exact else folds,
             recut=self.recut([*texts, *copies.texts], context=context),
             store=store,
             checkpoint=checkpoint,
@@ -153,6 +152,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             say=self.on_notice,
             on_epoch=self.on_epoch,
         )
+        self.parts_ = folds if len(tuned.held_out) == len(texts) and not (exact and len(copies)) else None
         self.recipe_ = self.recipe_.changed(tuned.chosen)
         trained = trained_shares(self.recipe_, targets[fit], targets[copies.of], names)
         self._decide(tuned, targets, names, log_shares(np.bincount(targets[fit], minlength=len(names)), trained))

@@ -110,13 +110,14 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     """The headline of a report: the model's figures beside the baselines', McNemar's test and the warnings."""
     from tamis.disputed import disputed_sentence
     from tamis.evaluation.familiarity import familiarity_sentence
+    from tamis.evaluation.folds import folds_sentence
     from tamis.evaluation.report import mcnemar_sentence
     from tamis.evaluation.report_html import columns, figure_text
 
     lines = [f"warning: {sentence}" for sentence in report["warnings"]]
     judged = {name: report[name] for name in ("test", "validation") if report[name]}
     if not judged:
-        return [*lines, "No rows were held out, so there are no figures."]
+        return [*lines, folds_sentence(report.get("folds")) or "No rows were held out, so there are no figures."]
     shown = columns(report)
     rows = []
     beside = {f"this model, {name}": figures for name, figures in judged.items()} | report["baselines"]
@@ -125,5 +126,6 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         rows.append([f"{name} ({figures['n']:,} rows)", *cells])
     lines.append(table([list(column) for column in zip(["", *(heading for _, heading, _ in shown)], *rows, strict=True)]))
     lines += attack_lines(report)
-    lines += filter(None, [familiarity_sentence(report.get("familiarity")), disputed_sentence(report.get("without"))])
+    about = (folds_sentence(report.get("folds")), familiarity_sentence(report.get("familiarity")), disputed_sentence(report.get("without")))
+    lines += filter(None, about)
     return [*lines, *filter(None, [mcnemar_sentence(report)]), *(f"note: {note}" for note in report["notes"])]

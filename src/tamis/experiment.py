@@ -24,6 +24,7 @@ from tamis.disputed import beside_undisputed, leave_out
 from tamis.download import cache_directory
 from tamis.evaluation.baselines import fit_baselines
 from tamis.evaluation.calibration import softmax
+from tamis.evaluation.folds import fold_figures
 from tamis.evaluation.model_card import model_card
 from tamis.evaluation.plots import write_all
 from tamis.evaluation.report import Part, ReportInputs, build_report, most_confident_mistakes
@@ -133,11 +134,12 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
     classifier.on_resolved = lambda resolved: write_text(folder.path / "recipe.toml", resolved.to_toml())
     classifier.on_notice = say
     held_out = np.flatnonzero(np.isin(parts.train, parts.validation))
-    folds = chosen_folds(recipe, pretrained=not is_scratch(recipe.backbone), small=recipe.backbone in EMBEDDED)
+    pretrained, small, classes = not is_scratch(recipe.backbone), recipe.backbone in EMBEDDED, len(set(parts.labels("train")))
+    folds = chosen_folds(recipe, pretrained=pretrained, small=small, rows=len(parts.train), classes=classes)
     if folds:
         say(
-            f"folds: {folds} models are trained besides, each without a part of the rows, so that the threshold is chosen on all of them "
-            "(verdict.folds=0 holds some rows out instead, which is quicker and shows less)"
+            f"folds: {folds} models are trained besides, each without a part of the rows, which all choose the threshold then "
+            "(verdict.folds=0 holds some rows out instead: quicker, and it shows less)"
         )
     with clock.phase("train"):
         classifier.fit(
@@ -231,7 +233,13 @@ def judge(
         versions=versions(),
         notes=[*prepared.notes, *classifier.extra_notes_],
     )
-    return build_report(inputs, seed=recipe.seed), inputs
+    report = build_report(inputs, seed=recipe.seed)
+    report["folds"] = None
+    if classifier.parts_ is not None:
+        labels, threshold = parts.labels("train"), classifier.rule_.threshold
+        scores, folds, about = classifier.held_out_probabilities_, classifier.parts_, classifier.positive_
+        report["folds"] = fold_figures(labels, scores, folds, names, positive=about, threshold=threshold)
+    return report, inputs
 
 
 def _validation(classifier: TextClassifier, parts: Parts) -> Part | None:

@@ -446,5 +446,9 @@ def test_folds_are_for_budgets_of_small_backbones_or_asked_for() -> None:
     assert resolve(asked, pretrained=True, rows=5000, classes=2).verdict.folds == 4
     assert resolve(asked.changed({"verdict.folds": 1}), pretrained=True, rows=5000, classes=2).verdict.folds == 0
     assert resolve(asked.changed({"tune": "head"}), pretrained=True, rows=5000, classes=2).verdict.folds == 0  # has its own
-    assert chosen_folds(asked.changed({"tune": "auto"}), pretrained=True, small=False) == 0  # a large one's head
-    assert chosen_folds(asked.changed({"tune": "auto"}), pretrained=True, small=True) == 4
+    assert chosen_folds(asked.changed({"tune": "auto"}), pretrained=True, small=False, rows=5000, classes=2) == 0  # a large one's head
+    assert chosen_folds(asked.changed({"tune": "auto"}), pretrained=True, small=True, rows=5000, classes=2) == 4
+    few = Recipe().changed({"tune": "full"})
+    for rows, classes, folds in ((16, 2, 5), (199, 2, 5), (200, 2, 0), (300, 6, 5), (301, 6, 0)):
+        assert chosen_folds(few, pretrained=True, small=True, rows=rows, classes=classes) == folds
+    assert chosen_folds(few, pretrained=False, small=True, rows=16, classes=2) == 0

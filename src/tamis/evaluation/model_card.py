@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tamis.evaluation.folds import folds_sentence
 from tamis.evaluation.report import mcnemar_sentence
 from tamis.evaluation.report_html import columns, figure_text, negative_name
 
@@ -79,8 +80,9 @@ def _warnings(report: Mapping[str, Any]) -> str:
 
 
 def _figures(report: Mapping[str, Any], judged: Mapping[str, Any] | None, part: str) -> str:
+    folds = folds_sentence(report.get("folds"))
     if not judged:
-        return "## Figures\n\nNo rows were held out, so there are no figures."
+        return f"## Figures\n\n{folds or 'No rows were held out, so there are no figures.'}"
     others = sorted(report["baselines"], key=lambda other: (other == "majority", other)) if part == "test" else []
     beside = {"model": judged, **{other: report["baselines"][other] for other in others}}
     head = "| | " + " | ".join(_cell(name) for name in beside) + " |\n|---|" + "---|" * len(beside)
@@ -95,7 +97,7 @@ def _figures(report: Mapping[str, Any], judged: Mapping[str, Any] | None, part: 
     return (
         f"## Figures\n\nOn {judged['n']:,} {part} rows, with 95 % intervals. `tfidf` is TF-IDF with logistic "
         "regression, `majority` "
-        f"always answers the commonest class.\n\n{head}\n" + "\n".join(lines) + (f"\n\n{sentence}" if sentence else "")
+        f"always answers the commonest class.\n\n{head}\n" + "\n".join(lines) + "".join(f"\n\n{text}" for text in (sentence, folds) if text)
     )
 
 

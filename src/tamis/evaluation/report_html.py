@@ -16,6 +16,7 @@ from typing import Any
 from tamis.evaluation._style_sheet import CSS
 from tamis.evaluation.attacks import AttackResult, attack_rows
 from tamis.evaluation.familiarity import familiarity_sentence
+from tamis.evaluation.folds import folds_sentence
 from tamis.evaluation.report import mcnemar_sentence
 
 # (key, heading, shown as a percentage); accuracy comes last on purpose: with unequal classes it flatters.
@@ -144,6 +145,9 @@ def _warnings(report: Mapping[str, Any]) -> str:
 
 def _headline(report: Mapping[str, Any]) -> str:
     judged, part = (report["test"], "test") if report["test"] else (report["validation"], "validation")
+    folds = folds_sentence(report.get("folds"))
+    if not judged and folds:
+        return f"<p>{_text(folds)}</p>"
     if not judged:
         return "<p>No rows were held out, so there are no figures: evaluate the model on labelled rows of its own.</p>"
     cards = []
@@ -160,7 +164,7 @@ def _headline(report: Mapping[str, Any]) -> str:
         cards.append(f'<div class="card">{_text(name)}<b>{_text(value)}</b>{small}</div>')
     positive = f", {report['positive']!r} being the positive class" if report["positive"] is not None else ""
     note = f"On {judged['n']:,} {part} rows{positive}."
-    return f'<div class="cards">{"".join(cards)}</div><p class="soft">{_text(note)}</p>'
+    return f'<div class="cards">{"".join(cards)}</div><p class="soft">{_text(note)} {_text(folds)}</p>'
 
 
 def _comparison(report: Mapping[str, Any]) -> str:
