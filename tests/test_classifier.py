@@ -311,7 +311,7 @@ def test_held_out_rows_named_by_the_caller_are_used() -> None:
 def test_a_budget_is_read_off_all_rows_and_all_are_learnt() -> None:
     quick = {"train.epochs": 1, "verdict.max_blocked": 0.1}
     classifier = TextClassifier("nano", threads=1, settings=quick).fit(TEXTS[:60], LABELS[:60])
-    assert classifier.recipe_.verdict.folds == 3 and classifier.crossfit_
+    assert classifier.recipe_.verdict.folds == 5 and classifier.crossfit_
     assert classifier.held_out_.tolist() == list(range(60)) and classifier.held_out_probabilities_.shape == (60, 2)
     named = TextClassifier("nano", threads=1, settings=quick).fit(TEXTS[:60], LABELS[:60], validation=np.arange(0, 60, 4))
     assert named.recipe_.verdict.folds == 0 and len(named.held_out_) == 15

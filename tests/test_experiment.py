@@ -176,15 +176,20 @@ def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_pa
     asked = ["train", runs.table(), "--backbone", "nano", "--max-blocked", "10%", "--set", "train.epochs=1", "--threads", "1", "--json"]
     said = runs.tamis(*asked, "-o", tmp_path / "run")
     assert said.code == 0, said.err
-    assert "folds: 3 models are trained besides" in said.err
+    assert "folds: 5 models are trained besides" in said.err
     found = json.loads(said.out)
     rows = read_training_rows(tmp_path / "run")
     assert rows is not None and not rows.held_out.any()  # the model has learnt all of them
     assert found["validation"]["n"] == found["rows"]["validation"] > 0  # judged by models that had not
     assert found["threshold_choice"]["blocked_ham"] <= 0.1
-    assert len(list((tmp_path / "run" / "checkpoint").glob("fold-*.npz"))) == 3
+    assert len(list((tmp_path / "run" / "checkpoint").glob("fold-*.npz"))) == 5
     text = (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
-    assert "folds = 3" in text
+    assert "folds = 5" in text
+    spread = found["folds"]
+    assert spread["folds"] == 5 and spread["rows"] == found["rows"]["train"]
+    page = html.unescape((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
+    assert f"Over 5 folds of the {spread['rows']:,} training rows" in page
+    assert f"F1 {spread['figures']['f1']['mean']:.3f} ±" in (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
 
 
 def test_three_classes_are_judged_by_macro_averages_and_a_table(tmp_path: Path) -> None:
