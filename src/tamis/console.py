@@ -109,6 +109,7 @@ def online_lines(report: dict[str, Any]) -> list[str]:
 def report_lines(report: dict[str, Any]) -> list[str]:
     """The headline of a report: the model's figures beside the baselines', McNemar's test and the warnings."""
     from tamis.disputed import disputed_sentence
+    from tamis.evaluation.class_tables import confusions_sentence
     from tamis.evaluation.familiarity import familiarity_sentence
     from tamis.evaluation.folds import folds_sentence
     from tamis.evaluation.report import mcnemar_sentence
@@ -126,6 +127,6 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         rows.append([f"{name} ({figures['n']:,} rows)", *cells])
     lines.append(table([list(column) for column in zip(["", *(heading for _, heading, _ in shown)], *rows, strict=True)]))
     lines += attack_lines(report)
-    about = (folds_sentence(report.get("folds")), familiarity_sentence(report.get("familiarity")), disputed_sentence(report.get("without")))
-    lines += filter(None, about)
+    lines += filter(None, [folds_sentence(report.get("folds")), confusions_sentence(report.get("confusions") or [])])
+    lines += filter(None, [familiarity_sentence(report.get("familiarity")), disputed_sentence(report.get("without"))])
     return [*lines, *filter(None, [mcnemar_sentence(report)]), *(f"note: {note}" for note in report["notes"])]

@@ -12,6 +12,7 @@ import pytest
 from tamis.errors import DataError
 from tamis.evaluation import plots
 from tamis.evaluation.calibration import calibrate
+from tamis.evaluation.class_tables import confusions, confusions_sentence
 from tamis.evaluation.metrics import METRICS
 from tamis.evaluation.model_card import model_card
 from tamis.evaluation.report import (
@@ -258,3 +259,32 @@ def test_the_front_matter_is_yaml(good_run):
 def test_labels_cannot_break_the_card(good_run):
     report = _report(good_run, data="a|b\n# heading <b>")
     assert "| data | a\\|b # heading &lt;b> |" in model_card(report)
+
+
+def test_classes_taken_for_one_another_are_named_most_rows_first():
+    counts = [[7, 2, 0, 0], [2, 1, 3, 0], [0, 0, 5, 1], [0, 0, 0, 0]]
+    found = confusions(counts, ["a", "b", "c", "d"])
+    assert [(pair["label"], pair["predicted"], pair["rows"]) for pair in found] == [
+        ("b", "c", 3),
+        ("b", "a", 2),
+        ("a", "b", 2),
+        ("c", "d", 1),
+    ]
+    assert [pair["share"] for pair in found] == pytest.approx([3 / 6, 2 / 6, 2 / 9, 1 / 6])
+    assert [pair["rows"] for pair in confusions(counts, ["a", "b", "c", "d"], most=2)] == [3, 2]
+    assert confusions_sentence(found, most=2) == "Most often confused: 'b' taken for 'c' (3 rows), 'b' taken for 'a' (2 rows)."
+    assert confusions([[4, 0], [0, 2]], ["a", "b"]) == [] and confusions_sentence([]) == ""
+
+
+def test_the_page_shows_confusions_of_many_classes_and_escapes_them(good_run):
+    labels = ["<a>", "b", "c", "<a>", "b", "c"]
+    probabilities = np.array([[0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1], [0.6, 0.2, 0.2], [0.1, 0.1, 0.8]])
+    changes = {"classes": ["<a>", "b", "c"], "positive": None, "threshold": None, "unsure": None, "baselines": {}, "validation": None}
+    report = _report(good_run, test=Part(labels, probabilities), **changes)
+    assert report["confusions"] == [
+        {"label": "<a>", "predicted": "b", "rows": 2, "share": 1.0},
+        {"label": "b", "predicted": "<a>", "rows": 1, "share": 0.5},
+    ]
+    page = render(report, {}, [])
+    assert "<td>&lt;a&gt;</td><td>b</td><td>2</td><td>100.0 %</td>" in page and "<td><a></td>" not in page
+    assert _report(good_run)["confusions"] is None and "Most often confused" not in render(_report(good_run), {}, [])

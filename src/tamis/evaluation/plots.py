@@ -121,7 +121,7 @@ def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: Sequ
     axes.grid(False)
     axes.spines[:].set_visible(False)
     small = float(np.clip(110 / k, 4.5, 10))
-    names = [name if len(name) <= 24 else name[:23] + "…" for name in classes]
+    names = [name if len(name) <= 24 else f"{name[:13]}…{name[-10:]}" for name in classes]  # names often differ at their ends
     axes.set_xticks(range(k), names, rotation=0 if k <= 4 and max(map(len, names)) < 12 else 90, fontsize=small)
     axes.set_yticks(range(k), names, fontsize=small)
     axes.tick_params(length=0)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tamis.errors import DataError
 from tamis.evaluation.calibration import Calibration
+from tamis.evaluation.class_tables import confusions
 from tamis.evaluation.metrics import collapse_warnings, figures, mcnemar, predictions
 from tamis.evaluation.thresholds import Band, Floor, Threshold
 
@@ -62,8 +63,8 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
 
     `test` and `validation` hold the keys of `metrics.figures` (None where the part is absent), `baselines` the same
     per baseline, cut at 0.5, on the test rows. `threshold` is the number in use (None for K classes),
-    `threshold_choice` how it was found. `mcnemar` compares with `tfidf` on the test rows. `warnings` are sentences to
-    show on top, `notes` beside.
+    `threshold_choice` how it was found. `confusions` are the commonest mistakes between K > 2 classes. `mcnemar`
+    compares with `tfidf` on the test rows. `warnings` are sentences to show on top, `notes` beside.
 
     Raises:
         DataError, ConfigError: as `metrics.figures`; DataError also where a baseline's rows are not the test rows.
@@ -88,6 +89,7 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
     test = judged(inputs.test.labels, inputs.test.probabilities, value) if inputs.test else None
     validation = judged(inputs.validation.labels, inputs.validation.probabilities, value) if inputs.validation else None
     shown = inputs.test if test is not None else inputs.validation if validation is not None else None
+    judged_part = test if test is not None else validation
     warnings: list[str] = []
     if shown is not None:
         warnings += collapse_warnings(shown.labels, shown.probabilities, inputs.classes, positive=inputs.positive, threshold=value)
@@ -131,6 +133,7 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
         "calibration": asdict(inputs.calibration) if inputs.calibration is not None else None,
         "test": test,
         "validation": validation,
+        "confusions": confusions(judged_part["confusion"], inputs.classes) if judged_part is not None and len(inputs.classes) > 2 else None,
         "baselines": baselines,
         "mcnemar": paired,
         "timing": dict(inputs.timing),

@@ -15,6 +15,7 @@ from typing import Any
 
 from tamis.evaluation._style_sheet import CSS
 from tamis.evaluation.attacks import AttackResult, attack_rows
+from tamis.evaluation.class_tables import confusions_table, per_class_table
 from tamis.evaluation.familiarity import familiarity_sentence
 from tamis.evaluation.folds import folds_sentence
 from tamis.evaluation.report import mcnemar_sentence
@@ -88,7 +89,8 @@ def render(report: Mapping[str, Any], plots: Mapping[str, Path], examples: Seque
         _figures(plots),
         _attacks(report),
         _familiarity(report),
-        _per_class(report),
+        per_class_table(report, figure_text),
+        confusions_table(report),
         _mistakes(examples),
         _facts(report),
         _usage(report),
@@ -259,23 +261,6 @@ def _familiarity(report: Mapping[str, Any]) -> str:
     header = '<th>bits per byte</th><th>label</th><th class="text">text</th>'
     table = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
     return f"<h2>Outside of what was learnt</h2><p>{_text(familiarity_sentence(found))}</p>" + (table if rows else "")
-
-
-def _per_class(report: Mapping[str, Any]) -> str:
-    judged = report["test"] or report["validation"]
-    if not judged:
-        return ""
-    shown = [("recall", True), ("precision", True), ("f1", False), ("average_precision", False)]
-    lines = []
-    for row in judged["per_class"]:
-        cells = "".join(f"<td>{_text(figure_text(row, key, percent)[0])}</td>" for key, percent in shown)
-        lines.append(f"<tr><td>{_text(row['label'])}</td><td>{row['n']:,}</td><td>{row['predicted']:,}</td>{cells}</tr>")
-    return (
-        "<h2>Per class</h2><div "
-        'class="scroll"><table><thead><tr><th>label</th><th>rows</th><th>predicted</th><th>recall</th>'
-        "<th>precision</th><th>F1</th><th>average "
-        f"precision</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
 
 
 def _mistakes(examples: Sequence[Mapping[str, Any]]) -> str:
