@@ -125,9 +125,9 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         backbone = load_backbone(name) if pretrained else scratch_backbone(name, [texts[i] for i in fit], seed=seed)
         self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
         folds = parts_of(targets, groups, len(names), FOLDS if exact else self.recipe_.verdict.folds or 0, seed)
-        copies = attacked_copies(
-            texts, targets, fit, positive=self.pooling.positive, settings=recipe.train, seed=seed, parts=None if exact else folds
-        )
+        normal, parts = self.tokenizer_.normal, None if exact else folds
+        place = self.pooling.positive
+        copies = attacked_copies(texts, targets, fit, positive=place, settings=recipe.train, seed=seed, normalise=normal, parts=parts)
         every = [*texts, *copies.texts, *also]
         context = backbone.model.config.n_positions
         self.recipe_ = self.with_window(texts, context)
@@ -144,7 +144,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             validation=validation,
             groups=np.concatenate([groups, groups[copies.of]]),
             copies=np.arange(len(texts), len(texts) + len(copies)),
-            parts=None if exact else folds,
+            parts=parts,
             recut=self.recut([*texts, *copies.texts], context=context),
             store=store,
             checkpoint=checkpoint,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ WHOLE = 0.15
 """Share of the copies whose letters are all of one case, or each of a case of its own, whatever else is done to them."""
 BOTH = 0.3
 """Share of the copies with good words that are also edited."""
+DRAWS = 6
+"""An edit that the normaliser undoes teaches nothing that the row does not: another one is drawn, at the most so often."""
 MOST_TEXTS = 7
 """Texts put around a copy, at the most."""
 
@@ -48,6 +50,7 @@ def attacked_copies(
     positive: int | None,
     settings: TrainSettings,
     seed: int,
+    normalise: Callable[[str], str] = str,
     parts: NDArray[np.int64] | None = None,
 ) -> Copies:
     """Copies of some rows, each under an attack drawn for it; the same seed gives the same copies.
@@ -59,6 +62,7 @@ def attacked_copies(
         positive: class number of the positive class; None for more than two classes: all are copied alike, and none gets good words.
         settings: `attacked_positives` and `attacked_negatives`, copies of a row; a fraction is a chance.
         seed: of the draws.
+        normalise: what the tokenizer makes of a text before it cuts it.
         parts: (R,) the fold of each row; texts put around a copy are then of its row's fold: a fold's texts go out with its rows.
     """
     draw = random.Random(f"attacked copies {seed}")
@@ -71,7 +75,7 @@ def attacked_copies(
     for row in rows.tolist():
         share = settings.attacked_negatives if positive is not None and targets[row] != positive else settings.attacked_positives
         for _ in range(int(share) + (draw.random() < share % 1)):
-            made.append(_copy(texts[row], ham[part[row]], draw))
+            made.append(_copy(texts[row], ham[part[row]], draw, normalise))
             of.append(row)
     return Copies(made, np.array(of, dtype=np.int64))
 
@@ -79,14 +83,19 @@ def attacked_copies(
 _EDITS = [name for name, attack in ATTACKS.items() if not attack.needs_ham]
 
 
-def _copy(text: str, ham: list[str], draw: random.Random) -> str:
+def _copy(text: str, ham: list[str], draw: random.Random, normalise: Callable[[str], str]) -> str:
     if draw.random() < WHOLE:
         text = _other_case(text, draw)
     padded = bool(ham) and draw.random() < GOOD_WORDS
     if not padded or draw.random() < BOTH:
-        name = draw.choice(_EDITS)
-        strength = min(1.0, ATTACKS[name].strength * draw.uniform(0.5, 2.0))
-        text = attacked([text], name, seed=draw.getrandbits(32), strength=strength)[0]
+        before = normalise(text)
+        for _ in range(DRAWS):
+            name = draw.choice(_EDITS)
+            strength = min(1.0, ATTACKS[name].strength * draw.uniform(0.5, 2.0))
+            edited = attacked([text], name, seed=draw.getrandbits(32), strength=strength)[0]
+            if normalise(edited) != before:
+                break
+        text = edited
     if padded:
         words = [draw.choice(ham).strip() for _ in range(draw.randint(1, MOST_TEXTS))]
         place = draw.choice([0, len(words), draw.randint(0, len(words))])

@@ -140,6 +140,10 @@ class Tokenizer:
         nothing = np.array([self.end_of_text or 0], dtype=np.int32)
         return [np.array(e.ids, dtype=np.int32) if e.ids else nothing for e in encoded]
 
+    def normal(self, text: str) -> str:
+        """A text as it is cut into tokens, after the normaliser."""
+        return text if self.backend.normalizer is None else str(self.backend.normalizer.normalize_str(text))
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the given ids, special tokens spelled out."""
         return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=False))
