@@ -9,6 +9,7 @@ import pytest
 
 from tamis import TextClassifier
 from tamis.config import Recipe
+from tamis.gpt2.tokenizer import Tokenizer
 from tamis.hardening import attacked_copies
 from tamis.setting_text import HARDENED
 from tests import runs
@@ -48,6 +49,17 @@ def test_nothing_is_taken_from_rows_that_are_not_trained_on() -> None:
     found = attacked_copies(marked, TARGETS, rows, positive=1, settings=settings, seed=5)
     assert set(found.of.tolist()) <= set(rows.tolist())
     assert not any("zzqq" in text.lower() for text in found.texts)
+
+
+def test_another_edit_is_drawn_where_the_tokenizer_would_undo_the_first() -> None:
+    """Look-alikes, full width and the like come back as they were; what is left to learn from is what does not."""
+    undo = Tokenizer.train(TEXTS, vocab_size=300).prepared(begin=True, normalise="harden").normal
+    settings = Recipe().changed({"train.attacked_positives": 3.0, "train.attacked_negatives": 3.0}).train
+    undone = []
+    for how in (str, undo):
+        found = attacked_copies(TEXTS, TARGETS, np.arange(len(TEXTS)), positive=None, settings=settings, seed=3, normalise=how)
+        undone.append(np.mean([undo(copy) == undo(TEXTS[row]) for copy, row in zip(found.texts, found.of, strict=True)]))
+    assert undone[0] > 0.25 > 0.1 > undone[1]
 
 
 def test_most_copies_differ_and_many_of_both_classes_get_other_texts_of_ham_around() -> None:
