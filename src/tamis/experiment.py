@@ -138,7 +138,7 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
     folds = chosen_folds(recipe, pretrained=pretrained, small=small, rows=len(parts.train), classes=classes)
     if folds:
         say(
-            f"folds: {folds} models are trained besides, each without a part of the rows, which all choose the threshold then "
+            f"folds: up to {folds} models are trained besides, each without a part of the rows, which all choose the threshold then "
             "(verdict.folds=0 holds some rows out instead: quicker, and it shows less)"
         )
     with clock.phase("train"):
