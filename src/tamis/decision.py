@@ -23,8 +23,9 @@ from tamis.evaluation.thresholds import (
 )
 from tamis.verdicts import Rule
 
-LEVEL_ROWS = 1
-"""Thresholds whose F1 differs by one row on the held-out rows are level: the one nearest to the theoretical optimum is taken."""
+LEVEL_ROWS, LEVEL_SHARE = 3, 0.25
+"""Thresholds whose F1 differs by so many held-out rows, or this share of the positives found if that is less, are level: the one nearest to
+the theoretical optimum is taken. Three rows are about a standard error of the mistakes of a usual held-out part."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def decide(
     if costs is None:
         negative = classes[1 - place]
         threshold = choose_threshold(
-            scores, truth, max_blocked=settings.max_blocked, negative=negative, level_rows=LEVEL_ROWS, prior=stated
+            scores, truth, max_blocked=settings.max_blocked, negative=negative, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE, prior=stated
         )
     else:
         threshold = cost_threshold(scores, truth, blocked=costs["blocked"], missed=costs["missed"])

@@ -89,6 +89,8 @@ def test_level_cuts_are_settled_by_theory_and_lose_no_more_than_the_rows_stated(
     level = choose_threshold(scores, truth, max_blocked=None, level_rows=1)
     assert level.value == pytest.approx((0.94 + 0.2) / 2), "the cut nearest to one half"
     assert level.recall == 1 and level.blocked_ham == 1 / 3
+    assert choose_threshold(scores, truth, max_blocked=None, level_rows=3, level_share=0.25).value == level.value  # one of the four found
+    assert choose_threshold(scores, truth, max_blocked=None, level_rows=3, level_share=0.24).value == pytest.approx(0.95)  # none of them
 
 
 @given(ROWS)

@@ -69,6 +69,7 @@ def choose_threshold(
     max_blocked: float | None,
     negative: str = "negative",
     level_rows: int = 0,
+    level_share: float = 1.0,
     prior: float | None = None,
 ) -> Threshold:
     """The cut with the best F1, or the lowest one that keeps a budget of blocked negatives.
@@ -82,6 +83,7 @@ def choose_threshold(
                      explain the difference; of them the one nearest to half the best F1 is taken (in log-odds), which is
                      where the optimum of calibrated scores lies (Lipton et al. 2014). A few held-out rows place the
                      strictly best cut almost at random; 0 takes it all the same
+        level_share  no more than this share of the positives that the best cut finds (rounded down) is counted as level
         prior        share of positives among the rows to come, where it is not that of these rows; only F1 depends on it
 
     Cuts lie midway between two neighbouring scores, never on a score (unless these are neighbouring floats). Of cuts
@@ -104,8 +106,9 @@ def choose_threshold(
         f1 = 2 * found / (found + odds * blocked + positives)
         # Exact ties only: F1 is a ratio of small whole numbers, and equal ratios divide to equal floats.
         best = int(np.argmax(f1))
-        if level_rows and found[best] > level_rows:
-            least = 2 * (found[best] - level_rows) / (found[best] - level_rows + odds * blocked[best] + positives)
+        missed = min(level_rows, int(level_share * found[best]))
+        if 0 < missed < found[best]:
+            least = 2 * (found[best] - missed) / (found[best] - missed + odds * blocked[best] + positives)
             level = np.flatnonzero(f1 >= least)
             ideal = _log_odds(np.array([f1[best] / 2]))
             best = int(level[np.argmin(np.abs(_log_odds(np.minimum(values[level], 1.0)) - ideal))])
