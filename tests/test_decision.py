@@ -55,7 +55,23 @@ def test_the_temperature_undoes_scores_that_are_too_sure() -> None:
     logits = 3 * np.stack([-margin / 2, margin / 2], 1)
     decision = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(unsure_share=0.0))
     assert decision.temperature == pytest.approx(3, rel=0.1)
-    assert np.allclose(decision.probabilities, softmax(logits / decision.temperature))
+    assert np.allclose(decision.probabilities, softmax(logits / decision.temperature + decision.shift))
+
+
+def test_scores_that_lean_to_one_class_are_put_right_whichever_class_is_positive_and_left_where_they_are_asked_for_as_trained() -> None:
+    random = np.random.default_rng(12)
+    margin = random.normal(-1, 2, 4001)
+    targets = (random.random(4001) < 1 / (1 + np.exp(-margin))).astype(np.int64)
+    logits = np.stack([-(margin + 1.5) / 2, (margin + 1.5) / 2], 1)
+    for positive in CLASSES:
+        decision = decide(logits, targets, CLASSES, positive=positive, settings=VerdictSettings())
+        assert decision.calibration is not None and decision.calibration.bias == pytest.approx(-1.5, abs=0.2)
+        assert np.allclose(decision.probabilities.mean(0), [1 - targets.mean(), targets.mean()], atol=1e-5)
+    as_trained = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(prior="trained"))
+    assert not as_trained.shift.any()
+    stated = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(prior=0.5))
+    share = targets.mean()
+    assert stated.shift[1] - stated.shift[0] == pytest.approx(decision.calibration.bias - np.log(share / (1 - share)), abs=1e-9)
 
 
 def test_the_unsure_band_holds_its_share_around_the_threshold() -> None:
@@ -158,7 +174,10 @@ def test_costs_come_from_the_command_line_and_both_are_needed() -> None:
 def test_a_stated_prior_makes_scores_hold_in_a_world_with_that_share() -> None:
     logits, targets = calibrated(40001, share=0.5)
     decision = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(prior=0.05))
-    np.testing.assert_allclose(decision.shift, [0.0, np.log(0.05 / 0.95) - np.log(targets.mean() / (1 - targets.mean()))])
+    assert decision.calibration is not None
+    bias = decision.calibration.bias
+    wanted = [-bias / 2, bias / 2 + np.log(0.05 / 0.95) - np.log(targets.mean() / (1 - targets.mean()))]
+    np.testing.assert_allclose(decision.shift, wanted, atol=1e-9)
     scores, truth = decision.probabilities[:, 1], targets == 1
     weight = np.where(truth, 0.05 / truth.mean(), 0.95 / (~truth).mean())  # the same rows, as often as in that world
     for low, high in ((0.02, 0.1), (0.1, 0.3), (0.3, 0.7), (0.7, 1.0)):

@@ -37,7 +37,7 @@ class Decision:
     probabilities: NDArray[np.float64]
     """(H, K) of the held-out rows, at that temperature and shift."""
     shift: NDArray[np.float64]
-    """(K,) added to logits that were divided by the temperature: what the stated prior changes"""
+    """(K,) added to logits that were divided by the temperature: the calibration's bias, and what the stated prior changes"""
     calibration: Calibration | None = None
     threshold: Threshold | None = None
     unsure: Band | Floor | None = None
@@ -81,7 +81,7 @@ def decide(
             notes.append("The stated prior is not used either: without held-out rows nothing tells what the scores were before it.")
         half = None if place is None else _half(settings, place, none if uncorrected is None else uncorrected)
         return Decision(Rule(positive=positive, threshold=half), 1.0, softmax(logits) if len(targets) else logits, none, notes=notes)
-    calibration = calibrate(logits, targets)
+    calibration = calibrate(logits, targets, bias=place is not None and settings.prior != "trained")
     if place is None:
         probabilities = softmax(logits / calibration.temperature)
         right = probabilities.argmax(1) == targets
@@ -89,6 +89,7 @@ def decide(
         rule = Rule(floor=None if floor is None else floor.value)
         return Decision(rule, calibration.temperature, probabilities, none, calibration, None, floor, list(calibration.notes))
     shift = none if stated is None else prior_shift(counts[place] / len(targets), stated, place)
+    shift = shift + np.array([-calibration.bias / 2, calibration.bias / 2])
     probabilities = softmax(logits / calibration.temperature + shift)
     scores, truth, costs = probabilities[:, place], targets == place, settings.costs
     band: Band | None

@@ -20,6 +20,7 @@ from tamis.data import catalog
 from tamis.data.normalise import near_repeat_groups
 from tamis.data.splits import Parts, positive_label, split_table
 from tamis.data.tables import check_trainable, read_table
+from tamis.decision import Decision
 from tamis.disputed import beside_undisputed, leave_out
 from tamis.download import cache_directory
 from tamis.evaluation.baselines import fit_baselines
@@ -276,7 +277,7 @@ def write_run(
         labels=shown.labels if shown else (),
         probabilities=shown.probabilities if shown else None,
         baselines=inputs.baselines if shown is inputs.test else None,
-        before=_before_temperature(shown, classifier.temperature_),
+        before=_before_calibration(shown, classifier.decision_),
         history=classifier.history_,
     )
     mistakes = (
@@ -305,11 +306,13 @@ def predictions(classifier: TextClassifier, inputs: ReportInputs) -> Iterator[di
             }
 
 
-def _before_temperature(part: Part | None, temperature: float) -> NDArray[np.float64] | None:
-    if part is None or temperature == 1.0:
+def _before_calibration(part: Part | None, decision: Decision) -> NDArray[np.float64] | None:
+    if part is None or decision.temperature == 1.0:
         return None
+    bias = np.zeros(np.shape(part.probabilities)[1])
+    bias[-1] = 0.0 if decision.calibration is None else decision.calibration.bias
     with np.errstate(divide="ignore"):
-        return softmax(np.maximum(np.log(part.probabilities), -700.0) * temperature)
+        return softmax(np.maximum(np.log(part.probabilities) - bias, -700.0) * decision.temperature)
 
 
 def versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax as scipy_softmax
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from tamis.errors import DataError
@@ -55,6 +56,43 @@ def test_calibration_lowers_the_error_of_overconfident_logits():
     logits, labels = _drawn(3000, 2, 3, 4.0)
     found = calibrate(logits, labels)
     assert found.ece_after < 0.05 < 0.15 < found.ece_before
+
+
+def _biased(rows, seed, temperature=2.0, bias=-0.8):
+    """Log-odds that are `temperature` times too sure and lack `bias`."""
+    random = np.random.default_rng(seed)
+    truth = 2.5 * random.standard_normal(rows) - 2
+    labels = (random.random(rows) < 1 / (1 + np.exp(-truth))).astype(int)
+    margins = (truth - bias) * temperature
+    return np.stack([-margins / 2, margins / 2], 1), labels
+
+
+def test_temperature_and_bias_of_two_classes_are_scikit_learns_unpenalised_regression():
+    logits, labels = _biased(2003, 1)
+    found = calibrate(logits, labels, bias=True)
+    plain = LogisticRegression(C=np.inf, tol=1e-10).fit((logits[:, 1] - logits[:, 0])[:, None], labels)
+    assert (1 / found.temperature, found.bias) == pytest.approx((plain.coef_[0, 0], plain.intercept_[0]), rel=1e-3)
+    assert found.temperature == pytest.approx(2.0, rel=0.15) and found.bias == pytest.approx(-0.8, abs=0.25)
+    probabilities = softmax(logits / found.temperature + np.array([0, found.bias]))
+    assert probabilities[:, 1].mean() == pytest.approx(labels.mean(), abs=1e-6)
+    assert found.nll_after == pytest.approx(log_loss(labels, probabilities))
+    assert found.nll_after < calibrate(logits, labels).nll_after
+
+
+@pytest.mark.parametrize("rows", [999, 60])
+def test_too_few_rows_have_no_bias(rows):
+    logits, labels = _biased(rows, 2)
+    assert calibrate(logits, labels, bias=True) == calibrate(logits, labels) and calibrate(logits, labels).bias == 0
+
+
+def test_too_few_mistakes_and_more_classes_have_no_bias():
+    logits, labels = _biased(2000, 3)
+    sure = logits[:, 1] - logits[:, 0] > 0
+    few = np.where(np.arange(2000) < 40, labels, sure)
+    assert 0 < (sure != few).sum() < 10
+    assert calibrate(logits, few, bias=True).bias == 0
+    three, kinds = _drawn(2000, 3, 4, 2.0)
+    assert calibrate(three, kinds, bias=True) == calibrate(three, kinds)
 
 
 @pytest.mark.parametrize(("rows", "right", "words"), [(11, False, "11 held-out rows are too few"), (41, True, "no held-out row is wrong")])

@@ -1,7 +1,8 @@
-"""Calibration: one temperature for the logits, the reliability bins and the expected calibration error.
+"""Calibration: one temperature for the logits, a bias where many rows show one, the reliability bins, the expected calibration error.
 
 Owns these definitions for the whole package; where the temperature is stored belongs to the classifier.
-Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks" (temperature, ECE with 15 equal-width bins).
+Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks" (temperature, ECE with 15 equal-width bins); Platt 1999, "Probabilistic
+outputs for support vector machines" (slope and bias of two classes).
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ BINS = 15
 TEMPERATURE_BOUNDS = (0.05, 20.0)
 # Below this many rows, or without a single mistake, the likelihood says nothing about how confident a *new* row may be.
 MIN_ROWS = 20
+# A bias too is fitted from so many rows with so many mistakes on: with fewer its error is as large as what it mends.
+BIAS_ROWS, BIAS_MISTAKES = 1000, 10
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature and what it did to the rows it was fitted on; `notes` are sentences to show."""
+    """A temperature and what it did to the rows it was fitted on; `notes` are sentences to show.
+
+    `bias` is added to the log-odds of the second of two classes after the division; 0 for more classes.
+    """
 
     temperature: float
     nll_before: float
@@ -31,6 +37,7 @@ class Calibration:
     ece_before: float
     ece_after: float
     notes: list[str]
+    bias: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,14 +100,16 @@ def negative_log_likelihood(logits: NDArray[Any], labels: NDArray[Any], temperat
     return float((np.log(np.exp(scaled).sum(axis=1)) - right).mean())
 
 
-def calibrate(logits: NDArray[Any], labels: NDArray[Any]) -> Calibration:
-    """Fit one temperature on held-out rows and say what it changes.
+def calibrate(logits: NDArray[Any], labels: NDArray[Any], *, bias: bool = False) -> Calibration:
+    """Fit one temperature on held-out rows, and on request a bias, and say what they change.
 
     Shapes (N = held-out rows): `logits` (N, K), `labels` (N,) class indices. The temperature minimises the mean
     negative log-likelihood over [0.05, 20]; that loss is convex in 1 / T, so a bounded search in log T finds the only
     minimum. First, do no harm: it stays 1 with fewer than 20 rows, where no row is wrong (the likelihood then only
     asks for more and more confidence), and where the minimum lies on a bound. ECE is that of the arg-max confidence
     for K > 2, of P(last class) for two classes.
+    With `bias`, two classes, 1,000 rows and 10 mistakes or more, temperature and bias are fitted together; mean probability and share of
+    the rows are then equal.
 
     Raises:
         DataError: no rows, lengths that differ, a label outside 0..K-1 or logits that are not finite.
@@ -129,14 +138,37 @@ def calibrate(logits: NDArray[Any], labels: NDArray[Any]) -> Calibration:
             )
         elif found.fun <= before:
             temperature = float(np.exp(found.x))
+    shift = 0.0
+    mistakes = int((logits.argmax(axis=1) != labels).sum())
+    if bias and temperature != 1.0 and logits.shape[1] == 2 and len(labels) >= BIAS_ROWS and mistakes >= BIAS_MISTAKES:
+        temperature, shift = _with_bias(logits[:, 1] - logits[:, 0], labels == 1, temperature)
+    calibrated = logits / temperature + np.array([0.0, shift]) if shift else logits / temperature
     return Calibration(
         temperature=temperature,
         nll_before=before,
-        nll_after=negative_log_likelihood(logits, labels, temperature),
+        nll_after=negative_log_likelihood(calibrated, labels),
         ece_before=_ece(logits, labels),
-        ece_after=_ece(logits / temperature, labels),
+        ece_after=_ece(calibrated, labels),
         notes=notes,
+        bias=shift,
     )
+
+
+def _with_bias(margins: Floats, is_second: NDArray[np.bool_], temperature: float) -> tuple[float, float]:
+    """The likeliest temperature and bias of log-odds (N,); a temperature outside its bounds leaves the one given and no bias."""
+    from scipy.optimize import minimize
+
+    signs = np.where(is_second, 1.0, -1.0)
+
+    def loss(point: Floats) -> tuple[float, Floats]:
+        signed = signs * (margins * point[0] + point[1])
+        slope = -signs * np.exp(-np.logaddexp(0.0, signed)) / len(margins)
+        return float(np.logaddexp(0.0, -signed).mean()), np.array([(slope * margins).sum(), slope.sum()])
+
+    found = minimize(loss, np.array([1 / temperature, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-9})
+    slope, shift = (float(value) for value in found.x)
+    low, high = TEMPERATURE_BOUNDS
+    return (1 / slope, shift) if slope > 0 and low < 1 / slope < high else (temperature, 0.0)
 
 
 def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
