@@ -51,17 +51,23 @@ def section(lines: Lines) -> str:
     ]
     for hand, attack in attacks:
         name = attack.replace("_", " ") + (" (other hand)" if hand == "other" else "")
-        cells = [share(found[model, hand, attack], kind) for model in models for kind in ("caught", "blocked")]
+        cells = [share(found.get((model, hand, attack)), kind) for model in models for kind in ("caught", "blocked")]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     rows.append("")
     for model in models:
-        caught, attack = min((line["caught"], line["attack"]) for line in lines if line["model"] == model and line["hand"])
-        rows.append(f"- {model}: least caught {100 * caught:.1f} % ({attack})")
+        own = [line for line in lines if line["model"] == model and line["hand"]]
+        caught, attack = min((line["caught"], line["attack"]) for line in own)
+        blocked, other = max((line["blocked"], line["attack"]) for line in own)
+        least, most = (name.replace("_", " ") for name in (attack, other))
+        worst = f"least caught {100 * caught:.1f} % ({least}), most ham blocked {100 * blocked:.1f} % ({most})"
+        rows.append(f"- {model}, {len(own)} attacks: {worst}")
     return "\n".join(rows)
 
 
-def share(line: dict[str, Any], kind: str) -> str:
-    """A share and its interval, in per cent."""
+def share(line: dict[str, Any] | None, kind: str) -> str:
+    """A share and its interval, in per cent; a dash where it was not measured."""
+    if line is None:
+        return "-"
     low, high = line[f"{kind}_ci95"]
     return f"{100 * line[kind]:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
@@ -79,7 +85,8 @@ def plot(lines: Lines, path: Path) -> None:
         figure = Figure(figsize=(8, 1.5 + 0.2 * len(attacks)), layout="constrained")
         axes = figure.subplots()
         for model, marker in zip(models, "osD^v<>", strict=False):
-            axes.plot([100 * found[model, *attack] for attack in attacks], range(len(attacks)), marker, label=model, markersize=5)
+            caught = [100 * found.get((model, *attack), float("nan")) for attack in attacks]
+            axes.plot(caught, range(len(attacks)), marker, label=model, markersize=5)
         axes.axvline(90, linewidth=1, color="grey")
         axes.set_yticks(range(len(attacks)), [name.replace("_", " ") for _, name in attacks])
         axes.invert_yaxis()

@@ -89,5 +89,9 @@ def test_the_page_has_a_row_for_every_attack_and_both_models(tmp_path: Path) -> 
     assert text.startswith("before\n") and text.endswith("after\n") and "earlier figures" not in text
     assert f"| case | {100 * lines[1]['caught']:.1f} (10.0 to 90.0)" in text and "greek (other hand)" in text  # type: ignore[operator]
     assert report.page(text, lines) == text
+    missing = report.section(lines[:-1])  # the hardened model's last attack is not there yet
+    assert re.search(r"\| greek \(other hand\) \| [\d.]+ \(.*\) \| [\d.]+ \(.*\) \| - \| - \|", missing)
+    assert "- plain, 2 attacks: least caught" in missing and "- hardened, 1 attacks: least caught" in missing
+    report.plot(lines[:-1], tmp_path / "missing.png")
     report.plot(lines, tmp_path / "attacks.png")
     assert (tmp_path / "attacks.png").read_bytes().startswith(b"\x89PNG")
