@@ -37,7 +37,8 @@ def section(lines: Lines) -> str:
     clean = {model: found[model, "", "clean"] for model in models}
     about = clean[models[0]]
     rows = [
-        f"{about['positives']:,} spam and {about['negatives']:,} ham test rows, each model at its own threshold; 95 % intervals; a dash: not measured.",
+        f"{about['positives']:,} spam and {about['negatives']:,} ham test rows, each model at its own threshold; 95 % intervals. "
+        "A dash: not measured.",
         "",
         "| clean messages | F1 | caught % | ham blocked % |",
         "|---|---|---|---|",
