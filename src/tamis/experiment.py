@@ -20,11 +20,10 @@ from tamis.data import catalog
 from tamis.data.normalise import near_repeat_groups
 from tamis.data.splits import Parts, positive_label, split_table
 from tamis.data.tables import check_trainable, read_table
-from tamis.decision import Decision
 from tamis.disputed import beside_undisputed, leave_out
 from tamis.download import cache_directory
 from tamis.evaluation.baselines import fit_baselines
-from tamis.evaluation.calibration import softmax
+from tamis.evaluation.calibration import uncalibrated
 from tamis.evaluation.folds import fold_figures
 from tamis.evaluation.model_card import model_card
 from tamis.evaluation.plots import write_all
@@ -132,16 +131,11 @@ def train(
 def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, say: Say, progress: Progress | None) -> dict[str, Any]:
     parts = prepared.parts
     classifier, groups = TextClassifier.from_recipe(recipe), near_repeat_groups(parts.texts("train"))
-    classifier.on_resolved = lambda resolved: write_text(folder.path / "recipe.toml", resolved.to_toml())
+    classifier.on_resolved = lambda resolved: _begun(folder, resolved, say)
     classifier.on_notice = say
     held_out = np.flatnonzero(np.isin(parts.train, parts.validation))
     pretrained, small, classes = not is_scratch(recipe.backbone), recipe.backbone in EMBEDDED, len(set(parts.labels("train")))
     folds = chosen_folds(recipe, pretrained=pretrained, small=small, rows=len(parts.train), classes=classes)
-    if folds:
-        say(
-            f"folds: up to {folds} models are trained besides, each without a part of the rows, which all choose the threshold then "
-            "(verdict.folds=0 holds some rows out instead: quicker, and it shows less)"
-        )
     with clock.phase("train"):
         classifier.fit(
             parts.texts("train"),
@@ -170,6 +164,15 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
         rows = training_rows(classifier, parts, groups, progress)
         write_run(folder, classifier, prepared, report, inputs, rows)
     return report
+
+
+def _begun(folder: RunFolder, resolved: Recipe, say: Say) -> None:
+    write_text(folder.path / "recipe.toml", resolved.to_toml())
+    if resolved.verdict.folds:
+        say(
+            f"folds: up to {resolved.verdict.folds} models are trained besides, each without a part of the rows, which all choose the "
+            "threshold then (verdict.folds=0 holds some rows out instead: quicker, and it shows less)"
+        )
 
 
 def training_rows(classifier: TextClassifier, parts: Parts, groups: NDArray[np.int64], progress: Progress | None = None) -> TrainingRows:
@@ -277,7 +280,7 @@ def write_run(
         labels=shown.labels if shown else (),
         probabilities=shown.probabilities if shown else None,
         baselines=inputs.baselines if shown is inputs.test else None,
-        before=_before_calibration(shown, classifier.decision_),
+        before=uncalibrated(shown.probabilities, classifier.decision_.calibration) if shown else None,
         history=classifier.history_,
     )
     mistakes = (
@@ -304,15 +307,6 @@ def predictions(classifier: TextClassifier, inputs: ReportInputs) -> Iterator[di
                 "probabilities": dict(zip(inputs.classes, p.tolist(), strict=True)),
                 "text": part.texts[row],
             }
-
-
-def _before_calibration(part: Part | None, decision: Decision) -> NDArray[np.float64] | None:
-    if part is None or decision.temperature == 1.0:
-        return None
-    bias = np.zeros(np.shape(part.probabilities)[1])
-    bias[-1] = 0.0 if decision.calibration is None else decision.calibration.bias
-    with np.errstate(divide="ignore"):
-        return softmax(np.maximum(np.log(part.probabilities) - bias, -700.0) * decision.temperature)
 
 
 def versions() -> dict[str, str]:

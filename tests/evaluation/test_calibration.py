@@ -18,6 +18,7 @@ from tamis.evaluation.calibration import (
     negative_log_likelihood,
     reliability,
     softmax,
+    uncalibrated,
 )
 
 
@@ -77,6 +78,15 @@ def test_temperature_and_bias_of_two_classes_are_scikit_learns_unpenalised_regre
     assert probabilities[:, 1].mean() == pytest.approx(labels.mean(), abs=1e-6)
     assert found.nll_after == pytest.approx(log_loss(labels, probabilities))
     assert found.nll_after < calibrate(logits, labels).nll_after
+
+
+def test_what_stood_before_the_calibration_comes_back():
+    logits, labels = _biased(1500, 5)
+    found = calibrate(logits, labels, bias=True)
+    after = softmax(logits / found.temperature + np.array([0, found.bias]))
+    np.testing.assert_allclose(uncalibrated(after, found), softmax(logits), atol=1e-9)
+    assert uncalibrated(after, None) is None
+    assert uncalibrated(after, calibrate(logits[:9], labels[:9])) is None
 
 
 @pytest.mark.parametrize("rows", [999, 60])

@@ -171,6 +171,16 @@ def _with_bias(margins: Floats, is_second: NDArray[np.bool_], temperature: float
     return (1 / slope, shift) if slope > 0 and low < 1 / slope < high else (temperature, 0.0)
 
 
+def uncalibrated(probabilities: NDArray[Any], calibration: Calibration | None) -> Floats | None:
+    """(N, K) what calibrated probabilities were before temperature and bias; None where there was no temperature."""
+    if calibration is None or calibration.temperature == 1.0:
+        return None
+    bias = np.zeros(np.shape(probabilities)[1])
+    bias[-1] = calibration.bias
+    with np.errstate(divide="ignore"):
+        return softmax(np.maximum(np.log(probabilities) - bias, -700.0) * calibration.temperature)
+
+
 def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     """The temperature of `calibrate`: divide logits by it. Raises as `calibrate` does."""
     return calibrate(logits, labels).temperature
