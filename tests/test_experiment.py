@@ -173,7 +173,19 @@ def test_a_budget_that_the_rows_cannot_show_is_said_with_its_bound(tmp_path: Pat
 
 
 def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_path: Path) -> None:
-    asked = ["train", runs.table(), "--backbone", "nano", "--max-blocked", "10%", "--set", "train.epochs=1", "--threads", "1", "--json"]
+    asked: list[str | Path] = [
+        "train",
+        runs.table(),
+        "--backbone",
+        "nano",
+        "--max-blocked",
+        "10%",
+        "--set",
+        "train.epochs=1",
+        "--threads",
+        "1",
+        "--json",
+    ]
     said = runs.tamis(*asked, "-o", tmp_path / "run")
     assert said.code == 0, said.err
     assert "folds: up to 5 models are trained besides" in said.err

@@ -84,7 +84,9 @@ def test_what_stood_before_the_calibration_comes_back():
     logits, labels = _biased(1500, 5)
     found = calibrate(logits, labels, bias=True)
     after = softmax(logits / found.temperature + np.array([0, found.bias]))
-    np.testing.assert_allclose(uncalibrated(after, found), softmax(logits), atol=1e-9)
+    before = uncalibrated(after, found)
+    assert before is not None
+    np.testing.assert_allclose(before, softmax(logits), atol=1e-9)
     assert uncalibrated(after, None) is None
     assert uncalibrated(after, calibrate(logits[:9], labels[:9])) is None
 

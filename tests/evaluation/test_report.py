@@ -279,7 +279,14 @@ def test_classes_taken_for_one_another_are_named_most_rows_first():
 def test_the_page_shows_confusions_of_many_classes_and_escapes_them(good_run):
     labels = ["<a>", "b", "c", "<a>", "b", "c"]
     probabilities = np.array([[0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1], [0.6, 0.2, 0.2], [0.1, 0.1, 0.8]])
-    changes = {"classes": ["<a>", "b", "c"], "positive": None, "threshold": None, "unsure": None, "baselines": {}, "validation": None}
+    changes: dict[str, object] = {
+        "classes": ["<a>", "b", "c"],
+        "positive": None,
+        "threshold": None,
+        "unsure": None,
+        "baselines": {},
+        "validation": None,
+    }
     report = _report(good_run, test=Part(labels, probabilities), **changes)
     assert report["confusions"] == [
         {"label": "<a>", "predicted": "b", "rows": 2, "share": 1.0},
