@@ -1,6 +1,8 @@
 """`docs/attacks.md`'s table and its plot, made from the lines that `benchmarks.attacks.measure` wrote.
 
-python -m benchmarks.attacks.report attacks.jsonl
+    python -m benchmarks.attacks.report benchmarks/attacks/results.jsonl
+
+A test holds page and lines together.
 """
 
 from __future__ import annotations

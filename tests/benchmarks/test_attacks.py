@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from pathlib import Path
@@ -73,6 +74,12 @@ def test_figures_are_counted_at_the_models_own_threshold() -> None:
     assert low <= found["caught"] <= high
     assert len(list(sets(SPAM[:2], HAM, seed=1))) == 1 + len(ATTACKS) + len(OTHERS)
     assert chosen(np.array([False, True, False, False, True]), 2).tolist() == [1, 4, 0, 3]
+
+
+def test_the_page_in_docs_is_made_from_the_lines_that_are_kept() -> None:
+    kept = Path(report.__file__).with_name("results.jsonl").read_text(encoding="utf-8").splitlines()
+    text = report.DOCUMENT.read_text(encoding="utf-8")
+    assert report.page(text, [json.loads(line) for line in kept]) == text
 
 
 def test_the_page_has_a_row_for_every_attack_and_both_models(tmp_path: Path) -> None:
