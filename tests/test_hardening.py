@@ -62,6 +62,20 @@ def test_another_edit_is_drawn_where_the_tokenizer_would_undo_the_first() -> Non
     assert undone[0] > 0.25 > 0.1 > undone[1]
 
 
+def test_the_texts_around_a_copy_are_of_its_rows_fold() -> None:
+    """Else a fold's held-out texts would be learnt inside copies of the others' rows."""
+    parts = np.arange(len(TEXTS)) % 3
+    marked = [f"{text} fold{'ABC'[part]}" for text, part in zip(TEXTS, parts, strict=True)]
+    settings = Recipe().changed({"train.attacked_positives": 6.0, "train.attacked_negatives": 2.0}).train
+    for given, alone in ((parts, True), (None, False)):
+        found = attacked_copies(marked, TARGETS, np.arange(len(TEXTS)), positive=1, settings=settings, seed=1, parts=given)
+        foreign = [
+            any(f"fold{other}" in copy for other in "ABC".replace("ABC"[parts[row]], ""))
+            for copy, row in zip(found.texts, found.of, strict=True)
+        ]
+        assert (sum(foreign) == 0) is alone
+
+
 def test_most_copies_differ_and_many_of_both_classes_get_other_texts_of_ham_around() -> None:
     found = copies(positives=6.0, negatives=2.0)
     longer = np.array([len(text) > 1.5 * len(TEXTS[row]) + 12 for text, row in zip(found.texts, found.of, strict=True)])

@@ -107,8 +107,8 @@ def looped(
     # Nothing is saved on Ctrl-C: it may come in mid-step, and what is saved must go on to the same bytes. The last mark serves.
     at = training.run(save=saver, progress=work.progress)
     with torch.no_grad():
-        for name, start in before.items():
-            training.trained[name].lerp_(start, kept)
+        for weights, start in before.items():
+            training.trained[weights].lerp_(start, kept)
     logits = training.logits(judged).double().numpy()
     every = None if states.frozen is None else training.logits(np.arange(len(messages.distinct_of))).double().numpy()
     model.transformer.set_dropout(0.0)
