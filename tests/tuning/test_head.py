@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
 
 from tamis.gpt2.checkpoints import read_checkpoint, write_checkpoint
 from tamis.gpt2.model import GPT2Classifier
@@ -186,10 +187,33 @@ def test_the_penalty_with_the_best_merit_out_of_fold_is_taken() -> None:
 
 def test_the_seed_decides_the_folds() -> None:
     features, targets = rows(2)
-    a, b = (fit_head(features, targets, np.ones(2), groups=np.arange(61), candidates=(1.0,), seed=s) for s in (1, 2))
-    again = fit_head(features, targets, np.ones(2), groups=np.arange(61), candidates=(1.0,), seed=1)
+    a, b, again = (fit_head(features, targets, np.ones(2), groups=np.arange(61), candidates=(1.0, 2.0), seed=s) for s in (1, 2, 1))
     assert a.out_of_fold is not None and b.out_of_fold is not None and again.out_of_fold is not None
     assert np.array_equal(a.out_of_fold, again.out_of_fold) and not np.allclose(a.out_of_fold, b.out_of_fold)
+
+
+def test_a_single_penalty_is_taken_as_it_is() -> None:
+    features, targets = rows(3)
+    head = fit_head(features, targets, np.ones(3), groups=np.arange(61), candidates=(7.0,))
+    assert (head.inverse_penalty, head.tried, head.out_of_fold) == (7.0, {}, None)
+    np.testing.assert_array_equal(head.weight, solve(features, targets, np.ones(61), 7.0).head.weight)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 16, 17], ids=["one curvature, exact", "each its own", "the last with its own", "one, a mean"])
+def test_many_classes_and_few_reach_the_same_optimum_as_scikit_learn(classes: int) -> None:
+    random = np.random.default_rng(classes)
+    features = random.normal(size=(40 * classes + 3, 13))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    targets = np.concatenate([np.arange(classes), (features[classes:] @ random.normal(size=(13, classes))).argmax(1)])
+    weights = random.uniform(0.5, 2.0, len(targets))
+    found = solve(features, targets, weights, 1000.0)
+    theirs = LogisticRegression(C=1000.0, tol=1e-10, max_iter=100_000).fit(features, targets, weights)
+    wanted = theirs.decision_function(features)
+    logits = found.head.logits(features)
+    margins = logits[:, 1] - logits[:, 0] if classes == 2 else logits
+    assert found.converged
+    np.testing.assert_allclose(margins, wanted, atol=2e-3)
+    np.testing.assert_allclose(found.head.bias.sum(), 0.0, atol=1e-9)
 
 
 def test_a_class_of_two_groups_still_gives_two_folds() -> None:

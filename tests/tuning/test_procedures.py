@@ -19,6 +19,7 @@ from tamis.gpt2.packing import pack
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.tuning.defaults import chosen_folds, chosen_tune, kept_start, passes, resolve
 from tamis.tuning.features import NO_STORE, StateStore
+from tamis.tuning.head import START
 from tamis.tuning.loop import Training
 from tamis.tuning.messages import Messages
 from tamis.tuning.procedures import prepared_tokenizer, tune
@@ -130,6 +131,12 @@ def test_a_solved_start_is_the_exact_head_and_training_goes_on_from_it(folder: P
     np.testing.assert_allclose(got, wanted, atol=1e-4)
     assert np.abs(other - wanted).max() > 0.05
     assert solved.facts["first_inverse_penalty"] == exact.facts["inverse_penalty"]
+
+
+def test_where_rows_are_many_the_head_begins_at_one_penalty_and_none_is_searched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tamis.tuning.defaults._FEW_ROWS", 1)
+    found, _ = tuned(fresh(folder), recipe_of({"tune": "full", "epochs": 1, "head_start": "solved"}), held_out=HELD_OUT[:0])
+    assert found.facts["first_inverse_penalty"] == START
 
 
 def test_the_weights_that_come_out_lie_between_start_and_end(folder: Path) -> None:

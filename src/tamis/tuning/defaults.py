@@ -47,9 +47,14 @@ def passes(rows: int, classes: int) -> int:
 _FEW_ROWS, _KEPT = 100, 0.5
 
 
+def few(rows: int, classes: int) -> bool:
+    """Whether the labelled rows are few: below 100 a class."""
+    return rows < _FEW_ROWS * classes
+
+
 def dropped_merges(rows: int, classes: int) -> float:
     """BPE-dropout of a pretrained backbone trained whole: none below 100 rows a class, where it cost as much as it gave."""
-    return 0.0 if rows < _FEW_ROWS * classes else PRETRAINED_FULL.bpe_dropout
+    return 0.0 if few(rows, classes) else PRETRAINED_FULL.bpe_dropout
 
 
 def kept_start(rows: int, classes: int) -> float:
@@ -58,7 +63,7 @@ def kept_start(rows: int, classes: int) -> float:
     Few rows teach differently from draw to draw; between the solved head and what they taught lies a steadier model.
     Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
     """
-    return _KEPT if rows < _FEW_ROWS * classes else 0.0
+    return _KEPT if few(rows, classes) else 0.0
 
 
 _FOLDS, _FOLDS_OF_FEW, _FEW = 3, 5, 300
@@ -77,7 +82,7 @@ def chosen_folds(recipe: Recipe, *, pretrained: bool, small: bool, rows: int, cl
         return 0 if recipe.verdict.folds < 2 else recipe.verdict.folds
     if not (small and pretrained):
         return 0
-    if rows <= _FEW and rows < _FEW_ROWS * classes:
+    if rows <= _FEW and few(rows, classes):
         return _FOLDS_OF_FEW
     return _FOLDS if recipe.verdict.max_blocked is not None else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from tamis.config import Recipe
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
 from tamis.progress import Progress
 from tamis.tuning.features import Frozen, StateStore
-from tamis.tuning.head import ExactHead, fit_head, fold_into, length_one
+from tamis.tuning.head import CANDIDATES, ExactHead, fit_head, fold_into, length_one
 from tamis.tuning.layers import all_layers, candidates, choose, read_by, why
 from tamis.tuning.messages import Messages
 from tamis.tuning.solver import LinearHead
@@ -32,10 +33,11 @@ def solved(
     groups: Rows,
     last: Frozen,
     progress: Progress | None,
+    penalties: Sequence[float] = CANDIDATES,
 ) -> tuple[NDArray[np.float64], ExactHead]:
     """Solve the head on `rows` and their copies and fold it in; the features (len(rows), C) of `rows`, and the head.
 
-    `last` (W, C) are the windows' last tokens before the final LayerNorm.
+    `last` (W, C) are the windows' last tokens before the final LayerNorm; `penalties` as fit_head's candidates.
     """
     normed = torch.from_numpy(length_one(last, model.transformer.ln_f.eps))
     every = np.concatenate([rows, copies])
@@ -53,6 +55,7 @@ def solved(
         row_weights=np.where(np.arange(len(every)) < len(rows), 1.0, recipe.train.attacked_weight),
         judged=len(rows),
         logits_of=logits_of,
+        candidates=penalties,
         seed=recipe.seed,
         progress=progress,
     )

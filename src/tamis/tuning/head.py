@@ -23,6 +23,8 @@ CANDIDATES = (1.0, 10.0, 100.0, 1e3, 1e4)
 """Inverse strengths of the L2 penalty that are tried, on features of length one."""
 DEFAULT = 100.0
 """Taken where the rows are too few to try (no class may have fewer than two groups)."""
+START = 10.0
+"""Of a head that many rows will train further: it need not be the best one, and a cautious one leaves more to learn."""
 FOLDS = 5
 EXACT = 1e-8
 """Largest slope left in the head that is kept, in solver.py's coordinates: its logits are right to about 1e-4 at every penalty tried."""
@@ -89,7 +91,7 @@ def fit_head(
     seed: int = 42,
     progress: Progress | None = None,
 ) -> ExactHead:
-    """Choose the penalty out of fold, then solve on all rows.
+    """Choose the penalty out of fold, then solve on all rows. With a single candidate nothing is chosen, and nothing scored out of fold.
 
     Args:
         features: (N, C) of length one.
@@ -107,7 +109,7 @@ def fit_head(
     scored = logits_of or (lambda head, rows: head.logits(features[rows]))
     classes = len(class_weights)
     weights = class_weights[targets] * (1.0 if row_weights is None else row_weights)
-    folds = folds_of(targets, groups, classes, seed)
+    folds = folds_of(targets, groups, classes, seed) if len(candidates) > 1 else []
     out_of_fold = {candidate: np.empty((judged, classes)) for candidate in candidates} if folds else {}
     with (progress or Silent()).task("head", total=len(candidates) * len(folds) + 1, unit="solutions") as task:
         for inside, outside in folds:
@@ -119,7 +121,7 @@ def fit_head(
                 task.advance()
         truth = torch.from_numpy(targets[:judged])
         tried = {candidate: validate(torch.from_numpy(logits), truth).merit for candidate, logits in out_of_fold.items()}
-        best = max(tried, key=lambda c: (tried[c], -c)) if tried else DEFAULT
+        best = max(tried, key=lambda c: (tried[c], -c)) if tried else DEFAULT if len(candidates) > 1 else candidates[0]
         solution = solve(features, targets, weights, best)
         task.advance()
     return ExactHead(solution.head.weight, solution.head.bias, best, out_of_fold.get(best), tried, solution.converged)

@@ -26,8 +26,10 @@ from tamis.gpt2.pooling import unfolded
 from tamis.progress import Progress
 from tamis.tuning.checkpoint import Checkpointer
 from tamis.tuning.collapse import Watched, remedy_for
+from tamis.tuning.defaults import few
 from tamis.tuning.exact import solved
 from tamis.tuning.features import StateStore, trunk_fingerprint
+from tamis.tuning.head import CANDIDATES, START
 from tamis.tuning.loop import LoopSettings
 from tamis.tuning.messages import Messages
 from tamis.tuning.states import States, all_tokens, last_tokens
@@ -122,13 +124,15 @@ def looped(
 def _solve_first(work: Work, model: GPT2Classifier, fit: Rows, copies: Rows) -> dict[str, Any]:
     """Where the recipe says so, the head begins as the optimum on the untouched trunk's features; what is told of it.
 
-    A random head would first drag the trunk about (Kumar et al., "Fine-tuning can distort pretrained features", ICLR 2022).
+    A random head would first drag the trunk about (Kumar et al., "Fine-tuning can distort pretrained features", ICLR 2022). Its penalty is
+    chosen out of fold where rows are few, and much of the start stays.
     """
     recipe, messages = work.recipe, work.messages
     if recipe.tune == "head" or recipe.train.head_start != "solved":
         return {}
     last = last_tokens(in_dtype(model.transformer, recipe), messages, store=work.store, progress=work.progress)
-    _, head = solved(model, recipe, messages, work.targets, work.weights, fit, copies, work.groups, last, work.progress)
+    penalties = CANDIDATES if few(len(fit), len(work.classes)) else (START,)
+    _, head = solved(model, recipe, messages, work.targets, work.weights, fit, copies, work.groups, last, work.progress, penalties)
     return {"first_inverse_penalty": head.inverse_penalty}
 
 
