@@ -60,8 +60,9 @@ class Solution:
 
 @dataclass(frozen=True)
 class Metric:
-    """Coordinates u of a head t = (weight, bias): t = u @ inverse, u = t @ factor, class by class, in which the curvature of each class
-    at some head is the identity.
+    """Coordinates u of a head t = (weight, bias): t = u @ inverse, u = t @ factor, class by class.
+
+    The curvature of each class at some head is the identity in them.
     """
 
     factor: Matrix
