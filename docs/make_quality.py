@@ -24,7 +24,7 @@ likely class is chosen, without a tuned threshold. A number behind a task's name
 
 `nano-full`: everything trained, the default; `nano-head`: the exact head on the frozen backbone; `nano-blocks2`: the
 last two blocks; `nano-lora8`: adapters of rank 8; `scratch`: the same network and vocabulary, not pretrained; `minilm`: frozen
-all-MiniLM-L6-v2 with the same exact head.
+all-MiniLM-L6-v2 with the same exact head; `setfit`: the same encoder tuned by SetFit, 20 pairs a row of each kind.
 """
 
 

@@ -1,4 +1,4 @@
-"""What is compared: the majority, TF-IDF and frozen MiniLM with logistic regression, and tamis at every depth of tuning.
+"""What is compared: the majority, TF-IDF and frozen MiniLM with logistic regression, SetFit, and tamis at every depth of tuning.
 
 Each method fits on a task's training rows and gives probabilities of its test rows, classes in sorted order, and how long both took.
 """
@@ -89,6 +89,17 @@ def minilm(folder: Path) -> Method:
     return run
 
 
+def setfit(folder: Path) -> Method:
+    """SetFit on the same encoder."""
+
+    def run(task: Task) -> Judged:
+        from benchmarks.quality.rival_setfit import SetFit
+
+        return _timed(task, lambda: SetFit(folder, 42 + task.seed).fit(task.train_texts, task.train_labels).predict_proba)
+
+    return run
+
+
 @cache
 def _embedder(folder: Path) -> Callable[[list[str]], Probabilities]:
     from tamis.pretraining.teacher import Teacher
@@ -101,15 +112,15 @@ def named(text: str, teacher: Path | None, settings: dict[str, Any]) -> tuple[st
     """(name, backbone, tune, method) from NAME, one of the rivals, or NAME=BACKBONE@TUNE for tamis.
 
     Raises:
-        ValueError: no such rival, or `minilm` without its folder.
+        ValueError: no such rival, or `minilm` or `setfit` without their folder.
     """
     name, _, what = text.partition("=")
     if what:
         backbone, _, tune = what.rpartition("@")
         return name, backbone, tune, tamis(backbone, tune, settings)
-    if name == "minilm" and teacher is not None:
-        return name, "", "", minilm(teacher)
+    if name in ("minilm", "setfit") and teacher is not None:
+        return name, "", "", (minilm if name == "minilm" else setfit)(teacher)
     rivals: dict[str, Method] = {"majority": majority, "tfidf": tfidf}
     if name not in rivals:
-        raise ValueError(f"--method {text}: expected majority, tfidf, minilm (with --teacher FOLDER) or NAME=BACKBONE@TUNE")
+        raise ValueError(f"--method {text}: expected majority, tfidf, minilm or setfit (with --teacher FOLDER) or NAME=BACKBONE@TUNE")
     return name, "", "", rivals[name]

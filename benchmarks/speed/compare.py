@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ Contenders = dict[str, Callable[[int], float]]
 
 
 def job(folder: Path, data: Rows, threads: int) -> Contenders:
-    """The whole TP2 job: the reference's loop, and tamis with either pooling."""
+    """The whole TP2 job: the reference's loop, transformers' Trainer where accelerate is installed, and tamis with either pooling."""
     model, tokenizer = trunk(), gpt2_tokenizer().prepared(begin=False)
 
     def loop(number: int) -> float:
@@ -24,7 +25,11 @@ def job(folder: Path, data: Rows, threads: int) -> Contenders:
     def ours(position: str) -> Callable[[int], float]:
         return lambda number: jobs.whole_job(folder, _new(data, number), position=position, threads=threads)
 
-    return {"reference loop": loop, "tamis, mean pooling": ours("mean"), "tamis, last token": ours("last_real")}
+    contenders: Contenders = {"reference loop": loop}
+    if importlib.util.find_spec("accelerate") is not None:
+        contenders["Trainer, padded to the batch"] = lambda n: trainer.whole_job(folder, _new(data, n), group_by_length=False)
+        contenders["Trainer, grouped by length"] = lambda n: trainer.whole_job(folder, _new(data, n), group_by_length=True)
+    return contenders | {"tamis, mean pooling": ours("mean"), "tamis, last token": ours("last_real")}
 
 
 def train(folder: Path, data: Rows, how: str, epochs: int) -> Contenders:

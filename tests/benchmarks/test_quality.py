@@ -68,6 +68,7 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["--data", "nowhere"], "--data nowhere: expected the folder of the data sets"),
         (["--data", ".", "--task", "trec7"], "--task trec7: expected one of sms-tp2, "),
         (["--data", ".", "--method", "minilm"], "--method minilm: expected majority, tfidf, minilm"),
+        (["--data", ".", "--method", "setfit"], "--method setfit: expected majority, tfidf, minilm or setfit (with --teacher FOLDER)"),
         (["--data", ".", "--set", "train.epochs"], "a setting is written name=value; got 'train.epochs'"),
     ],
 )

@@ -139,6 +139,8 @@ def test_the_trainer_of_transformers_trains_what_it_is_told(how: str, grouped: b
     labels = np.arange(9) % 2
     rows = shared.Rows(texts, labels, texts[:2], labels[:2])
     assert trainer.train(folder, rows, how, epochs=1, group_by_length=grouped, batch=4) > 0
+    if how == "frozen":
+        assert trainer.whole_job(folder, rows, group_by_length=grouped, batch=4) > 0
     whole = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
     trainer.freeze(whole, how)
     trained = {name.removeprefix("transformer.") for name, parameter in whole.named_parameters() if parameter.requires_grad}
