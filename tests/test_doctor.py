@@ -72,6 +72,14 @@ def test_planted_labels_are_doubted_with_the_right_suggestion(found) -> None:
     assert means == sorted(means)
 
 
+def test_a_class_of_a_single_row_hides_no_doubt_and_is_not_doubted() -> None:
+    table = planted()
+    alone = Table.of([*table.texts[:50], "kestrel quartz nine", *table.texts[50:]], [*table.labels[:50], "other", *table.labels[50:]])
+    found = [one for one in examine(alone, load_backbone(runs.pretrained())) if one.reason == "label doubted by both"]
+    assert {one.row for one in found} >= {row + (row >= 50) for row in WRONG} and 50 not in {one.row for one in found}
+    assert all(one.p_model != one.p_tfidf and one.text == alone.texts[one.row] for one in found)
+
+
 def test_near_repeats_are_named_once_and_only_contradictions_are_to_be_left_out() -> None:
     texts = [*TEXTS, "see you at the station at nine then", "See you at the station, at nine then!"]
     table = Table.of(texts, [*LABELS, "ham", "spam"])
@@ -97,7 +105,9 @@ def test_the_review_and_a_training_without_its_rows(tmp_path: Path) -> None:
     assert said.code == 0, said.err
     report = json.loads(said.out)
     without = report["without"]
-    assert without["rows"] == len(marked) and without["test"]["n"] == report["test"]["n"]
+    assert without["rows"] + without["test_rows"] == len(marked) and without["test"]["n"] == report["test"]["n"]
+    assert f"{without['rows']:,} disputed rows are left out of training" in said.err
+    assert sum("disputed rows were left out of training" in note for note in report["notes"]) == 1
     if without["test_rows"]:
         assert without["undisputed"]["n"] == report["test"]["n"] - without["test_rows"]
     lines = [line for line in (tmp_path / "run" / "recipe.toml").read_text().splitlines() if line.startswith("without = ")]
@@ -125,7 +135,9 @@ def test_both_figures_in_words() -> None:
     found = {"rows": 7, "test_rows": 2, "test": figures, "undisputed": {"f1": 0.95, "average_precision": 0.99, "accuracy": 0.99}}
     sentence = disputed_sentence(found)
     assert "7 disputed rows were left out" in sentence and "F1 0.900 and 0.950" in sentence and "accuracy 97.0 and 99.0 %" in sentence
-    assert "none of them is a test row" in disputed_sentence({**found, "undisputed": None})
+    assert "; every test row is disputed too." in disputed_sentence({**found, "undisputed": None})
+    assert "; no test row is disputed." in disputed_sentence({**found, "test_rows": 0, "undisputed": None})
+    assert disputed_sentence({**found, "test_rows": 0, "test": None, "undisputed": None}) == "7 disputed rows were left out of training."
     assert disputed_sentence(None) == ""
 
 

@@ -260,6 +260,19 @@ def test_a_model_without_tamis_json_is_evaluated_at_one_half(tmp_path: Path) -> 
     assert said.code == 0, said.err
     found = json.loads(said.out)
     assert (found["threshold"], found["positive"]) == (0.5, "spam")
+    assert not any("learnt from" in note for note in found["notes"])  # nothing is known of its rows
+
+
+def test_evaluate_says_how_many_texts_the_model_learnt_from(tmp_path: Path) -> None:
+    run = runs.finished_run()
+    judged = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+    learnt = len(messages()) - sum(row["part"] == "test" for row in judged)
+    for folder in (run, run / "model"):
+        found = json.loads(runs.tamis("evaluate", folder, runs.table(), "--json", "--threads", "1").out)
+        (note,) = [note for note in found["notes"] if "learnt from" in note]
+        assert note.startswith(f"{learnt:,} of these {found['test']['n']:,} texts are among the rows this model learnt from")
+    fresh = runs.write_table(tmp_path / "fresh.tsv", [("ham", "hi there"), ("spam", "WIN now")])
+    assert not any("learnt from" in n for n in json.loads(runs.tamis("evaluate", run, fresh, "--json", "--threads", "1").out)["notes"])
 
 
 def test_evaluate_names_the_row_of_a_label_that_the_model_does_not_know(tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def test_only_words_of_the_window_that_decides_have_shares() -> None:
     found = explain(classifier, text)
     window = found.window
     assert window is not None
+    assert any(note.endswith("speaks most for spam.") for note in found.notes)  # whatever the verdict
     outside = [word for word in found.words if word.end <= window.start or word.start >= window.end]
     assert len(outside) > 20 and all(word.share == 0 for word in outside)
     inside = [word for word in found.words if word not in outside]
@@ -199,6 +200,13 @@ def test_a_text_without_words_has_no_shares(text: str) -> None:
     found = explain(fitted(), text)
     assert found.words == () and found.remainder == found.log_odds - found.empty_log_odds
     assert found.to_text() and found.to_html()
+
+
+@pytest.mark.parametrize("text", ["\n" * 3000, "a " + " " * 3000])
+def test_a_long_text_whose_window_has_no_words_is_explained_too(text: str) -> None:
+    found = explain(fitted(), text)
+    assert [word.share for word in found.words] == [0.0] * len(text.split())
+    assert found.log_odds == pytest.approx(found.empty_log_odds + sum(word.share for word in found.words) + found.remainder)
 
 
 def slow_shares(classifier: Adding, words: list[str]) -> list[float]:

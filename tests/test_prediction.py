@@ -194,6 +194,13 @@ def test_exit_codes_are_0_positive_1_negative_2_unsure(rule: dict[str, float], c
     assert tamis("predict", model, "WIN").code == 0
 
 
+def test_exit_codes_need_a_positive_label(tmp_path: Path) -> None:
+    classifier = TextClassifier("scratch:tiny", "head", threads=1).fit(["one", "two", "three"] * 4, ["a", "b", "c"] * 4)
+    classifier.save(tmp_path / "model")
+    said = tamis("predict", tmp_path / "model", "one", "--exit-code")
+    assert said.code == 3 and "this model has no positive label (a, b, c)" in said.err and len(said.err.splitlines()) == 1
+
+
 def test_exit_code_3_is_an_error_and_2_wrong_usage(tmp_path: Path) -> None:
     said = tamis("predict", tmp_path / "nowhere", "WIN", "--exit-code")
     assert said.code == 3 and said.out == "" and "does not exist" in said.err and len(said.err.splitlines()) == 1

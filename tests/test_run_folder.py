@@ -86,6 +86,8 @@ def test_overwriting_throws_away_a_run_and_nothing_else(tmp_path: Path) -> None:
     (run / "model").mkdir()
     (run / "model" / "config.json").touch()
     (run / "checkpoint" / "training.safetensors").touch()
+    (run / "checkpoint" / "fold-0").mkdir()  # a fold's training was under way
+    (run / "checkpoint" / "fold-0" / "training.safetensors").touch()
     (run / "my notes.txt").write_text("kept", encoding="utf-8")
     assert start(run, ASKED | {"data": "other"}, overwrite=True) is None
     assert sorted(contents(run)) == ["checkpoint/asked.json", "my notes.txt", "recipe.toml"]

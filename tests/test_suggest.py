@@ -61,6 +61,19 @@ def test_verdicts_are_the_models_own_and_the_seed_decides(learnt: TextClassifier
         assert one.probabilities == pytest.approx(verdict.probabilities, abs=1e-4)
 
 
+def test_a_long_text_is_judged_by_its_windows_as_predict_does(learnt: TextClassifier) -> None:
+    long = " ".join(["see you at the pub then"] * 200 + ["You have been selected, ring 0900 555 01 now for your prize"])
+    found = suggest(learnt, given([long]), 1).suggestions[0]
+    verdict = learnt.verdicts([long])[0]
+    assert verdict.window is not None and found.label == verdict.label
+    assert found.probabilities == pytest.approx(verdict.probabilities, abs=1e-4)
+
+
+def test_the_model_folder_names_its_run(learnt: TextClassifier) -> None:
+    known = [text for _, text in messages()]
+    assert suggest(learnt, given([*known, NEW[0]]), 1, run=runs.finished_run() / "model").labelled == len(known)
+
+
 def test_a_stream_in_pieces_gives_what_it_gives_whole(learnt: TextClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = suggest(learnt, given(NEW), 4)
     monkeypatch.setattr("tamis.suggest.BATCH", 3)
@@ -98,6 +111,11 @@ def test_the_command_prints_writes_and_answers_in_json(tmp_path: Path) -> None:
     assert lines[0] == "text,label,suggested,doubt,line" and len(lines) == 4
     table.write_text("\n".join([lines[0], *(line.replace(",,", ",spam,", 1) for line in lines[1:])]) + "\n")
     assert set(read_table(table, label="label").labels) == {"spam"}
+    own = tmp_path / "own.csv"
+    own.write_text("text,label\nok see you at the pub,?\n")
+    said = run("suggest", runs.finished_run(), own, "-n", "1", "--text", "text", "--out", table, "--threads", "1")
+    assert said.code == 0 and "fill in the column new_label" in said.err
+    assert table.read_text().splitlines()[0] == "text,label,new_label,suggested,doubt,line"
     shown = run("suggest", runs.finished_run(), inbox, "-n", "2", "--threads", "1")
     assert len(shown.out.splitlines()) == 3 and "label now" in shown.out
     assert run("suggest", runs.finished_run(), inbox, "--strategy", "best").code == 2

@@ -73,14 +73,17 @@ def suggest(
     if len(found.suggestions) < count:
         say(f"only {len(found.suggestions):,} are left to suggest")
     if out is not None:
+        to_fill = "label"
+        while any(to_fill in one.columns for one in found.suggestions):  # the messages have a column of that name already
+            to_fill = f"new_{to_fill}"
         rows = (
             beside_own(
-                one.columns or {"text": one.text}, {"label": "", "suggested": one.label, "doubt": round(one.doubt, 4), "line": one.line}
+                one.columns or {"text": one.text}, {to_fill: "", "suggested": one.label, "doubt": round(one.doubt, 4), "line": one.line}
             )
             for one in found.suggestions
         )
         write_rows(out, rows)
-        say(f"wrote {len(found.suggestions):,} messages to {out}; fill in the column label")
+        say(f"wrote {len(found.suggestions):,} messages to {out}; fill in the column {to_fill}")
     if json_:
         return print_json(found.to_dict())
     if out is None:

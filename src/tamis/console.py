@@ -108,7 +108,6 @@ def online_lines(report: dict[str, Any]) -> list[str]:
 
 def report_lines(report: dict[str, Any]) -> list[str]:
     """The headline of a report: the model's figures beside the baselines', McNemar's test and the warnings."""
-    from tamis.disputed import disputed_sentence
     from tamis.evaluation.class_tables import confusions_sentence
     from tamis.evaluation.familiarity import familiarity_sentence
     from tamis.evaluation.folds import folds_sentence
@@ -128,5 +127,5 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     lines.append(table([list(column) for column in zip(["", *(heading for _, heading, _ in shown)], *rows, strict=True)]))
     lines += attack_lines(report)
     lines += filter(None, [folds_sentence(report.get("folds")), confusions_sentence(report.get("confusions") or [])])
-    lines += filter(None, [familiarity_sentence(report.get("familiarity")), disputed_sentence(report.get("without"))])
-    return [*lines, *filter(None, [mcnemar_sentence(report)]), *(f"note: {note}" for note in report["notes"])]
+    lines += filter(None, [familiarity_sentence(report.get("familiarity")), mcnemar_sentence(report)])
+    return [*lines, *(f"note: {note}" for note in report["notes"])]

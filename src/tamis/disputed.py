@@ -38,10 +38,12 @@ def leave_out(parts: Parts, file: Path) -> tuple[Parts, tuple[int, ...]]:
 def beside_undisputed(report: Mapping[str, Any], inputs: ReportInputs, parts: Parts, rows: Sequence[int], *, seed: int) -> dict[str, Any]:
     """What a report says of the rows left out: how many, and the test figures with and without the disputed ones.
 
-    `test` is over all test rows and the same as the report's own; `undisputed` leaves the disputed ones out, None where there are none.
+    `test` is over all test rows and the same as the report's own; `undisputed` leaves the disputed ones out, None where there are none or
+    no others.
     """
     disputed = np.isin(parts.test, rows) if parts.test_table is None else np.zeros(len(parts.test), dtype=bool)
-    found: dict[str, Any] = {"rows": len(rows), "test_rows": int(disputed.sum()), "test": report["test"], "undisputed": None}
+    judged = int(disputed.sum())
+    found: dict[str, Any] = {"rows": len(rows) - judged, "test_rows": judged, "test": report["test"], "undisputed": None}
     if inputs.test is None or not disputed.any() or disputed.all():
         return found
     rest = Part([label for label, gone in zip(inputs.test.labels, disputed, strict=True) if not gone], inputs.test.probabilities[~disputed])
@@ -56,7 +58,8 @@ def disputed_sentence(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
     if not found["undisputed"]:
-        return f"{found['rows']:,} disputed rows were left out of training; none of them is a test row."
+        others = "; every test row is disputed too" if found["test_rows"] else "; no test row is disputed" if found["test"] else ""
+        return f"{found['rows']:,} disputed rows were left out of training{others}."
     cells = []
     for key, name, factor, unit in (
         ("f1", "F1", 1, ""),

@@ -96,12 +96,8 @@ def examine(
         store: keeps features between calls.
         progress: is told what goes on.
     """
-    classes = list(table.classes)
-    targets = np.array([classes.index(label) for label in table.labels], dtype=np.int64)
     groups = near_repeat_groups(table.texts)
-    head = head_out_of_fold(backbone, table.texts, targets, groups, seed=seed, store=store, progress=progress)
-    words = out_of_fold(table.texts, table.labels, groups.tolist(), seed=seed)
-    findings = _doubted(table, classes, targets, words if head is None else head, words)
+    findings = _doubted(table, groups, backbone, seed=seed, store=store, progress=progress)
     taken = {finding.row for finding in findings}
     findings += [finding for finding in _repeats(table, groups) if finding.row not in taken]
     if unlike:
@@ -110,13 +106,28 @@ def examine(
     return findings
 
 
-def _doubted(table: Table, classes: list[str], targets: Rows, head: Floats, words: Floats) -> list[Finding]:
+def _doubted(whole: Table, groups: Rows, backbone: Backbone, *, seed: int, store: StateStore, progress: Progress | None) -> list[Finding]:
+    """Rows whose label both witnesses doubt.
+
+    Rows of a class with a single group are not judged: no witness that has not seen them knows their label.
+    """
+    kinds = np.array(whole.labels)
+    known = [name for name in whole.classes if len(np.unique(groups[kinds == name])) > 1]
+    judged = np.flatnonzero(np.isin(kinds, known))
+    if len(known) < 2:
+        return []
+    table, groups, classes = whole.select(judged.tolist()), groups[judged], known
+    targets = np.array([classes.index(label) for label in table.labels], dtype=np.int64)
+    head = head_out_of_fold(backbone, table.texts, targets, groups, seed=seed, store=store, progress=progress)
+    words = out_of_fold(table.texts, table.labels, groups.tolist(), seed=seed)
+    if head is None:
+        return []
     mean = (head + words) / 2
     own = mean[np.arange(len(targets)), targets]
     rows = np.flatnonzero(doubted(head, words, targets))
     return [
         Finding(
-            row,
+            int(judged[row]),
             table.lines[row],
             table.texts[row],
             table.labels[row],

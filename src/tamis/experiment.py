@@ -20,7 +20,7 @@ from tamis.data import catalog
 from tamis.data.normalise import near_repeat_groups
 from tamis.data.splits import Parts, positive_label, split_table
 from tamis.data.tables import check_trainable, read_table
-from tamis.disputed import beside_undisputed, leave_out
+from tamis.disputed import beside_undisputed, disputed_sentence, leave_out
 from tamis.download import cache_directory
 from tamis.evaluation.baselines import fit_baselines
 from tamis.evaluation.calibration import uncalibrated
@@ -159,6 +159,7 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
         report["familiarity"] = looked_through(classifier, parts.texts("test"), parts.labels("test"), progress=progress)
     if recipe.data.without is not None:
         report["without"] = beside_undisputed(report, inputs, parts, prepared.disputed, seed=recipe.seed)
+        report["notes"].append(disputed_sentence(report["without"]))
     report["timing"]["familiarity"] = clock.seconds["familiarity"]
     with clock.phase("write"):
         rows = training_rows(classifier, parts, groups, progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tamis.experiment import Clock, Say, silent, versions
 from tamis.familiar import looked_through
 from tamis.progress import Progress
 from tamis.serving.replay import run_online
+from tamis.training_rows import read_training_rows, text_keys
 
 
 def evaluate(
@@ -93,6 +94,7 @@ def evaluate(
         versions=versions(),
     )
     report = build_report(inputs, seed=classifier.recipe_.seed)
+    report["notes"] += trained_on(run, texts)
     report["familiarity"] = looked_through(classifier, texts, labels, progress=progress)
     if attacks:
         report["attacks"] = [result.to_dict() for result in _attacked(classifier, texts, labels, positive, threshold, pool)]
@@ -114,6 +116,16 @@ def evaluate(
                 say(f"wrote {curves}")
             write_html(page, report, plots, mistakes)
     return report
+
+
+def trained_on(run: Path | str, texts: Sequence[str]) -> list[str]:
+    """A sentence where texts to be judged are among the rows that a run was trained on."""
+    rows = read_training_rows(Path(run))
+    if rows is None or not texts:
+        return []
+    known = {key.tobytes() for key in rows.keys}
+    count = sum(key.tobytes() in known for key in text_keys(texts))
+    return [f"{count:,} of these {len(texts):,} texts are among the rows this model learnt from, so the figures flatter it."] * bool(count)
 
 
 def _attacked(

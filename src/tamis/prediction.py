@@ -13,6 +13,7 @@ from typing import Any
 from tamis.classifier import TextClassifier
 from tamis.data.messages import Message, read_messages, read_one_message
 from tamis.data.writing import beside_own, row_writer
+from tamis.errors import ConfigError
 from tamis.verdicts import UNSURE, Verdict
 
 BATCH = 1024
@@ -91,7 +92,16 @@ def line(verdict: Verdict) -> str:
 
 
 def exit_code(verdict: Verdict, classifier: TextClassifier) -> int:
-    """0 positive, 1 negative, 2 unsure."""
+    """0 positive, 1 negative, 2 unsure.
+
+    Raises:
+        ConfigError: the model has no positive label (more than two classes).
+    """
+    if classifier.positive_ is None:
+        names = ", ".join(str(name) for name in classifier.classes_)
+        raise ConfigError(
+            f"--exit-code says positive or negative, and this model has no positive label ({names}); read its verdict instead"
+        )
     if verdict.verdict == UNSURE:
         return NOT_SURE
     return POSITIVE if verdict.label == classifier.positive_ else NEGATIVE

@@ -137,7 +137,9 @@ def _clear(path: Path) -> None:
         target = path / name
         if name == "checkpoint":
             for file in target.iterdir():
-                if file.name not in ("lock", "asked.json"):
+                if file.is_dir():  # of a fold that was being trained
+                    shutil.rmtree(file)
+                elif file.name not in ("lock", "asked.json"):
                     file.unlink()
         elif target.is_dir():
             shutil.rmtree(target)

@@ -25,10 +25,11 @@ from tamis.progress import Progress
 from tamis.training_rows import read_training_rows, text_keys
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.selection import STRATEGIES, Strategy, centred, doubt, select
-from tamis.tuning.update import features_of, head_of
+from tamis.tuning.update import features_and_logits
 
 BATCH = 4096
 """Texts that go through the trunk together; each batch's features are kept by the store on their own, so a second call goes on."""
+JUDGED = "predictions.jsonl"
 HELD = 20_000
 """Texts held with their features, the most doubtful of all that came."""
 
@@ -112,7 +113,7 @@ def suggest(
         classifier: a trained one.
         messages: the unlabelled ones, read once.
         count: how many to suggest.
-        run: the model's run folder, to leave out what is labelled there.
+        run: the model's run folder, or the model folder in it, to leave out what is labelled there.
         strategy: one of `selection.STRATEGIES`.
         seed: of what is drawn.
         store: keeps features between calls.
@@ -167,8 +168,8 @@ def suggest(
 def _judged(classifier: TextClassifier, batch: list[Message], store: StateStore, progress: Progress | None) -> _Candidates:
     scorer = classifier.scorer()
     encoded = classifier.messages([message.text for message in batch])
-    features = features_of(scorer.transformer, encoded, store=store, progress=progress)
-    probabilities = softmax(head_of(scorer).logits(features))
+    features, logits = features_and_logits(scorer, encoded, store=store, progress=progress)
+    probabilities = softmax(logits)
     return _Candidates(batch, features, probabilities, doubt(_even(classifier, probabilities)))
 
 
@@ -186,7 +187,7 @@ def _labelled(run: Path | None) -> set[bytes]:
         return set()
     rows = read_training_rows(run)
     known = set() if rows is None else {key.tobytes() for key in rows.keys}
-    judged = run / "predictions.jsonl"
+    judged = next((place for place in (run / JUDGED, run.parent / JUDGED) if place.is_file()), run / JUDGED)
     if judged.is_file():
         with judged.open(encoding="utf-8") as file:
             texts = [one["text"] for line in file if "text" in (one := json.loads(line))]

@@ -33,6 +33,8 @@ def test_no_findings_are_a_table_without_rows(tmp_path: Path) -> None:
     write_review(tmp_path / "r.csv", [])
     assert (tmp_path / "r.csv").read_text() == ",".join(COLUMNS) + "\n"
     assert read_rows_to_leave_out(tmp_path / "r.csv", TABLE) == []
+    write_review(tmp_path / "r.jsonl", [])
+    assert read_rows_to_leave_out(tmp_path / "r.jsonl", TABLE) == []
 
 
 def test_a_person_changes_the_answer(tmp_path: Path) -> None:

@@ -135,6 +135,9 @@ def test_good_words_are_the_negatives_own() -> None:
     assert after.startswith("win ") and set(after[4:].split()) <= {"see", "you", "at", "home", "ok", "then"}
     (before,) = attacked(["win"], "good_words_prepended", seed=1, ham=["ok then"], strength=2)
     assert before == "ok then ok then win"
+    same = attacked(HAM, "good_words_appended", seed=1, ham=HAM, strength=1)
+    assert all(one in HAM and one != text for text, one in zip(HAM, (s[len(t) + 1 :] for s, t in zip(same, HAM, strict=True)), strict=True))
+    assert attacked(["ok"], "good_words_appended", seed=1, ham=["ok"], strength=1) == ["ok ok"]  # there is no other
     with pytest.raises(DataError, match="'good_words_appended' draws words from negatives' texts and got none"):
         attacked(["win"], "good_words_appended", seed=1, ham=[" ", ""])
 

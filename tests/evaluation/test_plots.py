@@ -76,6 +76,12 @@ def test_many_classes_are_drawn_without_numbers(tmp_path):
     assert sorted(found) == ["calibration", "confusion"]
 
 
+def test_labels_are_text_whatever_signs_they_have(tmp_path):
+    classes = ["$0_to_$50", r"a\frac{", "$x^"]
+    found = plots.write_all(tmp_path, classes=classes, positive=None, threshold=None, labels=classes, probabilities=np.eye(3))
+    assert sorted(found) == ["calibration", "confusion"]
+
+
 def test_the_threshold_is_marked_where_it_cuts():
     truth = np.array([True, True, False, True, False])
     figure = plots.precision_recall(truth, np.array([0.9, 0.8, 0.7, 0.3, 0.1]), 0.5, {}, "spam")

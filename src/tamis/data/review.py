@@ -66,6 +66,8 @@ def read_rows_to_leave_out(path: Path, table: Table) -> list[int]:
         lines = path.read_text(encoding="utf-8").splitlines()
         return sorted({_number(line, f"{path} line {n}", table) for n, line in enumerate(lines, 1) if line.strip()})
     chosen: set[int] = set()
+    if path.stat().st_size == 0:  # nothing was left to review in a format without a header
+        return []
     for message in read_messages(path, text="text"):
         place = f"{path} line {message.line}"
         if "row" not in message.columns:

@@ -38,6 +38,7 @@ _STYLE = {
     "ytick.color": INK,
     "legend.frameon": False,
     "lines.linewidth": 2.0,
+    "text.parse_math": False,  # labels are text, also with two dollar signs
 }
 
 

@@ -83,7 +83,7 @@ def attacked(texts: Sequence[str], name: str, *, seed: int, ham: Sequence[str] =
         texts: what to disguise.
         name: a key of `ATTACKS`.
         seed: of the draws.
-        ham: texts of negatives for the good-word attacks: training rows, never the rows that are evaluated.
+        ham: texts of negatives for the good-word attacks, best training rows; no text is padded with itself where there are others.
         strength: share of letters, of words or number of texts as `ATTACKS[name].unit` says; None takes the attack's own.
 
     Raises:
@@ -100,11 +100,14 @@ def attacked(texts: Sequence[str], name: str, *, seed: int, ham: Sequence[str] =
     pool = [text.strip() for text in ham if text.strip()] if attack.needs_ham else []
     if attack.needs_ham and not pool:
         raise DataError(f"the attack {name!r} draws words from negatives' texts and got none; pass training texts of the negative class")
+    known = set(pool)
     result = []
     for row, text in enumerate(texts):
         draw = random.Random(f"{seed}\x1f{name}\x1f{row}\x1f{text.encode('utf-8', 'surrogatepass').hex()}")
         if attack.needs_ham:
-            words = " ".join(draw.choice(pool) for _ in range(max(1, round(amount))))
+            own = text.strip()
+            others = pool if own not in known else [one for one in pool if one != own] or pool  # padded with itself it would say no more
+            words = " ".join(draw.choice(others) for _ in range(max(1, round(amount))))
             result.append(f"{text} {words}" if name.endswith("appended") else f"{words} {text}")
         else:
             result.append(_edited(text, EDITS[name], amount, draw))

@@ -58,16 +58,16 @@ def explain(classifier: TextClassifier, text: str, *, label: str | None = None) 
         log_odds=found.log_odds,
         empty_log_odds=found.empty_log_odds,
         threshold=_threshold(classifier, explained, names),
-        notes=[*found.notes, *_about(verdict.window)],
+        notes=[*found.notes, *_about(verdict.window, classifier.positive_)],
         window=verdict.window,
     )
 
 
-def _about(window: Window | None) -> list[str]:
+def _about(window: Window | None, positive: str | None) -> list[str]:
     if window is None:
         return []
     part = f"window {window.number + 1} of {window.of}, characters {window.start} to {window.end}"
-    return [f"The text is longer than the model's context and was read by windows; {part}, speaks most for the verdict."]
+    return [f"The text is longer than the model's context and was read by windows; {part}, speaks most for {positive or 'the verdict'}."]
 
 
 def _threshold(classifier: TextClassifier, explained: str, names: list[str]) -> float | None:

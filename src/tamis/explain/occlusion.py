@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,6 +88,9 @@ def shares_inside(classifier: TextClassifier, text: str, place: int, window: Win
     """
     words = words_of(text)
     inside = [number for number, (start, end) in enumerate(words) if end > window.start and start < window.end]
+    if not inside:  # a window of white space
+        empty = shares(classifier, "", place, tokens=1)
+        return replace(empty, words=tuple(WordShare(*word, 0.0) for word in words), log_odds=float(_log_odds(classifier, [text], place)[0]))
     first, last = words[inside[0]][0], words[inside[-1]][1]  # whole words, where the window begins or ends in one
     own = shares(classifier, text[first:last], place, tokens=window.stop_token - window.first_token)
     found = [WordShare(start, end, 0.0) for start, end in words]

@@ -15,7 +15,7 @@ from tamis.progress import Progress
 from tamis.tuning.features import StateStore
 from tamis.tuning.head import fold_into, length_one
 from tamis.tuning.messages import Messages
-from tamis.tuning.solver import LinearHead, Metric, Solution, solve_again
+from tamis.tuning.solver import LinearHead, Matrix, Metric, Solution, solve_again
 from tamis.tuning.states import last_tokens
 
 __all__ = ["LinearHead", "Metric", "Solution", "features_of", "head_of", "solve_again", "with_head"]
@@ -30,10 +30,25 @@ def features_of(
     window decides (windows.py); what is learnt from a long text is then learnt from all of it.
     """
     rows = np.arange(len(messages.distinct_of))
-    if len(rows) == 0:
-        return np.empty((0, trunk.config.n_embd), dtype=np.float32)
-    normed = torch.from_numpy(length_one(last_tokens(trunk, messages, store=store, progress=progress), trunk.ln_f.eps))
+    normed = _by_window(trunk, messages, store, progress)
     return messages.mean_over_windows(normed[messages.windows_of(rows)], rows).numpy().astype(np.float32)
+
+
+def features_and_logits(
+    model: GPT2Classifier, messages: Messages, *, store: StateStore | None = None, progress: Progress | None = None
+) -> tuple[NDArray[np.float32], Matrix]:
+    """`features_of` (R, C), and (R, K) the logits that the model gives, its windows pooled by its own rule, from the same pass."""
+    rows = np.arange(len(messages.distinct_of))
+    normed = _by_window(model.transformer, messages, store, progress)[messages.windows_of(rows)]
+    logits = messages.over_windows(torch.from_numpy(head_of(model).logits(normed.numpy())), rows)
+    return messages.mean_over_windows(normed, rows).numpy().astype(np.float32), logits.numpy()
+
+
+def _by_window(trunk: GPT2, messages: Messages, store: StateStore | None, progress: Progress | None) -> torch.Tensor:
+    """(W, C) features of length one of every window."""
+    if len(messages.distinct_of) == 0:
+        return torch.empty((0, trunk.config.n_embd), dtype=torch.float64)
+    return torch.from_numpy(length_one(last_tokens(trunk, messages, store=store, progress=progress), trunk.ln_f.eps))
 
 
 def head_of(model: GPT2Classifier) -> LinearHead:
