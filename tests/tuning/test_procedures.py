@@ -111,7 +111,8 @@ def test_open_settings_become_what_the_way_of_tuning_wants(settings: dict[str, A
 
 def test_few_rows_are_passed_over_more_often_and_only_where_everything_of_a_pretrained_backbone_is_trained() -> None:
     assert [passes(rows, 2) for rows in (0, 2, 16, 64, 256, 900, 10**6)] == [20, 20, 20, 11, 5, 4, 4]
-    assert passes(770, 77) == 19
+    assert [passes(rows, 77) for rows in (770, 10_003, 10**6)] == [20, 8, 6]
+    assert [passes(10**6, classes) for classes in (1, 2, 3, 6)] == [4, 4, 6, 6]
     few = Recipe().changed({"tune": "full"})
     assert resolve(few, pretrained=True, rows=64, classes=2).train.epochs == 11
     assert resolve(few.changed({"train.epochs": 2}), pretrained=True, rows=64, classes=2).train.epochs == 2
