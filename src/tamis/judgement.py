@@ -15,6 +15,7 @@ from tamis.data import catalog
 from tamis.data.splits import positive_label, split_table
 from tamis.data.tables import Table, read_table
 from tamis.errors import ConfigError, DataError
+from tamis.evaluation.attack_plot import write_attacks
 from tamis.evaluation.attacks import AttackResult, under_attack
 from tamis.evaluation.online import OnlineFigures
 from tamis.evaluation.online_plot import write_learning_curves
@@ -96,8 +97,9 @@ def evaluate(
     report = build_report(inputs, seed=classifier.recipe_.seed)
     report["notes"] += trained_on(run, texts)
     report["familiarity"] = looked_through(classifier, texts, labels, progress=progress)
+    disguised = _attacked(classifier, texts, labels, positive, threshold, pool) if attacks else []
     if attacks:
-        report["attacks"] = [result.to_dict() for result in _attacked(classifier, texts, labels, positive, threshold, pool)]
+        report["attacks"] = [result.to_dict() for result in disguised]
     replayed: list[OnlineFigures] = []
     if online is not None:
         before = (pool.texts, pool.labels) if pool is not table else ((), ())
@@ -110,6 +112,8 @@ def evaluate(
         mistakes = most_confident_mistakes(Part(labels, probabilities, texts), names, positive=positive, threshold=threshold)
         with tempfile.TemporaryDirectory() as folder:
             plots = write_all(folder, classes=names, positive=positive, threshold=threshold, labels=labels, probabilities=probabilities)
+            if disguised:
+                plots["attacks"] = write_attacks(Path(folder) / "attacks.png", disguised, positive=str(positive))
             if replayed:
                 curves = write_learning_curves(page.with_name(f"{page.stem}-online.png"), replayed)
                 plots["Replayed in order: 1-ROCA % of the messages so far"] = curves

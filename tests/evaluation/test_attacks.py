@@ -6,7 +6,8 @@ import json
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import ConfigError, DataError
+from tamis.evaluation import attack_plot
 from tamis.evaluation.attacks import ATTACKS, Attack, attack_rows, attacked, under_attack
 from tamis.evaluation.metrics import wilson
 
@@ -184,6 +186,22 @@ def test_results_go_to_json_and_to_a_table() -> None:
     assert all(len(row) == len(header) for row in rows)
     assert rows[0] == ["clean", "texts as they are", "0", "100.0 [34.2, 100.0]", "-"]
     assert rows[1][0] == "full_width" and rows[1][3] == "0.0 [0.0, 65.8]"
+
+
+def test_the_plot_shows_every_share_that_there_is_with_its_interval(tmp_path: Path) -> None:
+    truth = np.array([True, False, True])
+    results = under_attack(_scorer, ["win now", "see you", "win"], truth, threshold=0.5, seed=1, attacks=["full_width", "case"])
+    axes = attack_plot.attacks(results, positive="spam").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["clean", "full width", "case"]
+    caught, blocked = (cast("Any", container) for container in axes.containers)
+    for drawn, key in ((caught, "recall"), (blocked, "blocked")):
+        line, _, (bars,) = drawn.lines
+        assert line.get_xdata() == pytest.approx([100 * getattr(result, key) for result in results])
+        ends = [segment[:, 0] for segment in bars.get_segments()]
+        assert np.array(ends) == pytest.approx(100 * np.array([getattr(result, f"{key}_ci95") for result in results]))
+    assert attack_plot.write_attacks(tmp_path / "a.png", results[:1], positive="$x$").stat().st_size > 5_000
+    alone = under_attack(_scorer, ["win"], np.array([True]), threshold=0.5, seed=1, attacks=["case"])
+    assert len(attack_plot.attacks(alone, positive="spam").axes[0].containers) == 1  # nothing can be blocked
 
 
 def test_rows_and_scores_that_do_not_fit_are_refused() -> None:

@@ -47,6 +47,7 @@ _PLOTS = {
     "precision_recall": "Precision and recall at every threshold",
     "confusion": "Labels against predictions",
     "calibration": "Predicted probabilities against what came true",
+    "attacks": "Disguised texts, at the model's own threshold, with 95 % intervals",
     "loss": "Loss over the training steps",
     "accuracy": "Accuracy over the training steps",
 }
