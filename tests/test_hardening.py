@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tamis import TextClassifier
-from tamis.config import Recipe
+from tamis.config import Recipe, TrainSettings
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.hardening import attacked_copies
 from tamis.setting_text import HARDENED
@@ -102,3 +103,18 @@ def test_a_hardened_fit_holds_out_no_copy_and_keeps_the_shares_of_the_rows(tune:
 def test_the_switch_stands_for_settings_that_exist() -> None:
     recipe = Recipe().changed(HARDENED)
     assert recipe.text.normalise == "harden" and recipe.train.attacked_positives > 0 and recipe.train.attacked_negatives > 0
+
+
+def test_copies_with_digits_for_letters_are_the_most_frequent(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def told(texts: list[str], name: str, **rest: object) -> list[str]:
+        drawn.append(name)
+        return [f"{texts[0]}!"]
+
+    monkeypatch.setattr("tamis.hardening.attacked", told)
+    settings = TrainSettings(attacked_positives=1, attacked_negatives=1)
+    attacked_copies(["hello there"] * 3000, np.zeros(3000, dtype=np.int64), np.arange(3000), positive=None, settings=settings, seed=1)
+    counts = Counter(drawn)
+    others = [count for name, count in counts.items() if name != "leetspeak"]
+    assert 2.2 < counts["leetspeak"] / np.mean(others) < 3.8 and max(others) < 1.5 * min(others)

@@ -25,6 +25,8 @@ BOTH = 0.3
 """Share of the copies with good words that are also edited."""
 DRAWS = 6
 """An edit that the normaliser undoes teaches nothing that the row does not: another one is drawn, at the most so often."""
+DIGITS = 3
+"""How much likelier the edit is that brings digits into words: digits speak for spam, so ham needs more of its copies not to be blocked."""
 MOST_TEXTS = 7
 """Texts put around a copy, at the most."""
 
@@ -81,6 +83,7 @@ def attacked_copies(
 
 
 _EDITS = [name for name, attack in ATTACKS.items() if not attack.needs_ham]
+_WEIGHTS = [DIGITS if name == "leetspeak" else 1 for name in _EDITS]
 
 
 def _copy(text: str, ham: list[str], draw: random.Random, normalise: Callable[[str], str]) -> str:
@@ -90,7 +93,7 @@ def _copy(text: str, ham: list[str], draw: random.Random, normalise: Callable[[s
     if not padded or draw.random() < BOTH:
         before = normalise(text)
         for _ in range(DRAWS):
-            name = draw.choice(_EDITS)
+            (name,) = draw.choices(_EDITS, _WEIGHTS)
             strength = min(1.0, ATTACKS[name].strength * draw.uniform(0.5, 2.0))
             edited = attacked([text], name, seed=draw.getrandbits(32), strength=strength)[0]
             if normalise(edited) != before:
