@@ -1,0 +1,86 @@
+"""What each part of the pretraining is worth: short runs, all alike but for that part, as starts of the same classifiers.
+
+    python -m benchmarks.nano.variants CORPUS --teacher TEACHER --exclude DATA --out FOLDER
+    python -m benchmarks.quality --data DATA --out benchmarks/nano/variants.jsonl \
+        $(python -m benchmarks.nano.variants --methods --out FOLDER)
+
+Every variant is pretrained from nothing on the corpus and shape of the recipe `nano`, in one stage of `--tokens` tokens, by the settings of
+its last stage: `both` losses, the next token alone, the teacher alone, both without the NUS corpus (from which 60 % of sms-spam's ham
+comes), and both by AdamW instead of Muon. One that is finished is not done again, an unfinished one goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tamis.console import Bars, say
+from tamis.pretraining.exclusion import messages_of
+from tamis.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
+from tamis.pretraining.run import FACTS, pretrain
+
+NUS = "nus_sms"
+VARIANTS = ("both", "next-token", "teacher", "without-nus", "adamw")
+
+
+def main() -> None:
+    """Pretrain the variants, or print them as methods of benchmarks.quality."""
+    options = _options()
+    if options.methods:
+        print(" ".join(f"--method {name}={options.out / name}@head" for name in VARIANTS))
+        return
+    for name in options.only or VARIANTS:
+        folder = options.out / name
+        if (folder / FACTS).is_file():
+            continue
+        recipe = variant(read_pretrain_recipe("nano"), name, options.tokens).changed({"compute.threads": options.threads})
+        teacher = options.teacher if taught(recipe) else None
+        found = pretrain(options.corpus, folder, recipe, teacher=teacher, excluded=messages_of(options.exclude), progress=Bars(), say=say)
+        say(f"{name}: {', '.join(f'{figure} {value:.3f}' for figure, value in found.rows()[:2])}")
+
+
+def variant(recipe: PretrainRecipe, name: str, tokens: int) -> PretrainRecipe:
+    """The recipe in one stage of so many tokens, by its last stage's settings, but for what the name says.
+
+    Raises:
+        ValueError: there is no such variant.
+    """
+    if name not in VARIANTS:
+        raise ValueError(f"expected one of {', '.join(VARIANTS)}, got {name!r}")
+    settings: dict[str, Any] = dict(recipe.stages[-1])
+    settings |= {"schedule.tokens": tokens, "schedule.warmup_tokens": min(40_000, tokens // 20), "schedule.measure_every": tokens}
+    settings |= {"schedule.decay_share": 0.6}
+    if name == "next-token":
+        settings |= {"objective.teacher_weight": 0.0, "objective.likeness_weight": 0.0}
+    elif name == "teacher":
+        settings["objective.next_token_weight"] = 0.0
+    elif name == "adamw":
+        settings["optimizer.name"] = "adamw"
+    changed = recipe.model_copy(update={"stages": (), "name": f"{recipe.name}, {name}"}).changed(settings)
+    if name == "without-nus":
+        sources = {source: about for source, about in changed.corpus.sources.items() if source != NUS}
+        changed = changed.model_copy(update={"corpus": changed.corpus.model_copy(update={"sources": sources})})
+    return changed
+
+
+def taught(recipe: PretrainRecipe) -> bool:
+    """Whether a teacher has any weight."""
+    return bool(recipe.objective.teacher_weight or recipe.objective.likeness_weight)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path, nargs="*")
+    parser.add_argument("--teacher", type=Path, help="folder of the sentence-transformers model")
+    parser.add_argument("--exclude", action="append", default=[], help="tables whose messages must not be learnt")
+    parser.add_argument("--out", type=Path, required=True, help="a folder for each variant goes into it")
+    parser.add_argument("--tokens", type=int, default=1_200_000)
+    parser.add_argument("--only", action="append", choices=VARIANTS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--methods", action="store_true", help="print the finished variants as methods of benchmarks.quality")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The variants of the pretraining differ from one another in what their names say, and in nothing else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.nano import variants
+from tamis.pretraining.recipe import read_pretrain_recipe
+from tamis.pretraining.run import FACTS
+
+
+def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "differs"),
+    [
+        ("both", set()),
+        ("next-token", {"objective.teacher_weight", "objective.likeness_weight"}),
+        ("teacher", {"objective.next_token_weight"}),
+        ("adamw", {"optimizer.name"}),
+    ],
+)
+def test_a_variant_differs_from_the_whole_in_its_part_alone(name: str, differs: set[str]) -> None:
+    recipe = read_pretrain_recipe("nano")
+    both, other = (flat(variants.variant(recipe, which, 1_000_000).model_dump()) for which in ("both", name))
+    assert {key for key in both | other if both.get(key) != other.get(key)} - {"name"} == differs
+    assert both["schedule.tokens"] == 1_000_000 and both["schedule.warmup_tokens"] == 40_000 and both["stages"] == ()
+
+
+def test_without_nus_the_other_sources_stay() -> None:
+    recipe = read_pretrain_recipe("nano")
+    left = variants.variant(recipe, "without-nus", 1000).corpus.sources
+    assert set(recipe.corpus.sources) - set(left) == {"nus_sms"} and len(left) > 10
+    assert all(left[name] == recipe.corpus.sources[name] for name in left)
+
+
+def test_a_teacher_is_loaded_only_where_it_weighs() -> None:
+    recipe = read_pretrain_recipe("nano")
+    assert [variants.taught(variants.variant(recipe, name, 1000)) for name in variants.VARIANTS] == [True, False, True, True, True]
+    with pytest.raises(ValueError, match="expected one of both, next-token"):
+        variants.variant(recipe, "neither", 1000)
+
+
+def test_every_variant_is_a_method_of_the_quality_benchmark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks.quality.methods import named
+
+    monkeypatch.setattr(sys, "argv", ["variants", "--methods", "--out", str(tmp_path)])
+    variants.main()
+    words = capsys.readouterr().out.split()
+    assert words[::2] == ["--method"] * len(variants.VARIANTS)
+    found = [named(word, None, {})[:3] for word in words[1::2]]
+    assert found == [(name, str(tmp_path / name), "head") for name in variants.VARIANTS]
+
+
+def test_what_is_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[str, object]] = []
+
+    class Found:
+        def rows(self) -> list[tuple[str, float]]:
+            return [("bits per byte", 2.0)]
+
+    def told(corpus: list[Path], out: Path, recipe: Any, **rest: Any) -> Found:
+        done.append((out.name, rest["teacher"]))
+        out.mkdir()
+        (out / FACTS).touch()
+        return Found()
+
+    monkeypatch.setattr(variants, "pretrain", told)
+    monkeypatch.setattr(sys, "argv", ["variants", str(tmp_path), "--teacher", "t", "--out", str(tmp_path)])
+    for _ in range(2):
+        variants.main()
+    assert done == [(name, None if name == "next-token" else Path("t")) for name in variants.VARIANTS]
