@@ -18,16 +18,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from tamis.errors import ConfigError
 from tamis.setting_text import toml_value, without_percent
 
-Share = Annotated[float, BeforeValidator(without_percent), Field(ge=0, le=1)]
-ClassWeight = Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
-Costs = dict[Literal["blocked", "missed", "unsure"], Annotated[float, Field(gt=0)]]
-
 
 def _pairs(value: Any) -> Any:
-    """`a=1,b=2` as a table; anything else as it is."""
+    """`a=1,b=2`, as a table is written on the command line, as one; anything else as it is."""
     if isinstance(value, str) and "=" in value:
         return {name.strip(): number for name, _, number in (part.rpartition("=") for part in value.split(","))}
     return value
+
+
+Share = Annotated[float, BeforeValidator(without_percent), Field(ge=0, le=1)]
+Prior = Annotated[Literal["rows", "trained"] | Annotated[float, Field(gt=0, lt=1)], BeforeValidator(without_percent)]
+ClassWeight = Annotated[Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_pairs)]
+Costs = Annotated[dict[Literal["blocked", "missed", "unsure"], Annotated[float, Field(gt=0)]], BeforeValidator(_pairs)]
 
 
 class Section(BaseModel):
@@ -142,12 +144,6 @@ class TrainSettings(Section):
         """`none` is no limit; written as 0, since TOML cannot say none and 3 would come back."""
         return 0 if value is None else value
 
-    @field_validator("class_weight", mode="before")
-    @classmethod
-    def _parse_weights(cls, value: Any) -> Any:
-        """`spam=5,ham=1` on the command line is a table."""
-        return _pairs(value)
-
 
 class VerdictSettings(Section):
     """From probabilities to verdicts."""
@@ -156,18 +152,12 @@ class VerdictSettings(Section):
     """budget: largest share of negatives (ham) that may be blocked; without it the threshold has the best F1"""
     costs: Costs | None = None
     """what mistakes cost, e.g. `blocked=10,missed=1`: the threshold with the least expected cost; `unsure=0.5` is what asking costs"""
-    prior: Literal["rows", "trained"] | Annotated[float, Field(gt=0, lt=1)] = "rows"
+    prior: Prior = "rows"
     """share of the positive class among the messages to come: as in the training `rows`, a number, or as `trained` (weights, copies)"""
     folds: Annotated[int, Field(ge=0, le=20)] | None = None
     """where blocks are trained: parts of the training rows, each judged by a model trained on the others; 0: some rows are held out"""
     unsure_share: Share = 0.015
     """share of messages, the likeliest to be judged wrong, whose verdict is `unsure`; with a cost of `unsure` the costs decide"""
-
-    @field_validator("costs", mode="before")
-    @classmethod
-    def _parse_costs(cls, value: Any) -> Any:
-        """`blocked=10,missed=1` on the command line is a table."""
-        return _pairs(value)
 
     @field_validator("costs")
     @classmethod
