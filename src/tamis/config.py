@@ -55,7 +55,7 @@ class DataSettings(Section):
     without: str | None = None
     """rows to train without: a review table of `tamis data DATA --doctor FILE`, or a .txt with a row number (from 0) a line"""
     positive: str | None = None
-    """label that recall, precision and the threshold are about; the rarer one by default (two classes)"""
+    """label that recall, precision, the threshold and what is chosen on the way are about; the rarer one by default (two classes)"""
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """share of the training rows held out for early stopping and the threshold"""
 
@@ -153,7 +153,7 @@ class VerdictSettings(Section):
     costs: Costs | None = None
     """what mistakes cost, e.g. `blocked=10,missed=1`: the threshold with the least expected cost; `unsure=0.5` is what asking costs"""
     prior: Prior = "rows"
-    """share of the positive class among the messages to come: as in the training `rows`, a number, or as `trained` (weights, copies)"""
+    """share of the positive class to come: as in the `rows`, a number (2%), or as `trained`; of more than two classes weights stand"""
     folds: Annotated[int, Field(ge=0, le=20)] | None = None
     """where blocks are trained: parts of the training rows, each judged by a model trained on the others; 0: some rows are held out"""
     unsure_share: Share = 0.015
