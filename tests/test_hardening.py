@@ -102,3 +102,27 @@ def test_a_hardened_fit_holds_out_no_copy_and_keeps_the_shares_of_the_rows(tune:
 def test_the_switch_stands_for_settings_that_exist() -> None:
     recipe = Recipe().changed(HARDENED)
     assert recipe.text.normalise == "harden" and recipe.train.attacked_positives > 0 and recipe.train.attacked_negatives > 0
+
+
+def test_no_head_of_a_fold_learns_a_held_out_text_inside_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exact head's folds and those that the copies were made by are one division."""
+    from tamis import classifier
+    from tamis.tuning import exact
+
+    made: list[Any] = []
+    taken: list[np.ndarray] = []
+    copy, solve = classifier.attacked_copies, exact.fit_head
+    monkeypatch.setattr(classifier, "attacked_copies", lambda *rest, **named: made.append(copy(*rest, **named)) or made[0])
+    monkeypatch.setattr(exact, "fit_head", lambda *rest, **named: taken.append(named["parts"]) or solve(*rest, **named))
+    settings = {"train.attacked_positives": 6.0, "train.attacked_negatives": 1.0}
+    fitted = TextClassifier("scratch:tiny", "head", threads=1, settings=settings).fit(TEXTS, LABELS)
+    (parts,), rows = taken, len(TEXTS)
+    assert fitted.parts_ is not None and parts[:rows].tolist() == fitted.parts_.tolist()
+    assert parts[rows:].tolist() == parts[made[0].of].tolist() and parts.max() == 4
+    inside = [
+        (number, ham)
+        for number, text in enumerate(made[0].texts)
+        for ham in np.flatnonzero(TARGETS == 0).tolist()
+        if TARGETS[made[0].of[number]] == 1 and len(TEXTS[ham]) > 20 and TEXTS[ham] in text
+    ]
+    assert len(inside) > 100 and all(parts[rows + number] == parts[ham] for number, ham in inside)

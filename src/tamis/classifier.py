@@ -123,7 +123,8 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         backbone = scratch_backbone(name, [texts[i] for i in fit], seed=seed) if is_scratch(name) else load_backbone(name)
         self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
         folds = parts_of(targets, groups, len(names), FOLDS if exact else self.recipe_.verdict.folds or 0, seed)
-        normal, parts = self.tokenizer_.normal, None if exact else folds
+        parts = rows * 0 if exact and folds is None else folds  # the head has the copies' folds, or none: its own would part them
+        normal = self.tokenizer_.normal
         place = self.pooling.positive
         copies = attacked_copies(texts, targets, fit, positive=place, settings=recipe.train, seed=seed, normalise=normal, parts=parts)
         every = [*texts, *copies.texts, *also]
@@ -150,7 +151,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             say=self.on_notice,
             on_epoch=self.on_epoch,
         )
-        self.parts_ = folds if len(tuned.held_out) == len(texts) and not (exact and len(copies)) else None
+        self.parts_ = folds if len(tuned.held_out) == len(texts) else None
         self.recipe_, tuned = self.recipe_.changed(tuned.chosen), replace(tuned, notes=[*settled.notes, *tuned.notes])
         trained = trained_shares(self.recipe_, targets[fit], targets[copies.of], names)
         self._decide(tuned, targets, names, log_shares(np.bincount(targets[fit], minlength=len(names)), trained))

@@ -88,7 +88,7 @@ class TrainSettings(Section):
     class_weight: ClassWeight = "none"
     """weight of a row in the loss: `none`, `balanced` (N / (K * rows of the class)) or a weight by label"""
     undersample: bool = False
-    """train on as many rows of every class as the rarest has, drawn anew each epoch"""
+    """train on as many rows of every class as the rarest has, drawn anew each epoch (a solved head: once)"""
     attacked_positives: Annotated[float, Field(ge=0)] = 0.0
     """attacked copies of each training row of the positive class (every class, where there are more than two); a fraction is a chance"""
     attacked_negatives: Annotated[float, Field(ge=0)] = 0.0

@@ -196,13 +196,13 @@ def training_rows(classifier: TextClassifier, parts: Parts, groups: NDArray[np.i
         held_out=np.zeros(len(rows), dtype=bool) if exact or classifier.crossfit_ else np.isin(rows, classifier.held_out_),
         classes=tuple(names),
         class_weights=class_weights(recipe, targets, names),
-        # Attacked copies are not kept: a head solved on these rows alone would be another.
-        inverse_penalty=classifier.facts_["inverse_penalty"] if exact and len(rows) == len(targets) and not _copied(recipe) else None,
+        # Neither attacked copies nor what was drawn are kept: a head solved on all these rows alone would be another.
+        inverse_penalty=classifier.facts_["inverse_penalty"] if exact and len(rows) == len(targets) and not _others(recipe) else None,
     )
 
 
-def _copied(recipe: Recipe) -> bool:
-    return bool(recipe.train.attacked_positives or recipe.train.attacked_negatives)
+def _others(recipe: Recipe) -> bool:
+    return bool(recipe.train.attacked_positives or recipe.train.attacked_negatives or recipe.train.undersample)
 
 
 def judge(
