@@ -12,6 +12,7 @@ from tamis.config import Recipe
 from tamis.decision import decide
 from tamis.evaluation.calibration import softmax
 from tamis.progress import once
+from tamis.setting_text import HARDENED
 from tamis.settling import settle
 from tests.rows import messages
 
@@ -45,6 +46,21 @@ def test_a_positive_label_of_three_classes_is_said_to_play_no_part() -> None:
     assert note.startswith("data.positive = 'spam' plays no part: the data have 3 classes") and "needs two" in note
     assert settle(recipe, TWO).notes == settle(Recipe(), THREE).notes == []
     assert settle(recipe, THREE).positive is None and settle(Recipe(), TWO).positive == "spam"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "tune", "words"),
+    [
+        ("nano", "head", "a head that is solved trains no attention (take --tune blocks:1 for that); the layer and position that do best"),
+        ("scratch:tiny", "auto", "next tokens are predicted from under a plain mean (train.next_token_weight=0 leaves that out); the mean"),
+        ("nano", "full", None),
+        ("nano", "lora:2", None),
+    ],
+)
+def test_attention_that_is_not_trained_is_said_to_play_no_part(backbone: str, tune: str, words: str | None) -> None:
+    notes = settle(Recipe().changed({**HARDENED, "backbone": backbone, "tune": tune}), TWO).notes
+    assert [note.startswith(f"text.position = attention plays no part: {words}") for note in notes] == [True] * (words is not None)
+    assert not settle(Recipe().changed({"backbone": backbone, "tune": tune}), TWO).notes
 
 
 def overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -72,7 +72,7 @@ class TextSettings(Section):
     padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
     """`none`, or `fixed:N`: cut and filled to N tokens as the reference does with 120"""
     position: Literal["auto", "mean", "attention", "last_real", "both", "last"] = "auto"
-    """what the head reads: `mean` of tokens, the same by trained `attention`, last real token, `both` added, `last` of a padded row"""
+    """what the head reads: `mean` of tokens, `attention` (a trained mean, as `blocks:K` has anyway), `last_real`, `both`, padded `last`"""
     layer: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """blocks of the backbone kept; `auto`: all; head alone: as many (and, where open, the position) as do best out of fold"""
 

@@ -12,7 +12,7 @@ from tamis.config import Recipe
 from tamis.data.splits import positive_label
 from tamis.decision import check_verdict, weights_stand
 from tamis.gpt2.backbones import EMBEDDED, is_scratch
-from tamis.tuning.defaults import chosen_tune, resolve
+from tamis.tuning.defaults import chosen_tune, resolve, without_attention
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,11 @@ def settle(recipe: Recipe, labels: Sequence[str]) -> Settled:
     pretrained, small, classes = not is_scratch(recipe.backbone), recipe.backbone in EMBEDDED, len(set(labels))
     tune, reason = chosen_tune(recipe.tune, pretrained=pretrained, small=small)
     settled = resolve(recipe.changed({"tune": tune}), pretrained=pretrained, rows=len(labels), classes=classes, small=small)
-    return Settled(settled, reason, positive, _notes(recipe, classes))
+    notes = _notes(recipe, classes)
+    if recipe.text.position == "attention" and (instead := without_attention(recipe.changed({"tune": tune}), pretrained=pretrained)):
+        read = "the layer and position that do best out of fold are" if instead[0] == "auto" else "the mean of tokens is"
+        notes.append(f"text.position = attention plays no part: {instead[1]}; {read} read instead.")
+    return Settled(settled, reason, positive, notes)
 
 
 def _notes(asked: Recipe, classes: int) -> list[str]:

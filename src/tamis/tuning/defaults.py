@@ -108,6 +108,19 @@ def chosen_tune(tune: str, *, pretrained: bool, small: bool) -> tuple[str, str]:
     return "full", "auto: the backbone is small, so everything is trained from the solved head on"
 
 
+def without_attention(recipe: Recipe, *, pretrained: bool) -> tuple[str, str] | None:
+    """The `text.position` read instead of `attention` where that cannot be trained, and why; None where it can. `tune` is settled."""
+    if recipe.tune == "head" and recipe.train.head == "exact":
+        return "auto", "a head that is solved trains no attention (take --tune blocks:1 for that)"
+    if recipe.tune == "head":
+        return "mean", "with the head alone no attention is trained (take --tune blocks:1 for that)"
+    full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
+    weight = recipe.train.next_token_weight
+    if recipe.tune == "full" and (full.next_token_weight if weight is None else weight):
+        return "mean", "next tokens are predicted from under a plain mean (train.next_token_weight=0 leaves that out)"
+    return None
+
+
 def resolve(recipe: Recipe, *, pretrained: bool, rows: int, classes: int, small: bool = False) -> Recipe:
     """The recipe with every open setting settled, `tune` by `chosen_tune` before.
 
@@ -125,7 +138,10 @@ def resolve(recipe: Recipe, *, pretrained: bool, rows: int, classes: int, small:
         "tune": tune,
         "verdict.folds": chosen_folds(recipe, pretrained=pretrained, small=small, rows=rows, classes=classes),
     }
-    if recipe.text.position == "auto" and not (tune == "head" and recipe.train.head == "exact"):
+    instead = without_attention(recipe, pretrained=pretrained) if recipe.text.position == "attention" else None
+    if instead is not None:
+        changes["text.position"] = instead[0]
+    elif recipe.text.position == "auto" and not (tune == "head" and recipe.train.head == "exact"):
         changes["text.position"] = "mean"
     for name in Defaults.__dataclass_fields__:
         if getattr(recipe.train, name) is None:

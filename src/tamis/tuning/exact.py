@@ -134,7 +134,7 @@ def _read(
     asked = None if recipe.text.layer == "auto" else recipe.text.layer
     if asked is not None:
         check_layer(asked, trunk)
-    tried = candidates(len(trunk.h), layer=asked, position="auto" if recipe.text.position == "attention" else recipe.text.position)
+    tried = candidates(len(trunk.h), layer=asked, position=recipe.text.position)
     layers = tuple(sorted({reading.layer for reading in tried}))
     states = all_layers(in_dtype(trunk, recipe), messages, layers, store=store, progress=progress)
     epsilon = trunk.ln_f.eps

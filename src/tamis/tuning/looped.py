@@ -166,12 +166,14 @@ def _solve_first(work: Work, model: GPT2Classifier, fit: Rows, copies: Rows) -> 
 def _states(work: Work, model: GPT2Classifier) -> States:
     recipe, messages, trunk = work.recipe, work.messages, model.transformer
     if recipe.tune == "full":
-        if recipe.text.position == "attention" and not recipe.train.next_token_weight:  # next tokens are read under the pooling block
+        if recipe.text.position == "attention":
             unfolded(trunk, trainable=True)
         freeze(model)
         return States(messages, 0, None, whole=False)
     if recipe.rank:
         freeze(model, head_only=True)
+        if recipe.text.position == "attention":
+            unfolded(trunk, trainable=True)  # an ordinary block, which gets adapters as the others do
         add_lora(trunk, recipe.rank, generator=torch.Generator().manual_seed(recipe.seed))
         trunk.ln_f.requires_grad_(True)
         return States(messages, 0, None, whole=False)
