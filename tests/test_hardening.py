@@ -12,6 +12,7 @@ from tamis.config import Recipe
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.hardening import attacked_copies
 from tamis.setting_text import HARDENED
+from tamis.tuning.head import fit_head
 from tests import runs
 from tests.rows import messages
 
@@ -111,9 +112,18 @@ def test_no_head_of_a_fold_learns_a_held_out_text_inside_a_copy(monkeypatch: pyt
 
     made: list[Any] = []
     taken: list[np.ndarray] = []
-    copy, solve = classifier.attacked_copies, exact.fit_head
-    monkeypatch.setattr(classifier, "attacked_copies", lambda *rest, **named: made.append(copy(*rest, **named)) or made[0])
-    monkeypatch.setattr(exact, "fit_head", lambda *rest, **named: taken.append(named["parts"]) or solve(*rest, **named))
+    copy, solve = attacked_copies, fit_head
+
+    def copied(*rest: Any, **named: Any) -> Any:
+        made.append(copy(*rest, **named))
+        return made[0]
+
+    def solved(*rest: Any, **named: Any) -> Any:
+        taken.append(named["parts"])
+        return solve(*rest, **named)
+
+    monkeypatch.setattr(classifier, "attacked_copies", copied)
+    monkeypatch.setattr(exact, "fit_head", solved)
     settings = {"train.attacked_positives": 6.0, "train.attacked_negatives": 1.0}
     fitted = TextClassifier("scratch:tiny", "head", threads=1, settings=settings).fit(TEXTS, LABELS)
     (parts,), rows = taken, len(TEXTS)

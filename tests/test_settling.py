@@ -42,10 +42,10 @@ def test_what_the_rows_cannot_give_is_refused_before_a_backbone_is_read(
 
 def test_a_positive_label_of_three_classes_is_said_to_play_no_part() -> None:
     recipe = Recipe().changed({"data.positive": "spam"})
-    (note,) = settle(recipe, THREE).notes
+    (note,) = settle(recipe, TEXTS, THREE).notes
     assert note.startswith("data.positive = 'spam' plays no part: the data have 3 classes") and "needs two" in note
-    assert settle(recipe, TWO).notes == settle(Recipe(), THREE).notes == []
-    assert settle(recipe, THREE).positive is None and settle(Recipe(), TWO).positive == "spam"
+    assert settle(recipe, TEXTS, TWO).notes == settle(Recipe(), TEXTS, THREE).notes == []
+    assert settle(recipe, TEXTS, THREE).positive is None and settle(Recipe(), TEXTS, TWO).positive == "spam"
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_a_positive_label_of_three_classes_is_said_to_play_no_part() -> None:
     ],
 )
 def test_attention_that_is_not_trained_is_said_to_play_no_part(backbone: str, tune: str, words: str | None) -> None:
-    notes = settle(Recipe().changed({**HARDENED, "backbone": backbone, "tune": tune}), TWO).notes
+    notes = settle(Recipe().changed({**HARDENED, "backbone": backbone, "tune": tune}), TEXTS, TWO).notes
     assert [note.startswith(f"text.position = attention plays no part: {words}") for note in notes] == [True] * (words is not None)
-    assert not settle(Recipe().changed({"backbone": backbone, "tune": tune}), TWO).notes
+    assert not settle(Recipe().changed({"backbone": backbone, "tune": tune}), TEXTS, TWO).notes
 
 
 def overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -107,7 +107,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         resolved = {"compute.device": compute.device, "compute.threads": compute.threads, "compute.dtype": compute.dtype}
         self.compute_ = compute
         named = [names[t] for t in targets]
-        settled = settle(recipe.changed(resolved | ({} if validation is None else {"verdict.folds": 0})), named)
+        settled = settle(recipe.changed(resolved | ({} if validation is None else {"verdict.folds": 0})), texts, named)
         self.recipe_, self.tune_reason_, self.positive_ = settled.recipe, settled.tune_reason, settled.positive
         if self.on_resolved is not None:
             self.on_resolved(self.recipe_)

@@ -185,7 +185,7 @@ class Recipe(Section):
     backbone: str = "nano"
     """a name (`nano`, `gpt2`, `scratch:small`, ...), a folder in the Hugging Face layout, or an OpenAI checkpoint folder"""
     tune: Annotated[str, Field(pattern=r"^(auto|head|full|(blocks|lora):[1-9][0-9]*)$")] = "auto"
-    """what is trained: `head`, last K blocks (`blocks:K`), rank-R adapters (`lora:R`), `full`; `auto`: by backbone and rows"""
+    """what is trained: `head`, last K blocks (`blocks:K`), rank-R adapters (`lora:R`), `full`; `auto`: by backbone, rows and speed"""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """of Python, NumPy and torch"""
     data: DataSettings = Field(default_factory=lambda: DataSettings())

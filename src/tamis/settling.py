@@ -13,6 +13,7 @@ from tamis.data.splits import positive_label
 from tamis.decision import check_verdict, weights_stand
 from tamis.gpt2.backbones import EMBEDDED, is_scratch
 from tamis.tuning.defaults import chosen_tune, resolve, without_attention
+from tamis.tuning.duration import training_time
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,24 @@ def check_rows(recipe: Recipe, labels: Sequence[str]) -> str | None:
     return positive if classes == 2 else None
 
 
-def settle(recipe: Recipe, labels: Sequence[str]) -> Settled:
-    """Check a recipe against its training rows' (R,) labels and settle what it leaves open.
+def settle(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) -> Settled:
+    """Check a recipe, its device and threads settled, against R training texts and their labels, and settle what else it leaves open.
 
     Raises:
         ConfigError: as `check_rows`, or settings exclude each other.
     """
     positive = check_rows(recipe, labels)
     pretrained, small, classes = not is_scratch(recipe.backbone), recipe.backbone in EMBEDDED, len(set(labels))
-    tune, reason = chosen_tune(recipe.tune, pretrained=pretrained, small=small)
-    settled = resolve(recipe.changed({"tune": tune}), pretrained=pretrained, rows=len(labels), classes=classes, small=small)
+
+    def resolved(tune: str) -> Recipe:
+        return resolve(recipe.changed({"tune": tune}), pretrained=pretrained, rows=len(labels), classes=classes, small=small)
+
+    duration = training_time(resolved("full"), texts, labels, positive) if recipe.tune == "auto" and small and pretrained else None
+    tune, reason = chosen_tune(recipe.tune, pretrained=pretrained, small=small, duration=duration)
+    settled = resolved(tune)
     notes = _notes(recipe, classes)
+    if recipe.tune == "auto" and pretrained and small and tune != "full":
+        notes.append(f"tune = {tune} ({reason}).")
     if recipe.text.position == "attention" and (instead := without_attention(recipe.changed({"tune": tune}), pretrained=pretrained)):
         read = "the layer and position that do best out of fold are" if instead[0] == "auto" else "the mean of tokens is"
         notes.append(f"text.position = attention plays no part: {instead[1]}; {read} read instead.")

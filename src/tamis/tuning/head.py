@@ -117,7 +117,10 @@ def fit_head(
     scored = logits_of or (lambda head, rows: head.logits(features[rows]))
     classes = len(class_weights)
     weights = class_weights[targets] * (1.0 if row_weights is None else row_weights)
-    fitted = (lambda rows: rows[evenly(targets[rows], seed)]) if undersample else (lambda rows: rows)
+
+    def fitted(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return rows[evenly(targets[rows], seed)] if undersample else rows
+
     divided = folds_of(targets, groups, classes, seed) if parts is None else divided_by(parts)
     folds = [(fitted(inside), outside) for inside, outside in divided] if len(candidates) > 1 else []
     out_of_fold = {candidate: np.empty((judged, classes)) for candidate in candidates} if folds else {}
