@@ -244,9 +244,12 @@ def test_blocks_and_fixed_length_are_read_from_their_texts() -> None:
 @pytest.mark.parametrize(("text", "share"), [("0.1%", 0.001), (" 2 % ", 0.02), ("100%", 1.0), ("0.003", 0.003), (0.25, 0.25)])
 def test_a_share_may_be_written_in_percent(text: Any, share: float) -> None:
     assert Recipe().changed({"verdict.max_blocked": text}).verdict.max_blocked == share
+    if share < 1:
+        assert Recipe().changed({"verdict.prior": text}).verdict.prior == share
 
 
 @pytest.mark.parametrize("text", ["150%", "-1%", "many%", "%", "nan%"])
 def test_a_percentage_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"verdict\.max_blocked"):
-        Recipe().changed({"verdict.max_blocked": text})
+    for name in ("max_blocked", "prior"):
+        with pytest.raises(ConfigError, match=rf"verdict\.{name}"):
+            Recipe().changed({f"verdict.{name}": text})

@@ -13,6 +13,7 @@ from tamis.config import Recipe, TrainSettings
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.hardening import attacked_copies
 from tamis.setting_text import HARDENED
+from tamis.tuning.head import fit_head
 from tests import runs
 from tests.rows import messages
 
@@ -118,3 +119,36 @@ def test_copies_with_digits_for_letters_are_the_most_frequent(monkeypatch: pytes
     counts = Counter(drawn)
     others = [count for name, count in counts.items() if name != "leetspeak"]
     assert 2.2 < counts["leetspeak"] / np.mean(others) < 3.8 and max(others) < 1.5 * min(others)
+
+
+def test_no_head_of_a_fold_learns_a_held_out_text_inside_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exact head's folds and those that the copies were made by are one division."""
+    from tamis import classifier
+    from tamis.tuning import exact
+
+    made: list[Any] = []
+    taken: list[np.ndarray] = []
+    copy, solve = attacked_copies, fit_head
+
+    def copied(*rest: Any, **named: Any) -> Any:
+        made.append(copy(*rest, **named))
+        return made[0]
+
+    def solved(*rest: Any, **named: Any) -> Any:
+        taken.append(named["parts"])
+        return solve(*rest, **named)
+
+    monkeypatch.setattr(classifier, "attacked_copies", copied)
+    monkeypatch.setattr(exact, "fit_head", solved)
+    settings = {"train.attacked_positives": 6.0, "train.attacked_negatives": 1.0}
+    fitted = TextClassifier("scratch:tiny", "head", threads=1, settings=settings).fit(TEXTS, LABELS)
+    (parts,), rows = taken, len(TEXTS)
+    assert fitted.parts_ is not None and parts[:rows].tolist() == fitted.parts_.tolist()
+    assert parts[rows:].tolist() == parts[made[0].of].tolist() and parts.max() == 4
+    inside = [
+        (number, ham)
+        for number, text in enumerate(made[0].texts)
+        for ham in np.flatnonzero(TARGETS == 0).tolist()
+        if TARGETS[made[0].of[number]] == 1 and len(TEXTS[ham]) > 20 and TEXTS[ham] in text
+    ]
+    assert len(inside) > 100 and all(parts[rows + number] == parts[ham] for number, ham in inside)

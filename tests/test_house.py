@@ -33,7 +33,7 @@ FLOORS = (
     {"errors", "files", "setting_text", "progress", "cores", "download", "config", "device", "int8_engine", "onednn", "memory", "matmul"},
     {"data", "gpt2", "verdicts", "run_folder"},
     {"tuning", "evaluation", "labelled", "estimator"},
-    {"pretraining", "arguments", "decision", "familiar", "hardening", "long_texts", "model_folder", "training_rows"},
+    {"pretraining", "arguments", "decision", "familiar", "hardening", "long_texts", "model_folder", "settling", "training_rows"},
     {"classifier"},
     {
         *("bench", "bench_contenders", "disputed", "doctor", "suggest", "search", "search_space"),

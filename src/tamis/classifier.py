@@ -13,13 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from tamis import device as devices
 from tamis.arguments import Arguments
 from tamis.config import Recipe
-from tamis.data.splits import positive_label
-from tamis.decision import Decision, decide, log_shares
+from tamis.decision import Decision, decide, log_shares, weights_stand
 from tamis.errors import CheckpointError, ConfigError, NotFittedError
 from tamis.evaluation.calibration import softmax
 from tamis.evaluation.familiarity import read_familiarity
 from tamis.familiar import FamiliarTexts
-from tamis.gpt2.backbones import EMBEDDED, is_scratch, load_backbone, scratch_backbone
+from tamis.gpt2.backbones import is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.prepacked import prepacking_pays
@@ -29,8 +28,8 @@ from tamis.long_texts import LongTexts
 from tamis.memory import hand_back
 from tamis.model_folder import LABEL_TYPES, SavedModel, find_model, load_model, save_model
 from tamis.progress import Progress
+from tamis.settling import settle
 from tamis.tuning.crossfit import parts_of
-from tamis.tuning.defaults import chosen_tune, resolve
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.head import FOLDS, fold_into
 from tamis.tuning.procedures import prepared_tokenizer, tune
@@ -64,7 +63,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
     """Where the fp32 weights lie that a model loaded in another type no longer holds."""
 
     on_notice: Callable[[str], None] | None = None
-    """Called by `fit` with a sentence where training goes wrong, while it does."""
+    """Called by `fit` with a sentence: before training what will play no part in it, and where it goes wrong, while it does."""
 
     def fit(
         self,
@@ -107,25 +106,25 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         devices.seed_everything(recipe.seed)
         resolved = {"compute.device": compute.device, "compute.threads": compute.threads, "compute.dtype": compute.dtype}
         self.compute_ = compute
-        pretrained = not is_scratch(recipe.backbone)
-        small = recipe.backbone in EMBEDDED
-        tune_, self.tune_reason_ = chosen_tune(recipe.tune, pretrained=pretrained, small=small)
-        recipe = recipe.changed(resolved | {"tune": tune_} | ({} if validation is None else {"verdict.folds": 0}))
-        self.recipe_ = resolve(recipe, pretrained=pretrained, rows=len(texts), classes=len(names), small=small)
+        named = [names[t] for t in targets]
+        settled = settle(recipe.changed(resolved | ({} if validation is None else {"verdict.folds": 0})), texts, named)
+        self.recipe_, self.tune_reason_, self.positive_ = settled.recipe, settled.tune_reason, settled.positive
         if self.on_resolved is not None:
             self.on_resolved(self.recipe_)
-        named = [names[t] for t in targets]
-        self.positive_ = positive_label(named, self.recipe_.data.positive) if len(names) == 2 else None
+        if self.on_notice is not None:
+            for note in settled.notes:
+                self.on_notice(note)
         groups = repeats(texts) if groups is None else np.asarray(groups)
         rows = np.arange(len(texts))
         exact = self.recipe_.tune == "head" and self.recipe_.train.head == "exact"
         validation = (rows[:0] if exact else held_out(named, groups, self.recipe_)) if validation is None else validation
         fit = rows if exact else np.setdiff1d(rows, validation)
         name, seed = recipe.backbone, recipe.seed
-        backbone = load_backbone(name) if pretrained else scratch_backbone(name, [texts[i] for i in fit], seed=seed)
+        backbone = scratch_backbone(name, [texts[i] for i in fit], seed=seed) if is_scratch(name) else load_backbone(name)
         self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
         folds = parts_of(targets, groups, len(names), FOLDS if exact else self.recipe_.verdict.folds or 0, seed)
-        normal, parts = self.tokenizer_.normal, None if exact else folds
+        parts = rows * 0 if exact and folds is None else folds  # the head has the copies' folds, or none: its own would part them
+        normal = self.tokenizer_.normal
         place = self.pooling.positive
         copies = attacked_copies(texts, targets, fit, positive=place, settings=recipe.train, seed=seed, normalise=normal, parts=parts)
         every = [*texts, *copies.texts, *also]
@@ -152,8 +151,8 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             say=self.on_notice,
             on_epoch=self.on_epoch,
         )
-        self.parts_ = folds if len(tuned.held_out) == len(texts) and not (exact and len(copies)) else None
-        self.recipe_ = self.recipe_.changed(tuned.chosen)
+        self.parts_ = folds if len(tuned.held_out) == len(texts) else None
+        self.recipe_, tuned = self.recipe_.changed(tuned.chosen), replace(tuned, notes=[*settled.notes, *tuned.notes])
         trained = trained_shares(self.recipe_, targets[fit], targets[copies.of], names)
         self._decide(tuned, targets, names, log_shares(np.bincount(targets[fit], minlength=len(names)), trained))
         kept = [] if tuned.logits is None else zip(every, self._shifted(tuned.logits), messages.long, strict=True)
@@ -171,6 +170,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             positive=self.positive_,
             settings=settings,
             uncorrected=corrected,
+            weighted=weights_stand(self.recipe_, len(names)),
         )
         self.decision_, self.rule_, self.temperature_ = decision, decision.rule, decision.temperature
         self.shift_ = corrected / decision.temperature + decision.shift
@@ -182,7 +182,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             self.model_.score.weight /= decision.temperature
         self.held_out_, self.held_out_probabilities_, self.crossfit_ = tuned.held_out, decision.probabilities, tuned.crossfit
         self.history_, self.facts_, self.features_ = tuned.history, tuned.facts, tuned.features
-        self.extra_notes_ = tuned.notes if decision.threshold else [*tuned.notes, *decision.notes]
+        self.extra_notes_ = [*tuned.notes, *(() if decision.calibration else decision.notes)]  # reports have the others' own
         self.notes_ = [*tuned.notes, *decision.notes]
 
     def _shifted(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:

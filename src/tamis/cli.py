@@ -88,7 +88,7 @@ def train(
         str | None, typer.Option("--max-blocked", help=setting_help("verdict.max_blocked", "--max-blocked 0.2%"))
     ] = None,
     cost: Annotated[str | None, typer.Option("--cost", help=setting_help("verdict.costs", "--cost blocked=10,missed=1"))] = None,
-    prior: Annotated[str | None, typer.Option("--prior", help=setting_help("verdict.prior", "--prior 0.02"))] = None,
+    prior: Annotated[str | None, typer.Option("--prior", help=setting_help("verdict.prior", "--prior 2%"))] = None,
     harden: Annotated[bool, typer.Option("--harden", help=hardened_help())] = False,
     recipe: RecipeOption = None,
     settings: Settings = None,

@@ -18,16 +18,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from tamis.errors import ConfigError
 from tamis.setting_text import toml_value, without_percent
 
-Share = Annotated[float, BeforeValidator(without_percent), Field(ge=0, le=1)]
-ClassWeight = Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
-Costs = dict[Literal["blocked", "missed", "unsure"], Annotated[float, Field(gt=0)]]
-
 
 def _pairs(value: Any) -> Any:
-    """`a=1,b=2` as a table; anything else as it is."""
+    """`a=1,b=2`, as a table is written on the command line, as one; anything else as it is."""
     if isinstance(value, str) and "=" in value:
         return {name.strip(): number for name, _, number in (part.rpartition("=") for part in value.split(","))}
     return value
+
+
+Share = Annotated[float, BeforeValidator(without_percent), Field(ge=0, le=1)]
+Prior = Annotated[Literal["rows", "trained"] | Annotated[float, Field(gt=0, lt=1)], BeforeValidator(without_percent)]
+ClassWeight = Annotated[Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_pairs)]
+Costs = Annotated[dict[Literal["blocked", "missed", "unsure"], Annotated[float, Field(gt=0)]], BeforeValidator(_pairs)]
 
 
 class Section(BaseModel):
@@ -53,7 +55,7 @@ class DataSettings(Section):
     without: str | None = None
     """rows to train without: a review table of `tamis data DATA --doctor FILE`, or a .txt with a row number (from 0) a line"""
     positive: str | None = None
-    """label that recall, precision and the threshold are about; the rarer one by default (two classes)"""
+    """label that recall, precision, the threshold and what is chosen on the way are about; the rarer one by default (two classes)"""
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """share of the training rows held out for early stopping and the threshold"""
 
@@ -70,7 +72,7 @@ class TextSettings(Section):
     padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
     """`none`, or `fixed:N`: cut and filled to N tokens as the reference does with 120"""
     position: Literal["auto", "mean", "attention", "last_real", "both", "last"] = "auto"
-    """what the head reads: `mean` of tokens, the same by trained `attention`, last real token, `both` added, `last` of a padded row"""
+    """what the head reads: `mean` of tokens, `attention` (a trained mean, as `blocks:K` has anyway), `last_real`, `both`, padded `last`"""
     layer: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """blocks of the backbone kept; `auto`: all; head alone: as many (and, where open, the position) as do best out of fold"""
 
@@ -86,7 +88,7 @@ class TrainSettings(Section):
     class_weight: ClassWeight = "none"
     """weight of a row in the loss: `none`, `balanced` (N / (K * rows of the class)) or a weight by label"""
     undersample: bool = False
-    """train on as many rows of every class as the rarest has, drawn anew each epoch"""
+    """train on as many rows of every class as the rarest has, drawn anew each epoch (a solved head: once)"""
     attacked_positives: Annotated[float, Field(ge=0)] = 0.0
     """attacked copies of each training row of the positive class (every class, where there are more than two); a fraction is a chance"""
     attacked_negatives: Annotated[float, Field(ge=0)] = 0.0
@@ -142,12 +144,6 @@ class TrainSettings(Section):
         """`none` is no limit; written as 0, since TOML cannot say none and 3 would come back."""
         return 0 if value is None else value
 
-    @field_validator("class_weight", mode="before")
-    @classmethod
-    def _parse_weights(cls, value: Any) -> Any:
-        """`spam=5,ham=1` on the command line is a table."""
-        return _pairs(value)
-
 
 class VerdictSettings(Section):
     """From probabilities to verdicts."""
@@ -156,18 +152,12 @@ class VerdictSettings(Section):
     """budget: largest share of negatives (ham) that may be blocked; without it the threshold has the best F1"""
     costs: Costs | None = None
     """what mistakes cost, e.g. `blocked=10,missed=1`: the threshold with the least expected cost; `unsure=0.5` is what asking costs"""
-    prior: Literal["rows", "trained"] | Annotated[float, Field(gt=0, lt=1)] = "rows"
-    """share of the positive class among the messages to come: as in the training `rows`, a number, or as `trained` (weights, copies)"""
+    prior: Prior = "rows"
+    """share of the positive class to come: as in the `rows`, a number (2%), or as `trained`; of more than two classes weights stand"""
     folds: Annotated[int, Field(ge=0, le=20)] | None = None
     """where blocks are trained: parts of the training rows, each judged by a model trained on the others; 0: some rows are held out"""
     unsure_share: Share = 0.015
     """share of messages, the likeliest to be judged wrong, whose verdict is `unsure`; with a cost of `unsure` the costs decide"""
-
-    @field_validator("costs", mode="before")
-    @classmethod
-    def _parse_costs(cls, value: Any) -> Any:
-        """`blocked=10,missed=1` on the command line is a table."""
-        return _pairs(value)
 
     @field_validator("costs")
     @classmethod
@@ -195,7 +185,7 @@ class Recipe(Section):
     backbone: str = "nano"
     """a name (`nano`, `gpt2`, `scratch:small`, ...), a folder in the Hugging Face layout, or an OpenAI checkpoint folder"""
     tune: Annotated[str, Field(pattern=r"^(auto|head|full|(blocks|lora):[1-9][0-9]*)$")] = "auto"
-    """what is trained: `head`, last K blocks (`blocks:K`), rank-R adapters (`lora:R`), `full`; `auto`: by backbone and rows"""
+    """what is trained: `head`, last K blocks (`blocks:K`), rank-R adapters (`lora:R`), `full`; `auto`: by backbone, rows and speed"""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """of Python, NumPy and torch"""
     data: DataSettings = Field(default_factory=lambda: DataSettings())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.config import VerdictSettings
+from tamis.config import Recipe, VerdictSettings
 from tamis.errors import ConfigError
 from tamis.evaluation.calibration import Calibration, calibrate, softmax
 from tamis.evaluation.thresholds import (
@@ -37,7 +37,7 @@ class Decision:
     probabilities: NDArray[np.float64]
     """(H, K) of the held-out rows, at that temperature and shift."""
     shift: NDArray[np.float64]
-    """(K,) added to logits that were divided by the temperature: the calibration's bias, and what the stated prior changes"""
+    """(K,) added to logits that were divided by the temperature: the calibration's bias, what the stated prior changes, and weights kept"""
     calibration: Calibration | None = None
     threshold: Threshold | None = None
     unsure: Band | Floor | None = None
@@ -52,6 +52,7 @@ def decide(
     positive: str | None,
     settings: VerdictSettings,
     uncorrected: NDArray[np.float64] | None = None,
+    weighted: bool = False,
 ) -> Decision:
     """Settle temperature, prior, threshold and unsure band.
 
@@ -63,14 +64,18 @@ def decide(
         settings: budget, costs, prior and share of unsure verdicts.
         uncorrected: (K,) what was added to logits for the classes' shares in training (`log_shares`); the threshold 0.5, taken where
             nothing is held out, is meant before that.
+        weighted: of more than two classes, that difference was wanted (`weights_stand`): it is taken back once the temperature, which
+            the rows as they are decide, is found. The most probable class is then that of the weighted shares.
 
     Raises:
         ConfigError: a budget, costs or a stated prior for more than two classes; a budget and costs together.
     """
-    _check(settings, positive, classes)
+    check_verdict(settings, len(classes))
     place = None if positive is None else classes.index(positive)
     counts = np.bincount(targets, minlength=len(classes))
     none = np.zeros(len(classes))
+    undone = none if uncorrected is None else uncorrected
+    taken_back = -undone if weighted and place is None else none
     stated = settings.prior if isinstance(settings.prior, float) else None
     if len(targets) == 0 or (place is not None and (counts == 0).any()):
         notes = [
@@ -79,15 +84,16 @@ def decide(
         ]
         if stated is not None:
             notes.append("The stated prior is not used either: without held-out rows nothing tells what the scores were before it.")
-        half = None if place is None else _half(settings, place, none if uncorrected is None else uncorrected)
-        return Decision(Rule(positive=positive, threshold=half), 1.0, softmax(logits) if len(targets) else logits, none, notes=notes)
+        half = None if place is None else _half(settings, place, undone)
+        rule = Rule(positive=positive, threshold=half)
+        return Decision(rule, 1.0, softmax(logits + taken_back) if len(targets) else logits, taken_back, notes=notes)
     calibration = calibrate(logits, targets, bias=place is not None and settings.prior != "trained")
     if place is None:
-        probabilities = softmax(logits / calibration.temperature)
+        probabilities = softmax(logits / calibration.temperature + taken_back)
         right = probabilities.argmax(1) == targets
         floor = unsure_floor(probabilities, right, settings.unsure_share)
         rule = Rule(floor=None if floor is None else floor.value)
-        return Decision(rule, calibration.temperature, probabilities, none, calibration, None, floor, list(calibration.notes))
+        return Decision(rule, calibration.temperature, probabilities, taken_back, calibration, None, floor, list(calibration.notes))
     shift = none if stated is None else prior_shift(counts[place] / len(targets), stated, place)
     shift = shift + np.array([-calibration.bias / 2, calibration.bias / 2])
     probabilities = softmax(logits / calibration.temperature + shift)
@@ -139,12 +145,26 @@ def _half(settings: VerdictSettings, place: int, uncorrected: NDArray[np.float64
     return float(1 / (1 + np.exp(uncorrected[1 - place] - uncorrected[place])))
 
 
-def _check(settings: VerdictSettings, positive: str | None, classes: list[str]) -> None:
-    if positive is None:
+def weights_stand(recipe: Recipe, classes: int) -> bool:
+    """Whether the shares that weights or undersampling gave the classes are kept.
+
+    Two classes have a threshold for what their scores mean; of more the most probable is taken, and weights that were undone in the
+    scores would have done nothing at all.
+    """
+    return classes > 2 and recipe.verdict.prior != "trained" and (recipe.train.class_weight != "none" or recipe.train.undersample)
+
+
+def check_verdict(settings: VerdictSettings, classes: int) -> None:
+    """Refuse what `classes` classes cannot have, before anything is trained.
+
+    Raises:
+        ConfigError: as `decide`.
+    """
+    if classes > 2:
         stated = {"max_blocked": settings.max_blocked, "costs": settings.costs}
         stated["prior"] = settings.prior if isinstance(settings.prior, float) else None
         for name, value in stated.items():
             if value is not None:
-                raise ConfigError(f"verdict.{name} needs two classes; the data have {len(classes)}")
+                raise ConfigError(f"verdict.{name} needs two classes; the data have {classes}")
     if settings.max_blocked is not None and settings.costs is not None:
         raise ConfigError("verdict.max_blocked and verdict.costs both set the threshold; give one of them")

@@ -85,6 +85,11 @@ def available_dtypes(device: str = "cpu") -> tuple[Dtype, ...]:
     return ("fp32", "bf16", "int8") if device == "cpu" and int8_is_here() else ("fp32", "bf16")
 
 
+def measured_gflops(device: str, threads: int) -> float:
+    """GFLOP/s of this machine's fp32 matrix products, in a model's shapes; measured once, in under a second, and kept."""
+    return _speeds(device, threads)[0]["fp32"]
+
+
 def apply(compute: Compute) -> None:
     """Set torch's threads for the whole process and, on the processor, its deterministic algorithms.
 

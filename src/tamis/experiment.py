@@ -18,7 +18,7 @@ from tamis.classifier import TextClassifier
 from tamis.config import Recipe
 from tamis.data import catalog
 from tamis.data.normalise import near_repeat_groups
-from tamis.data.splits import Parts, positive_label, split_table
+from tamis.data.splits import Parts, split_table
 from tamis.data.tables import check_trainable, read_table
 from tamis.disputed import beside_undisputed, disputed_sentence, leave_out
 from tamis.download import cache_directory
@@ -32,8 +32,9 @@ from tamis.evaluation.report_html import write_html
 from tamis.familiar import looked_through
 from tamis.files import write_text
 from tamis.gpt2.backbones import EMBEDDED, is_scratch
-from tamis.progress import Progress
+from tamis.progress import Progress, once
 from tamis.run_folder import RunFolder, opened
+from tamis.settling import check_rows
 from tamis.training_rows import TrainingRows, sample, text_keys, write_training_rows
 from tamis.tuning.defaults import chosen_folds
 from tamis.tuning.features import StateStore
@@ -113,7 +114,7 @@ def train(
     with clock.phase("data"):
         prepared = prepare(data, recipe)
         parts = prepared.parts
-        positive_label(parts.labels("train"), recipe.data.positive)
+        check_rows(recipe, parts.labels("train"))
     for note in prepared.notes:
         say(note)
     path = run or Path("runs") / _slug(f"{prepared.name}-{recipe.backbone}-{recipe.tune}")
@@ -132,7 +133,7 @@ def _run(folder: RunFolder, recipe: Recipe, prepared: Prepared, clock: Clock, sa
     parts = prepared.parts
     classifier, groups = TextClassifier.from_recipe(recipe), near_repeat_groups(parts.texts("train"))
     classifier.on_resolved = lambda resolved: _begun(folder, resolved, say)
-    classifier.on_notice = say
+    classifier.on_notice = say = once(say)
     held_out = np.flatnonzero(np.isin(parts.train, parts.validation))
     pretrained, small, classes = not is_scratch(recipe.backbone), recipe.backbone in EMBEDDED, len(set(parts.labels("train")))
     folds = chosen_folds(recipe, pretrained=pretrained, small=small, rows=len(parts.train), classes=classes)
@@ -195,13 +196,13 @@ def training_rows(classifier: TextClassifier, parts: Parts, groups: NDArray[np.i
         held_out=np.zeros(len(rows), dtype=bool) if exact or classifier.crossfit_ else np.isin(rows, classifier.held_out_),
         classes=tuple(names),
         class_weights=class_weights(recipe, targets, names),
-        # Attacked copies are not kept: a head solved on these rows alone would be another.
-        inverse_penalty=classifier.facts_["inverse_penalty"] if exact and len(rows) == len(targets) and not _copied(recipe) else None,
+        # Neither attacked copies nor what was drawn are kept: a head solved on all these rows alone would be another.
+        inverse_penalty=classifier.facts_["inverse_penalty"] if exact and len(rows) == len(targets) and not _others(recipe) else None,
     )
 
 
-def _copied(recipe: Recipe) -> bool:
-    return bool(recipe.train.attacked_positives or recipe.train.attacked_negatives)
+def _others(recipe: Recipe) -> bool:
+    return bool(recipe.train.attacked_positives or recipe.train.attacked_negatives or recipe.train.undersample)
 
 
 def judge(

@@ -5,6 +5,7 @@ The library never prints. A function that takes long accepts a `Progress` and ca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -49,3 +50,15 @@ class Silent:
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         """Forget the count."""
+
+
+def once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """The same voice, which says no sentence twice."""
+    said: set[str] = set()
+
+    def tell(sentence: str) -> None:
+        if sentence not in said:
+            said.add(sentence)
+            say(sentence)
+
+    return tell

@@ -259,6 +259,35 @@ def test_attention_begins_as_the_mean_and_is_trained_from_there(folder: Path) ->
     assert keys.abs().max() > 1e-3  # they were zero
 
 
+def test_attention_is_trained_by_adapters_too_and_only_where_it_is_asked_for(folder: Path) -> None:
+    settings = {"tune": "lora:4", "epochs": 3, "learning_rate": 1e-2, "batch_tokens": 200}
+    mean, _ = tuned(fresh(folder), recipe_of(settings))
+    attention, of = tuned(fresh(folder), recipe_of({**settings, "position": "attention"}))
+    assert isinstance(mean.model.transformer.h[-1], MeanPoolingBlock)
+    assert not isinstance(attention.model.transformer.h[-1], MeanPoolingBlock)
+    keys = attention.model.transformer.state_dict()["h.3.attn.c_attn.weight"][20:40]
+    assert keys.abs().max() > 1e-3  # they were zero
+    first, *_, last = np.array_split([entry["loss"] for entry in attention.history if "loss" in entry], 4)
+    assert np.isfinite(score(attention.model, of)).all() and last.mean() < first.mean()
+
+
+@pytest.mark.parametrize(
+    ("settings", "pretrained", "position"),
+    [
+        ({"tune": "head"}, True, "auto"),
+        ({"tune": "head", "train.head": "epochs"}, True, "mean"),
+        ({"tune": "full"}, False, "mean"),
+        ({"tune": "full", "next_token_weight": 0.0}, False, "attention"),
+        ({"tune": "full"}, True, "attention"),
+        ({"tune": "lora:2"}, False, "attention"),
+        ({"tune": "blocks:1"}, True, "attention"),
+    ],
+    ids=str,
+)
+def test_the_resolved_recipe_says_attention_where_it_is_trained(settings: dict[str, Any], pretrained: bool, position: str) -> None:
+    assert recipe_of({"text.position": "attention", **settings}, pretrained=pretrained).text.position == position
+
+
 def test_training_everything_learns_these_rows(folder: Path) -> None:
     found, of = tuned(fresh(folder, "scratch"), recipe_of({"epochs": 8, "learning_rate": 5e-3, "batch_tokens": 200}, pretrained=False))
     assert (score(found.model, of).argmax(1) == TARGETS).mean() > 0.9

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, log_loss
 
-from tamis.tuning.validation import Scores, validate
+from tamis.tuning.validation import Scores, named_positive, validate
 
 
 def drawn(classes: int, targets: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,3 +43,13 @@ def test_merit_is_average_precision_and_the_loss_where_that_is_level() -> None:
     assert merit(0.902, 9.0) > merit(0.901, 0.1)
     assert merit(0.9011, 0.1) > merit(0.9012, 0.2) > merit(0.9012, 3.0)
     assert merit(None, 0.1) > merit(None, 0.2)
+
+
+def test_a_positive_class_that_is_named_judges_although_it_is_the_more_common_one() -> None:
+    logits, labels = drawn(2, [0, 1, 1, 0, 1, 1, 1])
+    probabilities = logits.double().softmax(1).numpy()
+    expected = [average_precision_score(labels == k, probabilities[:, k]) for k in (0, 1)]
+    assert expected[0] != pytest.approx(expected[1])
+    assert [validate(logits, labels, k).average_precision for k in (None, 0, 1)] == pytest.approx([expected[0], *expected])
+    assert [named_positive(wanted, ["a", "b"]) for wanted in ("b", None)] == [1, None]
+    assert named_positive("b", ["a", "b", "c"]) is None

@@ -8,6 +8,8 @@ from typing import Any
 
 from tamis.config import Recipe
 from tamis.errors import ConfigError
+from tamis.tuning.duration import BLOCKS as LAST_BLOCKS
+from tamis.tuning.duration import LONG_S, MOST_STATES, Duration
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,17 @@ def chosen_folds(recipe: Recipe, *, pretrained: bool, small: bool, rows: int, cl
     return _FOLDS if recipe.verdict.max_blocked is not None else 0
 
 
-def chosen_tune(tune: str, *, pretrained: bool, small: bool) -> tuple[str, str]:
+def chosen_tune(tune: str, *, pretrained: bool, small: bool, duration: Duration | None = None) -> tuple[str, str]:
     """What `auto` stands for, and why.
+
+    Everything is trained from scratch, and of a small backbone while that takes half an hour at the most (`LONG_S`); else the last two
+    blocks, if they keep within it and what lies under them fits; else, and of a large backbone always, the head alone.
 
     Args:
         tune: the setting.
         pretrained: whether the backbone is.
-        small: whether training everything takes minutes on two cores (an embedded backbone).
+        small: whether training everything of it takes minutes on two cores for a few thousand rows (an embedded backbone).
+        duration: what training everything of a small one would take; minutes where it is not given.
     """
     if tune != "auto":
         return tune, "asked for"
@@ -105,7 +111,24 @@ def chosen_tune(tune: str, *, pretrained: bool, small: bool) -> tuple[str, str]:
         return "full", "auto: the backbone is random, so everything is trained"
     if not small:
         return "head", "auto: the backbone is pretrained and large; its trunk runs once, the head is solved"
+    if duration is not None and duration.seconds > LONG_S:
+        blocks = duration.share * duration.seconds <= LONG_S and duration.states <= MOST_STATES
+        found, what = (f"blocks:{LAST_BLOCKS}", "the last blocks are trained") if blocks else ("head", "the head alone is solved")
+        return found, f"auto: training everything would take about {duration.words()}, so {what}; --tune full trains everything"
     return "full", "auto: the backbone is small, so everything is trained from the solved head on"
+
+
+def without_attention(recipe: Recipe, *, pretrained: bool) -> tuple[str, str] | None:
+    """The `text.position` read instead of `attention` where that cannot be trained, and why; None where it can. `tune` is settled."""
+    if recipe.tune == "head" and recipe.train.head == "exact":
+        return "auto", "a head that is solved trains no attention (take --tune blocks:1 for that)"
+    if recipe.tune == "head":
+        return "mean", "with the head alone no attention is trained (take --tune blocks:1 for that)"
+    full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
+    weight = recipe.train.next_token_weight
+    if recipe.tune == "full" and (full.next_token_weight if weight is None else weight):
+        return "mean", "next tokens are predicted from under a plain mean (train.next_token_weight=0 leaves that out)"
+    return None
 
 
 def resolve(recipe: Recipe, *, pretrained: bool, rows: int, classes: int, small: bool = False) -> Recipe:
@@ -125,7 +148,10 @@ def resolve(recipe: Recipe, *, pretrained: bool, rows: int, classes: int, small:
         "tune": tune,
         "verdict.folds": chosen_folds(recipe, pretrained=pretrained, small=small, rows=rows, classes=classes),
     }
-    if recipe.text.position == "auto" and not (tune == "head" and recipe.train.head == "exact"):
+    instead = without_attention(recipe, pretrained=pretrained) if recipe.text.position == "attention" else None
+    if instead is not None:
+        changes["text.position"] = instead[0]
+    elif recipe.text.position == "auto" and not (tune == "head" and recipe.train.head == "exact"):
         changes["text.position"] = "mean"
     for name in Defaults.__dataclass_fields__:
         if getattr(recipe.train, name) is None:

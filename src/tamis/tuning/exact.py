@@ -34,10 +34,14 @@ def solved(
     last: Frozen,
     progress: Progress | None,
     penalties: Sequence[float] = CANDIDATES,
+    *,
+    parts: Rows | None = None,
+    positive: int | None = None,
 ) -> tuple[NDArray[np.float64], ExactHead]:
     """Solve the head on `rows` and their copies and fold it in; the features (len(rows), C) of `rows`, and the head.
 
-    `last` (W, C) are the windows' last tokens before the final LayerNorm; `penalties` as fit_head's candidates.
+    `last` (W, C) are the windows' last tokens before the final LayerNorm; `penalties` as fit_head's candidates,
+    `parts` (len(rows),) and `positive` as there.
     """
     normed = torch.from_numpy(length_one(last, model.transformer.ln_f.eps))
     every = np.concatenate([rows, copies])
@@ -47,6 +51,10 @@ def solved(
         windows = torch.from_numpy(head.logits(normed[messages.windows_of(rows[judged])].numpy()))
         return np.asarray(messages.over_windows(windows, rows[judged]).numpy())
 
+    if parts is not None:
+        # A copy goes out with its row: they are of one group, and a group is of one part.
+        place = dict(zip(groups[rows].tolist(), parts.tolist(), strict=True))
+        parts = np.array([place[group] for group in groups[every].tolist()], dtype=np.int64)
     head = fit_head(
         features,
         targets[every],
@@ -54,6 +62,9 @@ def solved(
         groups=groups[every],
         row_weights=np.where(np.arange(len(every)) < len(rows), 1.0, recipe.train.attacked_weight),
         judged=len(rows),
+        parts=parts,
+        positive=positive,
+        undersample=recipe.train.undersample,
         logits_of=logits_of,
         candidates=penalties,
         seed=recipe.seed,
@@ -74,8 +85,14 @@ def exact(
     groups: Rows,
     store: StateStore,
     progress: Progress | None,
+    *,
+    parts: Rows | None,
+    positive: int | None,
 ) -> Tuned:
-    """Choose what the head reads, solve it, and score every row out of fold. Arguments as `tune`'s; `weights` (K,) by class."""
+    """Choose what the head reads, solve it, and score every row out of fold.
+
+    Arguments as `tune`'s; `weights` (K,) by class, `positive` the number of the positive class of two where one is named.
+    """
     trunk = model.transformer
     if isinstance(trunk.h[-1], MeanPoolingBlock) or recipe.text.position == "last":
         with_position(recipe, trunk)
@@ -83,9 +100,10 @@ def exact(
         chosen: dict[str, Any] = {"text.position": "last" if recipe.text.position == "last" else "mean"}
         notes: list[str] = []
     else:
-        last, chosen, notes = _read(trunk, recipe, messages, targets, weights, train, groups, store, progress)
+        last, chosen, notes = _read(trunk, recipe, messages, targets, weights, train, groups, store, progress, positive)
     freeze(model, head_only=True)
-    features, head = solved(model, recipe, messages, targets, weights, train, copies, groups, last, progress)
+    about_rows: dict[str, Any] = {"parts": parts, "positive": positive}
+    features, head = solved(model, recipe, messages, targets, weights, train, copies, groups, last, progress, **about_rows)
     if not head.converged:
         notes.append("The head's solver stopped before its optimum; its figures may be a little low.")
     facts = {"inverse_penalty": head.inverse_penalty, "trained_parameters": trained_parameters(model)}
@@ -110,16 +128,30 @@ def _read(
     groups: Rows,
     store: StateStore,
     progress: Progress | None,
+    positive: int | None,
 ) -> tuple[Frozen, dict[str, Any], list[str]]:
     """Choose layer and pooling and make the trunk end there: the windows' last tokens (W, C), the settings found, and what to say."""
     asked = None if recipe.text.layer == "auto" else recipe.text.layer
     if asked is not None:
         check_layer(asked, trunk)
-    tried = candidates(len(trunk.h), layer=asked, position="auto" if recipe.text.position == "attention" else recipe.text.position)
+    tried = candidates(len(trunk.h), layer=asked, position=recipe.text.position)
     layers = tuple(sorted({reading.layer for reading in tried}))
     states = all_layers(in_dtype(trunk, recipe), messages, layers, store=store, progress=progress)
     epsilon = trunk.ln_f.eps
-    reading, merits = choose(states, tried, messages, targets, groups, train, weights, epsilon=epsilon, seed=recipe.seed, progress=progress)
+    reading, merits = choose(
+        states,
+        tried,
+        messages,
+        targets,
+        groups,
+        train,
+        weights,
+        epsilon=epsilon,
+        seed=recipe.seed,
+        positive=positive,
+        undersample=recipe.train.undersample,
+        progress=progress,
+    )
     depth = len(trunk.h)
     last, factor = states.last(reading)
     read_by(trunk, reading, factor)

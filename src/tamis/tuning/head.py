@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tamis.gpt2.model import GPT2Classifier
 from tamis.progress import Progress, Silent
+from tamis.tuning.shares import evenly
 from tamis.tuning.solver import TOLERANCE, LinearHead, Matrix, Solution, solve_again
 from tamis.tuning.validation import validate
 
@@ -86,6 +87,9 @@ def fit_head(
     groups: NDArray[np.int64],
     row_weights: Matrix | None = None,
     judged: int | None = None,
+    parts: NDArray[np.int64] | None = None,
+    positive: int | None = None,
+    undersample: bool = False,
     logits_of: Callable[[LinearHead, NDArray[np.int64]], Matrix] | None = None,
     candidates: Sequence[float] = CANDIDATES,
     seed: int = 42,
@@ -100,6 +104,10 @@ def fit_head(
         groups: (N,) rows of one group (repeats of a message, its attacked copies) stay in one fold.
         row_weights: (N,) further weight of each row; 1 by default.
         judged: only this many rows, the first, choose the penalty and have out-of-fold scores; the others are copies of them.
+        parts: (N,) the fold in which each row is judged, a copy in its row's; drawn by `seed` where it is not given, and with a single
+            one nothing is chosen out of fold.
+        positive: class number of the positive class of two, for the choice; the rarer one where it is not given.
+        undersample: fit as many rows of every class as the rarest has, drawn by `seed`; all rows are judged.
         logits_of: (M, K) logits of some judged rows by number, where they are not simply the head's on `features`.
         candidates: inverse penalties to try, rising.
         seed: of the folds.
@@ -109,7 +117,12 @@ def fit_head(
     scored = logits_of or (lambda head, rows: head.logits(features[rows]))
     classes = len(class_weights)
     weights = class_weights[targets] * (1.0 if row_weights is None else row_weights)
-    folds = folds_of(targets, groups, classes, seed) if len(candidates) > 1 else []
+
+    def fitted(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return rows[evenly(targets[rows], seed)] if undersample else rows
+
+    divided = folds_of(targets, groups, classes, seed) if parts is None else divided_by(parts)
+    folds = [(fitted(inside), outside) for inside, outside in divided] if len(candidates) > 1 else []
     out_of_fold = {candidate: np.empty((judged, classes)) for candidate in candidates} if folds else {}
     with (progress or Silent()).task("head", total=len(candidates) * len(folds) + 1, unit="solutions") as task:
         for inside, outside in folds:
@@ -120,9 +133,10 @@ def fit_head(
                 out_of_fold[candidate][asked] = scored(head, asked)
                 task.advance()
         truth = torch.from_numpy(targets[:judged])
-        tried = {candidate: validate(torch.from_numpy(logits), truth).merit for candidate, logits in out_of_fold.items()}
+        tried = {candidate: validate(torch.from_numpy(logits), truth, positive).merit for candidate, logits in out_of_fold.items()}
         best = max(tried, key=lambda c: (tried[c], -c)) if tried else DEFAULT if len(candidates) > 1 else candidates[0]
-        solution = solve(features, targets, weights, best)
+        kept = fitted(np.arange(len(targets)))
+        solution = solve(features[kept], targets[kept], weights[kept], best)
         task.advance()
     return ExactHead(solution.head.weight, solution.head.bias, best, out_of_fold.get(best), tried, solution.converged)
 
@@ -142,6 +156,12 @@ def folds_of(
         folds = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(targets, targets, groups)]
     complete = all(len(np.unique(targets[inside])) == classes and len(outside) for inside, outside in folds)
     return folds if complete else []
+
+
+def divided_by(parts: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The folds of rows whose (N,) fold numbers are given, as `folds_of` has them; none of a single one."""
+    count = int(parts.max()) + 1
+    return [(np.flatnonzero(parts != n), np.flatnonzero(parts == n)) for n in range(count)] if count > 1 else []
 
 
 def fold_into(model: GPT2Classifier, weight: Matrix, bias: Matrix) -> None:

@@ -23,6 +23,7 @@ from tamis.progress import Progress, Silent
 from tamis.tuning.features import Frozen, StateStore
 from tamis.tuning.head import DEFAULT, folds_of, length_one, solve
 from tamis.tuning.messages import Messages
+from tamis.tuning.shares import evenly
 from tamis.tuning.states import computed
 from tamis.tuning.validation import validate
 
@@ -115,11 +116,14 @@ def choose(
     *,
     epsilon: float,
     seed: int,
+    positive: int | None = None,
+    undersample: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Reading, dict[Reading, float]]:
     """The reading with the best out-of-fold merit on `rows`, and every merit; the first of `tried` unless another is clearly better.
 
-    Clearly: by more average precision than half a row of the rarest class is worth, as in the loop's choice of an epoch.
+    Clearly: by more average precision than half a row of the rarest class (of the positive one of two, where one is named: `positive`,
+    its number) is worth, as in the loop's choice of an epoch. `undersample` as in `fit_head`.
     """
     if len(tried) == 1:
         return tried[0], {}
@@ -137,13 +141,15 @@ def choose(
             normed = torch.from_numpy(length_one(last[messages.windows_of(rows)], epsilon))
             features = messages.mean_over_windows(normed, rows).numpy()
             logits = np.empty((len(rows), classes))
-            for inside, outside in folds:
+            for within, outside in folds:
+                inside = within[evenly(own[within], seed)] if undersample else within
                 weights = class_weights[own[inside]]
                 head = solve(features[inside], own[inside], weights, DEFAULT, tolerance=TOLERANCE).head
                 logits[outside] = head.logits(features[outside])
                 task.advance()
-            merits[reading] = validate(torch.from_numpy(logits), torch.from_numpy(own)).merit
-    level = 0.5 / np.bincount(own, minlength=classes).min()
+            merits[reading] = validate(torch.from_numpy(logits), torch.from_numpy(own), positive).merit
+    counts = np.bincount(own, minlength=classes)
+    level = 0.5 / (counts.min() if positive is None else counts[positive])
     best = max(tried, key=lambda reading: merits[reading])
     return (best if merits[best] > merits[tried[0]] + level else tried[0]), merits
 

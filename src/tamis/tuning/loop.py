@@ -87,8 +87,9 @@ class Training:
         *,
         fit_rows: NDArray[np.int64],
         validation_rows: NDArray[np.int64],
+        positive: int | None = None,
     ) -> None:
-        """Rows are numbers into `states` and `targets`; `class_weights` is (K,).
+        """Rows are numbers into `states` and `targets`; `class_weights` is (K,); `positive`, or the rarer of two classes, chooses an epoch.
 
         Raises:
             DataError: there is no row to fit.
@@ -104,9 +105,11 @@ class Training:
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = _adamw(self.trained, settings)
         self.best: dict[str, Tensor] = {}
-        held_out = np.bincount(targets[validation_rows])
-        self.level = 0.5 / held_out[held_out > 0].min() if len(validation_rows) else 0.0
-        """Average precisions closer than half a held-out row of the rarest class are level."""
+        self.positive = positive
+        held_out = np.bincount(targets[validation_rows], minlength=len(class_weights))
+        decisive = held_out if positive is None else held_out[[positive]]
+        self.level = 0.5 / decisive[decisive > 0].min() if decisive.any() else 0.0
+        """Average precisions closer than half a held-out row of the positive class, or of the rarest, are level."""
         self.at = Progressed()
         steps = sum(1 for _ in self._steps_of(0))
         self.steps_per_epoch = steps
@@ -223,7 +226,7 @@ class Training:
 
     def scores(self, rows: NDArray[np.int64]) -> Scores:
         """Loss, accuracy and average precision on rows, with the weights as they are."""
-        return validate(self.logits(rows), self.targets[rows])
+        return validate(self.logits(rows), self.targets[rows], self.positive)
 
     def logits(self, rows: NDArray[np.int64]) -> Tensor:
         """(len(rows), K) fp32, no dropout."""

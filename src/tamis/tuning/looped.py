@@ -35,7 +35,7 @@ from tamis.tuning.messages import Messages
 from tamis.tuning.states import States, all_tokens, last_tokens
 from tamis.tuning.trunk import freeze, in_dtype, trained_parameters, with_position
 from tamis.tuning.tuned import Rows, Tuned
-from tamis.tuning.validation import Scores
+from tamis.tuning.validation import Scores, named_positive
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ class Work:
     store: StateStore
     progress: Progress | None
     say: Callable[[str], None] | None
+
+    @property
+    def positive(self) -> int | None:
+        """The number of the positive class of two, where one is named."""
+        return named_positive(self.recipe.data.positive, self.classes)
 
     def identity(self, trunk: GPT2, *rows: Rows) -> str:
         """A hash of the recipe, the trunk, and of the texts and targets of the given rows."""
@@ -95,7 +100,16 @@ def looped(
         weighted=recipe.train.undersample or recipe.train.class_weight != "none",
         epochs=recipe.train.epochs or 1,
     )
-    training = Watched(model, states, work.targets, work.weights, _settings(recipe), fit_rows=fit, validation_rows=validation)
+    training = Watched(
+        model,
+        states,
+        work.targets,
+        work.weights,
+        _settings(recipe),
+        fit_rows=fit,
+        validation_rows=validation,
+        positive=work.positive,
+    )
     training.watch(work.classes, remedy, work.say)
     training.on_epoch, training.name = on_epoch, name
     training.recut = work.recut if states.frozen is None else None
@@ -132,19 +146,34 @@ def _solve_first(work: Work, model: GPT2Classifier, fit: Rows, copies: Rows) -> 
         return {}
     last = last_tokens(in_dtype(model.transformer, recipe), messages, store=work.store, progress=work.progress)
     penalties = CANDIDATES if few(len(fit), len(work.classes)) else (START,)
-    _, head = solved(model, recipe, messages, work.targets, work.weights, fit, copies, work.groups, last, work.progress, penalties)
+    _, head = solved(
+        model,
+        recipe,
+        messages,
+        work.targets,
+        work.weights,
+        fit,
+        copies,
+        work.groups,
+        last,
+        work.progress,
+        penalties,
+        positive=work.positive,
+    )
     return {"first_inverse_penalty": head.inverse_penalty}
 
 
 def _states(work: Work, model: GPT2Classifier) -> States:
     recipe, messages, trunk = work.recipe, work.messages, model.transformer
     if recipe.tune == "full":
-        if recipe.text.position == "attention" and not recipe.train.next_token_weight:  # next tokens are read under the pooling block
+        if recipe.text.position == "attention":
             unfolded(trunk, trainable=True)
         freeze(model)
         return States(messages, 0, None, whole=False)
     if recipe.rank:
         freeze(model, head_only=True)
+        if recipe.text.position == "attention":
+            unfolded(trunk, trainable=True)  # an ordinary block, which gets adapters as the others do
         add_lora(trunk, recipe.rank, generator=torch.Generator().manual_seed(recipe.seed))
         trunk.ln_f.requires_grad_(True)
         return States(messages, 0, None, whole=False)

@@ -28,7 +28,7 @@ from tamis.tuning.looped import Work, looped
 from tamis.tuning.messages import Messages
 from tamis.tuning.shares import class_weights
 from tamis.tuning.tuned import Rows, Tuned
-from tamis.tuning.validation import Scores
+from tamis.tuning.validation import Scores, named_positive
 
 
 def prepared_tokenizer(recipe: Recipe, tokenizer: Tokenizer) -> Tokenizer:
@@ -59,7 +59,8 @@ def tune(
 ) -> Tuned:
     """Tune a classifier as a resolved recipe says.
 
-    With `parts` every training row gets a score from a model that did not see it, by the loop, and all are fitted.
+    With `parts` every training row gets a score from a model that did not see it, and all are fitted; the exact head draws its own where
+    they are not given.
 
     Args:
         backbone: its model is changed and becomes the classifier's trunk.
@@ -91,7 +92,8 @@ def tune(
     copies = train[:0] if copies is None else copies
     if recipe.tune == "head" and recipe.train.head == "exact":
         model = GPT2Classifier(backbone.model, len(classes)).to(recipe.compute.device)
-        return exact(model, recipe, messages, targets, weights, train, copies, groups, store, progress)
+        positive = named_positive(recipe.data.positive, classes)
+        return exact(model, recipe, messages, targets, weights, train, copies, groups, store, progress, parts=parts, positive=positive)
     work = Work(recipe, messages, targets, classes, weights, groups, recut, store, progress, say)
     scores = None if parts is None else _out_of_fold(work, backbone.model, train, copies, parts, checkpoint)
     fit = np.setdiff1d(train, validation)

@@ -1,4 +1,4 @@
-"""What a row weighs in training by its class, and what each class weighs in all."""
+"""What a row weighs in training by its class, which rows are left out, and what each class weighs in all."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ def class_weights(recipe: Recipe, targets: Rows, classes: list[str]) -> NDArray[
     return np.ones(len(classes))
 
 
+def evenly(targets: Rows, seed: int) -> Rows:
+    """(M,) numbers, rising, of as many rows of every class as the rarest has, drawn by seed; `targets` (N,) class numbers."""
+    order = np.random.default_rng([seed, 0]).permutation(len(targets))
+    counts = np.bincount(targets)
+    fewest = counts[counts > 0].min()
+    kept = np.concatenate([order[targets[order] == k][:fewest] for k in range(len(counts))])
+    return np.asarray(np.sort(kept))
+
+
 def trained_shares(recipe: Recipe, targets: Rows, copied: Rows, classes: list[str]) -> NDArray[np.float64]:
     """(K,) what each class weighs in training beside the others, in any unit: rows and copies, weights, undersampling.
 
@@ -39,8 +48,9 @@ def trained_shares(recipe: Recipe, targets: Rows, copied: Rows, classes: list[st
         classes: K labels.
     """
     exact = recipe.tune == "head" and recipe.train.head == "exact"
-    rows, copies = (np.bincount(part, minlength=len(classes)).astype(np.float64) for part in (targets, copied))
-    trained = rows + copies * (recipe.train.attacked_weight if exact else 1.0)
-    if recipe.train.undersample and not exact:
-        trained[:] = 1.0
+    every = np.concatenate([targets, copied])
+    weights = np.where(np.arange(len(every)) < len(targets), 1.0, recipe.train.attacked_weight if exact else 1.0)
+    # The loop draws anew each epoch, always as many; copies may weigh less, so for the exact head it matters which were drawn.
+    kept = evenly(every, recipe.seed) if recipe.train.undersample else np.arange(len(every))
+    trained = np.bincount(every[kept], weights[kept], minlength=len(classes))
     return np.asarray(trained * class_weights(recipe, targets, classes))

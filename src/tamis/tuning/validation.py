@@ -21,7 +21,7 @@ class Scores:
     """Mean cross-entropy, nats, unweighted."""
     accuracy: float
     average_precision: float | None
-    """Of the rarer class for two classes, mean over classes one against the rest otherwise; None where a class is absent."""
+    """Of the positive class of two (the rarer if none is named), else mean over classes, one against the rest; None: one is absent."""
 
     @property
     def merit(self) -> float:
@@ -33,15 +33,20 @@ class Scores:
         return asdict(self)
 
 
-def validate(logits: Tensor, targets: Tensor) -> Scores:
-    """(N, K) logits and (N,) classes -> figures."""
+def named_positive(wanted: str | None, classes: list[str]) -> int | None:
+    """The class number of a positive label that was asked for; None where none was, or where there are more than two classes."""
+    return classes.index(wanted) if wanted in classes and len(classes) == 2 else None
+
+
+def validate(logits: Tensor, targets: Tensor, positive: int | None = None) -> Scores:
+    """(N, K) logits and (N,) classes -> figures; `positive` is the class number of the positive class of two, where one is named."""
     from sklearn.metrics import average_precision_score
 
     probabilities = logits.double().softmax(1)
     counts = torch.bincount(targets, minlength=logits.shape[1])
     present = [k for k in range(logits.shape[1]) if 0 < counts[k] < len(targets)]
     if logits.shape[1] == 2 and present:
-        present = [int(counts.argmin())]
+        present = [int(counts.argmin()) if positive is None else positive]
     each = [float(average_precision_score((targets == k).numpy(), probabilities[:, k].numpy())) for k in present]
     return Scores(
         loss=float(F.cross_entropy(logits.double(), targets)),

@@ -1,0 +1,64 @@
+"""How long training everything would take: counted by hand, measured only where that matters, and what `auto` makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tamis import device
+from tamis.config import Recipe
+from tamis.settling import settle
+from tamis.tuning.defaults import chosen_tune
+from tamis.tuning.duration import LONG_S, MOST_STATES, REACHED, Duration, training_time
+
+
+def full(**settings: Any) -> Recipe:
+    base = {"tune": "full", "train.epochs": 3, "compute.device": "cpu", "compute.threads": 1}
+    return Recipe().changed({**base, **{name.replace("__", "."): value for name, value in settings.items()}})
+
+
+def seconds(recipe: Recipe, texts: list[str], labels: list[str]) -> float:
+    return training_time(recipe, texts, labels, "spam").seconds
+
+
+def test_the_time_is_that_of_the_work_counted_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "measured_gflops", lambda *rest: pytest.fail("measured"))
+    texts, labels = ["x" * 40, "y" * 80], ["spam", "ham"]
+    found = training_time(full(), texts, labels, "spam")
+    assert found.tokens == 3 * (11 + 21)
+    # nano: four blocks and the one that pools, 288 channels; 20 GFLOP/s are taken for granted.
+    assert found.seconds == pytest.approx(6 * 12 * 288**2 * 5 * 96 / (REACHED * 20e9))
+    assert found.share == 2 / 5 and found.states == 32 * 288 * 4
+    plain = found.seconds
+    assert seconds(full(verdict__folds=3), texts, labels) == pytest.approx(3 * plain)
+    assert seconds(full(train__attacked_positives=3.0, train__attacked_negatives=1.0), texts, labels) == pytest.approx(3 * plain)
+    assert training_time(full(train__attacked_positives=1.0), texts, labels, None).seconds == pytest.approx(2 * plain)
+
+
+@pytest.mark.parametrize(
+    ("gflops", "tune", "words"),
+    [
+        (1000.0, "full", "the backbone is small"),
+        (200.0, "blocks:2", "GFLOP/s measured), so the last blocks are trained; --tune full trains everything"),
+        (20.0, "head", "GFLOP/s measured), so the head alone is solved"),
+    ],
+)
+def test_many_rows_on_a_slow_machine_are_trained_on_less_and_the_reason_says_so(
+    gflops: float, tune: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "measured_gflops", lambda *rest: gflops)
+    texts, labels = ["x" * 400] * 16_000, ["spam", "ham"] * 8_000
+    settled = settle(Recipe().changed({"compute.device": "cpu", "compute.threads": 1}), texts, labels)
+    assert settled.recipe.tune == tune and words in settled.tune_reason
+    assert [settled.tune_reason in note for note in settled.notes] == [True] * (tune != "full")  # said before training
+    asked = settle(Recipe().changed({"tune": "full"}), texts, labels)
+    assert asked.recipe.tune == "full" and asked.tune_reason == "asked for"
+
+
+def test_states_that_do_not_fit_leave_the_head() -> None:
+    for states, tune in ((MOST_STATES, "blocks:2"), (MOST_STATES + 1, "head")):
+        long = Duration(seconds=LONG_S + 1, tokens=1e7, share=0.4, states=states, gflops=50.0)
+        assert chosen_tune("auto", pretrained=True, small=True, duration=long)[0] == tune
+    within = Duration(seconds=LONG_S, tokens=1e7, share=0.4, states=9e9, gflops=50.0)
+    assert chosen_tune("auto", pretrained=True, small=True, duration=within)[0] == "full"
