@@ -22,7 +22,10 @@ from tamis.gpt2.backbones import load_backbone
 from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.pretraining import run as module
+from tamis.pretraining import state
+from tamis.pretraining.loop import Pretraining
 from tamis.pretraining.recipe import PretrainRecipe
+from tamis.pretraining.result import BEGINNINGS
 from tamis.pretraining.run import pretrain
 from tamis.pretraining.teacher import TeacherStore
 from tests.pretraining import small
@@ -71,7 +74,7 @@ def test_the_folder_is_a_backbone_and_loads_in_transformers(tmp_path: Path, taug
     )
     assert [row["tokens"] for row in facts["history"] if "held_out" in row][-1] == facts["tokens"]
     assert facts["corpus"]["words.txt"]["excluded"] == 1 and "1 messages of excluded tables" in said[0]
-    assert len(facts["samples"]) == len(module.BEGINNINGS)
+    assert len(facts["samples"]) == len(BEGINNINGS)
     assert "# little" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     stored = load_file(tmp_path / "out" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
@@ -120,6 +123,58 @@ def test_what_cannot_be_learnt_is_told(tmp_path: Path) -> None:
     (tmp_path / "e" / "pretraining").mkdir(parents=True)
     with locked(tmp_path / "e" / "pretraining" / "lock"), pytest.raises(RunError, match="another process"):
         pretrain([file], tmp_path / "e", recipe())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file's bytes, by its path in the folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("decay", [0.4, 0.0])
+def test_a_finished_one_is_recognised_and_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decay: float) -> None:
+    wanted = recipe(**{"schedule.decay_share": decay})
+    first = pretrain([corpus_file(tmp_path)], tmp_path / "out", wanted)
+    assert first.facts["tokens"] > 900, "the last step overshoots"
+    before = files(tmp_path / "out")
+    monkeypatch.setattr(Pretraining, "_step", lambda *_: pytest.fail("a step was taken"))
+    said: list[str] = []
+    again = pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted, say=said.append)
+    assert files(tmp_path / "out") == before and again == first
+    assert any("is finished: " in sentence for sentence in said)
+    for name in (state.LATEST, state.STABLE):
+        (tmp_path / "out" / "pretraining" / name).unlink()
+    assert pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted) == first, "known by its facts alone"
+    # A kill between the last state and the result leaves only the result to be written.
+    for name in (state.LATEST, state.STABLE):
+        (tmp_path / "out" / "pretraining" / name).write_bytes(before[f"pretraining/{name}"])
+    for name in ("model.safetensors", "pretraining.json", "README.md"):
+        (tmp_path / "out" / name).unlink()
+    pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted)
+    assert files(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("with_state", [True, False])
+def test_a_finished_one_is_not_overwritten_by_a_shorter_or_another_one(tmp_path: Path, with_state: bool) -> None:
+    file, out = corpus_file(tmp_path), tmp_path / "out"
+    pretrain([file], out, recipe())
+    if not with_state:
+        for name in (state.LATEST, state.STABLE):
+            (out / "pretraining" / name).unlink()
+    before = files(out)
+    for other in (recipe(**{"schedule.tokens": 400}), recipe(seed=3), recipe(**{"shape.n_layer": 1})):
+        with pytest.raises(RunError, match=r"choose another folder"):
+            pretrain([file], out, other)
+        assert files(out) == before
+
+
+def test_a_longer_one_goes_on_from_a_finished_one(tmp_path: Path) -> None:
+    file = corpus_file(tmp_path)
+    pretrain([file], tmp_path / "out", recipe())
+    longer = recipe(**{"schedule.tokens": 1500})
+    pretrain([file], tmp_path / "out", longer)
+    pretrain([file], tmp_path / "whole", longer)
+    weights = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("out", "whole")]
+    assert weights[0] == weights[1]
 
 
 COMMAND = [sys.executable, "-c", "from tamis.cli import main; main()", "pretrain"]

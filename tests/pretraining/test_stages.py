@@ -10,7 +10,8 @@ import pytest
 from tamis.errors import ConfigError
 from tamis.gpt2.backbones import load_backbone, local_folder
 from tamis.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
-from tamis.pretraining.run import FACTS, pretrain
+from tamis.pretraining.result import FACTS
+from tamis.pretraining.run import pretrain
 from tamis.pretraining.stages import pretrain_in_stages, stage_recipes
 from tests.pretraining.test_run import corpus_file, recipe
 

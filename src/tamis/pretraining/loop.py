@@ -8,6 +8,7 @@ inside a process only.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,8 @@ class Place:
     """text of the pass"""
     history: list[dict[str, Any]] = field(default_factory=list)
     """a row a measurement, and one every so many steps"""
+    seconds: float = field(default=0.0, compare=False)
+    """spent so far; the same work may take longer"""
 
 
 Event = Callable[["Pretraining"], None]
@@ -99,6 +102,7 @@ class Pretraining:
             progress: is told about tokens and losses.
         """
         schedule = self.recipe.schedule
+        since = time.monotonic()
         with (progress or Silent()).task("pretraining", total=schedule.length, unit="tokens", done=self.at.tokens) as task:
             while self.at.tokens < schedule.length:
                 for rows in self._steps():
@@ -114,6 +118,8 @@ class Pretraining:
                     last = self.at.tokens >= schedule.length
                     if last or before // schedule.measure_every != self.at.tokens // schedule.measure_every:
                         measure(self)
+                    since, spent = time.monotonic(), time.monotonic() - since
+                    self.at.seconds += spent
                     each_step(self)
                     if last:
                         break

@@ -9,10 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +19,27 @@ from torch import distributed
 
 from tamis import device
 from tamis.errors import ConfigError, RunError
-from tamis.files import locked, write_text
-from tamis.gpt2.backbones import Backbone, load_backbone, local_folder
-from tamis.gpt2.checkpoints import fingerprint, read_json, write_checkpoint
+from tamis.files import locked
+from tamis.gpt2.backbones import Backbone, load_backbone
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock
 from tamis.gpt2.packing import by_length, pack
 from tamis.gpt2.tokenizer import Tokenizer
-from tamis.pretraining.card import model_card
 from tamis.pretraining.corpus import Corpus, read_corpus
 from tamis.pretraining.exclusion import Excluded
 from tamis.pretraining.loop import Pretraining, taught
 from tamis.pretraining.measurement import measure
 from tamis.pretraining.objective import Pupil, pooled
 from tamis.pretraining.recipe import PretrainRecipe
-from tamis.pretraining.sampling import sample
+from tamis.pretraining.result import Pretrained, finished, write_result
 from tamis.pretraining.sequences import Sequences, encode
 from tamis.pretraining.start import fitted_map, map_start, random_start, teacher_start
 from tamis.pretraining.state import StateFiles
 from tamis.pretraining.teacher import Teacher, TeacherStore
 from tamis.progress import Progress
 
-WORK, FACTS = "pretraining", "pretraining.json"
-BEGINNINGS = ("", "", "Hi, are you", "I think the", "How do I", "Thank you for")
-"""What the samples at the end go on from."""
+WORK = "pretraining"
+"""Folder of the state, inside of the result's."""
 _FIT_TEXTS = 4096
-STAGE = ("tokens", "steps", "tokens_per_second", "machine", "teacher", "fingerprint", "held_out")
-"""What is told of an earlier stage."""
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """What a pretraining gave."""
-
-    folder: Path
-    figures: dict[str, Any]
-    """of the held-out texts at the end: `bits_per_byte`, `by_source`, with a teacher `cosine`"""
-    samples: list[str]
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def rows(self) -> list[tuple[str, float]]:
-        """The figures as a table."""
-        rows = [("bits per byte", self.figures["bits_per_byte"])] if self.figures else []
-        rows += [("cosine to the teacher", self.figures["cosine"])] if "cosine" in self.figures else []
-        return rows + [(f"bits per byte, {name}", value) for name, value in self.figures.get("by_source", {}).items()]
 
 
 def pretrain(
@@ -82,7 +57,7 @@ def pretrain(
 
     Args:
         corpus: text files, or folders of them.
-        out: folder for the result; an unfinished pretraining of the same recipe in it is taken up.
+        out: folder for the result; an unfinished pretraining of the same recipe in it is taken up, a finished one is left as it is.
         recipe: what is done.
         start: a backbone to go on from; None begins from nothing.
         teacher: folder of a sentence-transformers model.
@@ -94,7 +69,7 @@ def pretrain(
         ConfigError: the recipe has stages (see stages.py), does not fit the backbone, or asks for a teacher that is not given.
         DataError: the corpus is missing or empty.
         CheckpointError: backbone, teacher or saved state are damaged.
-        RunError: another process works in `out`.
+        RunError: another process works in `out`, or it holds another pretraining.
     """
     if recipe.stages:
         raise ConfigError(f"the recipe {recipe.name} has {len(recipe.stages)} stages; call pretrain_in_stages of tamis.pretraining.stages")
@@ -113,12 +88,18 @@ def pretrain(
             say(_counted(texts))
         store = None if teacher is None else TeacherStore(Teacher(teacher, device=compute.device))
         training = _prepared(texts, tokenizer, backbone, recipe, store, compute, progress)
-        states = StateFiles(work, _identity(training, tokenizer, backbone, compute.dtype))
-        if states.restore(training) and first:
+        identity = _identity(training, tokenizer, backbone, compute.dtype)
+        states = StateFiles(work, identity)
+        restored = states.restore(training)
+        done = finished(out, training, identity, restored=restored)
+        if done is not None:
+            if first:
+                say(f"{out} is finished: {done.facts['tokens']:,} tokens; nothing is trained (a larger schedule.tokens goes on from it)")
+            return done
+        if restored and first:
             say(f"going on after {training.at.tokens:,} tokens")
         held_out = encode(texts.held_out, tokenizer, training.pupil.trunk.config.n_positions)
         vectors = store.of(texts.held_out, progress) if store is not None and first and texts.held_out else None
-        begun, before = time.monotonic(), training.at.tokens
 
         def measured(at: Pretraining) -> None:
             if first and len(held_out):
@@ -126,8 +107,9 @@ def pretrain(
                 at.at.history.append({"step": at.at.step, "tokens": at.at.tokens, "held_out": figures})
 
         training.run(each_step=states.after_step if first else lambda _: None, measure=measured, progress=progress)
-        speed = (training.at.tokens - before) / max(1e-9, time.monotonic() - begun)
-        return _written(out, training, tokenizer, texts, training.recipe, start, teacher, compute, speed, first)
+        if not first:
+            return Pretrained(out, {}, [])
+        return write_result(out, training, tokenizer, identity=identity, start=start, teacher=teacher, compute=compute)
 
 
 def _counted(texts: Corpus) -> str:
@@ -228,60 +210,3 @@ def _identity(training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | 
     for part in (tokenizer.fingerprint, backbone.fingerprint if backbone else "", teacher, dtype, str(training.world)):
         digest.update(f"{part}\n".encode())
     return digest.hexdigest()
-
-
-def earlier_stages(start: str | Path | None) -> list[dict[str, Any]]:
-    """What is known of how the backbone came about from which a pretraining went on: its own stages, and then itself."""
-    folder = None if start is None else local_folder(start)
-    file = None if folder is None else folder / FACTS
-    if file is None or not file.is_file():
-        return []
-    facts = read_json(file)
-    stages: list[dict[str, Any]] = facts.get("stages", [])
-    return [*stages, {key: facts.get(key) for key in STAGE} | {"objective": facts.get("recipe", {}).get("objective")}]
-
-
-def _written(
-    out: Path,
-    training: Pretraining,
-    tokenizer: Tokenizer,
-    texts: Corpus,
-    recipe: PretrainRecipe,
-    start: str | Path | None,
-    teacher: Path | None,
-    compute: device.Compute,
-    speed: float,
-    first: bool,
-) -> Pretrained:
-    """The finished folder."""
-    trunk = training.pupil.trunk
-    figures: dict[str, Any] = next((row["held_out"] for row in reversed(training.at.history) if "held_out" in row), {})
-    if not first:
-        return Pretrained(out, figures, [])
-    samples = sample(trunk, tokenizer, list(BEGINNINGS), seed=recipe.seed)
-    # What is stored has 16 bits; the fingerprint is that of the stored numbers, as whoever loads them finds it.
-    state = {name: tensor.detach().cpu().half().float() for name, tensor in trunk.state_dict().items()}
-    facts = {
-        "recipe": recipe.model_dump(mode="json"),
-        "start": None if start is None else Path(start).name,
-        "stages": earlier_stages(start),
-        "teacher": None if teacher is None else Path(teacher).name,
-        "teacher_model": recipe.teacher.model,
-        "teacher_licence": recipe.teacher.licence,
-        "corpus": {name: asdict(counts) for name, counts in texts.counts.items()},
-        "parameters": sum(tensor.numel() for tensor in state.values()),
-        "fingerprint": fingerprint(trunk.config, state),
-        "tokens": training.at.tokens,
-        "steps": training.at.step,
-        "tokens_per_second": round(speed, 1),
-        "machine": {"device": compute.device, "threads": compute.threads, "dtype": compute.dtype, "system": platform.machine()},
-        "held_out": figures,
-        "history": training.at.history,
-        "samples": samples,
-    }
-    extra = {"bos_token_id": tokenizer.end_of_text, "eos_token_id": tokenizer.end_of_text}
-    write_checkpoint(out, trunk, extra=extra, dtype=torch.float16)
-    tokenizer.save(out, max_length=trunk.config.n_positions)
-    write_text(out / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
-    write_text(out / "README.md", model_card(facts))
-    return Pretrained(out, figures, samples, facts)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tamis.pretraining.recipe import PretrainRecipe
-from tamis.pretraining.run import FACTS, WORK, Pretrained, pretrain
+from tamis.pretraining.result import FACTS, Pretrained
+from tamis.pretraining.run import WORK, pretrain
 from tamis.progress import Progress
 
 
