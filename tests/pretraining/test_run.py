@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tamis import device
 from tamis.errors import ConfigError, DataError, RunError
 from tamis.files import locked
 from tamis.gpt2.backbones import load_backbone
@@ -165,6 +166,46 @@ def test_a_finished_one_is_not_overwritten_by_a_shorter_or_another_one(tmp_path:
         with pytest.raises(RunError, match=r"choose another folder"):
             pretrain([file], out, other)
         assert files(out) == before
+
+
+def test_a_tokenizer_of_other_work_is_not_taken(tmp_path: Path) -> None:
+    """As after a kill before the first state: only the tokenizer lies in the folder."""
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(f"zebra quagga {text}" for text in small.texts(seed=9)), encoding="utf-8")
+    short = {"schedule.tokens": 120}
+    fresh = [
+        pretrain([file], tmp_path / f"fresh{i}", recipe(**short, **{"shape.vocab_size": size}))
+        for i, (file, size) in enumerate([(other, 300), (corpus_file(tmp_path), 290)])
+    ]
+    for i, (file, size) in enumerate([(other, 300), (tmp_path / "words.txt", 290)]):
+        pretrain([tmp_path / "words.txt"], tmp_path / f"out{i}", recipe(**short))
+        for name in files(tmp_path / f"out{i}"):
+            if "pretraining/tokenizer" not in name:
+                (tmp_path / f"out{i}" / name).unlink()
+        pretrain([file], tmp_path / f"out{i}", recipe(**short, **{"shape.vocab_size": size}))
+        assert (tmp_path / f"out{i}" / "tokenizer.json").read_bytes() == (fresh[i].folder / "tokenizer.json").read_bytes()
+
+
+def test_a_tokenizer_of_the_same_work_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe())
+    before = files(tmp_path / "out")
+    for name in before:
+        if "pretraining/tokenizer" not in name:
+            (tmp_path / "out" / name).unlink()
+    monkeypatch.setattr(module.Tokenizer, "train", lambda *_, **__: pytest.fail("a tokenizer was trained"))
+    pretrain([tmp_path / "words.txt"], tmp_path / "out", recipe())
+    assert files(tmp_path / "out")["model.safetensors"] == before["model.safetensors"]
+
+
+def test_int8_is_no_type_to_learn_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = corpus_file(tmp_path)
+    with pytest.raises(ConfigError, match=r"int8 is for scoring and frozen weights.*take --dtype fp32 or bf16"):
+        pretrain([file], tmp_path / "out", recipe(**{"compute.dtype": "int8"}))
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(device, "int8_is_here", lambda: True)
+    monkeypatch.setattr(device, "measure_matmul", lambda shapes, dtype, seconds, **_: {"fp32": 100.0, "bf16": 120.0, "int8": 900.0}[dtype])
+    result = pretrain([file], tmp_path / "out", recipe(**{"compute.dtype": "auto", "schedule.tokens": 60}))
+    assert result.facts["machine"]["dtype"] == "bf16"
 
 
 def test_a_longer_one_goes_on_from_a_finished_one(tmp_path: Path) -> None:

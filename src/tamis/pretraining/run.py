@@ -19,7 +19,7 @@ from torch import distributed
 
 from tamis import device
 from tamis.errors import ConfigError, RunError
-from tamis.files import locked
+from tamis.files import locked, write_text
 from tamis.gpt2.backbones import Backbone, load_backbone
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock
 from tamis.gpt2.packing import by_length, pack
@@ -30,15 +30,17 @@ from tamis.pretraining.loop import Pretraining, taught
 from tamis.pretraining.measurement import measure
 from tamis.pretraining.objective import Pupil, pooled
 from tamis.pretraining.recipe import PretrainRecipe
-from tamis.pretraining.result import Pretrained, finished, write_result
+from tamis.pretraining.result import FACTS, Pretrained, finished, write_result
 from tamis.pretraining.sequences import Sequences, encode
 from tamis.pretraining.start import fitted_map, map_start, random_start, teacher_start
-from tamis.pretraining.state import StateFiles
+from tamis.pretraining.state import LATEST, STABLE, StateFiles
 from tamis.pretraining.teacher import Teacher, TeacherStore
 from tamis.progress import Progress
 
 WORK = "pretraining"
 """Folder of the state, inside of the result's."""
+TOKENIZER_OF = "tokenizer.sha256"
+"""File beside the kept tokenizer: hash of the texts and the size that it was trained for."""
 _FIT_TEXTS = 4096
 
 
@@ -66,14 +68,14 @@ def pretrain(
         say: is told what was found on the way, in sentences.
 
     Raises:
-        ConfigError: the recipe has stages (see stages.py), does not fit the backbone, or asks for a teacher that is not given.
+        ConfigError: the recipe has stages (see stages.py), asks for int8 or for a teacher that is not given, or does not fit the backbone.
         DataError: the corpus is missing or empty.
         CheckpointError: backbone, teacher or saved state are damaged.
         RunError: another process works in `out`, or it holds another pretraining.
     """
     if recipe.stages:
         raise ConfigError(f"the recipe {recipe.name} has {len(recipe.stages)} stages; call pretrain_in_stages of tamis.pretraining.stages")
-    compute = device.resolve(recipe.compute.device, recipe.compute.threads, recipe.compute.dtype)
+    compute = device.resolve(recipe.compute.device, recipe.compute.threads, recipe.compute.dtype, int8=False)
     device.apply(compute)
     first = _join_processes(compute.device)
     device.seed_everything(recipe.seed)
@@ -130,18 +132,41 @@ def _join_processes(where: str) -> bool:
 def _tokenizer(
     work: Path, texts: Corpus, recipe: PretrainRecipe, start: str | Path | None, first: bool
 ) -> tuple[Tokenizer, Backbone | None]:
-    """The backbone's tokenizer, or one trained on a pass of the corpus and kept for the next time."""
+    """The backbone's tokenizer, or one trained on a pass of the corpus and kept for the next time.
+
+    Raises:
+        ConfigError: the backbone is made for classifiers.
+        RunError: the tokenizer that lies there belongs to another pretraining that was begun.
+    """
     if start is not None:
         backbone = load_backbone(start)
         if isinstance(backbone.model.h[-1], MeanPoolingBlock):
             raise ConfigError(f"{start} ends in a pooling block, which is for classifiers; give the backbone it was made from")
         return backbone.tokenizer.prepared(begin=True), backbone
-    if first and not (work / "tokenizer.json").is_file():
-        trained = Tokenizer.train((texts.texts[i] for i in texts.a_pass(recipe.seed, 0)), vocab_size=recipe.shape.vocab_size)
-        trained.save(work, max_length=recipe.shape.n_positions)
+    if first:
+        _see_to_tokenizer(work, texts, recipe)
     if distributed.is_initialized():
         distributed.barrier()
     return Tokenizer.from_folder(work).prepared(begin=True), None
+
+
+def _see_to_tokenizer(work: Path, texts: Corpus, recipe: PretrainRecipe) -> None:
+    """Train the tokenizer, unless the one of this very work lies there."""
+    order, mark = texts.a_pass(recipe.seed, 0), work / TOKENIZER_OF
+    digest = hashlib.sha256(f"{recipe.shape.vocab_size}\n".encode())
+    for i in order:
+        digest.update(f"{texts.texts[i]}\0".encode())
+    here, wanted = (work / "tokenizer.json").is_file(), f"{digest.hexdigest()}\n"
+    kept = mark.read_text(encoding="utf-8") if here and mark.is_file() else ""
+    begun = any((work / name).is_file() for name in (LATEST, STABLE)) or (work.parent / FACTS).is_file()
+    if begun and kept not in ("", wanted):
+        raise RunError(f"{work.parent} holds another pretraining (its tokenizer is of other texts or size); choose another folder with -o")
+    if here and (kept == wanted or (begun and not kept)):  # one kept without its mark is told by the state of which it is part
+        return
+    mark.unlink(missing_ok=True)  # so that it never stands beside a tokenizer that it does not speak of
+    trained = Tokenizer.train((texts.texts[i] for i in order), vocab_size=recipe.shape.vocab_size)
+    trained.save(work, max_length=recipe.shape.n_positions)
+    write_text(mark, wanted)
 
 
 def _prepared(
