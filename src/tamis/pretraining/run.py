@@ -26,21 +26,18 @@ from tamis.gpt2.packing import by_length, pack
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.pretraining.corpus import Corpus, read_corpus
 from tamis.pretraining.exclusion import Excluded
+from tamis.pretraining.folder import TOKENIZER_OF, WORK, check_folder, made
 from tamis.pretraining.loop import Pretraining, taught
 from tamis.pretraining.measurement import measure
 from tamis.pretraining.objective import Pupil, pooled
 from tamis.pretraining.recipe import PretrainRecipe
-from tamis.pretraining.result import FACTS, Pretrained, finished, write_result
+from tamis.pretraining.result import FACTS, Pretrained, earlier_stages, finished, write_result
 from tamis.pretraining.sequences import Sequences, encode
 from tamis.pretraining.start import fitted_map, map_start, random_start, teacher_start
 from tamis.pretraining.state import LATEST, STABLE, StateFiles
 from tamis.pretraining.teacher import Teacher, TeacherStore
 from tamis.progress import Progress
 
-WORK = "pretraining"
-"""Folder of the state, inside of the result's."""
-TOKENIZER_OF = "tokenizer.sha256"
-"""File beside the kept tokenizer: hash of the texts and the size that it was trained for."""
 _FIT_TEXTS = 4096
 
 
@@ -52,6 +49,7 @@ def pretrain(
     start: str | Path | None = None,
     teacher: Path | None = None,
     excluded: Iterable[str] = (),
+    read: Callable[[PretrainRecipe], Corpus] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Pretrained:
@@ -64,6 +62,7 @@ def pretrain(
         start: a backbone to go on from; None begins from nothing.
         teacher: folder of a sentence-transformers model.
         excluded: messages that must not be learnt.
+        read: gives the corpus of a recipe where it has been read already; None reads it.
         progress: is told what goes on.
         say: is told what was found on the way, in sentences.
 
@@ -71,25 +70,28 @@ def pretrain(
         ConfigError: the recipe has stages (see stages.py), asks for int8 or for a teacher that is not given, or does not fit the backbone.
         DataError: the corpus is missing or empty.
         CheckpointError: backbone, teacher or saved state are damaged.
-        RunError: another process works in `out`, or it holds another pretraining.
+        RunError: another process works in `out`, or it holds another pretraining, or something else.
     """
     if recipe.stages:
         raise ConfigError(f"the recipe {recipe.name} has {len(recipe.stages)} stages; call pretrain_in_stages of tamis.pretraining.stages")
+    check_folder(out, start)
     compute = device.resolve(recipe.compute.device, recipe.compute.threads, recipe.compute.dtype, int8=False)
     device.apply(compute)
     first = _join_processes(compute.device)
     device.seed_everything(recipe.seed)
     work = out / WORK
-    work.mkdir(parents=True, exist_ok=True)
-    with locked(work / "lock" if first else work / f"lock.{os.environ.get('RANK', '0')}") as mine:
+    with made(work), locked(work / "lock" if first else work / f"lock.{os.environ.get('RANK', '0')}") as mine:
         if not mine:
             raise RunError(f"{out}: another process is pretraining there; wait for it, or choose another folder")
-        texts = read_corpus(corpus, recipe.corpus, excluded=Excluded(excluded), seed=recipe.seed, progress=progress)
+        texts = (
+            read(recipe) if read else read_corpus(corpus, recipe.corpus, excluded=Excluded(excluded), seed=recipe.seed, progress=progress)
+        )
         tokenizer, backbone = _tokenizer(work, texts, recipe, start, first)
         if first:
             say(_counted(texts))
         store = None if teacher is None else TeacherStore(Teacher(teacher, device=compute.device))
-        training = _prepared(texts, tokenizer, backbone, recipe, store, compute, progress)
+        earlier = sum(stage["tokens"] or 0 for stage in earlier_stages(start))
+        training = _prepared(texts, tokenizer, backbone, recipe, store, compute, earlier, progress)
         identity = _identity(training, tokenizer, backbone, compute.dtype)
         states = StateFiles(work, identity)
         restored = states.restore(training)
@@ -176,6 +178,7 @@ def _prepared(
     recipe: PretrainRecipe,
     store: TeacherStore | None,
     compute: device.Compute,
+    earlier: int,
     progress: Progress | None,
 ) -> Pretraining:
     """Network, teacher's map and data, at the beginning."""
@@ -211,7 +214,7 @@ def _prepared(
         first_map = fitted_map(_pooled_states(model, sequences, rows), vectors)
     pupil = Pupil(model, first_map).to(compute.device)
     autocast = torch.bfloat16 if compute.dtype == "bf16" else None
-    return Pretraining(pupil, recipe, texts, sequences, store, autocast=autocast)
+    return Pretraining(pupil, recipe, texts, sequences, store, autocast=autocast, earlier=earlier)
 
 
 def _pooled_states(model: GPT2, sequences: Sequences, rows: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -232,6 +235,8 @@ def _identity(training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | 
     digest = hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode())
     digest.update(training.sequences.flat.tobytes() + training.corpus.source.tobytes())
     teacher = "" if training.store is None else training.store.folder.name
-    for part in (tokenizer.fingerprint, backbone.fingerprint if backbone else "", teacher, dtype, str(training.world)):
+    parts = [tokenizer.fingerprint, backbone.fingerprint if backbone else "", teacher, dtype, str(training.world)]
+    parts += [str(training.seed)] if training.seed != training.recipe.seed else []  # a first stage's is the recipe's
+    for part in parts:
         digest.update(f"{part}\n".encode())
     return digest.hexdigest()
