@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from tamis import device
+from tamis.cli import app
 from tamis.errors import ConfigError, DataError, RunError
 from tamis.files import locked
 from tamis.gpt2.backbones import load_backbone
@@ -28,6 +30,7 @@ from tamis.pretraining.loop import Pretraining
 from tamis.pretraining.recipe import PretrainRecipe
 from tamis.pretraining.result import BEGINNINGS
 from tamis.pretraining.run import pretrain
+from tamis.pretraining.stages import pretrain_in_stages
 from tamis.pretraining.teacher import TeacherStore
 from tests.pretraining import small
 
@@ -206,6 +209,62 @@ def test_int8_is_no_type_to_learn_in(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(device, "measure_matmul", lambda shapes, dtype, seconds, **_: {"fp32": 100.0, "bf16": 120.0, "int8": 900.0}[dtype])
     result = pretrain([file], tmp_path / "out", recipe(**{"compute.dtype": "auto", "schedule.tokens": 60}))
     assert result.facts["machine"]["dtype"] == "bf16"
+
+
+@pytest.mark.parametrize("inside", ["notes.txt", "src/code.py", "pretraining/notes.txt", "model.safetensors"])
+def test_a_folder_of_something_else_is_not_written_to(tmp_path: Path, inside: str) -> None:
+    out = tmp_path / "mine"
+    (out / inside).parent.mkdir(parents=True)
+    (out / inside).write_text("mine", encoding="utf-8")
+    for begin in (pretrain, pretrain_in_stages):
+        with pytest.raises(
+            RunError, match=r"mine exists and is not a pretraining; choose another folder with -o \(nothing in it was touched\)"
+        ):
+            begin([corpus_file(tmp_path)], out, recipe())
+    assert files(out) == {inside: b"mine"}
+    with pytest.raises(RunError, match="exists and is not a pretraining"):
+        pretrain([corpus_file(tmp_path)], tmp_path / "words.txt", recipe())
+
+
+def test_an_empty_folder_is_written_to_and_a_refused_one_left_as_it_was(tmp_path: Path) -> None:
+    for folder in ("new/inner", "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(DataError, match="does not exist"):
+            pretrain([tmp_path / "none.txt"], tmp_path / folder, recipe())
+        assert not (tmp_path / "new").exists() and not any((tmp_path / "empty").iterdir())
+    pretrain([corpus_file(tmp_path)], tmp_path / "empty", recipe(**{"schedule.tokens": 60}))
+    assert (tmp_path / "empty" / "pretraining.json").is_file()
+
+
+def test_the_folder_of_the_start_is_not_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrain([corpus_file(tmp_path)], tmp_path / "one", recipe(**{"schedule.tokens": 60}))
+    before = files(tmp_path / "one")
+    monkeypatch.chdir(tmp_path)
+    for begin in (pretrain, pretrain_in_stages):
+        with pytest.raises(ConfigError, match=r"--from one is the folder that the result is to be written to; choose another with -o"):
+            begin([tmp_path / "words.txt"], tmp_path / "one", recipe(), start="one")
+    assert files(tmp_path / "one") == before
+
+
+def test_a_teacher_of_whom_nothing_is_learnt_is_told_and_not_asked(tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weightless = {"objective.teacher_weight": 0.0, "objective.likeness_weight": 0.0, "schedule.tokens": 60}
+    monkeypatch.setattr(small.HashTeacher, "embed", lambda *_: pytest.fail("a vector was computed"))
+    said: list[str] = []
+    result = pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe(**weightless), teacher=taught, say=said.append)
+    assert any("teacher does not teach: objective.teacher_weight and objective.likeness_weight are 0" in sentence for sentence in said)
+    assert result.facts["teacher"] is None and "Teacher: none." in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"give one of them a value, or leave objective\.start at auto"):
+        pretrain([tmp_path / "words.txt"], tmp_path / "b", recipe(**weightless, **{"objective.start": "teacher"}), teacher=taught)
+
+
+def test_a_shape_by_hand_is_refused_beside_a_backbone(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["pretrain", str(corpus_file(tmp_path)), "--from", "nano", "-o", str(tmp_path / "o"), "--set=shape.n_layer=2"]
+    )
+    assert result.exit_code == 2 and "shape.n_layer: a network has the shape of its backbone" in " ".join(
+        result.output.replace("│", " ").split()
+    )
+    assert not (tmp_path / "o").exists()
 
 
 def test_a_longer_one_goes_on_from_a_finished_one(tmp_path: Path) -> None:

@@ -131,6 +131,12 @@ def test_a_stage_with_an_unknown_setting_is_refused() -> None:
         stage_recipes(wrong)
 
 
+def test_a_stage_that_goes_on_has_no_shape_of_its_own(tmp_path: Path) -> None:
+    wrong = PretrainRecipe.model_validate(recipe().model_dump() | {"stages": [{"shape.n_layer": 1}, {"shape.n_layer": 3}]})
+    with pytest.raises(ConfigError, match=r"stage 2 sets shape\.n_layer, but goes on from"):
+        stage_recipes(wrong)
+
+
 def test_the_recipe_that_ships_says_how_the_nano_that_ships_was_made() -> None:
     folder = local_folder("nano")
     assert folder is not None

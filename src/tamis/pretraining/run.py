@@ -75,6 +75,14 @@ def pretrain(
     if recipe.stages:
         raise ConfigError(f"the recipe {recipe.name} has {len(recipe.stages)} stages; call pretrain_in_stages of tamis.pretraining.stages")
     check_folder(out, start)
+    if teacher is not None and not (recipe.objective.teacher_weight or recipe.objective.likeness_weight):
+        if recipe.objective.start == "teacher":
+            raise ConfigError(
+                "objective.start = teacher is for what is learnt from the teacher, but objective.teacher_weight and "
+                "objective.likeness_weight are 0; give one of them a value, or leave objective.start at auto"
+            )
+        say(f"{teacher} does not teach: objective.teacher_weight and objective.likeness_weight are 0")
+        teacher = None
     compute = device.resolve(recipe.compute.device, recipe.compute.threads, recipe.compute.dtype, int8=False)
     device.apply(compute)
     first = _join_processes(compute.device)
@@ -185,8 +193,6 @@ def _prepared(
     objective = recipe.objective
     if store is None and not objective.next_token_weight:
         raise ConfigError("objective.next_token_weight is 0 and there is no teacher, so nothing would be learnt; give --teacher")
-    if store is not None and not (objective.teacher_weight or objective.likeness_weight):
-        store = None
     projection = None
     if backbone is None:
         shape = recipe.shape

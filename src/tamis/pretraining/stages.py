@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from tamis.errors import ConfigError
 from tamis.pretraining.corpus import Corpus, read_corpus
 from tamis.pretraining.exclusion import Excluded
 from tamis.pretraining.folder import WORK, check_folder
@@ -22,9 +23,15 @@ def stage_recipes(recipe: PretrainRecipe) -> list[PretrainRecipe]:
     """The recipe of each stage, in order; a recipe without stages is its own only one.
 
     Raises:
-        ConfigError: a stage names an unknown setting, or a value is out of range.
+        ConfigError: a stage names an unknown setting, or a value is out of range, or one after the first sets a shape.
     """
     whole = recipe.model_copy(update={"stages": ()})
+    for number, settings in enumerate(recipe.stages[1:], start=2):
+        for name in settings:
+            if name.startswith("shape."):
+                raise ConfigError(
+                    f"stage {number} sets {name}, but goes on from the network of the stage before; set it for all, under [shape]"
+                )
     return [whole.changed(settings) for settings in recipe.stages] or [whole]
 
 
