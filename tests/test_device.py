@@ -252,6 +252,16 @@ def test_where_int8_cannot_be_had_it_is_not_measured(speed: FakeSpeed, monkeypat
     assert device.available_dtypes("cpu") == ("fp32", "bf16") == device.available_dtypes("cuda")
 
 
+def test_where_weights_are_learnt_int8_is_neither_chosen_nor_taken(speed: FakeSpeed) -> None:
+    for bf16, expected in ((114.0, "fp32"), (116.0, "bf16")):
+        speed.rates = {"fp32": 100.0, "bf16": bf16, "int8": 900.0}
+        for file in kept_files():
+            file.unlink()
+        assert resolve("cpu", dtype="auto").dtype == "int8" and resolve("cpu", dtype="auto", int8=False).dtype == expected
+    with pytest.raises(ConfigError, match="int8 is for scoring and frozen weights"):
+        resolve("cpu", dtype="int8", int8=False)
+
+
 def test_int8_on_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     with pytest.raises(ConfigError, match="int8 runs on the processor alone, the device is mps; take --device cpu or bf16"):

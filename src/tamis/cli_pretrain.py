@@ -52,8 +52,14 @@ def pretrain(
     options = {"seed": seed, **compute_settings(device, threads, dtype)}
     wanted = read_pretrain_recipe(recipe) if recipe else PretrainRecipe(name=out.name)
     try:
+        by_hand = dict(parse_setting(setting) for setting in settings or [])
+        shape = [name for name in by_hand if name.startswith("shape.")]
+        if start is not None and shape:
+            raise ConfigError(
+                f"{', '.join(shape)}: a network has the shape of its backbone; leave it out, or begin from nothing without --from"
+            )
         wanted = wanted.changed({name: value for name, value in options.items() if value is not None})
-        wanted = wanted.changed(dict(parse_setting(setting) for setting in settings or []))
+        wanted = wanted.changed(by_hand)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
     from tamis.pretraining.exclusion import messages_of

@@ -49,7 +49,7 @@ class Compute:
     reasons: dict[str, str]
 
 
-def resolve(device: str = "auto", threads: int | None = None, dtype: str = "fp32") -> Compute:
+def resolve(device: str = "auto", threads: int | None = None, dtype: str = "fp32", *, int8: bool = True) -> Compute:
     """Settle device, threads and dtype, and say why.
 
     Args:
@@ -59,6 +59,7 @@ def resolve(device: str = "auto", threads: int | None = None, dtype: str = "fp32
         dtype: "fp32", "bf16", "int8" or "auto": bf16 where it was measured to be at least 1.15 times as fast as fp32, int8
             where it was at least 1.5 times as fast as the better of the two. The measurement takes about a second and
             is kept in the cache directory.
+        int8: whether int8 will do; where every weight is learnt it will not, and "auto" chooses between the other two.
 
     Raises:
         ConfigError: an unknown value, a device that is not there, fewer than one thread, or int8 where it cannot be had.
@@ -69,11 +70,13 @@ def resolve(device: str = "auto", threads: int | None = None, dtype: str = "fp32
     chosen_device, why_device = _choose_device(device)
     reasons = {"device": why_device, "threads": why_threads}
     if dtype == "auto":
-        chosen_dtype, reasons["dtype"] = _fastest_dtype(chosen_device, chosen_threads)
+        chosen_dtype, reasons["dtype"] = _fastest_dtype(chosen_device, chosen_threads, int8=int8)
     else:
         chosen_dtype = cast("Dtype", dtype)
         reasons["dtype"] = "exact, and the default" if dtype == "fp32" else "asked for"
         if dtype == "int8":
+            if not int8:
+                raise ConfigError("dtype: int8 is for scoring and frozen weights, here all of them are learnt; take --dtype fp32 or bf16")
             if chosen_device != "cpu":
                 raise ConfigError(f"dtype: int8 runs on the processor alone, the device is {chosen_device}; take --device cpu or bf16")
             reasons["dtype"] += f"; weights of 8 bits, tokens of {2 * row_levels() + 1} levels"
@@ -163,11 +166,11 @@ def _choose_device(asked: str) -> tuple[str, str]:
     return asked, f"asked for: {torch.cuda.get_device_name(asked)}"
 
 
-def _fastest_dtype(device: str, threads: int) -> tuple[Dtype, str]:
+def _fastest_dtype(device: str, threads: int, *, int8: bool) -> tuple[Dtype, str]:
     speeds, source = _speeds(device, threads)
     dtype: Dtype = "bf16" if speeds["bf16"] / speeds["fp32"] >= BF16_MUST_GAIN else "fp32"
     rule = f"bf16 is taken from {BF16_MUST_GAIN} times fp32 on"
-    if "int8" in speeds:
+    if int8 and "int8" in speeds:
         rule += f", int8 from {INT8_MUST_GAIN} times the better of the two on"
         if speeds["int8"] / max(speeds["fp32"], speeds["bf16"]) >= INT8_MUST_GAIN:
             dtype = "int8"

@@ -134,23 +134,35 @@ LINES = "one\ntwo\n\nthree\nfour\n"
     [
         ("flat", LINES, ["one", "two", "three", "four"]),
         ("doc", LINES, ["one\ntwo", "three\nfour"]),
-        ("auto", LINES, ["one\ntwo", "three\nfour"]),
+        ("auto", LINES, ["one", "two", "three", "four"]),
+        ("auto", f"{LINES}\nfive\nsix\n", ["one\ntwo", "three\nfour", "five\nsix"]),
         ("doc", "one\ntwo\n", ["one\ntwo"]),
         ("auto", "one\ntwo\n", ["one", "two"]),
         ("auto", "one\ntwo\n\n \n", ["one", "two"]),
         ("auto", "\n\none\ntwo\n", ["one", "two"]),
         ("auto", "\ufeff\n\none\ntwo\n", ["one", "two"]),
-        ("auto", "\n\none\n \t\n\ntwo\nthree\n\n", ["one", "two\nthree"]),
+        ("auto", "\n\none\n \t\n\ntwo\nthree\n\n", ["one", "two", "three"]),
+        ("doc", "\n\none\n \t\n\ntwo\nthree\n\n", ["one", "two\nthree"]),
     ],
 )
 def test_a_document_ends_at_a_blank_line_where_the_form_says_so(tmp_path: Path, form: str, text: str, documents: list[str]) -> None:
     assert read(tmp_path, text, source={"form": form}, single_share=0.0).texts == documents
 
 
+@pytest.mark.parametrize("strays", [1, 2, 3, 4])
+def test_a_stray_blank_line_makes_no_documents_of_a_flat_file(tmp_path: Path, strays: int) -> None:
+    lines = numbered(260).splitlines()
+    text = "\n".join(line + "\n" * (i % 52 == 40 and i // 52 < strays) for i, line in enumerate(lines))
+    assert text.count("\n\n") == strays
+    corpus = read(tmp_path, text, single_share=0.0, held_out_share=0.01)
+    assert len(corpus.texts) == 257 and len(corpus.held_out) == 3
+    assert set(corpus.texts) | set(corpus.held_out) == set(lines)
+
+
 def test_single_lines_and_joined_ones_come_in_the_share_asked_for(tmp_path: Path) -> None:
     text = numbered(676, documents=2)
     assert read(tmp_path, text).texts == [line for line in text.split("\n") if line]
-    mixed = read(tmp_path, text, single_share=0.6, longest_words=50)
+    mixed = read(tmp_path, text, single_share=0.6, longest_words=50, source={"form": "doc"})
     joined = [t for t in mixed.texts if "\n" in t]
     assert "\n".join(mixed.texts) == text.replace("\n\n", "\n").strip(), "no line is lost or moved"
     share = 1 - len(joined) / len(mixed.texts)
@@ -230,11 +242,45 @@ def test_a_message_is_found_before_a_line_is_cut_and_in_the_parts_after(tmp_path
 def test_joined_lines_that_make_up_a_message_are_dropped_and_counted(tmp_path: Path, message: str) -> None:
     lines = "And she said\nhow are you?\nI am fine.\nThank you very much" if "she" in message else "how are you?\nI am fine."
     text = f"{lines}\n\nanother document\nof two lines\n"
-    whole = read(tmp_path, text, single_share=0.0)
-    kept_out = read(tmp_path, text, single_share=0.0, excluded=(message,))
+    form = {"form": "doc"}
+    whole = read(tmp_path, text, single_share=0.0, source=form)
+    kept_out = read(tmp_path, text, single_share=0.0, source=form, excluded=(message,))
     assert whole.texts == [lines, "another document\nof two lines"]
     assert kept_out.texts == whole.texts[1:]
-    assert (kept_out.counts["a.txt"].excluded, kept_out.counts["a.txt"].texts, kept_out.counts["a.txt"].words) == (1, 1, 5)
+    assert (kept_out.counts["a"].excluded, kept_out.counts["a"].texts, kept_out.counts["a"].words) == (lines.count("\n") + 1, 1, 5)
+
+
+def test_lines_that_a_dropped_one_brings_together_are_checked_when_they_are_joined(tmp_path: Path) -> None:
+    text = "how are you?\nspoken by nobody\nI am fine.\n\nother\n"
+    corpus = read(tmp_path, text, single_share=0.0, source={"form": "doc"}, excluded=("how are you I am fine", "spoken by nobody"))
+    assert corpus.texts == ["other"] and corpus.counts["a"].excluded == 2
+
+
+SEVERAL = {
+    "two goes\nthree goes": 2,
+    "Two: goesthree, GOES!": 2,
+    "one goes two goes three goes four goes": 4,
+    "goes two goes three goes four goes five": 5,  # eight words, begun and ended inside of lines
+}
+"""A message, and how many lines it stands in."""
+
+
+@pytest.mark.parametrize("message", SEVERAL)
+@pytest.mark.parametrize("single_share", [0.0, 0.5, 1.0])
+def test_a_message_that_stands_as_several_lines_of_a_document_is_left_out(tmp_path: Path, message: str, single_share: float) -> None:
+    lines = [f"{name} goes" for name in ("zero", "one", "two", "three", "four", "five", "six")]
+    text = "\n".join(lines) + "\n\nseven goes\nby itself\n"
+    corpus = read(tmp_path, text, source={"form": "doc"}, excluded=(message,), single_share=single_share)
+    left = "\n".join(corpus.texts).split("\n")
+    gone = [line for line in lines if line not in left]
+    counts = corpus.counts["a"]
+    assert counts.excluded == len(gone) == SEVERAL[message] and counts.lines == 9
+    assert left == [line for line in [*lines, "seven goes", "by itself"] if line not in gone]
+
+
+def test_lines_that_hold_a_message_only_with_the_next_document_stay(tmp_path: Path) -> None:
+    text = "two goes\nhome\n\nthree goes\naway\n"
+    assert len(read(tmp_path, text, source={"form": "doc"}, excluded=("home three goes", "two go", "goes home")).texts) == 4
 
 
 # Held out
@@ -250,6 +296,24 @@ def test_texts_are_held_out_by_whole_document_and_never_trained_on(tmp_path: Pat
     assert not set(corpus.texts) & set(corpus.held_out)
     assert corpus.counts["a.txt"].held_out == len(corpus.held_out) == len(corpus.held_out_source)
     assert corpus.counts["a.txt"].words == sum(len(t.split()) for t in corpus.texts)
+
+
+@pytest.mark.parametrize("documents", [1, 2, 3])
+def test_of_large_documents_only_lines_are_held_out(tmp_path: Path, documents: int) -> None:
+    text = numbered(100, documents=documents)
+    corpus = read(tmp_path, text, source={"form": "doc"}, held_out_share=0.02)
+    assert len(corpus.held_out) == 2 * documents and len(corpus.texts) == 98 * documents
+    lines = text.replace("\n\n", "\n").strip().split("\n")
+    places = [lines.index(line) for line in corpus.held_out]
+    assert places == list(range(places[0], places[0] + len(places))) and (places[-1] + 1) % 100 == 0, "a run, the end of a document"
+
+
+def test_a_drawn_document_that_is_too_large_is_passed_over(tmp_path: Path) -> None:
+    small = numbered(2, documents=100)
+    large = "\n".join(f"large {line}" for line in numbered(200).split("\n"))
+    for seed in range(12):
+        corpus = read(tmp_path, f"{large}\n{small}", source={"form": "doc"}, held_out_share=0.2, seed=seed)
+        assert len(corpus.held_out) in (38, 40) and not any(t.startswith("large") for t in corpus.held_out)
 
 
 def test_a_held_out_line_that_stands_elsewhere_as_well_is_no_measure(tmp_path: Path) -> None:

@@ -15,15 +15,22 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from tamis import device
+from tamis.cli import app
 from tamis.errors import ConfigError, DataError, RunError
 from tamis.files import locked
 from tamis.gpt2.backbones import load_backbone
 from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.pretraining import run as module
+from tamis.pretraining import state
+from tamis.pretraining.loop import Pretraining
 from tamis.pretraining.recipe import PretrainRecipe
+from tamis.pretraining.result import BEGINNINGS
 from tamis.pretraining.run import pretrain
+from tamis.pretraining.stages import pretrain_in_stages
 from tamis.pretraining.teacher import TeacherStore
 from tests.pretraining import small
 
@@ -71,7 +78,7 @@ def test_the_folder_is_a_backbone_and_loads_in_transformers(tmp_path: Path, taug
     )
     assert [row["tokens"] for row in facts["history"] if "held_out" in row][-1] == facts["tokens"]
     assert facts["corpus"]["words.txt"]["excluded"] == 1 and "1 messages of excluded tables" in said[0]
-    assert len(facts["samples"]) == len(module.BEGINNINGS)
+    assert len(facts["samples"]) == len(BEGINNINGS)
     assert "# little" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     stored = load_file(tmp_path / "out" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
@@ -120,6 +127,154 @@ def test_what_cannot_be_learnt_is_told(tmp_path: Path) -> None:
     (tmp_path / "e" / "pretraining").mkdir(parents=True)
     with locked(tmp_path / "e" / "pretraining" / "lock"), pytest.raises(RunError, match="another process"):
         pretrain([file], tmp_path / "e", recipe())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file's bytes, by its path in the folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("decay", [0.4, 0.0])
+def test_a_finished_one_is_recognised_and_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decay: float) -> None:
+    wanted = recipe(**{"schedule.decay_share": decay})
+    first = pretrain([corpus_file(tmp_path)], tmp_path / "out", wanted)
+    assert first.facts["tokens"] > 900, "the last step overshoots"
+    before = files(tmp_path / "out")
+    monkeypatch.setattr(Pretraining, "_step", lambda *_: pytest.fail("a step was taken"))
+    said: list[str] = []
+    again = pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted, say=said.append)
+    assert files(tmp_path / "out") == before and again == first
+    assert any("is finished: " in sentence for sentence in said)
+    for name in (state.LATEST, state.STABLE):
+        (tmp_path / "out" / "pretraining" / name).unlink()
+    assert pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted) == first, "known by its facts alone"
+    # A kill between the last state and the result leaves only the result to be written.
+    for name in (state.LATEST, state.STABLE):
+        (tmp_path / "out" / "pretraining" / name).write_bytes(before[f"pretraining/{name}"])
+    for name in ("model.safetensors", "pretraining.json", "README.md"):
+        (tmp_path / "out" / name).unlink()
+    pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted)
+    assert files(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("with_state", [True, False])
+def test_a_finished_one_is_not_overwritten_by_a_shorter_or_another_one(tmp_path: Path, with_state: bool) -> None:
+    file, out = corpus_file(tmp_path), tmp_path / "out"
+    pretrain([file], out, recipe())
+    if not with_state:
+        for name in (state.LATEST, state.STABLE):
+            (out / "pretraining" / name).unlink()
+    before = files(out)
+    for other in (recipe(**{"schedule.tokens": 400}), recipe(seed=3), recipe(**{"shape.n_layer": 1})):
+        with pytest.raises(RunError, match=r"choose another folder"):
+            pretrain([file], out, other)
+        assert files(out) == before
+
+
+def test_a_tokenizer_of_other_work_is_not_taken(tmp_path: Path) -> None:
+    """As after a kill before the first state: only the tokenizer lies in the folder."""
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(f"zebra quagga {text}" for text in small.texts(seed=9)), encoding="utf-8")
+    short = {"schedule.tokens": 120}
+    fresh = [
+        pretrain([file], tmp_path / f"fresh{i}", recipe(**short, **{"shape.vocab_size": size}))
+        for i, (file, size) in enumerate([(other, 300), (corpus_file(tmp_path), 290)])
+    ]
+    for i, (file, size) in enumerate([(other, 300), (tmp_path / "words.txt", 290)]):
+        pretrain([tmp_path / "words.txt"], tmp_path / f"out{i}", recipe(**short))
+        for name in files(tmp_path / f"out{i}"):
+            if "pretraining/tokenizer" not in name:
+                (tmp_path / f"out{i}" / name).unlink()
+        pretrain([file], tmp_path / f"out{i}", recipe(**short, **{"shape.vocab_size": size}))
+        assert (tmp_path / f"out{i}" / "tokenizer.json").read_bytes() == (fresh[i].folder / "tokenizer.json").read_bytes()
+
+
+def test_a_tokenizer_of_the_same_work_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe())
+    before = files(tmp_path / "out")
+    for name in before:
+        if "pretraining/tokenizer" not in name:
+            (tmp_path / "out" / name).unlink()
+    monkeypatch.setattr(module.Tokenizer, "train", lambda *_, **__: pytest.fail("a tokenizer was trained"))
+    pretrain([tmp_path / "words.txt"], tmp_path / "out", recipe())
+    assert files(tmp_path / "out")["model.safetensors"] == before["model.safetensors"]
+
+
+def test_int8_is_no_type_to_learn_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = corpus_file(tmp_path)
+    with pytest.raises(ConfigError, match=r"int8 is for scoring and frozen weights.*take --dtype fp32 or bf16"):
+        pretrain([file], tmp_path / "out", recipe(**{"compute.dtype": "int8"}))
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(device, "int8_is_here", lambda: True)
+    monkeypatch.setattr(device, "measure_matmul", lambda shapes, dtype, seconds, **_: {"fp32": 100.0, "bf16": 120.0, "int8": 900.0}[dtype])
+    result = pretrain([file], tmp_path / "out", recipe(**{"compute.dtype": "auto", "schedule.tokens": 60}))
+    assert result.facts["machine"]["dtype"] == "bf16"
+
+
+@pytest.mark.parametrize("inside", ["notes.txt", "src/code.py", "pretraining/notes.txt", "model.safetensors"])
+def test_a_folder_of_something_else_is_not_written_to(tmp_path: Path, inside: str) -> None:
+    out = tmp_path / "mine"
+    (out / inside).parent.mkdir(parents=True)
+    (out / inside).write_text("mine", encoding="utf-8")
+    for begin in (pretrain, pretrain_in_stages):
+        with pytest.raises(
+            RunError, match=r"mine exists and is not a pretraining; choose another folder with -o \(nothing in it was touched\)"
+        ):
+            begin([corpus_file(tmp_path)], out, recipe())
+    assert files(out) == {inside: b"mine"}
+    with pytest.raises(RunError, match="exists and is not a pretraining"):
+        pretrain([corpus_file(tmp_path)], tmp_path / "words.txt", recipe())
+
+
+def test_an_empty_folder_is_written_to_and_a_refused_one_left_as_it_was(tmp_path: Path) -> None:
+    for folder in ("new/inner", "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(DataError, match="does not exist"):
+            pretrain([tmp_path / "none.txt"], tmp_path / folder, recipe())
+        assert not (tmp_path / "new").exists() and not any((tmp_path / "empty").iterdir())
+    pretrain([corpus_file(tmp_path)], tmp_path / "empty", recipe(**{"schedule.tokens": 60}))
+    assert (tmp_path / "empty" / "pretraining.json").is_file()
+
+
+def test_the_folder_of_the_start_is_not_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrain([corpus_file(tmp_path)], tmp_path / "one", recipe(**{"schedule.tokens": 60}))
+    before = files(tmp_path / "one")
+    monkeypatch.chdir(tmp_path)
+    for begin in (pretrain, pretrain_in_stages):
+        with pytest.raises(ConfigError, match=r"--from one is the folder that the result is to be written to; choose another with -o"):
+            begin([tmp_path / "words.txt"], tmp_path / "one", recipe(), start="one")
+    assert files(tmp_path / "one") == before
+
+
+def test_a_teacher_of_whom_nothing_is_learnt_is_told_and_not_asked(tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weightless = {"objective.teacher_weight": 0.0, "objective.likeness_weight": 0.0, "schedule.tokens": 60}
+    monkeypatch.setattr(small.HashTeacher, "embed", lambda *_: pytest.fail("a vector was computed"))
+    said: list[str] = []
+    result = pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe(**weightless), teacher=taught, say=said.append)
+    assert any("teacher does not teach: objective.teacher_weight and objective.likeness_weight are 0" in sentence for sentence in said)
+    assert result.facts["teacher"] is None and "Teacher: none." in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"give one of them a value, or leave objective\.start at auto"):
+        pretrain([tmp_path / "words.txt"], tmp_path / "b", recipe(**weightless, **{"objective.start": "teacher"}), teacher=taught)
+
+
+def test_a_shape_by_hand_is_refused_beside_a_backbone(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["pretrain", str(corpus_file(tmp_path)), "--from", "nano", "-o", str(tmp_path / "o"), "--set=shape.n_layer=2"]
+    )
+    assert result.exit_code == 2 and "shape.n_layer: a network has the shape of its backbone" in " ".join(
+        result.output.replace("│", " ").split()
+    )
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_longer_one_goes_on_from_a_finished_one(tmp_path: Path) -> None:
+    file = corpus_file(tmp_path)
+    pretrain([file], tmp_path / "out", recipe())
+    longer = recipe(**{"schedule.tokens": 1500})
+    pretrain([file], tmp_path / "out", longer)
+    pretrain([file], tmp_path / "whole", longer)
+    weights = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("out", "whole")]
+    assert weights[0] == weights[1]
 
 
 COMMAND = [sys.executable, "-c", "from tamis.cli import main; main()", "pretrain"]

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tamis.errors import ConfigError
+from tamis.errors import ConfigError, RunError
 from tamis.gpt2.backbones import load_backbone, local_folder
-from tamis.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
-from tamis.pretraining.run import FACTS, pretrain
+from tamis.pretraining import stages
+from tamis.pretraining.corpus import Corpus, read_corpus
+from tamis.pretraining.loop import Pretraining
+from tamis.pretraining.recipe import CorpusSettings, PretrainRecipe, read_pretrain_recipe
+from tamis.pretraining.result import FACTS
+from tamis.pretraining.run import pretrain
 from tamis.pretraining.stages import pretrain_in_stages, stage_recipes
+from tamis.pretraining.state import StateFiles
 from tests.pretraining.test_run import corpus_file, recipe
 
 STAGES = [{"schedule.tokens": 300, "schedule.decay_share": 0.0}, {"schedule.tokens": 420, "objective.next_token_share": 1.0}]
@@ -46,6 +53,63 @@ def test_a_finished_stage_is_not_done_again(tmp_path: Path) -> None:
     assert "stage 1 of 2" in said and "stage 1 of 2" not in again
 
 
+def test_a_stage_of_other_work_is_refused_and_kept(tmp_path: Path) -> None:
+    corpus, out = corpus_file(tmp_path), tmp_path / "out"
+    pretrain_in_stages([corpus], out, staged())
+    first = out / "pretraining" / "stage-1"
+    for path in out.iterdir():  # as if the run had been killed in its second stage
+        if path.is_file():
+            path.unlink()
+    for path in (out / "pretraining").iterdir():
+        if path.is_file():
+            path.unlink()
+    kept = {path.name: path.read_bytes() for path in first.iterdir() if path.is_file()}
+    other = tmp_path / "other.txt"
+    other.write_text(corpus.read_text(encoding="utf-8").upper(), encoding="utf-8")
+    for place, wanted in ((other, staged()), (corpus, staged().changed({"seed": 5})), (corpus, staged().changed({"schedule.tokens": 200}))):
+        with pytest.raises(RunError, match="choose another"):
+            pretrain_in_stages([place], out, wanted)
+    with pytest.raises(RunError, match="choose another"):
+        pretrain_in_stages([corpus], out, staged(), excluded=corpus.read_text(encoding="utf-8").splitlines()[:3])
+    assert kept == {path.name: path.read_bytes() for path in first.iterdir() if path.is_file()}
+    pretrain_in_stages([corpus], out, staged())
+    pretrain_in_stages([corpus], tmp_path / "whole", staged())
+    assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_the_corpus_is_read_once_for_all_stages_that_want_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def counted(places: Sequence[Path], settings: CorpusSettings, **options: Any) -> Corpus:
+        read.append(options["seed"])
+        return read_corpus(places, settings, **options)
+
+    monkeypatch.setattr(stages, "read_corpus", counted)
+    pretrain_in_stages([corpus_file(tmp_path)], tmp_path / "out", staged())
+    assert read == [42]
+    third = PretrainRecipe.model_validate(staged().model_dump() | {"stages": [*STAGES, {"corpus.single_share": 0.5}]})
+    pretrain_in_stages([tmp_path / "words.txt"], tmp_path / "three", third)
+    assert read == [42, 42, 42]
+
+
+def test_each_stage_sees_the_texts_in_an_order_of_its_own(tmp_path: Path) -> None:
+    corpus = corpus_file(tmp_path)
+    orders: list[list[int]] = []
+
+    def noted(_: StateFiles, training: Pretraining) -> None:
+        assert training._order is not None
+        order = training._order[1].tolist()
+        if training._order[0] == 0 and order not in orders:
+            orders.append(order)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(StateFiles, "after_step", noted)
+        pretrain_in_stages([corpus], tmp_path / "out", staged())
+        assert len(orders) == 2 and sorted(orders[0]) == sorted(orders[1]) != orders[1]
+        pretrain([corpus], tmp_path / "further", recipe(**{"schedule.tokens": 120}), start=tmp_path / "out")
+    assert len(orders) == 3 and orders[2] not in orders[:2], "a backbone tells its stages"
+
+
 def test_a_setting_by_hand_holds_in_every_stage() -> None:
     shorter = staged().changed({"schedule.tokens": 90, "optimizer.name": "adamw"})
     assert [stage.schedule.tokens for stage in stage_recipes(shorter)] == [90, 90]
@@ -64,6 +128,12 @@ def test_stages_are_not_passed_over_in_silence(tmp_path: Path) -> None:
 def test_a_stage_with_an_unknown_setting_is_refused() -> None:
     wrong = PretrainRecipe.model_validate(recipe().model_dump() | {"stages": [{"schedule.token": 3}]})
     with pytest.raises(ConfigError, match=r"unknown setting 'schedule\.token'"):
+        stage_recipes(wrong)
+
+
+def test_a_stage_that_goes_on_has_no_shape_of_its_own(tmp_path: Path) -> None:
+    wrong = PretrainRecipe.model_validate(recipe().model_dump() | {"stages": [{"shape.n_layer": 1}, {"shape.n_layer": 3}]})
+    with pytest.raises(ConfigError, match=r"stage 2 sets shape\.n_layer, but goes on from"):
         stage_recipes(wrong)
 
 

@@ -89,6 +89,22 @@ def test_a_state_of_other_work_is_refused_and_kept(tmp_path: Path) -> None:
     assert (tmp_path / "work" / LATEST).read_bytes() == kept
 
 
+@pytest.mark.parametrize("shorter", [400, 800])
+def test_a_shorter_schedule_is_refused_and_says_what_would_go_on(tmp_path: Path, shorter: int) -> None:
+    run(tmp_path)
+    training = small.pretraining(tmp_path / "vectors", {"schedule.tokens": shorter})
+    before = small.weights(training)
+    with pytest.raises(RunError, match=r"of 900, its learning rate falling after 540; .* a larger schedule\.tokens"):
+        StateFiles(tmp_path / "work", "same").restore(training)
+    assert all(torch.equal(before[name], tensor) for name, tensor in small.weights(training).items())
+
+
+def test_without_a_fall_the_last_state_is_a_stable_one(tmp_path: Path) -> None:
+    finished = run(tmp_path / "a", **{"schedule.decay_share": 0})
+    longer = run(tmp_path / "a", **{"schedule.tokens": 1500})
+    assert finished.at.tokens > 900 and longer.at == run(tmp_path / "b", **{"schedule.tokens": 1500}).at
+
+
 @pytest.mark.parametrize("damage", ["cut", "noise"])
 def test_a_damaged_state_is_told(tmp_path: Path, damage: str) -> None:
     run(tmp_path)

@@ -5,15 +5,11 @@ The same files, recipe and seed give the same texts in the same order.
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +17,12 @@ from numpy.typing import NDArray
 from tamis.data.normalise import repeat_key
 from tamis.errors import DataError
 from tamis.pretraining.cleaning import RULES, cut, has_content, tidy
+from tamis.pretraining.documents import OPENERS, Document, chosen, divided, read_documents
 from tamis.pretraining.exclusion import Excluded
 from tamis.pretraining.recipe import CorpusSettings, SourceSettings
 from tamis.progress import Progress, Silent
 
-_OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _SHORTEST_JOINED = 16
-Document = list[str]
 
 
 @dataclass
@@ -39,7 +34,7 @@ class SourceCounts:
     repeated: int = 0
     """dropped: the line had been seen often enough"""
     excluded: int = 0
-    """dropped: lines, or texts joined from them, that are or contain a message that is kept out"""
+    """dropped: lines that are, contain or are part of a message that is kept out, and texts joined from lines that do"""
     texts: int = 0
     """texts to train on"""
     words: int = 0
@@ -99,7 +94,7 @@ def find_sources(places: Sequence[Path], settings: CorpusSettings) -> dict[str, 
 
 def _text_files(folder: Path) -> list[Path]:
     def is_text(file: Path) -> bool:
-        return file.suffix == ".txt" or (file.suffix in _OPENERS and Path(file.stem).suffix == ".txt")
+        return file.suffix == ".txt" or (file.suffix in OPENERS and Path(file.stem).suffix == ".txt")
 
     return sorted(file for file in folder.iterdir() if file.is_file() and is_text(file))
 
@@ -132,9 +127,9 @@ def read_corpus(
         for name, (file, source) in found.items():
             random = np.random.default_rng([seed, zlib.crc32(name.encode())])
             counts[name] = SourceCounts()
-            documents = _chosen(_documents(file, source.form), source.times, random)
+            documents = chosen(read_documents(file, source.form), source.times, random)
             documents = list(_cleaned(documents, source, settings, excluded, counts[name]))
-            train, out = _divided(documents, settings.held_out_share, random)
+            train, out = divided(documents, settings.held_out_share, random)
             texts.append(_allowed(_texts(train, settings, random), excluded, counts[name]))
             held.append(_allowed(_texts(out, settings, random), excluded, counts[name]))
             counts[name].texts = len(texts[-1])
@@ -155,76 +150,34 @@ def _numbers(parts: Sequence[Sequence[str]]) -> NDArray[np.int16]:
     return np.repeat(np.arange(len(parts), dtype=np.int16), [len(part) for part in parts])
 
 
-def _documents(file: Path, form: str) -> list[Document]:
-    """Lines as they stand, by document; in a flat file every line is one."""
-    opener: Callable[..., IO[Any]] = _OPENERS.get(file.suffix, open)
-    try:
-        try:
-            with opener(file, "rt", encoding="utf-8-sig", errors="strict", newline=None) as stream:
-                lines = [line.rstrip("\n") for line in stream]
-        except UnicodeDecodeError as error:
-            raise DataError(f"{file} is not UTF-8 ({error.reason} in line {_first_bad_line(file, opener)}); convert it first") from error
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise DataError(f"{file} cannot be read ({error})") from error
-    blank = [not line.strip() for line in lines]
-    if form == "flat" or (form == "auto" and not _stands_between(blank)):
-        return [[line] for line, empty in zip(lines, blank, strict=True) if not empty]
-    documents: list[Document] = [[]]
-    for line, empty in zip(lines, blank, strict=True):
-        if empty:
-            documents.append([])
-        else:
-            documents[-1].append(line)
-    return [document for document in documents if document]
-
-
-def _first_bad_line(file: Path, opener: Callable[..., IO[Any]]) -> int:
-    """Number of the first line that is not UTF-8; a decoder of a stream only knows the place in its buffer."""
-    with opener(file, "rb") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return 1
-
-
-def _stands_between(blank: list[bool]) -> bool:
-    """Whether a blank line has lines before and after it."""
-    filled = [i for i, empty in enumerate(blank) if not empty]
-    return bool(filled) and len(filled) <= filled[-1] - filled[0]
-
-
-def _chosen(documents: list[Document], times: float, random: np.random.Generator) -> list[Document]:
-    if times >= 1:
-        return documents
-    return [documents[i] for i in np.sort(random.permutation(len(documents))[: max(1, round(times * len(documents)))])]
-
-
 def _cleaned(
     documents: Iterable[Document], source: SourceSettings, settings: CorpusSettings, excluded: Excluded, counts: SourceCounts
 ) -> Iterator[Document]:
     rules = [RULES[name] for name in source.clean]
     seen: Counter[str] = Counter()
     for document in documents:
+        lines = [line for raw in document if has_content(line := _clean(raw, rules))]
+        keys = [repeat_key(line) for line in lines]
         kept: Document = []
-        for raw in document:
-            line = tidy(raw)
-            for rule in rules:
-                line = rule(line)
-            if not has_content(line):
-                continue
+        # Before anything is dropped: a message of several lines is one as they stand together.
+        for line, key, out in zip(lines, keys, excluded.among(keys), strict=True):
             counts.lines += 1
-            key = repeat_key(line)
             seen[key] += 1
             if seen[key] > settings.repeats:
                 counts.repeated += 1
-            elif excluded.holds(line):
+            elif out:
                 counts.excluded += 1
             else:
                 kept.extend(cut(line, settings.longest_words))
         if kept:
             yield kept
+
+
+def _clean(raw: str, rules: Sequence[Callable[[str], str]]) -> str:
+    line = tidy(raw)
+    for rule in rules:
+        line = rule(line)
+    return line
 
 
 def _allowed(texts: Iterable[str], excluded: Excluded, counts: SourceCounts) -> list[str]:
@@ -236,16 +189,6 @@ def _allowed(texts: Iterable[str], excluded: Excluded, counts: SourceCounts) -> 
         else:
             kept.append(text)
     return kept
-
-
-def _divided(documents: list[Document], share: float, random: np.random.Generator) -> tuple[list[Document], list[Document]]:
-    """By whole documents, so that no held-out text has its neighbour in training."""
-    out = np.zeros(len(documents), dtype=bool)
-    if share > 0 and len(documents) > 1:
-        out[random.permutation(len(documents))[: min(len(documents) - 1, max(1, round(share * len(documents))))]] = True
-    parts = ([d for d, o in zip(documents, out, strict=True) if o == wanted] for wanted in (False, True))
-    train, held = parts
-    return train, held
 
 
 def _texts(documents: Iterable[Document], settings: CorpusSettings, random: np.random.Generator) -> Iterator[str]:

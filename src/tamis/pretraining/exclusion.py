@@ -1,12 +1,13 @@
 """Messages that are kept out of a corpus, so that a figure measured on them later is honest.
 
 Two texts are the same where their letters and digits are, case aside and every digit taken for the same (`tamis.data.normalise`).
-A message of eight words or more is also found inside a longer text.
+A message of eight words or more is also found inside a longer text, and every message as several lines of one document.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from tamis.data.catalog import resolve
@@ -17,6 +18,9 @@ from tamis.errors import DataError
 WORDS = 8
 """Words from which a message is looked for inside longer texts as well: shorter ones are common phrases."""
 
+OPENING = 12
+"""Letters by which a message that may stand as several lines is looked up."""
+
 
 class Excluded:
     """A set of messages that must not occur in a corpus."""
@@ -25,13 +29,16 @@ class Excluded:
         """`texts`: the messages as they are."""
         self.keys: set[str] = set()
         self.openings: dict[str, list[str]] = {}
+        self.beginnings: dict[str, list[str]] = {}
         for key in map(repeat_key, texts):
             if _letters(key) in self.keys:
                 continue
             self.keys.add(_letters(key))
+            self.beginnings.setdefault(_letters(key)[:OPENING], []).append(_letters(key))
             words = key.split(" ")
             if len(words) >= WORDS:
                 self.openings.setdefault(" ".join(words[:WORDS]), []).append(f"{key} ")
+        self.sizes = sorted({len(beginning) for beginning in self.beginnings} - {0})
 
     def __len__(self) -> int:
         """Number of different messages."""
@@ -52,6 +59,42 @@ class Excluded:
                 if any(rest.startswith(message) for message in found):
                     return True
         return False
+
+    def among(self, keys: Sequence[str]) -> list[bool]:
+        """Which lines of a document are one of the messages, contain a longer one, or are part of one that stands as several of them.
+
+        Several lines are a message where their letters and digits, one line after another, are those of the message; a longer message is
+        also found where it begins and ends inside lines.
+
+        Args:
+            keys: each line in its normal form (`tamis.data.normalise.repeat_key`).
+        """
+        out = [False] * len(keys)
+        if not self.keys:
+            return out
+        letters = [_letters(key) for key in keys]
+        ends = [0, *accumulate(map(len, letters))]
+        whole, number = "".join(letters), {end: line for line, end in enumerate(ends[1:], 1)}
+        for line, begin in enumerate(ends[:-1]):
+            for size in self.sizes:
+                for message in self.beginnings.get(whole[begin : begin + size], ()):
+                    stop = number.get(begin + len(message))
+                    if stop is not None and whole.startswith(message, begin):
+                        out[line:stop] = [True] * (stop - line)
+        if self.openings:
+            for line, stop in self._inside(keys):
+                out[line:stop] = [True] * (stop - line)
+        return out
+
+    def _inside(self, keys: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """(first, stop) of the lines over which a longer message stands, word for word."""
+        words = [word for key in keys for word in key.split(" ")]
+        lines = [line for line, key in enumerate(keys) for _ in range(key.count(" ") + 1)]
+        for place in range(len(words) - WORDS + 1):
+            for message in self.openings.get(" ".join(words[place : place + WORDS]), ()):
+                count = message.count(" ")
+                if " ".join(words[place : place + count]) + " " == message:
+                    yield lines[place], lines[place + count - 1] + 1
 
 
 def _letters(key: str) -> str:

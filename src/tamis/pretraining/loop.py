@@ -1,13 +1,14 @@
 """The pretraining loop: one step after another over passes of the corpus, the same bytes for the same seed, on one process or many.
 
-Every draw is a function of the seed and the step's place, so a resumed run needs no random state. On several processes (torchrun) each
-takes every n-th text of a step, and gradients are summed: the step is the same up to rounding, except that likeness compares texts
-inside a process only.
+Every draw is a function of the seed, of the tokens seen in stages before and of the step's place, so a resumed run needs no random state.
+On several processes (torchrun) each takes every n-th text of a step, and gradients are summed: the step is the same up to rounding,
+except that likeness compares texts inside a process only.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,8 @@ class Place:
     """text of the pass"""
     history: list[dict[str, Any]] = field(default_factory=list)
     """a row a measurement, and one every so many steps"""
+    seconds: float = field(default=0.0, compare=False)
+    """spent so far; the same work may take longer"""
 
 
 Event = Callable[["Pretraining"], None]
@@ -69,10 +72,23 @@ class Pretraining:
         store: TeacherStore | None,
         *,
         autocast: torch.dtype | None = None,
+        earlier: int = 0,
     ) -> None:
-        """`store`: the teacher's vectors, None without one; `autocast`: type of matrix products, None for fp32."""
+        """Begin.
+
+        Args:
+            pupil: what learns; its weights are changed.
+            recipe: what is done.
+            corpus: the texts.
+            sequences: the same texts as tokens.
+            store: the teacher's vectors, None without one.
+            autocast: type of matrix products, None for fp32.
+            earlier: tokens that the network has seen in stages before; each stage draws another order of the same texts.
+        """
         self.pupil, self.recipe, self.corpus, self.sequences, self.store = pupil, recipe, corpus, sequences, store
         self.autocast = autocast
+        self.seed = int(np.random.SeedSequence([recipe.seed, earlier]).generate_state(1)[0]) if earlier else recipe.seed
+        """Of every draw of order, positions and candidates."""
         self.optimizers = optimizers(pupil, recipe.optimizer)
         self.at = Place()
         self.before = 0
@@ -99,6 +115,7 @@ class Pretraining:
             progress: is told about tokens and losses.
         """
         schedule = self.recipe.schedule
+        since = time.monotonic()
         with (progress or Silent()).task("pretraining", total=schedule.length, unit="tokens", done=self.at.tokens) as task:
             while self.at.tokens < schedule.length:
                 for rows in self._steps():
@@ -114,6 +131,8 @@ class Pretraining:
                     last = self.at.tokens >= schedule.length
                     if last or before // schedule.measure_every != self.at.tokens // schedule.measure_every:
                         measure(self)
+                    since, spent = time.monotonic(), time.monotonic() - since
+                    self.at.seconds += spent
                     each_step(self)
                     if last:
                         break
@@ -124,7 +143,7 @@ class Pretraining:
     def _steps(self) -> Iterator[NDArray[np.int64]]:
         """The rest of the current pass in steps; the last, short one of a pass is a step too."""
         if self._order is None or self._order[0] != self.at.number:
-            self._order = self.at.number, self.corpus.a_pass(self.recipe.seed, self.at.number)
+            self._order = self.at.number, self.corpus.a_pass(self.seed, self.at.number)
         order = self._order[1]
         place = 0
         for rows in in_order(order, self.sequences.lengths, self.recipe.schedule.batch_tokens):
@@ -195,7 +214,7 @@ class Pretraining:
         lengths = self.sequences.lengths[rows]
         whole = np.zeros(int(lengths.sum()), dtype=bool)
         count = min(len(whole), math.ceil(share * len(whole)))
-        random = np.random.default_rng([self.recipe.seed, self.at.number, self.at.place])
+        random = np.random.default_rng([self.seed, self.at.number, self.at.place])
         whole[random.permutation(len(whole))[:count]] = True
         ends = np.cumsum(lengths)
         return {int(row): whole[end - length : end] for row, length, end in zip(rows, lengths, ends, strict=True)}, count
@@ -213,7 +232,7 @@ class Pretraining:
             learning = torch.from_numpy(np.flatnonzero(self.taught[ordered])).to(self.device)
             vectors = torch.from_numpy(self.store.vectors[self.rows[ordered[self.taught[ordered]]]].astype(np.float32)).to(self.device)
         if self.pieces is not None:
-            seed = [self.recipe.seed, self.at.number, self.at.place, 1]
+            seed = [self.seed, self.at.number, self.at.place, 1]
             candidates = draw(self.pieces, objective.frequent_pieces, objective.drawn_pieces, seed).to(self.device)
         places = torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
         wanted = torch.from_numpy(targets[chosen].astype(np.int64)).to(self.device)

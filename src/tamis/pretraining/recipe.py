@@ -38,7 +38,7 @@ class SourceSettings(Section):
     file: str
     """name of the file inside the corpus folder; `.gz`, `.bz2` and `.xz` are unpacked on the way"""
     form: Literal["auto", "flat", "doc"] = "auto"
-    """`flat`: a text a line; `doc`: a blank line ends a document; `auto`: `doc` where a blank line stands between lines"""
+    """`flat`: a text a line; `doc`: a blank line ends a document; `auto`: `doc` where blank lines divide 3 documents of several lines"""
     times: Positive = 1.0
     """how often a pass shows each text; below 1 a fixed random part of the source is all that is used"""
     clean: tuple[Literal["spacing", "markdown"], ...] = ()
@@ -53,7 +53,7 @@ class CorpusSettings(Section):
     """From files to texts."""
 
     held_out_share: Share = 0.004
-    """share of each source's documents that is never trained on and measures bits per byte"""
+    """share of each source's documents, or lines of a large one, that is never trained on and measures bits per byte"""
     single_share: Share = 0.6
     """share of a document's texts that are one line; the rest join lines up to a length drawn between 16 and `longest_words`"""
     longest_words: Count = 120

@@ -9,10 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,48 +20,25 @@ from torch import distributed
 from tamis import device
 from tamis.errors import ConfigError, RunError
 from tamis.files import locked, write_text
-from tamis.gpt2.backbones import Backbone, load_backbone, local_folder
-from tamis.gpt2.checkpoints import fingerprint, read_json, write_checkpoint
+from tamis.gpt2.backbones import Backbone, load_backbone
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock
 from tamis.gpt2.packing import by_length, pack
 from tamis.gpt2.tokenizer import Tokenizer
-from tamis.pretraining.card import model_card
 from tamis.pretraining.corpus import Corpus, read_corpus
 from tamis.pretraining.exclusion import Excluded
+from tamis.pretraining.folder import TOKENIZER_OF, WORK, check_folder, made
 from tamis.pretraining.loop import Pretraining, taught
 from tamis.pretraining.measurement import measure
 from tamis.pretraining.objective import Pupil, pooled
 from tamis.pretraining.recipe import PretrainRecipe
-from tamis.pretraining.sampling import sample
+from tamis.pretraining.result import FACTS, Pretrained, earlier_stages, finished, write_result
 from tamis.pretraining.sequences import Sequences, encode
 from tamis.pretraining.start import fitted_map, map_start, random_start, teacher_start
-from tamis.pretraining.state import StateFiles
+from tamis.pretraining.state import LATEST, STABLE, StateFiles
 from tamis.pretraining.teacher import Teacher, TeacherStore
 from tamis.progress import Progress
 
-WORK, FACTS = "pretraining", "pretraining.json"
-BEGINNINGS = ("", "", "Hi, are you", "I think the", "How do I", "Thank you for")
-"""What the samples at the end go on from."""
 _FIT_TEXTS = 4096
-STAGE = ("tokens", "steps", "tokens_per_second", "machine", "teacher", "fingerprint", "held_out")
-"""What is told of an earlier stage."""
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """What a pretraining gave."""
-
-    folder: Path
-    figures: dict[str, Any]
-    """of the held-out texts at the end: `bits_per_byte`, `by_source`, with a teacher `cosine`"""
-    samples: list[str]
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def rows(self) -> list[tuple[str, float]]:
-        """The figures as a table."""
-        rows = [("bits per byte", self.figures["bits_per_byte"])] if self.figures else []
-        rows += [("cosine to the teacher", self.figures["cosine"])] if "cosine" in self.figures else []
-        return rows + [(f"bits per byte, {name}", value) for name, value in self.figures.get("by_source", {}).items()]
 
 
 def pretrain(
@@ -75,6 +49,7 @@ def pretrain(
     start: str | Path | None = None,
     teacher: Path | None = None,
     excluded: Iterable[str] = (),
+    read: Callable[[PretrainRecipe], Corpus] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Pretrained:
@@ -82,43 +57,61 @@ def pretrain(
 
     Args:
         corpus: text files, or folders of them.
-        out: folder for the result; an unfinished pretraining of the same recipe in it is taken up.
+        out: folder for the result; an unfinished pretraining of the same recipe in it is taken up, a finished one is left as it is.
         recipe: what is done.
         start: a backbone to go on from; None begins from nothing.
         teacher: folder of a sentence-transformers model.
         excluded: messages that must not be learnt.
+        read: gives the corpus of a recipe where it has been read already; None reads it.
         progress: is told what goes on.
         say: is told what was found on the way, in sentences.
 
     Raises:
-        ConfigError: the recipe has stages (see stages.py), does not fit the backbone, or asks for a teacher that is not given.
+        ConfigError: the recipe has stages (see stages.py), asks for int8 or for a teacher that is not given, or does not fit the backbone.
         DataError: the corpus is missing or empty.
         CheckpointError: backbone, teacher or saved state are damaged.
-        RunError: another process works in `out`.
+        RunError: another process works in `out`, or it holds another pretraining, or something else.
     """
     if recipe.stages:
         raise ConfigError(f"the recipe {recipe.name} has {len(recipe.stages)} stages; call pretrain_in_stages of tamis.pretraining.stages")
-    compute = device.resolve(recipe.compute.device, recipe.compute.threads, recipe.compute.dtype)
+    check_folder(out, start)
+    if teacher is not None and not (recipe.objective.teacher_weight or recipe.objective.likeness_weight):
+        if recipe.objective.start == "teacher":
+            raise ConfigError(
+                "objective.start = teacher is for what is learnt from the teacher, but objective.teacher_weight and "
+                "objective.likeness_weight are 0; give one of them a value, or leave objective.start at auto"
+            )
+        say(f"{teacher} does not teach: objective.teacher_weight and objective.likeness_weight are 0")
+        teacher = None
+    compute = device.resolve(recipe.compute.device, recipe.compute.threads, recipe.compute.dtype, int8=False)
     device.apply(compute)
     first = _join_processes(compute.device)
     device.seed_everything(recipe.seed)
     work = out / WORK
-    work.mkdir(parents=True, exist_ok=True)
-    with locked(work / "lock" if first else work / f"lock.{os.environ.get('RANK', '0')}") as mine:
+    with made(work), locked(work / "lock" if first else work / f"lock.{os.environ.get('RANK', '0')}") as mine:
         if not mine:
             raise RunError(f"{out}: another process is pretraining there; wait for it, or choose another folder")
-        texts = read_corpus(corpus, recipe.corpus, excluded=Excluded(excluded), seed=recipe.seed, progress=progress)
+        texts = (
+            read(recipe) if read else read_corpus(corpus, recipe.corpus, excluded=Excluded(excluded), seed=recipe.seed, progress=progress)
+        )
         tokenizer, backbone = _tokenizer(work, texts, recipe, start, first)
         if first:
             say(_counted(texts))
         store = None if teacher is None else TeacherStore(Teacher(teacher, device=compute.device))
-        training = _prepared(texts, tokenizer, backbone, recipe, store, compute, progress)
-        states = StateFiles(work, _identity(training, tokenizer, backbone, compute.dtype))
-        if states.restore(training) and first:
+        earlier = sum(stage["tokens"] or 0 for stage in earlier_stages(start))
+        training = _prepared(texts, tokenizer, backbone, recipe, store, compute, earlier, progress)
+        identity = _identity(training, tokenizer, backbone, compute.dtype)
+        states = StateFiles(work, identity)
+        restored = states.restore(training)
+        done = finished(out, training, identity, restored=restored)
+        if done is not None:
+            if first:
+                say(f"{out} is finished: {done.facts['tokens']:,} tokens; nothing is trained (a larger schedule.tokens goes on from it)")
+            return done
+        if restored and first:
             say(f"going on after {training.at.tokens:,} tokens")
         held_out = encode(texts.held_out, tokenizer, training.pupil.trunk.config.n_positions)
         vectors = store.of(texts.held_out, progress) if store is not None and first and texts.held_out else None
-        begun, before = time.monotonic(), training.at.tokens
 
         def measured(at: Pretraining) -> None:
             if first and len(held_out):
@@ -126,8 +119,9 @@ def pretrain(
                 at.at.history.append({"step": at.at.step, "tokens": at.at.tokens, "held_out": figures})
 
         training.run(each_step=states.after_step if first else lambda _: None, measure=measured, progress=progress)
-        speed = (training.at.tokens - before) / max(1e-9, time.monotonic() - begun)
-        return _written(out, training, tokenizer, texts, training.recipe, start, teacher, compute, speed, first)
+        if not first:
+            return Pretrained(out, {}, [])
+        return write_result(out, training, tokenizer, identity=identity, start=start, teacher=teacher, compute=compute)
 
 
 def _counted(texts: Corpus) -> str:
@@ -148,18 +142,41 @@ def _join_processes(where: str) -> bool:
 def _tokenizer(
     work: Path, texts: Corpus, recipe: PretrainRecipe, start: str | Path | None, first: bool
 ) -> tuple[Tokenizer, Backbone | None]:
-    """The backbone's tokenizer, or one trained on a pass of the corpus and kept for the next time."""
+    """The backbone's tokenizer, or one trained on a pass of the corpus and kept for the next time.
+
+    Raises:
+        ConfigError: the backbone is made for classifiers.
+        RunError: the tokenizer that lies there belongs to another pretraining that was begun.
+    """
     if start is not None:
         backbone = load_backbone(start)
         if isinstance(backbone.model.h[-1], MeanPoolingBlock):
             raise ConfigError(f"{start} ends in a pooling block, which is for classifiers; give the backbone it was made from")
         return backbone.tokenizer.prepared(begin=True), backbone
-    if first and not (work / "tokenizer.json").is_file():
-        trained = Tokenizer.train((texts.texts[i] for i in texts.a_pass(recipe.seed, 0)), vocab_size=recipe.shape.vocab_size)
-        trained.save(work, max_length=recipe.shape.n_positions)
+    if first:
+        _see_to_tokenizer(work, texts, recipe)
     if distributed.is_initialized():
         distributed.barrier()
     return Tokenizer.from_folder(work).prepared(begin=True), None
+
+
+def _see_to_tokenizer(work: Path, texts: Corpus, recipe: PretrainRecipe) -> None:
+    """Train the tokenizer, unless the one of this very work lies there."""
+    order, mark = texts.a_pass(recipe.seed, 0), work / TOKENIZER_OF
+    digest = hashlib.sha256(f"{recipe.shape.vocab_size}\n".encode())
+    for i in order:
+        digest.update(f"{texts.texts[i]}\0".encode())
+    here, wanted = (work / "tokenizer.json").is_file(), f"{digest.hexdigest()}\n"
+    kept = mark.read_text(encoding="utf-8") if here and mark.is_file() else ""
+    begun = any((work / name).is_file() for name in (LATEST, STABLE)) or (work.parent / FACTS).is_file()
+    if begun and kept not in ("", wanted):
+        raise RunError(f"{work.parent} holds another pretraining (its tokenizer is of other texts or size); choose another folder with -o")
+    if here and (kept == wanted or (begun and not kept)):  # one kept without its mark is told by the state of which it is part
+        return
+    mark.unlink(missing_ok=True)  # so that it never stands beside a tokenizer that it does not speak of
+    trained = Tokenizer.train((texts.texts[i] for i in order), vocab_size=recipe.shape.vocab_size)
+    trained.save(work, max_length=recipe.shape.n_positions)
+    write_text(mark, wanted)
 
 
 def _prepared(
@@ -169,14 +186,13 @@ def _prepared(
     recipe: PretrainRecipe,
     store: TeacherStore | None,
     compute: device.Compute,
+    earlier: int,
     progress: Progress | None,
 ) -> Pretraining:
     """Network, teacher's map and data, at the beginning."""
     objective = recipe.objective
     if store is None and not objective.next_token_weight:
         raise ConfigError("objective.next_token_weight is 0 and there is no teacher, so nothing would be learnt; give --teacher")
-    if store is not None and not (objective.teacher_weight or objective.likeness_weight):
-        store = None
     projection = None
     if backbone is None:
         shape = recipe.shape
@@ -204,7 +220,7 @@ def _prepared(
         first_map = fitted_map(_pooled_states(model, sequences, rows), vectors)
     pupil = Pupil(model, first_map).to(compute.device)
     autocast = torch.bfloat16 if compute.dtype == "bf16" else None
-    return Pretraining(pupil, recipe, texts, sequences, store, autocast=autocast)
+    return Pretraining(pupil, recipe, texts, sequences, store, autocast=autocast, earlier=earlier)
 
 
 def _pooled_states(model: GPT2, sequences: Sequences, rows: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -225,63 +241,8 @@ def _identity(training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | 
     digest = hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode())
     digest.update(training.sequences.flat.tobytes() + training.corpus.source.tobytes())
     teacher = "" if training.store is None else training.store.folder.name
-    for part in (tokenizer.fingerprint, backbone.fingerprint if backbone else "", teacher, dtype, str(training.world)):
+    parts = [tokenizer.fingerprint, backbone.fingerprint if backbone else "", teacher, dtype, str(training.world)]
+    parts += [str(training.seed)] if training.seed != training.recipe.seed else []  # a first stage's is the recipe's
+    for part in parts:
         digest.update(f"{part}\n".encode())
     return digest.hexdigest()
-
-
-def earlier_stages(start: str | Path | None) -> list[dict[str, Any]]:
-    """What is known of how the backbone came about from which a pretraining went on: its own stages, and then itself."""
-    folder = None if start is None else local_folder(start)
-    file = None if folder is None else folder / FACTS
-    if file is None or not file.is_file():
-        return []
-    facts = read_json(file)
-    stages: list[dict[str, Any]] = facts.get("stages", [])
-    return [*stages, {key: facts.get(key) for key in STAGE} | {"objective": facts.get("recipe", {}).get("objective")}]
-
-
-def _written(
-    out: Path,
-    training: Pretraining,
-    tokenizer: Tokenizer,
-    texts: Corpus,
-    recipe: PretrainRecipe,
-    start: str | Path | None,
-    teacher: Path | None,
-    compute: device.Compute,
-    speed: float,
-    first: bool,
-) -> Pretrained:
-    """The finished folder."""
-    trunk = training.pupil.trunk
-    figures: dict[str, Any] = next((row["held_out"] for row in reversed(training.at.history) if "held_out" in row), {})
-    if not first:
-        return Pretrained(out, figures, [])
-    samples = sample(trunk, tokenizer, list(BEGINNINGS), seed=recipe.seed)
-    # What is stored has 16 bits; the fingerprint is that of the stored numbers, as whoever loads them finds it.
-    state = {name: tensor.detach().cpu().half().float() for name, tensor in trunk.state_dict().items()}
-    facts = {
-        "recipe": recipe.model_dump(mode="json"),
-        "start": None if start is None else Path(start).name,
-        "stages": earlier_stages(start),
-        "teacher": None if teacher is None else Path(teacher).name,
-        "teacher_model": recipe.teacher.model,
-        "teacher_licence": recipe.teacher.licence,
-        "corpus": {name: asdict(counts) for name, counts in texts.counts.items()},
-        "parameters": sum(tensor.numel() for tensor in state.values()),
-        "fingerprint": fingerprint(trunk.config, state),
-        "tokens": training.at.tokens,
-        "steps": training.at.step,
-        "tokens_per_second": round(speed, 1),
-        "machine": {"device": compute.device, "threads": compute.threads, "dtype": compute.dtype, "system": platform.machine()},
-        "held_out": figures,
-        "history": training.at.history,
-        "samples": samples,
-    }
-    extra = {"bos_token_id": tokenizer.end_of_text, "eos_token_id": tokenizer.end_of_text}
-    write_checkpoint(out, trunk, extra=extra, dtype=torch.float16)
-    tokenizer.save(out, max_length=trunk.config.n_positions)
-    write_text(out / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
-    write_text(out / "README.md", model_card(facts))
-    return Pretrained(out, figures, samples, facts)

@@ -9,8 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tamis.pretraining.recipe import PretrainRecipe
-from tamis.pretraining.run import FACTS, WORK, Pretrained, pretrain
+from tamis.errors import ConfigError
+from tamis.pretraining.corpus import Corpus, read_corpus
+from tamis.pretraining.exclusion import Excluded
+from tamis.pretraining.folder import WORK, check_folder
+from tamis.pretraining.recipe import CorpusSettings, PretrainRecipe
+from tamis.pretraining.result import FACTS, Pretrained
+from tamis.pretraining.run import pretrain
 from tamis.progress import Progress
 
 
@@ -18,9 +23,15 @@ def stage_recipes(recipe: PretrainRecipe) -> list[PretrainRecipe]:
     """The recipe of each stage, in order; a recipe without stages is its own only one.
 
     Raises:
-        ConfigError: a stage names an unknown setting, or a value is out of range.
+        ConfigError: a stage names an unknown setting, or a value is out of range, or one after the first sets a shape.
     """
     whole = recipe.model_copy(update={"stages": ()})
+    for number, settings in enumerate(recipe.stages[1:], start=2):
+        for name in settings:
+            if name.startswith("shape."):
+                raise ConfigError(
+                    f"stage {number} sets {name}, but goes on from the network of the stage before; set it for all, under [shape]"
+                )
     return [whole.changed(settings) for settings in recipe.stages] or [whole]
 
 
@@ -37,14 +48,25 @@ def pretrain_in_stages(
 ) -> Pretrained:
     """Pretrain a GPT-2 through every stage of a recipe; arguments and errors as in `pretrain`.
 
-    All but the last stage lie in `out/pretraining/stage-1` and so on; one that is finished is not done again.
+    All but the last stage lie in `out/pretraining/stage-1` and so on. One that is finished is not done again; one of other texts,
+    settings, teacher or seed is refused as any other pretraining in the folder would be.
     """
     stages = stage_recipes(recipe)
-    excluded = list(excluded)
-    folders = [out / WORK / f"stage-{number}" for number in range(1, len(stages))]
-    for number, (stage, folder) in enumerate(zip(stages, folders, strict=False), start=1):
-        if not (folder / FACTS).is_file():
+    check_folder(out, start)
+    kept = Excluded(excluded)
+    last: tuple[CorpusSettings, int, Corpus] | None = None
+
+    def read(stage: PretrainRecipe) -> Corpus:
+        """The corpus, read once for all stages that want the same of it."""
+        nonlocal last
+        if last is None or last[:2] != (stage.corpus, stage.seed):
+            last = stage.corpus, stage.seed, read_corpus(corpus, stage.corpus, excluded=kept, seed=stage.seed, progress=progress)
+        return last[2]
+
+    for number, stage in enumerate(stages, start=1):
+        folder = out if number == len(stages) else out / WORK / f"stage-{number}"
+        if len(stages) > 1 and not (folder / FACTS).is_file():
             say(f"stage {number} of {len(stages)}")
-            pretrain(corpus, folder, stage, start=start, teacher=teacher, excluded=excluded, progress=progress, say=say)
+        result = pretrain(corpus, folder, stage, start=start, teacher=teacher, read=read, progress=progress, say=say)
         start = folder
-    return pretrain(corpus, out, stages[-1], start=start, teacher=teacher, excluded=excluded, progress=progress, say=say)
+    return result

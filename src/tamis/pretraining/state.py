@@ -58,14 +58,16 @@ class StateFiles:
     def restore(self, training: Pretraining) -> bool:
         """Take up the newest state that fits; whether there was one.
 
-        A state whose learning rate had begun to fall under another schedule does not fit: the stable one before it does.
+        One of the same schedule fits, finished or not. One of another schedule fits where the learning rate had not begun to fall
+        under either: the latest, or the stable one before it.
 
         Raises:
             CheckpointError: a file is damaged.
-            RunError: the folder holds the state of other work, which a new beginning would overwrite.
+            RunError: the folder holds the state of other work, or of a longer or steadier schedule: a new beginning would overwrite it.
         """
         schedule = training.recipe.schedule
         course = _course(schedule.length, schedule.decay_share)
+        misfit = None
         for name in (LATEST, STABLE):
             path = self.folder / name
             if not path.is_file():
@@ -79,15 +81,24 @@ class StateFiles:
                             "choose another folder, or delete it to begin anew"
                         )
                     at = Place(**json.loads(metadata["at"]))
-                    if name == LATEST and metadata.get("schedule") != course and _fell(at.tokens, metadata["schedule"], course):
-                        continue
-                    if at.tokens > schedule.length:
+                    kept = metadata["schedule"]
+                    # The last step of the stable state began before the rate fell, however far it went.
+                    steady = _falls(kept) if name == STABLE else at.tokens
+                    if kept != course and steady > min(_falls(kept), _falls(course)):
+                        misfit = misfit or (at.tokens, kept)
                         continue
                     _put_back(training, {key: file.get_tensor(key) for key in file.keys()})  # not a mapping
             except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
                 raise CheckpointError(f"{path} is damaged ({error}); delete it to train from the start") from error
             training.at = at
             return True
+        if misfit is not None:
+            tokens, kept = misfit
+            raise RunError(
+                f"{self.folder} holds this pretraining after {tokens:,} tokens of {kept.partition(' of ')[2]}, its learning rate "
+                f"falling after {_falls(kept):,}; the schedule of {schedule.length:,} tokens asked for now, falling after "
+                f"{_falls(course):,}, cannot go on from there; choose another folder with -o, or a larger schedule.tokens"
+            )
         return False
 
 
@@ -95,9 +106,9 @@ def _course(tokens: int, decay_share: float) -> str:
     return f"{tokens - round(decay_share * tokens)} of {tokens}"
 
 
-def _fell(tokens: int, *courses: str) -> bool:
-    """Whether after `tokens` the learning rate has begun to fall under any of the courses."""
-    return any(tokens > int(course.split(" of ")[0]) for course in courses)
+def _falls(course: str) -> int:
+    """Tokens after which the learning rate falls."""
+    return int(course.partition(" of ")[0])
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
