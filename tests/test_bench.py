@@ -21,13 +21,13 @@ from tamis.memory import hand_back, resident_mb
 from tamis.tuning.messages import Messages
 
 
-def tiny(*, mean: bool = True) -> Subject:
+def tiny(*, mean: bool = True, classes: int = 2) -> Subject:
     tokenizer = Tokenizer.train(new_texts(50, 0), vocab_size=300)
     trunk = GPT2(GPT2Config(vocab_size=tokenizer.size, n_positions=64, n_embd=24, n_layer=2, n_head=2))
     initialise(trunk, torch.Generator().manual_seed(1))
     if mean:
         add_mean_pooling(trunk)
-    return Subject("tiny", GPT2Classifier(trunk, 2).requires_grad_(False).eval(), tokenizer.prepared(begin=False), trained=False)
+    return Subject("tiny", GPT2Classifier(trunk, classes).requires_grad_(False).eval(), tokenizer.prepared(begin=False), trained=False)
 
 
 def test_texts_are_never_the_same_twice_and_as_long_as_short_messages() -> None:
@@ -60,6 +60,14 @@ def test_what_transformers_gets_is_the_last_token_without_the_pooling_block() ->
         expected = pack(ids).restore(last @ of.model.score.weight.T)
         torch.testing.assert_close(plain(pack(ids)), expected)
     assert without_pooling(tiny(mean=False).model).transformer.config.n_layer == 2
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_transformers_reads_a_head_of_any_number_of_classes(classes: int, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    of = tiny(classes=classes)
+    bench_contenders.transformers_model(of, tmp_path / "rival")(2)(new_texts(3, 0))
+    assert json.loads((tmp_path / "rival" / "config.json").read_text())["id2label"] == {str(n): str(n) for n in range(classes)}
 
 
 def test_a_measurement_holds_every_contender_and_no_text_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from tamis.bench_contenders import (
     Score,
     Subject,
     new_texts,
+    numbered_labels,
     ours,
     products,
     subject,
@@ -216,8 +217,7 @@ def _single(contenders: dict[str, Score], seconds: float) -> list[Single]:
 
 
 def _starts(of: Subject, folder: Path, dtypes: Sequence[Dtype], threads: int, notes: list[str]) -> list[Start]:
-    labels = [str(i) for i in range(of.model.score.out_features)]
-    save_model(folder, SavedModel(of.model, of.tokenizer, labels))
+    save_model(folder, SavedModel(of.model, of.tokenizer, numbered_labels(of.model)))
     found = []
     for dtype in dtypes:
         try:

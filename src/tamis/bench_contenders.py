@@ -109,6 +109,11 @@ def tfidf() -> Score:
     return lambda texts: model.predict_proba(list(texts))
 
 
+def numbered_labels(model: GPT2Classifier) -> list[str]:
+    """A name for each of the K classes: files are written for a rival or a fresh process, which must know how many there are."""
+    return [str(number) for number in range(model.score.out_features)]
+
+
 def transformers_is_here() -> bool:
     """Whether the rival is installed."""
     return importlib.util.find_spec("transformers") is not None
@@ -121,7 +126,7 @@ def transformers_model(of: Subject, folder: Path) -> Callable[[int], Score]:
     """
     import transformers
 
-    save_model(folder, SavedModel(without_pooling(of.model), of.tokenizer, ["no", "yes"][: of.model.score.out_features]))
+    save_model(folder, SavedModel(without_pooling(of.model), of.tokenizer, numbered_labels(of.model)))
     quiet: Any = transformers.utils.logging
     quiet.set_verbosity_error()
     quiet.disable_progress_bar()
