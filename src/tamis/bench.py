@@ -1,7 +1,7 @@
 """How fast a classifier runs on this machine: bulk scoring, single messages, start and memory, beside what its users would pick.
 
-Contenders take turns (A B C, A B C, ...), so whatever else the machine does meets all alike; a figure is the median of the rounds, and
-every timed call gets texts that nobody has seen.
+Contenders take turns (A B C, A B C, ...), so whatever else the machine does meets all alike; a figure is the median of the rounds. In a
+round all are given the same texts, which nobody has seen before.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ import torch
 
 from tamis import device as devices
 from tamis.bench_contenders import (
+    RIVAL_BATCHES,
     Score,
     Subject,
+    best_batch,
     new_texts,
+    numbered_labels,
     ours,
     products,
     subject,
@@ -35,13 +38,16 @@ from tamis.bench_contenders import (
     useful_operations,
 )
 from tamis.errors import TamisError
+from tamis.gpt2.model import MeanPoolingBlock
 from tamis.matmul import Dtype, measure_matmul
 from tamis.model_folder import SavedModel, save_model
 from tamis.tuning.states import FROZEN_TOKENS
 
 Say = Callable[[str], None]
-RIVAL_BATCHES = (16, 64)
+SLOW = 8
+"""Times as long as the first contender from which on a contender is given fewer texts: it would take the time of all others."""
 _CEILING_S = 0.25
+_LEAST_TEXTS, _MOST_TEXTS = 8, 50_000
 _CHILD = """
 import json, sys, time
 begun = time.perf_counter()
@@ -70,6 +76,8 @@ class Bulk:
     """Median over the rounds of its speed over the first contender's."""
     rounds: list[float]
     """Messages a second, round by round."""
+    texts: int
+    """Messages a round: the same for all, or the first of those where a contender is far slower than the others (`notes` say so)."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ class Single:
     p50_ms: float
     p99_ms: float
     calls: int
+    """Timed texts, the same for all: with 200 of them two lie above `p99_ms`."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,7 @@ def bench(name: str, *, threads: int | None = None, seconds: float = 60.0, rival
         if rivals:
             contenders |= _rivals(of, Path(place), notes, say)
         say(f"bulk scoring: {', '.join(contenders)}")
-        bulk, ceilings = _bulk(of, contenders, dtypes, compute.threads, seconds * 0.5)
+        bulk, ceilings = _bulk(of, contenders, dtypes, compute.threads, seconds * 0.5, notes)
         say("one message at a time")
         single = _single(contenders, seconds * 0.25)
         say("fresh processes")
@@ -154,23 +163,21 @@ def _rivals(of: Subject, place: Path, notes: list[str], say: Say) -> dict[str, S
         return found
     say("loading transformers")
     of_batch = transformers_model(of, place / "transformers")
-    probe = new_texts(max(RIVAL_BATCHES), seed=2)
-    best = min(RIVAL_BATCHES, key=lambda rows: _seconds(of_batch(rows), probe))
+    if isinstance(of.model.transformer.h[-1], MeanPoolingBlock):
+        notes.append("transformers reads the last token, as its class does: the pooling block is left out, which spares it that work.")
+    best = best_batch(of_batch, new_texts(max(RIVAL_BATCHES), seed=2))
     return found | {f"transformers fp32, batch {best}": of_batch(best)}
 
 
 def _bulk(
-    of: Subject, contenders: dict[str, Score], dtypes: Sequence[Dtype], threads: int, seconds: float
+    of: Subject, contenders: dict[str, Score], dtypes: Sequence[Dtype], threads: int, seconds: float, notes: list[str]
 ) -> tuple[list[Bulk], dict[str, float]]:
     rounds = 3
-    share = max(0.02, (seconds - rounds * len(dtypes) * _CEILING_S) / (rounds + 1) / len(contenders))
-    counts, seed = {}, 10
-    for name, run in contenders.items():  # as many messages as fit its share, felt for upwards
-        count, took = 8, _seconds(run, new_texts(8, seed))
-        while took < share / 8 and count < 50_000:
-            count, seed = count * 4, seed + 1
-            took = _seconds(run, new_texts(count, seed))
-        counts[name] = max(8, min(50_000, int(count * share / took)))
+    counts = _texts_a_round(contenders, max(0.1, (seconds - rounds * len(dtypes) * _CEILING_S) / (rounds + 1)))
+    most, first = max(counts.values()), next(iter(contenders))
+    for name, count in counts.items():
+        if count < most:
+            notes.append(f"{name} gets the first {count} of the {most} texts of a round: it takes over {SLOW} times as long as {first}.")
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
     work: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     limits: dict[str, list[float]] = {dtype: [] for dtype in dtypes}
@@ -178,20 +185,19 @@ def _bulk(
     for number in range(rounds):
         for dtype in dtypes:
             limits[dtype].append(measure_matmul(shapes, dtype, _CEILING_S, threads=threads))
-        for place, (name, run) in enumerate(contenders.items()):
-            texts = new_texts(counts[name], 100 + number * len(contenders) + place)
-            took = _seconds(run, texts)
-            messages = of.encode(texts)
-            speeds[name].append(len(texts) / took)
-            work[name].append((messages.lengths.sum() / took, useful_operations(of.model.transformer, messages) / took / 1e9))
-    first = speeds[next(iter(contenders))]
+        texts = new_texts(most, 100 + number)
+        took = {name: _seconds(run, texts[: counts[name]]) for name, run in contenders.items()}
+        for name, spent in took.items():
+            messages = of.encode(texts[: counts[name]])
+            speeds[name].append(counts[name] / spent)
+            work[name].append((messages.lengths.sum() / spent, useful_operations(of.model.transformer, messages) / spent / 1e9))
     results = []
     for name in contenders:
         kind = name.removeprefix("tamis ") if name.startswith("tamis ") else "fp32"
         tokens, gflops = ([pair[i] for pair in work[name]] for i in (0, 1))
         plain = name.startswith("TF-IDF")
         shares = [rate / limit for rate, limit in zip(gflops, limits[kind], strict=True)]
-        ratios = [a / b for a, b in zip(speeds[name], first, strict=True)]
+        ratios = [a / b for a, b in zip(speeds[name], speeds[first], strict=True)]
         results.append(
             Bulk(
                 name,
@@ -200,24 +206,40 @@ def _bulk(
                 None if plain else median(shares),
                 median(ratios),
                 speeds[name],
+                counts[name],
             )
         )
     return results, {dtype: median(found) for dtype, found in limits.items()}
+
+
+def _texts_a_round(contenders: dict[str, Score], seconds: float) -> dict[str, int]:
+    """As many texts for every contender as fill a round of `seconds`; fewer for one over `SLOW` times as slow as the first."""
+    costs, seed = {}, 10
+    for name, run in contenders.items():  # seconds a text, felt for with more and more of them
+        count, took = _LEAST_TEXTS, _seconds(run, new_texts(_LEAST_TEXTS, seed))
+        while took < seconds / len(contenders) / 8 and count < _MOST_TEXTS:
+            count, seed = count * 4, seed + 1
+            took = _seconds(run, new_texts(count, seed))
+        costs[name] = took / count
+    first = next(iter(costs.values()))
+    shares = {name: min(1.0, SLOW * first / cost) for name, cost in costs.items()}
+    most = max(_LEAST_TEXTS, min(_MOST_TEXTS, int(seconds / sum(shares[name] * costs[name] for name in costs))))
+    return {name: max(_LEAST_TEXTS, int(most * share)) for name, share in shares.items()}
 
 
 def _single(contenders: dict[str, Score], seconds: float) -> list[Single]:
     times: dict[str, list[float]] = {name: [] for name in contenders}
     end, seed = time.perf_counter() + seconds, 10_000
     while len(next(iter(times.values()))) < 200 and (time.perf_counter() < end or seed == 10_000):
+        text = new_texts(1, seed)
         for name, run in contenders.items():
-            times[name].append(1e3 * _seconds(run, new_texts(1, seed)))
-            seed += 1
+            times[name].append(1e3 * _seconds(run, text))
+        seed += 1
     return [Single(name, median(found), float(np.percentile(found, 99)), len(found)) for name, found in times.items()]
 
 
 def _starts(of: Subject, folder: Path, dtypes: Sequence[Dtype], threads: int, notes: list[str]) -> list[Start]:
-    labels = [str(i) for i in range(of.model.score.out_features)]
-    save_model(folder, SavedModel(of.model, of.tokenizer, labels))
+    save_model(folder, SavedModel(of.model, of.tokenizer, numbered_labels(of.model)))
     found = []
     for dtype in dtypes:
         try:

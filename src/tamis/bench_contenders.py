@@ -1,12 +1,13 @@
 """What `tamis bench` times: one model in every type it can be computed in, and what its users would pick instead.
 
-A contender is a name and a function from texts to scores; nothing here is timed. Owns also the texts: as long as short messages, and
-never the same twice.
+A contender is a name and a function from texts to scores; nothing here is timed but the batch size of a rival. Owns also the texts: as
+long as short messages, and never the same twice.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ _WORDS = (
     "go text up ok from when all this out but how what time know like good then got come day there love send only he am its one no she "
     "want they need about today back see think home still take week reply please tell mobile message later dear phone tomorrow night"
 ).split()
+RIVAL_BATCHES = (16, 64)
+"""Rows a batch that a rival is tried with; the faster one is taken."""
 TRAINING_ROWS = 4000
 """That TF-IDF learns from before it is timed: about as many as SMS Spam has."""
 
@@ -109,6 +112,11 @@ def tfidf() -> Score:
     return lambda texts: model.predict_proba(list(texts))
 
 
+def numbered_labels(model: GPT2Classifier) -> list[str]:
+    """A name for each of the K classes: files are written for a rival or a fresh process, which must know how many there are."""
+    return [str(number) for number in range(model.score.out_features)]
+
+
 def transformers_is_here() -> bool:
     """Whether the rival is installed."""
     return importlib.util.find_spec("transformers") is not None
@@ -121,7 +129,7 @@ def transformers_model(of: Subject, folder: Path) -> Callable[[int], Score]:
     """
     import transformers
 
-    save_model(folder, SavedModel(without_pooling(of.model), of.tokenizer, ["no", "yes"][: of.model.score.out_features]))
+    save_model(folder, SavedModel(without_pooling(of.model), of.tokenizer, numbered_labels(of.model)))
     quiet: Any = transformers.utils.logging
     quiet.set_verbosity_error()
     quiet.disable_progress_bar()
@@ -141,6 +149,18 @@ def transformers_model(of: Subject, folder: Path) -> Callable[[int], Score]:
         return run
 
     return of_batch
+
+
+def best_batch(of_batch: Callable[[int], Score], texts: Sequence[str]) -> int:
+    """The one of `RIVAL_BATCHES` in which a rival scores `texts` sooner; a call before warms it up, or the first would pay for that."""
+    of_batch(RIVAL_BATCHES[0])(texts)
+
+    def seconds(rows: int) -> float:
+        begun = time.perf_counter()
+        of_batch(rows)(texts)
+        return time.perf_counter() - begun
+
+    return min(RIVAL_BATCHES, key=seconds)
 
 
 def useful_operations(trunk: GPT2, messages: Messages) -> float:

@@ -46,8 +46,10 @@ def lines(found: Bench) -> list[str]:
             "" if row.tokens_per_s is None else f"{row.tokens_per_s:,.0f}",
             "" if row.share_of_ceiling is None else f"{100 * row.share_of_ceiling:.0f} %",
             f"{row.times_first:.2f}",
+            f"{row.texts:,}",
             f"{single[row.name].p50_ms:.1f}",
             f"{single[row.name].p99_ms:.1f}",
+            f"{single[row.name].calls:,}",
         ]
         for row in found.bulk
     ]
@@ -56,10 +58,21 @@ def lines(found: Bench) -> list[str]:
         for s in found.start
     ]
     same = ", ".join(f"{dtype} {100 * share:.2f} %" for dtype, share in found.same_labels.items() if dtype != "fp32")
+    header = (
+        "",
+        "messages/s",
+        "tokens/s",
+        "of the ceiling",
+        f"times {found.bulk[0].name}",
+        "texts a round",
+        "one: p50 ms",
+        "p99 ms",
+        "calls",
+    )
     return [
         f"{found.subject}, {found.threads} threads, torch {found.torch}; bare matrix products: {limits} GFLOP/s",
         "",
-        table(bulk, header=("", "messages/s", "tokens/s", "of the ceiling", f"times {found.bulk[0].name}", "one: p50 ms", "p99 ms")),
+        table(bulk, header=header),
         "",
         table(start, header=("fresh process", "import s", "load s", "first text s", "memory MB")),
         "",

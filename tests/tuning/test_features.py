@@ -48,6 +48,17 @@ def counted(model: GPT2, stop_at: int = 10**9) -> Iterator[list[int]]:
         handle.remove()
 
 
+def test_states_of_another_device_are_never_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "trunk_fingerprint", lambda _: "the same weights")  # `meta`, which stands for a card, holds none
+    store, of = StateStore(tmp_path), messages()
+    with store.open(trunk(), of, "last", (3, 2)) as entry:
+        entry.finish()
+    with store.open(trunk().to("meta"), of, "last", (3, 2)) as entry:
+        assert not entry.complete
+    with store.open(trunk(), of, "last", (3, 2)) as entry:
+        assert entry.complete
+
+
 def test_a_second_run_computes_nothing_and_gives_the_same_bytes(tmp_path: Path) -> None:
     model, of, store = trunk(), messages(), StateStore(tmp_path / "states")
     plain = last_tokens(model, of)

@@ -1,7 +1,7 @@
 """States of the frozen trunk, computed once and kept: memory-mapped, resumable after a kill, found again by the same work.
 
-An entry's key holds the trunk, its precision and every token id of the whole set. Rows are not shared between sets on purpose: a matrix
-product rounds a row differently in another batch, and a result must not depend on what happened to be in the cache.
+An entry's key holds the trunk, its precision, the device and every token id of the whole set. Rows are not shared between sets on
+purpose: a matrix product rounds a row differently in another batch, and a result must not depend on what happened to be in the cache.
 """
 
 from __future__ import annotations
@@ -95,12 +95,13 @@ class StateStore:
         self._prune(keep=place)
 
     def _key(self, model: GPT2, messages: Messages, what: str) -> str:
-        weights = next(model.h.parameters()).dtype
+        weights = next(model.h.parameters())
         parts = (
             trunk_fingerprint(model),
             messages.fingerprint,
             what,
-            str(weights),
+            str(weights.dtype),
+            weights.device.type,  # a graphics card rounds otherwise: `--device cpu` must not be given its states
             torch.__version__,
             str(torch.get_num_threads()),
             torch.backends.cpu.get_cpu_capability(),
