@@ -18,7 +18,8 @@ from typing import Any
 from tamis.console import Bars, say
 from tamis.pretraining.exclusion import messages_of
 from tamis.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
-from tamis.pretraining.run import FACTS, pretrain
+from tamis.pretraining.result import FACTS
+from tamis.pretraining.run import pretrain
 
 NUS = "nus_sms"
 VARIANTS = ("both", "next-token", "teacher", "without-nus", "adamw")

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.nano import variants
 from tamis.pretraining.recipe import read_pretrain_recipe
-from tamis.pretraining.run import FACTS
+from tamis.pretraining.result import FACTS
 
 
 def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:

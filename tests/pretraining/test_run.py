@@ -195,7 +195,7 @@ def test_a_tokenizer_of_the_same_work_is_kept(tmp_path: Path, monkeypatch: pytes
     for name in before:
         if "pretraining/tokenizer" not in name:
             (tmp_path / "out" / name).unlink()
-    monkeypatch.setattr(module.Tokenizer, "train", lambda *_, **__: pytest.fail("a tokenizer was trained"))
+    monkeypatch.setattr("tamis.gpt2.tokenizer.Tokenizer.train", lambda *_, **__: pytest.fail("a tokenizer was trained"))
     pretrain([tmp_path / "words.txt"], tmp_path / "out", recipe())
     assert files(tmp_path / "out")["model.safetensors"] == before["model.safetensors"]
 
