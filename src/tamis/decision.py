@@ -89,6 +89,8 @@ def decide(
         return Decision(rule, 1.0, softmax(logits + taken_back) if len(targets) else logits, taken_back, notes=notes)
     calibration = calibrate(logits, targets, bias=place is not None and settings.prior != "trained")
     if place is None:
+        # Divided as the scores are: the most probable class is the one that training made it.
+        taken_back = taken_back / calibration.temperature
         probabilities = softmax(logits / calibration.temperature + taken_back)
         right = probabilities.argmax(1) == targets
         floor = unsure_floor(probabilities, right, settings.unsure_share)
