@@ -4,7 +4,7 @@
     PYTHONPATH=src:. python -m benchmarks.speed show --out FILE.jsonl [--markdown FILE.md] [--plot FILE.png]
 
 Parts: job, frozen, blocks (three epochs of blocks:2), full (one epoch), inference, latency, start, growth, length; `all` for all of them.
-An interrupted run goes on where it was; `show` makes tables and a plot of what is there.
+An interrupted run goes on where it was; figures of other settings stand beside those. `show` makes tables and a plot of what is there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from benchmarks.speed import parts, results, shared
 from benchmarks.speed.parts import Setting, Timed
-from benchmarks.speed.results import Figure, Results
+from benchmarks.speed.plot import plot
+from benchmarks.speed.results import Figure, Results, Settings
 from tamis import device as devices
 from tamis.bench_contenders import Subject
 from tamis.console import say
@@ -45,16 +46,30 @@ def parts_of(options: argparse.Namespace) -> dict[str, Part]:
     }
 
 
-def measure(part: str, timed: Iterable[Timed], kept: Results, *, threads: int, rounds: int) -> None:
+def settings_of(options: argparse.Namespace, data: shared.Rows) -> dict[str, Settings]:
+    """What the figures of every part depend on besides threads and round; each is named as its option, `data` by what is in it."""
+    model: Settings = {"model": options.model}
+    on_rows: Settings = {**model, "share": options.share, "data": data.fingerprint}
+    read: Settings = {"pooling": options.pooling}  # whole jobs and trainings choose their own
+    return {
+        **dict.fromkeys(("job", "frozen", "blocks", "full"), on_rows),
+        "inference": on_rows | read,
+        "latency": model | read | {"calls": options.calls},
+        "start": model | read,
+        "growth": model | read | {"rows": options.rows},
+        "length": model | read | {"tokens": options.tokens},
+    }
+
+
+def measure(part: str, timed: Iterable[Timed], kept: Results, *, threads: int, rounds: int, settings: Settings) -> None:
     """Rounds A B C, A B C, ... of what is not there yet."""
     contenders = list(timed)
     for number in range(rounds):
         for one in contenders:
-            if kept.has((part, one.variant, one.name, threads, number)):
+            if kept.has(results.key(part, one.variant, one.name, threads, number, settings)):
                 continue
             value = one.call(number)
-            about: dict[str, str | float] = {"ceiling": one.ceiling} if one.ceiling else {}
-            kept.add(Figure(part, one.variant, one.name, threads, number, value, one.unit, one.size, about))
+            kept.add(Figure(part, one.variant, one.name, threads, number, value, one.unit, one.size, one.about, dict(settings)))
             say(f"{part}, round {number + 1}: {' '.join(filter(None, [one.name, one.variant]))}: {value:.4g} {one.unit}")
 
 
@@ -88,17 +103,19 @@ def worth_timing(dtypes: Sequence[Dtype], threads: int) -> tuple[Dtype, ...]:
 def show(kept: Results, options: argparse.Namespace) -> None:
     """Print the table; write what was asked for."""
     print(results.plain(kept.figures))
-    times: dict[int, list[tuple[float, float]]] = {}
+    times: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for figure in kept.figures:
         if figure.part == "growth" and figure.variant == "time":
-            times.setdefault(figure.threads, []).append((figure.size, figure.value))
-    for threads, pairs in times.items():
+            asked = ", ".join(f"{name} {value}" for name, value in figure.settings.items())
+            times.setdefault((figure.threads, asked), []).append((figure.size, figure.value))
+    for (threads, asked), pairs in times.items():
         if len({size for size, _ in pairs}) > 1:
-            print(f"growth, {threads} threads: seconds grow as messages to the power of {parts.exponent(pairs):.3f}")
+            about = ", ".join(filter(None, [f"growth, {threads} threads", asked]))
+            print(f"{about}: seconds grow as messages to the power of {parts.exponent(pairs):.3f}")
     if options.markdown:
         options.markdown.write_text(results.markdown(kept.figures), encoding="utf-8")
     if options.plot:
-        results.plot(kept.figures, options.plot)
+        plot({"": kept.figures}, options.plot)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -124,12 +141,13 @@ def main(arguments: list[str] | None = None) -> None:
         if unknown := [part for part in wanted if part not in known]:
             parser.error(f"unknown part {unknown[0]!r}; there are {', '.join(known)}, all, show")
         data = shared.rows(options.data).part(options.share)
+        settings = settings_of(options, data)
         for threads in options.threads:
             devices.apply(devices.resolve("cpu", threads, "fp32"))
             with tempfile.TemporaryDirectory() as place:
                 of = setting(Path(place), data, size=options.model, pooling=options.pooling, threads=threads)
                 for part in wanted:
-                    measure(part, known[part](of), kept, threads=threads, rounds=options.rounds)
+                    measure(part, known[part](of), kept, threads=threads, rounds=options.rounds, settings=settings[part])
     show(kept, options)
 
 

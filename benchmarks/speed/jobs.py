@@ -37,10 +37,3 @@ def train(folder: Path, rows: Rows, how: str, *, epochs: int, settings: dict[str
     classifier.on_resolved = lambda _: begun.append(time.perf_counter())
     classifier.fit(rows.train_texts, labels, validation=np.arange(0))
     return time.perf_counter() - begun[0]
-
-
-def predict(classifier: TextClassifier, texts: list[str]) -> float:
-    """Seconds of scoring texts that have not been seen before."""
-    begun = time.perf_counter()
-    classifier.predict_proba(texts)
-    return time.perf_counter() - begun

@@ -122,6 +122,14 @@ def openvino(path: Path, *, threads: int, batch_tokens: int) -> Run:
     return _in_batches(lambda ids, last: compiled({"ids": ids, "last": last})[0], batch_tokens)
 
 
+def openvino_type(path: Path) -> str:
+    """The type that OpenVINO multiplies a graph in on this processor, by our name for it; empty for one that has none here."""
+    import openvino as ov
+
+    compiled = ov.Core().compile_model(str(path), "CPU", {})
+    return {"f32": "fp32", "bf16": "bf16"}.get(compiled.get_property("INFERENCE_PRECISION_HINT").to_string(), "")
+
+
 def _in_batches(call: Callable[[Any, Any], Any], batch_tokens: int) -> Run:
     def run(messages: Sequence[Ids]) -> NDArray[np.float32]:
         lengths = np.array([len(ids) for ids in messages])

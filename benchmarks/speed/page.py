@@ -1,26 +1,45 @@
-"""Write the figures of docs/speed.md from results.jsonl. Run: python -m benchmarks.speed.page (a test holds the two together)."""
+"""Write docs/speed.md's figures and docs/speed.png from the results. Run: python -m benchmarks.speed.page (a test holds them together)."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from benchmarks.speed.results import Results, markdown
+from benchmarks.speed.ahead import COMPARED, ahead
+from benchmarks.speed.plot import plot
+from benchmarks.speed.results import Figure, Results, markdown
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[2] / "docs" / "speed.md"
+PLOT = PAGE.with_suffix(".png")
+
+
+def published() -> dict[str, list[Figure]]:
+    """The figures of every file of results, by its name in words."""
+    return {file.stem.replace("_", " "): Results(file).figures for file in sorted(RESULTS.glob("*.jsonl"))}
 
 
 def page() -> str:
-    """The page with the tables in their place: a file of results each, under what its first line says of the machine and the rows."""
-    text = PAGE.read_text(encoding="utf-8")
-    lines: list[str] = []
-    for file in sorted(RESULTS.glob("*.jsonl")):
-        about = file.with_suffix(".txt").read_text(encoding="utf-8").strip()
-        lines += [about, "", markdown(Results(file).figures)]
-    section = "\n".join(lines).strip()
-    return re.sub(r"(<!-- figures -->\n).*(<!-- /figures -->)", lambda m: f"{m[1]}{section}\n{m[2]}", text, flags=re.DOTALL)
+    """The page with the tables in their place: a file of results each, under what its `.txt` says of the machine and the rows."""
+    tables: list[str] = []
+    faster: list[str] = []
+    for name, figures in published().items():
+        about = (RESULTS / f"{name.replace(' ', '_')}.txt").read_text(encoding="utf-8").strip()
+        tables += [about, "", markdown(figures)]
+        faster += [f"- {name}, {line}" for line in ahead(figures)]
+    text = _filled(PAGE.read_text(encoding="utf-8"), "rivals", "\n".join(faster or ["None was faster."]))
+    return _filled(text, "figures", "\n".join(tables).strip())
+
+
+def draw(path: Path) -> None:
+    """The picture of what others do as well."""
+    plot(published(), path, parts=COMPARED)
+
+
+def _filled(text: str, name: str, section: str) -> str:
+    return re.sub(rf"(<!-- {name} -->\n).*(<!-- /{name} -->)", lambda m: f"{m[1]}{section}\n{m[2]}", text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    draw(PLOT)

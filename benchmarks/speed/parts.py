@@ -12,22 +12,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.speed import compare, exact, onnx_model
+from benchmarks.speed import compare, exact
+from benchmarks.speed.rivals import rivals
 from benchmarks.speed.shared import Rows, renewed
 from tamis.bench import fresh_process
-from tamis.bench_contenders import Subject, new_texts, ours, products, tfidf, transformers_is_here, transformers_model, useful_operations
+from tamis.bench_contenders import Subject, new_texts, ours, products, tfidf, useful_operations
 from tamis.matmul import Dtype, measure_matmul
 from tamis.tuning.messages import Messages
 from tamis.tuning.scoring import score
 
-BATCH_TOKENS = (512, 2048)
-"""Batches that the exported rivals are tried with; the faster one is taken."""
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024)
 GROWTH = (1, 4, 16)
 
@@ -58,8 +57,8 @@ class Timed:
     variant: str = ""
     unit: str = "s"
     size: float = 1.0
-    ceiling: str = ""
-    """The type whose ceiling its `size` (GFLOP) is a share of."""
+    about: dict[str, str | float] = field(default_factory=dict)
+    """`ceiling`: the type whose ceiling its `size` (GFLOP) is a share of; `batch`: a rival's, in words."""
 
 
 def ceilings(of: Setting) -> Iterator[Timed]:
@@ -99,15 +98,19 @@ def inference(of: Setting) -> Iterator[Timed]:
     work = useful_operations(of.of.model.transformer, of.of.encode(texts)) / 1e9
     yield from ceilings(of)
     yield Timed("TF-IDF + logistic regression", _timing(tfidf(), texts))
-    for name, run in _rivals(of, texts[:64]):
-        yield Timed(name, _timing(run, texts), size=work, ceiling="fp32")
+    for rival in rivals(of.of, of.place, of.threads, texts[:64], pipeline=True):
+        about: dict[str, str | float] = {"batch": rival.batch}
+        if rival.ceiling:
+            about["ceiling"] = rival.ceiling
+        yield Timed(rival.name, _timing(rival.run, texts), size=work, about=about)
     for dtype in of.dtypes[::-1]:
-        yield Timed(f"tamis {dtype}", _timing(ours(of.of, dtype), texts), size=work, ceiling=dtype)
+        yield Timed(f"tamis {dtype}", _timing(ours(of.of, dtype), texts), size=work, about={"ceiling": dtype})
 
 
 def latency(of: Setting, calls: int = 50) -> Iterator[Timed]:
     """One message at a time: the median and the 99th percentile of `calls` calls."""
-    contenders = {"TF-IDF + logistic regression": tfidf(), **dict(_rivals(of, of.rows.test_texts[:8]))}
+    contenders = {"TF-IDF + logistic regression": tfidf()}
+    contenders |= {rival.name: rival.run for rival in rivals(of.of, of.place, of.threads, of.rows.test_texts[:8])}
     contenders |= {f"tamis {dtype}": ours(of.of, dtype) for dtype in of.dtypes[::-1]}
     for name, run in contenders.items():
         times: dict[int, Any] = {}
@@ -168,27 +171,6 @@ def exponent(figures: Sequence[tuple[float, float]]) -> float:
     """The slope of log seconds over log size: 1 is linear."""
     sizes, seconds = np.log(np.array(figures, dtype=np.float64)).T
     return float(np.polyfit(sizes, seconds, 1)[0])
-
-
-def _rivals(of: Setting, probe: Sequence[str]) -> Iterator[tuple[str, Callable[[Sequence[str]], Any]]]:
-    if transformers_is_here():
-        of_batch = transformers_model(of.of, of.place / "transformers")
-        rows = min((16, 64), key=lambda rows: _seconds(of_batch(rows), probe))
-        yield f"transformers fp32, batch {rows}", of_batch(rows)
-    if not (importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime")):
-        return
-    from tamis.bench_contenders import without_pooling
-
-    graph = onnx_model.export(without_pooling(of.of.model), of.place / "model.onnx")
-    made = {"ONNX Runtime fp32": (onnx_model.onnx_runtime, graph)}
-    made["ONNX Runtime int8"] = (onnx_model.onnx_runtime, onnx_model.quantised(graph))
-    if importlib.util.find_spec("openvino"):
-        made["OpenVINO, its own type"] = (onnx_model.openvino, graph)
-    for name, (make, path) in made.items():
-        runs = [make(path, threads=of.threads, batch_tokens=tokens) for tokens in BATCH_TOKENS]
-        messages = of.of.tokenizer.encode(probe)
-        best = min(runs, key=lambda run: _seconds(run, messages))
-        yield name, lambda texts, run=best: run(of.of.tokenizer.encode(texts))  # type: ignore[misc]
 
 
 def _timing(run: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> Callable[[int], float]:

@@ -1,17 +1,17 @@
-"""Measurements as lines of JSON, one a figure: an interrupted run goes on where it was. Also tables and a plot of them."""
+"""Measurements as lines of JSON, one a figure: an interrupted run goes on where it was. Also tables of them."""
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tamis.console import table
 
-Key = tuple[str, str, str, int, int]
+Settings = dict[str, str | float]
+Key = tuple[str, str, str, int, int, str]
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,19 @@ class Figure:
     size: float = 1.0
     """What a second is for: useful GFLOP where `share` can be told, messages or tokens elsewhere."""
     about: dict[str, str | float] = field(default_factory=dict)
+    """`ceiling`: the type whose ceiling it is a share of; `batch`: a rival's, in words. What may be another when a run goes on."""
+    settings: Settings = field(default_factory=dict)
+    """What it was asked for with and depends on, such as the model and the rows; lines from before these were kept have none."""
 
     @property
     def key(self) -> Key:
         """What makes it the same measurement."""
-        return self.part, self.variant, self.contender, self.threads, self.round
+        return key(self.part, self.variant, self.contender, self.threads, self.round, self.settings)
+
+
+def key(part: str, variant: str, contender: str, threads: int, number: int, settings: Settings) -> Key:
+    """What makes a measurement the same as another: with other settings it is another one."""
+    return part, variant, contender, threads, number, json.dumps(settings, sort_keys=True)
 
 
 class Results:
@@ -83,16 +91,30 @@ class Row:
     """Median over the rounds of its time over the last contender's of the same part; None where nothing is to be compared."""
     share: float | None
     """Of the matmul ceiling of the same round."""
+    settings: Settings
+    batches: list[str]
+    """Batch sizes that were best, in the order they first came; empty where there are none."""
+
+    def name(self, telling: Sequence[str]) -> str:
+        """The contender, its batch, and those settings by which the rows of a part can be told apart."""
+        batch = f"batches of {' and '.join(self.batches)}" if self.batches else ""
+        return ", ".join(filter(None, [self.contender, batch, *(f"{n} {self.settings[n]}" for n in telling if n in self.settings)]))
+
+
+def telling(rows: Sequence[Row]) -> list[str]:
+    """The settings in which rows differ."""
+    names = dict.fromkeys(name for row in rows for name in row.settings)
+    return [name for name in names if len({row.settings.get(name) for row in rows}) > 1]
 
 
 def rows(figures: list[Figure]) -> list[Row]:
     """A row a contender, in the order they were measured."""
-    groups: dict[tuple[str, str, int], dict[str, dict[int, Figure]]] = {}
+    groups: dict[tuple[str, str, int, str], dict[str, dict[int, Figure]]] = {}
     for figure in figures:
-        place = groups.setdefault((figure.part, figure.variant, figure.threads), {})
+        place = groups.setdefault((figure.part, figure.variant, figure.threads, json.dumps(figure.settings, sort_keys=True)), {})
         place.setdefault(figure.contender, {})[figure.round] = figure
     found = []
-    for (part, variant, threads), contenders in groups.items():
+    for (part, variant, threads, settings), contenders in groups.items():
         limits = {name.removeprefix("ceiling "): by for name, by in contenders.items() if name.startswith("ceiling ")}
         timed = [name for name, by in contenders.items() if next(iter(by.values())).unit == "s"]
         for name, by in contenders.items():
@@ -116,6 +138,8 @@ def rows(figures: list[Figure]) -> list[Row]:
                     unit,
                     statistics.median(ratios) if ratios else None,
                     statistics.median(shares) if shares else None,
+                    json.loads(settings),
+                    list(dict.fromkeys(str(figure.about["batch"]) for figure in by.values() if "batch" in figure.about)),
                 )
             )
     return found
@@ -126,8 +150,9 @@ def markdown(figures: list[Figure]) -> str:
     lines: list[str] = []
     for part in dict.fromkeys(figure.part for figure in figures):
         lines += [f"### {part}", "", "| | threads | median | range | unit | times the last | of the ceiling |", f"|{'---|' * 7}"]
-        for row in rows([figure for figure in figures if figure.part == part]):
-            name = f"{row.contender}, {row.variant}" if row.variant else row.contender
+        found = rows([figure for figure in figures if figure.part == part])
+        for row in found:
+            name = ", ".join(filter(None, [row.name(telling(found)), row.variant]))
             times = "" if row.times is None else f"{row.times:.2f}"
             share = "" if row.share is None else f"{100 * row.share:.0f} %"
             span = f"{row.least:.3g} to {row.most:.3g}"
@@ -138,28 +163,10 @@ def markdown(figures: list[Figure]) -> str:
 
 def plain(figures: list[Figure]) -> str:
     """The same for a terminal."""
-    body = [
-        [r.part, r.variant, r.contender, str(r.threads), f"{r.median:.4g} {r.unit}", "" if r.times is None else f"{r.times:.2f}"]
-        for r in rows(figures)
-    ]
+    body = []
+    for part in dict.fromkeys(figure.part for figure in figures):
+        found = rows([figure for figure in figures if figure.part == part])
+        for r in found:
+            times = "" if r.times is None else f"{r.times:.2f}"
+            body.append([r.part, r.variant, r.name(telling(found)), str(r.threads), f"{r.median:.4g} {r.unit}", times])
     return table(body, header=("part", "", "contender", "threads", "median", "times the last"))
-
-
-def plot(figures: list[Figure], path: Path) -> None:
-    """Bars of how many times as long as the last contender each took, a panel a part."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
-
-    judged = [row for row in rows(figures) if row.times is not None]
-    parts = list(dict.fromkeys((row.part, row.variant, row.threads) for row in judged))
-    canvas = Canvas(figsize=(9, 1 + 0.32 * (len(judged) + 2 * len(parts))), layout="constrained")
-    FigureCanvasAgg(canvas)
-    heights = [sum((row.part, row.variant, row.threads) == part for row in judged) + 1 for part in parts]
-    axes: Any = canvas.subplots(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0] if parts else []
-    for axis, part in zip(axes, parts, strict=True):
-        mine = [row for row in judged if (row.part, row.variant, row.threads) == part][::-1]
-        axis.barh([row.contender for row in mine], [row.times or 0.0 for row in mine], color="#0072b2")
-        axis.axvline(1.0, color="#444444", linewidth=0.8)
-        axis.set_title(" ".join(filter(None, [part[0], part[1], f"({part[2]} threads): times as long as {mine[0].contender}"])), fontsize=9)
-        axis.tick_params(labelsize=8)
-    canvas.savefig(path, dpi=120)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,12 @@ class Rows:
     train_labels: NDArray[np.int64]
     test_texts: list[str]
     test_labels: NDArray[np.int64]
+
+    @property
+    def fingerprint(self) -> str:
+        """Which messages these are: figures on others are other figures."""
+        named = [self.train_texts, self.train_labels.tolist(), self.test_texts, self.test_labels.tolist()]
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:12]
 
     def part(self, share: float) -> Rows:
         """The first `share` of both sides: the rows are shuffled already."""

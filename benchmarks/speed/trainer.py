@@ -1,10 +1,10 @@
-"""transformers' own way: GPT2ForSequenceClassification with Trainer, padded to the longest message of a batch."""
+"""transformers' own way: GPT2ForSequenceClassification with Trainer and its pipeline, padded to the longest message of a batch."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,19 +83,23 @@ def _prepared(
         yield trainer, encoded
 
 
-def predict(folder: Path, texts: list[str], *, batch: int = 16) -> float:
-    """Seconds of transformers' text-classification pipeline over `texts`, sorted by length as its documentation advises."""
+def pipeline_of(folder: Path) -> Callable[[int], Callable[[Sequence[str]], Any]]:
+    """The text-classification pipeline on a classifier's folder: batch size -> texts, sorted by length as its documentation advises.
+
+    What comes back is in that order: a dict of `label` and `score` for each text. Texts are cut to the tokenizer's `model_max_length`.
+    """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.pad_token = "<|endoftext|>"
-    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2).eval()
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     model.config.pad_token_id = tokenizer.pad_token_id
-    classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, batch_size=batch, device=torch.device("cpu"))
-    ordered = sorted(texts, key=len)
-    begun = time.perf_counter()
-    classify(ordered)
-    return time.perf_counter() - begun
+    classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, device=torch.device("cpu"))
+
+    def of_batch(rows: int) -> Callable[[Sequence[str]], Any]:
+        return lambda texts: classify(sorted(texts, key=len), batch_size=rows, truncation=True)
+
+    return of_batch
 
 
 def freeze(model: Any, how: str) -> None:

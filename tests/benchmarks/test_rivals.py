@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tamis import bench_contenders
 from tamis.gpt2.model import GPT2Classifier, GPT2Config
 from tamis.gpt2.packing import pack
 from tamis.gpt2.tokenizer import Tokenizer
+from tamis.model_folder import SavedModel, save_model
 from tests.rows import messages
 
 
@@ -51,6 +54,7 @@ def test_openvino_computes_the_same_logits(tmp_path: Path) -> None:
         expected = model(pack(texts)).numpy()
     graph = onnx_model.export(model, tmp_path / "model.onnx")
     np.testing.assert_allclose(onnx_model.openvino(graph, threads=1, batch_tokens=99)(texts), expected, atol=0.02)
+    assert onnx_model.openvino_type(graph) in ("fp32", "bf16")
 
 
 def figure(contender: str, number: int, value: float, **rest: object) -> Figure:
@@ -67,15 +71,58 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
 
         return parts.Timed(name, call)
 
-    speed.measure("p", [contender("a"), contender("b")], Results(path), threads=1, rounds=2)
+    speed.measure("p", [contender("a"), contender("b")], Results(path), threads=1, rounds=2, settings={})
     assert calls == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])  # killed while it wrote the last figure
-    speed.measure("p", [contender("a"), contender("b")], Results(path), threads=1, rounds=2)
+    speed.measure("p", [contender("a"), contender("b")], Results(path), threads=1, rounds=2, settings={})
     assert calls[4:] == [("b", 1)]
     assert [f.value for f in Results(path).figures] == [1.0, 1.0, 2.0, 2.0]
-    speed.measure("p", [contender("a")], Results(path), threads=2, rounds=1)
+    speed.measure("p", [contender("a")], Results(path), threads=2, rounds=1, settings={})
     assert calls[5:] == [("a", 0)]
+
+
+def test_other_settings_are_other_figures_and_no_median_mixes_them(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    old = {"part": "p", "variant": "", "contender": "a", "threads": 1, "round": 0, "value": 7.0, "unit": "s", "size": 1.0, "about": {}}
+    path.write_text(json.dumps(old) + "\n")  # as lines were before settings stood in them
+    for share, seconds in ((0.15, 1.0), (0.5, 4.0), (0.15, 99.0)):  # the last is there already
+        one = parts.Timed("a", lambda number, s=seconds: s + number)  # type: ignore[misc]
+        speed.measure("p", [one], Results(path), threads=1, rounds=2, settings={"model": "tiny", "share": share})
+    figures = Results(path).figures
+    assert [(f.value, f.settings.get("share")) for f in figures] == [(7.0, None), (1.0, 0.15), (2.0, 0.15), (4.0, 0.5), (5.0, 0.5)]
+    assert [(row.median, row.times) for row in results.rows(figures)] == [(7.0, 1.0), (1.5, 1.0), (4.5, 1.0)]
+    for text in (results.markdown(figures[1:]), results.plain(figures[1:])):
+        assert "a, share 0.15" in text and "a, share 0.5" in text and "model" not in text  # told apart by what differs
+    assert "| a | 1 | 1.5 |" in results.markdown(figures[1:3])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "changed"),
+    [
+        ("share", 0.5, {"job", "frozen", "blocks", "full", "inference"}),
+        ("pooling", "last", {"inference", "latency", "start", "growth", "length"}),
+        ("calls", 9, {"latency"}),
+        ("rows", 9, {"growth"}),
+        ("tokens", 9, {"length"}),
+        ("model", "tiny", {"job", "frozen", "blocks", "full", "inference", "latency", "start", "growth", "length"}),
+    ],
+)
+def test_every_option_that_changes_a_part_is_in_its_settings(option: str, value: object, changed: set[str]) -> None:
+    given = {"share": 1.0, "pooling": "mean", "calls": 50, "rows": 500, "tokens": 16384, "model": "gpt2"}
+    rows = shared.Rows(["a", "b"], np.array([0, 1]), ["c"], np.array([1]))
+    before, after = (speed.settings_of(argparse.Namespace(**options), rows) for options in (given, given | {option: value}))
+    assert set(before) == set(speed.parts_of(argparse.Namespace(**given)))
+    assert {part for part in before if before[part] != after[part]} == changed
+    other = speed.settings_of(argparse.Namespace(**given), replace(rows, train_texts=["a", "x"]))
+    assert {part for part in before if before[part] != other[part]} == {"job", "frozen", "blocks", "full", "inference"}
+
+
+def test_a_rivals_best_batch_is_told_but_is_no_part_of_its_name() -> None:
+    figures = [figure("rival", n, 1.0 + n, about={"batch": f"{rows} rows"}) for n, rows in enumerate((16, 64, 16))]
+    (row,) = results.rows(figures)
+    assert (row.contender, row.median) == ("rival", 2.0)
+    assert "| rival, batches of 16 rows and 64 rows | 2 | 2 |" in results.markdown(figures)
 
 
 def test_ratios_and_shares_are_paired_round_by_round() -> None:
@@ -109,6 +156,15 @@ def test_the_parts_run_at_tiny_size(
     figures = Results(out).figures
     names = {part: {f.contender for f in figures if f.part == part} for part in ("inference", "latency", "length", "frozen")}
     assert {"ceiling fp32", "tamis fp32", "tamis bf16", "TF-IDF + logistic regression"} <= names["inference"]
+    assert {"transformers fp32", "transformers pipeline fp32"} <= names["inference"]
+    assert "transformers fp32" in names["latency"] and "transformers pipeline fp32" not in names["latency"]
+    about = {f.contender: f.about for f in figures if f.part == "inference"}
+    assert about["transformers fp32"]["batch"] in ("16 rows", "64 rows")
+    kinds = {name: row["ceiling"] for name, row in about.items() if "ceiling" in row and "OpenVINO" not in name}
+    assert all(kind == name.split()[-1] for name, kind in kinds.items()) and {"tamis fp32", "transformers fp32"} <= set(kinds)
+    if "ONNX Runtime int8" in names["inference"]:
+        assert kinds["ONNX Runtime int8"] == "int8" and kinds["ONNX Runtime fp32"] == "fp32"
+    assert {f.settings["tokens"] for f in figures if f.part == "length"} == {512}
     assert {f.variant for f in figures if f.part == "latency"} == {"p50", "p99"}
     assert names["length"] == {f"{n} tokens a message" for n in (16, 32, 64, 128, 256)}
     assert "tamis" in names["frozen"]
@@ -125,6 +181,26 @@ def test_an_unknown_part_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFi
         speed.main(["inferense", "--out", str(tmp_path / "out.jsonl")])
     assert stopped.value.code == 2 and "unknown part 'inferense'; there are job, frozen," in capsys.readouterr().err
     assert len(messages()) > 100
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_the_pipeline_of_transformers_gives_the_models_labels(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from benchmarks.speed import trainer
+
+    texts = [f"{'win a prize ' * (n % 5)}text {n}" for n in range(9)]
+    tokenizer = Tokenizer.train(texts, vocab_size=280)
+    torch.manual_seed(3)  # of the head
+    model = GPT2Classifier(shared.trunk(GPT2Config(vocab_size=tokenizer.size, n_positions=64, n_embd=24, n_layer=2, n_head=3)), 3).eval()
+    prepared = tokenizer.prepared(begin=False)
+    save_model(tmp_path / "run", SavedModel(model, prepared, ["a", "b", "c"]))
+    ordered = sorted(texts, key=len)
+    with torch.inference_mode():
+        expected = model(pack([np.asarray(ids, np.int32) for ids in prepared.encode(ordered)])).softmax(1)
+    for rows in (4, 64):
+        found = trainer.pipeline_of(tmp_path / "run")(rows)(texts)
+        assert [answer["label"] for answer in found] == ["abc"[n] for n in expected.argmax(1)]
+        np.testing.assert_allclose([answer["score"] for answer in found], expected.max(1).values, atol=1e-4)
 
 
 @pytest.mark.parametrize(("how", "grouped"), [("frozen", False), ("blocks:1", True), ("full", False)])
