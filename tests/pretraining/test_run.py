@@ -200,6 +200,19 @@ def test_a_tokenizer_of_the_same_work_is_kept(tmp_path: Path, monkeypatch: pytes
     assert files(tmp_path / "out")["model.safetensors"] == before["model.safetensors"]
 
 
+def test_all_of_a_text_beyond_the_context_is_learnt_and_it_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "prose.txt"
+    file.write_text("\n".join(" ".join(small.texts(12, seed=seed)) for seed in range(8)) + "\n" + "q" * 3000, encoding="utf-8")
+    said: list[str] = []
+    result = pretrain([file], tmp_path / "out", recipe(**{"schedule.tokens": None, "schedule.passes": 1.0}), say=said.append)
+    tokenizer = load_backbone(tmp_path / "out").tokenizer
+    lines = file.read_text(encoding="utf-8").splitlines()
+    tokens = sum(len(ids) for ids in tokenizer.encode(lines)) * 8 / 9  # a line is held out
+    assert result.facts["recipe"]["schedule"]["tokens"] > 0.8 * tokens
+    assert result.facts["corpus"]["prose.txt"]["texts"] > 40
+    assert any("texts longer than the context of 32 tokens are cut: 8 texts are" in sentence for sentence in said)
+
+
 def test_int8_is_no_type_to_learn_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = corpus_file(tmp_path)
     with pytest.raises(ConfigError, match=r"int8 is for scoring and frozen weights.*take --dtype fp32 or bf16"):

@@ -30,6 +30,7 @@ from tamis.pretraining.folder import TOKENIZER_OF, WORK, check_folder, made
 from tamis.pretraining.loop import Pretraining, taught
 from tamis.pretraining.measurement import measure
 from tamis.pretraining.objective import Pupil, pooled
+from tamis.pretraining.pieces import fitted
 from tamis.pretraining.recipe import PretrainRecipe
 from tamis.pretraining.result import FACTS, Pretrained, earlier_stages, finished, write_result
 from tamis.pretraining.sequences import Sequences, encode
@@ -97,6 +98,10 @@ def pretrain(
         tokenizer, backbone = _tokenizer(work, texts, recipe, start, first)
         if first:
             say(_counted(texts))
+        whole, context = len(texts.texts), backbone.model.config.n_positions if backbone else recipe.shape.n_positions
+        texts = fitted(texts, tokenizer, context, progress)
+        if first and len(texts.texts) > whole:
+            say(f"texts longer than the context of {context} tokens are cut: {whole:,} texts are {len(texts.texts):,} now")
         store = None if teacher is None else TeacherStore(Teacher(teacher, device=compute.device))
         earlier = sum(stage["tokens"] or 0 for stage in earlier_stages(start))
         training = _prepared(texts, tokenizer, backbone, recipe, store, compute, earlier, progress)
