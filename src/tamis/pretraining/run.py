@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tamis.gpt2.backbones import Backbone, load_backbone
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock
 from tamis.gpt2.packing import by_length, pack
 from tamis.gpt2.tokenizer import Tokenizer
+from tamis.pretraining import processes
 from tamis.pretraining.corpus import Corpus, read_corpus
 from tamis.pretraining.exclusion import Excluded
 from tamis.pretraining.folder import TOKENIZER_OF, WORK, check_folder, made
@@ -50,6 +51,7 @@ def pretrain(
     start: str | Path | None = None,
     teacher: Path | None = None,
     excluded: Iterable[str] = (),
+    excluded_sets: Mapping[str, int] | None = None,
     read: Callable[[PretrainRecipe], Corpus] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -63,6 +65,7 @@ def pretrain(
         start: a backbone to go on from; None begins from nothing.
         teacher: folder of a sentence-transformers model.
         excluded: messages that must not be learnt.
+        excluded_sets: how many of them each evaluation set holds, by its name, for the model card.
         read: gives the corpus of a recipe where it has been read already; None reads it.
         progress: is told what goes on.
         say: is told what was found on the way, in sentences.
@@ -84,9 +87,9 @@ def pretrain(
             )
         say(f"{teacher} does not teach: objective.teacher_weight and objective.likeness_weight are 0")
         teacher = None
-    compute = device.resolve(recipe.compute.device, recipe.compute.threads, recipe.compute.dtype, int8=False)
+    compute = device.resolve(processes.own_device(recipe.compute.device), recipe.compute.threads, recipe.compute.dtype, int8=False)
     device.apply(compute)
-    first = _join_processes(compute.device)
+    first = processes.join(compute.device)
     device.seed_everything(recipe.seed)
     work = out / WORK
     with made(work), locked(work / "lock" if first else work / f"lock.{os.environ.get('RANK', '0')}") as mine:
@@ -126,7 +129,8 @@ def pretrain(
         training.run(each_step=states.after_step if first else lambda _: None, measure=measured, progress=progress)
         if not first:
             return Pretrained(out, {}, [])
-        return write_result(out, training, tokenizer, identity=identity, start=start, teacher=teacher, compute=compute)
+        told = {"identity": identity, "excluded": dict(excluded_sets or {})}
+        return write_result(out, training, tokenizer, told, start=start, teacher=teacher, compute=compute)
 
 
 def _counted(texts: Corpus) -> str:
@@ -135,13 +139,6 @@ def _counted(texts: Corpus) -> str:
         f"corpus: {len(texts.texts):,} texts, {sum(c.words for c in counts):,} words; {len(texts.held_out):,} texts held out; "
         f"left out: {sum(c.repeated for c in counts):,} repeats, {sum(c.excluded for c in counts):,} messages of excluded tables"
     )
-
-
-def _join_processes(where: str) -> bool:
-    """Join the processes that torchrun started, if it did; whether this is the first of them."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if where.startswith("cuda") else "gloo")
-    return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def _tokenizer(
@@ -242,7 +239,7 @@ def _identity(training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | 
     tree = training.recipe.model_dump()
     for name in ("tokens", "passes", "decay_share", "measure_every"):
         del tree["schedule"][name]
-    del tree["compute"], tree["name"], tree["teacher"], tree["stages"]
+    del tree["compute"], tree["name"], tree["limits"], tree["teacher"], tree["stages"]
     digest = hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode())
     digest.update(training.sequences.flat.tobytes() + training.corpus.source.tobytes())
     teacher = "" if training.store is None else training.store.folder.name
