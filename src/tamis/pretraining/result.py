@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ def earlier_stages(start: str | Path | None) -> list[dict[str, Any]]:
 
 
 def data_before(start: str | Path | None, now: dict[str, Any]) -> list[dict[str, Any]]:
-    """Of what a backbone learnt before: each earlier corpus other than `now` by the name of what was made of it.
+    """Of what a backbone learnt before: each earlier corpus, by the name of what was made of it, that is not the one of `now`.
+
+    `now` has `name` and `sources` as well: a stage before is of the same name, and tells nothing new.
 
     Each has `name`, and `sources`: licence and upstream of every one; None where the backbone does not tell.
     """
@@ -67,14 +70,14 @@ def data_before(start: str | Path | None, now: dict[str, Any]) -> list[dict[str,
         return [{"name": Path(start).name, "sources": None}]
     facts = read_json(folder / FACTS)
     recipe = facts.get("recipe", {})
-    own = {"name": recipe.get("name", folder.name), "sources": _origins(recipe) or {name: {} for name in facts.get("corpus", {})}}
+    own = {"name": recipe.get("name", folder.name), "sources": _origins(recipe, facts.get("corpus", {}))}
     found: list[dict[str, Any]] = [*facts.get("before", []), own]
-    return [entry for i, entry in enumerate(found) if entry not in found[:i] and (not now or entry["sources"] != now)]
+    return [entry for i, entry in enumerate(found) if entry not in found[:i] and entry != now]
 
 
-def _origins(recipe: dict[str, Any]) -> dict[str, Any]:
-    sources = recipe.get("corpus", {}).get("sources", {})
-    return {name: {key: source.get(key, "not stated") for key in ("licence", "upstream")} for name, source in sources.items()}
+def _origins(recipe: dict[str, Any], corpus: Iterable[str]) -> dict[str, Any]:
+    named = recipe.get("corpus", {}).get("sources", {})
+    return {name: {key: named.get(name, {}).get(key, "not stated") for key in ("licence", "upstream")} for name in corpus}
 
 
 def finished(out: Path, training: Pretraining, identity: str, *, restored: bool) -> Pretrained | None:
@@ -143,7 +146,7 @@ def write_result(
         "recipe": tree,
         "start": None if start is None else Path(start).name,
         "stages": earlier_stages(start),
-        "before": data_before(start, _origins(tree)),
+        "before": data_before(start, {"name": recipe.name, "sources": _origins(tree, texts.counts)}),
         "teacher": None if teacher is None else Path(teacher).name,
         "teacher_model": recipe.teacher.model,
         "teacher_licence": recipe.teacher.licence,
