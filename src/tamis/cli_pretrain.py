@@ -62,11 +62,14 @@ def pretrain(
         wanted = wanted.changed(by_hand)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
-    from tamis.pretraining.exclusion import messages_of
+    from tamis.pretraining.exclusion import messages_by_set
     from tamis.pretraining.stages import pretrain_in_stages
 
-    excluded = messages_of(exclude or [])
-    result = pretrain_in_stages(corpus, out, wanted, start=start, teacher=teacher, excluded=excluded, progress=Bars(), say=say)
+    sets = messages_by_set(exclude or [])
+    excluded, sizes = (text for texts in sets.values() for text in texts), {name: len(texts) for name, texts in sets.items()}
+    result = pretrain_in_stages(
+        corpus, out, wanted, start=start, teacher=teacher, excluded=excluded, excluded_sets=sizes, progress=Bars(), say=say
+    )
     if json_:
         return print_json({"folder": str(result.folder), "held_out": result.figures, "samples": result.samples})
     print(table([[name, f"{value:.3f}"] for name, value in result.rows()], header=("held-out texts", "")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +250,19 @@ def test_a_damaged_tokenizer_is_reported(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(CheckpointError, match="the tokenizer's files cannot be read"):
         Tokenizer.from_folder(tmp_path)
+
+
+def test_a_line_without_spaces_does_not_hold_up_training() -> None:
+    """Merges in one word of n bytes take time of n squared: a megabyte took hours."""
+    rows = ["free prize now", "see you at home"] * 20
+    letters = np.random.default_rng(3).integers(97, 123, 500_000).astype(np.uint8).tobytes().decode()
+    begun = time.process_time()
+    trained = Tokenizer.train([*rows, letters], vocab_size=2000)
+    assert time.process_time() - begun < 20 and trained.size == 2000
+    assert Tokenizer.train([*rows, "ab" * 128], vocab_size=400).fingerprint != Tokenizer.train(rows, vocab_size=400).fingerprint
+
+
+def test_words_up_to_256_characters_are_trained_on_whole() -> None:
+    whole = Tokenizer.train(["ab" * 128] * 2, vocab_size=400)
+    assert len(whole.encode(["ab" * 128])[0]) == 1
+    assert len(Tokenizer.train(["ab" * 128 + "c"] * 2, vocab_size=400).encode(["ab" * 128 + "c"])[0]) == 2

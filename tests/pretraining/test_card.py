@@ -108,6 +108,21 @@ def test_an_empty_sample_is_left_out() -> None:
     assert len(re.findall(r"^>", model_card(FACTS), flags=re.MULTILINE)) == 2
 
 
+def test_limits_are_those_of_the_recipe_or_of_any_corpus() -> None:
+    assert "- It repeats the biases of its sources.\n" in model_card(FACTS) and "English" not in model_card(FACTS)
+    facts = copy.deepcopy(FACTS)
+    facts["recipe"]["limits"] = ["Only Dutch.", "Only\nmail."]
+    assert "- Only Dutch.\n- Only mail.\n- Made to be tuned" in model_card(facts) and "biases" not in model_card(facts)
+
+
+def test_what_was_kept_out_is_named() -> None:
+    assert "0 in every row may also mean" in model_card(FACTS)
+    assert "Named were: sms-spam (5,574 messages), own.tsv (1 messages)." in model_card(
+        FACTS | {"excluded": {"sms-spam": 5574, "own.tsv": 1}}
+    )
+    assert "No evaluation set was named." in model_card(FACTS | {"excluded": {}})
+
+
 def test_without_a_teacher_the_card_speaks_of_none() -> None:
     facts = copy.deepcopy(FACTS) | {"teacher": None, "start": "gpt2"}
     del facts["held_out"]["cosine"]

@@ -104,6 +104,31 @@ def test_it_goes_on_from_a_backbone_and_leaves_its_tokenizer_alone(tmp_path: Pat
     assert str(tmp_path) not in card + (tmp_path / "second" / "pretraining.json").read_text(encoding="utf-8")
 
 
+def test_the_data_of_the_base_and_the_sets_kept_out_stand_on_the_card(tmp_path: Path) -> None:
+    file = corpus_file(tmp_path)
+    (tmp_path / "held.tsv").write_text("".join(f"ham\t{text}\n" for text in small.texts()[:3]), encoding="utf-8")
+    short = {"schedule.tokens": 60}
+    named = {"chats": {"file": "words.txt", "licence": "CC0", "upstream": "example.org/chats"}}
+    pretrain([file], tmp_path / "base", recipe(**short, **{"corpus.sources": named}).changed({"name": "the-base"}))
+    options = [f"--set={name}={value}" for name, value in (short | {"corpus.held_out_share": 0.1}).items()]
+    command = ["pretrain", str(file), "--from", str(tmp_path / "base"), "-o", str(tmp_path / "adapted"), *options]
+    result = CliRunner().invoke(app, [*command, "--exclude", str(tmp_path / "held.tsv")])
+    assert result.exit_code == 0, result.output
+    facts = json.loads((tmp_path / "adapted" / "pretraining.json").read_text(encoding="utf-8"))
+    card = (tmp_path / "adapted" / "README.md").read_text(encoding="utf-8")
+    assert facts["before"] == [{"name": "the-base", "sources": {"chats": {"licence": "CC0", "upstream": "example.org/chats"}}}]
+    assert facts["excluded"] == {"held.tsv": 3} and "Named were: held.tsv (3 messages)." in card
+    assert "Before that, as the-base, it had learnt from:" in card and "| chats | CC0 | example.org/chats |" in card
+    assert "English" not in card and "It repeats the biases of its sources." in card
+    assert facts["recipe"]["shape"] == {"vocab_size": 300, "n_positions": 32, "n_embd": 12, "n_layer": 2, "n_head": 3}
+    pretrain([file], tmp_path / "third", recipe(**short), start=tmp_path / "adapted")
+    third = json.loads((tmp_path / "third" / "pretraining.json").read_text(encoding="utf-8"))
+    assert [entry["name"] for entry in third["before"]] == ["the-base", "adapted"]
+    (tmp_path / "base" / "pretraining.json").unlink()
+    pretrain([file], tmp_path / "fourth", recipe(**short), start=tmp_path / "base")
+    assert "It went on from base, whose own card says" in (tmp_path / "fourth" / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_folder_for_classifiers_is_refused_as_a_start(tmp_path: Path) -> None:
     pretrain([corpus_file(tmp_path)], tmp_path / "first", recipe(**{"schedule.tokens": 60}))
     backbone = load_backbone(tmp_path / "first")
@@ -198,6 +223,19 @@ def test_a_tokenizer_of_the_same_work_is_kept(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("tamis.gpt2.tokenizer.Tokenizer.train", lambda *_, **__: pytest.fail("a tokenizer was trained"))
     pretrain([tmp_path / "words.txt"], tmp_path / "out", recipe())
     assert files(tmp_path / "out")["model.safetensors"] == before["model.safetensors"]
+
+
+def test_all_of_a_text_beyond_the_context_is_learnt_and_it_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "prose.txt"
+    file.write_text("\n".join(" ".join(small.texts(12, seed=seed)) for seed in range(8)) + "\n" + "q" * 3000, encoding="utf-8")
+    said: list[str] = []
+    result = pretrain([file], tmp_path / "out", recipe(**{"schedule.tokens": None, "schedule.passes": 1.0}), say=said.append)
+    tokenizer = load_backbone(tmp_path / "out").tokenizer
+    lines = file.read_text(encoding="utf-8").splitlines()
+    tokens = sum(len(ids) for ids in tokenizer.encode(lines)) * 8 / 9  # a line is held out
+    assert result.facts["recipe"]["schedule"]["tokens"] > 0.8 * tokens
+    assert result.facts["corpus"]["prose.txt"]["texts"] > 40
+    assert any("texts longer than the context of 32 tokens are cut: 8 texts are" in sentence for sentence in said)
 
 
 def test_int8_is_no_type_to_learn_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

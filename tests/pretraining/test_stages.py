@@ -38,6 +38,7 @@ def test_each_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
     assert load_backbone(tmp_path / "out").fingerprint == load_backbone(tmp_path / "second").fingerprint
     facts = json.loads((tmp_path / "out" / FACTS).read_text(encoding="utf-8"))
     assert len(facts["stages"]) == 1 and 300 <= facts["stages"][0]["tokens"] < 360
+    assert facts["before"] == [], "a stage's data are those of the next"
     assert facts["recipe"]["stages"] == [] and result.facts["tokens"] >= 420
 
 

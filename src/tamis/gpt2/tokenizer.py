@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from tamis.gpt2.normaliser import hardening
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's only special token: between documents while pretraining, here a possible first token and the padding."""
+
+_PART_OF_WORD = re.compile(r"\S{256}(?=\S)")
 
 
 class Tokenizer:
@@ -63,7 +66,10 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
-        """A new byte-level BPE: all 256 bytes, `<|endoftext|>` and the merges that `texts` support, up to `vocab_size` pieces."""
+        """A new byte-level BPE: all 256 bytes, `<|endoftext|>` and the merges that `texts` support, up to `vocab_size` pieces.
+
+        Words of more than 256 characters teach in parts: the time that a word takes grows with the square of its length.
+        """
         backend = _byte_level(models.BPE())
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
@@ -72,7 +78,7 @@ class Tokenizer:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             special_tokens=[AddedToken(END_OF_TEXT, special=True, normalized=False)],
         )
-        backend.train_from_iterator(texts, trainer)
+        backend.train_from_iterator((_PART_OF_WORD.sub(r"\g<0>\n", text) for text in texts), trainer)
         return cls(backend)
 
     def prepared(self, *, begin: bool, normalise: str = "none", fixed_length: int | None = None, pad: bool = False) -> Tokenizer:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from tamis.pretraining.recipe import read_pretrain_recipe
+
 _BAR = r"\|"
+ANY_CORPUS = (
+    "It knows the languages and the kinds of text of its sources, and little of the world; what it writes is no advice.",
+    "It repeats the biases of its sources.",
+)
+"""Limits of a model whose recipe names none of its own."""
 
 
 def model_card(facts: dict[str, Any]) -> str:
@@ -38,7 +46,8 @@ def model_card(facts: dict[str, Any]) -> str:
     lines += [
         "",
         "`kept out`: lines that are, or contain, a message of the evaluation sets named when it was trained (case, digits, punctuation and",
-        "white space aside). 0 in every row may also mean that no evaluation set was named.",
+        f"white space aside). {_kept_out(facts)}",
+        *_before(facts),
         "",
         "## Training",
         "",
@@ -64,12 +73,39 @@ def model_card(facts: dict[str, Any]) -> str:
     lines += [
         "## Limits",
         "",
-        "- English only, mostly informal; a small model knows little of the world, and what it writes is no advice.",
-        "- It repeats the biases of its sources: strangers' chats, text messages, fiction of another century.",
+        *(f"- {' '.join(limit.split())}" for limit in _limits(recipe)),
         "- Made to be tuned into a classifier; not made to write.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _limits(recipe: dict[str, Any]) -> Sequence[str]:
+    """What the recipe says; facts from before recipes said it are those of one that ships."""
+    limits: Sequence[str] = recipe["limits"] if "limits" in recipe else read_pretrain_recipe(recipe["name"]).limits
+    return limits or ANY_CORPUS
+
+
+def _kept_out(facts: dict[str, Any]) -> str:
+    if "excluded" not in facts:
+        return "0 in every row may also mean that no evaluation set was named."
+    named = ", ".join(f"{name} ({count:,} messages)" for name, count in facts["excluded"].items())
+    return f"Named were: {named}." if named else "No evaluation set was named."
+
+
+def _before(facts: dict[str, Any]) -> list[str]:
+    """What the backbone that it went on from had learnt from."""
+    lines = []
+    for entry in facts.get("before") or []:
+        if entry["sources"] is None:
+            lines += ["", f"It went on from {entry['name']}, whose own card says what that had learnt from and under which licence."]
+            continue
+        lines += ["", f"Before that, as {entry['name']}, it had learnt from:", "", "| source | licence | upstream |", "|---|---|---|"]
+        lines += [
+            _row(name, source.get("licence", "not stated"), source.get("upstream", "not stated"))
+            for name, source in entry["sources"].items()
+        ]
+    return lines
 
 
 def _row(*cells: str) -> str:

@@ -85,7 +85,7 @@ def divided(documents: list[Document], share: float, random: np.random.Generator
     """Documents to train on and documents held out: whole ones, so that no held-out text has its neighbour in training.
 
     A drawn document that would bring the held-out lines above twice their share is passed over. Where all would (few documents, or
-    large ones), the share's lines are taken from the end of one. At least one line is held out, and at least one is left.
+    large ones), the share's lines are taken from the end of the first one drawn. At least one line is held out, and at least one is left.
 
     Args:
         documents: of one source.
@@ -104,8 +104,7 @@ def divided(documents: list[Document], share: float, random: np.random.Generator
         if sum(held.values()) + len(documents[place]) <= most:
             held[int(place)] = len(documents[place])
     if not held:
-        longest = max(order, key=lambda place: len(documents[place]))
-        held[int(longest)] = min(len(documents[longest]) - 1, max(1, round(share * lines)))
+        held[int(order[0])] = min(len(documents[order[0]]) - 1, max(1, round(share * lines)))
     train = [document[: len(document) - held.get(place, 0)] for place, document in enumerate(documents)]
     out = [document[len(document) - held[place] :] for place, document in enumerate(documents) if place in held]
     return [document for document in train if document], out

@@ -117,3 +117,15 @@ def messages_of(places: Sequence[str]) -> list[str]:
         for table in tables:
             texts.extend(read_table(table).texts)
     return texts
+
+
+def messages_by_set(places: Sequence[str]) -> dict[str, list[str]]:
+    """The same by the name of each place, that of a path without the folders that lead to it.
+
+    Raises:
+        DataError: as `messages_of`.
+    """
+    sets: dict[str, list[str]] = {}
+    for place in places:
+        sets.setdefault(Path(place).name or place, []).extend(messages_of([place]))
+    return sets

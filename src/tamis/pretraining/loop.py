@@ -24,6 +24,7 @@ from tamis.pretraining.candidates import by_frequency, draw
 from tamis.pretraining.corpus import Corpus
 from tamis.pretraining.objective import Pupil, losses
 from tamis.pretraining.optimizer import decay_begins, optimizers, rate
+from tamis.pretraining.processes import summed
 from tamis.pretraining.recipe import PretrainRecipe
 from tamis.pretraining.sequences import Sequences
 from tamis.pretraining.teacher import TeacherStore
@@ -188,7 +189,7 @@ class Pretraining:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 distributed.all_reduce(parameter.grad)
-            distributed.all_reduce(sums)
+            sums = summed(sums, self.device)
         if not bool(torch.isfinite(sums).all()):
             raise ConfigError(
                 f"the loss became {float(sums.sum())} at step {self.at.step + 1}; lower optimizer.learning_rate "

@@ -152,6 +152,8 @@ class PretrainRecipe(Section):
     """what the model card calls the result"""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """of every draw"""
+    limits: tuple[str, ...] = ()
+    """what the model card says of the limits that come of this corpus, a sentence each; without any, what holds of every corpus"""
     shape: ShapeSettings = Field(default_factory=lambda: ShapeSettings())
     corpus: CorpusSettings = Field(default_factory=lambda: CorpusSettings())
     objective: ObjectiveSettings = Field(default_factory=lambda: ObjectiveSettings())

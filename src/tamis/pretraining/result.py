@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,30 @@ def earlier_stages(start: str | Path | None) -> list[dict[str, Any]]:
     return [*stages, {key: facts.get(key) for key in STAGE} | {"objective": facts.get("recipe", {}).get("objective")}]
 
 
+def data_before(start: str | Path | None, now: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of what a backbone learnt before: each earlier corpus, by the name of what was made of it, that is not the one of `now`.
+
+    `now` has `name` and `sources` as well: a stage before is of the same name, and tells nothing new.
+
+    Each has `name`, and `sources`: licence and upstream of every one; None where the backbone does not tell.
+    """
+    if start is None:
+        return []
+    folder = local_folder(start)
+    if folder is None or not (folder / FACTS).is_file():
+        return [{"name": Path(start).name, "sources": None}]
+    facts = read_json(folder / FACTS)
+    recipe = facts.get("recipe", {})
+    own = {"name": recipe.get("name", folder.name), "sources": _origins(recipe, facts.get("corpus", {}))}
+    found: list[dict[str, Any]] = [*facts.get("before", []), own]
+    return [entry for i, entry in enumerate(found) if entry not in found[:i] and entry != now]
+
+
+def _origins(recipe: dict[str, Any], corpus: Iterable[str]) -> dict[str, Any]:
+    named = recipe.get("corpus", {}).get("sources", {})
+    return {name: {key: named.get(name, {}).get(key, "not stated") for key in ("licence", "upstream")} for name in corpus}
+
+
 def finished(out: Path, training: Pretraining, identity: str, *, restored: bool) -> Pretrained | None:
     """The result in `out`, where this very pretraining, at its present length, has written it already; None where there is work to do.
 
@@ -91,29 +116,44 @@ def write_result(
     out: Path,
     training: Pretraining,
     tokenizer: Tokenizer,
+    told: dict[str, Any],
     *,
-    identity: str,
     start: str | Path | None,
     teacher: Path | None,
     compute: device.Compute,
 ) -> Pretrained:
-    """Write the finished folder; the facts come last and say that it is whole."""
+    """Write the finished folder; the facts come last and say that it is whole.
+
+    Args:
+        out: the folder.
+        training: at its end.
+        tokenizer: its tokenizer.
+        told: further facts.
+        start: the backbone it went on from, None for none.
+        teacher: the teacher's folder, None without one.
+        compute: where and how it was computed.
+    """
     trunk, recipe, texts = training.pupil.trunk, training.recipe, training.corpus
     figures: dict[str, Any] = next((row["held_out"] for row in reversed(training.at.history) if "held_out" in row), {})
     samples = sample(trunk, tokenizer, list(BEGINNINGS), seed=recipe.seed)
     # What is stored has 16 bits; the fingerprint is that of the stored numbers, as whoever loads them finds it.
     state = {name: tensor.detach().cpu().half().float() for name, tensor in trunk.state_dict().items()}
+    tree = recipe.model_dump(mode="json")
+    if start is not None:  # the network's own, whatever the recipe says
+        own = trunk.config
+        tree["shape"] = {"vocab_size": own.vocab_size} | {name: getattr(own, name) for name in tree["shape"] if name != "vocab_size"}
     facts = {
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": tree,
         "start": None if start is None else Path(start).name,
         "stages": earlier_stages(start),
+        "before": data_before(start, {"name": recipe.name, "sources": _origins(tree, texts.counts)}),
         "teacher": None if teacher is None else Path(teacher).name,
         "teacher_model": recipe.teacher.model,
         "teacher_licence": recipe.teacher.licence,
         "corpus": {name: asdict(counts) for name, counts in texts.counts.items()},
         "parameters": sum(tensor.numel() for tensor in state.values()),
         "fingerprint": fingerprint(trunk.config, state),
-        "identity": identity,
+        **told,
         "tokens": training.at.tokens,
         "steps": training.at.step,
         "tokens_per_second": round(training.at.tokens / max(1e-9, training.at.seconds), 1),

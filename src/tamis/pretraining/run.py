@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ from tamis.gpt2.backbones import Backbone, load_backbone
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock
 from tamis.gpt2.packing import by_length, pack
 from tamis.gpt2.tokenizer import Tokenizer
+from tamis.pretraining import processes
 from tamis.pretraining.corpus import Corpus, read_corpus
 from tamis.pretraining.exclusion import Excluded
 from tamis.pretraining.folder import TOKENIZER_OF, WORK, check_folder, made
 from tamis.pretraining.loop import Pretraining, taught
 from tamis.pretraining.measurement import measure
 from tamis.pretraining.objective import Pupil, pooled
+from tamis.pretraining.pieces import fitted
 from tamis.pretraining.recipe import PretrainRecipe
 from tamis.pretraining.result import FACTS, Pretrained, earlier_stages, finished, write_result
 from tamis.pretraining.sequences import Sequences, encode
@@ -49,6 +51,7 @@ def pretrain(
     start: str | Path | None = None,
     teacher: Path | None = None,
     excluded: Iterable[str] = (),
+    excluded_sets: Mapping[str, int] | None = None,
     read: Callable[[PretrainRecipe], Corpus] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -62,6 +65,7 @@ def pretrain(
         start: a backbone to go on from; None begins from nothing.
         teacher: folder of a sentence-transformers model.
         excluded: messages that must not be learnt.
+        excluded_sets: how many of them each evaluation set holds, by its name, for the model card.
         read: gives the corpus of a recipe where it has been read already; None reads it.
         progress: is told what goes on.
         say: is told what was found on the way, in sentences.
@@ -83,9 +87,9 @@ def pretrain(
             )
         say(f"{teacher} does not teach: objective.teacher_weight and objective.likeness_weight are 0")
         teacher = None
-    compute = device.resolve(recipe.compute.device, recipe.compute.threads, recipe.compute.dtype, int8=False)
+    compute = device.resolve(processes.own_device(recipe.compute.device), recipe.compute.threads, recipe.compute.dtype, int8=False)
     device.apply(compute)
-    first = _join_processes(compute.device)
+    first = processes.join(compute.device)
     device.seed_everything(recipe.seed)
     work = out / WORK
     with made(work), locked(work / "lock" if first else work / f"lock.{os.environ.get('RANK', '0')}") as mine:
@@ -97,6 +101,10 @@ def pretrain(
         tokenizer, backbone = _tokenizer(work, texts, recipe, start, first)
         if first:
             say(_counted(texts))
+        whole, context = len(texts.texts), backbone.model.config.n_positions if backbone else recipe.shape.n_positions
+        texts = fitted(texts, tokenizer, context, progress)
+        if first and len(texts.texts) > whole:
+            say(f"texts longer than the context of {context} tokens are cut: {whole:,} texts are {len(texts.texts):,} now")
         store = None if teacher is None else TeacherStore(Teacher(teacher, device=compute.device))
         earlier = sum(stage["tokens"] or 0 for stage in earlier_stages(start))
         training = _prepared(texts, tokenizer, backbone, recipe, store, compute, earlier, progress)
@@ -121,7 +129,8 @@ def pretrain(
         training.run(each_step=states.after_step if first else lambda _: None, measure=measured, progress=progress)
         if not first:
             return Pretrained(out, {}, [])
-        return write_result(out, training, tokenizer, identity=identity, start=start, teacher=teacher, compute=compute)
+        told = {"identity": identity, "excluded": dict(excluded_sets or {})}
+        return write_result(out, training, tokenizer, told, start=start, teacher=teacher, compute=compute)
 
 
 def _counted(texts: Corpus) -> str:
@@ -130,13 +139,6 @@ def _counted(texts: Corpus) -> str:
         f"corpus: {len(texts.texts):,} texts, {sum(c.words for c in counts):,} words; {len(texts.held_out):,} texts held out; "
         f"left out: {sum(c.repeated for c in counts):,} repeats, {sum(c.excluded for c in counts):,} messages of excluded tables"
     )
-
-
-def _join_processes(where: str) -> bool:
-    """Join the processes that torchrun started, if it did; whether this is the first of them."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if where.startswith("cuda") else "gloo")
-    return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def _tokenizer(
@@ -237,7 +239,7 @@ def _identity(training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | 
     tree = training.recipe.model_dump()
     for name in ("tokens", "passes", "decay_share", "measure_every"):
         del tree["schedule"][name]
-    del tree["compute"], tree["name"], tree["teacher"], tree["stages"]
+    del tree["compute"], tree["name"], tree["limits"], tree["teacher"], tree["stages"]
     digest = hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode())
     digest.update(training.sequences.flat.tobytes() + training.corpus.source.tobytes())
     teacher = "" if training.store is None else training.store.folder.name

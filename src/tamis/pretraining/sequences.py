@@ -43,7 +43,7 @@ class Sequences:
 
 
 def encode(texts: Sequence[str], tokenizer: Tokenizer, context: int, progress: Progress | None = None) -> Sequences:
-    """Encode texts; what does not fit the context is cut off, as text that comes later is texts of its own.
+    """Encode texts; what does not fit the context is cut off (`pieces.fitted` makes texts of it before).
 
     Args:
         texts: the texts.

@@ -6,7 +6,7 @@ stages rebuilds it with one command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tamis.errors import ConfigError
@@ -43,6 +43,7 @@ def pretrain_in_stages(
     start: str | Path | None = None,
     teacher: Path | None = None,
     excluded: Iterable[str] = (),
+    excluded_sets: Mapping[str, int] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Pretrained:
@@ -67,6 +68,8 @@ def pretrain_in_stages(
         folder = out if number == len(stages) else out / WORK / f"stage-{number}"
         if len(stages) > 1 and not (folder / FACTS).is_file():
             say(f"stage {number} of {len(stages)}")
-        result = pretrain(corpus, folder, stage, start=start, teacher=teacher, read=read, progress=progress, say=say)
+        result = pretrain(
+            corpus, folder, stage, start=start, teacher=teacher, excluded_sets=excluded_sets, read=read, progress=progress, say=say
+        )
         start = folder
     return result
