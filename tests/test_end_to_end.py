@@ -24,7 +24,7 @@ SLOWED = """
 import time
 from tamis.tuning.loop import Training
 step = Training._step
-Training._step = lambda self, rows, states: (time.sleep(0.3), step(self, rows, states))[1]
+Training._step = lambda self, rows, states: (time.sleep(1.0), step(self, rows, states))[1]
 """
 """Puts a little time into every step, so that a signal finds the training under way."""
 

@@ -45,6 +45,11 @@ def predict_command(
         TamisError: the model cannot be loaded, or a message cannot be read.
     """
     classifier = TextClassifier.load(run, **compute)
+    if one and classifier.positive_ is None:
+        names = ", ".join(str(name) for name in classifier.classes_)
+        raise ConfigError(
+            f"--exit-code says positive or negative, and this model has no positive label ({names}); read its verdict instead"
+        )
     if familiarity and classifier.familiarity_ is None:
         say("the model holds no limit for what is like its training texts, so `familiar` is unknown; train it again on 100 texts or more")
     familiarity = familiarity or (bool(texts) and out is None and not as_json and classifier.familiarity_ is not None)
@@ -92,16 +97,7 @@ def line(verdict: Verdict) -> str:
 
 
 def exit_code(verdict: Verdict, classifier: TextClassifier) -> int:
-    """0 positive, 1 negative, 2 unsure.
-
-    Raises:
-        ConfigError: the model has no positive label (more than two classes).
-    """
-    if classifier.positive_ is None:
-        names = ", ".join(str(name) for name in classifier.classes_)
-        raise ConfigError(
-            f"--exit-code says positive or negative, and this model has no positive label ({names}); read its verdict instead"
-        )
+    """0 positive, 1 negative, 2 unsure."""
     if verdict.verdict == UNSURE:
         return NOT_SURE
     return POSITIVE if verdict.label == classifier.positive_ else NEGATIVE
