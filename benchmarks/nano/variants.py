@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.console import Bars, say
-from tamis.pretraining.exclusion import messages_of
+from tamis.pretraining.exclusion import messages_by_set
 from tamis.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
 from tamis.pretraining.result import FACTS
 from tamis.pretraining.run import pretrain
@@ -31,13 +31,23 @@ def main() -> None:
     if options.methods:
         print(" ".join(f"--method {name}={options.out / name}@head" for name in VARIANTS))
         return
+    sets = messages_by_set(options.exclude)
     for name in options.only or VARIANTS:
         folder = options.out / name
         if (folder / FACTS).is_file():
             continue
         recipe = variant(read_pretrain_recipe("nano"), name, options.tokens).changed({"compute.threads": options.threads})
         teacher = options.teacher if taught(recipe) else None
-        found = pretrain(options.corpus, folder, recipe, teacher=teacher, excluded=messages_of(options.exclude), progress=Bars(), say=say)
+        found = pretrain(
+            options.corpus,
+            folder,
+            recipe,
+            teacher=teacher,
+            excluded=[text for texts in sets.values() for text in texts],
+            excluded_sets={place: len(texts) for place, texts in sets.items()},
+            progress=Bars(),
+            say=say,
+        )
         say(f"{name}: {', '.join(f'{figure} {value:.3f}' for figure, value in found.rows()[:2])}")
 
 

@@ -72,12 +72,15 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.
 
     def told(corpus: list[Path], out: Path, recipe: Any, **rest: Any) -> Found:
         done.append((out.name, rest["teacher"]))
+        assert sorted(rest["excluded"]) == ["WIN now", "hi"] and rest["excluded_sets"] == {"kept-out.tsv": 2}  # the card names them
         out.mkdir()
         (out / FACTS).touch()
         return Found()
 
     monkeypatch.setattr(variants, "pretrain", told)
-    monkeypatch.setattr(sys, "argv", ["variants", str(tmp_path), "--teacher", "t", "--out", str(tmp_path)])
+    (tmp_path / "kept-out.tsv").write_text("label\ttext\nham\thi\nspam\tWIN now\n")
+    exclude = ["--exclude", str(tmp_path / "kept-out.tsv")]
+    monkeypatch.setattr(sys, "argv", ["variants", str(tmp_path), "--teacher", "t", "--out", str(tmp_path), *exclude])
     for _ in range(2):
         variants.main()
     assert done == [(name, None if name == "next-token" else Path("t")) for name in variants.VARIANTS]
