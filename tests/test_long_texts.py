@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tamis import TextClassifier
+from tamis.tuning.joined import HIGHEST, LOWEST
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis
@@ -118,3 +120,37 @@ def test_the_command_line_takes_costs_a_prior_and_hardening(tmp_path: object) ->
     assert TextClassifier.load(run).rule_.threshold == pytest.approx(0.8)
     assert tamis("train", runs.table(), "--cost", "blocked=4", "-o", f"{tmp_path}/other").code == 2
     assert tamis("train", runs.table(), "--prior", "2", "-o", f"{tmp_path}/other").code == 2
+
+
+def test_the_penalty_for_many_windows_is_learnt_from_negatives_that_were_held_out(tmp_path: Path) -> None:
+    texts, labels = [text for _, text in messages()] * 6, [label for label, _ in messages()] * 6
+    texts = [f"{text} {number}" for number, text in enumerate(texts)]
+    settings = runs.settings(**{"verdict.folds": 2, "train.epochs": 1})
+    model = TextClassifier("scratch:tiny", "full", threads=1, settings=settings).fit(texts, labels)
+    learnt = model.recipe_.text.window_penalty
+    assert learnt is not None and LOWEST <= learnt <= HIGHEST and model.pooling.penalty == learnt
+    model.save(tmp_path / "model")
+    again = TextClassifier.load(tmp_path / "model", threads=1)
+    assert again.pooling.penalty == learnt and again.predict_proba([hidden(5)]).tolist() == model.predict_proba([hidden(5)]).tolist()
+    window = again.verdicts([hidden(5)])[0].window
+    assert window is not None
+    lowered = again.predict_proba([hidden(5)])[0]
+    again.recipe_ = again.recipe_.changed({"text.window_penalty": 0.0})
+    plain = again.predict_proba([hidden(5)])[0]
+    assert np.log(plain[1] / plain[0]) - np.log(lowered[1] / lowered[0]) == pytest.approx(learnt * np.log(window.of), abs=1e-5)
+
+
+@pytest.mark.parametrize("reason", ["given", "long texts", "three classes", "exact head", "few"])
+def test_no_penalty_is_learnt_where_it_is_given_or_nothing_could_be_learnt(reason: str) -> None:
+    rows = messages() * (1 if reason == "few" else 6)
+    texts, labels = [f"{text} {number}" for number, (_, text) in enumerate(rows)], [label for label, _ in rows]
+    settings = runs.settings(**{"verdict.folds": 2, "train.epochs": 1})
+    if reason == "given":
+        settings |= {"text.window_penalty": 0.7}
+    if reason == "long texts":
+        texts[4] = hidden(5)
+    if reason == "three classes":
+        labels = ["short" if len(text) < 30 else label for text, label in zip(texts, labels, strict=True)]
+    model = TextClassifier("scratch:tiny", "head" if reason == "exact head" else "full", threads=1, settings=settings).fit(texts, labels)
+    assert model.recipe_.text.window_penalty == (0.7 if reason == "given" else None)
+    assert model.pooling.penalty == (0.7 if reason == "given" else 1.0)

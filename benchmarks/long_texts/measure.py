@@ -3,8 +3,8 @@
     python -m benchmarks.long_texts.measure --data SMSSpamCollection --run RUN
 
 Ham test rows are joined until a text has 5,000 tokens; into each of 100 texts one spam test row is put at a seeded place, 100 others have
-none. Every text is judged at the model's own threshold. `--shift 0` (and others) shows what the correction for the number of windows is
-worth: it is the multiple of log n by which the largest window is lowered; the model's own rule is 1.
+none. Every text is judged at the model's own threshold, the largest of n windows lowered by the model's own multiple of log n
+(`text.window_penalty`). `--shift 0` (and others) shows what another multiple would do.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ def main() -> None:
     threshold = classifier.rule_.threshold or 0.5
     logits = {name: margins(classifier, [" ".join(t) for t in texts], place) for name, texts in (("found", hidden), ("blocked", plain))}
     windows = len(classifier.window_spans(options.tokens))
-    for shift in options.shift:
-        line: dict[str, Any] = {"window": classifier.recipe_.text.window, "windows": windows, "shift": shift}
+    own = classifier.pooling.penalty
+    for shift in [own, *options.shift]:
+        line: dict[str, Any] = {"window": classifier.recipe_.text.window, "windows": windows, "shift": shift, "own": shift == own}
         for name, values in logits.items():
-            flagged = int((values + (1 - shift) * np.log(windows) >= np.log(threshold / (1 - threshold))).sum())
+            flagged = int((values + (own - shift) * np.log(windows) >= np.log(threshold / (1 - threshold))).sum())
             line |= {name: flagged / len(values), f"{name}_ci95": wilson(flagged, len(values))}
         line["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(json.dumps(line), flush=True)
@@ -82,7 +83,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=5000)
     parser.add_argument("--texts", type=int, default=100, help="texts with spam, and as many without")
     parser.add_argument("--window", type=int, help="tokens of a window [default: the model's own]")
-    parser.add_argument("--shift", type=float, action="append", default=None, help="multiples of log n [default: 0, .5, 1, 1.5]")
+    parser.add_argument("--shift", type=float, action="append", default=None, help="further multiples of log n [default: 0, .5, 1, 1.5]")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

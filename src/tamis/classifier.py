@@ -124,8 +124,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
         folds = parts_of(targets, groups, len(names), FOLDS if exact else self.recipe_.verdict.folds or 0, seed)
         parts = rows * 0 if exact and folds is None else folds  # the head has the copies' folds, or none: its own would part them
-        normal = self.tokenizer_.normal
-        place = self.pooling.positive
+        normal, place = self.tokenizer_.normal, self.pooling.positive
         copies = attacked_copies(texts, targets, fit, positive=place, settings=recipe.train, seed=seed, normalise=normal, parts=parts)
         every = [*texts, *copies.texts, *also]
         context = backbone.model.config.n_positions
@@ -145,6 +144,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             copies=np.arange(len(texts), len(texts) + len(copies)),
             parts=parts,
             recut=self.recut([*texts, *copies.texts], context=context),
+            joining=self.joining(texts, targets, messages),
             store=store,
             checkpoint=checkpoint,
             progress=progress,
@@ -180,6 +180,8 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             fold_into(self.model_, head.weight, head.bias + self.shift_)
         else:
             self.model_.score.weight /= decision.temperature
+        if tuned.joined is not None and decision.calibration:
+            self.recipe_ = self.with_penalty(self._shifted(tuned.joined))
         self.held_out_, self.held_out_probabilities_, self.crossfit_ = tuned.held_out, decision.probabilities, tuned.crossfit
         self.history_, self.facts_, self.features_ = tuned.history, tuned.facts, tuned.features
         self.extra_notes_ = [*tuned.notes, *(() if decision.calibration else decision.notes)]  # reports have the others' own
@@ -302,11 +304,9 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             {"compute.device": compute.device, "compute.threads": compute.threads, "compute.dtype": compute.dtype}
         )
         self.model_ = saved.model.requires_grad_(False).to(compute.device)
-        self.tokenizer_, self.rule_ = saved.tokenizer, saved.rule
-        self.temperature_ = temperature
+        self.tokenizer_, self.rule_, self.temperature_ = saved.tokenizer, saved.rule, temperature
         self.familiarity_ = read_familiarity(saved.about.get("familiarity"))
-        self.positive_ = saved.rule.positive
-        self.classes_ = classes
+        self.positive_, self.classes_ = saved.rule.positive, classes
         self.history_, self.notes_ = [], []
         if compute.dtype != "fp32" or prepacking_pays(self.model_.transformer):
             # The plain matrices would take one to four times the memory of those in use.

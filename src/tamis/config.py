@@ -69,6 +69,8 @@ class TextSettings(Section):
     """`nfkc` folds full-width forms and drops invisible characters; `harden` also undoes look-alikes, split words and leetspeak"""
     window: Annotated[int, Field(ge=8)] | None = None
     """tokens of a window where a text is longer than the context; by default as many as 95 of 100 training texts have at most"""
+    window_penalty: Annotated[float, Field(ge=0)] | None = None
+    """times log n that the strongest of n windows is lowered by (two classes); by default learnt from held-out rows, or 1"""
     padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
     """`none`, or `fixed:N`: cut and filled to N tokens as the reference does with 120"""
     position: Literal["auto", "mean", "attention", "last_real", "both", "last"] = "auto"

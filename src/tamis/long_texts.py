@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from tamis.config import Recipe
 from tamis.gpt2.bpe_dropout import DroppedMerges
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.tokenizer import Tokenizer
+from tamis.tuning.joined import joined, penalty
 from tamis.tuning.messages import Messages
 from tamis.tuning.windows import OVERLAP, Pooling, size_for
-from tamis.verdicts import Window
+from tamis.verdicts import Rule, Window
 
 
 class LongTexts:
@@ -25,17 +26,19 @@ class LongTexts:
     tokenizer_: Tokenizer
     model_: GPT2Classifier
     recipe_: Recipe
+    rule_: Rule
 
     @property
     def pooling(self) -> Pooling:
         """How the windows of a text become one score."""
-        return Pooling(None if self.positive_ is None else [str(c) for c in self.classes_].index(self.positive_))
+        penalty = self.recipe_.text.window_penalty
+        place = None if self.positive_ is None else [str(c) for c in self.classes_].index(self.positive_)
+        return Pooling(place, 1.0 if penalty is None else penalty)
 
     def messages(self, texts: list[str], *, context: int | None = None) -> Messages:
         """Texts as the model reads them; `context` where there is no model yet."""
         longest = self.model_.transformer.config.n_positions if context is None else context
-        window, positive = self.recipe_.text.window, self.pooling.positive
-        return Messages.encode(texts, self.tokenizer_, context=longest, window=window, positive=positive)
+        return Messages.encode(texts, self.tokenizer_, context=longest, window=self.recipe_.text.window, pooling=self.pooling)
 
     def recut(self, texts: list[str], *, context: int) -> Callable[[int], Messages] | None:
         """Gives the texts as a training epoch, numbered from 0, meets them where words are cut into other pieces each time."""
@@ -45,8 +48,8 @@ class LongTexts:
         dropped = DroppedMerges(self.tokenizer_, share, self.recipe_.seed)
 
         def of_epoch(epoch: int) -> Messages:
-            window, positive = self.recipe_.text.window, self.pooling.positive
-            return Messages.encode(texts, dropped.of_epoch(epoch), context=context, window=window, positive=positive)
+            window, pooling = self.recipe_.text.window, self.pooling
+            return Messages.encode(texts, dropped.of_epoch(epoch), context=context, window=window, pooling=pooling)
 
         return of_epoch
 
@@ -56,6 +59,36 @@ class LongTexts:
             return self.recipe_
         lengths = np.array([len(ids) for ids in self.tokenizer_.encode(texts)])
         return self.recipe_.changed({"text.window": size_for(lengths, context)})
+
+    def joining(
+        self, texts: Sequence[str], targets: NDArray[np.int64], messages: Messages
+    ) -> Callable[[NDArray[np.int64]], Messages] | None:
+        """Gives the windows, each a message of its own, of long texts joined from the negatives among some of the rows.
+
+        None where nothing is to be learnt from them: the penalty is given or has no meaning, or long texts are among the R training
+        rows, so that threshold and probabilities hold for texts pooled by theory's 1 (`messages`: the training rows first).
+        """
+        text, pooling = self.recipe_.text, self.pooling
+        if pooling.positive is None or text.window_penalty is not None or text.fixed_length or any(messages.long[: len(texts)]):
+            return None
+
+        def of(rows: NDArray[np.int64]) -> Messages:
+            negatives = rows[targets[rows] != pooling.positive]
+            long = joined([texts[row] for row in negatives.tolist()], self.recipe_.seed)
+            assert text.window is not None, "with_window comes first"
+            cut = [self.tokenizer_.windows(ids, text.window, overlap=OVERLAP) for ids in self.tokenizer_.encode(long)]
+            windows = tuple(window for parts in cut for window in parts)
+            return Messages(windows, np.arange(len(windows) + 1), np.arange(len(windows)))
+
+        return of
+
+    def with_penalty(self, logits: NDArray[np.float64]) -> Recipe:
+        """The recipe with the penalty learnt from (V, K) calibrated logits of `joining`'s windows, where they are enough."""
+        place, threshold = self.pooling.positive, self.rule_.threshold
+        if place is None or not threshold or threshold >= 1:
+            return self.recipe_
+        learnt = penalty(logits[:, place] - logits[:, 1 - place] - np.log(threshold / (1 - threshold)))
+        return self.recipe_ if learnt is None else self.recipe_.changed({"text.window_penalty": learnt})
 
     def window_spans(self, tokens: int) -> list[tuple[int, int]]:
         """(first, stop) token of each window of a text of so many tokens; the whole text where it fits the context."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tamis.errors import CheckpointError
-from tamis.tuning.crossfit import out_of_fold, parts_of
+from tamis.tuning.crossfit import FoldScores, out_of_fold, parts_of
 
 TARGETS = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0])
 GROUPS = np.array([0, 0, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9])
@@ -36,12 +36,12 @@ PARTS = np.array([0, 1, 2, 0, 1, 2, 0])
 
 
 def judge(told: list[Any]) -> Any:
-    def fold(rows: np.ndarray, state: Path | None, name: str) -> np.ndarray:
+    def fold(rows: np.ndarray, state: Path | None, name: str) -> FoldScores:
         told.append((rows.tolist(), None if state is None else state.name, name))
         if state is not None:
             state.mkdir(parents=True)
             (state / "training.safetensors").write_text("x")
-        return np.stack([rows, -rows], axis=1).astype(np.float64)
+        return FoldScores(np.stack([rows, -rows], axis=1).astype(np.float64), np.full((len(rows) + 1, 2), float(rows[0])))
 
     return fold
 
@@ -49,13 +49,14 @@ def judge(told: list[Any]) -> Any:
 def test_every_row_gets_its_own_folds_score() -> None:
     told: list[Any] = []
     found = out_of_fold(judge(told), PARTS, classes=2, identity="a", checkpoint=None)
-    assert found[:, 0].tolist() == list(range(7)) and found[:, 1].tolist() == [-i for i in range(7)]
+    assert found.rows[:, 0].tolist() == list(range(7)) and found.rows[:, 1].tolist() == [-i for i in range(7)]
+    assert found.joined[:, 1].tolist() == [0] * 4 + [1] * 3 + [2] * 3  # windows of the parts, one after another
     assert [rows for rows, _, _ in told] == [[0, 3, 6], [1, 4], [2, 5]]
     assert [name for *_, name in told] == [f"training, fold {i} of 3" for i in (1, 2, 3)]
 
 
 def test_folds_that_ended_are_not_trained_again_and_keep_only_their_scores(tmp_path: Path) -> None:
-    def broken(rows: np.ndarray, state: Path | None, name: str) -> np.ndarray:
+    def broken(rows: np.ndarray, state: Path | None, name: str) -> FoldScores:
         if 1 in rows:
             raise KeyboardInterrupt
         return judge([])(rows, state, name)
@@ -64,11 +65,21 @@ def test_folds_that_ended_are_not_trained_again_and_keep_only_their_scores(tmp_p
         out_of_fold(broken, PARTS, classes=2, identity="a", checkpoint=tmp_path)
     told: list[Any] = []
     found = out_of_fold(judge(told), PARTS, classes=2, identity="a", checkpoint=tmp_path)
-    assert [rows for rows, *_ in told] == [[1, 4], [2, 5]] and found[:, 0].tolist() == list(range(7))
+    assert [rows for rows, *_ in told] == [[1, 4], [2, 5]] and found.rows[:, 0].tolist() == list(range(7))
+    assert found.joined[:, 0].tolist() == [0] * 4 + [1] * 3 + [2] * 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fold-0.npz", "fold-1.npz", "fold-2.npz"]
     other: list[Any] = []
     out_of_fold(judge(other), PARTS, classes=2, identity="b", checkpoint=tmp_path)
     assert len(other) == 3  # another work's scores are not taken
+
+
+def test_a_folds_scores_without_joined_texts_are_made_again(tmp_path: Path) -> None:
+    out_of_fold(judge([]), PARTS, classes=2, identity="a", checkpoint=tmp_path)
+    with np.load(tmp_path / "fold-1.npz") as kept:
+        np.savez(tmp_path / "fold-1.npz", identity=kept["identity"], logits=kept["logits"])  # as the releases before wrote them
+    told: list[Any] = []
+    out_of_fold(judge(told), PARTS, classes=2, identity="a", checkpoint=tmp_path)
+    assert [rows for rows, *_ in told] == [[1, 4]]
 
 
 def test_damaged_scores_are_told(tmp_path: Path) -> None:

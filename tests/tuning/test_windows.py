@@ -22,6 +22,7 @@ def test_the_strongest_window_decides_and_is_lowered_by_the_logarithm_of_their_n
     np.testing.assert_allclose(pooled, [[1.0, 0.0], [0.0, 3.0 - np.log(3)]])  # of two equal margins the first
     other = Pooling(0)(torch.from_numpy(LOGITS), COUNTS).numpy()
     np.testing.assert_allclose(other[1], [2.0 - np.log(3), 0.0])
+    np.testing.assert_allclose(Pooling(1, 0.5)(torch.from_numpy(LOGITS), COUNTS)[1], [0.0, 3.0 - 0.5 * np.log(3)])
     assert Pooling(1).deciding(LOGITS, COUNTS).tolist() == [0, 0] and Pooling(0).deciding(LOGITS, COUNTS).tolist() == [0, 2]
 
 
@@ -45,19 +46,20 @@ def test_a_single_window_is_the_text_itself() -> None:
 @given(
     counts=st.lists(st.integers(1, 5), min_size=1, max_size=6),
     positive=st.sampled_from([None, 0, 1]),
+    penalty=st.sampled_from([0.0, 0.6, 1.0]),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_windows_one_by_one_give_what_all_at_once_give(counts: list[int], positive: int | None, seed: int) -> None:
+def test_windows_one_by_one_give_what_all_at_once_give(counts: list[int], positive: int | None, penalty: float, seed: int) -> None:
     random = np.random.default_rng(seed)
     logits, sizes = random.normal(size=(sum(counts), 2)), np.array(counts)
     owner = np.repeat(np.arange(len(counts)), counts)
-    pooled = Pooled(len(counts), 2, Pooling(positive))
+    pooled = Pooled(len(counts), 2, Pooling(positive, penalty))
     last = {}
     for window in random.permutation(len(logits)):
         last[int(owner[window])] = pooled.with_one_more(int(owner[window]), logits[[window]])[0]
         pooled.add(int(owner[window]), logits[window])
-    expected = Pooling(positive)(torch.from_numpy(logits), sizes).numpy()
+    expected = Pooling(positive, penalty)(torch.from_numpy(logits), sizes).numpy()
     np.testing.assert_allclose(pooled.logits(), expected, atol=1e-12)
     np.testing.assert_allclose([last[text] for text in range(len(counts))], expected, atol=1e-12)
 

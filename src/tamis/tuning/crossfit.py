@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,20 @@ from tamis.files import replaced
 from tamis.tuning.head import folds_of
 
 Rows = NDArray[np.int64]
-Fold = Callable[[Rows, Path | None, str], NDArray[np.float64]]
-"""Trains without some rows, its state kept in a folder, told under a name; (rows, K) logits of those rows."""
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """Logits of rows by models that did not see them."""
+
+    rows: NDArray[np.float64]
+    """(rows, K)"""
+    joined: NDArray[np.float64]
+    """(V, K) of windows of long texts joined from their negatives (joined.py); none where they were not asked for"""
+
+
+Fold = Callable[[Rows, Path | None, str], FoldScores]
+"""Trains without some rows, its state kept in a folder, told under a name, and scores those rows."""
 
 
 def parts_of(targets: Rows, groups: Rows, classes: int, folds: int, seed: int) -> Rows | None:
@@ -42,8 +55,8 @@ def parts_of(targets: Rows, groups: Rows, classes: int, folds: int, seed: int) -
     return parts
 
 
-def out_of_fold(fold: Fold, parts: Rows, *, classes: int, identity: str, checkpoint: Path | None) -> NDArray[np.float64]:
-    """(R, K) logits of R rows, each from a model trained without its part.
+def out_of_fold(fold: Fold, parts: Rows, *, classes: int, identity: str, checkpoint: Path | None) -> FoldScores:
+    """Scores of R rows, each from a model trained without its part, and of the texts joined from each part.
 
     Args:
         fold: trains one of the models.
@@ -55,24 +68,25 @@ def out_of_fold(fold: Fold, parts: Rows, *, classes: int, identity: str, checkpo
     Raises:
         CheckpointError: scores in the folder are damaged.
     """
-    logits = np.empty((len(parts), classes))
+    logits, joined = np.empty((len(parts), classes)), []
     count = int(parts.max()) + 1
     for number in range(count):
         outside = np.flatnonzero(parts == number)
         state = None if checkpoint is None else checkpoint / f"fold-{number}"
-        found = None if state is None else _read(state.with_suffix(".npz"), identity, (len(outside), classes))
+        found = None if state is None else _read(state.with_suffix(".npz"), identity, len(outside), classes)
         if found is None:
             found = fold(outside, state, f"training, fold {number + 1} of {count}")
             if state is not None:
                 state.parent.mkdir(parents=True, exist_ok=True)
                 with replaced(state.with_suffix(".npz")) as beside, beside.open("wb") as file:
-                    np.savez(file, identity=identity, logits=found)
+                    np.savez(file, identity=identity, logits=found.rows, joined=found.joined)
                 shutil.rmtree(state, ignore_errors=True)
-        logits[outside] = found
-    return logits
+        logits[outside] = found.rows
+        joined.append(found.joined)
+    return FoldScores(logits, np.concatenate(joined))
 
 
-def _read(path: Path, identity: str, shape: tuple[int, int]) -> NDArray[np.float64] | None:
+def _read(path: Path, identity: str, rows: int, classes: int) -> FoldScores | None:
     """A fold's scores, None where there are none of the same work.
 
     Raises:
@@ -82,7 +96,9 @@ def _read(path: Path, identity: str, shape: tuple[int, int]) -> NDArray[np.float
         return None
     try:
         with path.open("rb") as file, np.load(file) as kept:
-            logits = np.asarray(kept["logits"], dtype=np.float64)
-            return logits if str(kept["identity"]) == identity and logits.shape == shape else None
+            if str(kept["identity"]) != identity or "joined" not in kept:
+                return None
+            found = FoldScores(np.asarray(kept["logits"], dtype=np.float64), np.asarray(kept["joined"], dtype=np.float64))
+            return found if found.rows.shape == (rows, classes) and found.joined.shape[1:] == (classes,) else None
     except Exception as error:  # a zip archive that was cut off or altered fails in many ways
         raise CheckpointError(f"{path} is damaged ({error}); delete it to train that fold again") from error

@@ -32,6 +32,7 @@ from tamis.tuning.features import StateStore, trunk_fingerprint
 from tamis.tuning.head import CANDIDATES, START
 from tamis.tuning.loop import LoopSettings
 from tamis.tuning.messages import Messages
+from tamis.tuning.scoring import score
 from tamis.tuning.states import States, all_tokens, last_tokens
 from tamis.tuning.trunk import freeze, in_dtype, trained_parameters, with_position
 from tamis.tuning.tuned import Rows, Tuned
@@ -54,6 +55,8 @@ class Work:
     """(R,) rows of one group never cross a fold"""
     recut: Callable[[int], Messages] | None
     """Gives the rows to fit cut into other tokens for an epoch, numbered from 0."""
+    joining: Callable[[Rows], Messages] | None
+    """Gives windows of long texts joined from the negatives among some rows (joined.py)."""
     store: StateStore
     progress: Progress | None
     say: Callable[[str], None] | None
@@ -130,9 +133,10 @@ def looped(
     model.transformer.set_dropout(0.0)
     trained = trained_parameters(model)
     merge_lora(model.transformer)
+    joined = None if work.joining is None else score(model, work.joining(judged))
     facts = {"epochs": at.epoch, "best_epoch": at.best_epoch, "steps": at.step, "trained_parameters": trained, **found}
     notes = [training.warned] if training.warned else []
-    return Tuned(model, judged, logits, every, history=at.history, facts=facts, notes=notes)
+    return Tuned(model, judged, logits, every, joined=joined, history=at.history, facts=facts, notes=notes)
 
 
 def _solve_first(work: Work, model: GPT2Classifier, fit: Rows, copies: Rows) -> dict[str, Any]:

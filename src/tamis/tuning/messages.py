@@ -38,7 +38,7 @@ class Messages:
 
     @classmethod
     def encode(
-        cls, texts: Sequence[str], tokenizer: Tokenizer, *, context: int, window: int | None = None, positive: int | None = None
+        cls, texts: Sequence[str], tokenizer: Tokenizer, *, context: int, window: int | None = None, pooling: Pooling | None = None
     ) -> Messages:
         """Tokenize texts.
 
@@ -47,13 +47,13 @@ class Messages:
             tokenizer: prepares them as the model is used to.
             context: tokens that the model takes at once; a longer text is cut into windows.
             window: tokens of a window; the context by default.
-            positive: class number of the positive class of two: see windows.py.
+            pooling: how the windows of a text become one score; their mean by default.
         """
         number: dict[str, int] = {}
         distinct_of = np.array([number.setdefault(text, len(number)) for text in texts], dtype=np.int64)
         cut = [tokenizer.windows(ids, context, size=window, overlap=OVERLAP) for ids in tokenizer.encode(list(number))]
         first = np.cumsum([0, *(len(parts) for parts in cut)])
-        return cls(tuple(ids for parts in cut for ids in parts), first, distinct_of, Pooling(positive))
+        return cls(tuple(ids for parts in cut for ids in parts), first, distinct_of, pooling or Pooling())
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tamis.config import Recipe
 from tamis.errors import DataError
@@ -21,7 +20,7 @@ from tamis.gpt2.backbones import Backbone
 from tamis.gpt2.model import GPT2, GPT2Classifier
 from tamis.gpt2.tokenizer import Tokenizer
 from tamis.progress import Progress
-from tamis.tuning.crossfit import out_of_fold
+from tamis.tuning.crossfit import FoldScores, out_of_fold
 from tamis.tuning.exact import exact
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.looped import Work, looped
@@ -51,6 +50,7 @@ def tune(
     copies: Rows | None = None,
     parts: Rows | None = None,
     recut: Callable[[int], Messages] | None = None,
+    joining: Callable[[Rows], Messages] | None = None,
     store: StateStore = NO_STORE,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
@@ -74,6 +74,7 @@ def tune(
         copies: further rows to fit, attacked copies of rows that are fitted; nothing is judged on them.
         parts: (len(train),) the fold in which each training row is judged (crossfit.py); its copies go out with it.
         recut: gives the rows to fit cut into other tokens for an epoch, numbered from 0, where the loop computes embeddings.
+        joining: gives windows of long texts joined from the negatives among some rows, for the loop to score where they are held out.
         store: where states of the frozen trunk are kept.
         checkpoint: folder for the loop's state; a state of the same work in it is taken up.
         progress: is told what goes on.
@@ -94,25 +95,27 @@ def tune(
         model = GPT2Classifier(backbone.model, len(classes)).to(recipe.compute.device)
         positive = named_positive(recipe.data.positive, classes)
         return exact(model, recipe, messages, targets, weights, train, copies, groups, store, progress, parts=parts, positive=positive)
-    work = Work(recipe, messages, targets, classes, weights, groups, recut, store, progress, say)
+    work = Work(recipe, messages, targets, classes, weights, groups, recut, joining, store, progress, say)
     scores = None if parts is None else _out_of_fold(work, backbone.model, train, copies, parts, checkpoint)
     fit = np.setdiff1d(train, validation)
     tuned = looped(
         work, backbone.model, fit=fit, copies=copies, validation=validation, judged=validation, checkpoint=checkpoint, on_epoch=on_epoch
     )
-    return tuned if scores is None else replace(tuned, held_out=train, held_out_logits=scores, crossfit=True)
+    if scores is None:
+        return tuned
+    return replace(tuned, held_out=train, held_out_logits=scores.rows, joined=scores.joined if joining else None, crossfit=True)
 
 
-def _out_of_fold(work: Work, trunk: GPT2, train: Rows, copies: Rows, parts: Rows, checkpoint: Path | None) -> NDArray[np.float64]:
-    """(len(train), K) logits of the training rows, each from a model trained without it."""
+def _out_of_fold(work: Work, trunk: GPT2, train: Rows, copies: Rows, parts: Rows, checkpoint: Path | None) -> FoldScores:
+    """Scores of the training rows, each from a model trained without it, and of texts joined from them."""
 
-    def fold(held: Rows, state: Path | None, name: str) -> NDArray[np.float64]:
+    def fold(held: Rows, state: Path | None, name: str) -> FoldScores:
         judged, fit = train[held], np.delete(train, held)
         own = copies[~np.isin(work.groups[copies], work.groups[judged])]
         torch.manual_seed(work.recipe.seed)
         fresh = copy.deepcopy(trunk)
         tuned = looped(work, fresh, fit=fit, copies=own, validation=train[:0], judged=judged, checkpoint=state, name=name)
-        return tuned.held_out_logits
+        return FoldScores(tuned.held_out_logits, np.empty((0, len(work.classes))) if tuned.joined is None else tuned.joined)
 
     identity = work.identity(trunk, train, copies)
     found = out_of_fold(fold, parts, classes=len(work.classes), identity=identity, checkpoint=checkpoint)

@@ -26,6 +26,8 @@ class Tuned:
     """(R, K) of all messages, training rows and others, where frozen states made them cheap; None otherwise."""
     features: NDArray[np.float32] | None = None
     """(len(train), C) of length one, where the exact head was solved on them; None otherwise."""
+    joined: NDArray[np.float64] | None = None
+    """(V, K) of windows of long texts joined from held-out negatives (joined.py), by a model that saw none of them; None: not asked for."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """A row a step and one an epoch with validation figures; empty for the exact head."""
     facts: dict[str, Any] = field(default_factory=dict)

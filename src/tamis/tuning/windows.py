@@ -1,8 +1,9 @@
 """One score from a long text's windows: by a rule that knows how many there are.
 
-Two classes: the window that speaks most for the positive class decides, and its log-odds are lowered by log n for n windows. Were a text
-positive by one window alone, equally likely any of them, its odds would be the mean of the windows' odds; the largest term of that mean is
-this. The more windows a text has, the more one must stand out, so that long negatives are not flagged for their length.
+Two classes: the window that speaks most for the positive class decides, and its log-odds are lowered by a penalty times log n for n
+windows. Were a text positive by one window alone, equally likely any of them, its odds would be the mean of the windows' odds; the
+largest term of that mean has the penalty 1. The more windows a text has, the more one must stand out, so that long negatives are not
+flagged for their length. How far the largest of n windows of a negative does differs by model: joined.py learns it from held-out rows.
 More classes: the mean of the windows' logits.
 
 Shapes: V windows of R texts, K classes.
@@ -41,6 +42,8 @@ class Pooling:
 
     positive: int | None = None
     """Class number of the positive class of two; None: the mean."""
+    penalty: float = 1.0
+    """Times log n taken from the log-odds of the window that decides among n; without meaning where the mean does."""
 
     def __call__(self, logits: Tensor, counts: NDArray[np.int64]) -> Tensor:
         """(V, K) logits, text after text, and (R,) windows of each text -> (R, K)."""
@@ -54,7 +57,7 @@ class Pooling:
         place = self.deciding(logits.detach().cpu().numpy(), counts) + np.cumsum(counts) - counts
         chosen = logits.index_select(0, torch.from_numpy(place).to(logits.device))
         lowered = torch.zeros_like(chosen)
-        lowered[:, self.positive] = numbers.to(logits.dtype).log()
+        lowered[:, self.positive] = self.penalty * numbers.to(logits.dtype).log()
         return chosen - lowered
 
     def deciding(self, logits: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -103,7 +106,7 @@ class Pooled:
             return np.asarray((self._kept[text] + values) / count)
         stronger = values[:, place] - values[:, 1 - place] > self._kept[text, place] - self._kept[text, 1 - place]
         pooled = np.where((stronger | (count == 1))[:, None], values, self._kept[text])
-        pooled[:, place] -= np.log(count)
+        pooled[:, place] -= self._pooling.penalty * np.log(count)
         return pooled
 
     def logits(self) -> NDArray[np.float64]:
@@ -111,5 +114,5 @@ class Pooled:
         if self._pooling.positive is None:
             return self._kept / self.counts[:, None]
         lowered = np.zeros_like(self._kept)
-        lowered[:, self._pooling.positive] = np.log(self.counts)
+        lowered[:, self._pooling.positive] = self._pooling.penalty * np.log(self.counts)
         return self._kept - lowered

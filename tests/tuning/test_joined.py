@@ -1,0 +1,59 @@
+"""The penalty for many windows: the tail against scipy's fit and against distributions whose quantiles are known, and what joins texts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from tamis.tuning.joined import CHARACTERS, FALSE_ALARMS, HIGHEST, LOWEST, ROUNDS, TAIL, joined, penalty, tail_quantile
+
+
+@pytest.mark.parametrize("shape", [-0.4, 0.0, 0.3])
+def test_the_tail_of_a_known_distribution_is_found(shape: float) -> None:
+    values = stats.genpareto(shape, scale=1.7).ppf((np.arange(40_000) + 0.5) / 40_000)
+    for share in (1e-2, 1e-3, 1e-4):
+        assert tail_quantile(values, share) == pytest.approx(stats.genpareto(shape, scale=1.7).isf(share), rel=0.02)
+
+
+def test_a_share_as_large_as_the_tail_is_where_the_tail_begins() -> None:
+    values = np.random.default_rng(3).normal(size=5000)
+    assert tail_quantile(values, TAIL) == pytest.approx(np.quantile(values, 1 - TAIL), abs=1e-3)
+
+
+@given(st.lists(st.floats(-9, 9), min_size=5, max_size=400), st.sampled_from([0.1, 0.01, 1e-3]))
+@settings(max_examples=80)
+def test_any_values_give_a_number_not_below_the_tails_start(values: list[float], share: float) -> None:
+    found = tail_quantile(np.array(values), share)
+    assert np.isfinite(found) and found >= np.quantile(values, 1 - TAIL) - 1e-9
+    assert tail_quantile(np.array(values) + 3, share) == pytest.approx(found + 3, abs=1e-6)
+
+
+def test_the_penalty_holds_what_it_promises_on_further_windows() -> None:
+    """Windows of a logistic kind, as log-odds are: of texts of 32 and 128 windows no more than the wanted share is above the cut."""
+    random = np.random.default_rng(5)
+    found = penalty(random.logistic(-4.5, 0.8, size=3000))
+    assert found is not None and LOWEST < found < HIGHEST
+    for count in (32, 128):
+        highest = random.logistic(-4.5, 0.8, size=(4000, count)).max(1)
+        assert (highest > found * np.log(count)).mean() < 1.6 * FALSE_ALARMS
+    assert (highest > 0.5 * found * np.log(128)).mean() > 2 * FALSE_ALARMS  # and it is no larger than it has to be
+
+
+def test_the_penalty_stays_within_bounds_and_needs_enough_windows() -> None:
+    random = np.random.default_rng(6)
+    assert penalty(random.normal(-30, 1, size=900)) == LOWEST and penalty(random.normal(8, 1, size=900)) == HIGHEST
+    assert penalty(random.normal(size=799)) is None and penalty(random.normal(size=800)) is not None
+    assert penalty(np.zeros(900)) == LOWEST  # all of them level
+
+
+def test_texts_are_joined_in_several_orders_and_never_without_end() -> None:
+    texts = [f"text {i}" for i in range(9)]
+    long = joined(texts, 1)
+    assert len(long) == ROUNDS and len(set(long)) == ROUNDS and long == joined(texts, 1) != joined(texts, 2)
+    assert all(sorted(one.replace(" text", "|text").split("|")) == texts for one in long)
+    assert joined([], 1) == []
+    many = joined(["x" * 999] * 500, 1)
+    assert len(many) == 1 and CHARACTERS <= len(many[0]) + 1 < CHARACTERS + 1000
