@@ -72,6 +72,15 @@ def kept_start(rows: int, classes: int) -> float:
     return _KEPT if few(rows, classes) else 0.0
 
 
+_FASTER = 2.0
+"""What the learning rate of a small backbone with many rows of more than two classes is multiplied by: they have more to learn."""
+
+
+def full_rate(rows: int, classes: int, *, small: bool) -> float:
+    """Peak learning rate where everything of a pretrained backbone is trained; `small` as in `chosen_tune`."""
+    return PRETRAINED_FULL.learning_rate * (_FASTER if small and classes > 2 and not few(rows, classes) else 1.0)
+
+
 _FOLDS, _FOLDS_OF_FEW, _FEW = 3, 5, 300
 """Many rows: a third of them less in each fold's training, and three trainings. Few rows are missed, and trained on in seconds."""
 
@@ -160,6 +169,8 @@ def resolve(recipe: Recipe, *, pretrained: bool, rows: int, classes: int, small:
         # A row's attacked copies are passes over it too: what every row has of them at least counts.
         copies = min(recipe.train.attacked_positives, recipe.train.attacked_negatives)
         changes["train.epochs"] = max(_FEWEST_PASSES, round(passes(rows, classes) / (1 + copies)))
+    if recipe.train.learning_rate is None and defaults is PRETRAINED_FULL:
+        changes["train.learning_rate"] = full_rate(rows, classes, small=small)
     if recipe.train.bpe_dropout is None and defaults is PRETRAINED_FULL:
         changes["train.bpe_dropout"] = dropped_merges(rows, classes)
     if (
