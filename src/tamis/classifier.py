@@ -181,7 +181,8 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         else:
             self.model_.score.weight /= decision.temperature
         if tuned.joined is not None and decision.calibration:
-            self.recipe_ = self.with_penalty(self._shifted(tuned.joined))
+            windows, held_out = self._shifted(tuned.joined), self._shifted(tuned.held_out_logits)
+            self.recipe_ = self.with_penalty(windows, held_out, targets[tuned.held_out])
         self.held_out_, self.held_out_probabilities_, self.crossfit_ = tuned.held_out, decision.probabilities, tuned.crossfit
         self.history_, self.facts_, self.features_ = tuned.history, tuned.facts, tuned.features
         self.extra_notes_ = [*tuned.notes, *(() if decision.calibration else decision.notes)]  # reports have the others' own
@@ -228,8 +229,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
     def scorer(self) -> GPT2Classifier:
         """The model in the type it is to be computed in."""
         if not hasattr(self, "_cast"):
-            trunk = in_dtype(self.model_.transformer, self.recipe_)
-            self._cast = self.model_
+            trunk, self._cast = in_dtype(self.model_.transformer, self.recipe_), self.model_
             if trunk is not self.model_.transformer:
                 self._cast = GPT2Classifier(trunk, len(self.classes_))
                 self._cast.score = self.model_.score

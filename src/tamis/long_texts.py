@@ -17,6 +17,9 @@ from tamis.tuning.messages import Messages
 from tamis.tuning.windows import OVERLAP, Pooling, size_for
 from tamis.verdicts import Rule, Window
 
+MOST_LONG = 0.01
+"""Share of training texts longer than the context from which on the penalty for many windows stays at the 1 that they were learnt with."""
+
 
 class LongTexts:
     """The part of TextClassifier that knows of windows; the attributes are the classifier's."""
@@ -65,11 +68,13 @@ class LongTexts:
     ) -> Callable[[NDArray[np.int64]], Messages] | None:
         """Gives the windows, each a message of its own, of long texts joined from the negatives among some of the rows.
 
-        None where nothing is to be learnt from them: the penalty is given or has no meaning, or long texts are among the R training
-        rows, so that threshold and probabilities hold for texts pooled by theory's 1 (`messages`: the training rows first).
+        None where nothing is to be learnt from them: the penalty is given or has no meaning, or more than MOST_LONG of the R training
+        rows are long, so that threshold and probabilities hold for texts pooled by theory's 1 (`messages`: the training rows first).
         """
         text, pooling = self.recipe_.text, self.pooling
-        if pooling.positive is None or text.window_penalty is not None or text.fixed_length or any(messages.long[: len(texts)]):
+        if pooling.positive is None or text.window_penalty is not None or text.fixed_length:
+            return None
+        if sum(messages.long[: len(texts)]) > MOST_LONG * len(texts):
             return None
 
         def of(rows: NDArray[np.int64]) -> Messages:
@@ -82,12 +87,17 @@ class LongTexts:
 
         return of
 
-    def with_penalty(self, logits: NDArray[np.float64]) -> Recipe:
-        """The recipe with the penalty learnt from (V, K) calibrated logits of `joining`'s windows, where they are enough."""
+    def with_penalty(self, windows: NDArray[np.float64], held_out: NDArray[np.float64], targets: NDArray[np.int64]) -> Recipe:
+        """The recipe with the penalty learnt, where the windows are enough, from calibrated logits.
+
+        (V, K) of `joining`'s windows, and (H, K) and class numbers of the held-out rows.
+        """
         place, threshold = self.pooling.positive, self.rule_.threshold
         if place is None or not threshold or threshold >= 1:
             return self.recipe_
-        learnt = penalty(logits[:, place] - logits[:, 1 - place] - np.log(threshold / (1 - threshold)))
+        cut = np.log(threshold / (1 - threshold))
+        negatives, positives = (logits[:, place] - logits[:, 1 - place] - cut for logits in (windows, held_out[targets == place]))
+        learnt = penalty(negatives, positives)
         return self.recipe_ if learnt is None else self.recipe_.changed({"text.window_penalty": learnt})
 
     def window_spans(self, tokens: int) -> list[tuple[int, int]]:

@@ -10,6 +10,9 @@ from scipy import stats
 
 from tamis.tuning.joined import CHARACTERS, FALSE_ALARMS, HIGHEST, LOWEST, ROUNDS, TAIL, joined, penalty, tail_quantile
 
+FAR = np.full(99, 40.0)
+"""Margins of positives that no penalty touches."""
+
 
 @pytest.mark.parametrize("shape", [-0.4, 0.0, 0.3])
 def test_the_tail_of_a_known_distribution_is_found(shape: float) -> None:
@@ -34,7 +37,7 @@ def test_any_values_give_a_number_not_below_the_tails_start(values: list[float],
 def test_the_penalty_holds_what_it_promises_on_further_windows() -> None:
     """Windows of a logistic kind, as log-odds are: of texts of 32 and 128 windows no more than the wanted share is above the cut."""
     random = np.random.default_rng(5)
-    found = penalty(random.logistic(-4.5, 0.8, size=3000))
+    found = penalty(random.logistic(-4.5, 0.8, size=3000), FAR)
     assert found is not None and LOWEST < found < HIGHEST
     for count in (32, 128):
         highest = random.logistic(-4.5, 0.8, size=(4000, count)).max(1)
@@ -44,9 +47,18 @@ def test_the_penalty_holds_what_it_promises_on_further_windows() -> None:
 
 def test_the_penalty_stays_within_bounds_and_needs_enough_windows() -> None:
     random = np.random.default_rng(6)
-    assert penalty(random.normal(-30, 1, size=900)) == LOWEST and penalty(random.normal(8, 1, size=900)) == HIGHEST
-    assert penalty(random.normal(size=799)) is None and penalty(random.normal(size=800)) is not None
-    assert penalty(np.zeros(900)) == LOWEST  # all of them level
+    assert penalty(random.normal(-30, 1, size=900), FAR) == LOWEST and penalty(random.normal(8, 1, size=900), FAR) == HIGHEST
+    assert penalty(random.normal(size=799), FAR) is None and penalty(random.normal(size=800), FAR) is not None
+    assert penalty(np.zeros(900), FAR) == LOWEST  # all of them level
+
+
+def test_no_more_is_taken_than_the_positives_can_bear() -> None:
+    """Windows that would need more than the bound: nineteen of twenty positives that are flagged alone stay flagged among 128 windows."""
+    high = np.random.default_rng(6).normal(8, 1, size=900)
+    positives = np.concatenate([np.full(50, -2.0), np.linspace(3.0, 9.0, 101)])  # fifty are missed alone, which says nothing
+    found = penalty(high, positives)
+    assert found == pytest.approx(3.3 / np.log(128), abs=1e-3)
+    assert penalty(high, np.full(9, -1.0)) == penalty(high, np.empty(0)) == HIGHEST  # none is flagged alone: nothing to lose
 
 
 def test_texts_are_joined_in_several_orders_and_never_without_end() -> None:

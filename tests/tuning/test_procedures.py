@@ -125,12 +125,14 @@ def test_few_rows_are_passed_over_more_often_and_only_where_everything_of_a_pret
 def test_many_rows_of_many_classes_are_learnt_at_twice_the_rate_by_a_small_backbone() -> None:
     full = Recipe().changed({"tune": "full"})
 
-    def rate(rows: int, classes: int, *, small: bool = True, **changes: float) -> float | None:
-        return resolve(full.changed(changes), pretrained=True, rows=rows, classes=classes, small=small).train.learning_rate
+    def rate(rows: int, classes: int, *, small: bool = True, asked: float | None = None) -> float | None:
+        return resolve(
+            full.changed({"train.learning_rate": asked}), pretrained=True, rows=rows, classes=classes, small=small
+        ).train.learning_rate
 
     assert [rate(rows, 2) for rows in (16, 5000)] == [3e-4, 3e-4]
     assert [rate(rows, 6) for rows in (60, 599, 600, 5000)] == [3e-4, 3e-4, 6e-4, 6e-4]
-    assert rate(5000, 6, small=False) == 3e-4 and rate(5000, 6, **{"train.learning_rate": 1e-4}) == 1e-4
+    assert rate(5000, 6, small=False) == 3e-4 and rate(5000, 6, asked=1e-4) == 1e-4
     assert resolve(full, pretrained=False, rows=5000, classes=6, small=False).train.learning_rate == 5e-4
 
 

@@ -25,7 +25,10 @@ LEAST_WINDOWS = 800
 """Of fewer nothing is learnt: where all ROUNDS were joined, two hundred of them are different, and their tail is forty."""
 WINDOWS, FALSE_ALARMS = (32, 128), 0.025
 """For texts of so many windows, the share of negatives that may be flagged."""
-LOWEST, HIGHEST = 0.4, 1.25
+LOST = 0.05
+"""Share of the held-out positives that are flagged alone which the penalty of the most windows may take: a message hidden in a long text
+has to be found."""
+LOWEST, HIGHEST = 0.4, 1.5
 """Between which the penalty stays: a tail of a few dozen windows is no reason to go further from the 1 of theory."""
 
 
@@ -45,16 +48,19 @@ def joined(texts: Sequence[str], seed: int) -> list[str]:
     return found
 
 
-def penalty(margins: NDArray[np.float64]) -> float | None:
+def penalty(windows: NDArray[np.float64], positives: NDArray[np.float64]) -> float | None:
     """The multiple of log n by which the largest of n windows is lowered; None where there are too few windows to tell.
 
     Args:
-        margins: (V,) log-odds of the positive class of windows of negatives, less those of the threshold.
+        windows: (V,) log-odds of the positive class of windows of joined negatives, less those of the threshold.
+        positives: (P,) the same of held-out positives as they are.
     """
-    if len(margins) < LEAST_WINDOWS:
+    if len(windows) < LEAST_WINDOWS:
         return None
-    heights = [tail_quantile(margins, 1 - (1 - FALSE_ALARMS) ** (1 / n)) / np.log(n) for n in WINDOWS]
-    return round(float(np.clip(max(heights), LOWEST, HIGHEST)), 3)
+    wanted = max(tail_quantile(windows, 1 - (1 - FALSE_ALARMS) ** (1 / n)) / np.log(n) for n in WINDOWS)
+    found = positives[positives >= 0]
+    most = float(np.quantile(found, LOST)) / np.log(max(WINDOWS)) if len(found) else HIGHEST
+    return round(float(np.clip(min(wanted, most), LOWEST, HIGHEST)), 3)
 
 
 def tail_quantile(values: NDArray[np.float64], share: float) -> float:
