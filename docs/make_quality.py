@@ -44,6 +44,21 @@ def pooled_lines(found: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
+def each_line(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Run by run, beside the TF-IDF of the same rows."""
+    lines = ["| threshold | figure | tamis | TF-IDF |", "|---|---|---|---|"]
+    for name, figures in found.items():
+        for key, shown in (("average_precision", "average precision"), ("mcc", "MCC, the likelier class")):
+            mine, theirs = ([run[place] for run in figures["each"]] for place in (key, f"tfidf_{key}"))
+            lines.append(f"| {name} | {shown} | {_listed(mine)} | {_listed(theirs)} |")
+    return lines
+
+
+def _listed(values: list[float]) -> str:
+    mean = sum(values) / len(values)
+    return f"{' '.join(f'{value:.3f}' for value in values)}, mean {mean:.4f}"
+
+
 def _share(figures: dict[str, Any], key: str) -> str:
     if figures[key] is None:
         return "-"
@@ -67,7 +82,7 @@ def page(rows: list[dict[str, Any]], pooled: dict[str, dict[str, Any]]) -> str:
             "runs taken together, 95 % intervals (`python -m benchmarks.quality.pooled RUN... --out benchmarks/quality/pooled.json`):",
             "",
         ]
-        lines += [*pooled_lines(pooled), ""]
+        lines += [*pooled_lines(pooled), "", "The same runs one by one, beside the TF-IDF of each report:", "", *each_line(pooled), ""]
     return "\n".join(lines)
 
 

@@ -108,7 +108,9 @@ def test_runs_are_pooled_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def run(name: str, rows: list[tuple[str, str, str, float]]) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "report.json").write_text('{"positive": "spam"}')
+        figures = {"average_precision": 0.25, "mcc": 0.5}
+        report = {"positive": "spam", "test": figures | {"mcc": 0.125}, "baselines": {"tfidf": figures | {"average_precision": 0.75}}}
+        (folder / "report.json").write_text(json.dumps(report))
         keys = ("part", "label", "verdict")
         lines = [
             {**dict(zip(keys, row[:3], strict=True)), "predicted": "spam" if row[3] >= 0.5 else "ham", "probabilities": {"spam": row[3]}}
@@ -124,6 +126,8 @@ def test_runs_are_pooled_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (found["caught"], found["blocked"], found["unsure"], found["errors_in_band"]) == (1 / 2, 1 / 3, 1 / 5, 1 / 2)
     assert found["ece"] == pytest.approx((abs(0 - 1 / 3) * 3 + 0.5 + 0) / 5)
     assert found["caught_ci95"][0] < 0.5 < found["caught_ci95"][1]
+    assert found["each"][1] == {"average_precision": 0.25, "mcc": 0.0, "tfidf_average_precision": 0.75, "tfidf_mcc": 0.5}
+    assert found["each"][0]["mcc"] == 0.0  # the likelier class: spam for both, whatever the run's own threshold says
     out = tmp_path / "pooled.json"
     out.write_text('{"before": {"runs": 1}, "a": {}}', encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["pooled", str(one), str(two), "--name", "a", "--out", str(out)])
