@@ -41,7 +41,7 @@ def judge(told: list[Any]) -> Any:
         if state is not None:
             state.mkdir(parents=True)
             (state / "training.safetensors").write_text("x")
-        return FoldScores(np.stack([rows, -rows], axis=1).astype(np.float64), np.full((len(rows) + 1, 2), float(rows[0])))
+        return FoldScores(np.stack([rows, -rows], axis=1).astype(np.float64), np.full((len(rows) + 1, 2), float(rows[0] + 1)))
 
     return fold
 
@@ -50,7 +50,7 @@ def test_every_row_gets_its_own_folds_score() -> None:
     told: list[Any] = []
     found = out_of_fold(judge(told), PARTS, classes=2, identity="a", checkpoint=None)
     assert found.rows[:, 0].tolist() == list(range(7)) and found.rows[:, 1].tolist() == [-i for i in range(7)]
-    assert found.joined[:, 1].tolist() == [0] * 4 + [1] * 3 + [2] * 3  # windows of the parts, one after another
+    assert found.joined[:, 1].tolist() == [1] * 4 + [2] * 3 + [3] * 3  # windows of the parts, one after another
     assert [rows for rows, _, _ in told] == [[0, 3, 6], [1, 4], [2, 5]]
     assert [name for *_, name in told] == [f"training, fold {i} of 3" for i in (1, 2, 3)]
 
@@ -66,7 +66,7 @@ def test_folds_that_ended_are_not_trained_again_and_keep_only_their_scores(tmp_p
     told: list[Any] = []
     found = out_of_fold(judge(told), PARTS, classes=2, identity="a", checkpoint=tmp_path)
     assert [rows for rows, *_ in told] == [[1, 4], [2, 5]] and found.rows[:, 0].tolist() == list(range(7))
-    assert found.joined[:, 0].tolist() == [0] * 4 + [1] * 3 + [2] * 3
+    assert found.joined[:, 0].tolist() == [1] * 4 + [2] * 3 + [3] * 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fold-0.npz", "fold-1.npz", "fold-2.npz"]
     other: list[Any] = []
     out_of_fold(judge(other), PARTS, classes=2, identity="b", checkpoint=tmp_path)

@@ -21,6 +21,11 @@ def test_the_tail_of_a_known_distribution_is_found(shape: float) -> None:
         assert tail_quantile(values, share) == pytest.approx(stats.genpareto(shape, scale=1.7).isf(share), rel=0.02)
 
 
+def test_a_tail_of_two_by_hand() -> None:
+    """0 to 9: the tail begins at 7.2, the excesses .8 and 1.8 have the moments 1.3 and .4, so the shape is -.6 and the scale 2.08."""
+    assert tail_quantile(np.arange(10.0), 0.02) == pytest.approx(7.2 + 2.08 / -0.6 * (10**-0.6 - 1))
+
+
 def test_a_share_as_large_as_the_tail_is_where_the_tail_begins() -> None:
     values = np.random.default_rng(3).normal(size=5000)
     assert tail_quantile(values, TAIL) == pytest.approx(np.quantile(values, 1 - TAIL), abs=1e-3)
