@@ -1,10 +1,11 @@
 """Spam hidden in long ham: how often it is found, how often ham of the same length is blocked, and the memory that takes.
 
-    python -m benchmarks.long_texts.measure --data SMSSpamCollection --run RUN
+    python -m benchmarks.long_texts.measure --data SMSSpamCollection --run NAME=RUN... --out results.jsonl
 
 Ham test rows are joined until a text has 5,000 tokens; into each of 100 texts one spam test row is put at a seeded place, 100 others have
 none. Every text is judged at the model's own threshold, the largest of n windows lowered by the model's own multiple of log n
-(`text.window_penalty`). `--shift 0` (and others) shows what another multiple would do.
+(`text.window_penalty`). `--shift 0` (and others) shows what another multiple would do. `docs/attacks.md` is made from the file by
+`python -m benchmarks.long_texts.report`; a model that is in it already is not measured again.
 """
 
 from __future__ import annotations
@@ -31,9 +32,22 @@ def main() -> None:
     by_label: dict[bool, list[str]] = {True: [], False: []}
     for text, label in zip(parts.texts("test"), parts.labels("test"), strict=True):
         by_label[label == options.positive].append(text)
-    classifier = TextClassifier.load(options.run, threads=options.threads)
-    if options.window:
-        classifier.recipe_ = classifier.recipe_.changed({"text.window": options.window})
+    done = {line["model"] for line in lines_of(options.out)}
+    for named in options.run:
+        name, _, run = named.partition("=")
+        if name in done:
+            continue
+        classifier = TextClassifier.load(run, threads=options.threads)
+        if options.window:
+            classifier.recipe_ = classifier.recipe_.changed({"text.window": options.window})
+        for line in measured(classifier, by_label, options):
+            print(json.dumps({"model": name, **line}), flush=True)
+            with options.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"model": name, **line}) + "\n")
+
+
+def measured(classifier: TextClassifier, by_label: dict[bool, list[str]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A line a multiple, the model's own first."""
     random = np.random.default_rng(options.seed)
     plain = [joined(classifier, by_label[False], random, options.tokens) for _ in range(options.texts)]
     hidden = [planted(joined(classifier, by_label[False], random, options.tokens), by_label[True], random) for _ in range(options.texts)]
@@ -42,13 +56,20 @@ def main() -> None:
     logits = {name: margins(classifier, [" ".join(t) for t in texts], place) for name, texts in (("found", hidden), ("blocked", plain))}
     windows = len(classifier.window_spans(options.tokens))
     own = classifier.pooling.penalty
+    lines = []
     for shift in [own, *options.shift]:
-        line: dict[str, Any] = {"window": classifier.recipe_.text.window, "windows": windows, "shift": shift, "own": shift == own}
+        line: dict[str, Any] = {"texts": options.texts, "tokens": options.tokens, "window": classifier.recipe_.text.window}
+        line |= {"windows": windows, "shift": shift, "own": shift == own}
         for name, values in logits.items():
             flagged = int((values + (own - shift) * np.log(windows) >= np.log(threshold / (1 - threshold))).sum())
             line |= {name: flagged / len(values), f"{name}_ci95": wilson(flagged, len(values))}
-        line["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(json.dumps(line), flush=True)
+        lines.append(line | {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024})
+    return lines
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """What a file of results has so far."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def joined(classifier: TextClassifier, ham: list[str], random: np.random.Generator, tokens: int) -> list[str]:
@@ -78,7 +99,8 @@ def margins(classifier: TextClassifier, texts: list[str], place: int) -> NDArray
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="the labelled table")
-    parser.add_argument("--run", required=True, help="a model trained on its training rows")
+    parser.add_argument("--run", required=True, action="append", help="NAME=RUN, a model trained on its training rows")
+    parser.add_argument("--out", type=Path, required=True, help="lines of JSON")
     parser.add_argument("--positive", default="spam")
     parser.add_argument("--tokens", type=int, default=5000)
     parser.add_argument("--texts", type=int, default=100, help="texts with spam, and as many without")

@@ -33,7 +33,7 @@ from tamis.familiar import looked_through
 from tamis.files import write_text
 from tamis.gpt2.backbones import EMBEDDED, is_scratch
 from tamis.progress import Progress, once
-from tamis.run_folder import RunFolder, opened
+from tamis.run_folder import PREDICTIONS, RunFolder, opened
 from tamis.settling import check_rows
 from tamis.training_rows import TrainingRows, sample, text_keys, write_training_rows
 from tamis.tuning.defaults import chosen_folds
@@ -268,7 +268,7 @@ def write_run(
 ) -> None:
     """Everything a finished run folder holds; report.json last."""
     folder.write_lines("history.jsonl", classifier.history_)
-    folder.write_lines("predictions.jsonl", predictions(classifier, inputs))
+    folder.write_lines(PREDICTIONS, predictions(classifier, inputs))
     about = {"data": {"name": prepared.name, "fingerprint": prepared.parts.table.fingerprint}, "versions": report["versions"]}
     about["figures"] = {"test": report["test"], "validation": report["validation"], "facts": classifier.facts_}
     classifier.save(folder.path / "model", card=model_card(report, name=_slug(prepared.name)), about=about)

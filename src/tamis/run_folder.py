@@ -19,8 +19,10 @@ from tamis.config import Recipe, read_recipe
 from tamis.errors import ConfigError, RunError, TamisError
 from tamis.files import locked, replaced, write_text
 
+PREDICTIONS = "predictions.jsonl"
+"""The file of a run with the rows that were judged."""
 CONTENT = (
-    *("model", "plots", "checkpoint", "report.html", "report.json", "predictions.jsonl", "history.jsonl", "recipe.toml"),
+    *("model", "plots", "checkpoint", "report.html", "report.json", PREDICTIONS, "history.jsonl", "recipe.toml"),
     "features.safetensors",
 )
 

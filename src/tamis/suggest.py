@@ -22,6 +22,7 @@ from tamis.data.normalise import near_repeat_groups
 from tamis.errors import ConfigError, DataError
 from tamis.evaluation.calibration import softmax
 from tamis.progress import Progress
+from tamis.run_folder import PREDICTIONS
 from tamis.training_rows import read_training_rows, text_keys
 from tamis.tuning.features import NO_STORE, StateStore
 from tamis.tuning.selection import STRATEGIES, Strategy, centred, doubt, select
@@ -29,7 +30,6 @@ from tamis.tuning.update import features_and_logits
 
 BATCH = 4096
 """Texts that go through the trunk together; each batch's features are kept by the store on their own, so a second call goes on."""
-JUDGED = "predictions.jsonl"
 HELD = 20_000
 """Texts held with their features, the most doubtful of all that came."""
 
@@ -187,7 +187,7 @@ def _labelled(run: Path | None) -> set[bytes]:
         return set()
     rows = read_training_rows(run)
     known = set() if rows is None else {key.tobytes() for key in rows.keys}
-    judged = next((place for place in (run / JUDGED, run.parent / JUDGED) if place.is_file()), run / JUDGED)
+    judged = next((place for place in (run / PREDICTIONS, run.parent / PREDICTIONS) if place.is_file()), run / PREDICTIONS)
     if judged.is_file():
         with judged.open(encoding="utf-8") as file:
             texts = [one["text"] for line in file if "text" in (one := json.loads(line))]
