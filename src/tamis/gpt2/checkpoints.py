@@ -237,7 +237,7 @@ def fingerprint(config: GPT2Config, state: dict[str, Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     for name in sorted(state):
         digest.update(name.encode())
-        digest.update(state[name].contiguous().cpu().numpy().tobytes())
+        digest.update(state[name].contiguous().cpu().numpy().data)
     return digest.hexdigest()
 
 

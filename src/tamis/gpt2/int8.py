@@ -30,7 +30,7 @@ class Int8Linear(ExchangedLinear):
         weight, bias = linear.weight.detach().float(), linear.bias.detach().float()
         self.register_buffer("bias", bias.clone())
         self._products = [Int8Product(weight[part], self.bias[part]) for part in self.parts()]
-        mark = hashlib.sha256(weight.contiguous().numpy().tobytes()).digest()
+        mark = hashlib.sha256(weight.contiguous().numpy().data).digest()
         self.register_buffer("digest", torch.frombuffer(bytearray(mark), dtype=torch.uint8))
 
     def extra_repr(self) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor
 from tamis.errors import CheckpointError
 from tamis.gpt2.checkpoints import write_tensors
 from tamis.gpt2.model import GPT2Classifier
+from tamis.tuning.adamw import AdamW
 from tamis.tuning.loop import Progressed, Training
 
 FILE = "training.safetensors"
@@ -34,14 +35,12 @@ class Checkpointer:
         self.path, self.identity, self.every_s = folder / FILE, identity, every_s
         self._saved = time.monotonic()
 
-    def __call__(
-        self, model: GPT2Classifier, optimizer: torch.optim.Optimizer, at: Progressed, best: dict[str, Tensor], epoch_ended: bool
-    ) -> None:
+    def __call__(self, model: GPT2Classifier, optimizer: AdamW, at: Progressed, best: dict[str, Tensor], epoch_ended: bool) -> None:
         """Save if an epoch has ended or the last save is long enough ago."""
         if epoch_ended or time.monotonic() - self._saved >= self.every_s:
             self.save(model, optimizer, at, best)
 
-    def save(self, model: GPT2Classifier, optimizer: torch.optim.Optimizer, at: Progressed, best: dict[str, Tensor]) -> None:
+    def save(self, model: GPT2Classifier, optimizer: AdamW, at: Progressed, best: dict[str, Tensor]) -> None:
         """Write the state now."""
         tensors = {f"now.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad}
         tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
@@ -91,13 +90,13 @@ class Checkpointer:
         return True
 
 
-def _places(optimizer: torch.optim.Optimizer) -> Iterator[tuple[int, int, Tensor]]:
+def _places(optimizer: AdamW) -> Iterator[tuple[int, int, Tensor]]:
     for group, settings in enumerate(optimizer.param_groups):
         for place, parameter in enumerate(settings["params"]):
             yield group, place, parameter
 
 
-def _moments(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+def _moments(optimizer: AdamW) -> Iterator[tuple[str, Tensor]]:
     for group, place, parameter in _places(optimizer):
         for name, tensor in optimizer.state.get(parameter, {}).items():
             yield f"{group}.{place}.{name}", tensor

@@ -21,6 +21,7 @@ from tamis.errors import ConfigError, DataError
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.packing import in_order
 from tamis.progress import Progress, Silent
+from tamis.tuning.adamw import AdamW
 from tamis.tuning.messages import Messages
 from tamis.tuning.states import States
 from tamis.tuning.validation import Scores, validate
@@ -64,7 +65,7 @@ class Progressed:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-Save = Callable[[GPT2Classifier, torch.optim.Optimizer, Progressed, dict[str, Tensor], bool], None]
+Save = Callable[[GPT2Classifier, AdamW, Progressed, dict[str, Tensor], bool], None]
 
 
 class Training:
@@ -170,7 +171,7 @@ class Training:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self._schedule()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         weight = float(self.weights[self.targets[rows]].sum())
         # Predicted positions: all but one a window; of what is drawn at random the expected number, known before anything is drawn.
         messages = states.messages
@@ -255,7 +256,7 @@ class Training:
         return patience is not None and len(self.validation_rows) > 0 and self.at.epoch - self.at.best_epoch >= patience > 0
 
 
-def _adamw(trained: dict[str, torch.nn.Parameter], settings: LoopSettings) -> torch.optim.AdamW:
+def _adamw(trained: dict[str, torch.nn.Parameter], settings: LoopSettings) -> AdamW:
     """AdamW in three groups: matrices (decayed), embeddings with LayerNorms and biases (not), and the head with its own rate."""
     head = [p for name, p in trained.items() if name.startswith("score.")]
     rest = {name: p for name, p in trained.items() if not name.startswith("score.")}
@@ -266,5 +267,5 @@ def _adamw(trained: dict[str, torch.nn.Parameter], settings: LoopSettings) -> to
         {"params": [rest[n] for n in rest if n in plain], "peak": settings.learning_rate, "weight_decay": plain_decay},
         {"params": head, "peak": settings.head_learning_rate, "weight_decay": settings.weight_decay},
     ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    groups = [group | {"lr": group["peak"]} for group in groups if group["params"]]
+    return AdamW(groups)
