@@ -91,3 +91,13 @@ def test_a_models_texts_are_scored_by_their_windows_and_the_deciding_one_is_name
     assert found.deciding.tolist() == [0, int(margins[1:4].argmax()), int(margins[4:6].argmax())]
     np.testing.assert_allclose(found.logits[1, 1] - found.logits[1, 0], margins[1:4].max() - np.log(3), atol=1e-5)
     np.testing.assert_allclose(plain[2], each[4:6].mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["whole", "one block"])
+def test_a_model_left_in_training_is_scored_without_dropout(part: str) -> None:
+    model = classifier()
+    model.transformer.set_dropout(0.5)
+    expected = score_windows(model.eval(), windowed([[3, 5], [7]])).logits
+    (model if part == "whole" else model.transformer.h[1]).train()
+    np.testing.assert_array_equal(score_windows(model, windowed([[3, 5], [7]])).logits, expected)
+    assert not model.transformer.h[1].training

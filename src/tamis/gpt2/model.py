@@ -112,7 +112,7 @@ class Attention(nn.Module):
         return self._drop(self.c_proj(torch.cat(parts)))
 
     def _drop(self, mixed: Tensor) -> Tensor:
-        return F.dropout(mixed, self.dropout, self.training)
+        return F.dropout(mixed, self.dropout) if self.training and self.dropout else mixed
 
 
 class MLP(nn.Module):
@@ -129,7 +129,8 @@ class MLP(nn.Module):
         """(..., C) -> (..., C)."""
         inner = self.c_fc(hidden)  # (..., 4C), the largest matrix there is: without gradients it is overwritten, not copied
         inner = F.gelu(inner, approximate="tanh") if torch.is_grad_enabled() else torch.ops.aten.gelu_(inner, approximate="tanh")
-        return F.dropout(self.c_proj(inner), self.dropout, self.training)
+        projected: Tensor = self.c_proj(inner)
+        return F.dropout(projected, self.dropout) if self.training and self.dropout else projected
 
 
 class Block(nn.Module):
@@ -230,7 +231,8 @@ class GPT2(nn.Module):
             raise DataError(
                 f"a message has {packed.longest} tokens, the model's context holds {self.config.n_positions}; cut it into windows"
             )
-        return F.dropout(self.wte(packed.ids) + self.wpe(packed.positions), self.dropout, self.training)
+        embedded: Tensor = self.wte(packed.ids) + self.wpe(packed.positions)
+        return F.dropout(embedded, self.dropout) if self.training and self.dropout else embedded
 
     def blocks(self, hidden: Tensor, packed: Packed, start: int = 0, stop: int | None = None) -> Tensor:
         """(N, C) -> (N, C): blocks `start` to `stop` (exclusive) on all tokens."""
