@@ -34,7 +34,7 @@ Part = Callable[[Setting], Iterator[Timed]]
 def parts_of(options: argparse.Namespace) -> dict[str, Part]:
     """Every part by name, scaled as asked for."""
     return {
-        "job": parts.job,
+        "job": partial(parts.job, loop_share=options.loop_share),
         "frozen": partial(parts.train, how="frozen", epochs=1),
         "blocks": partial(parts.train, how="blocks:2", epochs=3),
         "full": partial(parts.train, how="full", epochs=1),
@@ -52,7 +52,8 @@ def settings_of(options: argparse.Namespace, data: shared.Rows) -> dict[str, Set
     on_rows: Settings = {**model, "share": options.share, "data": data.fingerprint}
     read: Settings = {"pooling": options.pooling}  # whole jobs and trainings choose their own
     return {
-        **dict.fromkeys(("job", "frozen", "blocks", "full"), on_rows),
+        "job": on_rows | ({"loop_share": options.loop_share} if options.loop_share < 1 else {}),
+        **dict.fromkeys(("frozen", "blocks", "full"), on_rows),
         "inference": on_rows | read,
         "latency": model | read | {"calls": options.calls},
         "start": model | read,
@@ -61,9 +62,11 @@ def settings_of(options: argparse.Namespace, data: shared.Rows) -> dict[str, Set
     }
 
 
-def measure(part: str, timed: Iterable[Timed], kept: Results, *, threads: int, rounds: int, settings: Settings) -> None:
-    """Rounds A B C, A B C, ... of what is not there yet."""
-    contenders = list(timed)
+def measure(
+    part: str, timed: Iterable[Timed], kept: Results, *, threads: int, rounds: int, settings: Settings, only: Sequence[str] = ()
+) -> None:
+    """Rounds A B C, A B C, ... of what is not there yet; of contenders with one of `only` in their names, where there are any."""
+    contenders = [one for one in timed if not only or any(words in one.name for words in only)]
     for number in range(rounds):
         for one in contenders:
             if kept.has(results.key(part, one.variant, one.name, threads, number, settings)):
@@ -125,6 +128,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="lines of JSON")
     parser.add_argument("--data", default="sms-spam")
     parser.add_argument("--share", type=float, default=1.0, help="share of the rows; the reference's loop over all takes half an hour")
+    parser.add_argument(
+        "--loop-share", type=float, default=1.0, help="share of these that the reference's loop runs on; seconds are scaled"
+    )
+    parser.add_argument("--contender", action="append", default=[], help="only contenders with this in their name")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[2])
     parser.add_argument("--rows", type=int, default=500, help="messages of growth at 1x")
@@ -147,7 +154,9 @@ def main(arguments: list[str] | None = None) -> None:
             with tempfile.TemporaryDirectory() as place:
                 of = setting(Path(place), data, size=options.model, pooling=options.pooling, threads=threads)
                 for part in wanted:
-                    measure(part, known[part](of), kept, threads=threads, rounds=options.rounds, settings=settings[part])
+                    measure(
+                        part, known[part](of), kept, threads=threads, rounds=options.rounds, settings=settings[part], only=options.contender
+                    )
     show(kept, options)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks.speed import __main__ as speed
-from benchmarks.speed import parts, results, shared
+from benchmarks.speed import compare, parts, results, shared
 from benchmarks.speed.results import Figure, Results
 from tamis import bench_contenders
 from tamis.gpt2.model import GPT2Classifier, GPT2Config
@@ -100,6 +100,7 @@ def test_other_settings_are_other_figures_and_no_median_mixes_them(tmp_path: Pat
 @pytest.mark.parametrize(
     ("option", "value", "changed"),
     [
+        ("loop_share", 0.5, {"job"}),
         ("share", 0.5, {"job", "frozen", "blocks", "full", "inference"}),
         ("pooling", "last", {"inference", "latency", "start", "growth", "length"}),
         ("calls", 9, {"latency"}),
@@ -109,13 +110,35 @@ def test_other_settings_are_other_figures_and_no_median_mixes_them(tmp_path: Pat
     ],
 )
 def test_every_option_that_changes_a_part_is_in_its_settings(option: str, value: object, changed: set[str]) -> None:
-    given = {"share": 1.0, "pooling": "mean", "calls": 50, "rows": 500, "tokens": 16384, "model": "gpt2"}
+    given = {"share": 1.0, "loop_share": 1.0, "pooling": "mean", "calls": 50, "rows": 500, "tokens": 16384, "model": "gpt2"}
     rows = shared.Rows(["a", "b"], np.array([0, 1]), ["c"], np.array([1]))
     before, after = (speed.settings_of(argparse.Namespace(**options), rows) for options in (given, given | {option: value}))
     assert set(before) == set(speed.parts_of(argparse.Namespace(**given)))
     assert {part for part in before if before[part] != after[part]} == changed
     other = speed.settings_of(argparse.Namespace(**given), replace(rows, train_texts=["a", "x"]))
     assert {part for part in before if before[part] != other[part]} == {"job", "frozen", "blocks", "full", "inference"}
+
+
+def test_the_references_loop_may_run_on_a_share_of_the_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rows = shared.Rows([f"a{i}" for i in range(700)], np.arange(700) % 2, [f"b{i}" for i in range(300)], np.arange(300) % 2)
+
+    def contenders(_: Path, given: shared.Rows, __: int) -> compare.Contenders:
+        seconds = float(len(given.train_texts) + len(given.test_texts))
+        return {"reference loop": lambda n: seconds, "tamis": lambda n: 10 * seconds}
+
+    monkeypatch.setattr(compare, "job", contenders)
+    of = argparse.Namespace(folder=tmp_path, rows=rows, threads=1)
+    whole, some = (list(parts.job(of, loop_share=share)) for share in (1.0, 0.2))  # type: ignore[arg-type]
+    assert [(one.name, one.call(0)) for one in whole] == [("reference loop", 1000.0), ("tamis", 10_000.0)]
+    assert [one.name for one in some] == ["reference loop, from 20% of the rows", "tamis"]
+    assert [one.call(0) for one in some] == [pytest.approx(1000.0), 10_000.0]
+
+
+def test_only_the_contenders_asked_for_are_timed(tmp_path: Path) -> None:
+    contenders = [parts.Timed(name, lambda _: 1.0) for name in ("tamis fp32", "tamis int8", "ONNX Runtime int8", "TF-IDF")]
+    kept = Results(tmp_path / "out.jsonl")
+    speed.measure("p", contenders, kept, threads=1, rounds=1, settings={}, only=["int8", "TF"])
+    assert [f.contender for f in kept.figures] == ["tamis int8", "ONNX Runtime int8", "TF-IDF"]
 
 
 def test_a_rivals_best_batch_is_told_but_is_no_part_of_its_name() -> None:

@@ -39,7 +39,8 @@ class PrepackedLinear(ExchangedLinear):
     @property
     def weight(self) -> Tensor:
         """(out, in), arranged as anybody else reads it: a copy."""
-        return torch.cat([product.weight for product in self._products])
+        parts = [product.weight for product in self._products]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
