@@ -121,6 +121,16 @@ def test_dropout_is_set_everywhere_and_acts_only_in_training() -> None:
     assert not torch.equal(scores(model, [[4, 9, 2]]), scores(model, [[4, 9, 2]]))
 
 
+@pytest.mark.parametrize("part", ["embeddings", "attention", "mlp"])
+def test_dropout_acts_in_each_part(part: str) -> None:
+    model = classifier()
+    block = model.transformer.h[1]
+    assert isinstance(block, Block)
+    {"embeddings": model.transformer, "attention": block.attn, "mlp": block.mlp}[part].dropout = 0.5
+    assert torch.equal(scores(model, [[4, 9, 2]]), scores(LAST, [[4, 9, 2]]))
+    assert not torch.equal(scores(model.train(), [[4, 9, 2]]), scores(LAST, [[4, 9, 2]]))
+
+
 def test_casting_leaves_the_final_norm_and_the_pooling_in_fp32() -> None:
     model = classifier(pooling=True)
     model.transformer.cast(torch.bfloat16)
