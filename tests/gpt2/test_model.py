@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -126,7 +128,8 @@ def test_dropout_acts_in_each_part(part: str) -> None:
     model = classifier()
     block = model.transformer.h[1]
     assert isinstance(block, Block)
-    {"embeddings": model.transformer, "attention": block.attn, "mlp": block.mlp}[part].dropout = 0.5
+    where: dict[str, Any] = {"embeddings": model.transformer, "attention": block.attn, "mlp": block.mlp}
+    where[part].dropout = 0.5
     assert torch.equal(scores(model, [[4, 9, 2]]), scores(LAST, [[4, 9, 2]]))
     assert not torch.equal(scores(model.train(), [[4, 9, 2]]), scores(LAST, [[4, 9, 2]]))
 

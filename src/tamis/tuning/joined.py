@@ -25,7 +25,7 @@ LEAST_WINDOWS = 800
 """Of fewer nothing is learnt: where all ROUNDS were joined, two hundred of them are different, and their tail is forty."""
 WINDOWS, FALSE_ALARMS = (32, 128), 0.025
 """For texts of so many windows, the share of negatives that may be flagged."""
-LOST = 0.05
+LOST = 0.1
 """Share of the held-out positives that are flagged alone which the penalty of the most windows may take: a message hidden in a long text
 has to be found."""
 LOWEST, HIGHEST = 0.4, 1.5
