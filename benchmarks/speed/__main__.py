@@ -67,6 +67,8 @@ def measure(
 ) -> None:
     """Rounds A B C, A B C, ... of what is not there yet; of contenders with one of `only` in their names, where there are any."""
     contenders = [one for one in timed if not only or any(words in one.name for words in only)]
+    if not contenders:
+        say(f"{part}: no contender has {' or '.join(only)} in its name")
     for number in range(rounds):
         for one in contenders:
             if kept.has(results.key(part, one.variant, one.name, threads, number, settings)):
@@ -127,7 +129,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("parts", nargs="+", metavar="PART")
     parser.add_argument("--out", type=Path, required=True, help="lines of JSON")
     parser.add_argument("--data", default="sms-spam")
-    parser.add_argument("--share", type=float, default=1.0, help="share of the rows; the reference's loop over all takes half an hour")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="share of the rows; the reference's loop over all takes the better part of an hour"
+    )
     parser.add_argument(
         "--loop-share", type=float, default=1.0, help="share of these that the reference's loop runs on; seconds are scaled"
     )

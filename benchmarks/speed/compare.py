@@ -14,13 +14,17 @@ from benchmarks.speed.shared import Rows, gpt2_tokenizer, renewed, trunk
 Contenders = dict[str, Callable[[int], float]]
 
 
-def job(folder: Path, data: Rows, threads: int) -> Contenders:
-    """The whole TP2 job: the reference's loop, transformers' Trainer where accelerate is installed, and tamis with either pooling."""
+def job(folder: Path, data: Rows, threads: int, loop_data: Rows | None = None) -> Contenders:
+    """The whole TP2 job: the reference's loop, transformers' Trainer where accelerate is installed, and tamis with either pooling.
+
+    `loop_data`: the rows of the reference's loop, where they are others than `data`.
+    """
+    loop_data = loop_data or data
     model, tokenizer = trunk(), gpt2_tokenizer().prepared(begin=False)
 
     def loop(number: int) -> float:
-        train, test = (tokenizer.encode(renewed(texts, number)) for texts in (data.train_texts, data.test_texts))
-        return reference.run_job(model, train, data.train_labels, test).whole
+        train, test = (tokenizer.encode(renewed(texts, number)) for texts in (loop_data.train_texts, loop_data.test_texts))
+        return reference.run_job(model, train, loop_data.train_labels, test).whole
 
     def ours(position: str) -> Callable[[int], float]:
         return lambda number: jobs.whole_job(folder, _new(data, number), position=position, threads=threads)

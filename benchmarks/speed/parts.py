@@ -75,10 +75,9 @@ def job(of: Setting, loop_share: float = 1.0) -> Iterator[Timed]:
     """
     some = of.rows.part(loop_share)
     part = (len(some.train_texts) + len(some.test_texts)) / (len(of.rows.train_texts) + len(of.rows.test_texts))
-    for name, call in compare.job(of.folder, of.rows, of.threads).items():
+    for name, call in compare.job(of.folder, of.rows, of.threads, loop_data=some).items():
         if name == "reference loop" and part < 1:
-            loop = compare.job(of.folder, some, of.threads)[name]
-            yield Timed(f"{name}, from {part:.0%} of the rows", lambda n, c=loop: c(n) / part)  # type: ignore[misc]
+            yield Timed(f"{name}, from {part:.0%} of the rows", lambda n, c=call: c(n) / part)  # type: ignore[misc]
         else:
             yield Timed(name, call)
 

@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.attacks.report import DOCUMENT
 from benchmarks.long_texts import measure, report
 from tamis.classifier import TextClassifier
+from tamis.tuning.joined import FALSE_ALARMS, LOST, WINDOWS
 from tests import runs
 from tests.rows import messages
 
@@ -21,6 +22,13 @@ def test_the_page_in_docs_is_made_from_the_lines_that_are_kept() -> None:
     lines = measure.lines_of(Path(report.__file__).with_name("results.jsonl"))
     text = DOCUMENT.read_text(encoding="utf-8")
     assert lines and report.page(text, lines) == text
+
+
+def test_the_page_names_what_the_penalty_is_learnt_by() -> None:
+    text = " ".join(DOCUMENT.read_text(encoding="utf-8").split())
+    first, second = WINDOWS
+    assert f"the largest of {first} and {second} windows has to be lowered for {100 * FALSE_ALARMS:g} % of such texts to be flagged" in text
+    assert f"at most so far that {100 * (1 - LOST):g} % of the held-out spam that is flagged alone" in text
 
 
 def test_one_spam_is_planted_into_ham_of_the_length_asked_for() -> None:

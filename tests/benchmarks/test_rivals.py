@@ -122,23 +122,27 @@ def test_every_option_that_changes_a_part_is_in_its_settings(option: str, value:
 def test_the_references_loop_may_run_on_a_share_of_the_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rows = shared.Rows([f"a{i}" for i in range(700)], np.arange(700) % 2, [f"b{i}" for i in range(300)], np.arange(300) % 2)
 
-    def contenders(_: Path, given: shared.Rows, __: int) -> compare.Contenders:
-        seconds = float(len(given.train_texts) + len(given.test_texts))
-        return {"reference loop": lambda n: seconds, "tamis": lambda n: 10 * seconds}
-
-    monkeypatch.setattr(compare, "job", contenders)
+    monkeypatch.setattr(compare, "gpt2_tokenizer", lambda: argparse.Namespace(prepared=lambda begin: argparse.Namespace(encode=list)))
+    monkeypatch.setattr(compare, "trunk", lambda: None)
+    monkeypatch.setattr(
+        "benchmarks.speed.reference.run_job", lambda _, a, y, b: argparse.Namespace(whole=float(len(a) + len(b)) * (len(a) == len(y)))
+    )
+    monkeypatch.setattr("benchmarks.speed.jobs.whole_job", lambda _, given, **__: 10.0 * (len(given.train_texts) + len(given.test_texts)))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     of = argparse.Namespace(folder=tmp_path, rows=rows, threads=1)
     whole, some = (list(parts.job(of, loop_share=share)) for share in (1.0, 0.2))  # type: ignore[arg-type]
-    assert [(one.name, one.call(0)) for one in whole] == [("reference loop", 1000.0), ("tamis", 10_000.0)]
-    assert [one.name for one in some] == ["reference loop, from 20% of the rows", "tamis"]
-    assert [one.call(0) for one in some] == [pytest.approx(1000.0), 10_000.0]
+    assert whole[0].name == "reference loop" and [one.call(0) for one in whole] == [1000.0, 10_000.0, 10_000.0]
+    assert [one.name for one in some] == ["reference loop, from 20% of the rows", "tamis, mean pooling", "tamis, last token"]
+    assert [one.call(0) for one in some] == [pytest.approx(1000.0), 10_000.0, 10_000.0]
 
 
-def test_only_the_contenders_asked_for_are_timed(tmp_path: Path) -> None:
+def test_only_the_contenders_asked_for_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     contenders = [parts.Timed(name, lambda _: 1.0) for name in ("tamis fp32", "tamis int8", "ONNX Runtime int8", "TF-IDF")]
     kept = Results(tmp_path / "out.jsonl")
     speed.measure("p", contenders, kept, threads=1, rounds=1, settings={}, only=["int8", "TF"])
     assert [f.contender for f in kept.figures] == ["tamis int8", "ONNX Runtime int8", "TF-IDF"]
+    speed.measure("p", contenders, kept, threads=1, rounds=1, settings={}, only=["int9", "TD"])
+    assert len(kept.figures) == 3 and "p: no contender has int9 or TD in its name" in capsys.readouterr().err
 
 
 def test_a_rivals_best_batch_is_told_but_is_no_part_of_its_name() -> None:

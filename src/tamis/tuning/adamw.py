@@ -36,7 +36,7 @@ class AdamW:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
                 continue
-            states = [self.state.setdefault(weight, {}) or self._begun(weight) for weight in weights]
+            states = [self.state.get(weight) or self._begun(weight) for weight in weights]
             steps = [state["step"] for state in states]
             torch._foreach_add_(steps, 1.0)
             torch._fused_adamw_(
