@@ -1,4 +1,4 @@
-"""Write docs/nano.md and docs/nano_curve.png from benchmarks/nano/bits.json and the card of the backbone. A test holds them together.
+"""Write docs/nano.md and docs/nano_curve.png from the figures in benchmarks/nano and the card of the backbone. A test holds them together.
 
 PYTHONPATH=src:. python docs/make_nano.py
 """
@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.nano.variants import UNTRAINED, VARIANTS
+from benchmarks.quality.table import read, table
 from tamis.evaluation._canvas import BLUE, GREY, ORANGE, figure_with_axes, house_style, save_png
 from tamis.gpt2.backbones import local_folder
 
@@ -16,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 NANO = ROOT / "benchmarks" / "nano"
 PAGE, CURVE = ROOT / "docs" / "nano.md", ROOT / "docs" / "nano_curve.png"
 RIVAL = "5-gram"
+SHOWN = ("self_dialogue", "multidogo", "irc", "nus_sms")
+"""Sources whose bits per byte are shown of each variant."""
 
 
 def card() -> dict[str, Any]:
@@ -56,6 +60,28 @@ def draw(facts: dict[str, Any], rival: float) -> None:
         axes.set(title="Held-out texts while nano was pretrained", xlabel="million tokens (dotted: stages)", ylabel="bits per byte")
         axes.legend(loc="upper right")
         save_png(figure, CURVE)
+
+
+def variants() -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """What each variant is by itself, and the judged tasks of classifiers that begin with one."""
+    found: dict[str, dict[str, Any]] = json.loads((NANO / "variants.json").read_text(encoding="utf-8"))
+    rows = read(NANO / "variants.jsonl")
+    columns = [*VARIANTS, UNTRAINED]
+    return found, sorted(rows, key=lambda row: columns.index(row["method"]))
+
+
+def variant_lines(found: dict[str, dict[str, Any]], rows: list[dict[str, Any]]) -> list[str]:
+    """Two tables with a column a variant."""
+    lines = [f"| held-out texts | {' | '.join(found)} |", f"|---|{'---|' * len(found)}"]
+    for source in SHOWN:
+        cells = [each["by_source"].get(source) for each in found.values()]
+        lines.append(f"| bits per byte, {source} | {' | '.join(_number(cell) for cell in cells)} |")
+    lines.append(f"| cosine to the teacher | {' | '.join(_number(each['cosine']) for each in found.values())} |")
+    return [*lines, "", table(rows)]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def page(facts: dict[str, Any], found: dict[str, Any]) -> str:

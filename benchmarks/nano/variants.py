@@ -3,15 +3,18 @@
     python -m benchmarks.nano.variants CORPUS --teacher TEACHER --exclude DATA --out FOLDER
     python -m benchmarks.quality --data DATA --out benchmarks/nano/variants.jsonl \
         $(python -m benchmarks.nano.variants --methods --out FOLDER)
+    python -m benchmarks.nano.variants --out FOLDER --facts benchmarks/nano/variants.json
 
 Every variant is pretrained from nothing on the corpus and shape of the recipe `nano`, in one stage of `--tokens` tokens, by the settings of
 its last stage: `both` losses, the next token alone, the teacher alone, both without the NUS corpus (from which 60 % of sms-spam's ham
-comes), and both by AdamW instead of Muon. One that is finished is not done again, an unfinished one goes on.
+comes), and both by AdamW instead of Muon. One that is finished is not done again, an unfinished one goes on. `--methods` adds the network
+that learnt nothing; `--facts` writes what the finished ones are as language models and as pupils of the teacher.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +26,19 @@ from tamis.pretraining.run import pretrain
 
 NUS = "nus_sms"
 VARIANTS = ("both", "next-token", "teacher", "without-nus", "adamw")
+UNTRAINED = "untrained"
+"""The method's name for the network of `nano` with random weights."""
 
 
 def main() -> None:
     """Pretrain the variants, or print them as methods of benchmarks.quality."""
     options = _options()
     if options.methods:
-        print(" ".join(f"--method {name}={options.out / name}@head" for name in VARIANTS))
+        finished = [f"--method {name}={options.out / name}@head" for name in VARIANTS if (options.out / name / FACTS).is_file()]
+        print(" ".join([*finished, f"--method {UNTRAINED}=scratch:nano@head"]))
+        return
+    if options.facts is not None:
+        options.facts.write_text(json.dumps(facts(options.out), indent=1) + "\n", encoding="utf-8")
         return
     sets = messages_by_set(options.exclude)
     for name in options.only or VARIANTS:
@@ -75,6 +84,19 @@ def variant(recipe: PretrainRecipe, name: str, tokens: int) -> PretrainRecipe:
     return changed
 
 
+def facts(folder: Path) -> dict[str, dict[str, Any]]:
+    """Of each finished variant in a folder tokens, tokens a second, bits per byte by source and cosine to the teacher (None: untaught)."""
+    found = {}
+    for name in VARIANTS:
+        path = folder / name / FACTS
+        if path.is_file():
+            whole = json.loads(path.read_text(encoding="utf-8"))
+            found[name] = {key: whole[key] for key in ("tokens", "tokens_per_second")} | {
+                key: whole["held_out"].get(key) for key in ("by_source", "cosine")
+            }
+    return found
+
+
 def taught(recipe: PretrainRecipe) -> bool:
     """Whether a teacher has any weight."""
     return bool(recipe.objective.teacher_weight or recipe.objective.likeness_weight)
@@ -89,6 +111,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=1_200_000)
     parser.add_argument("--only", action="append", choices=VARIANTS)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--facts", type=Path, metavar="FILE", help="write the figures of the finished variants as JSON")
     parser.add_argument("--methods", action="store_true", help="print the finished variants as methods of benchmarks.quality")
     return parser.parse_args()
 

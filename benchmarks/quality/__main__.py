@@ -58,13 +58,13 @@ def main() -> None:
                     continue
                 task = known[task_name](seed)
                 found = method(task)
-                figures = judged(task, found.probabilities)
+                figures = judged(task, found.probabilities, found.labels)
                 speed = round(len(task.test_texts) / found.test_s, 1)
                 row = {"method": name, "task": task_name, "seed": seed, "fit_s": round(found.fit_s, 2), "messages_per_s": speed}
                 row |= {"figures": figures} | ({"of": of} if of else {})
                 with options.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-                shown = ", ".join(f"{figure} {figures[figure]:.3f}" for figure in FIGURES[task_name])
+                shown = ", ".join(f"{figure} {figures[figure]:.3f}" for figure in FIGURES[task_name] if figure in figures)
                 print(f"{name} {task_name} {seed}: {shown} (fit {found.fit_s:.1f} s, {speed:,.0f}/s)", flush=True)
 
 
@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--out", type=Path, required=True, help="results, a line a figure")
-    parser.add_argument("--method", action="append", default=[], help="majority, tfidf, minilm, setfit, or NAME=BACKBONE@TUNE for tamis")
+    rivals = "majority, tfidf, tfidf-threshold, minilm, setfit"
+    parser.add_argument("--method", action="append", default=[], help=f"{rivals}, or NAME=BACKBONE@TUNE for tamis")
     parser.add_argument("--teacher", type=Path, help="folder of the sentence-transformers model for minilm and setfit")
     parser.add_argument("--task", action="append", help="only these tasks")
     parser.add_argument("--seeds", type=int, help="how many seeds [default: 5, or as many draws as a task's protocol has]")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.quality.tasks import Task
 
 _SPAM = ("average_precision", "f1", "mcc")
-_CLASSES = ("accuracy", "macro_f1")
+_CLASSES = ("accuracy", "macro_f1", "labels_macro_f1")
 FIGURES = {
     "sms-tp2": _SPAM,
     "sms-leakfree": _SPAM,
@@ -38,10 +38,14 @@ FIGURES = {
     "sms-to-spamassassin": ("average_precision", "mcc"),
 }
 """What is shown of each task."""
+NAMES = {"labels_macro_f1": "macro f1, own threshold"}
 
 
-def judged(task: Task, probabilities: NDArray[np.float64]) -> dict[str, float]:
-    """Accuracy, macro F1 and, where one class is the positive one, its F1, MCC and average precision, at the most likely class."""
+def judged(task: Task, probabilities: NDArray[np.float64], labels: list[str] | None = None) -> dict[str, float]:
+    """Accuracy, macro F1 and, where one class is the positive one, its F1, MCC and average precision, at the most likely class.
+
+    `labels`, those that a method gives by a threshold of its own, have a macro F1 of their own.
+    """
     from sklearn.metrics import accuracy_score, average_precision_score, f1_score, matthews_corrcoef
 
     classes = sorted(set(task.train_labels))
@@ -51,6 +55,8 @@ def judged(task: Task, probabilities: NDArray[np.float64]) -> dict[str, float]:
         "macro_f1": f1_score(task.test_labels, predicted, average="macro"),
         "mcc": matthews_corrcoef(task.test_labels, predicted),
     }
+    if labels is not None:
+        found["labels_macro_f1"] = f1_score(task.test_labels, labels, average="macro")
     if task.positive is not None:
         truth = np.array([label == task.positive for label in task.test_labels])
         found["f1"] = f1_score(task.test_labels, predicted, pos_label=task.positive)
@@ -81,13 +87,14 @@ def table(rows: list[dict[str, Any]], tasks: Iterable[str] = FIGURES) -> str:
     cells: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in rows:
         for figure in FIGURES[row["task"]]:
-            cells[row["task"], figure, row["method"]].append(row["figures"][figure])
+            if figure in row["figures"]:
+                cells[row["task"], figure, row["method"]].append(row["figures"][figure])
     lines = [f"| task | figure | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
     for task in tasks:
         for figure in FIGURES[task]:
             found = [_mean_and_deviation(cells.get((task, figure, name), [])) for name in names]
             if any(found):
-                lines.append(f"| {task} | {figure.replace('_', ' ')} | {' | '.join(found)} |")
+                lines.append(f"| {task} | {NAMES.get(figure, figure.replace('_', ' '))} | {' | '.join(found)} |")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,17 +51,35 @@ def test_a_teacher_is_loaded_only_where_it_weighs() -> None:
         variants.variant(recipe, "neither", 1000)
 
 
-def test_every_variant_is_a_method_of_the_quality_benchmark(
+def test_every_finished_variant_is_a_method_of_the_quality_benchmark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from benchmarks.quality.methods import named
 
+    finished = ("both", "teacher")
+    for name in finished:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FACTS).touch()
+    (tmp_path / "adamw").mkdir()
     monkeypatch.setattr(sys, "argv", ["variants", "--methods", "--out", str(tmp_path)])
     variants.main()
     words = capsys.readouterr().out.split()
-    assert words[::2] == ["--method"] * len(variants.VARIANTS)
+    assert words[::2] == ["--method"] * 3
     found = [named(word, None, {})[:3] for word in words[1::2]]
-    assert found == [(name, str(tmp_path / name), "head") for name in variants.VARIANTS]
+    assert found == [*((name, str(tmp_path / name), "head") for name in finished), ("untrained", "scratch:nano", "head")]
+
+
+def test_the_figures_of_the_finished_variants_are_gathered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, cosine in (("both", {"cosine": 0.5}), ("next-token", {})):
+        (tmp_path / name).mkdir()
+        held_out = {"bits_per_byte": 2.0, "by_source": {"irc": 2.5}, **cosine}
+        whole = {"tokens": 10, "tokens_per_second": 3.5, "held_out": held_out, "history": [1]}
+        (tmp_path / name / FACTS).write_text(json.dumps(whole), encoding="utf-8")
+    out = tmp_path / "facts.json"
+    monkeypatch.setattr(sys, "argv", ["variants", "--out", str(tmp_path), "--facts", str(out)])
+    variants.main()
+    same = {"tokens": 10, "tokens_per_second": 3.5, "by_source": {"irc": 2.5}}
+    assert json.loads(out.read_text(encoding="utf-8")) == {"both": same | {"cosine": 0.5}, "next-token": same | {"cosine": None}}
 
 
 def test_what_is_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,9 @@ def test_figures_by_hand() -> None:
     assert found["average_precision"] == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3)
     assert found["macro_f1"] == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert found["mcc"] == pytest.approx((1 * 2 - 1 * 1) / (2 * 2 * 3 * 3) ** 0.5)
+    assert "labels_macro_f1" not in found
+    found = table.judged(task, np.stack([1 - spam, spam], axis=1), ["spam", "spam", "spam", "ham", "ham"])
+    assert found["labels_macro_f1"] == pytest.approx((4 / 5 + 4 / 5) / 2) and found["f1"] == pytest.approx(1 / 2)
 
 
 def test_the_table_shows_mean_and_deviation_of_what_is_there() -> None:
@@ -42,6 +45,10 @@ def test_the_table_shows_mean_and_deviation_of_what_is_there() -> None:
     rows.append({"method": "two", "task": "trec6", "seed": 0, "figures": {"accuracy": 0.55, "macro_f1": 0.0}})
     lines = table.table(rows).splitlines()
     assert lines[0] == "| task | figure | one | two |" and lines[2] == "| trec6 | accuracy | 0.800 ± 0.100 | 0.550 |" and len(lines) == 3
+    figures = {"accuracy": 0.5, "macro_f1": 0.25}
+    before = {"method": "one", "task": "tweeteval-irony", "seed": 0, "figures": figures}
+    now = {"method": "two", "task": "tweeteval-irony", "seed": 0, "figures": figures | {"labels_macro_f1": 0.75}}
+    assert table.table([before, now]).splitlines()[-1] == "| tweeteval-irony | macro f1, own threshold |  | 0.750 |"
 
 
 def test_a_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,8 +74,8 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ([], "--data None: expected the folder of the data sets"),
         (["--data", "nowhere"], "--data nowhere: expected the folder of the data sets"),
         (["--data", ".", "--task", "trec7"], "--task trec7: expected one of sms-tp2, "),
-        (["--data", ".", "--method", "minilm"], "--method minilm: expected majority, tfidf, minilm"),
-        (["--data", ".", "--method", "setfit"], "--method setfit: expected majority, tfidf, minilm or setfit (with --teacher FOLDER)"),
+        (["--data", ".", "--method", "minilm"], "--method minilm: expected majority, tfidf, tfidf-threshold, minilm"),
+        (["--data", ".", "--method", "setfit"], "tfidf-threshold, minilm or setfit (with --teacher FOLDER)"),
         (["--data", ".", "--set", "train.epochs"], "a setting is written name=value; got 'train.epochs'"),
     ],
 )
@@ -102,6 +109,44 @@ def test_every_method_gives_a_row_of_probabilities_a_test_text() -> None:
         assert (name, backbone, tune) == (text.partition("=")[0], "nano" if "=" in text else "", text.partition("@")[2])
     with pytest.raises(ValueError, match="minilm"):
         named("minilm", None, {})
+
+
+def test_the_rival_with_a_threshold_cuts_where_held_out_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.quality import methods
+    from tamis.evaluation import thresholds
+    from tamis.evaluation.baselines import tfidf_model
+
+    rows = messages()
+    train, test = rows[:90], rows[90:]
+    task = Task("t", 0, [t for _, t in train], [k for k, _ in train], [t for _, t in test], [k for k, _ in test])
+    asked = []
+    choose = thresholds.choose_threshold
+
+    def told(scores: np.ndarray, is_positive: np.ndarray, **rest: object) -> thresholds.Threshold:
+        asked.append((scores, is_positive))
+        return choose(scores, is_positive, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(thresholds, "choose_threshold", told)
+    found, plain = methods.tfidf_threshold(task), methods.tfidf(task)
+    ((scores, is_positive),) = asked
+    fitted = tfidf_model().fit(task.train_texts, task.train_labels).predict_proba(task.train_texts)[:, 1]
+    assert is_positive.tolist() == [label == "spam" for label in task.train_labels]
+    assert np.abs(scores - fitted).mean() > 0.01  # not of rows that were fitted on
+    assert found.labels is not None and np.array_equal(found.probabilities, plain.probabilities)
+    cut = choose(scores, is_positive, max_blocked=None, level_rows=3, level_share=0.25).value
+    assert [label == "spam" for label in found.labels] == (plain.probabilities[:, 1] >= cut).tolist()
+    three = Task("t", 0, ["a b", "c d", "e f"] * 2, ["1", "2", "3"] * 2, ["a b"], ["1"])
+    assert methods.tfidf_threshold(three).labels is None
+
+
+def test_what_tamis_labels_is_by_its_own_threshold() -> None:
+    rows = messages()
+    train, test = rows[:90], rows[90:]
+    wrong = ["spam" if number % 6 == 0 else label for number, (label, _) in enumerate(train)]
+    task = Task("t", 0, [t for _, t in train], wrong, [t for _, t in test], [k for k, _ in test])
+    settings = {"compute.threads": 1, "verdict.max_blocked": 0.0}
+    found = named("head=nano@head", None, settings)[3](task)
+    assert found.labels is not None and found.labels.count("spam") < (found.probabilities[:, 1] >= 0.5).sum()
 
 
 def test_runs_are_pooled_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
