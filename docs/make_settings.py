@@ -47,7 +47,7 @@ def page() -> str:
         "With everything of a pretrained backbone trained, `train.epochs` also grows as the rows get fewer:",
         f"{passes(128, 1)} at 128 rows a class, {passes(32, 1)} at 32, {passes(8, 1)} at 8;",
         f"with more than two classes it is {passes(10**6, 3)} at least. Where the head begins solved,",
-        f"`train.keep_start` is {kept_start(99, 1):g} below 100 rows a class.",
+        f"`train.keep_start` is {kept_start(99, 1):g} below 100 rows a class, from there on `{kept_start(100, 1)}`.",
     ]
     lines += [
         "",

@@ -101,8 +101,8 @@ class TrainSettings(Section):
     """with `tune = "head"`: solve the head to its optimum, or mini-batch epochs over head and final LayerNorm (the reference)"""
     head_start: Literal["solved", "random"] | None = None
     """where blocks are trained: the head begins at the optimum on the untouched backbone's features, or at random"""
-    keep_start: Share | None = None
-    """share of the weights as they were before training in those that come out, the two being averaged (0: training's own)"""
+    keep_start: Literal["chosen"] | Share | None = None
+    """share of the weights before training in those that come out, both averaged (0: training's own; `chosen`: as held-out rows say)"""
     epochs: Annotated[int, Field(ge=1)] | None = None
     """passes over the training rows"""
     learning_rate: Annotated[float, Field(gt=0)] | None = None

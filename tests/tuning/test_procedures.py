@@ -26,6 +26,7 @@ from tamis.tuning.procedures import prepared_tokenizer, tune
 from tamis.tuning.scoring import score
 from tamis.tuning.shares import class_weights
 from tamis.tuning.tuned import Tuned
+from tamis.tuning.validation import Scores
 from tests.rows import messages as sms
 from tests.tuning.tiny import equal, weights_of
 
@@ -167,8 +168,18 @@ def test_the_weights_that_come_out_lie_between_start_and_end(folder: Path) -> No
         torch.testing.assert_close(tensor, start[name] / 3 + end[name] * (2 / 3), atol=1e-6, rtol=1e-5)
 
 
+def test_the_share_of_the_start_that_held_out_rows_chose_is_told_and_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Held-out rows that like every look better than the one before choose the last share tried."""
+    looks = iter(range(1, 100))
+    monkeypatch.setattr(Training, "held_out_scores", lambda _: Scores(1.0, 0.5, float(next(looks))))
+    changes = {"tune": "full", "epochs": 2, "head_start": "solved", "dropout": 0.0}
+    chosen, half = (tuned(fresh(folder), recipe_of({**changes, "keep_start": share}), held_out=HELD_OUT)[0] for share in ("chosen", 0.5))
+    assert chosen.facts["kept_start"] == 0.5 and "kept_start" not in half.facts
+    assert equal(weights_of(chosen.model), weights_of(half.model))
+
+
 def test_part_of_the_start_is_kept_where_rows_are_few_and_the_head_begins_solved() -> None:
-    assert [kept_start(rows, 2) for rows in (16, 199, 200, 5000)] == [0.5, 0.5, 0.0, 0.0]
+    assert [kept_start(rows, 2) for rows in (16, 199, 200, 5000)] == [0.5, 0.5, "chosen", "chosen"]
     full = Recipe().changed({"tune": "full"})
     assert resolve(full, pretrained=True, rows=16, classes=2).train.keep_start == 0.5
     assert resolve(full.changed({"train.head_start": "random"}), pretrained=True, rows=16, classes=2).train.keep_start == 0.0

@@ -25,7 +25,7 @@ class Defaults:
     bpe_dropout: float = 0.0
     batch_tokens: int = 1024
     head_start: str = "random"
-    keep_start: float = 0.0
+    keep_start: float | str = 0.0
 
 
 SCRATCH_FULL = Defaults(epochs=5, learning_rate=5e-4, head_learning_rate=1e-3, dropout=0.1, next_token_weight=1.0, token_dropout=0.25)
@@ -63,13 +63,14 @@ def dropped_merges(rows: int, classes: int) -> float:
     return 0.0 if few(rows, classes) else PRETRAINED_FULL.bpe_dropout
 
 
-def kept_start(rows: int, classes: int) -> float:
-    """Share of the start kept in a pretrained backbone trained whole: half below 100 rows a class, nothing from there on.
+def kept_start(rows: int, classes: int) -> float | str:
+    """Share of the start kept in a pretrained backbone trained whole: half below 100 rows a class, from there on as held-out rows say.
 
-    Few rows teach differently from draw to draw; between the solved head and what they taught lies a steadier model.
+    Few rows teach differently from draw to draw; between the solved head and what they taught lies a steadier model. Of many rows
+    some may be labelled wrongly, and training learns those by heart.
     Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
     """
-    return _KEPT if few(rows, classes) else 0.0
+    return _KEPT if few(rows, classes) else "chosen"
 
 
 _FASTER = 2.0

@@ -212,7 +212,7 @@ class Training:
     def _close_epoch(self) -> None:
         self.at.epoch += 1
         self.at.place = 0
-        scores = self.scores(self.validation_rows) if len(self.validation_rows) else None
+        scores = self.held_out_scores()
         if scores is not None:
             row = {"step": self.at.step, "epoch": self.at.epoch}
             self.at.history.append(row | {f"validation_{k}": v for k, v in scores.to_dict().items()})
@@ -228,6 +228,10 @@ class Training:
     def scores(self, rows: NDArray[np.int64]) -> Scores:
         """Loss, accuracy and average precision on rows, with the weights as they are."""
         return validate(self.logits(rows), self.targets[rows], self.positive)
+
+    def held_out_scores(self) -> Scores | None:
+        """The same on the validation rows; None where there are none."""
+        return self.scores(self.validation_rows) if len(self.validation_rows) else None
 
     def logits(self, rows: NDArray[np.int64]) -> Tensor:
         """(len(rows), K) fp32, no dropout."""

@@ -30,6 +30,7 @@ from tamis.tuning.defaults import few
 from tamis.tuning.exact import solved
 from tamis.tuning.features import StateStore, trunk_fingerprint
 from tamis.tuning.head import CANDIDATES, START
+from tamis.tuning.interpolation import copied, mix, mix_as_judged
 from tamis.tuning.loop import LoopSettings
 from tamis.tuning.messages import Messages
 from tamis.tuning.scoring import score
@@ -117,7 +118,7 @@ def looped(
     training.on_epoch, training.name = on_epoch, name
     training.recut = work.recut if states.frozen is None else None
     kept = recipe.train.keep_start or 0.0
-    before = {name: p.detach().clone() for name, p in training.trained.items()} if kept else {}
+    start = copied(training.trained) if kept else {}
     model.transformer.set_dropout(recipe.train.dropout or 0.0)
     saver = None
     if checkpoint is not None:
@@ -125,9 +126,10 @@ def looped(
         saver.restore(training)
     # Nothing is saved on Ctrl-C: it may come in mid-step, and what is saved must go on to the same bytes. The last mark serves.
     at = training.run(save=saver, progress=work.progress)
-    with torch.no_grad():
-        for weights, start in before.items():
-            training.trained[weights].lerp_(start, kept)
+    if isinstance(kept, str):
+        found["kept_start"] = mix_as_judged(training, start)
+    elif start:
+        mix(training.trained, start, kept)
     logits = training.logits(judged).double().numpy()
     every = None if states.frozen is None else training.logits(np.arange(len(messages.distinct_of))).double().numpy()
     model.transformer.set_dropout(0.0)
