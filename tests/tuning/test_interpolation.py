@@ -14,6 +14,7 @@ class Peaked:
 
     def __init__(self, peak: float, *, level: float = 0.0, held_out: bool = True) -> None:
         self.trained = {"a": torch.nn.Parameter(torch.ones(3)), "b": torch.nn.Parameter(torch.ones(2, 2))}
+        self.best = copied(self.trained)
         self.start = {name: torch.zeros_like(weights) for name, weights in self.trained.items()}
         self.peak, self.level, self.held_out = peak, level, held_out
 

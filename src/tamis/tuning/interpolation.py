@@ -26,10 +26,10 @@ class Judge(Protocol):
 
     level: float
     """Merits closer than this are level."""
-
-    @property
-    def trained(self) -> Weights:
-        """What is trained, by name."""
+    trained: dict[str, torch.nn.Parameter]
+    """What is trained, by name."""
+    best: dict[str, Tensor]
+    """Copies of the same, as training left it."""
 
     def held_out_scores(self) -> Scores | None:
         """Of the validation rows with the weights as they are; None without such rows."""
@@ -52,19 +52,13 @@ def mix_as_judged(training: Judge, start: Weights) -> float:
     end = training.held_out_scores()
     if end is None:
         return 0.0
-    trained, best, merit = copied(training.trained), 0.0, end.merit + training.level
+    best, merit = 0.0, end.merit + training.level
     for share in SHARES:
         mix(training.trained, start, share)
         found = training.held_out_scores()
         if found is not None and found.merit > merit:
             best, merit = share, found.merit
-        _put_back(training.trained, trained)
+        mix(training.trained, training.best, 1.0)
     if best:
         mix(training.trained, start, best)
     return best
-
-
-@torch.no_grad()
-def _put_back(trained: Weights, values: Weights) -> None:
-    for name, weights in trained.items():
-        weights.copy_(values[name])
