@@ -87,6 +87,16 @@ def test_the_page_about_nano_is_made_from_the_figures_of_the_nano_inside(monkeyp
     assert script.CURVE.is_file()
 
 
+def test_the_variants_of_nano_are_compared_on_the_same_tasks_and_draws() -> None:
+    script = load_script(ROOT / "docs" / "make_nano.py")
+    found, rows = script.variants()
+    judged: dict[str, set[tuple[str, int]]] = {}
+    for row in rows:
+        judged.setdefault(row["method"], set()).add((row["task"], row["seed"]))
+    assert set(judged) == {*found, script.UNTRAINED} and {"both", "next-token", "teacher", "without-nus"} <= set(found)
+    assert len({frozenset(done) for done in judged.values()}) == 1, "every variant needs the draws of the others"
+
+
 def test_the_page_about_quality_is_made_from_the_results() -> None:
     script = load_script(ROOT / "docs" / "make_quality.py")
     assert script.PAGE.read_text(encoding="utf-8") == script.page(*script.results()), "run: python docs/make_quality.py"
