@@ -175,6 +175,7 @@ def test_the_share_of_the_start_that_held_out_rows_chose_is_told_and_kept(folder
     changes = {"tune": "full", "epochs": 2, "head_start": "solved", "dropout": 0.0}
     chosen, half = (tuned(fresh(folder), recipe_of({**changes, "keep_start": share}), held_out=HELD_OUT)[0] for share in ("chosen", 0.5))
     assert chosen.facts["kept_start"] == 0.5 and "kept_start" not in half.facts
+    assert [note for note in chosen.notes if "50% of the weights" in note] and not half.notes
     assert equal(weights_of(chosen.model), weights_of(half.model))
 
 

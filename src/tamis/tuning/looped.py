@@ -138,6 +138,8 @@ def looped(
     joined = None if work.joining is None else score(model, work.joining(judged))
     facts = {"epochs": at.epoch, "best_epoch": at.best_epoch, "steps": at.step, "trained_parameters": trained, **found}
     notes = [training.warned] if training.warned else []
+    if found.get("kept_start"):
+        notes.append(f"{found['kept_start']:.0%} of the weights before training stays in the model's: held-out rows are ranked better so")
     return Tuned(model, judged, logits, every, joined=joined, history=at.history, facts=facts, notes=notes)
 
 
