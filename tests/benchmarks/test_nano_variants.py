@@ -75,6 +75,7 @@ def test_the_figures_of_the_finished_variants_are_gathered(tmp_path: Path, monke
         held_out = {"bits_per_byte": 2.0, "by_source": {"irc": 2.5}, **cosine}
         whole = {"tokens": 10, "tokens_per_second": 3.5, "held_out": held_out, "history": [1]}
         (tmp_path / name / FACTS).write_text(json.dumps(whole), encoding="utf-8")
+    (tmp_path / "adamw").mkdir()  # begun, not finished
     out = tmp_path / "facts.json"
     monkeypatch.setattr(sys, "argv", ["variants", "--out", str(tmp_path), "--facts", str(out)])
     variants.main()

@@ -38,7 +38,7 @@ def test_a_mixture_by_hand() -> None:
     assert trained["a"].tolist() == [4.0, 1.0] and trained["a"].requires_grad
 
 
-@pytest.mark.parametrize(("peak", "share"), [(1.0, 0.0), (0.75, 0.25), (0.5, 0.5), (0.0, 0.5), (0.9, 0.0)])
+@pytest.mark.parametrize(("peak", "share"), [(1.0, 0.0), (0.75, 0.25), (0.7, 0.25), (0.5, 0.5), (0.0, 0.5), (0.9, 0.0)])
 def test_the_share_is_the_one_that_held_out_rows_like_best(peak: float, share: float) -> None:
     training = Peaked(peak)
     assert mix_as_judged(training, training.start) == share and training.value == 1 - share
