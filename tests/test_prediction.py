@@ -6,6 +6,7 @@ import csv
 import json
 import mailbox
 import select
+import signal
 from email.message import EmailMessage
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests import runs
 from tests.rows import messages
 from tests.runs import tamis
 
+INTERRUPTED = "interrupted; nothing that was finished is lost (an unfinished run goes on with the same command)"
 TEXTS = [text for _, text in messages()][:9]
 
 
@@ -111,6 +113,24 @@ def test_an_answer_comes_before_the_stream_ends_and_a_closed_pipe_ends_quietly()
     err = process.stderr.read()
     process.stderr.close()
     assert process.wait(30) == 0 and err == b""
+
+
+@pytest.mark.parametrize("ending", ["closed pipe", "interrupt"])
+def test_a_stream_that_goes_on_does_not_keep_the_process_from_ending_in_order(ending: str) -> None:
+    """As in `tail -f log | tamis predict RUN | head -1`: the reading thread still waits for more when the process ends."""
+    process = runs.process("predict", head(), "--json", stdin=-1, bufsize=0)
+    assert process.stdin and process.stdout and process.stderr
+    process.stdin.write(b"first\n")
+    assert json.loads(process.stdout.readline())["text"] == "first"
+    if ending == "interrupt":
+        process.send_signal(signal.SIGINT)
+    else:
+        process.stdout.close()
+        process.stdin.write(b"second\n")
+    code, err = process.wait(60), process.stderr.read().decode()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        stream.close()
+    assert (code, err.strip()) == ((130, INTERRUPTED) if ending == "interrupt" else (0, ""))
 
 
 def test_a_text_file_has_a_text_a_line_even_with_commas(tmp_path: Path) -> None:

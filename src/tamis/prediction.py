@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 from tamis.classifier import TextClassifier
 from tamis.data.messages import Message, read_messages, read_one_message
@@ -58,7 +58,7 @@ def predict_command(
     elif one:
         source = iter([read_one_message(sys.stdin)])
     else:
-        messages = read_messages(file if file is not None else sys.stdin, text=column)
+        messages = read_messages(file if file is not None else _standard_input(), text=column)
         for note in messages.notes:
             say(note)
         source = messages
@@ -101,6 +101,18 @@ def exit_code(verdict: Verdict, classifier: TextClassifier) -> int:
     if verdict.verdict == UNSURE:
         return NOT_SURE
     return POSITIVE if verdict.label == classifier.positive_ else NEGATIVE
+
+
+def _standard_input() -> BinaryIO | TextIO:
+    """The bytes of stdin through a reader of our own.
+
+    The thread that reads may still be waiting for more when the process ends (Ctrl-C, or `tail -f log | tamis predict RUN | head`), and
+    Python, which closes sys.stdin at its end, aborts where a thread holds that reader's lock.
+    """
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (OSError, ValueError, AttributeError):  # another stream in its place, or none
+        return sys.stdin
 
 
 def _ready(source: Iterator[Message]) -> Iterator[list[Message]]:

@@ -136,7 +136,8 @@ def _from_file(path: Path, text: str | None) -> Messages:
 
 
 def _from_stream(stream: BinaryIO | TextIO, text: str | None) -> Messages:
-    name = str(getattr(stream, "name", "standard input")).replace("<stdin>", "standard input")
+    name = str(getattr(stream, "name", "standard input"))
+    name = "standard input" if name in ("<stdin>", "0") else name
     raw = getattr(stream, "buffer", stream)
     lines = _stream_lines(raw)
     first = next(lines, b"")
