@@ -17,18 +17,18 @@ from typing import Any
 
 import torch
 
-from tamis import device as devices
-from tamis.bench_contenders import products, useful_operations
+from tamis.compute import device as devices
+from tamis.compute.matmul_benchmark import measure_matmul
 from tamis.config import Recipe
 from tamis.data import catalog
 from tamis.data.tables import read_table
+from tamis.gpt2.features import FROZEN_TOKENS, last_tokens
+from tamis.gpt2.freezing import in_dtype
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.matmul import measure_matmul
-from tamis.tuning.messages import Messages
-from tamis.tuning.states import FROZEN_TOKENS, last_tokens
-from tamis.tuning.trunk import in_dtype
+from tamis.text.encoding import Messages
+from tamis.text.tokenizer import Tokenizer
+from tamis.workflows.benchmark_contenders import products, useful_operations
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.nano.variants import UNTRAINED, VARIANTS
 from benchmarks.quality.table import read, table
-from tamis.evaluation._canvas import BLUE, GREY, ORANGE, figure_with_axes, house_style, save_png
+from tamis.evaluation.report.canvas import BLUE, GREY, ORANGE, figure_with_axes, house_style, save_png
 from tamis.gpt2.backbones import local_folder
 
 ROOT = Path(__file__).parents[1]

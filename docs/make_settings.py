@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tamis.config import fields
-from tamis.pretraining.recipe import PretrainRecipe, SourceSettings
-from tamis.tuning.defaults import BLOCKS, HEAD, LORA, PRETRAINED_FULL, SCRATCH_FULL, Defaults, kept_start, passes
+from tamis.training.defaults import BLOCKS, HEAD, LORA, PRETRAINED_FULL, SCRATCH_FULL, Defaults, kept_start, passes
+from tamis.training.pretraining.recipe import PretrainRecipe, SourceSettings
 
 TARGET = Path(__file__).parent / "settings.md"
 

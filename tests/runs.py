@@ -67,7 +67,7 @@ def tamis(*arguments: str | Path, stdin: bytes = b"") -> Said:
         patch.setattr(sys, "argv", ["tamis", *map(str, arguments)])
         patch.setattr(sys, "stdin", Stdin(stdin))
         if "train" in arguments:
-            patch.setattr("tamis.experiment.write_all", lambda *positional, **named: {})
+            patch.setattr("tamis.workflows.train.write_all", lambda *positional, **named: {})
         try:
             main()
         except SystemExit as end:
@@ -143,7 +143,7 @@ def pretrained() -> Path:
     """A backbone as transformers writes one: GPT2LMHeadModel with 3 blocks of width 24 and a tokenizer of its own."""
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    from tamis.gpt2.tokenizer import Tokenizer
+    from tamis.text.tokenizer import Tokenizer
 
     path = folder() / "pretrained"
     backend = Tokenizer.train([text for _, text in messages()], vocab_size=400).backend

@@ -8,17 +8,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tamis import bench, bench_contenders, cli_bench
-from tamis.bench import Bench, Bulk, Single, Start
-from tamis.bench_contenders import Subject, new_texts, products, subject, useful_operations, without_pooling
-from tamis.cli import app
+from tamis.cli import bench as cli_bench
+from tamis.cli.app import app
+from tamis.compute.memory import hand_back, resident_mb
 from tamis.errors import RunError
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, GPT2Config, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.memory import hand_back, resident_mb
-from tamis.tuning.messages import Messages
+from tamis.text.encoding import Messages
+from tamis.text.tokenizer import Tokenizer
+from tamis.workflows import benchmark, benchmark_contenders
+from tamis.workflows.benchmark import Bench, Bulk, Single, Start
+from tamis.workflows.benchmark_contenders import Subject, new_texts, products, subject, useful_operations, without_pooling
 
 
 def tiny(*, mean: bool = True, classes: int = 2) -> Subject:
@@ -66,7 +67,7 @@ def test_what_transformers_gets_is_the_last_token_without_the_pooling_block() ->
 def test_transformers_reads_a_head_of_any_number_of_classes(classes: int, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     of = tiny(classes=classes)
-    bench_contenders.transformers_model(of, tmp_path / "rival")(2)(new_texts(3, 0))
+    benchmark_contenders.transformers_model(of, tmp_path / "rival")(2)(new_texts(3, 0))
     assert json.loads((tmp_path / "rival" / "config.json").read_text())["id2label"] == {str(n): str(n) for n in range(classes)}
 
 
@@ -74,7 +75,7 @@ def test_transformers_reads_a_head_of_any_number_of_classes(classes: int, tmp_pa
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, ...]]]:
     """A tiny subject, quick rivals, no fresh processes; the texts of every call, by type."""
     calls: dict[str, list[tuple[str, ...]]] = {}
-    plain = bench_contenders.ours
+    plain = benchmark_contenders.ours
 
     def ours(of: Subject, dtype: str):
         score = plain(of, dtype)  # type: ignore[arg-type]
@@ -85,19 +86,19 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, ...]]]:
 
         return run
 
-    monkeypatch.setattr(bench, "ours", ours)
-    monkeypatch.setattr(bench, "subject", lambda _: tiny())
-    monkeypatch.setattr("tamis.device.available_dtypes", lambda _: ("fp32", "bf16"))
-    monkeypatch.setattr(bench, "transformers_is_here", lambda: False)
-    monkeypatch.setattr(bench, "_CEILING_S", 0.01)
-    monkeypatch.setattr(bench_contenders, "TRAINING_ROWS", 60)
-    monkeypatch.setattr(bench, "fresh_process", lambda folder, dtype, threads: Start(dtype, 1.0, 2.0, 0.5, 99.0))
-    monkeypatch.setattr(bench, "_same_labels", lambda contenders, dtypes, count: dict.fromkeys(dtypes, 1.0))
+    monkeypatch.setattr(benchmark, "ours", ours)
+    monkeypatch.setattr(benchmark, "subject", lambda _: tiny())
+    monkeypatch.setattr("tamis.compute.device.available_dtypes", lambda _: ("fp32", "bf16"))
+    monkeypatch.setattr(benchmark, "transformers_is_here", lambda: False)
+    monkeypatch.setattr(benchmark, "_CEILING_S", 0.01)
+    monkeypatch.setattr(benchmark_contenders, "TRAINING_ROWS", 60)
+    monkeypatch.setattr(benchmark, "fresh_process", lambda folder, dtype, threads: Start(dtype, 1.0, 2.0, 0.5, 99.0))
+    monkeypatch.setattr(benchmark, "_same_labels", lambda contenders, dtypes, count: dict.fromkeys(dtypes, 1.0))
     return calls
 
 
 def test_a_measurement_holds_every_contender_and_no_text_twice(seen: dict[str, list[tuple[str, ...]]]) -> None:
-    found = bench.bench("tiny", threads=1, seconds=1.0)
+    found = benchmark.bench("tiny", threads=1, seconds=1.0)
     names = [row.name for row in found.bulk]
     assert names == ["tamis fp32", "tamis bf16", "TF-IDF + logistic regression"]
     assert [row.name for row in found.single] == names and [s.dtype for s in found.start] == list(found.ceiling_gflops)
@@ -110,8 +111,8 @@ def test_a_measurement_holds_every_contender_and_no_text_twice(seen: dict[str, l
 
 
 def test_in_a_round_all_contenders_get_the_same_texts(seen: dict[str, list[tuple[str, ...]]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_texts_a_round", lambda contenders, seconds: dict(zip(contenders, (24, 9, 24), strict=True)))
-    found = bench.bench("tiny", threads=1, seconds=1.0)
+    monkeypatch.setattr(benchmark, "_texts_a_round", lambda contenders, seconds: dict(zip(contenders, (24, 9, 24), strict=True)))
+    found = benchmark.bench("tiny", threads=1, seconds=1.0)
     rounds = {dtype: [texts for texts in calls if len(texts) > 1] for dtype, calls in seen.items()}
     assert [len(texts) for texts in rounds["fp32"]] == [24, 24, 24]
     assert rounds["bf16"] == [texts[:9] for texts in rounds["fp32"]]
@@ -123,18 +124,18 @@ def test_in_a_round_all_contenders_get_the_same_texts(seen: dict[str, list[tuple
 
 def test_only_a_contender_that_would_take_the_time_of_all_gets_fewer_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {"first": 1 / 128, "slower": 5 / 128, "slowest": 64 / 128, "quick": 1 / 128}
-    monkeypatch.setattr(bench, "_seconds", lambda run, texts: seconds[run] * len(texts))
-    found = bench._texts_a_round({name: name for name in seconds}, 11.25)  # type: ignore[misc]
+    monkeypatch.setattr(benchmark, "_seconds", lambda run, texts: seconds[run] * len(texts))
+    found = benchmark._texts_a_round({name: name for name in seconds}, 11.25)  # type: ignore[misc]
     # A text costs 1 + 5 + 1 parts, and the slowest, 64 times as slow as the first, gets an eighth, 8 parts: 96 texts in 96 x 15 / 128 s.
     assert found == {"first": 96, "slower": 96, "slowest": 12, "quick": 96}
-    assert bench._texts_a_round({"first": "first"}, 1e-9) == {"first": 8}  # type: ignore[dict-item]
+    assert benchmark._texts_a_round({"first": "first"}, 1e-9) == {"first": 8}  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("mean", [True, False])
 def test_that_transformers_is_spared_the_pooling_block_is_told(mean: bool, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     notes: list[str] = []
-    assert [name.split(",")[0] for name in bench._rivals(tiny(mean=mean), tmp_path, notes, print)] == [
+    assert [name.split(",")[0] for name in benchmark._rivals(tiny(mean=mean), tmp_path, notes, print)] == [
         "TF-IDF + logistic regression",
         "transformers fp32",
     ]
@@ -153,7 +154,7 @@ def test_the_batch_that_takes_less_time_is_the_best(monkeypatch: pytest.MonkeyPa
 
         return run
 
-    assert bench_contenders.best_batch(of_batch, ["a"]) == 16 and calls == [16, 16, 64]
+    assert benchmark_contenders.best_batch(of_batch, ["a"]) == 16 and calls == [16, 16, 64]
 
 
 def test_the_command_prints_tables_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +164,7 @@ def test_the_command_prints_tables_or_json(monkeypatch: pytest.MonkeyPatch) -> N
     ]
     single = [Single("tamis fp32", 3.0, 9.0, 177), Single("TF-IDF + logistic regression", 0.5, 1.0, 177)]
     found = Bench("nano", 2, "2", {"fp32": 75.0}, bulk, single, [Start("fp32", 1, 2, 0.1, 300.4)], {"fp32": 1.0, "int8": 0.998}, ["so"])
-    monkeypatch.setattr(bench, "bench", lambda model, **_: found)
+    monkeypatch.setattr(benchmark, "bench", lambda model, **_: found)
     shown = CliRunner().invoke(app, ["bench", "nano"])
     assert shown.exit_code == 0
     assert "80 %" in shown.stdout and "22.50" in shown.stdout and "300" in shown.stdout and "note: so" in shown.stdout

@@ -13,12 +13,12 @@ import pytest
 import typer
 
 import tamis
-from tamis import cli, cli_app
+from tamis.cli import app
 from tamis.errors import MissingExtraError
 from tests import runs
 from tests.runs import tamis as run
 
-COMMANDS = [command.name or "" for command in cli.app.registered_commands]
+COMMANDS = [command.name or "" for command in app.app.registered_commands]
 
 
 def test_every_command_of_the_design_that_is_built_is_registered() -> None:
@@ -128,7 +128,7 @@ def command_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> ru
     def failing(*positional: Any, **named: Any) -> None:
         raise error
 
-    monkeypatch.setattr("tamis.inspection.inspect_backbone", failing)
+    monkeypatch.setattr("tamis.workflows.inspect_backbone.inspect_backbone", failing)
     return run("inspect", "gpt2")
 
 
@@ -200,9 +200,7 @@ def test_train_prints_figures_warnings_and_where_the_run_is(tmp_path: Path) -> N
 
 def test_options_win_over_the_recipe_and_set_wins_over_options(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('backbone = "gpt2"\nseed = 5\n[train]\nepochs = 9\npatience = 4\n', encoding="utf-8")
-    recipe = cli_app.recipe_from(
-        str(tmp_path / "mine.toml"), {"backbone": "scratch:tiny", "seed": None, "data.split": "none"}, ["epochs=2"]
-    )
+    recipe = app.recipe_from(str(tmp_path / "mine.toml"), {"backbone": "scratch:tiny", "seed": None, "data.split": "none"}, ["epochs=2"])
     assert (recipe.backbone, recipe.seed, recipe.data.split) == ("scratch:tiny", 5, "none")
     assert (recipe.train.epochs, recipe.train.patience) == (2, 4)
 
@@ -213,5 +211,5 @@ def test_the_last_command_never_leaves_stdout_closed() -> None:
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "argv", ["tamis", "--version"])
         with pytest.raises((SystemExit, typer.Exit)):
-            cli.main()
+            app.main()
         assert sys.stdout is out and not out.closed

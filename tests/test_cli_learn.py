@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tamis.serving.corrections import CorrectionStore
-from tamis.serving.feedback import default_store
+from tamis.feedback.learning import default_store
+from tamis.feedback.store import CorrectionStore
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis, write_table
@@ -100,7 +100,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], run: Path, table: Path) -
 
 
 def test_online_prints_the_table_and_draws_the_curves_beside_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tamis.judgement.write_all", lambda *positional, **named: {})  # the other plots have tests of their own
+    monkeypatch.setattr("tamis.workflows.evaluate.write_all", lambda *positional, **named: {})  # the other plots have tests of their own
     table = write_table(tmp_path / "some.tsv", messages()[:50])
     said = tamis("evaluate", head_run(), table, "--online", "--delay", "10", "--share", "0.5", "--out", tmp_path / "page.html", *ONE)
     assert said.code == 0, said.err

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tamis.classifier import TextClassifier
-from tamis.model_folder import find_model
+from tamis.classifier.saved_model import find_model
+from tamis.classifier.text_classifier import TextClassifier
 from tests import runs
 from tests.runs import tamis as run
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tamis.config import Recipe, VerdictSettings
-from tamis.decision import LEVEL_ROWS, decide, log_shares, prior_shift
+from tamis.decision.calibration import softmax
+from tamis.decision.fit_rule import LEVEL_ROWS, decide, log_shares, prior_shift
 from tamis.errors import ConfigError
-from tamis.evaluation.calibration import softmax
 
 CLASSES = ["ham", "spam"]
 

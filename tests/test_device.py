@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from tamis import cores, device, matmul
-from tamis.device import MODEL_SHAPES, Compute, apply, resolve, seed_everything
+from tamis.compute import cpu_count, device, matmul_benchmark
+from tamis.compute.device import MODEL_SHAPES, Compute, apply, resolve, seed_everything
 from tamis.download import cache_directory
 from tamis.errors import ConfigError
 
@@ -33,8 +33,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         for name, content in (files or {}).items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(content)
-        monkeypatch.setattr(cores, "_PROC", tmp_path / "proc")
-        monkeypatch.setattr(cores, "_SYS", tmp_path / "sys")
+        monkeypatch.setattr(cpu_count, "_PROC", tmp_path / "proc")
+        monkeypatch.setattr(cpu_count, "_SYS", tmp_path / "sys")
         everyone = set(range(len(core_of)))
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: everyone if allowed is None else allowed, raising=False)
 
@@ -48,12 +48,12 @@ TWELVE = [(package, core) for _ in range(2) for package in range(2) for core in 
 
 def test_two_threads_of_one_core_count_once(machine: Any) -> None:
     machine(TWELVE)
-    assert cores.available_processors() == (6, 12)
+    assert cpu_count.available_processors() == (6, 12)
 
 
 def test_only_processors_that_the_process_may_use_are_counted(machine: Any) -> None:
     machine(TWELVE, allowed={0, 1, 6})  # 0 and 6 are siblings
-    assert cores.available_processors() == (2, 3)
+    assert cpu_count.available_processors() == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ def test_only_processors_that_the_process_may_use_are_counted(machine: Any) -> N
 )
 def test_a_control_group_limits_the_threads(machine: Any, files: dict[str, str], expected: tuple[int, int]) -> None:
     machine(TWELVE, files)
-    assert cores.available_processors() == expected
+    assert cpu_count.available_processors() == expected
 
 
 def test_a_system_without_topology_or_affinity_counts_processors(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     machine([])
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    assert cores.available_processors() == (5, 5)
+    assert cpu_count.available_processors() == (5, 5)
 
 
 def test_the_default_is_fp32_on_one_thread_a_physical_core(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,7 +373,7 @@ def test_this_machine_is_measured_for_real() -> None:
 def test_a_gpu_is_measured_for_real() -> None:
     compute = resolve("cuda", dtype="auto")
     assert compute.dtype in ("fp32", "bf16") and "measured now" in compute.reasons["dtype"]
-    assert matmul.measure_matmul([(512, 768, 768)], "fp32", 0.05, device="cuda") > 0
+    assert matmul_benchmark.measure_matmul([(512, 768, 768)], "fp32", 0.05, device="cuda") > 0
 
 
 def test_the_processor_is_named_with_its_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

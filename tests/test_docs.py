@@ -70,7 +70,7 @@ def test_the_python_of_the_readme_runs(sms_rows: list[tuple[str, str]], tmp_path
 
 
 def test_the_commands_of_the_readme_exist() -> None:
-    from tamis.cli import app
+    from tamis.cli.app import app
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     known = {command.name for command in app.registered_commands}
@@ -103,7 +103,7 @@ def test_the_page_about_quality_is_made_from_the_results() -> None:
 
 
 def test_the_page_about_speed_names_the_width_from_which_matrices_are_laid_out() -> None:
-    from tamis.gpt2.prepacked import FROM_WIDTH, MOST_BYTES
+    from tamis.gpt2.inference.onednn import FROM_WIDTH, MOST_BYTES
 
     text = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     assert f"A trunk of {FROM_WIDTH} channels or more" in text and f"Trunks of more than {MOST_BYTES // 2**30} GiB" in text

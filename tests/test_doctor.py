@@ -12,9 +12,9 @@ import pytest
 from tamis import DataError
 from tamis.data.splits import split_table
 from tamis.data.tables import Table
-from tamis.disputed import disputed_sentence, leave_out
-from tamis.doctor import _unlike, doubted, examine
 from tamis.gpt2.backbones import load_backbone
+from tamis.workflows.excluded_rows import disputed_sentence, leave_out
+from tamis.workflows.label_issues import _unlike, doubted, examine
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run

@@ -22,7 +22,7 @@ SAME_LINES = ("predictions.jsonl", "history.jsonl")
 LONG = (*runs.TINY, "--set", "train.epochs=16", "--set", "train.patience=0")
 SLOWED = """
 import time
-from tamis.tuning.loop import Training
+from tamis.training.loop import Training
 step = Training._step
 Training._step = lambda self, rows, states: (time.sleep(1.0), step(self, rows, states))[1]
 """
@@ -122,7 +122,7 @@ def test_a_second_process_is_refused_and_ctrl_c_ends_the_first_with_130_and_lose
     same(run, uninterrupted())
 
 
-@pytest.mark.parametrize("place", ["tamis.experiment.write_html", "tamis.experiment.write_lines", "tamis.experiment.judge"])
+@pytest.mark.parametrize("place", ["tamis.workflows.train.write_html", "tamis.workflows.train.write_lines", "tamis.workflows.train.judge"])
 def test_a_stop_after_training_is_resumed_too(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
 
@@ -145,7 +145,7 @@ def test_an_unfinished_run_asked_for_something_else_is_left_alone(tmp_path: Path
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tamis.experiment.judge", stopped)
+        patch.setattr("tamis.workflows.train.judge", stopped)
         assert runs.tamis("train", runs.table(), *runs.TINY, "-o", run).code == 130
     before = runs.contents(run)
     error = runs.tamis("train", runs.table(), *runs.TINY, "--seed", "7", "-o", run).error

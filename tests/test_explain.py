@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tamis import ConfigError, DataError, NotFittedError, TextClassifier
-from tamis.explain import Explanation, explain
-from tamis.explain.curve import _logits_of_all_tokens
-from tamis.explain.explanation import printable
-from tamis.explain.occlusion import MOST_TOKENS, PARTS, RUNS, shares, without, words_of
+from tamis.classifier.explain import Explanation, explain
+from tamis.classifier.explain.explanation import printable
+from tamis.classifier.explain.occlusion import MOST_TOKENS, PARTS, RUNS, shares, without, words_of
+from tamis.classifier.explain.token_curve import _logits_of_all_tokens
 from tamis.gpt2.packing import pack
 from tests import runs
 from tests.rows import messages

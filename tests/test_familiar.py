@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tamis import NotFittedError, TextClassifier
-from tamis.familiar import looked_through
+from tamis.classifier.out_of_distribution import looked_through
 from tamis.gpt2.backbones import load_backbone
-from tamis.tuning.likelihood import bits_per_byte
+from tamis.gpt2.likelihood import bits_per_byte
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run

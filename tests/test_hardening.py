@@ -10,10 +10,10 @@ import pytest
 
 from tamis import TextClassifier
 from tamis.config import Recipe, TrainSettings
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.hardening import attacked_copies
+from tamis.head.linear_head import fit_head
 from tamis.setting_text import HARDENED
-from tamis.tuning.head import fit_head
+from tamis.text.augmentation import attacked_copies
+from tamis.text.tokenizer import Tokenizer
 from tests import runs
 from tests.rows import messages
 
@@ -113,7 +113,7 @@ def test_copies_with_digits_for_letters_are_the_most_frequent(monkeypatch: pytes
         drawn.append(name)
         return [f"{texts[0]}!"]
 
-    monkeypatch.setattr("tamis.hardening.attacked", told)
+    monkeypatch.setattr("tamis.text.augmentation.attacked", told)
     settings = TrainSettings(attacked_positives=1, attacked_negatives=1)
     attacked_copies(["hello there"] * 3000, np.zeros(3000, dtype=np.int64), np.arange(3000), positive=None, settings=settings, seed=1)
     counts = Counter(drawn)
@@ -123,8 +123,8 @@ def test_copies_with_digits_for_letters_are_the_most_frequent(monkeypatch: pytes
 
 def test_no_head_of_a_fold_learns_a_held_out_text_inside_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The exact head's folds and those that the copies were made by are one division."""
-    from tamis import classifier
-    from tamis.tuning import exact
+    from tamis.classifier import text_classifier
+    from tamis.head import linear_probe
 
     made: list[Any] = []
     taken: list[np.ndarray] = []
@@ -138,8 +138,8 @@ def test_no_head_of_a_fold_learns_a_held_out_text_inside_a_copy(monkeypatch: pyt
         taken.append(named["parts"])
         return solve(*rest, **named)
 
-    monkeypatch.setattr(classifier, "attacked_copies", copied)
-    monkeypatch.setattr(exact, "fit_head", solved)
+    monkeypatch.setattr(text_classifier, "attacked_copies", copied)
+    monkeypatch.setattr(linear_probe, "fit_head", solved)
     settings = {"train.attacked_positives": 6.0, "train.attacked_negatives": 1.0}
     fitted = TextClassifier("scratch:tiny", "head", threads=1, settings=settings).fit(TEXTS, LABELS)
     (parts,), rows = taken, len(TEXTS)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tamis import int8_engine
+from tamis.compute import int8_kernel
+from tamis.compute.int8_kernel import Int8Product, int8_is_here, row_levels
 from tamis.errors import ConfigError
-from tamis.int8_engine import Int8Product, int8_is_here, row_levels
 
 needs_engine = pytest.mark.skipif(not int8_is_here(), reason="this torch has no int8 engine for this processor")
 
@@ -51,7 +51,7 @@ def test_the_largest_sums_are_not_cut(sign: float) -> None:
 @needs_engine
 @pytest.mark.parametrize(("cut", "levels"), [(False, 127), (True, 63)])
 def test_an_engine_that_cuts_large_sums_gets_seven_bits(monkeypatch: pytest.MonkeyPatch, cut: bool, levels: int) -> None:
-    monkeypatch.setattr(int8_engine, "_product", lambda rows, packed, _: torch.full((len(rows), 8), 64.0 if cut else 64 * 127.0))
+    monkeypatch.setattr(int8_kernel, "_product", lambda rows, packed, _: torch.full((len(rows), 8), 64.0 if cut else 64 * 127.0))
     row_levels.cache_clear()
     try:
         assert row_levels() == levels

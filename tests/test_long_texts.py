@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tamis import TextClassifier
-from tamis.tuning.joined import HIGHEST, LOWEST
+from tamis.decision.window_penalty import HIGHEST, LOWEST
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tamis import CheckpointError, RunError, TextClassifier
-from tamis.model_folder import load_model
+from tamis.classifier.saved_model import load_model
 from tests import runs
 from tests.rows import messages
 

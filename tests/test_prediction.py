@@ -252,7 +252,7 @@ def test_texts_and_a_file_together_are_wrong_usage(tmp_path: Path) -> None:
 
 
 def test_more_texts_than_a_batch_come_in_order_and_score_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tamis.prediction.BATCH", 7)
+    monkeypatch.setattr("tamis.workflows.predict.BATCH", 7)
     lines = [f"text number {number} {'x' * (number % 50)}" for number in range(60)]
     found = answers(tamis("predict", head(), "--json", stdin="\n".join(lines).encode()))
     assert [answer["text"] for answer in found] == lines
@@ -261,7 +261,7 @@ def test_more_texts_than_a_batch_come_in_order_and_score_as_alone(monkeypatch: p
 
 
 def test_explain_says_what_the_library_finds_as_text_json_and_page(tmp_path: Path) -> None:
-    from tamis.explain import explain
+    from tamis.classifier.explain import explain
 
     text = "Claim your free prize now, call 0900"
     wanted = explain(TextClassifier.load(head(), threads=1), text)

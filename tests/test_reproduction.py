@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tamis.cli.console import say
 from tamis.config import named_recipe
-from tamis.console import say
-from tamis.reproduction import REMEDIES, Row, reproduce_tp2
+from tamis.workflows.reproduce_tp2 import REMEDIES, Row, reproduce_tp2
 
 TINY = {"backbone": "scratch:tiny", "text.padding": "fixed:48"}
 

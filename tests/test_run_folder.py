@@ -10,7 +10,7 @@ import pytest
 
 from tamis.config import Recipe
 from tamis.errors import RunError
-from tamis.run_folder import opened
+from tamis.workflows.run_folder import opened
 from tests.runs import contents
 
 ASKED: dict[str, Any] = {"data": "abc", "test": None, "recipe": Recipe().model_dump()}
@@ -57,7 +57,7 @@ def test_a_run_that_was_killed_while_it_was_being_cleared_can_be_overwritten(tmp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("tamis.run_folder.shutil.rmtree", killed)
+        patch.setattr("tamis.workflows.run_folder.shutil.rmtree", killed)
         start(tmp_path / "run", overwrite=True)
     assert start(tmp_path / "run", ASKED | {"data": "other"}, overwrite=True) is None
     assert sorted(contents(tmp_path / "run")) == ["checkpoint/asked.json", "recipe.toml"]

@@ -11,9 +11,9 @@ import pytest
 
 from tamis import RunError
 from tamis.config import Recipe, read_recipe
-from tamis.experiment import prepare
-from tamis.search import halves, search
 from tamis.search_space import DEPTHS, depths_of, suggested
+from tamis.workflows.hyperparameter_search import halves, search
+from tamis.workflows.train import prepare
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run
@@ -58,7 +58,7 @@ class Fake:
             raise KeyboardInterrupt
         skill = {"head": 0.5, "full": 2.0}.get(recipe.tune, 1.0) + (0 if recipe.train.dropout is None else recipe.train.dropout)
         if recipe.tune != "head":
-            from tamis.tuning.validation import Scores
+            from tamis.evaluation.model_selection import Scores
 
             for epoch in (1, 2, 3):
                 on_epoch(epoch, Scores(0.5, 0.5, skill / 10 * epoch))
@@ -74,7 +74,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     made = Fake()
-    monkeypatch.setattr("tamis.search.fitted", made)
+    monkeypatch.setattr("tamis.workflows.hyperparameter_search.fitted", made)
     return made
 
 
@@ -97,18 +97,18 @@ def test_the_same_seed_gives_the_same_trials_and_the_best_is_written(table: Path
 
 
 def test_a_killed_search_comes_to_the_same_trials(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tamis.search.fitted", Fake())
+    monkeypatch.setattr("tamis.workflows.hyperparameter_search.fitted", Fake())
     whole = search(str(table), RECIPE, tmp_path / "whole", trials=7)
-    monkeypatch.setattr("tamis.search.fitted", Fake(die_at=2))
+    monkeypatch.setattr("tamis.workflows.hyperparameter_search.fitted", Fake(die_at=2))
     with pytest.raises(KeyboardInterrupt):
         search(str(table), RECIPE, tmp_path / "cut", trials=7)
     assert not (tmp_path / "cut" / "best.toml").exists()
     rest = Fake()
-    monkeypatch.setattr("tamis.search.fitted", rest)
+    monkeypatch.setattr("tamis.workflows.hyperparameter_search.fitted", rest)
     resumed = search(str(table), RECIPE, tmp_path / "cut", trials=7)
     assert table_of(resumed) == table_of(whole) and len(rest.calls) > 1
     nothing = Fake()
-    monkeypatch.setattr("tamis.search.fitted", nothing)
+    monkeypatch.setattr("tamis.workflows.hyperparameter_search.fitted", nothing)
     assert table_of(search(str(table), RECIPE, tmp_path / "cut", trials=7)) == table_of(whole) and nothing.calls == []
 
 

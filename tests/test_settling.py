@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tamis import ConfigError, TextClassifier, classifier
+from tamis import ConfigError, TextClassifier
+from tamis.classifier import text_classifier
 from tamis.config import Recipe
-from tamis.decision import decide
-from tamis.evaluation.calibration import softmax
+from tamis.decision.calibration import softmax
+from tamis.decision.fit_rule import decide
 from tamis.progress import once
 from tamis.setting_text import HARDENED
-from tamis.settling import settle
+from tamis.training.resolve import settle
 from tests.rows import messages
 
 ROWS = messages()
@@ -35,7 +36,7 @@ THREE = ["odd" if row % 11 == 0 else label for row, label in enumerate(TWO)]
 def test_what_the_rows_cannot_give_is_refused_before_a_backbone_is_read(
     labels: list[str], settings: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier, "scratch_backbone", lambda *rest, **named: pytest.fail("training has begun"))
+    monkeypatch.setattr(text_classifier, "scratch_backbone", lambda *rest, **named: pytest.fail("training has begun"))
     with pytest.raises(ConfigError, match=words.replace("?", r"\?")):
         TextClassifier("scratch:tiny", "head", threads=1, settings=settings).fit(TEXTS, labels)
 

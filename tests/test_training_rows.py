@@ -12,9 +12,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tamis import CheckpointError, TextClassifier
-from tamis.evaluation.calibration import softmax
-from tamis.training_rows import FEATURES, TrainingRows, read_training_rows, sample, text_keys, write_training_rows
-from tamis.tuning.update import head_of
+from tamis.classifier.training_features import FEATURES, TrainingRows, read_training_rows, sample, text_keys, write_training_rows
+from tamis.decision.calibration import softmax
+from tamis.head.refit import head_of
 from tests import runs
 from tests.rows import messages
 from tests.serving.learners import head_run

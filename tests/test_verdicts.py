@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tamis.verdicts import Rule, Verdict
+from tamis.decision.verdict import Rule, Verdict
 
 CLASSES = ["ham", "spam"]
 

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.attacks.other_hand import OTHERS, disguised
-from tamis.classifier import TextClassifier
+from tamis.classifier.text_classifier import TextClassifier
 from tamis.data.splits import split_table
 from tamis.data.tables import read_table
-from tamis.evaluation.attacks import ATTACKS, attacked
 from tamis.evaluation.metrics import wilson
+from tamis.evaluation.robustness import ATTACKS, attacked
 
 
 def main() -> None:

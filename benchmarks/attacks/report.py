@@ -80,7 +80,7 @@ def plot(lines: Lines, path: Path) -> None:
     """Caught under every attack, a mark a model, as a PNG file."""
     from matplotlib.figure import Figure
 
-    from tamis.evaluation._canvas import house_style
+    from tamis.evaluation.report.canvas import house_style
 
     models = list(dict.fromkeys(line["model"] for line in lines))
     attacks = list(dict.fromkeys((line["hand"], line["attack"]) for line in lines if line["hand"]))

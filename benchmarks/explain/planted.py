@@ -13,11 +13,11 @@ import json
 import random
 from pathlib import Path
 
-from tamis.classifier import TextClassifier
+from tamis.classifier.explain import explain
+from tamis.classifier.text_classifier import TextClassifier
 from tamis.data.splits import split_table
 from tamis.data.tables import read_table
 from tamis.evaluation.metrics import wilson
-from tamis.explain import explain
 
 
 def main() -> None:

@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.data.normalise import near_repeat_groups
+from tamis.data.deduplication import near_repeat_groups
 from tamis.data.splits import split_table
 from tamis.data.tables import Table, read_table
 from tamis.gpt2.backbones import load_backbone
+from tamis.gpt2.feature_cache import StateStore
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.tuning.features import StateStore
-from tamis.tuning.head import solve
-from tamis.tuning.messages import Messages
-from tamis.tuning.selection import STRATEGIES, Strategy, select
-from tamis.tuning.update import features_of
+from tamis.head.linear_head import solve
+from tamis.head.refit import features_of
+from tamis.text.encoding import Messages
+from tamis.workflows.query_strategies import STRATEGIES, Strategy, select
 
 START, BATCH, MOST = 30, 30, 300
 INVERSE_PENALTY = 100.0

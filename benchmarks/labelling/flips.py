@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.data.normalise import near_repeat_groups
+from tamis.data.deduplication import near_repeat_groups
 from tamis.data.tables import read_table
-from tamis.doctor import doubted, head_out_of_fold
 from tamis.evaluation.baselines import out_of_fold
 from tamis.gpt2.backbones import load_backbone
-from tamis.tuning.features import StateStore
+from tamis.gpt2.feature_cache import StateStore
+from tamis.workflows.label_issues import doubted, head_out_of_fold
 
 FILES = {"sms-spam": "sms-spam/SMSSpamCollection", "trec6": "trec6/train.tsv", "tweeteval-irony": "tweeteval-irony/train.tsv"}
 Floats = NDArray[np.float64]

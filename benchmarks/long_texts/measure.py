@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.classifier import TextClassifier
+from tamis.classifier.text_classifier import TextClassifier
 from tamis.data.splits import split_table
 from tamis.data.tables import read_table
 from tamis.evaluation.metrics import wilson

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.nano.ngram import KneserNey
-from tamis.console import Bars, say, table
+from tamis.cli.console import Bars, say, table
 from tamis.gpt2.backbones import load_backbone
-from tamis.pretraining.corpus import read_corpus
-from tamis.pretraining.exclusion import Excluded, messages_of
-from tamis.pretraining.measurement import bits_per_byte, text_nats
-from tamis.pretraining.recipe import read_pretrain_recipe
-from tamis.pretraining.sequences import encode
+from tamis.training.pretraining.corpus import read_corpus
+from tamis.training.pretraining.decontamination import Excluded, messages_of
+from tamis.training.pretraining.evaluation import bits_per_byte, text_nats
+from tamis.training.pretraining.recipe import read_pretrain_recipe
+from tamis.training.pretraining.sequences import encode
 
 INFORMAL = ("nus_sms", "self_dialogue", "multidogo", "irc")
 """Sources of people writing to each other."""

@@ -19,11 +19,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tamis.console import Bars, say
-from tamis.pretraining.exclusion import messages_by_set
-from tamis.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
-from tamis.pretraining.result import FACTS
-from tamis.pretraining.run import pretrain
+from tamis.cli.console import Bars, say
+from tamis.training.pretraining.decontamination import messages_by_set
+from tamis.training.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
+from tamis.training.pretraining.result import FACTS
+from tamis.training.pretraining.run import pretrain
 
 NUS = "nus_sms"
 VARIANTS = ("both", "next-token", "teacher", "without-nus", "adamw")

@@ -31,7 +31,7 @@ def main() -> None:
         rows = current(read(options.out))
         print(f"{table(rows)}\n\n{costs(rows)}")
         return
-    from tamis.device import apply, resolve
+    from tamis.compute.device import apply, resolve
     from tamis.errors import TamisError
     from tamis.setting_text import parse_setting
 

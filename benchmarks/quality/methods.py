@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.tasks import Task
-from tamis.classifier import TextClassifier
+from tamis.classifier.text_classifier import TextClassifier
 from tamis.evaluation.baselines import majority as shares
 from tamis.evaluation.baselines import tfidf_model
 
@@ -63,8 +63,8 @@ def tfidf_threshold(task: Task) -> Judged:
     from sklearn.model_selection import cross_val_predict
 
     from tamis.data.splits import positive_label
-    from tamis.decision import LEVEL_ROWS, LEVEL_SHARE
-    from tamis.evaluation.thresholds import choose_threshold
+    from tamis.decision.fit_rule import LEVEL_ROWS, LEVEL_SHARE
+    from tamis.decision.thresholds import choose_threshold
 
     found = tfidf(task)
     begun = time.perf_counter()
@@ -98,8 +98,8 @@ def minilm(folder: Path) -> Method:
     def run(task: Task) -> Judged:
         from scipy.special import softmax
 
-        from tamis.data.normalise import exact_groups, repeat_key
-        from tamis.tuning.head import fit_head
+        from tamis.data.deduplication import exact_groups, repeat_key
+        from tamis.head.linear_head import fit_head
 
         embed = _embedder(folder)
 
@@ -128,7 +128,7 @@ def setfit(folder: Path) -> Method:
 
 @cache
 def _embedder(folder: Path) -> Callable[[list[str]], Probabilities]:
-    from tamis.pretraining.teacher import Teacher
+    from tamis.training.pretraining.teacher import Teacher
 
     teacher = Teacher(folder)
     return lambda texts: np.asarray(teacher.embed(texts), dtype=np.float64)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import matthews_corrcoef
 
-from tamis.evaluation.calibration import expected_calibration_error
+from tamis.decision.calibration import expected_calibration_error
 from tamis.evaluation.metrics import wilson
 
 

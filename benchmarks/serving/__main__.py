@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.serving import kills, results, speed, steadiness, subject
 from benchmarks.serving.results import Figure
-from tamis.classifier import TextClassifier
-from tamis.console import say
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.cli.console import say
 
 PARTS = tuple(dict.fromkeys(wanted.part for wanted in results.MEASURES.values()))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.serving.process import Server, start
 from benchmarks.serving.results import Figure
 from tamis.errors import TamisError
-from tamis.serving.corrections import CorrectionStore
+from tamis.feedback.store import CorrectionStore
 
 WORKERS = 4
 UNDONE = 0.25

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.serving.client import Load
 from benchmarks.serving.process import Request, Server, ask, asking, serving
 from benchmarks.serving.results import Figure, percentile
-from tamis.classifier import TextClassifier
+from tamis.classifier.text_classifier import TextClassifier
 
 CLIENTS = 32
 _WARM_REQUESTS = 50

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.serving.process import Request, ask, asked, serving
 from benchmarks.serving.results import Figure
 from benchmarks.serving.speed import CLIENTS, predictions
-from tamis.classifier import TextClassifier
+from tamis.classifier.text_classifier import TextClassifier
 
 SETTLING = 0.1
 """Share of the requests before memory is looked at for the first time: threads, caches and buffers fill up in it."""

@@ -11,11 +11,11 @@ import torch
 
 from benchmarks.serving.process import ROOT, environment
 from benchmarks.speed.shared import gpt2_tokenizer
+from tamis.classifier.saved_model import SavedModel, save_model
 from tamis.data import catalog
 from tamis.data.tables import read_table
 from tamis.gpt2.backbones import load_backbone
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
-from tamis.model_folder import SavedModel, save_model
 
 LABELS = ["ham", "spam"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tamis.serving import service
-from tamis.serving.batcher import Batcher
+from tamis.serving.dynamic_batching import Batcher
 
 
 def main() -> None:

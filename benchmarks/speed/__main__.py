@@ -19,14 +19,14 @@ from benchmarks.speed import parts, results, shared
 from benchmarks.speed.parts import Setting, Timed
 from benchmarks.speed.plot import plot
 from benchmarks.speed.results import Figure, Results, Settings
-from tamis import device as devices
-from tamis.bench_contenders import Subject
-from tamis.console import say
+from tamis.classifier.saved_model import SavedModel, save_model
+from tamis.cli.console import say
+from tamis.compute import device as devices
+from tamis.compute.matmul_benchmark import Dtype, measure_matmul
 from tamis.gpt2.model import GPT2Classifier, GPT2Config
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.matmul import Dtype, measure_matmul
-from tamis.model_folder import SavedModel, save_model
+from tamis.text.tokenizer import Tokenizer
+from tamis.workflows.benchmark_contenders import Subject
 
 Part = Callable[[Setting], Iterator[Timed]]
 

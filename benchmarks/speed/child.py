@@ -10,8 +10,8 @@ import resource
 import sys
 import time
 
-from tamis.bench_contenders import new_texts
-from tamis.classifier import TextClassifier
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.workflows.benchmark_contenders import new_texts
 
 
 def main() -> None:

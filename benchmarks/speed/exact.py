@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from benchmarks.speed.shared import Rows
 from benchmarks.speed.trainer import freeze
-from tamis.classifier import TextClassifier
-from tamis.gpt2.tokenizer import Tokenizer
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.text.tokenizer import Tokenizer
 
 BATCH, RATE, SEED = 16, 5e-5, 42
 SETTINGS: dict[str, Any] = {

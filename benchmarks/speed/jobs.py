@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.speed.shared import Rows
-from tamis.classifier import TextClassifier
+from tamis.classifier.text_classifier import TextClassifier
 from tamis.evaluation.metrics import figures
-from tamis.tuning.features import StateStore
+from tamis.gpt2.feature_cache import StateStore
 
 
 def whole_job(folder: Path, rows: Rows, *, position: str = "auto", dtype: str = "fp32", threads: int | None = None) -> float:

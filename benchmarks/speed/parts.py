@@ -21,11 +21,11 @@ import numpy as np
 from benchmarks.speed import compare, exact
 from benchmarks.speed.rivals import rivals
 from benchmarks.speed.shared import Rows, renewed
-from tamis.bench import fresh_process
-from tamis.bench_contenders import Subject, new_texts, ours, products, tfidf, useful_operations
-from tamis.matmul import Dtype, measure_matmul
-from tamis.tuning.messages import Messages
-from tamis.tuning.scoring import score
+from tamis.compute.matmul_benchmark import Dtype, measure_matmul
+from tamis.gpt2.scoring import score
+from tamis.text.encoding import Messages
+from tamis.workflows.benchmark import fresh_process
+from tamis.workflows.benchmark_contenders import Subject, new_texts, ours, products, tfidf, useful_operations
 
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024)
 GROWTH = (1, 4, 16)

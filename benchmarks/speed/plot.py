@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.speed.results import Figure, Row, rows, telling
-from tamis.evaluation._canvas import house_style
+from tamis.evaluation.report.canvas import house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

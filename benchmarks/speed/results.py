@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tamis.console import table
+from tamis.cli.console import table
 
 Settings = dict[str, str | float]
 Key = tuple[str, str, str, int, int, str]

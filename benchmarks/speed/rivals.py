@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.speed import onnx_model, trainer
-from tamis.bench_contenders import Score, Subject, best_batch, transformers_is_here, transformers_model, without_pooling
+from tamis.workflows.benchmark_contenders import Score, Subject, best_batch, transformers_is_here, transformers_model, without_pooling
 
 BATCH_TOKENS = (512, 2048)
 """Batches that the exported rivals are tried with; the faster one is taken."""

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tamis.compute.matmul_benchmark import Dtype, measure_matmul
 from tamis.data import catalog
 from tamis.data.splits import split_table
 from tamis.data.tables import read_table
 from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.matmul import Dtype, measure_matmul
+from tamis.text.tokenizer import Tokenizer
 
 CEILING_SHAPES = ((1024, 768, 2304), (1024, 768, 768), (1024, 768, 3072), (1024, 3072, 768))
 """The products of one block on 1,024 tokens: rows, inner size, columns."""

@@ -20,9 +20,9 @@ from tamis.errors import (
 )
 
 if TYPE_CHECKING:
-    from tamis.classifier import TextClassifier as TextClassifier
+    from tamis.classifier.text_classifier import TextClassifier as TextClassifier
+    from tamis.compute.device import seed_everything as seed_everything
     from tamis.data.tables import read_table as read_table
-    from tamis.device import seed_everything as seed_everything
     from tamis.gpt2.backbones import load_backbone as load_backbone
     from tamis.gpt2.checkpoints import read_checkpoint as read_checkpoint
 
@@ -30,11 +30,11 @@ __version__ = "0.1.0"
 
 # The same names as above, for the interpreter; a test holds the two lists together.
 _HOMES = {
-    "TextClassifier": "tamis.classifier",
+    "TextClassifier": "tamis.classifier.text_classifier",
     "load_backbone": "tamis.gpt2.backbones",
     "read_checkpoint": "tamis.gpt2.checkpoints",
     "read_table": "tamis.data.tables",
-    "seed_everything": "tamis.device",
+    "seed_everything": "tamis.compute.device",
 }
 
 __all__ = [

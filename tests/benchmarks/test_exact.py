@@ -10,7 +10,7 @@ import pytest
 from benchmarks.speed import exact, shared
 from benchmarks.speed.shared import Rows, written
 from tamis.gpt2.model import GPT2Config
-from tamis.gpt2.tokenizer import Tokenizer
+from tamis.text.tokenizer import Tokenizer
 from tests.rows import messages
 
 TEXTS = [text for _, text in messages()][:70]

@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.attacks.report import DOCUMENT
 from benchmarks.long_texts import measure, report
-from tamis.classifier import TextClassifier
-from tamis.tuning.joined import FALSE_ALARMS, LOST, WINDOWS
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.decision.window_penalty import FALSE_ALARMS, LOST, WINDOWS
 from tests import runs
 from tests.rows import messages
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.nano import variants
-from tamis.pretraining.recipe import read_pretrain_recipe
-from tamis.pretraining.result import FACTS
+from tamis.training.pretraining.recipe import read_pretrain_recipe
+from tamis.training.pretraining.result import FACTS
 
 
 def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:

@@ -113,7 +113,7 @@ def test_every_method_gives_a_row_of_probabilities_a_test_text() -> None:
 
 def test_the_rival_with_a_threshold_cuts_where_held_out_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.quality import methods
-    from tamis.evaluation import thresholds
+    from tamis.decision import thresholds
     from tamis.evaluation.baselines import tfidf_model
 
     rows = messages()

@@ -14,11 +14,11 @@ import torch
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import compare, parts, results, shared
 from benchmarks.speed.results import Figure, Results
-from tamis import bench_contenders
+from tamis.classifier.saved_model import SavedModel, save_model
 from tamis.gpt2.model import GPT2Classifier, GPT2Config
 from tamis.gpt2.packing import pack
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.model_folder import SavedModel, save_model
+from tamis.text.tokenizer import Tokenizer
+from tamis.workflows import benchmark_contenders
 from tests.rows import messages
 
 
@@ -174,7 +174,7 @@ def test_the_exponent_is_the_slope_of_the_logarithms() -> None:
 def test_the_parts_run_at_tiny_size(
     tmp_path: Path, sms_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_contenders, "TRAINING_ROWS", 60)
+    monkeypatch.setattr(benchmark_contenders, "TRAINING_ROWS", 60)
     monkeypatch.setattr(speed, "worth_timing", lambda dtypes, threads: dtypes)
     out = tmp_path / "out.jsonl"
     sizes = ["--threads", "1", "--rounds", "1", "--tokens", "512", "--calls", "2"]

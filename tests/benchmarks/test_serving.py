@@ -17,9 +17,9 @@ from benchmarks.serving.client import Client, Load, request
 from benchmarks.serving.kills import Ledger, Trial
 from benchmarks.serving.process import asked, serving
 from benchmarks.serving.results import MEASURES, Figure, percentile
+from tamis.feedback.store import CorrectionStore, NewCorrection
 from tamis.serving import service
-from tamis.serving.batcher import Batcher
-from tamis.serving.corrections import CorrectionStore, NewCorrection
+from tamis.serving.dynamic_batching import Batcher
 from tamis.serving.limits import Limits
 from tests import runs
 from tests.rows import messages

@@ -14,7 +14,7 @@ from benchmarks.speed.jobs import whole_job
 from benchmarks.speed.shared import Rows, in_turn, renewed, written
 from tamis.gpt2.model import GPT2Config
 from tamis.gpt2.packing import pack
-from tamis.gpt2.tokenizer import Tokenizer
+from tamis.text.tokenizer import Tokenizer
 from tests.rows import messages
 from tests.tuning.tiny import trunk
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.data.delimited import Layout, lines_of, quoting_is_evident, records, sniff
+from tamis.data.files.csv_reader import Layout, lines_of, quoting_is_evident, records, sniff
 from tamis.errors import DataError
 
 TAB = "\t"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.data.mail import is_mail, is_mbox, mbox_mails, read_mail, strip_html
+from tamis.data.files.mail_reader import is_mail, is_mbox, mbox_mails, read_mail, strip_html
 
 
 def mail(subject: str = "Zoé's offer", body: str = "Hello,\nwin now – 100 €!\n", html: str | None = None) -> bytes:

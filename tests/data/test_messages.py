@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.data.messages import read_messages
+from tamis.data.files.message_reader import read_messages
 from tamis.data.tables import read_table
 from tamis.errors import DataError
 

@@ -13,8 +13,8 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 
-from tamis.data import normalise as module
-from tamis.data.normalise import near_repeat_groups, normalise, repeat_key
+from tamis.data import deduplication as module
+from tamis.data.deduplication import near_repeat_groups, normalise, repeat_key
 from tamis.data.tables import read_table
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tamis import DataError
-from tamis.data.review import COLUMNS, Finding, read_rows_to_leave_out, write_review
+from tamis.data.review_table import COLUMNS, Finding, read_rows_to_leave_out, write_review
 from tamis.data.tables import Table
 
 TEXTS = ['a "quoted", one', "two\nlines", "plain", "semi;colon\ttab", "ＦＲＥＥ ✅"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.data.normalise import near_repeat_groups
+from tamis.data.deduplication import near_repeat_groups
 from tamis.data.splits import SPLITS, Parts, positive_label, split_table
 from tamis.data.tables import Table, read_table
 from tamis.errors import ConfigError, DataError

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.data import parquet
 from tamis.data.catalog import CATALOG
+from tamis.data.files import parquet_reader
 from tamis.data.tables import Table, check_trainable, read_table
 from tamis.errors import DataError, MissingExtraError
 
@@ -162,7 +162,7 @@ def test_parquet_without_polars_names_the_extra(tmp_path: Path, monkeypatch: pyt
 
 def test_a_truncated_parquet_file_is_an_error(write: Write) -> None:
     with pytest.raises(DataError, match="begins like Parquet but cannot be read"):
-        read_table(write(parquet.MAGIC + b"rubbish" * 9))
+        read_table(write(parquet_reader.MAGIC + b"rubbish" * 9))
 
 
 def test_labels_of_json_may_be_numbers_and_truths(write: Write) -> None:
@@ -269,7 +269,7 @@ def test_rows_from_memory_are_checked_for_their_number() -> None:
 
 def test_reading_tables_imports_nothing_heavy() -> None:
     code = (
-        f"import sys; sys.path = {sys.path!r}; import tamis.data.tables, tamis.data.messages, tamis.data.catalog; "
+        f"import sys; sys.path = {sys.path!r}; import tamis.data.tables, tamis.data.files.message_reader, tamis.data.catalog; "
         "print({'sklearn', 'scipy', 'polars', 'torch'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

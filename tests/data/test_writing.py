@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.data.messages import read_messages
+from tamis.data.files.message_reader import read_messages
+from tamis.data.files.row_writer import beside_own, row_writer, write_rows
 from tamis.data.tables import read_table
-from tamis.data.writing import beside_own, row_writer, write_rows
 from tamis.errors import ConfigError, DataError
 
 ANY_TEXT = st.text(alphabet=st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]))

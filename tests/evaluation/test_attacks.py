@@ -15,9 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import ConfigError, DataError
-from tamis.evaluation import attack_plot
-from tamis.evaluation.attacks import ATTACKS, Attack, attack_rows, attacked, under_attack
 from tamis.evaluation.metrics import wilson
+from tamis.evaluation.report import robustness_plot
+from tamis.evaluation.robustness import ATTACKS, Attack, attack_rows, attacked, under_attack
 
 HAM = ["see you at home", "ok then", " "]
 TEXTS = ["FREE entry! Win £1000 now, call 08712345678 or visit http://www.win-cash.co.uk/x before 10:30", "txt STOP to 87121", "ok"]
@@ -191,7 +191,7 @@ def test_results_go_to_json_and_to_a_table() -> None:
 def test_the_plot_shows_every_share_that_there_is_with_its_interval(tmp_path: Path) -> None:
     truth = np.array([True, False, True])
     results = under_attack(_scorer, ["win now", "see you", "win"], truth, threshold=0.5, seed=1, attacks=["full_width", "case"])
-    axes = attack_plot.attacks(results, positive="spam").axes[0]
+    axes = robustness_plot.attacks(results, positive="spam").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["clean", "full width", "case"]
     caught, blocked = (cast("Any", container) for container in axes.containers)
     for drawn, key in ((caught, "recall"), (blocked, "blocked")):
@@ -199,9 +199,9 @@ def test_the_plot_shows_every_share_that_there_is_with_its_interval(tmp_path: Pa
         assert line.get_xdata() == pytest.approx([100 * getattr(result, key) for result in results])
         ends = [segment[:, 0] for segment in bars.get_segments()]
         assert np.array(ends) == pytest.approx(100 * np.array([getattr(result, f"{key}_ci95") for result in results]))
-    assert attack_plot.write_attacks(tmp_path / "a.png", results[:1], positive="$x$").stat().st_size > 5_000
+    assert robustness_plot.write_attacks(tmp_path / "a.png", results[:1], positive="$x$").stat().st_size > 5_000
     alone = under_attack(_scorer, ["win"], np.array([True]), threshold=0.5, seed=1, attacks=["case"])
-    assert len(attack_plot.attacks(alone, positive="spam").axes[0].containers) == 1  # nothing can be blocked
+    assert len(robustness_plot.attacks(alone, positive="spam").axes[0].containers) == 1  # nothing can be blocked
 
 
 def test_rows_and_scores_that_do_not_fit_are_refused() -> None:

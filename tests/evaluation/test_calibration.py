@@ -10,8 +10,7 @@ from scipy.special import softmax as scipy_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from tamis.errors import DataError
-from tamis.evaluation.calibration import (
+from tamis.decision.calibration import (
     calibrate,
     expected_calibration_error,
     fit_temperature,
@@ -20,6 +19,7 @@ from tamis.evaluation.calibration import (
     softmax,
     uncalibrated,
 )
+from tamis.errors import DataError
 
 
 def _drawn(n: int, k: int, seed: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:

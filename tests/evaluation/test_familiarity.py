@@ -7,7 +7,15 @@ import json
 import numpy as np
 import pytest
 
-from tamis.evaluation.familiarity import FEWEST_TEXTS, Familiarity, familiarity_sentence, fit_familiarity, outside, read_familiarity, sizes
+from tamis.decision.out_of_distribution import (
+    FEWEST_TEXTS,
+    Familiarity,
+    familiarity_sentence,
+    fit_familiarity,
+    outside,
+    read_familiarity,
+    sizes,
+)
 
 RANDOM = np.random.default_rng(3)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef
 
-from tamis.evaluation.folds import fold_figures, folds_sentence
+from tamis.evaluation.fold_spread import fold_figures, folds_sentence
 
 RANDOM = np.random.default_rng(4)
 TRUTH = RANDOM.integers(0, 2, 61)

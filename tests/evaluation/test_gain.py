@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from tamis.evaluation.gain import average_precision, gain
+from tamis.evaluation.paired_comparison import average_precision, gain
 
 LABELS = ["ham", "spam", "ham", "spam"]
 GOOD = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from tamis.errors import ConfigError, DataError
-from tamis.evaluation._weighted import Rows, weighted_figures
+from tamis.evaluation.bootstrap import Rows, weighted_figures
 from tamis.evaluation.metrics import METRICS, collapse_warnings, figures, mcnemar, wilson
 
 BINARY = ["ham", "spam"]
@@ -284,7 +284,7 @@ def test_a_thousand_resamples_of_the_reference_test_set_take_about_a_second():
 def test_resampling_in_blocks_changes_nothing(monkeypatch):
     labels, probabilities, _ = _binary(53, 10)
     whole = figures(labels, probabilities, BINARY, positive="spam", threshold=0.5, bootstrap=1)
-    monkeypatch.setattr("tamis.evaluation._weighted._CHUNK", 100)
+    monkeypatch.setattr("tamis.evaluation.bootstrap._CHUNK", 100)
     assert figures(labels, probabilities, BINARY, positive="spam", threshold=0.5, bootstrap=1) == whole
     blocks = figures(labels, probabilities, BINARY, positive="spam", threshold=0.5, bootstrap=21)
     assert blocks["ci95"]["f1"][0] < blocks["f1"] < blocks["ci95"]["f1"][1]

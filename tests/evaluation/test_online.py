@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from tamis import ConfigError, DataError
-from tamis.evaluation.online import (
+from tamis.evaluation.prequential import (
     Feedback,
     OnlineFigures,
     Replay,
@@ -27,7 +27,7 @@ from tamis.evaluation.online import (
     online_rows,
     replay,
 )
-from tamis.evaluation.online_plot import learning_curves, write_learning_curves
+from tamis.evaluation.report.prequential_plot import learning_curves, write_learning_curves
 
 GENERATOR = np.random.default_rng(4)
 TRUTH = np.arange(90) % 4 == 0
@@ -106,7 +106,7 @@ def test_a_draw_is_the_area_of_rows_drawn_with_replacement(monkeypatch: pytest.M
         slow.append(area(spam, ham))
     assert len(draws) == 400 and draws.mean() == pytest.approx(np.mean(slow), abs=0.01)
     assert np.percentile(draws, [2.5, 97.5]) == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.03)
-    monkeypatch.setattr("tamis.evaluation.online._BLOCK", 200)  # in many blocks: other draws of the same kind
+    monkeypatch.setattr("tamis.evaluation.prequential._BLOCK", 200)  # in many blocks: other draws of the same kind
     assert area_draws(SCORES[TRUTH], SCORES[~TRUTH], 400, seed=3).std() == pytest.approx(draws.std(), rel=0.2)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tamis.evaluation.baselines import tfidf_model
-from tamis.evaluation.online import Feedback, replay
-from tamis.evaluation.online_tfidf import HashedTfidf
+from tamis.evaluation.prequential import Feedback, replay
+from tamis.evaluation.prequential_tfidf import HashedTfidf
 from tests.rows import messages
 
 TEXTS = [text for _, text in messages()]

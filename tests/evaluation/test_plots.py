@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tamis.errors import DataError
-from tamis.evaluation import plots
+from tamis.evaluation.report import plots
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

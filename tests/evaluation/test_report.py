@@ -9,22 +9,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from tamis.decision.calibration import calibrate
+from tamis.decision.thresholds import choose_threshold, unsure_band, unsure_floor
 from tamis.errors import DataError
-from tamis.evaluation import plots
-from tamis.evaluation.calibration import calibrate
-from tamis.evaluation.class_tables import confusions, confusions_sentence
 from tamis.evaluation.metrics import METRICS
-from tamis.evaluation.model_card import model_card
-from tamis.evaluation.report import (
-    Part,
-    ReportInputs,
-    build_report,
-    json_safe,
-    mcnemar_sentence,
-    most_confident_mistakes,
-)
-from tamis.evaluation.report_html import render, write_html
-from tamis.evaluation.thresholds import choose_threshold, unsure_band, unsure_floor
+from tamis.evaluation.report import plots
+from tamis.evaluation.report.confusion import confusions, confusions_sentence
+from tamis.evaluation.report.model_card import model_card
+from tamis.evaluation.report.render_html import render, write_html
+from tamis.evaluation.report.report import Part, ReportInputs, build_report, json_safe, mcnemar_sentence, most_confident_mistakes
 
 KEYS = "rows classes positive split backbone tune threshold test validation baselines mcnemar timing versions".split()
 

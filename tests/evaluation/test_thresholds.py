@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from tamis.decision.thresholds import choose_threshold, threshold_at, unsure_band, unsure_floor, upper_bound
 from tamis.errors import ConfigError, DataError
-from tamis.evaluation.thresholds import choose_threshold, threshold_at, unsure_band, unsure_floor, upper_bound
 
 SCORES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 0.75, 1.0]))
 ROWS = st.lists(st.tuples(SCORES, st.booleans()), min_size=2, max_size=30).filter(lambda rows: len({positive for _, positive in rows}) == 2)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tamis.gpt2.backbones import load_backbone
-from tamis.gpt2.bpe_dropout import DroppedMerges
-from tamis.gpt2.tokenizer import Tokenizer
+from tamis.text.bpe_dropout import DroppedMerges
+from tamis.text.tokenizer import Tokenizer
 
 TEXTS = [
     "You have won a guaranteed prize, call 08712 460324 now",

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tamis.gpt2 import crc32c as module
-from tamis.gpt2.crc32c import crc32c, unmask
+from tamis.gpt2.openai import crc32c as module
+from tamis.gpt2.openai.crc32c import crc32c, unmask
 
 
 def slow_crc32c(data: bytes) -> int:

@@ -16,10 +16,10 @@ from tamis.errors import CheckpointError
 from tamis.gpt2.backbones import EMBEDDED, load_backbone, names
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.packing import pack
-from tamis.pretraining.card import model_card
-from tamis.pretraining.measurement import bits_per_byte, text_nats
-from tamis.pretraining.objective import pooled
-from tamis.pretraining.sequences import encode
+from tamis.training.pretraining.evaluation import bits_per_byte, text_nats
+from tamis.training.pretraining.losses import pooled
+from tamis.training.pretraining.model_card import model_card
+from tamis.training.pretraining.sequences import encode
 
 FOLDER = Path(tamis.gpt2.__file__).parent / "embedded" / "nano"
 CHAT = [

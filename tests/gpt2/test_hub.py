@@ -21,7 +21,7 @@ import pytest
 from tamis.errors import ConfigError, DownloadError, MissingExtraError
 from tamis.gpt2 import hub
 from tamis.gpt2.hub import NAMED_BACKBONES, fetch_backbone
-from tamis.gpt2.openai import read_openai
+from tamis.gpt2.openai.checkpoint import read_openai
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "openai_tiny"
 TWIN = FIXTURE / "hugging_face"

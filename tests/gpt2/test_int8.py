@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from tamis.classifier import TextClassifier
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.compute.int8_kernel import int8_is_here
 from tamis.errors import ConfigError
-from tamis.gpt2.int8 import Int8Linear, int8_trunk
+from tamis.gpt2.feature_cache import trunk_fingerprint
+from tamis.gpt2.inference.int8 import Int8Linear, int8_trunk
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.int8_engine import int8_is_here
-from tamis.tuning.features import trunk_fingerprint
 
 pytestmark = pytest.mark.skipif(not int8_is_here(), reason="this torch has no int8 engine for this processor")
 

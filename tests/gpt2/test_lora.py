@@ -13,12 +13,12 @@ from transformers import AutoModelForSequenceClassification
 
 from tamis.errors import ConfigError
 from tamis.gpt2.checkpoints import build, read_checkpoint, write_checkpoint
+from tamis.gpt2.features import States
 from tamis.gpt2.lora import ALPHA, LoRALinear, add_lora, merge_lora
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, Linear, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import Packed, pack
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.tuning.checkpoint import Checkpointer
-from tamis.tuning.states import States
+from tamis.training.checkpoint import Checkpointer
 from tests.tuning import tiny
 
 CONFIG = GPT2Config(vocab_size=53, n_positions=19, n_embd=21, n_layer=2, n_head=3, n_inner=38)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tamis.gpt2.confusables import exact, loose
-from tamis.gpt2.normaliser import hardening
-from tamis.gpt2.tokenizer import Tokenizer
+from tamis.text.confusables import exact, loose
+from tamis.text.normalizer import hardening
+from tamis.text.tokenizer import Tokenizer
 
 CLEAN = "Free entry: call now, claim your prize of £1000 on 08712345678 before 10:30"
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPT2ForSequenceClassification, GPT2LMHeadModel, GPT2Model
 from transformers import GPT2Config as HFConfig
 
+from tamis.classifier.saved_model import SavedModel, save_model
 from tamis.gpt2.checkpoints import CONV1D, build, read_checkpoint, write_checkpoint
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.model_folder import SavedModel, save_model
+from tamis.text.tokenizer import Tokenizer
 
 SHAPES: list[dict[str, Any]] = [
     {"vocab_size": 101, "n_positions": 37, "n_embd": 24, "n_layer": 1, "n_head": 3},

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from tamis.classifier import TextClassifier
-from tamis.gpt2 import prepacked
-from tamis.gpt2.exchange import MakeLinear, exchanged
-from tamis.gpt2.int8 import Int8Linear, int8_trunk
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.compute.int8_kernel import int8_is_here
+from tamis.gpt2.feature_cache import trunk_fingerprint
+from tamis.gpt2.freezing import freeze
+from tamis.gpt2.inference import onednn
+from tamis.gpt2.inference.int8 import Int8Linear, int8_trunk
+from tamis.gpt2.inference.linear_swap import MakeLinear, exchanged
+from tamis.gpt2.inference.onednn import PrepackedLinear, prepacked_trunk, prepacking_pays
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, Linear, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.gpt2.prepacked import PrepackedLinear, prepacked_trunk, prepacking_pays
-from tamis.int8_engine import int8_is_here
-from tamis.tuning.features import trunk_fingerprint
-from tamis.tuning.trunk import freeze
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 
@@ -99,8 +99,8 @@ def test_what_is_trained_of_the_trunk_given_still_is(make: MakeLinear) -> None:
 
 
 def test_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = trunk(prepacked.FROM_WIDTH + 1)
-    assert prepacking_pays(wide) and not prepacking_pays(trunk(prepacked.FROM_WIDTH - 2))
+    wide = trunk(onednn.FROM_WIDTH + 1)
+    assert prepacking_pays(wide) and not prepacking_pays(trunk(onednn.FROM_WIDTH - 2))
     assert not prepacking_pays(prepacked_trunk(wide))  # done already
     assert not prepacking_pays(copy.deepcopy(wide).cast(torch.bfloat16))
     if int8_is_here():
@@ -108,9 +108,9 @@ def test_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.device("meta"):
         assert not prepacking_pays(GPT2(wide.config))
     held = sum(p.numel() * 4 for name, p in wide.h.named_parameters() if name.endswith("weight") and "ln_" not in name)
-    monkeypatch.setattr(prepacked, "MOST_BYTES", held)
+    monkeypatch.setattr(onednn, "MOST_BYTES", held)
     assert prepacking_pays(wide)
-    monkeypatch.setattr(prepacked, "MOST_BYTES", held - 1)
+    monkeypatch.setattr(onednn, "MOST_BYTES", held - 1)
     assert not prepacking_pays(wide)
     monkeypatch.undo()
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
@@ -120,7 +120,7 @@ def test_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("tune", ["head", "blocks:1", "full"])
 def test_a_classifier_is_the_same_with_it(tune: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = TextClassifier("scratch:tiny", tune).fit(TEXTS, LABELS)
-    monkeypatch.setattr(prepacked, "FROM_WIDTH", 1)
+    monkeypatch.setattr(onednn, "FROM_WIDTH", 1)
     fitted = TextClassifier("scratch:tiny", tune).fit(TEXTS, LABELS)
     assert any(isinstance(m, PrepackedLinear) for m in fitted.scorer().modules())
     np.testing.assert_allclose(fitted.predict_proba(TEXTS), plain.predict_proba(TEXTS), atol=1e-4)

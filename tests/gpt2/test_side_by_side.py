@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tamis.gpt2.side_by_side import Threads, computed_side_by_side
+from tamis.compute.parallel import Threads, computed_side_by_side
 
 
 @pytest.fixture(autouse=True)

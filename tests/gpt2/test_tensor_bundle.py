@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tamis.errors import CheckpointError
-from tamis.gpt2.crc32c import crc32c
-from tamis.gpt2.tensor_bundle import TensorBundle
+from tamis.gpt2.openai.crc32c import crc32c
+from tamis.gpt2.openai.tensor_bundle import TensorBundle
 
 WRITTEN_BY_TENSORFLOW = Path(__file__).parents[1] / "fixtures" / "openai_tiny" / "openai"
 INDEX, DATA = "model.ckpt.index", "model.ckpt.data-00000-of-00001"

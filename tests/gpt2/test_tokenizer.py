@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import CheckpointError, ConfigError, DataError
-from tamis.gpt2.tokenizer import END_OF_TEXT, Tokenizer
+from tamis.text.tokenizer import END_OF_TEXT, Tokenizer
 
 ODD = [
     "Every effort moves you",

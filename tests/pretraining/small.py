@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from tamis.gpt2.model import GPT2, GPT2Config
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.pretraining.corpus import Corpus
-from tamis.pretraining.loop import Pretraining
-from tamis.pretraining.objective import Pupil
-from tamis.pretraining.recipe import PretrainRecipe
-from tamis.pretraining.sequences import encode
-from tamis.pretraining.start import map_start, random_start
-from tamis.pretraining.teacher import TeacherStore
+from tamis.text.tokenizer import Tokenizer
+from tamis.training.pretraining.corpus import Corpus
+from tamis.training.pretraining.initialization import map_start, random_start
+from tamis.training.pretraining.loop import Pretraining
+from tamis.training.pretraining.losses import Pupil
+from tamis.training.pretraining.recipe import PretrainRecipe
+from tamis.training.pretraining.sequences import encode
+from tamis.training.pretraining.teacher import TeacherStore
 
 WORDS = "free prize call now meet me later at the station hello lunch today win cash text stop sorry late home love".split()
 DIMENSIONS = 7

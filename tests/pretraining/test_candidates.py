@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tamis.pretraining.candidates import by_frequency, candidate_cross_entropy, draw
+from tamis.training.pretraining.sampled_softmax import by_frequency, candidate_cross_entropy, draw
 
 V, C, P = 41, 7, 23
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tamis.pretraining.card import model_card
-from tamis.pretraining.recipe import PretrainRecipe, SourceSettings
+from tamis.training.pretraining.model_card import model_card
+from tamis.training.pretraining.recipe import PretrainRecipe, SourceSettings
 
 SOURCES = {
     "chats": SourceSettings(file="chats.txt", times=2.5, licence="CC0", upstream="example.org/chats"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tamis.pretraining.cleaning import RULES, close_spacing, cut, has_content, plain_markdown, tidy
+from tamis.training.pretraining.cleaning import RULES, close_spacing, cut, has_content, plain_markdown, tidy
 
 CONTROL = [chr(code) for code in (*range(0x09), 0x0B, 0x0C, 0x0D, *range(0x0E, 0x20), *range(0x7F, 0xA0))]
 LINES = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from(" \t\u00a0\u3000\u200b\ufeffe\u0301.!?\"')")))

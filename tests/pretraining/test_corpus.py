@@ -17,9 +17,9 @@ import pytest
 
 from tamis.data.tables import read_table
 from tamis.errors import DataError
-from tamis.pretraining.corpus import Corpus, find_sources, read_corpus
-from tamis.pretraining.exclusion import Excluded, messages_of
-from tamis.pretraining.recipe import CorpusSettings, SourceSettings, read_pretrain_recipe
+from tamis.training.pretraining.corpus import Corpus, find_sources, read_corpus
+from tamis.training.pretraining.decontamination import Excluded, messages_of
+from tamis.training.pretraining.recipe import CorpusSettings, SourceSettings, read_pretrain_recipe
 
 PLAIN: dict[str, Any] = {"held_out_share": 0.0, "single_share": 1.0}
 ROOT = Path(__file__).resolve().parents[2]

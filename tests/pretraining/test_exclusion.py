@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tamis.data.normalise import normalise
+from tamis.data.deduplication import normalise
 from tamis.errors import DataError
-from tamis.pretraining import exclusion
-from tamis.pretraining.exclusion import WORDS, Excluded, messages_of
+from tamis.training.pretraining import decontamination
+from tamis.training.pretraining.decontamination import WORDS, Excluded, messages_of
 
 LONG = "Call 08001234567 now to claim your FREE prize today"
 SHORT = "see you at five, ok"
@@ -102,7 +102,7 @@ def of_two_words(least: int, most: int) -> st.SearchStrategy[str]:
 @example(["no Yes"], "no no Yes", 2)
 def test_it_agrees_with_the_definition_where_messages_overlap_themselves(messages: list[str], text: str, least: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(exclusion, "WORDS", least)  # short messages meet often
+        patched.setattr(decontamination, "WORDS", least)  # short messages meet often
         assert Excluded(messages).holds(text) is held_slowly(messages, text, least)
 
 

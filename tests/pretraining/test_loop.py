@@ -25,7 +25,7 @@ def test_a_step_is_the_gradient_of_the_weighted_mean_losses(tmp_path: Path) -> N
     fresh = small.pretraining(tmp_path, settings)
     trunk, sequences = fresh.pupil.trunk, fresh.sequences
     from tamis.gpt2.packing import pack
-    from tamis.pretraining.objective import likeness_loss, pooled
+    from tamis.training.pretraining.losses import likeness_loss, pooled
 
     nats, states, count = torch.zeros(()), [], 0
     for row in rows:

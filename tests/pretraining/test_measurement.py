@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.packing import pack
-from tamis.pretraining.measurement import bits_per_byte, measure, text_nats
-from tamis.pretraining.objective import pooled
+from tamis.training.pretraining.evaluation import bits_per_byte, measure, text_nats
+from tamis.training.pretraining.losses import pooled
 from tests.pretraining import small
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.pretraining.objective import Pupil, likeness_loss, losses, pooled
+from tamis.training.pretraining.losses import Pupil, likeness_loss, losses, pooled
 from tests.pretraining import small
 from tests.tuning.tiny import trunk
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.pretraining.optimizer import Muon, decay_begins, optimizers, orthogonalised, rate
-from tamis.pretraining.recipe import OptimizerSettings, ScheduleSettings
+from tamis.training.pretraining.muon import Muon, decay_begins, optimizers, orthogonalised, rate
+from tamis.training.pretraining.recipe import OptimizerSettings, ScheduleSettings
 from tests.pretraining import small
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.pretraining.corpus import Corpus, SourceCounts
-from tamis.pretraining.pieces import cut_to_context, fitted
-from tamis.pretraining.sequences import encode
+from tamis.text.tokenizer import Tokenizer
+from tamis.training.pretraining.chunking import cut_to_context, fitted
+from tamis.training.pretraining.corpus import Corpus, SourceCounts
+from tamis.training.pretraining.sequences import encode
 from tests.pretraining import small
 
 TOKENIZER = Tokenizer.train([*small.texts(200), "é ß 日本語 " * 3], vocab_size=400).prepared(begin=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import distributed
 
-from tamis.pretraining import processes
-from tamis.pretraining.processes import join, own_device, summed
+from tamis.training.pretraining import distributed as processes
+from tamis.training.pretraining.distributed import join, own_device, summed
 from tests.pretraining import small
 
 
@@ -66,7 +66,7 @@ def test_a_step_adds_up_its_losses_there(monkeypatch: pytest.MonkeyPatch) -> Non
         wheres.append(where)
         return processes.summed(tensor, where)
 
-    monkeypatch.setattr("tamis.pretraining.loop.summed", noted)
+    monkeypatch.setattr("tamis.training.pretraining.loop.summed", noted)
     monkeypatch.setattr(distributed, "all_reduce", lambda tensor: None)
     training._step(next(training._steps()))
     assert wheres == [training.device]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tamis.errors import ConfigError
-from tamis.pretraining.recipe import PretrainRecipe, SourceSettings, read_pretrain_recipe
+from tamis.training.pretraining.recipe import PretrainRecipe, SourceSettings, read_pretrain_recipe
 
 
 def test_nano_reads_and_each_of_its_sources_says_licence_and_upstream() -> None:

@@ -17,21 +17,21 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from tamis import device
-from tamis.cli import app
+from tamis.cli.app import app
+from tamis.compute import device
 from tamis.errors import ConfigError, DataError, RunError
 from tamis.files import locked
 from tamis.gpt2.backbones import load_backbone
 from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.pretraining import run as module
-from tamis.pretraining import state
-from tamis.pretraining.loop import Pretraining
-from tamis.pretraining.recipe import PretrainRecipe
-from tamis.pretraining.result import BEGINNINGS
-from tamis.pretraining.run import pretrain
-from tamis.pretraining.stages import pretrain_in_stages
-from tamis.pretraining.teacher import TeacherStore
+from tamis.training.pretraining import checkpoint
+from tamis.training.pretraining import run as module
+from tamis.training.pretraining.loop import Pretraining
+from tamis.training.pretraining.recipe import PretrainRecipe
+from tamis.training.pretraining.result import BEGINNINGS
+from tamis.training.pretraining.run import pretrain
+from tamis.training.pretraining.stages import pretrain_in_stages
+from tamis.training.pretraining.teacher import TeacherStore
 from tests.pretraining import small
 
 SHAPE = {"shape.vocab_size": 300, "shape.n_positions": 32, "shape.n_embd": 12, "shape.n_layer": 2, "shape.n_head": 3}
@@ -170,11 +170,11 @@ def test_a_finished_one_is_recognised_and_not_trained_again(tmp_path: Path, monk
     again = pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted, say=said.append)
     assert files(tmp_path / "out") == before and again == first
     assert any("is finished: " in sentence for sentence in said)
-    for name in (state.LATEST, state.STABLE):
+    for name in (checkpoint.LATEST, checkpoint.STABLE):
         (tmp_path / "out" / "pretraining" / name).unlink()
     assert pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted) == first, "known by its facts alone"
     # A kill between the last state and the result leaves only the result to be written.
-    for name in (state.LATEST, state.STABLE):
+    for name in (checkpoint.LATEST, checkpoint.STABLE):
         (tmp_path / "out" / "pretraining" / name).write_bytes(before[f"pretraining/{name}"])
     for name in ("model.safetensors", "pretraining.json", "README.md"):
         (tmp_path / "out" / name).unlink()
@@ -187,7 +187,7 @@ def test_a_finished_one_is_not_overwritten_by_a_shorter_or_another_one(tmp_path:
     file, out = corpus_file(tmp_path), tmp_path / "out"
     pretrain([file], out, recipe())
     if not with_state:
-        for name in (state.LATEST, state.STABLE):
+        for name in (checkpoint.LATEST, checkpoint.STABLE):
             (out / "pretraining" / name).unlink()
     before = files(out)
     for other in (recipe(**{"schedule.tokens": 400}), recipe(seed=3), recipe(**{"shape.n_layer": 1})):
@@ -220,7 +220,7 @@ def test_a_tokenizer_of_the_same_work_is_kept(tmp_path: Path, monkeypatch: pytes
     for name in before:
         if "pretraining/tokenizer" not in name:
             (tmp_path / "out" / name).unlink()
-    monkeypatch.setattr("tamis.gpt2.tokenizer.Tokenizer.train", lambda *_, **__: pytest.fail("a tokenizer was trained"))
+    monkeypatch.setattr("tamis.text.tokenizer.Tokenizer.train", lambda *_, **__: pytest.fail("a tokenizer was trained"))
     pretrain([tmp_path / "words.txt"], tmp_path / "out", recipe())
     assert files(tmp_path / "out")["model.safetensors"] == before["model.safetensors"]
 
@@ -325,7 +325,8 @@ def test_the_command_killed_in_the_middle_ends_with_the_same_weights(tmp_path: P
     # A corpus large enough for seconds of work, saved at every step.
     long = [*COMMAND, str(file), *OPTIONS, "--set=schedule.tokens=9000", "--threads=1", "--device=cpu"]
     environment = ONE | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    eager = [arg.replace("from tamis.cli", "from tamis.pretraining import state; state.EVERY_S = 0.0; from tamis.cli") for arg in long]
+    sooner = "from tamis.training.pretraining import checkpoint; checkpoint.EVERY_S = 0.0; from tamis.cli"
+    eager = [arg.replace("from tamis.cli", sooner) for arg in long]
     process = subprocess.Popen([*eager, "-o", str(tmp_path / "killed")], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not (tmp_path / "killed" / "pretraining" / "state.safetensors").is_file() and time.monotonic() < deadline:

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from tamis.gpt2.generation import sample
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
 from tamis.gpt2.packing import pack
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.pretraining.sampling import sample
+from tamis.text.tokenizer import Tokenizer
 from tests.pretraining.small import texts
 
 CONTEXT = 19

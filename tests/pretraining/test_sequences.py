@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.pretraining import sequences as module
-from tamis.pretraining.sequences import encode
+from tamis.text.tokenizer import Tokenizer
+from tamis.training.pretraining import sequences as module
+from tamis.training.pretraining.sequences import encode
 
 CONTEXT = 7
 TEXTS = [

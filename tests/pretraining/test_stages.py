@@ -11,14 +11,14 @@ import pytest
 
 from tamis.errors import ConfigError, RunError
 from tamis.gpt2.backbones import load_backbone, local_folder
-from tamis.pretraining import stages
-from tamis.pretraining.corpus import Corpus, read_corpus
-from tamis.pretraining.loop import Pretraining
-from tamis.pretraining.recipe import CorpusSettings, PretrainRecipe, read_pretrain_recipe
-from tamis.pretraining.result import FACTS
-from tamis.pretraining.run import pretrain
-from tamis.pretraining.stages import pretrain_in_stages, stage_recipes
-from tamis.pretraining.state import StateFiles
+from tamis.training.pretraining import stages
+from tamis.training.pretraining.checkpoint import StateFiles
+from tamis.training.pretraining.corpus import Corpus, read_corpus
+from tamis.training.pretraining.loop import Pretraining
+from tamis.training.pretraining.recipe import CorpusSettings, PretrainRecipe, read_pretrain_recipe
+from tamis.training.pretraining.result import FACTS
+from tamis.training.pretraining.run import pretrain
+from tamis.training.pretraining.stages import pretrain_in_stages, stage_recipes
 from tests.pretraining.test_run import corpus_file, recipe
 
 STAGES = [{"schedule.tokens": 300, "schedule.decay_share": 0.0}, {"schedule.tokens": 420, "objective.next_token_share": 1.0}]

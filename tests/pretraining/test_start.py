@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from tamis.gpt2.model import GPT2, GPT2Config
 from tamis.gpt2.packing import pack
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.pretraining.objective import pooled
-from tamis.pretraining.start import fitted_map, has_letters, map_start, principal, random_start, teacher_start
+from tamis.text.tokenizer import Tokenizer
+from tamis.training.pretraining.initialization import fitted_map, has_letters, map_start, principal, random_start, teacher_start
+from tamis.training.pretraining.losses import pooled
 from tests.pretraining import small
 
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from tamis.errors import CheckpointError, RunError
-from tamis.pretraining.loop import Pretraining
-from tamis.pretraining.state import LATEST, STABLE, StateFiles
+from tamis.training.pretraining.checkpoint import LATEST, STABLE, StateFiles
+from tamis.training.pretraining.loop import Pretraining
 from tests.pretraining import small
 
 

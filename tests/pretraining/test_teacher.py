@@ -18,8 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tamis.errors import CheckpointError, MissingExtraError
-from tamis.pretraining import teacher as module
-from tamis.pretraining.teacher import Teacher, TeacherStore
+from tamis.training.pretraining import teacher as module
+from tamis.training.pretraining.teacher import Teacher, TeacherStore
 from tests.pretraining.small import DIMENSIONS, HashTeacher, store, texts
 
 FILES = {"vectors.f16": 2 * DIMENSIONS, "keys.bin": 16}
@@ -181,7 +181,7 @@ def lock_held_elsewhere(path: Path) -> Iterator[None]:
 
 
 def test_a_store_that_another_process_fills_is_waited_for_but_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tamis.pretraining.teacher.WAIT_S", 0.01)
+    monkeypatch.setattr("tamis.training.pretraining.teacher.WAIT_S", 0.01)
     some = texts(5)
     of = store(tmp_path)
     of.fill(some[:3])

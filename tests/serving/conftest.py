@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from tamis.classifier import TextClassifier
+from tamis.classifier.text_classifier import TextClassifier
 from tests import runs
 from tests.serving import served
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from tamis.classifier import TextClassifier
-from tamis.serving.corrections import CorrectionStore, NewCorrection
-from tamis.serving.feedback import Learning, model_name
-from tamis.serving.learning_rules import LearningSettings
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.feedback.guards import LearningSettings
+from tamis.feedback.learning import Learning, model_name
+from tamis.feedback.store import CorrectionStore, NewCorrection
 from tests import runs
 
 TEXTS = [

@@ -10,10 +10,10 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from tamis.classifier import TextClassifier
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.feedback.store import Correction, CorrectionStore, NewCorrection
 from tamis.serving.app import create_app
-from tamis.serving.corrections import Correction, CorrectionStore, NewCorrection
-from tamis.serving.models import Models
+from tamis.serving.model_registry import Models
 from tests import runs
 
 URL = "http://127.0.0.1"

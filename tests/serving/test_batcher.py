@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from tamis.classifier import TextClassifier
-from tamis.serving.batcher import Batcher
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.serving.dynamic_batching import Batcher
 from tamis.serving.errors import Refusal
 from tamis.serving.limits import Limits
 from tests.rows import messages

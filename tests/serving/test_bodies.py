@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from tamis.serving.bodies import Bodies, drain, unless_gone
 from tamis.serving.errors import Refusal
 from tamis.serving.limits import Limits
+from tamis.serving.request_body import Bodies, drain, unless_gone
 from tamis.serving.schemas import TextsBody
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import DataError, RunError
-from tamis.serving.corrections import CorrectionStore, NewCorrection
+from tamis.feedback.store import CorrectionStore, NewCorrection
 
 ODD = ["", " ", "a\x00b", "<|endoftext|>", "é e\u0301 👨‍👩‍👧", "x" * 100_000, "'; DROP TABLE corrections; --"]
 
@@ -80,7 +80,7 @@ def test_all_of_a_request_is_kept_or_nothing(tmp_path: Path) -> None:
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     program = """
 import os, sys
-from tamis.serving.corrections import CorrectionStore, NewCorrection
+from tamis.feedback.store import CorrectionStore, NewCorrection
 store = CorrectionStore(sys.argv[1])
 for i in range(10_000):
     store.add([NewCorrection(f"text {i}", "spam")])

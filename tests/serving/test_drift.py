@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from tamis.classifier import TextClassifier
-from tamis.evaluation.familiarity import Familiarity
-from tamis.serving.drift import AT_ONCE, CHARS, Drift
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.decision.out_of_distribution import Familiarity
+from tamis.serving.drift_monitor import AT_ONCE, CHARS, Drift
 from tests.serving import served
 
 LIMIT = Familiarity(mean=0.0, mean_by_length=0.0, variance=1.0, variance_by_length=0.0, deviations=9.0, texts=100)

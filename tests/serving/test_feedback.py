@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tamis import DataError, TextClassifier
-from tamis.serving.corrections import CorrectionStore, NewCorrection
-from tamis.serving.feedback import Learning, default_store, model_name
-from tamis.serving.learning_rules import LearningSettings
-from tamis.tuning.update import LinearHead
+from tamis.feedback.guards import LearningSettings
+from tamis.feedback.learning import Learning, default_store, model_name
+from tamis.feedback.store import CorrectionStore, NewCorrection
+from tamis.head.refit import LinearHead
 from tests import runs
 from tests.serving.learners import head_classifier, head_run, learning, mistaken, right, weights
 

@@ -9,15 +9,15 @@ import time
 from pathlib import Path
 
 from tamis import TextClassifier
-from tamis.serving.corrections import CorrectionStore
-from tamis.serving.feedback import Learning
+from tamis.feedback.learning import Learning
+from tamis.feedback.store import CorrectionStore
 from tests import runs
 
 WRITER = """
 import random, sys
-from tamis.classifier import TextClassifier
-from tamis.serving.corrections import CorrectionStore, NewCorrection
-from tamis.serving.feedback import Learning
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.feedback.store import CorrectionStore, NewCorrection
+from tamis.feedback.learning import Learning
 
 run, store, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
 chance = random.Random(seed)

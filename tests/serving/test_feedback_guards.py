@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tamis import TextClassifier
-from tamis.serving.corrections import CorrectionStore, NewCorrection
-from tamis.serving.feedback import Learning, model_name
-from tamis.serving.learning_rules import LearningSettings
-from tamis.serving.relearning import Candidate
+from tamis.feedback.guards import LearningSettings
+from tamis.feedback.learning import Learning, model_name
+from tamis.feedback.refit import Candidate
+from tamis.feedback.store import CorrectionStore, NewCorrection
 from tests import runs
 from tests.rows import messages
 from tests.serving.learners import TEXTS, head_classifier, head_run, learning, mistaken, right, weights
@@ -69,7 +69,7 @@ def test_one_bad_correction_does_not_keep_the_good_ones_from_being_learnt(tmp_pa
         seen.append(any(item.text == bad.text for item in wanted))
         return attempt(wanted)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("tamis.serving.attempts.worse", judge)
+    monkeypatch.setattr("tamis.feedback.attempts.worse", judge)
     monkeypatch.setattr(found._attempts, "_taught", noticed)
     found.add(items)
     learned = found.learn()
@@ -109,7 +109,7 @@ def test_a_label_that_was_changed_is_no_longer_in_effect_even_where_the_new_one_
     before = weights(found.classifier_for())
     found.add([item])
     assert found.learn().learned
-    monkeypatch.setattr("tamis.serving.attempts.worse", lambda *figures: "held back: for a reason")
+    monkeypatch.setattr("tamis.feedback.attempts.worse", lambda *figures: "held back: for a reason")
     found.add([NewCorrection(item.text, "ham" if item.label == "spam" else "spam", force=True)])
     assert not found.learn().learned and weights(found.classifier_for()) == before
 
@@ -141,7 +141,7 @@ def test_louder_corrections_that_cost_too_much_count_once(tmp_path: Path, monkey
         return held_out(candidate)
 
     monkeypatch.setattr(found._base, "held_out", noticed)
-    monkeypatch.setattr("tamis.serving.attempts.worse", lambda *figures: "held back: too loud" if loud[-1] > 1 else None)
+    monkeypatch.setattr("tamis.feedback.attempts.worse", lambda *figures: "held back: too loud" if loud[-1] > 1 else None)
     ham = next(text for label, text in messages() if label == "ham" and len(text) > 20)
     found.add([NewCorrection(ham + " ", "spam"), NewCorrection(ham + "  ", "ham", force=True), NewCorrection(ham, "ham", force=True)])
     assert found.learn().learned and loud[0] > 1 and loud[-1] == 1
@@ -162,8 +162,8 @@ def test_without_training_rows_learning_waits_for_corrections_of_every_class(tmp
 
 
 def test_a_solve_of_five_thousand_rows_takes_under_a_second_of_work(tmp_path: Path) -> None:
-    from tamis.serving.relearning import Base, Taught
-    from tamis.training_rows import TrainingRows, text_keys
+    from tamis.classifier.training_features import TrainingRows, text_keys
+    from tamis.feedback.refit import Base, Taught
 
     generator, base = np.random.default_rng(0), Base(head_classifier(), None, LearningSettings())
     channels = base.head.weight.shape[1]

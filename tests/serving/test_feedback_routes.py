@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tamis.serving.corrections import CorrectionStore, NewCorrection
+from tamis.feedback.store import CorrectionStore, NewCorrection
 from tests import runs
 from tests.serving import served
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from tamis.serving.guard import HEADERS
-from tamis.serving.keys import Keys
+from tamis.serving.api_keys import Keys
+from tamis.serving.middleware import HEADERS
 from tests.serving import served
 
 KEY = "a long and secret key"

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from tamis.classifier import TextClassifier
-from tamis.explain import Explanation, explain
+from tamis.classifier.explain import Explanation, explain
+from tamis.classifier.text_classifier import TextClassifier
 from tamis.serving.limits import Limits
 from tests.rows import messages
 from tests.serving import served
@@ -87,7 +87,7 @@ def test_explanations_are_bounded_and_one_that_waited_too_long_is_refused(tmp_pa
         gate.wait(5)
         return explain(classifier, text)
 
-    monkeypatch.setattr("tamis.serving.judging_routes.explain", slow)
+    monkeypatch.setattr("tamis.serving.routes.predict.explain", slow)
     limits = Limits(explanations=2, wait_s=0.05)
     with served.client(served.models(tmp_path / "s.sqlite"), limits=limits) as client, ThreadPoolExecutor(2) as pool:
         first = pool.submit(client.post, "/v1/explain", json={"texts": ["a", "b"]})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tamis.errors import ConfigError
-from tamis.serving.keys import Keys, new_key
+from tamis.serving.api_keys import Keys, new_key
 
 
 def test_a_key_opens_and_nothing_else_does() -> None:

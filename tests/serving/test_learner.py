@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from tamis.serving.learner import Learner
-from tamis.serving.models import Outcome, Served
+from tamis.serving.feedback_worker import Learner
+from tamis.serving.model_registry import Outcome, Served
 from tests.serving.served import Outcome as Said
 
 

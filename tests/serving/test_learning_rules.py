@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.serving.learning_rules import LearningSettings, balance, figures, is_sure, too_few, worse
-from tamis.training_rows import MOST_ROWS
-from tamis.verdicts import Rule
+from tamis.classifier.training_features import MOST_ROWS
+from tamis.decision.verdict import Rule
+from tamis.feedback.guards import LearningSettings, balance, figures, is_sure, too_few, worse
 
 CLASSES = ["ham", "spam"]
 RULE = Rule(positive="spam", threshold=0.3, low=0.25, high=0.35)

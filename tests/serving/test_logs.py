@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tamis.serving import logs
+from tamis.serving import json_logs
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +28,8 @@ def lines(stream: io.StringIO) -> list[dict]:
 
 
 def test_an_event_is_a_json_line_with_its_fields() -> None:
-    handler = logs.write_to(stream := io.StringIO())
-    logs.event("request", route="/v1/predict", status=200, text="é\n")
+    handler = json_logs.write_to(stream := io.StringIO())
+    json_logs.event("request", route="/v1/predict", status=200, text="é\n")
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     logging.getLogger("uvicorn.error").info("not worth a line")
     handler.close()
@@ -40,11 +40,11 @@ def test_an_event_is_a_json_line_with_its_fields() -> None:
 
 
 def test_an_error_leaves_its_place_and_not_its_words() -> None:
-    handler = logs.write_to(stream := io.StringIO())
+    handler = json_logs.write_to(stream := io.StringIO())
     try:
         raise ValueError("a secret text")
     except ValueError as error:
-        logs.event("error", level=logging.ERROR, **logs.failure(error))
+        json_logs.event("error", level=logging.ERROR, **json_logs.failure(error))
         logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
     handler.close()
     assert "secret" not in stream.getvalue()
@@ -53,8 +53,8 @@ def test_an_error_leaves_its_place_and_not_its_words() -> None:
 
 
 def test_a_reader_that_does_not_read_costs_lines_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_LINES", 5)
-    monkeypatch.setattr(logs, "_EVERY_S", 0.001)
+    monkeypatch.setattr(json_logs, "_LINES", 5)
+    monkeypatch.setattr(json_logs, "_EVERY_S", 0.001)
     gate, stuck = threading.Event(), threading.Event()
 
     class Stuck(io.StringIO):
@@ -63,11 +63,11 @@ def test_a_reader_that_does_not_read_costs_lines_and_no_time(monkeypatch: pytest
             gate.wait(5)
             return super().write(text)
 
-    handler = logs.write_to(stream := Stuck())
-    logs.event("first")
+    handler = json_logs.write_to(stream := Stuck())
+    json_logs.event("first")
     assert stuck.wait(5)
     for number in range(20):
-        logs.event("more", number=number)
+        json_logs.event("more", number=number)
     gate.set()
     handler.close()
     events = [line["event"] for line in lines(stream)]
@@ -75,7 +75,7 @@ def test_a_reader_that_does_not_read_costs_lines_and_no_time(monkeypatch: pytest
 
 
 def test_a_log_nobody_can_read_any_more_stops_nothing() -> None:
-    handler = logs.write_to(stream := io.StringIO())
+    handler = json_logs.write_to(stream := io.StringIO())
     stream.close()
-    logs.event("request")
+    json_logs.event("request")
     handler.close()

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tamis.classifier import TextClassifier
+from tamis.classifier.saved_model import find_model
+from tamis.classifier.text_classifier import TextClassifier
 from tamis.errors import CheckpointError, ConfigError, RunError
-from tamis.model_folder import find_model
-from tamis.serving.corrections import NewCorrection
+from tamis.feedback.store import NewCorrection
 from tamis.serving.errors import Refusal
-from tamis.serving.models import Models, Served, named_runs
+from tamis.serving.model_registry import Models, Served, named_runs
 from tests import runs
 from tests.serving import served
 

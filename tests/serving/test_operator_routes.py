@@ -10,9 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from tamis import serving
-from tamis.classifier import TextClassifier
-from tamis.data.columns import TEXT_NAMES
-from tamis.serving.keys import Keys
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.data.files.columns import TEXT_NAMES
+from tamis.serving.api_keys import Keys
 from tamis.serving.limits import Limits
 from tests import runs
 from tests.serving import served

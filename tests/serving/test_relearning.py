@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from tamis import TextClassifier
-from tamis.serving.learning_rules import LearningSettings
-from tamis.serving.relearning import FOLDS, Base, Taught, among, folds_of, nobody
-from tamis.training_rows import TrainingRows, read_training_rows, text_keys
-from tamis.tuning.messages import Messages
-from tamis.tuning.update import features_of
+from tamis.classifier.training_features import TrainingRows, read_training_rows, text_keys
+from tamis.feedback.guards import LearningSettings
+from tamis.feedback.refit import FOLDS, Base, Taught, among, folds_of, nobody
+from tamis.head.refit import features_of
+from tamis.text.encoding import Messages
 from tests import runs
 from tests.serving.learners import TEXTS, head_classifier, head_run, mistaken
 

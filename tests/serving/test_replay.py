@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tamis import ConfigError, TextClassifier
-from tamis.evaluation.online import Feedback, replay
-from tamis.serving.learning_rules import LearningSettings
-from tamis.serving.relearning import Base
-from tamis.serving.replay import FRESH, SERVED, STATIC, TFIDF, FreshFilter, ServedFilter, run_online
-from tamis.training_rows import read_training_rows, text_keys
+from tamis.classifier.training_features import read_training_rows, text_keys
+from tamis.evaluation.prequential import Feedback, replay
+from tamis.feedback.guards import LearningSettings
+from tamis.feedback.refit import Base
+from tamis.feedback.replay import FRESH, SERVED, STATIC, TFIDF, FreshFilter, ServedFilter, run_online
 from tests import runs
 from tests.rows import messages
 from tests.serving.learners import TEXTS, head_classifier, head_run, learning, mistaken

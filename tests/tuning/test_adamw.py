@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tamis.tuning.adamw import AdamW
+from tamis.training.adamw import AdamW
 
 SHAPES = ((5, 7), (3,), (11, 2), (1, 1))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tamis.tuning.collapse import SPREAD, Watched, collapse, remedy_for
+from tamis.training.collapse import SPREAD, Watched, collapse, remedy_for
 from tests.tuning.tiny import TARGETS, training
 
 CLASSES = ["ham", "spam"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tamis import device
+from tamis.compute import device
 from tamis.config import Recipe
-from tamis.settling import settle
-from tamis.tuning.defaults import chosen_tune
-from tamis.tuning.duration import LONG_S, MOST_STATES, REACHED, Duration, training_time
+from tamis.training.defaults import chosen_tune
+from tamis.training.resolve import settle
+from tamis.training.time_estimate import LONG_S, MOST_STATES, REACHED, Duration, training_time
 
 
 def full(**settings: Any) -> Recipe:

@@ -7,8 +7,8 @@ import pytest
 
 from tamis import TextClassifier
 from tamis.config import Recipe
-from tamis.tuning.head import fit_head, folds_of, solve
-from tamis.tuning.shares import evenly, trained_shares
+from tamis.head.class_weights import evenly, trained_shares
+from tamis.head.linear_head import fit_head, folds_of, solve
 from tests.rows import messages
 from tests.tuning.test_head import rows
 

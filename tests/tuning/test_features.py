@@ -13,18 +13,18 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tamis.gpt2 import feature_cache as module
+from tamis.gpt2 import features
+from tamis.gpt2.feature_cache import StateStore
+from tamis.gpt2.features import all_tokens, last_tokens
 from tamis.gpt2.model import GPT2
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.tuning import features as module
-from tamis.tuning import states
-from tamis.tuning.features import StateStore
-from tamis.tuning.states import all_tokens, last_tokens
 from tests.tuning.tiny import messages, trunk
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(states, "FROZEN_TOKENS", 20)
+    monkeypatch.setattr(features, "FROZEN_TOKENS", 20)
 
 
 class CutError(Exception):
@@ -208,5 +208,5 @@ def test_an_entry_begun_in_other_batches_is_not_taken_up(tmp_path: Path, monkeyp
     model, of, store = trunk(), messages(), StateStore(tmp_path)
     with counted(model, 3), pytest.raises(CutError):
         last_tokens(model, of, store=store)
-    monkeypatch.setattr(states, "FROZEN_TOKENS", 37)  # three batches are other rows now
+    monkeypatch.setattr(features, "FROZEN_TOKENS", 37)  # three batches are other rows now
     assert np.asarray(last_tokens(model, of, store=store)).tobytes() == last_tokens(model, of).tobytes()

@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 
 from tamis.gpt2.checkpoints import read_checkpoint, write_checkpoint
 from tamis.gpt2.model import GPT2Classifier
-from tamis.tuning import head as module
-from tamis.tuning.head import DEFAULT, fit_head, fold_into, length_one, solve
+from tamis.head import linear_head as module
+from tamis.head.linear_head import DEFAULT, fit_head, fold_into, length_one, solve
 from tests.tuning.tiny import CONFIG, trunk
 
 

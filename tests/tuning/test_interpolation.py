@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tamis.tuning.interpolation import SHARES, copied, mix, mix_as_judged
-from tamis.tuning.validation import Scores
+from tamis.evaluation.model_selection import Scores
+from tamis.training.weight_averaging import SHARES, copied, mix, mix_as_judged
 
 
 class Peaked:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tamis.tuning.joined import CHARACTERS, FALSE_ALARMS, HIGHEST, LOWEST, ROUNDS, TAIL, joined, penalty, tail_quantile
+from tamis.decision.window_penalty import CHARACTERS, FALSE_ALARMS, HIGHEST, LOWEST, ROUNDS, TAIL, joined, penalty, tail_quantile
 
 FAR = np.full(99, 40.0)
 """Margins of positives that no penalty touches."""

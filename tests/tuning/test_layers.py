@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from tamis.gpt2.features import last_tokens
 from tamis.gpt2.model import GPT2Classifier, MeanPoolingBlock
-from tamis.tuning.head import fold_into, length_one
-from tamis.tuning.layers import POSITIONS, Layers, Reading, all_layers, candidates, choose, read_by
-from tamis.tuning.scoring import score
-from tamis.tuning.states import last_tokens
+from tamis.gpt2.scoring import score
+from tamis.head.layer_selection import POSITIONS, Layers, Reading, all_layers, candidates, choose, read_by
+from tamis.head.linear_head import fold_into, length_one
 from tests.tuning.tiny import CONFIG, messages, trunk
 
 
@@ -86,7 +86,7 @@ def test_a_clearly_better_layer_is_taken_and_a_level_one_is_not() -> None:
 
 
 def test_states_are_kept_whole_and_found_again(tmp_path: Path) -> None:
-    from tamis.tuning.features import StateStore
+    from tamis.gpt2.feature_cache import StateStore
 
     store = StateStore(tmp_path)
     first = all_layers(trunk(), messages(), (1, 3), store=store)

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tamis.gpt2 import likelihood
 from tamis.gpt2.backbones import scratch_backbone
+from tamis.gpt2.likelihood import bits_per_byte
 from tamis.gpt2.model import GPT2, MeanPoolingBlock
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
-from tamis.tuning import likelihood
-from tamis.tuning.likelihood import bits_per_byte
 from tests.rows import messages
 
 TEXTS = [text for _, text in messages()]

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tamis.errors import ConfigError, DataError
+from tamis.evaluation.model_selection import Scores
 from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.tuning.loop import Training
-from tamis.tuning.messages import Messages
-from tamis.tuning.validation import Scores
+from tamis.text.encoding import Messages
+from tamis.training.loop import Training
 from tests.tuning.tiny import LENGTHS, TARGETS, classifier, close, equal, gradients, messages, training, weights_of, windowed
 
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.tuning.messages import Messages
+from tamis.text.encoding import Messages
+from tamis.text.tokenizer import Tokenizer
 from tests.tuning.tiny import messages, windowed
 
 

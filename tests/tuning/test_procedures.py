@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 from tamis.config import Recipe
 from tamis.errors import ConfigError, DataError
+from tamis.evaluation.model_selection import Scores
 from tamis.gpt2.backbones import Backbone, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import write_checkpoint
+from tamis.gpt2.feature_cache import NO_STORE, StateStore
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import pack
-from tamis.gpt2.tokenizer import Tokenizer
-from tamis.tuning.defaults import chosen_folds, chosen_tune, kept_start, passes, resolve
-from tamis.tuning.features import NO_STORE, StateStore
-from tamis.tuning.head import START
-from tamis.tuning.loop import Training
-from tamis.tuning.messages import Messages
-from tamis.tuning.procedures import prepared_tokenizer, tune
-from tamis.tuning.scoring import score
-from tamis.tuning.shares import class_weights
-from tamis.tuning.tuned import Tuned
-from tamis.tuning.validation import Scores
+from tamis.gpt2.scoring import score
+from tamis.head.class_weights import class_weights
+from tamis.head.linear_head import START
+from tamis.head.result import Tuned
+from tamis.text.encoding import Messages
+from tamis.text.tokenizer import Tokenizer
+from tamis.training.defaults import chosen_folds, chosen_tune, kept_start, passes, resolve
+from tamis.training.fit import prepared_tokenizer, tune
+from tamis.training.loop import Training
 from tests.rows import messages as sms
 from tests.tuning.tiny import equal, weights_of
 
@@ -150,7 +150,7 @@ def test_a_solved_start_is_the_exact_head_and_training_goes_on_from_it(folder: P
 
 
 def test_where_rows_are_many_the_head_begins_at_one_penalty_and_none_is_searched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tamis.tuning.defaults._FEW_ROWS", 1)
+    monkeypatch.setattr("tamis.training.defaults._FEW_ROWS", 1)
     found, _ = tuned(fresh(folder), recipe_of({"tune": "full", "epochs": 1, "head_start": "solved"}), held_out=HELD_OUT[:0])
     assert found.facts["first_inverse_penalty"] == START
 
@@ -439,7 +439,7 @@ def test_a_class_without_rows_is_named(folder: Path) -> None:
 
 
 def test_balanced_weights_do_not_correct_twice_what_undersampling_has_balanced() -> None:
-    from tamis.tuning.shares import class_weights
+    from tamis.head.class_weights import class_weights
 
     targets = np.array([0, 0, 0, 1])
     recipe = Recipe().changed({"train.class_weight": "balanced"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tamis.tuning.selection import STRATEGIES, _spread, centred, doubt, select
+from tamis.workflows.query_strategies import STRATEGIES, _spread, centred, doubt, select
 
 RANDOM = np.random.default_rng(5)
 

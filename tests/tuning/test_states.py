@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tamis.gpt2 import features as module
+from tamis.gpt2.features import States, all_tokens, last_tokens
+from tamis.gpt2.freezing import freeze
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
-from tamis.tuning import states as module
-from tamis.tuning.scoring import score
-from tamis.tuning.states import States, all_tokens, last_tokens
-from tamis.tuning.trunk import freeze
+from tamis.gpt2.scoring import score
 from tests.tuning.tiny import TARGETS, classifier, close, gradients, messages, windowed
 
 
@@ -86,8 +86,8 @@ def test_a_long_texts_score_is_the_mean_of_its_windows_logits() -> None:
 
 
 def test_scoring_restores_mode_and_order_and_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tamis.tuning import scoring
-    from tamis.tuning.messages import Messages
+    from tamis.gpt2 import scoring
+    from tamis.text.encoding import Messages
 
     monkeypatch.setattr(scoring, "FROZEN_TOKENS", 13)
     model, of = classifier(), messages()

@@ -14,9 +14,9 @@ from sklearn.linear_model import LogisticRegression
 
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.tuning.messages import Messages
-from tamis.tuning.scoring import score
-from tamis.tuning.update import LinearHead, features_of, head_of, solve_again, with_head
+from tamis.gpt2.scoring import score
+from tamis.head.refit import LinearHead, features_of, head_of, solve_again, with_head
+from tamis.text.encoding import Messages
 from tests.tuning.test_head import rows
 from tests.tuning.tiny import CONFIG, trunk
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, log_loss
 
-from tamis.tuning.validation import Scores, named_positive, validate
+from tamis.evaluation.model_selection import Scores, named_positive, validate
 
 
 def drawn(classes: int, targets: list[int]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,8 +8,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tamis.tuning.scoring import score_windows
-from tamis.tuning.windows import Pooled, Pooling, size_for
+from tamis.gpt2.scoring import score_windows
+from tamis.text.windows import Pooled, Pooling, size_for
 from tests.tuning.tiny import classifier, windowed
 
 LOGITS = np.array([[1.0, 0.0], [0.0, 3.0], [0.5, 3.5], [2.0, 0.0]])

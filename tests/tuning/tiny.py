@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tamis.gpt2.features import States
+from tamis.gpt2.freezing import freeze
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
-from tamis.tuning.loop import LoopSettings, Training
-from tamis.tuning.messages import Messages
-from tamis.tuning.states import States
-from tamis.tuning.trunk import freeze
+from tamis.text.encoding import Messages
+from tamis.training.loop import LoopSettings, Training
 
 CONFIG = GPT2Config(vocab_size=37, n_positions=23, n_embd=12, n_layer=3, n_head=3, n_inner=20)
 LENGTHS = [5, 2, 11, 5, 3, 7, 1, 13, 5, 2, 9, 4, 6, 5, 8, 3, 17]

@@ -15,9 +15,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.data.normalise import exact_groups, near_repeat_groups, repeat_key
+from tamis.data.deduplication import exact_groups, near_repeat_groups, repeat_key
+from tamis.data.files.row_writer import write_rows
 from tamis.data.splits import PartName, Parts, Rows
-from tamis.data.writing import write_rows
 from tamis.errors import DataError
 
 TokenLengths = Callable[[Sequence[str]], Sequence[int]]

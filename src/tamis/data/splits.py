@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.data.normalise import near_repeat_groups, repeat_key
+from tamis.data.deduplication import near_repeat_groups, repeat_key
 from tamis.data.tables import Table, check_trainable, read_table
 from tamis.errors import ConfigError, DataError
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tamis.data.columns import find_both
-from tamis.data.decoding import read_bytes
-from tamis.data.grid import SAMPLE_ROWS, Grid, Quoting, read_grid
+from tamis.data.files.columns import find_both
+from tamis.data.files.encoding import read_bytes
+from tamis.data.files.table_reader import SAMPLE_ROWS, Grid, Quoting, read_grid
 from tamis.errors import DataError
 
 

@@ -1,7 +1,7 @@
 """The figures of a classifier on some rows, with intervals, and the paired test between two classifiers.
 
-Owns every definition of a metric in tamis; thresholds are chosen in thresholds.py, calibration is defined in
-calibration.py. Sources: Wilson 1927; Efron & Tibshirani 1993 (percentile bootstrap); McNemar 1947 (exact form);
+Owns every definition of a metric in tamis; thresholds are chosen in decision/thresholds.py, calibration is defined in
+decision/calibration.py. Sources: Wilson 1927; Efron & Tibshirani 1993 (percentile bootstrap); McNemar 1947 (exact form);
 Gorodkin 2004 (MCC for K classes). Checked against scikit-learn and against slow definitions in the tests.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.errors import ConfigError, DataError
-from tamis.evaluation._weighted import Rows, confusion_counts, resampled, weighted_figures
+from tamis.evaluation.bootstrap import Rows, confusion_counts, resampled, weighted_figures
 
 Floats = NDArray[np.float64]
 METRICS = (
@@ -68,7 +68,7 @@ def figures(
     in labels or predictions, an undefined one counted 0; average_precision and roc_auc one against the rest over the
     classes that occur), blocked_ham None.
 
-    ece: 15 equal-width bins, of P(positive) for two classes, of the arg-max confidence otherwise (calibration.py).
+    ece: 15 equal-width bins, of P(positive) for two classes, of the arg-max confidence otherwise (decision/calibration.py).
     brier: mean of (P(positive) - is positive)^2, in [0, 1]; for K classes the mean over rows of the sum over classes of
     squared differences (Brier's own form), in [0, 2].
     confusion: counts, rows are the labels and columns the predictions, both in the order of `classes`.

@@ -15,8 +15,8 @@ from tamis.errors import CheckpointError, ConfigError
 from tamis.gpt2.checkpoints import CONV1D, build, check_shapes, fingerprint, read_checkpoint
 from tamis.gpt2.hub import NAMED_BACKBONES, fetch_backbone
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
-from tamis.gpt2.openai import is_openai_folder, read_openai, to_state_dict
-from tamis.gpt2.tokenizer import Tokenizer
+from tamis.gpt2.openai.checkpoint import is_openai_folder, read_openai, to_state_dict
+from tamis.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

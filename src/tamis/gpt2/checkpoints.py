@@ -1,7 +1,7 @@
 """Backbones and classifiers in the Hugging Face GPT-2 layout: `config.json` and `model.safetensors`, read and written.
 
 transformers stores linear layers as Conv1D, (in, out); this package uses nn.Linear, (out, in): the four matrices of a block are
-transposed on the way, by rule. No pickle is read or written. `tamis.gpt2.openai` reads OpenAI's own files.
+transposed on the way, by rule. No pickle is read or written. `tamis.gpt2.openai.checkpoint` reads OpenAI's own files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Named backbones (gpt2, gpt2-medium, ...): fetched from the Hugging Face hub or from OpenAI, verified, cached.
 
 Owns which files make up a backbone, where they lie and their checksums. Does not read them: checkpoints.py and
-openai.py do. The hub's own client honours HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN and proxies.
+gpt2/openai/checkpoint.py do. The hub's own client honours HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN and proxies.
 Sources: the hub's LFS metadata at the revisions below; tiktoken 0.12 openai_public.py (vocabulary checksums);
 rasbt/LLMs-from-scratch ch05 gpt_download.py (OpenAI's addresses and the mirror).
 """
@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from tamis.download import Progress, cache_directory, fetch, is_verified, offline_switch
 from tamis.errors import ConfigError, DownloadError, MissingExtraError, TamisError
-from tamis.gpt2.tensor_bundle import TensorBundle
+from tamis.gpt2.openai.tensor_bundle import TensorBundle
 
 Source = Literal["auto", "hub", "openai"]
 
@@ -280,7 +280,7 @@ def _is_complete(backbone: NamedBackbone) -> bool:
 
 
 def _from_openai(backbone: NamedBackbone, progress: Progress | None) -> Path:
-    """OpenAI's files in the cache directory. The tensors' own CRCs are checked where they are read (openai.py)."""
+    """OpenAI's files in the cache directory. The tensors' own CRCs are checked where they are read (gpt2/openai/checkpoint.py)."""
     folder = _openai_folder(backbone)
     for file in _OPENAI_FILES:
         fetch(

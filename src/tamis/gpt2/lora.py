@@ -1,6 +1,6 @@
 """Low-rank adapters: the four matrices of every block as W + s B A, where only A and B are trained; merged into plain weights afterwards.
 
-Owns the adapter and the merge; which rank, and the training, is `tamis.tuning`. Pooling blocks are left as they are.
+Owns the adapter and the merge; which rank, and the training, is `tamis.training`. Pooling blocks are left as they are.
 Sources: LoRA (Hu et al., arXiv:2106.09685); the scale alpha / sqrt(rank) is rsLoRA's (Kalajdzievski, arXiv:2312.03732).
 """
 

@@ -132,7 +132,7 @@ def by_length(lengths: Sequence[int] | NDArray[np.int64], max_tokens: int) -> It
     """Row numbers in batches of at most `max_tokens` tokens, longest first, so that equal lengths meet.
 
     A message longer than `max_tokens` makes a batch of its own. For inference; training wants batches of random composition
-    (length goes with the class here), see `tamis.tuning.loop`.
+    (length goes with the class here), see `tamis.training.loop`.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")

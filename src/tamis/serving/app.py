@@ -14,15 +14,15 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from tamis import __version__
-from tamis.serving import logs
+from tamis.serving import json_logs
+from tamis.serving.api_keys import Keys
 from tamis.serving.errors import Refusal
-from tamis.serving.feedback_routes import add_feedback_routes
-from tamis.serving.guard import Guard
-from tamis.serving.judging_routes import add_judging_routes
-from tamis.serving.keys import Keys
 from tamis.serving.limits import Limits
-from tamis.serving.models import Models, Served
-from tamis.serving.operator_routes import add_operator_routes
+from tamis.serving.middleware import Guard
+from tamis.serving.model_registry import Models, Served
+from tamis.serving.routes.admin import add_operator_routes
+from tamis.serving.routes.feedback import add_feedback_routes
+from tamis.serving.routes.predict import add_judging_routes
 from tamis.serving.service import Service
 
 PROTECTED = ("/v1/", "/metrics")
@@ -84,7 +84,7 @@ def create_app(
 def _replaced(service: Service, served: Served, error: Exception | None) -> None:
     """A folder was replaced on disk: log it, count it, and learn what came in meanwhile."""
     service.metrics.reloaded(served.name, "refused" if error else "loaded")
-    logs.event("reload", level=40 if error else 20, model=served.name, **(logs.failure(error) if error else {}))
+    json_logs.event("reload", level=40 if error else 20, model=served.name, **(json_logs.failure(error) if error else {}))
     if error is None:
         service.metrics.model(served.name, served.labels)
         service.learner.learn(served)

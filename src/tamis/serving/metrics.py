@@ -11,7 +11,7 @@ from prometheus_client import Counter as Total
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tamis.verdicts import UNSURE
+from tamis.decision.verdict import UNSURE
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 RECENT = 1_000

@@ -8,18 +8,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tamis.gpt2.side_by_side import own_threads
-from tamis.serving import logs
-from tamis.serving.batcher import Batcher
-from tamis.serving.bodies import Bodies
-from tamis.serving.drift import Drift
+from tamis.compute.parallel import own_threads
+from tamis.serving import json_logs
+from tamis.serving.api_keys import Keys
+from tamis.serving.drift_monitor import Drift
+from tamis.serving.dynamic_batching import Batcher
 from tamis.serving.errors import Refusal
-from tamis.serving.keys import Keys
-from tamis.serving.learner import Learner
+from tamis.serving.feedback_worker import Learner
 from tamis.serving.limits import Limits
+from tamis.serving.memory_trim import Trim
 from tamis.serving.metrics import Metrics
-from tamis.serving.models import Models, Outcome, Served
-from tamis.serving.trim import Trim
+from tamis.serving.model_registry import Models, Outcome, Served
+from tamis.serving.request_body import Bodies
 from tamis.serving.worker import ASIDE_THREADS
 
 T = TypeVar("T")
@@ -92,12 +92,12 @@ class Service:
     def _learned(self, served: Served, outcome: Outcome | Exception) -> None:
         if isinstance(outcome, Exception):
             self.metrics.learned(served.name, "failed")
-            logs.event("learn", level=40, model=served.name, **logs.failure(outcome))
+            json_logs.event("learn", level=40, model=served.name, **json_logs.failure(outcome))
             return
         self.metrics.learned(served.name, "learned" if outcome.learned else "held back")
-        logs.event("learn", model=served.name, learned=outcome.learned)
+        json_logs.event("learn", model=served.name, learned=outcome.learned)
 
 
 def _not_stored(error: sqlite3.Error) -> Refusal:
-    logs.event("store", level=40, **logs.failure(error))
+    json_logs.event("store", level=40, **json_logs.failure(error))
     return Refusal(507, "the store of corrections cannot be used; nothing was changed")

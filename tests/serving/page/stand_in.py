@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tamis.serving.guard import HEADERS
-from tamis.serving.operator_routes import INDEX, static_files
+from tamis.serving.middleware import HEADERS
+from tamis.serving.routes.admin import INDEX, static_files
 
 SPAM = {"labels": ["ham", "spam"], "positive": "spam", "threshold": 0.6, "unsure": [0.5, 0.7], "floor": None}
 TOPICS = {"labels": ["alarm", "music", "weather"], "positive": None, "threshold": None, "unsure": None, "floor": 0.4}

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tamis.serving.api_keys import Keys
 from tamis.serving.app import create_app
-from tamis.serving.keys import Keys
-from tamis.serving.operator_routes import INDEX, static_files
+from tamis.serving.routes.admin import INDEX, static_files
 from tamis.serving.server import listen, url
 from tamis.serving.server import server as server_of
 from tests.serving import served

@@ -1,0 +1,1 @@
+"""The classifier that users hold. Texts and labels come in, labels, probabilities and a model folder go out."""

@@ -1,0 +1,78 @@
+"""Why a text got its verdict: P(label) after every token from one pass, and each word's share by leaving words out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tamis.classifier.explain.explanation import Explanation, TokenPoint, WordShare
+from tamis.classifier.explain.occlusion import shares, shares_inside
+from tamis.classifier.explain.token_curve import offsets, running_probabilities
+from tamis.decision.verdict import Window
+from tamis.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tamis.classifier.text_classifier import TextClassifier
+
+__all__ = ["Explanation", "TokenPoint", "WordShare", "explain"]
+
+
+def explain(classifier: TextClassifier, text: str, *, label: str | None = None) -> Explanation:
+    """Where the verdict on a text turned, and which words made it.
+
+    Args:
+        classifier: a fitted one.
+        text: any string; characters are counted as Python counts them.
+        label: the label that words speak for or against. By default the positive label where there is one (two classes), so that a
+            positive share means the same in every text, whatever the verdict; otherwise the label that the text got.
+
+    Raises:
+        NotFittedError: the classifier is not fitted.
+        DataError: the text is not a string or not valid Unicode.
+        ConfigError: there is no such label.
+    """
+    verdict = classifier.verdicts([text])[0]
+    names = [str(name) for name in classifier.classes_]
+    if label is not None and label not in names:
+        raise ConfigError(f"label must be one of {names}; got {label!r}")
+    explained = label or classifier.positive_ or verdict.label
+    place = names.index(explained)
+    running = running_probabilities(classifier, text)  # (T, K)
+    labels = classifier.rule_.labels(running, names)
+    others = np.flatnonzero(labels != labels[-1])
+    points = zip(offsets(classifier, text), running[:, place].tolist(), strict=True)
+    if verdict.window is not None and classifier.positive_ is not None:
+        found = shares_inside(classifier, text, place, verdict.window)
+    else:
+        found = shares(classifier, text, place, tokens=len(running))
+    return Explanation(
+        text=text,
+        label=verdict.label,
+        verdict=verdict.verdict,
+        probabilities=verdict.probabilities,
+        explained=explained,
+        tokens=tuple(TokenPoint(start, end, p) for (start, end), p in points),
+        turn=int(others[-1]) + 1 if len(others) else 0,
+        words=found.words,
+        log_odds=found.log_odds,
+        empty_log_odds=found.empty_log_odds,
+        threshold=_threshold(classifier, explained, names),
+        notes=[*found.notes, *_about(verdict.window, classifier.positive_)],
+        window=verdict.window,
+    )
+
+
+def _about(window: Window | None, positive: str | None) -> list[str]:
+    if window is None:
+        return []
+    part = f"window {window.number + 1} of {window.of}, characters {window.start} to {window.end}"
+    return [f"The text is longer than the model's context and was read by windows; {part}, speaks most for {positive or 'the verdict'}."]
+
+
+def _threshold(classifier: TextClassifier, explained: str, names: list[str]) -> float | None:
+    """P(explained) at which the label changes, None where more than one number decides."""
+    threshold = classifier.rule_.threshold
+    if threshold is None or len(names) != 2:
+        return None
+    return threshold if explained == classifier.rule_.positive else 1 - threshold

@@ -1,0 +1,134 @@
+"""What `explain` found out, and its forms: a dictionary for JSON, text for a terminal, a page."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tamis.decision.verdict import Window
+
+_BAR = 20
+"""Characters of a full bar in a terminal."""
+
+
+@dataclass(frozen=True)
+class TokenPoint:
+    """One token, and the probability if the text ended behind it."""
+
+    start: int
+    end: int
+    """Characters of the text that it stands for; both 0 for a leading `<|endoftext|>`."""
+    probability: float
+    """P(explained label) in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class WordShare:
+    """One word, punctuation included, and its share."""
+
+    start: int
+    end: int
+    """Its characters in the text."""
+    share: float
+    """Log-odds that it gives to the explained label; below 0 it speaks against it."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one text got its verdict.
+
+    Sums: log_odds = empty_log_odds + the sum of all words' shares + remainder, where log-odds are log P / (1 - P) of the explained
+    label. The remainder is what no word has alone: what words say only together, what they say twice, and what any text says by not
+    being empty.
+    """
+
+    text: str
+    label: str
+    """By the threshold; never `unsure`."""
+    verdict: str
+    """The label, or `unsure`."""
+    probabilities: dict[str, float]
+    explained: str
+    """The label whose probability and log-odds the rest is about."""
+    tokens: tuple[TokenPoint, ...]
+    turn: int
+    """Number of the token from which on the label was the final one."""
+    words: tuple[WordShare, ...]
+    log_odds: float
+    """Of the text."""
+    empty_log_odds: float
+    """Of an empty text."""
+    threshold: float | None = None
+    """P(explained label) at which the label changes; None for more than two classes."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences to show."""
+    window: Window | None = None
+    """The part that decided, where the text is longer than the model's context."""
+
+    @property
+    def remainder(self) -> float:
+        """What the words' shares leave over, in log-odds."""
+        return self.log_odds - self.empty_log_odds - sum(word.share for word in self.words)
+
+    def strongest(self) -> list[WordShare]:
+        """The words, the one that speaks most for the explained label first."""
+        return sorted(self.words, key=lambda word: -word.share)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON takes it; `label`, `verdict` and `probabilities` as in `predict --json`."""
+        text = self.text
+        return {
+            "text": text,
+            "label": self.label,
+            "verdict": self.verdict,
+            "probabilities": self.probabilities,
+            "explained": self.explained,
+            "threshold": self.threshold,
+            "tokens": [{"start": t.start, "end": t.end, "token": text[t.start : t.end], "probability": t.probability} for t in self.tokens],
+            "turn": self.turn,
+            "words": [{"start": w.start, "end": w.end, "word": text[w.start : w.end], "share": w.share} for w in self.words],
+            "log_odds": self.log_odds,
+            "empty_log_odds": self.empty_log_odds,
+            "remainder": self.remainder,
+            "notes": list(self.notes),
+            "window": None if self.window is None else asdict(self.window),
+        }
+
+    def to_text(self) -> str:
+        """Lines for a terminal, without control characters of the text's own."""
+        largest = max((abs(word.share) for word in self.words), default=0.0)
+        lines = [self.headline(), "", f"what each word gives to {printable(self.explained)} (log-odds; below 0: against it)"]
+        for word in self.strongest():
+            bar = ("░" if word.share < 0 else "█") * round(_BAR * abs(word.share) / (largest or 1.0))
+            lines.append(f"{word.share:+8.2f}  {bar:{_BAR}}  {printable(self.text[word.start : word.end])}")
+        lines += ["", self.sums(), "", f"P({printable(self.explained)}) after every token"]
+        for number, token in enumerate(self.tokens):
+            bar, piece = "█" * round(_BAR * token.probability), self.text[token.start : token.end]
+            mark = "  < from here on the label stays" if number == self.turn and number else ""
+            lines.append(f"{token.probability:8.4f}  {bar:{_BAR}}  {printable(piece)}{mark}".rstrip())
+        return "\n".join([*lines, *(f"\n{note}" for note in self.notes)]) + "\n"
+
+    def headline(self) -> str:
+        """Verdict and probabilities in one line."""
+        shown = ", ".join(f"{printable(label)} {p:.4f}" for label, p in self.probabilities.items())
+        means = "" if self.verdict == self.label else f" (the threshold says {printable(self.label)})"
+        return f"{printable(self.verdict)}{means}: {shown}"
+
+    def sums(self) -> str:
+        """The sums of the class's docstring with this text's numbers, in one line."""
+        words = sum(word.share for word in self.words)
+        return (
+            f"empty text {self.empty_log_odds:+.2f}, words {words:+.2f}, only together {self.remainder:+.2f}: "
+            f"log-odds {self.log_odds:+.2f} for {printable(self.explained)}"
+        )
+
+    def to_html(self) -> str:
+        """A page of its own: the text with its words shaded, the curve, the sums. No script, nothing fetched; light and dark."""
+        from tamis.classifier.explain.render_html import page
+
+        return page(self)
+
+
+def printable(text: str) -> str:
+    """Text that moves no cursor and hides nothing: what a terminal would not print is written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,136 @@
+"""`tamis learn`: corrections from a table, undone by number, or listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tamis.cli.app import Device, Dtype, Json, LabelColumn, RunArgument, TextColumn, Threads, app, command, computing, print_json
+from tamis.cli.console import say, table
+from tamis.errors import DataError
+
+if TYPE_CHECKING:
+    from tamis.feedback.store import CorrectionStore
+
+__all__ = ["app"]
+
+SHOWN = 60
+"""Characters of a text in the list."""
+
+
+@command
+def learn(
+    run: RunArgument,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]", help="a table of texts and the labels they should have; without one: the list", show_default=False
+        ),
+    ] = None,
+    undo: Annotated[
+        str | None, typer.Option("--undo", metavar="ID|all", help="forget one correction, or all of this model (of --user)")
+    ] = None,
+    store: Annotated[Path | None, typer.Option("--store", help="where corrections are kept [default: RUN.feedback.sqlite]")] = None,
+    user: Annotated[
+        str | None,
+        typer.Option("--user", help="whose model learns them, or whose are undone [default: everybody's; all]", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="learn also what the model is sure of already")] = False,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    device: Device = None,
+    threads: Threads = None,
+    dtype: Dtype = None,
+    json_: Json = False,
+) -> None:
+    """Learn from corrections, undo them, or list what is kept. The RUN itself is never changed: tamis serve reads the same store.
+
+    Example: tamis learn runs/mine corrections.csv
+    """
+    compute = computing(device, threads, dtype)
+    if undo is not None and (file is not None or not (undo == "all" or undo.isdecimal())):
+        raise typer.BadParameter("--undo takes a correction's number or all, and no FILE")
+    from tamis.classifier.saved_model import find_model
+    from tamis.feedback.learning import default_store, model_name
+    from tamis.feedback.store import CorrectionStore
+
+    path, model = store or default_store(run), model_name(run)
+    if file is None and not path.is_file():
+        if undo is None:
+            find_model(run)  # a RUN that is not there is an error, one without corrections is not
+        raise DataError(f"{path}: there are no corrections; give some with: tamis learn {run} FILE, or name another store with --store")
+    if file is not None:
+        find_model(run)  # before a store is made for it
+    kept = CorrectionStore(path)
+    try:
+        if undo is not None:
+            return _undo(kept, model, undo, user, json_)
+        if file is None:
+            return _list(kept, model, json_)
+        _learn(kept, model, run, file, (text, label), user or "", force, compute, json_)
+    finally:
+        kept.close()
+
+
+def _undo(kept: CorrectionStore, model: str, undo: str, user: str | None, json_: bool) -> None:
+    """The model is not needed: what it learnt from a correction goes with it, and the next start solves without."""
+    if undo == "all":
+        removed = kept.remove_all(model=model, user=user)
+    elif any(item.id == int(undo) for item in kept.all(model=model)):
+        removed = int(kept.remove(int(undo)))
+    else:
+        raise DataError(f"{kept.path}: there is no correction {undo} of {model!r}; list them with: tamis learn RUN")
+    if json_:
+        return print_json({"removed": removed})
+    print(f"forgotten: {removed:,} correction{'s' * (removed != 1)}")
+
+
+def _list(kept: CorrectionStore, model: str, json_: bool) -> None:
+    items = kept.all(model=model)
+    if json_:
+        return print_json({"items": [{"id": i.id, "label": i.label, "user": i.user, "created": i.created, "text": i.text} for i in items]})
+    rows = [[str(i.id), i.label, i.user, i.created, " ".join(i.text.split())[:SHOWN]] for i in items]
+    print(table(rows, header=("id", "label", "user", "created", "text")) if rows else f"{kept.path}: no corrections of {model!r}")
+
+
+def _learn(
+    kept: CorrectionStore,
+    model: str,
+    run: Path,
+    file: Path,
+    columns: tuple[str | None, str | None],
+    user: str,
+    force: bool,
+    compute: dict[str, object],
+    json_: bool,
+) -> None:
+    from tamis.classifier.text_classifier import TextClassifier
+    from tamis.data.tables import read_table
+    from tamis.feedback.learning import Learning
+    from tamis.feedback.store import NewCorrection
+
+    rows = read_table(file, text=columns[0], label=columns[1])
+    for note in rows.notes:
+        say(note)
+    classifier = TextClassifier.load(run, **compute)  # type: ignore[arg-type]  # checked by `computing`
+    known = [str(name) for name in classifier.classes_]
+    for place, name in enumerate(rows.labels):
+        if name not in known:
+            shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
+            raise DataError(f"{rows.where(place)}: label {name!r} is not one of the model's labels ({shown}); mend the row or leave it out")
+    learning = Learning(classifier, run, kept, model=model)
+    new = [NewCorrection(text, name, user=user, force=force) for text, name in zip(rows.texts, rows.labels, strict=True)]
+    ids = learning.add(new)
+    learned = learning.learn()
+    if json_:
+        return print_json({"ids": ids, "learned": learned.learned, "reason": learned.reason, "figures": learned.figures})
+    print(f"kept {len(set(ids)):,} corrections in {kept.path} (undo one with: tamis learn {run} --undo {ids[0]})")
+    print(f"learned: {'yes' if learned.learned else 'no'} ({learned.reason})")
+    for name, figures in learned.figures.items():
+        if figures.get("held_out"):
+            parts = [figures["held_out"][when]["wrong"] for when in ("before", "after")]
+            cells = [[label, f"{100 * parts[0][label]:.2f}", f"{100 * parts[1][label]:.2f}"] for label in parts[0]]
+            whose = f"model of {name!r}" if name else "everybody's model"
+            print(table(cells, header=(f"held-out rows wrong, {whose}", "before %", "after %")))

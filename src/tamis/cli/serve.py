@@ -1,0 +1,111 @@
+"""`tamis serve`: the HTTP API and the page."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tamis.cli.app import Device, Dtype, Json, Threads, app, command, computing
+from tamis.cli.console import say
+from tamis.errors import MissingExtraError
+from tamis.serving.limits import Limits
+
+if TYPE_CHECKING:
+    from tamis.classifier.text_classifier import TextClassifier
+
+__all__ = ["app"]
+
+
+def _make_key(file: Path | None) -> None:
+    if file is None:
+        return
+    from tamis.serving.api_keys import new_key
+
+    print(new_key(file))
+    say(f"This is the only time the key is shown; {file} holds its hash. Serve with --api-key-file {file}")
+    raise typer.Exit
+
+
+@command
+def serve(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="run or model folders; NAME=RUN gives a name of one's own", show_default=False),
+    ],
+    host: Annotated[str, typer.Option("--host", help="address to listen on; only this machine reaches the default")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one; the address is printed first")] = 8000,
+    store: Annotated[Path | None, typer.Option("--store", help="corrections [default: RUN.feedback.sqlite beside the first RUN]")] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option("--api-key-file", help="one key or sha256:HEX a line; TAMIS_API_KEY holds one more")
+    ] = None,
+    new_key: Annotated[
+        Path | None,
+        typer.Option("--new-key", is_eager=True, callback=_make_key, help="make a key, append its hash to this file, print it and exit"),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="a further name the open server may be called by; repeatable")
+    ] = None,
+    max_body: Annotated[int, typer.Option("--max-body", min=1, help="bytes of one body")] = Limits.body_bytes,
+    max_texts: Annotated[int, typer.Option("--max-texts", min=1, help="texts in one request")] = Limits.texts,
+    max_chars: Annotated[int, typer.Option("--max-chars", min=1, help="characters of one text")] = Limits.text_chars,
+    max_wait: Annotated[float, typer.Option("--max-wait", min=0.001, help="seconds to wait in line before 429")] = Limits.wait_s,
+    log_texts: Annotated[bool, typer.Option("--log-texts", help="write the texts into the log as well")] = False,
+    device: Device = None,
+    threads: Threads = None,
+    dtype: Dtype = None,
+    json_: Json = False,
+) -> None:
+    """Serve one or more models over HTTP, with a page at /, and learn from corrections. Logs go to stderr.
+
+    Example: tamis serve runs/demo --port 8000
+    """
+    compute = computing(device, threads, dtype)
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(error.name or "fastapi", extra="serve", purpose="tamis serve") from None
+    from tamis.classifier.saved_model import find_model
+    from tamis.feedback.learning import Learning, default_store, model_name
+    from tamis.feedback.store import CorrectionStore
+    from tamis.serving import json_logs
+    from tamis.serving.api_keys import VARIABLE, Keys
+    from tamis.serving.app import create_app
+    from tamis.serving.model_registry import Models, named_runs
+    from tamis.serving.server import LOOPBACK, listen, run, url
+
+    limits = Limits(body_bytes=max_body, texts=max_texts, text_chars=max_chars, wait_s=max_wait)
+    keys = Keys.read(api_key_file, os.environ.get(VARIABLE))
+    hosts = None
+    if not keys and host in LOOPBACK:
+        hosts = LOOPBACK | {name.lower() for name in allow_host or []}
+    elif not keys:
+        say(f"warning: whoever reaches {host} can use this server; close it with --api-key-file or {VARIABLE}")
+    with listen(host, port) as listener:
+        named = named_runs(runs)
+        for _, path in named:
+            find_model(path)  # before a store is made for a run that is not there
+        kept = CorrectionStore(store or default_store(named[0][1]))
+        try:
+            folders = [model_name(path) for _, path in named]
+
+            def learning(classifier: TextClassifier, path: Path, name: str) -> Learning:
+                # As `tamis learn` calls it, unless two runs would be called alike.
+                model = model_name(path) if len(set(folders)) == len(folders) else name
+                return Learning(classifier, path, kept, model=model)
+
+            models = Models(named, learning, compute=compute)
+            application = create_app(models, limits=limits, keys=keys, hosts=hosts, log_texts=log_texts)
+            log = json_logs.write_to(sys.stderr)
+            address = url(listener)
+            print(json.dumps({"url": address, "models": [name for name, _ in named]}) if json_ else address, flush=True)
+            run(application, listener)
+            log.close()
+        finally:
+            kept.close()

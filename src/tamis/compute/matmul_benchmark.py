@@ -1,0 +1,108 @@
+"""How fast this machine multiplies: GFLOP/s of bare products of matrices, in each type that a trunk is computed in."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+from tamis.compute.int8_kernel import Int8Product
+from tamis.compute.onednn_kernel import PrepackedProduct, prepacking_is_here
+from tamis.errors import ConfigError
+
+Dtype = Literal["fp32", "bf16", "int8"]
+Shape = tuple[int, int, int]
+"""One product of matrices: rows, columns in, columns out."""
+
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+
+
+def measure_matmul(shapes: Sequence[Shape], dtype: Dtype, seconds: float, *, device: str = "cpu", threads: int | None = None) -> float:
+    """GFLOP/s (10^9 multiplications and additions a second) of the given products, one after the other.
+
+    Each shape gets its share of `seconds`; its fastest run counts (in fp32 over plain weights or over those laid out for
+    oneDNN), since other programs only ever slow one down. A product that does not fit the time is run on fewer rows. No
+    global generator is touched; torch's thread count is what it was before.
+
+    Raises:
+        ConfigError: no shape, a dimension below one, no time, or an unknown dtype.
+    """
+    import torch
+
+    if not shapes or any(len(shape) != 3 or min(shape) < 1 for shape in shapes):
+        raise ConfigError(f"shapes: expected (rows, columns in, columns out) of at least 1 each, got {list(shapes)}")
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise ConfigError(f"seconds: expected a positive time, got {seconds}")
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        work = took = 0.0
+        for shape in shapes:
+            rows, best = _fastest(shape, dtype, seconds / len(shapes), device)
+            # At the speed reached on the rows that fitted, so that every shape keeps its weight.
+            took += best * shape[0] / rows
+            work += 2.0 * math.prod(shape)
+        return work / took / 1e9
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fastest(shape: Shape, dtype: Dtype, seconds: float, device: str) -> tuple[int, float]:
+    """(rows, seconds of the fastest run), in fp32 of the better of the two layouts that a trunk may have."""
+    if dtype != "fp32" or device != "cpu" or not prepacking_is_here():
+        return _time_product(shape, dtype, seconds, device)
+    both = [_time_product(shape, dtype, seconds / 2, device, prepacked=prepacked) for prepacked in (False, True)]
+    return min(both, key=lambda found: found[1] / found[0])
+
+
+def _time_product(shape: Shape, dtype: Dtype, seconds: float, device: str, *, prepacked: bool = False) -> tuple[int, float]:
+    """(rows, seconds of the fastest run): the rows double, up to the shape's, as long as the time allows it."""
+    import torch
+
+    wanted, columns_in, columns_out = shape
+    kind = torch.bfloat16 if dtype == "bf16" else torch.float32
+    left = torch.full((wanted, columns_in), 0.5, dtype=kind, device=device)
+    multiply: Callable[[torch.Tensor], object]
+    if dtype == "int8":
+        multiply = Int8Product(torch.full((columns_out, columns_in), 0.5), torch.zeros(columns_out))
+    elif prepacked:
+        multiply = PrepackedProduct(torch.full((columns_out, columns_in), 0.5))
+    else:
+        right = torch.full((columns_in, columns_out), 0.5, dtype=kind, device=device)
+        multiply = lambda rows: torch.mm(rows, right)  # noqa: E731
+    finish = _finisher(device)
+
+    def run(rows: int) -> float:
+        start = time.perf_counter()
+        multiply(left[:rows])
+        finish()
+        return time.perf_counter() - start
+
+    end = time.perf_counter() + seconds
+    # Without hardware for bf16 some builds of torch fall back on a loop a hundred times slower: feel the way up.
+    rows = min(8, wanted)
+    run(rows)  # the first call also prepares kernels
+    best = run(rows)
+    while True:
+        more = min(4 * rows, wanted)
+        now = time.perf_counter()
+        if more > rows and now + 1.5 * best * more / rows < end:
+            rows = more
+            best = run(rows)
+        elif now + best < end:
+            best = min(best, run(rows))
+        else:
+            return rows, best
+
+
+def _finisher(device: str) -> Callable[[], None]:
+    """What waits for a device that works behind our back."""
+    import torch
+
+    if device.startswith("cuda"):
+        return lambda: torch.cuda.synchronize(device)
+    return torch.mps.synchronize if device == "mps" else lambda: None

@@ -1,0 +1,1 @@
+"""From logits to decisions. Held-out scores come in, a temperature, a threshold and the rule that gives verdicts go out."""

@@ -1,0 +1,163 @@
+"""From held-out scores to a decision rule: temperature, threshold, unsure band. Never from test rows, never from fitted rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.config import Recipe, VerdictSettings
+from tamis.decision.calibration import Calibration, calibrate, softmax
+from tamis.decision.thresholds import Band, Floor, Threshold, choose_threshold, cost_band, cost_threshold, unsure_band, unsure_floor
+from tamis.decision.verdict import Rule
+from tamis.errors import ConfigError
+
+LEVEL_ROWS, LEVEL_SHARE = 3, 0.25
+"""Thresholds whose F1 differs by so many held-out rows, or this share of the positives found if that is less, are level: the one nearest to
+the theoretical optimum is taken. Three rows are about a standard error of the mistakes of a usual held-out part."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The rule, and how it was found."""
+
+    rule: Rule
+    temperature: float
+    probabilities: NDArray[np.float64]
+    """(H, K) of the held-out rows, at that temperature and shift."""
+    shift: NDArray[np.float64]
+    """(K,) added to logits that were divided by the temperature: the calibration's bias, what the stated prior changes, and weights kept"""
+    calibration: Calibration | None = None
+    threshold: Threshold | None = None
+    unsure: Band | Floor | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def decide(
+    logits: NDArray[np.float64],
+    targets: NDArray[np.int64],
+    classes: list[str],
+    *,
+    positive: str | None,
+    settings: VerdictSettings,
+    uncorrected: NDArray[np.float64] | None = None,
+    weighted: bool = False,
+) -> Decision:
+    """Settle temperature, prior, threshold and unsure band.
+
+    Args:
+        logits: (H, K) of held-out rows.
+        targets: (H,) their class numbers.
+        classes: K labels.
+        positive: the label the threshold is about; None for more than two classes.
+        settings: budget, costs, prior and share of unsure verdicts.
+        uncorrected: (K,) what was added to logits for the classes' shares in training (`log_shares`); the threshold 0.5, taken where
+            nothing is held out, is meant before that.
+        weighted: of more than two classes, that difference was wanted (`weights_stand`): it is taken back once the temperature, which
+            the rows as they are decide, is found. The most probable class is then that of the weighted shares.
+
+    Raises:
+        ConfigError: a budget, costs or a stated prior for more than two classes; a budget and costs together.
+    """
+    check_verdict(settings, len(classes))
+    place = None if positive is None else classes.index(positive)
+    counts = np.bincount(targets, minlength=len(classes))
+    none = np.zeros(len(classes))
+    undone = none if uncorrected is None else uncorrected
+    taken_back = -undone if weighted and place is None else none
+    stated = settings.prior if isinstance(settings.prior, float) else None
+    if len(targets) == 0 or (place is not None and (counts == 0).any()):
+        notes = [
+            "There are no held-out rows of every class, so nothing could be chosen on them: the threshold is 0.5, "
+            "probabilities are not calibrated and no verdict is unsure."
+        ]
+        if stated is not None:
+            notes.append("The stated prior is not used either: without held-out rows nothing tells what the scores were before it.")
+        half = None if place is None else _half(settings, place, undone)
+        rule = Rule(positive=positive, threshold=half)
+        return Decision(rule, 1.0, softmax(logits + taken_back) if len(targets) else logits, taken_back, notes=notes)
+    calibration = calibrate(logits, targets, bias=place is not None and settings.prior != "trained")
+    if place is None:
+        # Divided as the scores are: the most probable class is the one that training made it.
+        taken_back = taken_back / calibration.temperature
+        probabilities = softmax(logits / calibration.temperature + taken_back)
+        right = probabilities.argmax(1) == targets
+        floor = unsure_floor(probabilities, right, settings.unsure_share)
+        rule = Rule(floor=None if floor is None else floor.value)
+        return Decision(rule, calibration.temperature, probabilities, taken_back, calibration, None, floor, list(calibration.notes))
+    shift = none if stated is None else prior_shift(counts[place] / len(targets), stated, place)
+    shift = shift + np.array([-calibration.bias / 2, calibration.bias / 2])
+    probabilities = softmax(logits / calibration.temperature + shift)
+    scores, truth, costs = probabilities[:, place], targets == place, settings.costs
+    band: Band | None
+    if costs is None:
+        negative = classes[1 - place]
+        threshold = choose_threshold(
+            scores, truth, max_blocked=settings.max_blocked, negative=negative, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE, prior=stated
+        )
+    else:
+        threshold = cost_threshold(scores, truth, blocked=costs["blocked"], missed=costs["missed"])
+    if costs is not None and "unsure" in costs:
+        band = cost_band(scores, truth, threshold.value, **costs)
+    else:
+        band = unsure_band(scores, truth, threshold.value, share=settings.unsure_share)
+    ends: dict[str, Any] = {} if band is None else {"low": band.low, "high": band.high}
+    rule = Rule(positive=positive, threshold=threshold.value, **ends)
+    notes = [*calibration.notes, *threshold.notes]
+    return Decision(rule, calibration.temperature, probabilities, shift, calibration, threshold, band, notes)
+
+
+def prior_shift(share: float, prior: float, place: int) -> NDArray[np.float64]:
+    """(2,) added to the logits of two classes so that scores learnt at one share of the positive class hold at another.
+
+    What a text says for a class stays; the odds before reading it change by the ratio of the two shares' odds (Elkan 2001, theorem 2).
+    `share` and `prior` in (0, 1); `place` is the positive class's number.
+    """
+    shift = np.zeros(2)
+    shift[place] = np.log(prior / (1 - prior)) - np.log(share / (1 - share))
+    return shift
+
+
+def log_shares(rows: NDArray[Any], trained: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K,) added to logits to undo weights, undersampling and copies: log of each class's share of the rows over its share in the loss.
+
+    Args:
+        rows: (K,) training rows of each class.
+        trained: (K,) the weight that each class had in training, in any unit.
+    """
+    shift = np.log(rows / rows.sum()) - np.log(trained / trained.sum())
+    return np.zeros(len(rows)) if np.allclose(shift, 0, atol=1e-9) else np.asarray(shift - shift.mean())
+
+
+def _half(settings: VerdictSettings, place: int, uncorrected: NDArray[np.float64]) -> float:
+    """The threshold where nothing is held out: by the costs, else 0.5 as the scores were trained."""
+    if settings.costs is not None:
+        return settings.costs["blocked"] / (settings.costs["blocked"] + settings.costs["missed"])
+    return float(1 / (1 + np.exp(uncorrected[1 - place] - uncorrected[place])))
+
+
+def weights_stand(recipe: Recipe, classes: int) -> bool:
+    """Whether the shares that weights or undersampling gave the classes are kept.
+
+    Two classes have a threshold for what their scores mean; of more the most probable is taken, and weights that were undone in the
+    scores would have done nothing at all.
+    """
+    return classes > 2 and recipe.verdict.prior != "trained" and (recipe.train.class_weight != "none" or recipe.train.undersample)
+
+
+def check_verdict(settings: VerdictSettings, classes: int) -> None:
+    """Refuse what `classes` classes cannot have, before anything is trained.
+
+    Raises:
+        ConfigError: as `decide`.
+    """
+    if classes > 2:
+        stated = {"max_blocked": settings.max_blocked, "costs": settings.costs}
+        stated["prior"] = settings.prior if isinstance(settings.prior, float) else None
+        for name, value in stated.items():
+            if value is not None:
+                raise ConfigError(f"verdict.{name} needs two classes; the data have {classes}")
+    if settings.max_blocked is not None and settings.costs is not None:
+        raise ConfigError("verdict.max_blocked and verdict.costs both set the threshold; give one of them")

@@ -1,0 +1,47 @@
+"""What one model has over another in average precision on the same rows, with the interval that the rows allow.
+
+Both are resampled with the same draws, so what the two share cancels. Letters: N rows, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.evaluation.bootstrap import Rows, resampled, weighted_figures
+
+Floats = NDArray[np.float64]
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Average precision before and after, and the 95 % interval of the difference (rows drawn anew within each class)."""
+
+    before: float
+    after: float
+    difference: float
+    ci95: tuple[float, float]
+
+
+def average_precision(labels: Sequence[str], probabilities: Floats, classes: Sequence[str], positive: str | None) -> float:
+    """Of `positive`, else the mean over classes one against the rest; `probabilities` (N, K) in the order of `classes`."""
+    rows = _rows(labels, probabilities, classes, positive)
+    return float(weighted_figures(rows, np.ones((1, len(labels))))["average_precision"][0])
+
+
+def gain(labels: Sequence[str], before: Floats, after: Floats, classes: Sequence[str], positive: str | None, *, seed: int = 42) -> Gain:
+    """The difference of two sets of probabilities (N, K) on the same N rows."""
+    values = [average_precision(labels, one, classes, positive) for one in (before, after)]
+    draws = [resampled(_rows(labels, one, classes, positive), RESAMPLES, seed)["average_precision"] for one in (before, after)]
+    low, high = np.nanquantile(draws[1] - draws[0], [0.025, 0.975]).tolist()
+    return Gain(values[0], values[1], values[1] - values[0], (low, high))
+
+
+def _rows(labels: Sequence[str], probabilities: Floats, classes: Sequence[str], positive: str | None) -> Rows:
+    place = {name: number for number, name in enumerate(classes)}
+    truth = np.array([place[label] for label in labels], dtype=np.int64)
+    return Rows(truth, probabilities.argmax(1), probabilities, None if positive is None else place[positive])

@@ -1,0 +1,310 @@
+"""report.html: one self-contained page for a reader with a phone, a printer or no network.
+
+Owns the page's words and looks; its figures are those of report.json. No script, no external file: plots are data URIs,
+and every text that came from outside is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from tamis.decision.out_of_distribution import familiarity_sentence
+from tamis.evaluation._style_sheet import CSS
+from tamis.evaluation.fold_spread import folds_sentence
+from tamis.evaluation.report.confusion import confusions_table, per_class_table
+from tamis.evaluation.report.report import mcnemar_sentence
+from tamis.evaluation.robustness import AttackResult, attack_rows
+
+# (key, heading, shown as a percentage); accuracy comes last on purpose: with unequal classes it flatters.
+_BINARY = (
+    ("f1", "F1", False),
+    ("recall", "Recall", True),
+    ("blocked_ham", "{negative} blocked", True),
+    ("precision", "Precision", True),
+    ("average_precision", "Average precision", False),
+    ("mcc", "MCC", False),
+    ("ece", "ECE", False),
+    ("brier", "Brier", False),
+    ("accuracy", "Accuracy", True),
+)
+_MULTI = (
+    ("f1", "F1 (macro)", False),
+    ("balanced_accuracy", "Balanced accuracy", True),
+    ("mcc", "MCC", False),
+    ("precision", "Precision (macro)", True),
+    ("average_precision", "Average precision (macro)", False),
+    ("ece", "ECE", False),
+    ("brier", "Brier", False),
+    ("accuracy", "Accuracy", True),
+)
+_NAMES = {"tfidf": "TF-IDF + logistic regression", "majority": "Majority rule"}
+_PLOTS = {
+    "precision_recall": "Precision and recall at every threshold",
+    "confusion": "Labels against predictions",
+    "calibration": "Predicted probabilities against what came true",
+    "attacks": "Disguised texts, at the model's own threshold, with 95 % intervals",
+    "loss": "Loss over the training steps",
+    "accuracy": "Accuracy over the training steps",
+}
+_TEXT_LIMIT = 600  # characters of a listed message; the whole text is in predictions.jsonl's row
+
+
+def write_html(
+    path: str | Path,
+    report: Mapping[str, Any],
+    plots: Mapping[str, Path] | None = None,
+    examples: Sequence[Mapping[str, Any]] = (),
+) -> Path:
+    """Write the page of a report (as `build_report` gives it) and return its path; written beside and renamed.
+
+    `plots` are PNG files by name, `examples` the rows of `most_confident_mistakes`.
+    """
+    path = Path(path)
+    page = render(report, plots or {}, examples)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    # A lone surrogate in a text cannot be written as UTF-8; the page shows a replacement.
+    beside.write_bytes(page.encode("utf-8", errors="replace"))
+    os.replace(beside, path)
+    return path
+
+
+def render(report: Mapping[str, Any], plots: Mapping[str, Path], examples: Sequence[Mapping[str, Any]]) -> str:
+    """The page as a string; arguments as `write_html`."""
+    title = f"{report['data'] or 'Report'}: {' / '.join(map(str, report['classes'][:6]))}"
+    if len(report["classes"]) > 6:
+        title += f" and {len(report['classes']) - 6} more classes"
+    body = [
+        f"<h1>{_text(title)}</h1>",
+        f'<p class="soft">backbone {_text(report["backbone"])} · tuned: {_text(report["tune"])} · split '
+        f"{_text(report['split'])}"
+        f"{_text(_rows(report))}</p>",
+        _warnings(report),
+        _headline(report),
+        _comparison(report),
+        _threshold(report),
+        _figures(plots),
+        _attacks(report),
+        _familiarity(report),
+        per_class_table(report, figure_text),
+        confusions_table(report),
+        _mistakes(examples),
+        _facts(report),
+        _usage(report),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(title)}</title><style>{CSS}</style></head>\n<body>\n" + "\n".join(filter(None, body)) + "\n</body></html>\n"
+    )
+
+
+def figure_text(figures: Mapping[str, Any] | None, key: str, percent: bool) -> tuple[str, str]:
+    """A figure and its 95 % interval as short texts; a dash where it is undefined."""
+    value = figures.get(key) if figures else None
+    if value is None or figures is None:
+        return "-", ""
+    interval = (figures.get("ci95") or {}).get(key)
+
+    def shown(number: float) -> str:
+        if not percent:
+            return f"{number:.3f}"
+        return f"{100 * number:.2f}" if 0 < number < 0.1 else f"{100 * number:.1f}"
+
+    unit = " %" if percent else ""
+    return shown(value) + unit, f"{shown(interval[0])} to {shown(interval[1])}{unit}" if interval else ""
+
+
+def columns(report: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """The figures to show, in order: key, heading, shown as a percentage."""
+    binary = report["positive"] is not None and len(report["classes"]) == 2
+    negative = negative_name(report)
+    return [(key, name.format(negative=negative), percent) for key, name, percent in (_BINARY if binary else _MULTI)]
+
+
+def negative_name(report: Mapping[str, Any]) -> str:
+    """The other class of a binary task; empty for K classes."""
+    others = [name for name in report["classes"] if name != report["positive"]]
+    return str(others[0]) if len(others) == 1 else ""
+
+
+def _text(value: Any) -> str:
+    return escape(str(value), quote=True)
+
+
+def _rows(report: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{count:,} {name}" for name, count in report["rows"].items() if isinstance(count, int))
+    return f" · rows: {counts}" if counts else ""
+
+
+def _warnings(report: Mapping[str, Any]) -> str:
+    items = "".join(f"<li>{_text(sentence)}</li>" for sentence in report["warnings"])
+    return f'<div class="warning" role="alert"><strong>Read this first</strong><ul>{items}</ul></div>' if items else ""
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    judged, part = (report["test"], "test") if report["test"] else (report["validation"], "validation")
+    folds = folds_sentence(report.get("folds"))
+    if not judged and folds:
+        return f"<p>{_text(folds)}</p>"
+    if not judged:
+        return "<p>No rows were held out, so there are no figures: evaluate the model on labelled rows of its own.</p>"
+    cards = []
+    for key, name, percent in columns(report)[:3]:
+        value, interval = figure_text(judged, key, percent)
+        beside = [
+            f"{_NAMES.get(other, other).split(' + ')[0]} {figure_text(report['baselines'][other], key, percent)[0]}"
+            for other in ("tfidf", "majority")
+            if part == "test" and other in report["baselines"]
+        ]
+        lines = [f"95 %: {interval}"] if interval else []
+        lines += beside
+        small = "".join(f"<small>{_text(line)}</small>" for line in lines)
+        cards.append(f'<div class="card">{_text(name)}<b>{_text(value)}</b>{small}</div>')
+    positive = f", {report['positive']!r} being the positive class" if report["positive"] is not None else ""
+    note = f"On {judged['n']:,} {part} rows{positive}."
+    return f'<div class="cards">{"".join(cards)}</div><p class="soft">{_text(note)} {_text(folds)}</p>'
+
+
+def _comparison(report: Mapping[str, Any]) -> str:
+    """Figures as rows and models as columns: few columns, so the table fits a phone and a sheet of paper."""
+    beside = {"Model": report["test"]} if report["test"] else {}
+    others = sorted(report["baselines"], key=lambda name: (name == "majority", name))
+    beside |= {_NAMES.get(name, name): report["baselines"][name] for name in others}
+    if report["validation"]:
+        beside["Model, validation rows"] = report["validation"]
+    if not beside:
+        return ""
+    lines = []
+    for key, heading, percent in columns(report):
+        cells = [figure_text(figures, key, percent) for figures in beside.values()]
+        tds = "".join(f"<td>{_text(value)}<small>{_text(interval)}</small></td>" for value, interval in cells)
+        lines.append(f"<tr><td>{_text(heading)}</td>{tds}</tr>")
+    head = "".join(f"<th>{_text(name)}</th>" for name in beside)
+    sentence = mcnemar_sentence(report)
+    return (
+        "<h2>Beside the baselines</h2>"
+        + (f"<p>{_text(sentence)}</p>" if sentence else "")
+        + f'<div class="scroll"><table class="figures"><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        '<p class="soft">Small figures are 95 % intervals: Wilson for proportions, bootstrap for the rest. '
+        "Baselines see the same test rows and are cut at 0.5. A dash: not defined on these rows.</p>"
+    )
+
+
+def _threshold(report: Mapping[str, Any]) -> str:
+    sentences = []
+    choice, unsure = report["threshold_choice"], report["unsure"]
+    if report["threshold"] is not None:
+        how = f" (rule: {choice['rule']})" if choice else ""
+        sentences.append(f"The label is {report['positive']!r} where its probability is at least {report['threshold']:.4g}{how}.")
+    if choice:
+        sentences.append(
+            f"On the rows it was chosen on it catches {100 * choice['recall']:.1f} % and blocks "
+            f"{100 * choice['blocked_ham']:.2f} % "
+            f"of {negative_name(report)!r}, at most {100 * choice['blocked_ham_upper95']:.2f} % (upper 95 % bound)."
+        )
+    if unsure:
+        where = (
+            f"between {unsure['low']:.3g} and {unsure['high']:.3g}" if "low" in unsure else f"below {unsure['value']:.3g} for every class"
+        )
+        sentences.append(f"The verdict is 'unsure' where the probability lies {where}.")
+        if unsure.get("test_share") is not None:
+            outside = unsure["test_error_rate_outside"]
+            rest = f"; of the other rows {100 * outside:.2f} % are wrong" if outside is not None else ""
+            sentences.append(
+                f"That is {100 * unsure['test_share']:.1f} % of the test rows, with {unsure['test_errors_inside']} of the mistakes{rest}."
+            )
+    if report["temperature"] is not None:
+        sentences.append(f"Temperature {report['temperature']:.3g} is part of the weights.")
+    sentences += report["notes"]
+    if not sentences:
+        return ""
+    return "<h2>Threshold and verdicts</h2>" + "".join(f"<p>{_text(sentence)}</p>" for sentence in sentences)
+
+
+def _figures(plots: Mapping[str, Path]) -> str:
+    shown = []
+    for name in [*[name for name in _PLOTS if name in plots], *[name for name in plots if name not in _PLOTS]]:
+        data = base64.b64encode(Path(plots[name]).read_bytes()).decode("ascii")
+        caption = _text(_PLOTS.get(name, name))
+        shown.append(f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>')
+    return f'<h2>Plots</h2><div class="plots">{"".join(shown)}</div>' if shown else ""
+
+
+def _attacks(report: Mapping[str, Any]) -> str:
+    """What is caught and blocked of disguised texts."""
+    if not report.get("attacks"):
+        return ""
+    header, rows = attack_rows([AttackResult(**result) for result in report["attacks"]])
+    cells = "".join("<tr>" + "".join(f'<td class="text">{_text(cell)}</td>' for cell in row) + "</tr>" for row in rows)
+    names = "".join(f'<th class="text">{_text(name)}</th>' for name in header)
+    return (
+        "<h2>Disguised texts</h2><p>The same rows under each attack of the suite, at the model's own threshold.</p>"
+        f"<table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table>"
+    )
+
+
+def _familiarity(report: Mapping[str, Any]) -> str:
+    """Test texts that are unlike what was learnt."""
+    found = report.get("familiarity")
+    if not found:
+        return ""
+    rows = "".join(
+        f"<tr><td>{one['bits_per_byte']:.2f}</td><td>{_text(one['label'])}</td>"
+        f'<td class="text">{_text(one["text"][:_TEXT_LIMIT])}</td></tr>'
+        for one in found["examples"]
+    )
+    header = '<th>bits per byte</th><th>label</th><th class="text">text</th>'
+    table = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<h2>Outside of what was learnt</h2><p>{_text(familiarity_sentence(found))}</p>" + (table if rows else "")
+
+
+def _mistakes(examples: Sequence[Mapping[str, Any]]) -> str:
+    if not examples:
+        return ""
+    lines = []
+    for example in examples:
+        text = str(example["text"])
+        text = text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + f" … ({len(text):,} characters)"
+        lines.append(
+            f"<tr><td>{_text(example['label'])}</td><td>{_text(example['predicted'])}</td>"
+            f'<td>{example["probability"]:.3f}</td><td class="text">{_text(text)}</td></tr>'
+        )
+    return (
+        "<h2>Most confident mistakes</h2><p class='soft'>Worth reading: some are hard, some are wrong labels.</p>"
+        '<div class="scroll"><table><thead><tr><th>label</th><th>predicted</th><th>with</th><th '
+        'class="text">text</th></tr>'
+        f"</thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _facts(report: Mapping[str, Any]) -> str:
+    def table(heading: str, values: Mapping[str, Any]) -> str:
+        lines = []
+        for name, value in values.items():
+            if isinstance(value, Mapping):
+                value = ", ".join(f"{key} {item}" for key, item in value.items())
+            shown = f"{value:,.2f}" if isinstance(value, float) else value
+            lines.append(f'<tr><td>{_text(name)}</td><td class="text">{_text(shown)}</td></tr>')
+        return f"<h2>{heading}</h2><table><tbody>{''.join(lines)}</tbody></table>" if lines else ""
+
+    return table("Timing", report["timing"]) + table("Versions", report["versions"])
+
+
+def _usage(report: Mapping[str, Any]) -> str:
+    lines = [
+        "# verdicts from the command line; RUN is the folder of this report",
+        'tamis predict RUN "a message"',
+        "tamis explain RUN 'a message'",
+        "",
+        "# in Python",
+        "from tamis import TextClassifier",
+        'model = TextClassifier.load("RUN")',
+        'model.predict(["a message"])',
+    ]
+    return f"<h2>Use the model</h2><pre>{_text(chr(10).join(lines))}</pre>"

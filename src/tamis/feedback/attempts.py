@@ -1,0 +1,130 @@
+"""From kept corrections to a head, or to the reason why it is held back: features, the solve, the check on held-out rows."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.classifier.training_features import text_keys
+from tamis.feedback.guards import worse
+from tamis.feedback.history import Steps
+from tamis.feedback.refit import Base, Candidate, Taught, never
+from tamis.feedback.store import Correction
+from tamis.head.refit import LinearHead, features_of
+
+REMEMBERED = 64
+"""Attempts whose outcome is kept in memory: the same corrections need not be solved twice."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one attempt went."""
+
+    head: LinearHead | None
+    """None where it is held back"""
+    reason: str
+    figures: dict[str, Any]
+    harmful: bool = False
+    """held back for what it does to held-out rows: a part of the corrections may fare better"""
+
+    @property
+    def learned(self) -> bool:
+        """Whether the head may answer."""
+        return self.head is not None
+
+
+class Attempts:
+    """Solves for sets of corrections; the same set gives the same head, to the last bit."""
+
+    def __init__(self, classifier: TextClassifier, base: Base, steps: Steps) -> None:
+        """`steps` keeps the features of corrections."""
+        self._classifier, self._base, self._steps = classifier, base, steps
+        self._features: dict[int, NDArray[np.float32]] = {}
+        self._outcomes: dict[str, Outcome] = {}
+
+    def outcome(self, wanted: Sequence[Correction], stop: Callable[[], bool] = never) -> Outcome:
+        """Solve and judge; a louder correction that costs too much on held-out rows counts once.
+
+        Raises:
+            Interrupted: `stop`, asked before each of the solutions, said so.
+        """
+        mark = mark_of(wanted)
+        if mark not in self._outcomes:
+            self._outcomes[mark] = self._attempt(wanted, stop)
+            for old in list(self._outcomes)[:-REMEMBERED]:
+                del self._outcomes[old]
+        return self._outcomes[mark]
+
+    def forget(self, ids: set[int]) -> None:
+        """Leave nothing of these corrections in memory."""
+        self._outcomes.clear()
+        for id in ids:
+            self._features.pop(id, None)
+
+    def _attempt(self, wanted: Sequence[Correction], stop: Callable[[], bool]) -> Outcome:
+        begun = time.perf_counter()
+        taught = self._taught(wanted)
+        figures: dict[str, Any] = {"corrections": len(wanted)}
+        refusal = self._base.refuses(taught)
+        if refusal is not None:
+            return Outcome(None, refusal, figures)
+        settings = self._base.settings
+        for emphasis in dict.fromkeys((settings.emphasis, 1)):
+            candidate = self._base.candidate(taught, emphasis=emphasis, stop=stop)
+            held_out = self._base.held_out(candidate)
+            refusal = None if held_out is None else worse(*held_out, self._base.positive, settings)
+            if refusal is None or (candidate.weights <= 1).all():
+                break
+        learnt = int((candidate.weights > 0).sum())
+        figures |= {"learnt": learnt, "sure": len(wanted) - learnt, **self._right(taught, candidate)}
+        figures["held_out"] = None if held_out is None else dict(zip(("before", "after"), held_out, strict=True))
+        figures["seconds"] = time.perf_counter() - begun
+        if refusal is not None:
+            return Outcome(None, refusal, figures, harmful=True)
+        known = f", sure of {len(wanted) - learnt:,} already" if learnt < len(wanted) else ""
+        return Outcome(candidate.head, f"learnt {learnt:,} of {len(wanted):,} corrections{known}", figures)
+
+    def _right(self, taught: Taught, candidate: Candidate) -> dict[str, int]:
+        base, counts = self._base, {}
+        for name, head in (("right_before", base.head), ("right_after", candidate.head)):
+            labels = base.rule.labels(base.probabilities(taught.features, head), base.classes)
+            counts[name] = int((labels == taught.targets).sum())
+        return counts
+
+    def _taught(self, wanted: Sequence[Correction]) -> Taught:
+        self._compute_features(wanted)
+        keys = text_keys([item.text for item in wanted])
+        order = sorted(range(len(wanted)), key=lambda place: keys[place].tobytes())
+        return Taught(
+            np.array([self._features[wanted[i].id] for i in order], dtype=np.float64),
+            np.array([self._base.classes.index(wanted[i].label) for i in order], dtype=np.int64),
+            np.array([wanted[i].force for i in order], dtype=bool),
+            keys[order],
+        )
+
+    def _compute_features(self, items: Sequence[Correction]) -> None:
+        """Features of every correction: in memory, else kept in the store, else from the trunk."""
+        missing = [item for item in items if item.id not in self._features]
+        channels = self._base.head.weight.shape[1]
+        if missing:
+            self._features |= {id: vector for id, vector in self._steps.features(missing).items() if len(vector) == channels}
+            missing = [item for item in missing if item.id not in self._features]
+        if missing:
+            trunk = self._classifier.scorer().transformer
+            messages = self._classifier.messages([item.text for item in missing])
+            found = dict(zip([item.id for item in missing], features_of(trunk, messages), strict=True))
+            self._steps.keep_features(found)
+            self._features |= found
+
+
+def mark_of(items: Sequence[Correction]) -> str:
+    """The same for the same corrections in whatever order."""
+    rows = sorted((item.id, item.label, item.force) for item in items)
+    return hashlib.sha256(repr(rows).encode()).hexdigest()

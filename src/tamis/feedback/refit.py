@@ -1,0 +1,272 @@
+"""A served model's head solved anew on its training rows and corrections, and judged on rows that were held out.
+
+The training rows are those kept beside the model (`training_rows`); three cases follow from what there is.
+
+the head was solved on them      solved again on rows and corrections: the objective, penalty and class weights of training
+the trunk was trained too        the rows ask for what the model says of them now, and the penalty pulls towards its head: without
+                                 corrections the optimum is the model as it is, and the head moves only as far as corrections ask
+there are none                   corrections alone, pulled towards the present head; nothing is held out then
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.classifier.training_features import TrainingRows
+from tamis.decision.calibration import softmax
+from tamis.feedback.guards import LearningSettings, balance, figures, is_sure, too_few
+from tamis.head.refit import LinearHead, Metric, head_of, solve_again
+
+Floats = NDArray[np.float64]
+FOLDS = 5
+FOLD_TOLERANCE = 3e-4
+"""Enough for verdicts of held-out rows: none of 5,000 differed from the optimum's."""
+MOST_ROUNDS = 5
+"""Solutions of one step: the first, and those after corrections that still count too little."""
+
+
+class Interrupted(Exception):
+    """Somebody cannot wait for the solve under way; nothing came of it."""
+
+
+def never() -> bool:
+    """Nobody is waiting."""
+    return False
+
+
+@dataclass(frozen=True)
+class Taught:
+    """n corrections as the head sees them, ordered by key so that the order of their coming does not matter."""
+
+    features: Floats
+    """(n, C)"""
+    targets: NDArray[np.int64]
+    """(n,)"""
+    force: NDArray[np.bool_]
+    """(n,) learn even where the model is sure"""
+    keys: NDArray[np.uint8]
+    """(n, 32) SHA-256 of the texts"""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A head that corrections ask for."""
+
+    head: LinearHead
+    """at the model's temperature: its logits are the classifier's"""
+    metric: Metric
+    weights: Floats
+    """(n,) rows that each correction counts for; 0 where the model is sure of it already"""
+    system: System
+    """what it was solved on"""
+
+
+class Base:
+    """The model as it was trained, and what its head can be solved on."""
+
+    def __init__(self, classifier: TextClassifier, rows: TrainingRows | None, settings: LearningSettings) -> None:
+        """`rows` of another task (other classes) count as none."""
+        self.classes = [str(label) for label in classifier.classes_]
+        if rows is not None and list(rows.classes) != self.classes:
+            rows = None
+        self.rule, self.positive, self.settings = classifier.rule_, classifier.positive_, settings
+        self.head = head_of(classifier.model_)
+        self.exact = rows is not None and rows.inverse_penalty is not None
+        self.rows = rows if rows is None or self.exact else rows.with_held_out()
+        self.class_weights = np.ones(len(self.classes)) if rows is None else rows.class_weights
+        self.temperature = classifier.temperature_ if self.exact else 1.0
+        channels = self.head.weight.shape[1]
+        fit = np.zeros(0, dtype=bool) if self.rows is None else ~self.rows.held_out
+        self.features = np.empty((0, channels)) if self.rows is None else self.rows.features[fit].astype(np.float64)
+        self.targets = np.empty(0, dtype=np.int64) if self.rows is None else self.rows.targets[fit]
+        self.keys = np.empty((0, 32), dtype=np.uint8) if self.rows is None else self.rows.keys[fit]
+
+    @property
+    def inverse_penalty(self) -> float:
+        """As the solver takes it."""
+        if self.exact and self.rows is not None and self.rows.inverse_penalty is not None:
+            return self.rows.inverse_penalty
+        return self.settings.pull_alone if self.rows is None else self.settings.pull
+
+    def probabilities(self, features: NDArray[Any], head: LinearHead | None = None) -> Floats:
+        """(N, K) of the present head, or of another one."""
+        return softmax((head or self.head).logits(features))
+
+    def refuses(self, taught: Taught) -> str | None:
+        """Why these corrections do not count yet; None where they do."""
+        classes = len(self.classes)
+        counts = np.bincount(self.targets, minlength=classes) + np.bincount(taught.targets, minlength=classes)
+        return too_few(counts, self.classes, self.settings)
+
+    def candidate(
+        self,
+        taught: Taught,
+        *,
+        emphasis: int | None = None,
+        start: LinearHead | None = None,
+        stop: Callable[[], bool] = never,
+    ) -> Candidate:
+        """The head that these corrections ask for; it depends on them alone, to rounding also not on `start`.
+
+        `stop` is asked before each solution, those of `held_out` too: once it says so, Interrupted is raised.
+
+        A correction that the model is sure of does not count, unless it becomes unsure through the others; one whose verdict stays wrong
+        counts double, up to `emphasis` rows.
+        """
+        emphasis = emphasis or self.settings.emphasis
+        head, metric = start or self.head, None
+        counted = taught.force | ~self._sure(taught, self.head)
+        weights = counted.astype(np.float64)
+        system = System(self, taught, stop)
+        for _ in range(MOST_ROUNDS):
+            head, metric = system.solve(weights, start=head, metric=metric)
+            labels = self.rule.labels(self.probabilities(taught.features, head), self.classes)
+            louder = counted & (labels != taught.targets) & (2 * weights <= emphasis)
+            further = ~counted & ~self._sure(taught, head)
+            if not (louder | further).any():
+                break
+            weights = np.where(louder, 2 * weights, np.where(further, 1.0, weights))
+            counted |= further
+        assert metric is not None
+        return Candidate(head, metric, weights, system)
+
+    def _sure(self, taught: Taught, head: LinearHead) -> NDArray[np.bool_]:
+        return is_sure(self.probabilities(taught.features, head), taught.targets, self.rule, self.classes, self.settings.sure)
+
+    def held_out(self, candidate: Candidate) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Figures before and after on the same held-out rows; None where there are none.
+
+        A training row that is corrected is judged by its own label all the same: some may have been wrong, many at once are an attack.
+        """
+        if self.rows is None:
+            return None
+        if self.exact:
+            if self._folds is None or self._out_of_fold is None:
+                return None
+            targets, before = self.rows.targets, self._out_of_fold
+            after = candidate.system.out_of_fold(candidate, self._folds)
+        else:
+            targets, features = self.rows.targets[self.rows.held_out], self.rows.features[self.rows.held_out]
+            before, after = self.head.logits(features), candidate.head.logits(features)
+            if not len(targets):
+                return None
+        judged = [figures(softmax(logits), targets, self.rule, self.classes) for logits in (before, after)]
+        return judged[0], judged[1]
+
+    @cached_property
+    def _folds(self) -> NDArray[np.int64] | None:
+        assert self.rows is not None
+        return folds_of(self.rows.targets, self.rows.groups)
+
+    @cached_property
+    def _out_of_fold(self) -> Floats | None:
+        """(N, K) logits of the training rows from heads without corrections that did not see them."""
+        if self._folds is None:
+            return None
+        nothing = nobody(self.head.weight.shape[1])
+        system = System(self, nothing)
+        head, metric = system.solve(np.empty(0))
+        return system.out_of_fold(Candidate(head, metric, np.empty(0), system), self._folds)
+
+
+class System:
+    """The rows of one solve, put together once: training rows (one that a correction contradicts counts for nothing), then corrections."""
+
+    def __init__(self, base: Base, taught: Taught, stop: Callable[[], bool] = never) -> None:
+        """Nothing is solved yet; `stop` is asked before each solution."""
+        self.base, self.taught, self._stop = base, taught, stop
+        classes = len(base.classes)
+        self.features = np.concatenate([base.features, taught.features])
+        each = np.eye(classes)
+        asked = each[base.targets] if base.exact else base.probabilities(base.features)
+        self._asked = np.concatenate([asked, each[taught.targets]])
+        said = {key.tobytes(): target for key, target in zip(taught.keys, taught.targets.tolist(), strict=True)}
+        rows = zip(base.keys, base.targets.tolist(), strict=True)
+        self._kept = np.array([said.get(key.tobytes(), target) == target for key, target in rows], dtype=np.float64)
+        if base.exact:
+            self._kept *= base.class_weights[base.targets]
+
+    def solve(
+        self,
+        weights: Floats,
+        *,
+        start: LinearHead | None = None,
+        metric: Metric | None = None,
+        rows: NDArray[np.bool_] | None = None,
+        tolerance: float | None = None,
+    ) -> tuple[LinearHead, Metric]:
+        """The optimum for corrections that count for (n,) `weights` rows; with `rows` on some of the training rows only.
+
+        Raises:
+            Interrupted: `stop` says so.
+        """
+        if self._stop():
+            raise Interrupted
+        base, taught, asked = self.base, self.taught, self._asked
+        classes, temperature = len(base.classes), base.temperature
+        # What the model is sure of is not learnt; where the head is only pulled it holds it in place, as training rows do.
+        holding = (weights == 0) & (not base.exact)
+        held = np.concatenate([base.targets, taught.targets[holding]])
+        corrected = np.array([weights[taught.targets == k].sum() for k in range(classes)])
+        shares = balance(np.bincount(held, minlength=classes).astype(np.float64), corrected, base.settings.max_shift)
+        own = np.where(holding, 1.0, weights * base.class_weights[taught.targets] * shares[taught.targets])
+        if holding.any():
+            asked = asked.copy()
+            asked[len(base.features) :][holding] = base.probabilities(taught.features[holding])
+        counts = np.concatenate([self._kept if rows is None else self._kept * rows, own])
+        options = {} if tolerance is None else {"tolerance": tolerance}
+        solution = solve_again(
+            self.features,
+            asked,
+            counts,
+            base.inverse_penalty,
+            start=(start or base.head).scaled(temperature),
+            anchor=None if base.exact else base.head,
+            metric=metric,
+            **options,
+        )
+        return solution.head.scaled(1 / temperature), solution.metric
+
+    def out_of_fold(self, candidate: Candidate, folds: NDArray[np.int64]) -> Floats:
+        """(N, K) logits of the training rows, each from a head that did not see its fold."""
+        logits = np.empty((len(folds), len(self.base.classes)))
+        for fold in range(FOLDS):
+            outside = folds == fold
+            if outside.any():
+                head, _ = self.solve(
+                    candidate.weights, start=candidate.head, metric=candidate.metric, rows=~outside, tolerance=FOLD_TOLERANCE
+                )
+                logits[outside] = head.logits(self.base.features[outside])
+        return logits
+
+
+def nobody(channels: int) -> Taught:
+    """No corrections."""
+    empty = np.empty(0, dtype=np.int64)
+    return Taught(np.empty((0, channels)), empty, empty.astype(bool), np.empty((0, 32), dtype=np.uint8))
+
+
+def among(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(N,) whether each of (N, 32) keys is one of the others."""
+    known = {key.tobytes() for key in others}
+    return np.fromiter((key.tobytes() in known for key in keys), dtype=bool, count=len(keys))
+
+
+def folds_of(targets: NDArray[np.int64], groups: NDArray[np.int64], *, seed: int = 42) -> NDArray[np.int64] | None:
+    """(N,) fold of every row: groups whole, classes spread evenly; None where a class has one group alone."""
+    _, first, number = np.unique(groups, return_index=True, return_inverse=True)
+    class_of = targets[first]
+    folds = np.empty(len(first), dtype=np.int64)
+    for k in np.unique(targets):
+        own = np.flatnonzero(class_of == k)
+        if len(own) < 2:
+            return None
+        folds[np.random.default_rng(seed).permutation(own)] = np.arange(len(own)) % FOLDS
+    return folds[number]

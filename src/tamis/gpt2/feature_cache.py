@@ -1,0 +1,159 @@
+"""States of the frozen trunk, computed once and kept: memory-mapped, resumable after a kill, found again by the same work.
+
+An entry's key holds the trunk, its precision, the device and every token id of the whole set. Rows are not shared between sets on
+purpose: a matrix product rounds a row differently in another batch, and a result must not depend on what happened to be in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tamis.files import locked, write_text
+from tamis.gpt2.checkpoints import fingerprint
+from tamis.gpt2.inference.linear_swap import ExchangedLinear
+from tamis.gpt2.model import GPT2
+from tamis.text.encoding import Messages
+
+Frozen = NDArray[np.float32]
+
+SAVE_EVERY_S = 5.0
+"""Seconds between two marks of how far an entry is; a kill costs no more work than that."""
+LIMIT_BYTES = 4 << 30
+"""Size of all entries together; the ones unused for longest go first."""
+
+
+class Entry:
+    """An array being filled batch by batch."""
+
+    def __init__(self, array: Frozen, *, batches: int = 0, place: Path | None = None, complete: bool = False) -> None:
+        """`batches` are done already; `place` is where the finished array will lie, None for memory only."""
+        self.array, self.batches, self._place, self.complete = array, batches, place, complete
+        self._marked = time.monotonic()
+
+    def advance(self) -> None:
+        """One more batch is in the array."""
+        self.batches += 1
+        if self._place and time.monotonic() - self._marked > SAVE_EVERY_S:
+            self.mark()
+
+    def mark(self) -> None:
+        """Put everything so far on disk, then the count of batches: never the count before the data."""
+        if self._place:
+            self.array.flush()  # type: ignore[attr-defined]
+            write_text(_count(self._place), json.dumps({"batches": self.batches}))
+            self._marked = time.monotonic()
+
+    def finish(self) -> None:
+        """Every batch is in: on disk the array gets its final name."""
+        self.complete = True
+        if self._place:
+            self.array.flush()  # type: ignore[attr-defined]
+            _part(self._place).replace(self._place)
+            _count(self._place).unlink(missing_ok=True)
+
+
+class StateStore:
+    """Entries in a folder of the cache directory; without a folder, in memory and forgotten."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """`folder` is made when first needed."""
+        self.folder = folder
+
+    @contextmanager
+    def open(self, model: GPT2, messages: Messages, what: str, shape: tuple[int, int]) -> Iterator[Entry]:
+        """The entry for this work: finished, half done, or new. Work that is interrupted is marked."""
+        if self.folder is None:
+            yield Entry(np.empty(shape, dtype=np.float32))
+            return
+        place = self.folder / f"{self._key(model, messages, what)}.npy"
+        if (array := _opened(place, shape, "r")) is not None:
+            os.utime(place)
+            yield Entry(array, complete=True)
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(place.with_suffix(".lock")) as mine:
+            if not mine:  # another process computes the same: do it in memory rather than wait for it
+                yield Entry(np.empty(shape, dtype=np.float32))
+                return
+            entry = _begun(place, shape)
+            try:
+                yield entry
+            except BaseException:
+                entry.mark()
+                raise
+        self._prune(keep=place)
+
+    def _key(self, model: GPT2, messages: Messages, what: str) -> str:
+        weights = next(model.h.parameters())
+        parts = (
+            trunk_fingerprint(model),
+            messages.fingerprint,
+            what,
+            str(weights.dtype),
+            weights.device.type,  # a graphics card rounds otherwise: `--device cpu` must not be given its states
+            torch.__version__,
+            str(torch.get_num_threads()),
+            torch.backends.cpu.get_cpu_capability(),
+        )
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+
+    def _prune(self, keep: Path) -> None:
+        assert self.folder is not None
+        files = sorted((f for f in self.folder.glob("*.npy") if f != keep), key=lambda f: f.stat().st_mtime, reverse=True)
+        total = keep.stat().st_size if keep.exists() else 0
+        for file in files:
+            total += file.stat().st_size
+            if total > LIMIT_BYTES:
+                file.unlink(missing_ok=True)
+
+
+NO_STORE = StateStore(None)
+
+
+def trunk_fingerprint(model: GPT2) -> str:
+    """Hash of a trunk's shape and weights as they are computed with."""
+    state = {name: t.detach().float() for name, t in model.state_dict().items()}
+    kinds = [type(block).__name__ + str(getattr(block, "factor", "")) for block in model.h]
+    kinds += sorted({type(m).__name__ for m in model.h.modules() if isinstance(m, ExchangedLinear)})
+    return fingerprint(model.config, state) + ",".join(kinds)
+
+
+def _part(place: Path) -> Path:
+    return place.with_suffix(".part")
+
+
+def _count(place: Path) -> Path:
+    return place.with_suffix(".json")
+
+
+def _begun(place: Path, shape: tuple[int, int]) -> Entry:
+    """An entry that was interrupted, as far as its mark says, or a new one."""
+    try:
+        batches = int(json.loads(_count(place).read_text())["batches"])
+    except (OSError, ValueError, KeyError, TypeError):
+        batches = 0
+    array = _opened(_part(place), shape, "r+") if batches > 0 else None
+    if array is not None:
+        return Entry(array, batches=batches, place=place)
+    new: Any = np.lib.format.open_memmap(_part(place), mode="w+", dtype=np.float32, shape=shape)
+    return Entry(new, place=place)
+
+
+def _opened(path: Path, shape: tuple[int, int], mode: Literal["r", "r+"]) -> Frozen | None:
+    """The memory-mapped array of a file, None where the file is missing or is not such an array."""
+    try:
+        array: Frozen = np.lib.format.open_memmap(path, mode=mode)
+    except Exception:  # numpy reads the header as Python text: a damaged one raises almost anything
+        return None
+    return array if array.shape == shape and array.dtype == np.float32 else None

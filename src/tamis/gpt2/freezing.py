@@ -1,0 +1,72 @@
+"""A trunk made ready for tuning: how many blocks it has, how it ends, what of it is trained and in which type it is computed."""
+
+from __future__ import annotations
+
+import torch
+
+from tamis.config import Recipe
+from tamis.errors import ConfigError
+from tamis.gpt2.inference.int8 import int8_trunk
+from tamis.gpt2.inference.onednn import prepacked_trunk, prepacking_pays
+from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
+from tamis.gpt2.pooling import add_mean_pooling
+from tamis.head.layer_selection import cut_to
+
+
+def with_position(recipe: Recipe, trunk: GPT2) -> GPT2:
+    """The trunk with as many blocks as the recipe says, ending in a pooling block where the head reads the mean. Changes it.
+
+    Raises:
+        ConfigError: the backbone has fewer blocks, or the recipe asks for what only an exact head can read.
+    """
+    if recipe.text.position == "both":
+        raise ConfigError("text.position = both is for the exact head (tune = head); use mean or last_real")
+    if recipe.text.layer != "auto":
+        check_layer(recipe.text.layer, trunk)
+        cut_to(trunk, recipe.text.layer)
+    if recipe.text.position in ("mean", "attention") and not isinstance(trunk.h[-1], MeanPoolingBlock):
+        return add_mean_pooling(trunk)
+    return trunk
+
+
+def check_layer(layer: int, trunk: GPT2) -> None:
+    """Refuse more blocks than there are.
+
+    Raises:
+        ConfigError: the backbone has fewer.
+    """
+    if layer > len(trunk.h):
+        raise ConfigError(f"text.layer = {layer}: the backbone has {len(trunk.h)} blocks")
+
+
+def trained_parameters(model: GPT2Classifier) -> int:
+    """Number of weights that are trained."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None = None) -> int:
+    """Leave trainable: head and final LayerNorm, also the last `blocks` blocks, or (neither given) everything.
+
+    Returns the lowest trained block's number.
+    """
+    trunk = model.transformer
+    start = len(trunk.h) if head_only else 0 if blocks is None else len(trunk.h) - blocks
+    whole = not head_only and blocks is None
+    for parameter in model.parameters():
+        parameter.requires_grad_(whole)
+    for module in (*trunk.h[start:], trunk.ln_f, model.score):
+        for parameter in module.parameters():
+            parameter.requires_grad_(True)
+    return start
+
+
+def in_dtype(trunk: GPT2, recipe: Recipe) -> GPT2:
+    """The trunk in the recipe's type, for inference: in fp32 the one given or, where that is faster, one that shares its embeddings."""
+    if recipe.compute.dtype == "int8":
+        return int8_trunk(trunk)
+    if recipe.compute.dtype != "bf16":
+        return prepacked_trunk(trunk) if prepacking_pays(trunk) else trunk
+    import copy
+
+    shared = {id(table.weight): table.weight for table in (trunk.wte, trunk.wpe)}
+    return copy.deepcopy(trunk, shared).cast(torch.bfloat16)

@@ -1,0 +1,40 @@
+"""What tuning gives: a classifier, with scores of rows it was not fitted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.gpt2.model import GPT2Classifier
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned classifier, with scores of rows it was not fitted on."""
+
+    model: GPT2Classifier
+    held_out: Rows
+    """Training rows with held-out scores: all for the exact head and with folds, else the validation rows, none if there were none."""
+    held_out_logits: NDArray[np.float64]
+    """(len(held_out), K)"""
+    logits: NDArray[np.float64] | None = None
+    """(R, K) of all messages, training rows and others, where frozen states made them cheap; None otherwise."""
+    features: NDArray[np.float32] | None = None
+    """(len(train), C) of length one, where the exact head was solved on them; None otherwise."""
+    joined: NDArray[np.float64] | None = None
+    """(V, K) of windows of long texts joined from held-out negatives (decision/window_penalty.py), by a model that saw none of them; None:
+    not asked for."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """A row a step and one an epoch with validation figures; empty for the exact head."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What was chosen or found on the way, for the report."""
+    notes: list[str] = field(default_factory=list)
+    crossfit: bool = False
+    """Whether the held-out scores come from folds: the model itself was fitted on those rows."""
+    chosen: dict[str, Any] = field(default_factory=dict)
+    """Settings that were left open and found on the way, by name."""

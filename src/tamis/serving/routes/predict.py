@@ -1,0 +1,74 @@
+"""`POST /v1/predict` and `POST /v1/explain`."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+from tamis.classifier.explain import explain
+from tamis.serving.errors import Refusal, json_response
+from tamis.serving.middleware import NOTES
+from tamis.serving.model_registry import Served
+from tamis.serving.openapi import takes
+from tamis.serving.request_body import unless_gone
+from tamis.serving.schemas import Explanations, Predictions, TextsBody
+from tamis.serving.service import Service
+
+_WATCHED_CHARS = 4_000
+"""Characters of a request from which on it is given up when its client goes away; a smaller one is done before that is noticed."""
+
+
+def add_judging_routes(app: FastAPI, service: Service) -> None:
+    """Add the two routes."""
+
+    async def asked(request: Request) -> tuple[TextsBody, Served]:
+        body = await service.bodies.read(request, TextsBody)
+        service.bodies.check_texts(body.texts)
+        served = service.models.named(body.model)
+        notes: dict[str, Any] = request.scope[NOTES]
+        notes |= {"model": served.name, "texts": len(body.texts)}
+        if service.log_texts:
+            notes["said"] = body.texts
+        return body, served
+
+    @app.post("/v1/predict", response_model=Predictions, tags=["texts"], **takes(TextsBody, refuses=(404, 429)))
+    async def predict(request: Request) -> Response:
+        """Judge texts: label, verdict (the label, or unsure) and probabilities of each, in their order."""
+        body, served = await asked(request)
+        classifier = served.classifier(body.user or "")
+        work = service.batcher.probabilities(classifier, body.texts)
+        probabilities = await (unless_gone(request, work) if sum(map(len, body.texts)) > _WATCHED_CHARS else work)
+        verdicts = classifier.rule_.verdicts(body.texts, probabilities, [str(label) for label in classifier.classes_])
+        service.metrics.judged(served.name, [verdict.verdict for verdict in verdicts])
+        service.drift.offer(served.name, served.loaded.classifier, body.texts)
+        return json_response({"results": [{"label": v.label, "verdict": v.verdict, "probabilities": v.probabilities} for v in verdicts]})
+
+    @app.post("/v1/explain", response_model=Explanations, tags=["texts"], **takes(TextsBody, refuses=(404, 429)))
+    async def explain_(request: Request) -> Response:
+        """Explain texts: P(label) after every token and each word's share, with character offsets. Takes longer than a verdict."""
+        body, served = await asked(request)
+        if service.explanations >= service.limits.explanations:
+            raise Refusal(429, "too many explanations are under way; try again", retry_after_s=2)
+        classifier = served.classifier(body.user or "")
+        service.explanations += 1
+        begun = time.monotonic()
+        try:
+            results = []
+            # Text by text: requests take turns, and one whose client is gone ends early.
+            for number, text in enumerate(body.texts):
+                work = service.explaining(partial(_explained, classifier, text, begun + service.limits.wait_s if not number else None))
+                results.append(await unless_gone(request, work))
+        finally:
+            service.explanations -= 1
+        return json_response({"results": results})
+
+
+def _explained(classifier: Any, text: str, latest: float | None) -> dict[str, Any]:
+    """One explanation, unless its turn came too late."""
+    if latest is not None and time.monotonic() > latest:
+        raise Refusal(429, "too many explanations are under way; try again", retry_after_s=5)
+    return explain(classifier, text).to_dict()

@@ -1,0 +1,231 @@
+"""GPT-2's byte-level BPE through `tokenizers`, from a checkpoint's own files; also trained on rows where there is no checkpoint.
+
+What changes a score travels inside `tokenizer.json`: the normaliser, a leading `<|endoftext|>`, the reference's fixed length.
+A text that spells a special token is ordinary text, here and in transformers (`split_special_tokens`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer as _Tokenizer
+
+from tamis.errors import CheckpointError, ConfigError, DataError
+from tamis.files import replaced, write_text
+from tamis.text.normalizer import hardening
+
+END_OF_TEXT = "<|endoftext|>"
+"""GPT-2's only special token: between documents while pretraining, here a possible first token and the padding."""
+
+_PART_OF_WORD = re.compile(r"\S{256}(?=\S)")
+
+
+class Tokenizer:
+    """Texts to token ids."""
+
+    def __init__(self, backend: _Tokenizer) -> None:
+        """Wrap a `tokenizers.Tokenizer`; it must not be changed afterwards."""
+        backend.encode_special_tokens = True
+        self.backend = backend
+
+    @classmethod
+    def from_folder(cls, folder: Path | str) -> Tokenizer:
+        """From `tokenizer.json`, else `vocab.json` + `merges.txt`, else OpenAI's `encoder.json` + `vocab.bpe`.
+
+        Raises:
+            CheckpointError: none of them is there, or they cannot be read.
+        """
+        folder = Path(folder)
+        pairs = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+        try:
+            if (folder / "tokenizer.json").is_file():
+                return cls(_Tokenizer.from_file(str(folder / "tokenizer.json")))
+            for vocabulary, merges in pairs:
+                if (folder / vocabulary).is_file() and (folder / merges).is_file():
+                    return cls._from_pieces(folder / vocabulary, folder / merges)
+        except Exception as error:  # `tokenizers` raises bare Exception for whatever is wrong in a file
+            raise CheckpointError(f"{folder}: the tokenizer's files cannot be read ({error}); fetch or save them again") from error
+        wanted = " or ".join(["tokenizer.json", *(f"{v} with {m}" for v, m in pairs)])
+        raise CheckpointError(f"{folder} has no tokenizer: expected {wanted}")
+
+    @classmethod
+    def _from_pieces(cls, vocabulary: Path, merges: Path) -> Tokenizer:
+        # Both readers of the merges file skip its `#version` line; OpenAI's and Hugging Face's files are otherwise alike.
+        backend = _byte_level(models.BPE.from_file(str(vocabulary), str(merges)))
+        if backend.token_to_id(END_OF_TEXT) is not None:
+            backend.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
+        return cls(backend)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
+        """A new byte-level BPE: all 256 bytes, `<|endoftext|>` and the merges that `texts` support, up to `vocab_size` pieces.
+
+        Words of more than 256 characters teach in parts: the time that a word takes grows with the square of its length.
+        """
+        backend = _byte_level(models.BPE())
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=2,
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            special_tokens=[AddedToken(END_OF_TEXT, special=True, normalized=False)],
+        )
+        backend.train_from_iterator((_PART_OF_WORD.sub(r"\g<0>\n", text) for text in texts), trainer)
+        return cls(backend)
+
+    def prepared(self, *, begin: bool, normalise: str = "none", fixed_length: int | None = None, pad: bool = False) -> Tokenizer:
+        """A copy that prepares messages the given way.
+
+        Args:
+            begin: put `<|endoftext|>` before every message.
+            normalise: "none", "nfkc" (compatibility forms folded, invisible format characters dropped), or "harden"
+                (look-alikes, spaced letters and letters written as digits undone as well; see normalizer.py).
+            fixed_length: cut messages to this many tokens, as the reference does.
+            pad: with `fixed_length`, also fill shorter messages up to it with `<|endoftext|>`.
+
+        Raises:
+            ConfigError: `normalise` is unknown, or the vocabulary has no `<|endoftext|>` for `begin` or `pad`.
+        """
+        backend = _Tokenizer.from_str(self.backend.to_str())
+        end = backend.token_to_id(END_OF_TEXT)
+        if (begin or pad) and end is None:
+            raise ConfigError(f"the tokenizer has no {END_OF_TEXT}; set text.begin=false and text.padding=none for this backbone")
+        steps: list[Any] = [processors.ByteLevel(trim_offsets=False)]
+        if begin:
+            steps.append(processors.TemplateProcessing(single=f"{END_OF_TEXT} $A", special_tokens=[(END_OF_TEXT, end)]))
+        backend.post_processor = processors.Sequence(steps)
+        if normalise == "nfkc":
+            backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\p{Cf}"), "")])
+        elif normalise == "harden":
+            backend.normalizer = hardening()
+        elif normalise != "none":
+            raise ConfigError(f"text.normalise must be 'none', 'nfkc' or 'harden'; got {normalise!r}")
+        if fixed_length is None:
+            backend.no_truncation()
+            backend.no_padding()
+        else:
+            backend.enable_truncation(fixed_length)
+            if pad:
+                backend.enable_padding(pad_id=end, pad_token=END_OF_TEXT, length=fixed_length)
+        return Tokenizer(backend)
+
+    def without_padding(self) -> Tokenizer:
+        """One that neither fills nor cuts: batches need no padding here, and long texts are scored by windows. Itself where it is one."""
+        if self.backend.padding is None and self.backend.truncation is None:
+            return self
+        backend = _Tokenizer.from_str(self.backend.to_str())
+        backend.no_padding()
+        backend.no_truncation()
+        return Tokenizer(backend)
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Token ids of each text, (T,) each, T at least 1: a text without any token becomes one `<|endoftext|>`.
+
+        Raises:
+            DataError: a text is not valid Unicode (a lone surrogate).
+        """
+        try:
+            encoded = self.backend.encode_batch(list(texts))
+        except (UnicodeEncodeError, TypeError):
+            for i, text in enumerate(texts):
+                if not isinstance(text, str):
+                    raise DataError(f"text {i}: expected a string, got {type(text).__name__}") from None
+                try:
+                    text.encode("utf-8")
+                except UnicodeEncodeError as error:
+                    raise DataError(f"text {i} is not valid Unicode ({error.reason} at character {error.start}); remove it") from error
+            raise
+        nothing = np.array([self.end_of_text or 0], dtype=np.int32)
+        return [np.array(e.ids, dtype=np.int32) if e.ids else nothing for e in encoded]
+
+    def normal(self, text: str) -> str:
+        """A text as it is cut into tokens, after the normaliser."""
+        return text if self.backend.normalizer is None else str(self.backend.normalizer.normalize_str(text))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the given ids, special tokens spelled out."""
+        return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=False))
+
+    def windows(self, ids: NDArray[np.int32], context: int, *, size: int | None = None, overlap: float = 0.25) -> list[NDArray[np.int32]]:
+        """A message longer than `context` tokens as windows of `size` tokens (by default the context), else the message itself.
+
+        Each overlaps the one before by at least the share `overlap`. Every token is in a window, every window begins like the message
+        (with `<|endoftext|>` where messages do).
+        """
+        spans = self.window_spans(len(ids), context, size=size, overlap=overlap)
+        if len(spans) == 1:
+            return [ids]
+        head = ids[:1] if self.begins else ids[:0]
+        return [np.concatenate([head, ids[first:stop]]) for first, stop in spans]
+
+    def window_spans(self, tokens: int, context: int, *, size: int | None = None, overlap: float = 0.25) -> list[tuple[int, int]]:
+        """(first, stop) of the message's tokens in each window of `windows`; a leading `<|endoftext|>` repeated in all is not counted."""
+        if tokens <= context:
+            return [(0, tokens)]
+        head = int(self.begins)
+        body, room = tokens - head, min(size or context, context) - head
+        count = 1 + -(-(body - room) // max(1, room - int(overlap * room)))
+        starts = np.linspace(head, head + body - room, count).astype(int)
+        return [(start, start + room) for start in starts.tolist()]
+
+    @property
+    def end_of_text(self) -> int | None:
+        """Id of `<|endoftext|>`, None where the vocabulary has none."""
+        return self.backend.token_to_id(END_OF_TEXT)
+
+    @property
+    def begins(self) -> bool:
+        """Whether messages get a leading `<|endoftext|>`."""
+        return bool(self.backend.num_special_tokens_to_add(is_pair=False))
+
+    @property
+    def size(self) -> int:
+        """One more than the largest id."""
+        return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the whole `tokenizer.json`."""
+        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
+
+    def save(self, folder: Path | str, *, max_length: int) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json` so that transformers' AutoTokenizer gives the same ids.
+
+        transformers fills and cuts only when asked to: a fixed length comes of `padding="max_length", truncation=True`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replaced(folder / "tokenizer.json") as beside:
+            self.backend.save(str(beside))
+        # transformers v5's GPT2Tokenizer would rebuild itself from vocabulary and merges and drop normaliser and template.
+        settings: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "split_special_tokens": True,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": max_length,
+            "padding_side": "right",
+        }
+        if self.backend.truncation is not None:
+            settings["model_max_length"] = self.backend.truncation["max_length"]
+        if self.backend.padding is not None:
+            # The filling is read as text here, as in the reference; a mask would hide it from the last position.
+            settings["model_input_names"] = ["input_ids"]
+        if self.end_of_text is not None:
+            settings |= {f"{part}_token": END_OF_TEXT for part in ("bos", "eos", "unk", "pad")}
+        write_text(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
+
+
+def _byte_level(model: models.BPE) -> _Tokenizer:
+    backend = _Tokenizer(model)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.post_processor = processors.ByteLevel(trim_offsets=False)
+    return backend

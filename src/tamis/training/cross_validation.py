@@ -1,0 +1,104 @@
+"""Scores of every training row from models that did not see it: the rows in folds, a model trained without each, all by the same recipe.
+
+A budget of one blocked message in a thousand cannot be read off a tenth of the rows. Here threshold, temperature and unsure band are chosen
+on all of them, and the model that is kept learns from all of them. Each fold's model takes the last epoch, so its scores chose nothing.
+Source: Kohavi 1995, "A study of cross-validation and bootstrap"; scikit-learn's cross_val_predict.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.errors import CheckpointError
+from tamis.files import replaced
+from tamis.head.linear_head import folds_of
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """Logits of rows by models that did not see them."""
+
+    rows: NDArray[np.float64]
+    """(rows, K)"""
+    joined: NDArray[np.float64]
+    """(V, K) of windows of long texts joined from their negatives (decision/window_penalty.py); none where they were not asked for"""
+
+
+Fold = Callable[[Rows, Path | None, str], FoldScores]
+"""Trains without some rows, its state kept in a folder, told under a name, and scores those rows."""
+
+
+def parts_of(targets: Rows, groups: Rows, classes: int, folds: int, seed: int) -> Rows | None:
+    """(R,) the fold in which each of R rows is judged; None where the rows are too few for any, or `folds` is 0.
+
+    Args:
+        targets: (R,) class numbers.
+        groups: (R,) rows of one group are judged together.
+        classes: K.
+        folds: how many, at the most.
+        seed: of the folds.
+    """
+    divided = folds_of(targets, groups, classes, seed, most=folds) if folds else []
+    if not divided:
+        return None
+    parts = np.empty(len(targets), dtype=np.int64)
+    for number, (_, outside) in enumerate(divided):
+        parts[outside] = number
+    return parts
+
+
+def out_of_fold(fold: Fold, parts: Rows, *, classes: int, identity: str, checkpoint: Path | None) -> FoldScores:
+    """Scores of R rows, each from a model trained without its part, and of the texts joined from each part.
+
+    Args:
+        fold: trains one of the models.
+        parts: (R,) as `parts_of` gives them.
+        classes: K.
+        identity: says what is trained on what; scores of another identity are never taken up.
+        checkpoint: folder for the state; of a fold that has ended only the scores are kept.
+
+    Raises:
+        CheckpointError: scores in the folder are damaged.
+    """
+    logits, joined = np.empty((len(parts), classes)), []
+    count = int(parts.max()) + 1
+    for number in range(count):
+        outside = np.flatnonzero(parts == number)
+        state = None if checkpoint is None else checkpoint / f"fold-{number}"
+        found = None if state is None else _read(state.with_suffix(".npz"), identity, len(outside), classes)
+        if found is None:
+            found = fold(outside, state, f"training, fold {number + 1} of {count}")
+            if state is not None:
+                state.parent.mkdir(parents=True, exist_ok=True)
+                with replaced(state.with_suffix(".npz")) as beside, beside.open("wb") as file:
+                    np.savez(file, identity=identity, logits=found.rows, joined=found.joined)
+                shutil.rmtree(state, ignore_errors=True)
+        logits[outside] = found.rows
+        joined.append(found.joined)
+    return FoldScores(logits, np.concatenate(joined))
+
+
+def _read(path: Path, identity: str, rows: int, classes: int) -> FoldScores | None:
+    """A fold's scores, None where there are none of the same work.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file) as kept:
+            if str(kept["identity"]) != identity or "joined" not in kept:
+                return None
+            found = FoldScores(np.asarray(kept["logits"], dtype=np.float64), np.asarray(kept["joined"], dtype=np.float64))
+            return found if found.rows.shape == (rows, classes) and found.joined.shape[1:] == (classes,) else None
+    except Exception as error:  # a zip archive that was cut off or altered fails in many ways
+        raise CheckpointError(f"{path} is damaged ({error}); delete it to train that fold again") from error

@@ -1,0 +1,85 @@
+"""Held-out texts under a model: bits per byte, by source, and how near the pooled states come to the teacher.
+
+Bits per byte = nats of all tokens of the texts / ln 2 / UTF-8 bytes of the texts: comparable between tokenizers, and with models that
+are not neural at all. The closing `<|endoftext|>` is not counted, `<|endoftext|>` in front is given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from tamis.gpt2.likelihood import token_nats
+from tamis.gpt2.model import GPT2
+from tamis.gpt2.packing import by_length, pack
+from tamis.training.pretraining.losses import Pupil, pooled
+from tamis.training.pretraining.sequences import Sequences
+
+BATCH_TOKENS = 1024
+"""Tokens at once: their logits are the largest matrix there is."""
+
+
+def text_nats(trunk: GPT2, sequences: Sequences) -> NDArray[np.float64]:
+    """(texts,) nats of each text's own tokens, `<|endoftext|>` before and after not counted."""
+    nats = np.zeros(len(sequences))
+    device = trunk.wte.weight.device
+    was_training = trunk.training
+    trunk.eval()
+    with torch.inference_mode():
+        for rows in by_length(sequences.lengths, BATCH_TOKENS):
+            packed = pack([sequences.inputs(row) for row in rows])
+            ordered = rows[packed.order]
+            ends = np.cumsum(sequences.lengths[ordered])
+            tokens = token_nats(trunk, packed.to(device)).double().cpu().numpy()
+            nats[ordered] = np.add.reduceat(tokens, ends - sequences.lengths[ordered])
+    trunk.train(was_training)
+    return nats
+
+
+def bits_per_byte(nats: NDArray[np.float64], text_bytes: NDArray[np.int64]) -> float:
+    """Bits per byte of texts taken together."""
+    return float(nats.sum() / math.log(2) / max(1, text_bytes.sum()))
+
+
+def measure(
+    pupil: Pupil, sequences: Sequences, source: NDArray[np.int16], names: Sequence[str], vectors: NDArray[np.float32] | None
+) -> dict[str, Any]:
+    """Figures of the held-out texts.
+
+    Args:
+        pupil: the network as it is.
+        sequences: the held-out texts.
+        source: (texts,) their sources.
+        names: sources by number.
+        vectors: (texts, D) the teacher's vectors, None without a teacher.
+
+    Returns:
+        `bits_per_byte`, `by_source` and, with a teacher, `cosine`, the mean over texts.
+    """
+    nats = text_nats(pupil.trunk, sequences)
+    found: dict[str, Any] = {"bits_per_byte": bits_per_byte(nats, sequences.text_bytes)}
+    found["by_source"] = {
+        name: bits_per_byte(nats[mine], sequences.text_bytes[mine]) for i, name in enumerate(names) if (mine := source == i).any()
+    }
+    if vectors is not None and pupil.to_teacher is not None:
+        found["cosine"] = float(_cosines(pupil, sequences, vectors).mean())
+    return found
+
+
+def _cosines(pupil: Pupil, sequences: Sequences, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    cosines = np.empty(len(sequences))
+    device = pupil.trunk.wte.weight.device
+    with torch.inference_mode():
+        for rows in by_length(sequences.lengths, BATCH_TOKENS):
+            packed = pack([sequences.inputs(row) for row in rows])
+            states = pooled(pupil.trunk(packed.to(device)), packed)
+            mapped = F.normalize(F.linear(states, pupil.to_teacher), dim=1).cpu()  # type: ignore[arg-type] # the caller checked it
+            ordered = rows[packed.order]
+            cosines[ordered] = F.cosine_similarity(mapped, torch.from_numpy(vectors[ordered]), dim=1).numpy()
+    return cosines

@@ -1,0 +1,148 @@
+"""The model card of a pretrained backbone: what it learnt from, what it cost, what it can and cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tamis.training.pretraining.recipe import read_pretrain_recipe
+
+_BAR = r"\|"
+ANY_CORPUS = (
+    "It knows the languages and the kinds of text of its sources, and little of the world; what it writes is no advice.",
+    "It repeats the biases of its sources.",
+)
+"""Limits of a model whose recipe names none of its own."""
+
+
+def model_card(facts: dict[str, Any]) -> str:
+    """Markdown from the facts of a pretraining (`pretraining.json`)."""
+    recipe, held_out = facts["recipe"], facts["held_out"]
+    shape = f"{facts['parameters'] / 1e6:.1f} million parameters"
+    lines = [
+        f"# {recipe['name']}",
+        "",
+        f"A GPT-2 with {shape}, pretrained by tamis; a language model and, through the mean of its last hidden states, an encoder.",
+        "Files are in the Hugging Face GPT-2 layout, weights in 16 bits.",
+        "",
+        "## Data",
+        "",
+        "| source | texts | words | shown a pass | kept out | licence | upstream |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    sources = recipe["corpus"]["sources"]
+    for name, counts in facts["corpus"].items():
+        source = sources.get(name, {})
+        row = (
+            name,
+            f"{counts['texts']:,}",
+            f"{counts['words']:,}",
+            _times(source.get("times", 1.0)),
+            f"{counts['excluded']:,}",
+            source.get("licence", "not stated"),
+            source.get("upstream", "not stated"),
+        )
+        lines.append(_row(*row))
+    lines += [
+        "",
+        "`kept out`: lines that are, or contain, a message of the evaluation sets named when it was trained (case, digits, punctuation and",
+        f"white space aside). {_kept_out(facts)}",
+        *_before(facts),
+        "",
+        "## Training",
+        "",
+        f"- {facts['tokens']:,} tokens in {facts['steps']:,} steps at about {facts['tokens_per_second']:,.0f} tokens/s"
+        f" ({facts['machine']['device']}, {facts['machine']['threads']} threads, {facts['machine']['dtype']}), seed {recipe['seed']}.",
+        *_stages(facts),
+        f"- Begun from: {facts['start'] or 'nothing'}. Teacher: {_teacher(facts)}.",
+        f"- Losses: {_losses(recipe['objective'], facts['teacher'])}.",
+    ]
+    if held_out:
+        lines += ["", "## Held-out texts", "", f"{held_out['bits_per_byte']:.3f} bits per byte over all sources."]
+        if "cosine" in held_out:
+            lines.append(f"Mean cosine between the mapped pooled state and the teacher's vector: {held_out['cosine']:.3f}.")
+        lines += ["", "| source | bits per byte |", "|---|---|"]
+        lines += [_row(name, f"{value:.3f}") for name, value in held_out["by_source"].items()]
+        curve = [row for row in facts["history"] if "held_out" in row]
+        lines += ["", "| tokens | bits per byte | cosine |", "|---|---|---|"]
+        lines += [
+            _row(f"{row['tokens']:,}", f"{row['held_out']['bits_per_byte']:.3f}", _or_none(row["held_out"].get("cosine"))) for row in curve
+        ]
+    lines += ["", "## What it writes", ""]
+    lines += [f"> {' '.join(text.split())}\n" for text in facts["samples"] if text.strip()]
+    lines += [
+        "## Limits",
+        "",
+        *(f"- {' '.join(limit.split())}" for limit in _limits(recipe)),
+        "- Made to be tuned into a classifier; not made to write.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _limits(recipe: dict[str, Any]) -> Sequence[str]:
+    """What the recipe says; facts from before recipes said it are those of one that ships."""
+    limits: Sequence[str] = recipe["limits"] if "limits" in recipe else read_pretrain_recipe(recipe["name"]).limits
+    return limits or ANY_CORPUS
+
+
+def _kept_out(facts: dict[str, Any]) -> str:
+    if "excluded" not in facts:
+        return "0 in every row may also mean that no evaluation set was named."
+    named = ", ".join(f"{name} ({count:,} messages)" for name, count in facts["excluded"].items())
+    return f"Named were: {named}." if named else "No evaluation set was named."
+
+
+def _before(facts: dict[str, Any]) -> list[str]:
+    """What the backbone that it went on from had learnt from."""
+    lines = []
+    for entry in facts.get("before") or []:
+        if entry["sources"] is None:
+            lines += ["", f"It went on from {entry['name']}, whose own card says what that had learnt from and under which licence."]
+            continue
+        lines += ["", f"Before that, as {entry['name']}, it had learnt from:", "", "| source | licence | upstream |", "|---|---|---|"]
+        lines += [
+            _row(name, source.get("licence", "not stated"), source.get("upstream", "not stated"))
+            for name, source in entry["sources"].items()
+        ]
+    return lines
+
+
+def _row(*cells: str) -> str:
+    """A row of a table; a cell is one line, and a bar in it is no border."""
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', _BAR) for cell in cells)} |"
+
+
+def _teacher(facts: dict[str, Any]) -> str:
+    return f"{facts['teacher_model']} ({facts['teacher_licence']})" if facts["teacher"] else "none"
+
+
+def _stages(facts: dict[str, Any]) -> list[str]:
+    """A line for each earlier stage, and one for all together."""
+    stages = facts.get("stages") or []
+    if not stages:
+        return []
+    lines = [
+        f"- Stage {number}: {stage['tokens']:,} tokens, {stage['steps']:,} steps; {_losses(stage['objective'], stage['teacher'])}."
+        for number, stage in enumerate(stages, start=1)
+    ]
+    return [f"- {sum(stage['tokens'] for stage in stages) + facts['tokens']:,} tokens in {len(stages) + 1} stages.", *lines]
+
+
+def _losses(objective: dict[str, Any], teacher: str | None) -> str:
+    text = f"next token x {objective['next_token_weight']:g} on {objective['next_token_share']:.0%} of the positions"
+    if objective.get("frequent_pieces"):
+        text += f" (summed over the {objective['frequent_pieces']:,} most frequent pieces and {objective['drawn_pieces']:,} drawn ones)"
+    if teacher:
+        text += f", 1 - cosine to the teacher x {objective['teacher_weight']:g}, likeness x {objective['likeness_weight']:g}"
+        words = objective.get("taught_words")
+        text += f" (both of texts up to {words} words)" if words else ""
+    return text
+
+
+def _times(times: float) -> str:
+    return f"{times:g} times" if times >= 1 else f"a fixed {times:.0%} of it"
+
+
+def _or_none(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

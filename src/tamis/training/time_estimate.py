@@ -1,0 +1,74 @@
+"""How long training everything of a small backbone would take here: work that is counted, over the measured speed of matrix products.
+
+Only for tables that would take long on a slow machine is anything measured: others are settled alike everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tamis.compute import device as devices
+from tamis.config import Recipe
+from tamis.gpt2.backbones import local_folder
+
+LONG_S = 1800.0
+"""Seconds of training that `tune = auto` still spends."""
+REACHED = 0.4
+"""Share of the speed of bare matrix products that a training reaches: `nano` on 3,890 messages, 4 passes, in 2.5 minutes at 160 GFLOP/s."""
+SLOW_GFLOPS = 20.0
+"""A slow machine: where even that would not take long nothing is measured."""
+BYTES_A_TOKEN = 4
+"""Of UTF-8, roughly, for `nano`'s vocabulary and English."""
+BLOCKS = 2
+"""Blocks that are trained where everything takes too long; the block that pools is one of them."""
+MOST_STATES = 2 << 30
+"""Bytes of states under those blocks beyond which the head alone is trained."""
+
+
+@dataclass(frozen=True)
+class Duration:
+    """What training everything, and less than that, would take."""
+
+    seconds: float
+    tokens: float
+    """of all passes of all trainings (folds train anew)"""
+    share: float
+    """of `seconds` that `BLOCKS` blocks would take, those under them computed once"""
+    states: float
+    """bytes of the states under these blocks"""
+    gflops: float
+    """the speed that `seconds` is meant at"""
+
+    def words(self) -> str:
+        """For a reason."""
+        return f"{self.seconds / 60:,.0f} minutes here ({self.tokens / 1e6:,.0f} million tokens, {self.gflops:,.0f} GFLOP/s measured)"
+
+
+def training_time(recipe: Recipe, texts: Sequence[str], labels: Sequence[str], positive: str | None) -> Duration:
+    """The time that everything of a backbone that lies here would take to train.
+
+    Args:
+        recipe: resolved for `tune = full`, its device and threads too.
+        texts: R training texts.
+        labels: (R,) their labels.
+        positive: label of the positive class, None for more than two classes.
+    """
+    folder = local_folder(recipe.backbone)
+    assert folder is not None
+    shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    blocks, channels = shape["n_layer"] + 1, shape["n_embd"]
+    train, folds = recipe.train, recipe.verdict.folds or 0
+    copies = {label: train.attacked_positives if positive in (None, label) else train.attacked_negatives for label in set(labels)}
+    once = sum(1 + len(text.encode("utf-8", "replace")) / BYTES_A_TOKEN for text in texts)
+    rows = sum(1 + copies[label] for label in labels) / len(labels)
+    # Each of F folds is trained without an F-th of the rows, and all rows once more.
+    tokens = once * rows * (train.epochs or 1) * max(1, folds)
+    # Six operations a weight: two forward, four backward. A block has 12 C^2 weights.
+    work = 6.0 * 12 * channels**2 * blocks * tokens
+    gflops = SLOW_GFLOPS
+    if work / (REACHED * gflops * 1e9) > LONG_S:
+        gflops = devices.measured_gflops(recipe.compute.device, recipe.compute.threads or 1)
+    share = BLOCKS / blocks
+    return Duration(work / (REACHED * gflops * 1e9), tokens, share, once * rows * channels * 4.0, gflops)

@@ -1,1 +1,0 @@
-"""Training: features of the frozen trunk, the exact head and the one training loop."""

@@ -1,0 +1,277 @@
+"""How fast a classifier runs on this machine: bulk scoring, single messages, start and memory, beside what its users would pick.
+
+Contenders take turns (A B C, A B C, ...), so whatever else the machine does meets all alike; a figure is the median of the rounds. In a
+round all are given the same texts, which nobody has seen before.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from tamis.classifier.saved_model import SavedModel, save_model
+from tamis.compute import device as devices
+from tamis.compute.matmul_benchmark import Dtype, measure_matmul
+from tamis.errors import TamisError
+from tamis.gpt2.features import FROZEN_TOKENS
+from tamis.gpt2.model import MeanPoolingBlock
+from tamis.workflows.benchmark_contenders import (
+    RIVAL_BATCHES,
+    Score,
+    Subject,
+    best_batch,
+    new_texts,
+    numbered_labels,
+    ours,
+    products,
+    subject,
+    tfidf,
+    transformers_is_here,
+    transformers_model,
+    useful_operations,
+)
+
+Say = Callable[[str], None]
+SLOW = 8
+"""Times as long as the first contender from which on a contender is given fewer texts: it would take the time of all others."""
+_CEILING_S = 0.25
+_LEAST_TEXTS, _MOST_TEXTS = 8, 50_000
+_CHILD = """
+import json, sys, time
+begun = time.perf_counter()
+from tamis.classifier.text_classifier import TextClassifier
+imported = time.perf_counter()
+classifier = TextClassifier.load(sys.argv[1], threads=int(sys.argv[3]), dtype=sys.argv[2])
+loaded = time.perf_counter()
+classifier.predict_proba(["You have won a prize, call now"])
+scored = time.perf_counter()
+from tamis.compute.memory import resident_mb
+print(json.dumps([imported - begun, loaded - imported, scored - loaded, resident_mb()]))
+"""
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """Scoring many messages at once."""
+
+    name: str
+    messages_per_s: float
+    tokens_per_s: float | None
+    """Of the subject's own tokenizer; None for what has no tokens."""
+    share_of_ceiling: float | None
+    """Useful operations a second over those of bare matrix products of the same shapes and type, measured in the same round."""
+    times_first: float
+    """Median over the rounds of its speed over the first contender's."""
+    rounds: list[float]
+    """Messages a second, round by round."""
+    texts: int
+    """Messages a round: the same for all, or the first of those where a contender is far slower than the others (`notes` say so)."""
+
+
+@dataclass(frozen=True)
+class Single:
+    """One message at a time."""
+
+    name: str
+    p50_ms: float
+    p99_ms: float
+    calls: int
+    """Timed texts, the same for all: with 200 of them two lie above `p99_ms`."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A fresh process: seconds to import, to load and to score a first text, and megabytes held afterwards."""
+
+    dtype: str
+    import_s: float
+    load_s: float
+    first_text_s: float
+    memory_mb: float | None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything measured."""
+
+    subject: str
+    threads: int
+    torch: str
+    ceiling_gflops: dict[str, float]
+    bulk: list[Bulk]
+    single: list[Single]
+    start: list[Start]
+    same_labels: dict[str, float]
+    """Share of messages that get the label they get in fp32, by type."""
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures by name."""
+        return asdict(self)
+
+
+def bench(name: str, *, threads: int | None = None, seconds: float = 60.0, rivals: bool = True, say: Say = lambda _: None) -> Bench:
+    """Measure a RUN or a backbone.
+
+    Args:
+        name: a run folder, a model folder, or a backbone.
+        threads: processor threads; all cores by default.
+        seconds: about how long it may take; imports and loading come on top.
+        rivals: also time TF-IDF and, where it is installed, transformers.
+        say: is told what goes on.
+
+    Raises:
+        TamisError: there is no such model.
+    """
+    compute = devices.resolve("cpu", threads, "fp32")
+    devices.apply(compute)
+    of = subject(name)
+    notes = [] if of.trained else ["The head is not trained: speed does not depend on it, and same_labels says little."]
+    with tempfile.TemporaryDirectory() as place:
+        contenders: dict[str, Score] = {}
+        dtypes = devices.available_dtypes("cpu")
+        for dtype in dtypes:
+            contenders[f"tamis {dtype}"] = ours(of, dtype)
+        if rivals:
+            contenders |= _rivals(of, Path(place), notes, say)
+        say(f"bulk scoring: {', '.join(contenders)}")
+        bulk, ceilings = _bulk(of, contenders, dtypes, compute.threads, seconds * 0.5, notes)
+        say("one message at a time")
+        single = _single(contenders, seconds * 0.25)
+        say("fresh processes")
+        start = _starts(of, Path(place) / "start", dtypes, compute.threads, notes)
+        same = _same_labels(contenders, dtypes, count=max(16, min(500, int(bulk[0].messages_per_s * seconds * 0.05))))
+    return Bench(name, compute.threads, str(torch.__version__), ceilings, bulk, single, start, same, notes)
+
+
+def _rivals(of: Subject, place: Path, notes: list[str], say: Say) -> dict[str, Score]:
+    found: dict[str, Score] = {"TF-IDF + logistic regression": tfidf()}
+    if not transformers_is_here():
+        notes.append("transformers is not installed, so it was not timed (pip install transformers).")
+        return found
+    say("loading transformers")
+    of_batch = transformers_model(of, place / "transformers")
+    if isinstance(of.model.transformer.h[-1], MeanPoolingBlock):
+        notes.append("transformers reads the last token, as its class does: the pooling block is left out, which spares it that work.")
+    best = best_batch(of_batch, new_texts(max(RIVAL_BATCHES), seed=2))
+    return found | {f"transformers fp32, batch {best}": of_batch(best)}
+
+
+def _bulk(
+    of: Subject, contenders: dict[str, Score], dtypes: Sequence[Dtype], threads: int, seconds: float, notes: list[str]
+) -> tuple[list[Bulk], dict[str, float]]:
+    rounds = 3
+    counts = _texts_a_round(contenders, max(0.1, (seconds - rounds * len(dtypes) * _CEILING_S) / (rounds + 1)))
+    most, first = max(counts.values()), next(iter(contenders))
+    for name, count in counts.items():
+        if count < most:
+            notes.append(f"{name} gets the first {count} of the {most} texts of a round: it takes over {SLOW} times as long as {first}.")
+    speeds: dict[str, list[float]] = {name: [] for name in contenders}
+    work: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+    limits: dict[str, list[float]] = {dtype: [] for dtype in dtypes}
+    shapes = products(of.model.transformer, FROZEN_TOKENS)
+    for number in range(rounds):
+        for dtype in dtypes:
+            limits[dtype].append(measure_matmul(shapes, dtype, _CEILING_S, threads=threads))
+        texts = new_texts(most, 100 + number)
+        took = {name: _seconds(run, texts[: counts[name]]) for name, run in contenders.items()}
+        for name, spent in took.items():
+            messages = of.encode(texts[: counts[name]])
+            speeds[name].append(counts[name] / spent)
+            work[name].append((messages.lengths.sum() / spent, useful_operations(of.model.transformer, messages) / spent / 1e9))
+    results = []
+    for name in contenders:
+        kind = name.removeprefix("tamis ") if name.startswith("tamis ") else "fp32"
+        tokens, gflops = ([pair[i] for pair in work[name]] for i in (0, 1))
+        plain = name.startswith("TF-IDF")
+        shares = [rate / limit for rate, limit in zip(gflops, limits[kind], strict=True)]
+        ratios = [a / b for a, b in zip(speeds[name], speeds[first], strict=True)]
+        results.append(
+            Bulk(
+                name,
+                median(speeds[name]),
+                None if plain else float(median(tokens)),
+                None if plain else median(shares),
+                median(ratios),
+                speeds[name],
+                counts[name],
+            )
+        )
+    return results, {dtype: median(found) for dtype, found in limits.items()}
+
+
+def _texts_a_round(contenders: dict[str, Score], seconds: float) -> dict[str, int]:
+    """As many texts for every contender as fill a round of `seconds`; fewer for one over `SLOW` times as slow as the first."""
+    costs, seed = {}, 10
+    for name, run in contenders.items():  # seconds a text, felt for with more and more of them
+        count, took = _LEAST_TEXTS, _seconds(run, new_texts(_LEAST_TEXTS, seed))
+        while took < seconds / len(contenders) / 8 and count < _MOST_TEXTS:
+            count, seed = count * 4, seed + 1
+            took = _seconds(run, new_texts(count, seed))
+        costs[name] = took / count
+    first = next(iter(costs.values()))
+    shares = {name: min(1.0, SLOW * first / cost) for name, cost in costs.items()}
+    most = max(_LEAST_TEXTS, min(_MOST_TEXTS, int(seconds / sum(shares[name] * costs[name] for name in costs))))
+    return {name: max(_LEAST_TEXTS, int(most * share)) for name, share in shares.items()}
+
+
+def _single(contenders: dict[str, Score], seconds: float) -> list[Single]:
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    end, seed = time.perf_counter() + seconds, 10_000
+    while len(next(iter(times.values()))) < 200 and (time.perf_counter() < end or seed == 10_000):
+        text = new_texts(1, seed)
+        for name, run in contenders.items():
+            times[name].append(1e3 * _seconds(run, text))
+        seed += 1
+    return [Single(name, median(found), float(np.percentile(found, 99)), len(found)) for name, found in times.items()]
+
+
+def _starts(of: Subject, folder: Path, dtypes: Sequence[Dtype], threads: int, notes: list[str]) -> list[Start]:
+    save_model(folder, SavedModel(of.model, of.tokenizer, numbered_labels(of.model)))
+    found = []
+    for dtype in dtypes:
+        try:
+            found.append(fresh_process(folder, dtype, threads))
+        except TamisError as error:
+            notes.append(str(error))
+    return found
+
+
+def fresh_process(folder: Path, dtype: Dtype, threads: int) -> Start:
+    """Load a model folder in a process of its own, score a text, and tell what that cost.
+
+    Raises:
+        TamisError: the process failed.
+    """
+    command = [sys.executable, "-c", _CHILD, str(folder), dtype, str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise TamisError(f"a fresh process could not be timed in {dtype}: {' '.join(done.stderr.split())[-200:]}")
+    return Start(dtype, *json.loads(done.stdout.splitlines()[-1]))
+
+
+def _same_labels(contenders: dict[str, Score], dtypes: Sequence[Dtype], count: int) -> dict[str, float]:
+    texts = new_texts(count, seed=3)
+    labels = {dtype: np.asarray(contenders[f"tamis {dtype}"](texts)).argmax(1) for dtype in dtypes}
+    return {dtype: float((found == labels["fp32"]).mean()) for dtype, found in labels.items()}
+
+
+def _seconds(run: Score, texts: Sequence[str]) -> float:
+    begun = time.perf_counter()
+    run(texts)
+    took = time.perf_counter() - begun
+    if not math.isfinite(took) or took <= 0:
+        raise TamisError("the clock did not move while something was timed; run it again")
+    return took

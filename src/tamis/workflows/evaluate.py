@@ -1,0 +1,154 @@
+"""A trained model judged on labelled rows: figures with intervals and, on request, what it catches of disguised texts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tamis.classifier.out_of_distribution import looked_through
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.classifier.training_features import read_training_rows, text_keys
+from tamis.config import Recipe
+from tamis.data import catalog
+from tamis.data.splits import positive_label, split_table
+from tamis.data.tables import Table, read_table
+from tamis.errors import ConfigError, DataError
+from tamis.evaluation.prequential import OnlineFigures
+from tamis.evaluation.report.plots import write_all
+from tamis.evaluation.report.prequential_plot import write_learning_curves
+from tamis.evaluation.report.render_html import write_html
+from tamis.evaluation.report.report import Part, ReportInputs, build_report, most_confident_mistakes
+from tamis.evaluation.report.robustness_plot import write_attacks
+from tamis.evaluation.robustness import AttackResult, under_attack
+from tamis.feedback.replay import run_online
+from tamis.progress import Progress
+from tamis.workflows.train import Clock, Say, silent, versions
+
+
+def evaluate(
+    run: Path | str,
+    data: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    page: Path | None = None,
+    attacks: bool = False,
+    online: tuple[int, float] | None = None,
+    say: Say = silent,
+    progress: Progress | None = None,
+    **compute: Any,
+) -> dict[str, Any]:
+    """Figures of a trained model on every row of a labelled table; the content of a report, without baselines.
+
+    Args:
+        run: run or model folder.
+        data: file or name of the catalog; all its rows are judged.
+        settings: `text`, `label`, `positive`, `split` (then only that split's test rows are judged).
+        page: also write a self-contained HTML page there.
+        attacks: also judge texts that a sender has disguised, at the model's own threshold (two classes only).
+        online: also replay the rows in order (two classes only): messages until a label is known where it is late, and the share of
+            labels that is ever known where they are few; the learning curves are written beside the page.
+        say: is told what was decided.
+        progress: is told what goes on.
+        compute: device, threads, dtype.
+
+    Raises:
+        DataError: a label that the model does not know.
+        ConfigError: attacks are asked for and there is no positive label or no threshold of the model's own; a replay of more than
+            two classes.
+    """
+    classifier = TextClassifier.load(run, **compute)
+    wanted = Recipe().changed({f"data.{k}": v for k, v in (settings or {}).items() if v is not None})
+    located = catalog.resolve(data)
+    table = read_table(located.path, text=wanted.data.text, label=wanted.data.label)
+    for note in (*located.notes, *table.notes):
+        say(note)
+    _check_labels(table, classifier)
+    if (settings or {}).get("split"):
+        parts = split_table(table, wanted.data.split, seed=classifier.recipe_.seed)
+        texts, labels, name = parts.texts("test"), parts.labels("test"), parts.name
+        pool = parts.select("train")
+    else:
+        texts, labels, name = list(table.texts), list(table.labels), "all rows"
+        pool = table
+    names = [str(c) for c in classifier.classes_]
+    positive = wanted.data.positive or classifier.positive_ or (positive_label(labels) if len(names) == 2 else None)
+    threshold = classifier.rule_.threshold if positive == classifier.positive_ else None
+    clock = Clock()
+    with clock.phase("test"):
+        probabilities = classifier.predict_proba(texts, progress=progress)
+    inputs = ReportInputs(
+        classes=names,
+        positive=positive,
+        split=name,
+        backbone=classifier.recipe_.backbone,
+        tune=classifier.recipe_.tune,
+        data=located.name,
+        rows={"test": len(texts)},
+        test=Part(labels, probabilities, texts),
+        threshold=threshold,
+        temperature=classifier.temperature_,
+        timing={**clock.seconds, "messages_per_s": len(texts) / clock.seconds["test"]},
+        versions=versions(),
+    )
+    report = build_report(inputs, seed=classifier.recipe_.seed)
+    report["notes"] += trained_on(run, texts)
+    report["familiarity"] = looked_through(classifier, texts, labels, progress=progress)
+    disguised = _attacked(classifier, texts, labels, positive, threshold, pool) if attacks else []
+    if attacks:
+        report["attacks"] = [result.to_dict() for result in disguised]
+    replayed: list[OnlineFigures] = []
+    if online is not None:
+        before = (pool.texts, pool.labels) if pool is not table else ((), ())
+        delay, share = online
+        replayed, notes = run_online(
+            classifier, run, texts, labels, positive=positive, before=before, delay=delay, share=share, progress=progress
+        )
+        report["online"] = {"delay": delay, "share": share, "results": [result.to_dict() for result in replayed], "notes": notes}
+    if page is not None:
+        mistakes = most_confident_mistakes(Part(labels, probabilities, texts), names, positive=positive, threshold=threshold)
+        with tempfile.TemporaryDirectory() as folder:
+            plots = write_all(folder, classes=names, positive=positive, threshold=threshold, labels=labels, probabilities=probabilities)
+            if disguised:
+                plots["attacks"] = write_attacks(Path(folder) / "attacks.png", disguised, positive=str(positive))
+            if replayed:
+                curves = write_learning_curves(page.with_name(f"{page.stem}-online.png"), replayed)
+                plots["Replayed in order: 1-ROCA % of the messages so far"] = curves
+                say(f"wrote {curves}")
+            write_html(page, report, plots, mistakes)
+    return report
+
+
+def trained_on(run: Path | str, texts: Sequence[str]) -> list[str]:
+    """A sentence where texts to be judged are among the rows that a run was trained on."""
+    rows = read_training_rows(Path(run))
+    if rows is None or not texts:
+        return []
+    known = {key.tobytes() for key in rows.keys}
+    count = sum(key.tobytes() in known for key in text_keys(texts))
+    return [f"{count:,} of these {len(texts):,} texts are among the rows this model learnt from, so the figures flatter it."] * bool(count)
+
+
+def _attacked(
+    classifier: TextClassifier, texts: list[str], labels: list[str], positive: str | None, threshold: float | None, pool: Table
+) -> list[AttackResult]:
+    """The suite at the model's own threshold; good words come from the pool's negatives, never from the text that is attacked alone."""
+    if positive is None or threshold is None:
+        raise ConfigError("attacks are judged at the model's own threshold, which two classes with the model's own positive label have")
+    place = [str(c) for c in classifier.classes_].index(positive)
+    good = list(dict.fromkeys(text for text, label in zip(pool.texts, pool.labels, strict=True) if label != positive))
+    truth = np.array([label == positive for label in labels])
+    return under_attack(
+        lambda some: classifier.predict_proba(some)[:, place], texts, truth, threshold=threshold, seed=classifier.recipe_.seed, ham=good
+    )
+
+
+def _check_labels(table: Table, classifier: TextClassifier) -> None:
+    known = [str(label) for label in classifier.classes_]
+    for row, label in enumerate(table.labels):
+        if label not in known:
+            shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
+            raise DataError(f"{table.where(row)}: label {label!r} is not one of the model's labels ({shown}); mend the row or leave it out")

@@ -1,0 +1,253 @@
+"""Settings found by trials: Optuna suggests, each trial is a training, what does worse than the others on the way is cut off.
+
+Test rows are never read. A fifth of the training rows is held out by groups of near-repeats: one half chooses among the trials (and stops
+and prunes them), the other half alone says what the choice is worth. Trials stand in FOLDER/trials.sqlite: a search goes on where it was,
+to the same trials that it would have come to without the interruption.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.config import Recipe
+from tamis.data.deduplication import near_repeat_groups
+from tamis.data.splits import hold_out, positive_label
+from tamis.download import cache_directory
+from tamis.errors import ConfigError, DataError, MissingExtraError, RunError
+from tamis.evaluation.model_selection import Scores
+from tamis.evaluation.paired_comparison import average_precision, gain
+from tamis.files import locked, write_text
+from tamis.gpt2.feature_cache import StateStore
+from tamis.progress import Progress
+from tamis.search_space import suggested
+from tamis.workflows.train import Prepared, Say, prepare, silent
+
+HELD_OUT, FEWEST = 0.2, 2
+"""Share of the training rows that is held out, and rows of each class that each half of it must have."""
+STARTUP_TRIALS = 5
+BEST, TRIALS, ASKED, STORAGE = "best.toml", "trials.json", "asked.json", "trials.sqlite"
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The training rows of a search: fitted, choosing, confirming; every array holds row numbers into `texts`."""
+
+    texts: list[str]
+    labels: list[str]
+    groups: Rows
+    fit: Rows
+    choosing: Rows
+    confirming: Rows
+    positive: str | None
+
+    def merit(self, rows: Rows, probabilities: Floats) -> float:
+        """Average precision of the positive class, or the mean over classes one against the rest."""
+        return average_precision([self.labels[row] for row in rows.tolist()], probabilities, sorted(set(self.labels)), self.positive)
+
+
+def halves(prepared: Prepared, recipe: Recipe) -> Halves:
+    """Divide the training part.
+
+    Raises:
+        DataError: the rows are too few to hold any out.
+    """
+    texts, labels = prepared.parts.texts("train"), prepared.parts.labels("train")
+    groups = near_repeat_groups(texts)
+    held = hold_out(labels, groups, HELD_OUT, seed=recipe.seed)
+    own = [labels[row] for row in held.tolist()]
+    confirming = held[hold_out(own, groups[held], 0.5, seed=recipe.seed + 1)]
+    choosing = np.setdiff1d(held, confirming)
+    for half in (choosing, confirming):
+        counts = [sum(labels[row] == name for row in half.tolist()) for name in sorted(set(labels))]
+        if min(counts) < FEWEST:
+            raise DataError(
+                f"{prepared.name}: {len(texts):,} training rows are too few to choose settings on (each class needs "
+                f"{round(2 * FEWEST / HELD_OUT)} or more that are unlike each other); take the default recipe: tamis train {prepared.name}"
+            )
+    positive = positive_label(labels, recipe.data.positive) if len(set(labels)) == 2 else None
+    return Halves(texts, labels, groups, np.setdiff1d(np.arange(len(texts)), held), choosing, confirming, positive)
+
+
+def fitted(
+    rows: Halves, recipe: Recipe, on_epoch: Callable[[int, Scores], None] | None, progress: Progress | None
+) -> tuple[Floats, Floats]:
+    """Train by a recipe; probabilities of the choosing and of the confirming rows. A loop stops by the choosing rows, a head needs none."""
+    exact = recipe.tune == "head" and recipe.train.head == "exact"
+    used = rows.fit if exact else np.concatenate([rows.fit, rows.choosing])
+    asked = [[rows.texts[row] for row in part.tolist()] for part in (rows.choosing, rows.confirming)]
+    classifier = TextClassifier.from_recipe(recipe)
+    classifier.on_epoch = on_epoch
+    classifier.fit(
+        [rows.texts[row] for row in used.tolist()],
+        [rows.labels[row] for row in used.tolist()],
+        validation=None if exact else np.arange(len(rows.fit), len(used)),
+        groups=rows.groups[used],
+        also=asked[0] + asked[1],
+        store=StateStore(cache_directory() / "states"),
+        progress=progress,
+    )
+    choosing, confirming = (classifier.predict_proba(texts) for texts in asked)
+    return choosing, confirming
+
+
+def search(
+    data: str,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    trials: int = 20,
+    minutes: float | None = None,
+    say: Say = silent,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Try settings and write FOLDER/best.toml and FOLDER/trials.json; returns the content of the latter.
+
+    Args:
+        data: file or name of the catalog.
+        recipe: what every trial starts from; it is the first trial itself.
+        folder: made where missing; one of the same data and recipe is gone on with.
+        trials: trials in all, those done before among them.
+        minutes: no trial is begun after so many; None for no limit.
+        say: is told what was decided.
+        progress: is told what goes on.
+
+    Raises:
+        RunError: the folder holds another search, or another process is at it.
+        MissingExtraError: Optuna is not installed.
+        DataError: the rows are too few.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise MissingExtraError("optuna", "search", "searching for settings") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    begun = time.monotonic()
+    prepared = prepare(data, recipe)
+    rows = halves(prepared, recipe)
+    for note in prepared.notes:
+        say(note)
+    asked = {"data": prepared.parts.table.fingerprint, "recipe": recipe.model_dump(), "rows": len(rows.texts)}
+    _open(folder, asked)
+    with locked(folder / "lock") as mine:
+        if not mine:
+            raise RunError(f"{folder} is being searched by another process; wait for it or choose another folder with -o")
+        study = optuna.create_study(
+            study_name="tamis",
+            storage=f"sqlite:///{folder.resolve() / STORAGE}",
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS - 1, n_warmup_steps=1),
+        )
+        for left in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            study.tell(left.number, state=optuna.trial.TrialState.FAIL)  # cut off by a kill: tried again below
+        while (done := len(_ended(study))) < trials:
+            if minutes is not None and done and time.monotonic() - begun > 60 * minutes:
+                say(f"{minutes:g} minutes are over after {done} trials; the same command goes on")
+                break
+            # The number of trials that ended decides what is drawn, so an interrupted search draws what it would have drawn.
+            study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + done, n_startup_trials=STARTUP_TRIALS)
+            say(_tried(study, rows, recipe, first=done == 0, progress=progress))
+        found: dict[str, Any] = json.loads(json.dumps(_outcome(study, rows, recipe, prepared.name)))
+        write_text(folder / BEST, recipe.changed(found["best"]["settings"]).to_toml())
+        write_text(folder / TRIALS, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    return found
+
+
+def _tried(study: Any, rows: Halves, recipe: Recipe, *, first: bool, progress: Progress | None) -> str:
+    """One trial: asked, trained, told; what to say of it."""
+    import optuna
+
+    trial = study.ask()
+    settings = {} if first else suggested(trial, recipe.backbone)
+    trial.set_user_attr("settings", settings)
+
+    def on_epoch(epoch: int, scores: Scores) -> None:
+        if scores.average_precision is not None and not first:
+            trial.report(scores.average_precision, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned(f"epoch {epoch}: average precision {scores.average_precision:.4f}")
+
+    begun = time.monotonic()
+    name = f"trial {trial.number}"
+    same = next((t for t in _ended(study) if t.state.name == "COMPLETE" and t.user_attrs["settings"] == settings), None)
+    if same is not None:  # few settings have few values: what is known already is not trained again
+        for key in ("seconds", "confirming"):
+            trial.set_user_attr(key, same.user_attrs[key])
+        study.tell(trial, same.value)
+        return f"{name}: {_words(settings)}: the same as trial {same.number}"
+    try:
+        choosing, confirming = fitted(rows, recipe.changed(settings), on_epoch, progress)
+    except optuna.TrialPruned as cut:
+        trial.set_user_attr("seconds", time.monotonic() - begun)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        return f"{name}: {_words(settings)}: cut off at {cut}"
+    except ConfigError as error:
+        if first:
+            raise
+        trial.set_user_attr("seconds", time.monotonic() - begun)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        return f"{name}: {_words(settings)}: {error}"
+    value = rows.merit(rows.choosing, choosing)
+    trial.set_user_attr("seconds", time.monotonic() - begun)
+    trial.set_user_attr("confirming", confirming.tolist())
+    study.tell(trial, value)
+    return f"{name}: {_words(settings)}: average precision {value:.4f}, {time.monotonic() - begun:.0f} s"
+
+
+def _ended(study: Any) -> list[Any]:
+    """Trials that were finished or pruned, in their order."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
+
+
+def _outcome(study: Any, rows: Halves, recipe: Recipe, name: str) -> dict[str, Any]:
+    """The table of trials, the best of them, and its gain over the first on rows that chose nothing."""
+    ended = _ended(study)
+    finished = [trial for trial in ended if trial.state.name == "COMPLETE"]
+    best = max(finished, key=lambda trial: (trial.value, -trial.number))
+    truth = [rows.labels[row] for row in rows.confirming.tolist()]
+    before, after = (np.asarray(trial.user_attrs["confirming"], dtype=np.float64) for trial in (finished[0], best))
+    table = [
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "average_precision": trial.value if trial.state.name == "COMPLETE" else None,
+            "seconds": trial.user_attrs.get("seconds"),
+            "settings": trial.user_attrs["settings"],
+        }
+        for trial in ended
+    ]
+    return {
+        "data": name,
+        "positive": rows.positive,
+        "rows": {"fit": len(rows.fit), "choosing": len(rows.choosing), "confirming": len(rows.confirming)},
+        "best": next(row for row in table if row["trial"] == best.number),
+        "gain": asdict(gain(truth, before, after, sorted(set(rows.labels)), rows.positive, seed=recipe.seed)),
+        "trials": table,
+    }
+
+
+def _words(settings: dict[str, Any]) -> str:
+    shown = (f"{key.rpartition('.')[2]} {value:.3g}" if isinstance(value, float) else f"{value}" for key, value in settings.items())
+    return ", ".join(shown) or "the recipe as it is"
+
+
+def _open(folder: Path, asked: dict[str, Any]) -> None:
+    marks, wanted = folder / ASKED, json.loads(json.dumps(asked))
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not marks.is_file())):
+        raise RunError(f"{folder} exists and is not a folder of a search; choose another with -o (nothing in it was touched)")
+    if marks.is_file() and json.loads(marks.read_text(encoding="utf-8")) != wanted:
+        raise RunError(f"{folder} holds a search over other data or from another recipe; choose another folder with -o")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(marks, json.dumps(wanted, indent=2, ensure_ascii=False))

@@ -1,0 +1,143 @@
+"""`tamis predict`: texts from arguments, files or stdin; verdicts to stdout or a file, as they come."""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.data.files.message_reader import Message, read_messages, read_one_message
+from tamis.data.files.row_writer import beside_own, row_writer
+from tamis.decision.verdict import UNSURE, Verdict
+from tamis.errors import ConfigError
+
+BATCH = 1024
+"""Messages judged together at the most; fewer where the source has no more at the moment."""
+POSITIVE, NEGATIVE, NOT_SURE = 0, 1, 2
+"""Exit codes for one text, bogofilter's."""
+
+
+def predict_command(
+    run: Path,
+    texts: list[str] | None,
+    *,
+    file: Path | None,
+    out: Path | None,
+    column: str | None,
+    as_json: bool,
+    compute: Mapping[str, Any],
+    say: Callable[[str], None],
+    one: bool = False,
+    windows: bool = False,
+    familiarity: bool = False,
+) -> int:
+    """Judge and print or write; returns the exit code of the last verdict (`--exit-code`).
+
+    `one`: stdin is one text, or a mail. `windows`: JSON also names the window that decided a long text. `familiarity`: tell of each text
+    whether it is like what was learnt; for people those given on the command line that are not are marked without being asked.
+
+    Raises:
+        TamisError: the model cannot be loaded, or a message cannot be read.
+    """
+    classifier = TextClassifier.load(run, **compute)
+    if one and classifier.positive_ is None:
+        names = ", ".join(str(name) for name in classifier.classes_)
+        raise ConfigError(
+            f"--exit-code says positive or negative, and this model has no positive label ({names}); read its verdict instead"
+        )
+    if familiarity and classifier.familiarity_ is None:
+        say("the model holds no limit for what is like its training texts, so `familiar` is unknown; train it again on 100 texts or more")
+    familiarity = familiarity or (bool(texts) and out is None and not as_json and classifier.familiarity_ is not None)
+    if texts:
+        source: Iterator[Message] = iter([Message(text, {}, line) for line, text in enumerate(texts, 1)])
+    elif one:
+        source = iter([read_one_message(sys.stdin)])
+    else:
+        messages = read_messages(file if file is not None else _standard_input(), text=column)
+        for note in messages.notes:
+            say(note)
+        source = messages
+    code = NEGATIVE
+    if out is not None:
+        with row_writer(out) as sink:
+            count = 0
+            for message, verdict in judged(classifier, source, familiarity=familiarity):
+                own = message.columns or {"text": message.text}
+                added: dict[str, object] = {"label": verdict.label, "verdict": verdict.verdict}
+                added |= {f"p_{label}": p for label, p in verdict.probabilities.items()}
+                if familiarity:
+                    added |= {"familiar": verdict.familiar, "bits_per_byte": verdict.bits_per_byte}
+                sink.write(beside_own(own, added))
+                count, code = count + 1, exit_code(verdict, classifier)
+        say(f"wrote {count:,} verdicts to {out}")
+        return code
+    for _, verdict in judged(classifier, source, familiarity=familiarity):
+        found = verdict.to_dict(windows=windows, familiarity=familiarity)
+        print(json.dumps(found, ensure_ascii=False) if as_json else line(verdict), flush=True)
+        code = exit_code(verdict, classifier)
+    return code
+
+
+def judged(classifier: TextClassifier, source: Iterator[Message], *, familiarity: bool = False) -> Iterator[tuple[Message, Verdict]]:
+    """Every message with its verdict, in order; a slow source is answered message by message, a fast one in large batches."""
+    for batch in _ready(source):
+        yield from zip(batch, classifier.verdicts([message.text for message in batch], familiarity=familiarity), strict=True)
+
+
+def line(verdict: Verdict) -> str:
+    """Verdict, probability of the label, and the text on one line, tab-separated; a fourth part where the text is unlike those learnt."""
+    text = verdict.text.replace("\\", "\\\\").replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
+    mark = f"\tunlike what was learnt ({verdict.bits_per_byte:.1f} bits per byte)" if verdict.familiar is False else ""
+    return f"{verdict.verdict}\t{verdict.probabilities[verdict.label]:.4f}\t{text}{mark}"
+
+
+def exit_code(verdict: Verdict, classifier: TextClassifier) -> int:
+    """0 positive, 1 negative, 2 unsure."""
+    if verdict.verdict == UNSURE:
+        return NOT_SURE
+    return POSITIVE if verdict.label == classifier.positive_ else NEGATIVE
+
+
+def _standard_input() -> BinaryIO | TextIO:
+    """The bytes of stdin through a reader of our own.
+
+    The thread that reads may still be waiting for more when the process ends (Ctrl-C, or `tail -f log | tamis predict RUN | head`), and
+    Python, which closes sys.stdin at its end, aborts where a thread holds that reader's lock.
+    """
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (OSError, ValueError, AttributeError):  # another stream in its place, or none
+        return sys.stdin
+
+
+def _ready(source: Iterator[Message]) -> Iterator[list[Message]]:
+    """Batches of what the source has at the moment: it is read by a thread, so waiting for more never delays an answer."""
+    waiting: queue.Queue[Message | BaseException | None] = queue.Queue(maxsize=4 * BATCH)
+
+    def read() -> None:
+        try:
+            for message in source:
+                waiting.put(message)
+            waiting.put(None)
+        except BaseException as error:
+            waiting.put(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    end: Message | BaseException | None = Message("")
+    while isinstance(end, Message):
+        batch: list[Message] = []
+        end = waiting.get()
+        while isinstance(end, Message):
+            batch.append(end)
+            if len(batch) == BATCH or waiting.empty():
+                break
+            end = waiting.get()
+        if batch:
+            yield batch
+    if end is not None:
+        raise end

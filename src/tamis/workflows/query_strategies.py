@@ -1,0 +1,113 @@
+"""Which unlabelled rows would teach a head most: uncertain ones that are unlike each other.
+
+Shapes: N rows, C channels, K classes. Features have length one, as in head/linear_head.py. Same seed, same rows.
+Sources: Ash et al., "Deep batch active learning by diverse, uncertain gradient lower bounds" (BADGE), ICLR 2020; Zhdanov, "Diverse
+mini-batch active learning", 2019. benchmarks/labelling compares them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Strategy = Literal["clusters", "gradients", "margin", "random"]
+STRATEGIES: tuple[Strategy, ...] = ("clusters", "gradients", "margin", "random")
+AHEAD = 10
+"""`clusters` looks at so many times the rows that are asked for, the most uncertain ones."""
+
+
+def doubt(probabilities: Matrix, *, positive: int | None = None, threshold: float | None = None) -> Matrix:
+    """(N, K) -> (N,) in [0, 1]: 1 where the label hangs in the balance, 0 where it is certain.
+
+    One minus the distance between the two most probable classes; with a threshold on P(positive), probabilities are first shifted so
+    that it stands at even odds.
+    """
+    shifted = probabilities if positive is None or threshold is None else centred(probabilities, positive, threshold)
+    top = np.partition(shifted, -2, axis=1)[:, -2:]
+    return np.asarray(1.0 - (top[:, 1] - top[:, 0]))
+
+
+def centred(probabilities: Matrix, positive: int, threshold: float) -> Matrix:
+    """(N, 2) -> (N, 2): probabilities whose odds are divided by the threshold's, so that the label turns at one half."""
+    share = probabilities[:, positive] * (1.0 - threshold)
+    rest = probabilities[:, 1 - positive] * threshold
+    moved = share / np.maximum(share + rest, 1e-300)
+    found = np.empty_like(probabilities)
+    found[:, positive], found[:, 1 - positive] = moved, 1.0 - moved
+    return found
+
+
+def select(features: Matrix, probabilities: Matrix, count: int, *, strategy: Strategy = "clusters", seed: int = 42) -> Rows:
+    """At most `count` rows to label next, the first ones first.
+
+    gradients   k-means++ over the gradients that each row would have in the head if the model were right: long where the model doubts,
+                apart where the texts differ (BADGE)
+    clusters    the most uncertain rows in as many clusters as rows are asked for, from each the most central of its doubtful ones
+    margin      the most uncertain rows, alike or not
+    random      by lot
+
+    Args:
+        features: (N, C) of length one.
+        probabilities: (N, K), even odds where the label turns (`centred`).
+        count: rows asked for.
+        strategy: one of the above.
+        seed: of what is drawn.
+    """
+    count = min(count, len(features))
+    random = np.random.default_rng(seed)
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
+    if strategy == "random":
+        return random.permutation(len(features))[:count].astype(np.int64)
+    uncertain = doubt(probabilities)
+    order = np.argsort(-uncertain, kind="stable")
+    if strategy == "margin":
+        return order[:count]
+    if strategy == "clusters":
+        return _clusters(features, uncertain, order[: AHEAD * count], count, seed)
+    return _spread(features, probabilities, count, random)
+
+
+def _spread(features: Matrix, probabilities: Matrix, count: int, random: np.random.Generator) -> Rows:
+    """k-means++ on rows (p - onehot) x features, whose distances come from the two factors: the product is never made."""
+    errors = probabilities.copy()
+    errors[np.arange(len(errors)), probabilities.argmax(1)] -= 1.0
+    lengths = (errors**2).sum(1) * (features**2).sum(1)
+    chosen = [int(lengths.argmax())]
+    nearest = np.full(len(features), np.inf)
+    while True:
+        last = chosen[-1]
+        inner = (errors @ errors[last]) * (features @ features[last])
+        nearest = np.minimum(nearest, np.maximum(lengths + lengths[last] - 2.0 * inner, 0.0))
+        nearest[chosen] = 0.0
+        if len(chosen) == count:
+            return np.array(chosen, dtype=np.int64)
+        total = nearest.sum()
+        left = np.setdiff1d(np.arange(len(features)), chosen)
+        if total <= 0.0:  # whatever is left is certain, or a copy of what is taken
+            chosen.append(int(left[0]))
+        else:
+            chosen.append(int(random.choice(len(features), p=nearest / total)))
+
+
+def _clusters(features: Matrix, uncertain: Matrix, ahead: Rows, count: int, seed: int) -> Rows:
+    """Of each cluster of the rows `ahead` the most central of those that are in doubt there; the most uncertain first."""
+    from sklearn.cluster import KMeans
+
+    if len(ahead) <= count:
+        return ahead
+    weights = np.maximum(uncertain[ahead], 1e-6)
+    means = KMeans(count, n_init=1, random_state=seed).fit(features[ahead], sample_weight=weights)
+    away = means.transform(features[ahead])[np.arange(len(ahead)), means.labels_]
+    best = []
+    for k in range(count):
+        own = np.flatnonzero(means.labels_ == k)
+        if len(own):
+            own = own[weights[own] >= weights[own].max() / 2]
+            best.append(int(own[away[own].argmin()]))
+    rest = [row for row in range(len(ahead)) if row not in set(best)][: count - len(best)]
+    return ahead[sorted(best) + rest]

@@ -1,0 +1,283 @@
+"""`tamis reproduce tp2`: the reference experiment question by question, reported beside obtained, then each remedy alone and together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.config import Recipe
+from tamis.data.splits import Parts
+from tamis.download import cache_directory
+from tamis.evaluation.baselines import fit_baselines
+from tamis.evaluation.metrics import figures
+from tamis.evaluation.report.plots import write_all
+from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_backbone
+from tamis.gpt2.feature_cache import StateStore
+from tamis.gpt2.replace_head import head_shape, replace_head
+from tamis.progress import Progress
+from tamis.workflows.inspect_backbone import inspected
+from tamis.workflows.train import prepare, versions
+
+Say = Callable[[str], None]
+POSITIVE = "spam"
+REMEDIES: dict[str, dict[str, Any]] = {
+    "5 epochs": {"train.epochs": 5},
+    "undersampling": {"train.undersample": True},
+    "head on the last real token": {"text.position": "last_real"},
+    "last block trained too": {"tune": "blocks:1"},
+    "mean pooling": {"text.position": "mean"},
+    "threshold for a budget (0.2 % of ham)": {"verdict.max_blocked": 0.002, "data.validation_share": 0.1},
+}
+"""Each of the report's own remedies and of the real causes, alone; the last line of the table takes all of them."""
+EXACT: dict[str, Any] = {
+    "train.head": "exact",
+    "text.position": "mean",
+    "text.padding": "none",
+    "text.begin": True,
+    "train.class_weight": "balanced",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    question: str
+    item: str
+    reported: str
+    obtained: str
+    match: bool | None
+    """None where nothing was reported, or where it is not to be matched (versions, another backbone)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys of `--json`."""
+        return asdict(self)
+
+    @property
+    def mark(self) -> str:
+        """`match` for reading."""
+        return {True: "equal", False: "differs", None: ""}[self.match]
+
+
+class Table:
+    """Rows in the order of the questions."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.rows: list[Row] = []
+
+    def add(self, question: str, item: str, obtained: Any, reported: Any = "", *, compare: bool = True) -> None:
+        """Add a line; it matches where both read the same."""
+        shown, given = _shown(obtained), _shown(reported)
+        self.rows.append(Row(question, item, given, shown, shown == given if given and compare else None))
+
+
+def reproduce_tp2(
+    recipe: Recipe, data: str, *, remedies: bool = True, plots: Path | None = None, say: Say, progress: Progress | None = None
+) -> list[Row]:
+    """Questions 1 to 10 of the reference, then the remedies.
+
+    Args:
+        recipe: the recipe `tp2`, with any backbone.
+        data: file or name of the catalog.
+        remedies: also train each remedy alone, all together, and tamis' own exact head.
+        plots: folder for the loss and accuracy curves of question 9.
+        say: is told what goes on.
+        progress: is told what goes on, in numbers.
+
+    Raises:
+        TamisError: the data or the backbone cannot be had.
+    """
+    table = Table()
+    prepared = prepare(data, recipe)
+    for note in prepared.notes:
+        say(note)
+    parts = prepared.parts
+    positive = POSITIVE if POSITIVE in parts.table.classes else recipe.data.positive
+    recipe = recipe.changed({"data.positive": positive})
+    scratch = is_scratch(recipe.backbone)
+    backbone = scratch_backbone(recipe.backbone, parts.texts("train"), seed=recipe.seed) if scratch else load_backbone(recipe.backbone)
+    _environment(table, recipe)
+    _checkpoint(table, backbone)
+    _data(table, parts, backbone, prepare(data, recipe).parts, recipe)
+    _head(table, backbone, len(parts.table.classes))
+    runner = Runner(parts, StateStore(cache_directory() / "states"), progress)
+    say("reference: one epoch, head and final LayerNorm")
+    classifier = runner.fit(recipe)
+    _training(table, classifier, recipe, plots)
+    _result(table, runner, classifier, recipe.backbone)
+    if remedies:
+        _remedies(table, runner, recipe, say)
+    return table.rows
+
+
+class Runner:
+    """Fits recipes on the split's training rows and judges them on its test rows; the frozen trunk runs once for alike recipes."""
+
+    def __init__(self, parts: Parts, store: StateStore, progress: Progress | None) -> None:
+        """`store` keeps the frozen states."""
+        self.parts, self.store, self.progress = parts, store, progress
+
+    def fit(self, recipe: Recipe) -> TextClassifier:
+        """A classifier fitted on all training rows (a budget needs validation rows, which it then does not see)."""
+        return TextClassifier.from_recipe(recipe).fit(
+            self.parts.texts("train"),
+            self.parts.labels("train"),
+            also=self.parts.texts("test"),
+            store=self.store,
+            progress=self.progress,
+        )
+
+    def judge(self, classifier: TextClassifier, part: Any = "test") -> dict[str, Any]:
+        """Figures on a part."""
+        probabilities = classifier.predict_proba(self.parts.texts(part))
+        names = [str(c) for c in classifier.classes_]
+        threshold = classifier.rule_.threshold
+        return figures(self.parts.labels(part), probabilities, names, positive=classifier.positive_, threshold=threshold)
+
+
+def _environment(table: Table, recipe: Recipe) -> None:
+    table.add("all", "seed of Python, NumPy and PyTorch", recipe.seed, 42)
+    reported = {"python": "3.12.12", "system": "Linux 6.14 x86_64 glibc 2.39", "torch": "2.9.1+cu128"}
+    for name, version in versions().items():
+        table.add("1", f"version of {name}", version, reported.get(name, ""), compare=False)
+    table.add("1", "tensorflow (not needed here)", "none", "2.20.0", compare=False)
+
+
+def _checkpoint(table: Table, backbone: Backbone) -> None:
+    found = inspected(backbone)
+    table.add("2", "backbone", backbone.name, "GPT-2 124M (OpenAI)", compare=False)
+    table.add("2", "keys of settings", sorted(found.settings), sorted(["n_vocab", "n_ctx", "n_embd", "n_head", "n_layer"]))
+    for key, value in {"n_vocab": 50257, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}.items():
+        table.add("2", f"settings[{key!r}]", found.settings[key], value)
+    params = found.params
+    table.add("3", "keys of params", sorted(params), ["b", "blocks", "g", "wpe", "wte"])
+    for key, shape in {"wte": (50257, 768), "wpe": (1024, 768), "b": (768,), "g": (768,)}.items():
+        table.add("3", f"shape of params[{key!r}]", tuple(params[key]), shape)
+    table.add("3", "blocks", f"list of {len(params['blocks'])}", "list of 12")
+    table.add("3", "keys of a block", sorted(params["blocks"][0]), ["attn", "ln_1", "ln_2", "mlp"])
+    keys = ["vocab_size", "emb_dim", "context_length", "n_layers", "n_heads", "dropout"]
+    table.add("4", "keys of the configuration", sorted(found.config), sorted(keys))
+    table.add("4", "configuration", ", ".join(f"{key} {found.config[key]}" for key in keys))
+
+
+def _data(table: Table, parts: Parts, backbone: Backbone, again: Parts, recipe: Recipe) -> None:
+    counts = {part: parts.counts(part) for part in ("train", "test")}
+    rows = {part: sum(counts[part].values()) for part in counts}
+    same = np.array_equal(parts.train, again.train) and np.array_equal(parts.test, again.test)
+    table.add("5.1", "rows", f"{rows['train']} train, {rows['test']} test", "4457 train, 1115 test")
+    table.add("5.1", "split at a second run", "the same" if same else "another", "the same")
+    reported = {"train": {"ham": 3860, "spam": 597}, "test": {"ham": 965, "spam": 150}}
+    for part, classes in counts.items():
+        for label, count in classes.items():
+            given = reported[part].get(label)
+            table.add("5.2", f"{part}: {label}", f"{count} ({_percent(count / rows[part])})", "" if given is None else _count(given, part))
+    length = recipe.text.fixed_length or 120
+    batch = recipe.train.batch_rows or 16
+    tokens = [len(ids) for ids in backbone.tokenizer.prepared(begin=False).encode(parts.texts("train"))]
+    table.add("6", "batch shapes", f"[{batch}, {length}] and [{batch}]", "[16, 120] and [16]")
+    table.add("6", f"train messages longer than {length} tokens, cut there", sum(n > length for n in tokens))
+    table.add("7", "train rows, no undersampling", rows["train"], 4457)
+    table.add("7", f"batches of {batch}", math.ceil(rows["train"] / batch), 279)
+
+
+def _head(table: Table, backbone: Backbone, classes: int) -> None:
+    model = backbone.model
+    table.add("8", "head before", _arrow(head_shape(model)), "768 -> 2 (its cell had been run twice)", compare=False)
+    once = replace_head(model, classes)
+    table.add("8", "head after", _arrow(head_shape(once)), "768 -> 2")
+    twice = replace_head(once, classes)
+    same = bool((once.score.weight == twice.score.weight).all())
+    table.add("8", "head before, after a second run", _arrow(head_shape(model)))
+    table.add("8", "head after a second run", f"{_arrow(head_shape(twice))}, {'the same weights' if same else 'other weights'}")
+    trainable = {name: p.numel() for name, p in twice.named_parameters() if p.requires_grad}
+    table.add("8", "trainable", sorted(trainable), ["score.weight", "transformer.ln_f.bias", "transformer.ln_f.weight"], compare=False)
+    table.add("8", "trainable parameters", sum(trainable.values()))
+
+
+def _training(table: Table, classifier: TextClassifier, recipe: Recipe, plots: Path | None) -> None:
+    steps = [row for row in classifier.history_ if "loss" in row]
+    losses = np.array([row["loss"] for row in steps])
+    train = recipe.train
+    table.add("9", "optimizer (assumed)", f"AdamW, learning rate {train.learning_rate:g}, weight decay {train.weight_decay:g}")
+    table.add("9", "class weights (assumed)", "n / (K * n_class)")
+    table.add("9", "epochs", train.epochs, 1)
+    table.add("9", "steps", len(steps), 279)
+    tenth = max(1, len(losses) // 10)
+    table.add("9", "loss, first and last tenth", f"{losses[:tenth].mean():.3f} and {losses[-tenth:].mean():.3f}")
+    low, high = np.percentile(losses, [5, 95])
+    table.add("9", "loss, 90 % of the steps between", f"{low:.2f} and {high:.2f}", "about 0.5 and 0.9", compare=False)
+    accuracies = [row["accuracy"] for row in steps]
+    table.add("9", "accuracy of a batch, first and last tenth", f"{np.mean(accuracies[:tenth]):.3f} and {np.mean(accuracies[-tenth:]):.3f}")
+    if plots is not None:
+        written = write_all(
+            plots, classes=[str(c) for c in classifier.classes_], positive=None, threshold=None, history=classifier.history_
+        )
+        table.add("9", "curves", ", ".join(str(path) for path in written.values()), "three figures", compare=False)
+
+
+def _result(table: Table, runner: Runner, classifier: TextClassifier, backbone: str) -> None:
+    train, test = runner.judge(classifier, "train"), runner.judge(classifier)
+    table.add("10", "train accuracy", _percent(train["accuracy"]), "about 86 %", compare=False)
+    table.add("10", "test accuracy", _with_interval(test, "accuracy"), "about 86 %", compare=False)
+    table.add("10", f"test accuracy on {classifier.positive_} (recall)", _with_interval(test, "recall"), "0 %", compare=False)
+    table.add("10", "test figures", _line(test))
+    if backbone != "gpt2":
+        table.add("10", "note", f"figures are those of {backbone}, not of GPT-2 124M", compare=False)
+
+
+def _remedies(table: Table, runner: Runner, recipe: Recipe, say: Say) -> None:
+    parts = runner.parts
+    runs = {name: recipe.changed(changes) for name, changes in REMEDIES.items()}
+    together: dict[str, Any] = {}
+    for changes in REMEDIES.values():
+        together |= changes
+    runs["all of these together"] = recipe.changed(together)
+    runs["exact head on pooled features, no padding (tamis)"] = recipe.changed(EXACT)
+    for name, changed in runs.items():
+        say(f"remedy: {name}")
+        table.add("remedy", name, _line(runner.judge(runner.fit(changed))))
+    classes = sorted(set(parts.labels("train")))
+    rival = fit_baselines(parts.texts("train"), parts.labels("train"), parts.texts("test"), classes)["tfidf"]
+    positive = recipe.data.positive if len(classes) == 2 else None
+    judged = figures(parts.labels("test"), rival.probabilities, classes, positive=positive, threshold=0.5)
+    table.add("rival", "TF-IDF with logistic regression", _line(judged))
+
+
+def _line(found: dict[str, Any]) -> str:
+    cells = [f"accuracy {_percent(found['accuracy'])}", f"recall {_percent(found['recall'])}"]
+    if found["blocked_ham"] is not None:
+        cells.append(f"ham blocked {_percent(found['blocked_ham'])}")
+    cells.append(f"F1 {found['f1']:.3f}")
+    if found["average_precision"] is not None:
+        cells.append(f"average precision {found['average_precision']:.3f}")
+    return ", ".join(cells)
+
+
+def _with_interval(found: dict[str, Any], key: str) -> str:
+    if found[key] is None:
+        return "undefined"
+    low, high = found["ci95"][key]
+    return f"{_percent(found[key])} ({_percent(low)} to {_percent(high)})"
+
+
+def _count(count: int, part: str) -> str:
+    return f"{count} ({_percent(count / {'train': 4457, 'test': 1115}[part])})"
+
+
+def _percent(share: float | None) -> str:
+    return "undefined" if share is None else f"{100 * share:.1f} %"
+
+
+def _arrow(shape: tuple[int, int]) -> str:
+    return f"{shape[0]} -> {shape[1]}"
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
