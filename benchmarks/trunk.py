@@ -23,7 +23,7 @@ from tamis.config import Recipe
 from tamis.data import catalog
 from tamis.data.tables import read_table
 from tamis.gpt2.features import FROZEN_TOKENS, last_tokens
-from tamis.gpt2.freezing import in_dtype
+from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.text.encoding import Messages

@@ -67,7 +67,7 @@ def tamis(*arguments: str | Path, stdin: bytes = b"") -> Said:
         patch.setattr(sys, "argv", ["tamis", *map(str, arguments)])
         patch.setattr(sys, "stdin", Stdin(stdin))
         if "train" in arguments:
-            patch.setattr("tamis.workflows.train.write_all", lambda *positional, **named: {})
+            patch.setattr("tamis.workflows.results.write_all", lambda *positional, **named: {})
         try:
             main()
         except SystemExit as end:

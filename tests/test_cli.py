@@ -13,7 +13,7 @@ import pytest
 import typer
 
 import tamis
-from tamis.cli import app
+from tamis.cli import app, options
 from tamis.errors import MissingExtraError
 from tests import runs
 from tests.runs import tamis as run
@@ -200,7 +200,9 @@ def test_train_prints_figures_warnings_and_where_the_run_is(tmp_path: Path) -> N
 
 def test_options_win_over_the_recipe_and_set_wins_over_options(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('backbone = "gpt2"\nseed = 5\n[train]\nepochs = 9\npatience = 4\n', encoding="utf-8")
-    recipe = app.recipe_from(str(tmp_path / "mine.toml"), {"backbone": "scratch:tiny", "seed": None, "data.split": "none"}, ["epochs=2"])
+    recipe = options.recipe_from(
+        str(tmp_path / "mine.toml"), {"backbone": "scratch:tiny", "seed": None, "data.split": "none"}, ["epochs=2"]
+    )
     assert (recipe.backbone, recipe.seed, recipe.data.split) == ("scratch:tiny", 5, "none")
     assert (recipe.train.epochs, recipe.train.patience) == (2, 4)
 

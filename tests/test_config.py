@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tamis.cli.options import parse_setting
 from tamis.config import Recipe, fields, named_recipe, read_recipe, recipe_names
 from tamis.errors import ConfigError
-from tamis.setting_text import parse_setting
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SHARE = st.floats(0, 1)

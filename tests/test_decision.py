@@ -7,7 +7,8 @@ import pytest
 
 from tamis.config import Recipe, VerdictSettings
 from tamis.decision.calibration import softmax
-from tamis.decision.fit_rule import LEVEL_ROWS, decide, log_shares, prior_shift
+from tamis.decision.fit_rule import LEVEL_ROWS, decide
+from tamis.decision.prior import log_shares, prior_shift
 from tamis.errors import ConfigError
 
 CLASSES = ["ham", "spam"]

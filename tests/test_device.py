@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from tamis.cache import cache_directory
 from tamis.compute import cpu_count, device, matmul_benchmark
 from tamis.compute.device import MODEL_SHAPES, Compute, apply, resolve, seed_everything
-from tamis.download import cache_directory
 from tamis.errors import ConfigError
 
 

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tamis import download
-from tamis.download import cache_directory, fetch, is_verified
+from tamis.cache import cache_directory
+from tamis.download import fetch, is_verified
 from tamis.errors import DownloadError
 
 CONTENT = np.random.default_rng(7).bytes(100_003)

@@ -122,14 +122,16 @@ def test_a_second_process_is_refused_and_ctrl_c_ends_the_first_with_130_and_lose
     same(run, uninterrupted())
 
 
-@pytest.mark.parametrize("place", ["tamis.workflows.train.write_html", "tamis.workflows.train.write_lines", "tamis.workflows.train.judge"])
+@pytest.mark.parametrize(
+    "place",
+    ["tamis.workflows.results.write_html", "tamis.workflows.run_folder.RunFolder.write_lines", "tamis.workflows.train.judge"],
+)
 def test_a_stop_after_training_is_resumed_too(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
 
     def stopped(*positional: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    place = place.replace("experiment.write_lines", "run_folder.RunFolder.write_lines")
     with monkeypatch.context() as patch:
         patch.setattr(place, stopped)
         assert runs.tamis("train", runs.table(), *runs.TINY, "-o", run).code == 130

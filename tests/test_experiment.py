@@ -283,7 +283,8 @@ def test_evaluate_names_the_row_of_a_label_that_the_model_does_not_know(tmp_path
 
 def test_attacks_are_judged_at_the_models_own_threshold_and_shown(tmp_path: Path) -> None:
     """The clean line is the report's own recall; the library's suite gives the same figures when it is called by hand."""
-    from tamis.evaluation.robustness import ATTACKS, under_attack
+    from tamis.evaluation.robustness import under_attack
+    from tamis.text.perturbations import ATTACKS
 
     run, page = runs.finished_run(), tmp_path / "page.html"
     said = runs.tamis("evaluate", run, runs.table(), "--attacks", "--json", "--threads", "1", "--out", page)

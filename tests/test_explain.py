@@ -21,6 +21,7 @@ from tamis import ConfigError, DataError, NotFittedError, TextClassifier
 from tamis.classifier.explain import Explanation, explain
 from tamis.classifier.explain.explanation import printable
 from tamis.classifier.explain.occlusion import MOST_TOKENS, PARTS, RUNS, shares, without, words_of
+from tamis.classifier.explain.render_html import page as as_page
 from tamis.classifier.explain.token_curve import _logits_of_all_tokens
 from tamis.gpt2.packing import pack
 from tests import runs
@@ -199,7 +200,7 @@ def test_of_a_single_word_the_share_is_everything() -> None:
 def test_a_text_without_words_has_no_shares(text: str) -> None:
     found = explain(fitted(), text)
     assert found.words == () and found.remainder == found.log_odds - found.empty_log_odds
-    assert found.to_text() and found.to_html()
+    assert found.to_text() and as_page(found)
 
 
 @pytest.mark.parametrize("text", ["\n" * 3000, "a " + " " * 3000])
@@ -431,7 +432,7 @@ class Read(HTMLParser):
 @pytest.mark.parametrize("text", [TEXTS[2], *ODD, "<script>alert(1)</script> </div> \" onload='x' &lt;"])
 def test_the_page_holds_the_text_as_it_is_and_nothing_that_runs_or_is_fetched(text: str) -> None:
     found = explain(fitted(), text)
-    page = found.to_html()
+    page = as_page(found)
     read = Read(page)
     pictures = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"}
     assert read.content == text.translate(pictures) and not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", page)
@@ -451,6 +452,6 @@ def test_the_page_holds_the_text_as_it_is_and_nothing_that_runs_or_is_fetched(te
 def test_labels_and_notes_are_escaped_as_well() -> None:
     found = explain(fitted(), TEXTS[2])
     named = Explanation(**{**vars(found), "explained": "<i>x", "verdict": "<i>x", "label": "<i>x", "notes": ["a <i> note"]})
-    page = named.to_html()
+    page = as_page(named)
     assert "<i>" not in page and "a &lt;i&gt; note" in page
     assert named.to_text().endswith("\n\na <i> note\n")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tamis import TextClassifier
+from tamis.cli.options import HARDENED
 from tamis.config import Recipe, TrainSettings
 from tamis.head.linear_head import fit_head
-from tamis.setting_text import HARDENED
 from tamis.text.augmentation import attacked_copies
 from tamis.text.tokenizer import Tokenizer
 from tests import runs

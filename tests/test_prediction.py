@@ -262,6 +262,7 @@ def test_more_texts_than_a_batch_come_in_order_and_score_as_alone(monkeypatch: p
 
 def test_explain_says_what_the_library_finds_as_text_json_and_page(tmp_path: Path) -> None:
     from tamis.classifier.explain import explain
+    from tamis.classifier.explain.render_html import page
 
     text = "Claim your free prize now, call 0900"
     wanted = explain(TextClassifier.load(head(), threads=1), text)
@@ -269,5 +270,5 @@ def test_explain_says_what_the_library_finds_as_text_json_and_page(tmp_path: Pat
     assert json.loads(as_json.out) == json.loads(json.dumps(wanted.to_dict()))
     shown = tamis("explain", head(), text, "--threads", "1", "--out", tmp_path / "why.html")
     assert shown.code == 0 and shown.out == wanted.to_text() + "\n" and "why.html" in shown.err
-    assert (tmp_path / "why.html").read_text(encoding="utf-8") == wanted.to_html()
+    assert (tmp_path / "why.html").read_text(encoding="utf-8") == page(wanted)
     assert "label must be one of" in tamis("explain", head(), text, "--label", "eggs").error

@@ -11,9 +11,8 @@ import pytest
 
 from tamis import RunError
 from tamis.config import Recipe, read_recipe
-from tamis.search_space import DEPTHS, depths_of, suggested
-from tamis.workflows.hyperparameter_search import halves, search
-from tamis.workflows.train import prepare
+from tamis.workflows.dataset import prepare
+from tamis.workflows.hyperparameter_search import DEPTHS, depths_of, halves, search, suggested
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run

@@ -9,11 +9,11 @@ import pytest
 
 from tamis import ConfigError, TextClassifier
 from tamis.classifier import text_classifier
+from tamis.cli.options import HARDENED
 from tamis.config import Recipe
 from tamis.decision.calibration import softmax
 from tamis.decision.fit_rule import decide
 from tamis.progress import once
-from tamis.setting_text import HARDENED
 from tamis.training.resolve import settle
 from tests.rows import messages
 

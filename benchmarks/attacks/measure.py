@@ -22,7 +22,7 @@ from tamis.classifier.text_classifier import TextClassifier
 from tamis.data.splits import split_table
 from tamis.data.tables import read_table
 from tamis.evaluation.metrics import wilson
-from tamis.evaluation.robustness import ATTACKS, attacked
+from tamis.text.perturbations import ATTACKS, attacked
 
 
 def main() -> None:

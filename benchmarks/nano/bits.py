@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.nano.ngram import KneserNey
-from tamis.cli.console import Bars, say, table
+from tamis.cli.console import say
+from tamis.cli.progress import Bars
+from tamis.evaluation.report.text_table import table
 from tamis.gpt2.backbones import load_backbone
 from tamis.training.pretraining.corpus import read_corpus
 from tamis.training.pretraining.decontamination import Excluded, messages_of

@@ -19,7 +19,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tamis.cli.console import Bars, say
+from tamis.cli.console import say
+from tamis.cli.progress import Bars
 from tamis.training.pretraining.decontamination import messages_by_set
 from tamis.training.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
 from tamis.training.pretraining.result import FACTS

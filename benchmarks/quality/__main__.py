@@ -31,9 +31,9 @@ def main() -> None:
         rows = current(read(options.out))
         print(f"{table(rows)}\n\n{costs(rows)}")
         return
+    from tamis.cli.options import parse_setting
     from tamis.compute.device import apply, resolve
     from tamis.errors import TamisError
-    from tamis.setting_text import parse_setting
 
     if options.data is None or not options.data.is_dir():
         parser.error(f"--data {options.data}: expected the folder of the data sets")

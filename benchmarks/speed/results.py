@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tamis.cli.console import table
+from tamis.evaluation.report.text_table import table
 
 Settings = dict[str, str | float]
 Key = tuple[str, str, str, int, int, str]

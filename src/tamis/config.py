@@ -7,8 +7,11 @@ Help texts, the documentation's table and the resolved `recipe.toml` of a run ar
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +19,28 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from tamis.errors import ConfigError
-from tamis.setting_text import toml_value, without_percent
+
+
+def without_percent(value: Any) -> Any:
+    """A share written as `0.2%` as a number; anything else as it is."""
+    if not (isinstance(value, str) and value.strip().endswith("%")):
+        return value
+    try:
+        return float(Decimal(value.strip()[:-1].strip()) / 100)  # 0.1 % is the same number as 0.001
+    except InvalidOperation:
+        return value
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        pairs = (f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else toml_value(key)} = {toml_value(item)}" for key, item in value.items())
+        return "{ " + ", ".join(pairs) + " }"
+    return repr(value)
 
 
 def _pairs(value: Any) -> Any:

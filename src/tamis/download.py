@@ -1,6 +1,6 @@
 """Fetching files over HTTP: resumed after a cut, verified before use, safe with two processes at once.
 
-Owns the cache directory, the offline switch and the proof that a file is the expected one. Knows no file of
+Owns the proof that a file is the expected one; the cache directory and the offline switch are cache.py's. Knows no file of
 its own: names, addresses and checksums live with those who need them (data/catalog.py, gpt2/hub.py).
 Source: RFC 9110, sections 13.1.5 (If-Range) and 14 (range requests).
 """
@@ -14,7 +14,6 @@ import json
 import os
 import socket
 import ssl
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from tamis.cache import cache_directory, offline_switch
 from tamis.errors import DownloadError
 
 Progress = Callable[[int, int | None], None]
@@ -33,29 +33,6 @@ _TIMEOUT_S = 20.0  # without a single byte; a slow but living connection may tak
 _ATTEMPTS = 3  # in a row without progress, per address
 _BACKOFF_S = 0.5  # doubled after every attempt
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-_OFFLINE_SWITCHES = ("TAMIS_OFFLINE", "HF_HUB_OFFLINE")
-
-
-def cache_directory() -> Path:
-    """The folder for everything fetched or computed once: `TAMIS_CACHE`, else the platform's cache folder.
-
-    It is not created here.
-    """
-    if chosen := os.environ.get("TAMIS_CACHE"):
-        return Path(chosen).expanduser()
-    if xdg := os.environ.get("XDG_CACHE_HOME"):
-        return Path(xdg).expanduser() / "tamis"
-    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
-        return Path(local) / "tamis" / "cache"
-    return Path.home() / ".cache" / "tamis"
-
-
-def offline_switch() -> str | None:
-    """The environment variable that forbids network access (`TAMIS_OFFLINE`, `HF_HUB_OFFLINE`), or None."""
-    for name in _OFFLINE_SWITCHES:
-        if os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}:
-            return name
-    return None
 
 
 def is_verified(path: Path, *, sha256: str, size: int | None = None) -> bool:

@@ -14,8 +14,8 @@ from benchmarks.attacks import report
 from benchmarks.attacks.measure import chosen, figures, sets
 from benchmarks.attacks.other_hand import OTHERS, disguised
 from tamis import TextClassifier
-from tamis.evaluation.robustness import ATTACKS
 from tamis.text.normalizer import hardening
+from tamis.text.perturbations import ATTACKS
 from tests import runs
 from tests.rows import messages
 

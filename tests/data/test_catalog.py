@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tamis import download
+from tamis.cache import cache_directory
 from tamis.data.catalog import CATALOG, DataSet, resolve
 from tamis.data.tables import read_table
 from tamis.errors import DataError
@@ -79,7 +79,7 @@ def test_a_set_is_fetched_once_verified_and_kept(served: Callable[[bytes], list[
         located = resolve("tiny")
         assert (located.path.read_bytes(), located.notes, located.name) == (MEMBER, (), "tiny")
     assert requests == ["/tiny.zip"]
-    assert located.path == download.cache_directory() / "data" / "tiny" / "Rows"
+    assert located.path == cache_directory() / "data" / "tiny" / "Rows"
     assert [path.name for path in located.path.parent.glob("*.zip")] == []
 
 
@@ -106,7 +106,7 @@ def test_an_archive_with_something_else_is_refused(served: Callable[[bytes], lis
     with pytest.raises(DataError, match=message) as caught:
         resolve("tiny")
     assert "data set 'tiny' cannot be had" in str(caught.value)
-    assert not (download.cache_directory() / "data" / "tiny" / "Rows").exists()
+    assert not (cache_directory() / "data" / "tiny" / "Rows").exists()
 
 
 def test_an_archive_of_another_sum_is_refused(served: Callable[[bytes], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_with_neither_network_nor_package_the_ways_out_are_named(monkeypatch: py
 
 
 def test_a_good_copy_in_the_cache_needs_no_network(real_sms: Path) -> None:
-    target = download.cache_directory() / "data" / "sms-spam" / "SMSSpamCollection"
+    target = cache_directory() / "data" / "sms-spam" / "SMSSpamCollection"
     target.parent.mkdir(parents=True)
     target.write_bytes(real_sms.read_bytes())
     located = resolve("sms-spam")

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from tamis.errors import ConfigError, DataError
 from tamis.evaluation.metrics import wilson
 from tamis.evaluation.report import robustness_plot
-from tamis.evaluation.robustness import ATTACKS, Attack, attack_rows, attacked, under_attack
+from tamis.evaluation.robustness import attack_rows, under_attack
+from tamis.text.perturbations import ATTACKS, Attack, attacked
 
 HAM = ["see you at home", "ok then", " "]
 TEXTS = ["FREE entry! Win £1000 now, call 08712345678 or visit http://www.win-cash.co.uk/x before 10:30", "txt STOP to 87121", "ok"]

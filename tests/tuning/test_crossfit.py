@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tamis.data.folds import parts_of
 from tamis.errors import CheckpointError
-from tamis.training.cross_validation import FoldScores, out_of_fold, parts_of
+from tamis.training.cross_validation import FoldScores, out_of_fold
 
 TARGETS = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0])
 GROUPS = np.array([0, 0, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9])

@@ -7,8 +7,9 @@ import pytest
 
 from tamis import TextClassifier
 from tamis.config import Recipe
+from tamis.data.folds import folds_of
 from tamis.head.class_weights import evenly, trained_shares
-from tamis.head.linear_head import fit_head, folds_of, solve
+from tamis.head.linear_head import fit_head, solve
 from tests.rows import messages
 from tests.tuning.test_head import rows
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from tamis.gpt2.features import last_tokens
+from tamis.gpt2.freezing import Reading, read_by
 from tamis.gpt2.model import GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.scoring import score
-from tamis.head.layer_selection import POSITIONS, Layers, Reading, all_layers, candidates, choose, read_by
+from tamis.head.layer_selection import POSITIONS, Layers, all_layers, candidates, choose
 from tamis.head.linear_head import fold_into, length_one
 from tests.tuning.tiny import CONFIG, messages, trunk
 

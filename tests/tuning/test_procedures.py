@@ -23,9 +23,9 @@ from tamis.head.class_weights import class_weights
 from tamis.head.linear_head import START
 from tamis.head.result import Tuned
 from tamis.text.encoding import Messages
-from tamis.text.tokenizer import Tokenizer
+from tamis.text.tokenizer import Tokenizer, prepared_tokenizer
 from tamis.training.defaults import chosen_folds, chosen_tune, kept_start, passes, resolve
-from tamis.training.fit import prepared_tokenizer, tune
+from tamis.training.fit import tune
 from tamis.training.loop import Training
 from tests.rows import messages as sms
 from tests.tuning.tiny import equal, weights_of

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.config import Recipe
-from tamis.data.deduplication import normalise
-from tamis.data.splits import hold_out
 from tamis.errors import DataError
 
 
@@ -58,24 +53,3 @@ def _is_missing(label: Any) -> bool:
     """Whether a label is None, NaN, NaT or pandas' NA."""
     different = label != label
     return label is None or not isinstance(different, bool) or different
-
-
-def repeats(texts: list[str]) -> NDArray[np.int64]:
-    """(R,) the same number for texts that are the same once case, digits and punctuation do not count."""
-    return np.unique([normalise(text) for text in texts], return_inverse=True)[1].astype(np.int64)
-
-
-FEWEST_HELD_OUT = 3
-"""Rows of the rarest class below which `fit` holds none out."""
-
-
-def held_out(labels: Sequence[str], groups: NDArray[np.int64], recipe: Recipe) -> NDArray[np.int64]:
-    """Numbers of the rows to hold out by a resolved recipe: none with folds, else a stratified share that keeps groups together.
-
-    None too where the share would hold out next to nothing of the rarest class and no budget of blocked ham asks for a threshold: a row or
-    two would neither stop a training in time nor place a threshold, and they are missed in training.
-    """
-    share, budget = recipe.data.validation_share, recipe.verdict.max_blocked is not None
-    if recipe.verdict.folds or not (budget or share * min(Counter(labels).values()) >= FEWEST_HELD_OUT):
-        share = 0.0
-    return hold_out(labels, groups, share, seed=recipe.seed)

@@ -11,34 +11,38 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tamis.classifier.base import Arguments
-from tamis.classifier.inputs import as_texts, held_out, repeats, targets_of
+from tamis.classifier.inputs import as_texts, targets_of
 from tamis.classifier.out_of_distribution import FamiliarTexts
 from tamis.classifier.predictor import LongTexts
 from tamis.classifier.saved_model import LABEL_TYPES, SavedModel, find_model, load_model, save_model
 from tamis.compute import device as devices
 from tamis.compute.memory import hand_back
 from tamis.config import Recipe
+from tamis.data.deduplication import repeats
+from tamis.data.folds import FOLDS, parts_of
+from tamis.data.holdout import held_out
 from tamis.decision.calibration import softmax
-from tamis.decision.fit_rule import Decision, decide, log_shares, weights_stand
+from tamis.decision.fit_rule import Decision, decide
 from tamis.decision.out_of_distribution import read_familiarity
+from tamis.decision.prior import log_shares, weights_stand
 from tamis.decision.verdict import Verdict
 from tamis.errors import CheckpointError, ConfigError, NotFittedError
 from tamis.evaluation.model_selection import Scores
 from tamis.gpt2.backbones import is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.feature_cache import NO_STORE, StateStore
-from tamis.gpt2.freezing import in_dtype
+from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.inference.onednn import prepacking_pays
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.scoring import score_windows
 from tamis.head.class_weights import trained_shares
-from tamis.head.linear_head import FOLDS, fold_into
+from tamis.head.linear_head import fold_into
 from tamis.head.refit import head_of
 from tamis.head.result import Tuned
 from tamis.progress import Progress
 from tamis.text.augmentation import attacked_copies
-from tamis.training.cross_validation import parts_of
-from tamis.training.fit import prepared_tokenizer, tune
+from tamis.text.tokenizer import prepared_tokenizer
+from tamis.training.fit import tune
 from tamis.training.resolve import settle
 
 _LABEL_TYPES = {"b": "bool", "i": "int", "u": "int", "f": "float"}

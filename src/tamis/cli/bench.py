@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamis.cli.app import Json, Threads, app, command, print_json
-from tamis.cli.console import say, table
+from tamis.cli.app import app, command, print_json
+from tamis.cli.console import say
+from tamis.cli.options import Json, Threads
+from tamis.evaluation.report.text_table import table
 
 if TYPE_CHECKING:
     from tamis.workflows.benchmark import Bench

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.app import (
+from tamis.cli.app import app, command, print_json
+from tamis.cli.console import say
+from tamis.cli.options import (
     BackboneOption,
     DataArgument,
     Json,
@@ -17,13 +19,10 @@ from tamis.cli.app import (
     Split,
     TestFile,
     TextColumn,
-    app,
-    command,
     data_settings,
-    print_json,
     recipe_from,
 )
-from tamis.cli.console import Bars, say
+from tamis.cli.progress import Bars
 
 __all__ = ["app"]
 
@@ -53,7 +52,7 @@ def data(
 
     Example: tamis data sms-spam --split tp2 --out parts
     """
-    from tamis.workflows.inspect_backbone import audit_data
+    from tamis.workflows.audit import audit_data
 
     options = data_settings(split, test, text, label, positive) | {"backbone": backbone, "seed": seed}
     recipe = recipe_from(None, options)
@@ -64,7 +63,7 @@ def data(
         for path in write_parts(prepared.parts, out):
             say(f"wrote {path}")
     if doctor is not None:
-        from tamis.workflows.inspect_backbone import review_data
+        from tamis.workflows.audit import review_data
 
         say(review_data(prepared, recipe, doctor, progress=Bars()))
     if json_:

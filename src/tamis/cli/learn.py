@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamis.cli.app import Device, Dtype, Json, LabelColumn, RunArgument, TextColumn, Threads, app, command, computing, print_json
-from tamis.cli.console import say, table
+from tamis.cli.app import app, command, print_json
+from tamis.cli.console import say
+from tamis.cli.options import Device, Dtype, Json, LabelColumn, RunArgument, TextColumn, Threads, computing
 from tamis.errors import DataError
+from tamis.evaluation.report.text_table import table
 
 if TYPE_CHECKING:
     from tamis.feedback.store import CorrectionStore

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.app import Device, Dtype, Json, Seed, Threads, app, command, compute_settings, print_json
-from tamis.cli.console import Bars, say, table
+from tamis.cli.app import app, command, print_json
+from tamis.cli.console import say
+from tamis.cli.options import Device, Dtype, Json, Seed, Threads, compute_settings, parse_setting
+from tamis.cli.progress import Bars
 from tamis.errors import ConfigError
-from tamis.setting_text import parse_setting
+from tamis.evaluation.report.text_table import table
 
 __all__ = ["app"]
 

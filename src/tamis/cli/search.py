@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tamis.cli.app import (
+from tamis.cli.app import app, command, print_json
+from tamis.cli.console import say
+from tamis.cli.options import (
     BackboneOption,
     DataArgument,
     Device,
@@ -22,14 +24,12 @@ from tamis.cli.app import (
     TestFile,
     TextColumn,
     Threads,
-    app,
-    command,
     compute_settings,
     data_settings,
-    print_json,
     recipe_from,
 )
-from tamis.cli.console import Bars, say, table
+from tamis.cli.progress import Bars
+from tamis.evaluation.report.text_table import table
 
 __all__ = ["app"]
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamis.cli.app import Device, Dtype, Json, Threads, app, command, computing
+from tamis.cli.app import app, command
 from tamis.cli.console import say
+from tamis.cli.options import Device, Dtype, Json, Threads, computing
 from tamis.errors import MissingExtraError
 from tamis.serving.limits import Limits
 

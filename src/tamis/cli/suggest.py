@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.app import Device, Dtype, Json, RunArgument, Threads, app, command, computing, print_json
-from tamis.cli.console import Bars, say, table
+from tamis.cli.app import app, command, print_json
+from tamis.cli.console import say
+from tamis.cli.options import Device, Dtype, Json, RunArgument, Threads, computing
+from tamis.cli.progress import Bars
+from tamis.evaluation.report.text_table import table
 
 __all__ = ["app"]
 
@@ -44,10 +47,10 @@ def suggest(
     Example: tamis suggest runs/mine inbox.txt -n 50 --out to-label.csv
     """
     compute = computing(device, threads, dtype)
+    from tamis.cache import cache_directory
     from tamis.classifier.text_classifier import TextClassifier
     from tamis.data.files.message_reader import read_messages
     from tamis.data.files.row_writer import beside_own, write_rows
-    from tamis.download import cache_directory
     from tamis.gpt2.feature_cache import StateStore
     from tamis.workflows.active_learning import suggest as found_in
     from tamis.workflows.query_strategies import STRATEGIES

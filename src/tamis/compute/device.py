@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from tamis.cache import cache_directory
 from tamis.compute.cpu_count import available_processors
 from tamis.compute.int8_kernel import int8_is_here, row_levels
 from tamis.compute.matmul_benchmark import DTYPES as MULTIPLIED
 from tamis.compute.matmul_benchmark import Dtype, Shape, measure_matmul
-from tamis.download import cache_directory
 from tamis.errors import ConfigError
 from tamis.files import write_text
 

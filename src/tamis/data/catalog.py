@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tamis import download
+from tamis.cache import cache_directory, offline_switch
 from tamis.errors import DataError, DownloadError
 from tamis.files import replaced
 
@@ -112,7 +113,7 @@ def resolve(data: str, *, progress: Progress | None = None) -> Located:
 
 
 def _obtain(entry: DataSet, progress: Progress | None) -> Located:
-    folder = download.cache_directory() / "data" / entry.name
+    folder = cache_directory() / "data" / entry.name
     target = folder / entry.member
     if download.is_verified(target, sha256=entry.member_sha256, size=entry.member_size):
         return Located(target, entry.name, entry.description)
@@ -148,7 +149,7 @@ def _obtain(entry: DataSet, progress: Progress | None) -> Located:
 
 
 def _why() -> str:
-    switch = download.offline_switch()
+    switch = offline_switch()
     return f"{switch} is set" if switch else "no connection to its archive"
 
 

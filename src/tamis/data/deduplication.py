@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+
 NEAR_COSINE = 0.8
 _NGRAM = 4
 _REST = 0.7  # length of what the prefix filter leaves out; 0.7 was the fastest of 0.8 to 0.4
@@ -170,3 +171,8 @@ def _joined(parent: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64
     first = np.full(component.max() + 1, size, dtype=np.int64)
     np.minimum.at(first, component, np.arange(size))
     return first[component].astype(np.int64)
+
+
+def repeats(texts: list[str]) -> NDArray[np.int64]:
+    """(R,) the same number for texts that are the same once case, digits and punctuation do not count."""
+    return np.unique([normalise(text) for text in texts], return_inverse=True)[1].astype(np.int64)

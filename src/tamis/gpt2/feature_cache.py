@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tamis.files import locked, write_text
 from tamis.gpt2.checkpoints import fingerprint
-from tamis.gpt2.inference.linear_swap import ExchangedLinear
+from tamis.gpt2.linear_swap import ExchangedLinear
 from tamis.gpt2.model import GPT2
 from tamis.text.encoding import Messages
 

@@ -1,16 +1,23 @@
-"""A trunk made ready for tuning: how many blocks it has, how it ends, what of it is trained and in which type it is computed."""
+"""A trunk made ready for tuning: how many blocks it has, how it ends and what of it is trained."""
 
 from __future__ import annotations
 
-import torch
+from dataclasses import dataclass, replace
 
 from tamis.config import Recipe
 from tamis.errors import ConfigError
-from tamis.gpt2.inference.int8 import int8_trunk
-from tamis.gpt2.inference.onednn import prepacked_trunk, prepacking_pays
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.head.layer_selection import cut_to
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Where a head reads."""
+
+    layer: int
+    """blocks that are kept"""
+    position: str
+    """one of head/layer_selection.py's POSITIONS"""
 
 
 def with_position(recipe: Recipe, trunk: GPT2) -> GPT2:
@@ -60,13 +67,20 @@ def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None
     return start
 
 
-def in_dtype(trunk: GPT2, recipe: Recipe) -> GPT2:
-    """The trunk in the recipe's type, for inference: in fp32 the one given or, where that is faster, one that shares its embeddings."""
-    if recipe.compute.dtype == "int8":
-        return int8_trunk(trunk)
-    if recipe.compute.dtype != "bf16":
-        return prepacked_trunk(trunk) if prepacking_pays(trunk) else trunk
-    import copy
+def cut_to(model: GPT2, layer: int) -> GPT2:
+    """The trunk with its first `layer` blocks alone; the final LayerNorm stays. Changes the model given."""
+    if layer < len(model.h):
+        model.h = model.h[:layer]
+        model.config = replace(model.config, n_layer=layer)
+    return model
 
-    shared = {id(table.weight): table.weight for table in (trunk.wte, trunk.wpe)}
-    return copy.deepcopy(trunk, shared).cast(torch.bfloat16)
+
+def read_by(model: GPT2, reading: Reading, factor: float) -> GPT2:
+    """The trunk ending as a reading says: cut, and with a pooling block of that factor (0: none). Changes the model given."""
+    cut_to(model, reading.layer)
+    if factor:
+        add_mean_pooling(model)
+        pooling = model.h[-1]
+        assert isinstance(pooling, MeanPoolingBlock)
+        pooling.factor = factor
+    return model

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tamis.download import Progress, cache_directory, fetch, is_verified, offline_switch
+from tamis.cache import cache_directory, offline_switch
+from tamis.download import Progress, fetch, is_verified
 from tamis.errors import ConfigError, DownloadError, MissingExtraError, TamisError
 from tamis.gpt2.openai.tensor_bundle import TensorBundle
 

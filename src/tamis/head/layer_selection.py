@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tamis.data.folds import folds_of
 from tamis.evaluation.model_selection import validate
 from tamis.gpt2.feature_cache import Frozen, StateStore
 from tamis.gpt2.features import computed
+from tamis.gpt2.freezing import Reading
 from tamis.gpt2.model import GPT2, MeanPoolingBlock
 from tamis.gpt2.packing import pack
-from tamis.gpt2.pooling import add_mean_pooling
 from tamis.head.class_weights import evenly
-from tamis.head.linear_head import DEFAULT, folds_of, length_one, solve
+from tamis.head.linear_head import DEFAULT, length_one, solve
 from tamis.progress import Progress, Silent
 from tamis.text.encoding import Messages
 
@@ -34,16 +35,6 @@ MOST_ROWS = 4000
 """Rows that choose, drawn by seed: enough for a difference that matters, and seconds whatever the number of classes."""
 FOLDS = 3
 TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Where a head reads."""
-
-    layer: int
-    """blocks that are kept"""
-    position: str
-    """one of POSITIONS"""
 
 
 @dataclass(frozen=True)
@@ -152,25 +143,6 @@ def choose(
     level = 0.5 / (counts.min() if positive is None else counts[positive])
     best = max(tried, key=lambda reading: merits[reading])
     return (best if merits[best] > merits[tried[0]] + level else tried[0]), merits
-
-
-def cut_to(model: GPT2, layer: int) -> GPT2:
-    """The trunk with its first `layer` blocks alone; the final LayerNorm stays. Changes the model given."""
-    if layer < len(model.h):
-        model.h = model.h[:layer]
-        model.config = replace(model.config, n_layer=layer)
-    return model
-
-
-def read_by(model: GPT2, reading: Reading, factor: float) -> GPT2:
-    """The trunk ending as a reading says: cut, and with a pooling block of that factor (0: none). Changes the model given."""
-    cut_to(model, reading.layer)
-    if factor:
-        add_mean_pooling(model)
-        pooling = model.h[-1]
-        assert isinstance(pooling, MeanPoolingBlock)
-        pooling.factor = factor
-    return model
 
 
 def why(reading: Reading, tried: list[Reading], merits: dict[Reading, float]) -> str:

@@ -6,7 +6,6 @@ The solver is logistic_regression.py's; regularisation is chosen by out-of-fold 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tamis.data.folds import divided_by, folds_of
 from tamis.evaluation.model_selection import validate
 from tamis.gpt2.model import GPT2Classifier
 from tamis.head.class_weights import evenly
@@ -26,7 +26,6 @@ DEFAULT = 100.0
 """Taken where the rows are too few to try (no class may have fewer than two groups)."""
 START = 10.0
 """Of a head that many rows will train further: it need not be the best one, and a cautious one leaves more to learn."""
-FOLDS = 5
 EXACT = 1e-8
 """Largest slope left in the head that is kept, in logistic_regression.py's coordinates: its logits are right to about 1e-4 at every
 penalty tried."""
@@ -140,29 +139,6 @@ def fit_head(
         solution = solve(features[kept], targets[kept], weights[kept], best)
         task.advance()
     return ExactHead(solution.head.weight, solution.head.bias, best, out_of_fold.get(best), tried, solution.converged)
-
-
-def folds_of(
-    targets: NDArray[np.int64], groups: NDArray[np.int64], classes: int, seed: int, *, most: int = FOLDS
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """At most `most` stratified folds that keep groups together and every class in every training part; none where that cannot be."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    smallest = min(len(np.unique(groups[targets == k])) for k in range(classes))
-    if smallest < 2:
-        return []
-    splitter = StratifiedGroupKFold(n_splits=min(most, smallest), shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # "least populated class": checked just below, on what matters
-        folds = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(targets, targets, groups)]
-    complete = all(len(np.unique(targets[inside])) == classes and len(outside) for inside, outside in folds)
-    return folds if complete else []
-
-
-def divided_by(parts: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """The folds of rows whose (N,) fold numbers are given, as `folds_of` has them; none of a single one."""
-    count = int(parts.max()) + 1
-    return [(np.flatnonzero(parts != n), np.flatnonzero(parts == n)) for n in range(count)] if count > 1 else []
 
 
 def fold_into(model: GPT2Classifier, weight: Matrix, bias: Matrix) -> None:

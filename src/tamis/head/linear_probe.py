@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from tamis.config import Recipe
 from tamis.gpt2.feature_cache import Frozen, StateStore
 from tamis.gpt2.features import last_tokens
-from tamis.gpt2.freezing import check_layer, freeze, in_dtype, trained_parameters, with_position
+from tamis.gpt2.freezing import check_layer, freeze, read_by, trained_parameters, with_position
+from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
-from tamis.head.layer_selection import all_layers, candidates, choose, read_by, why
+from tamis.head.layer_selection import all_layers, candidates, choose, why
 from tamis.head.linear_head import CANDIDATES, ExactHead, fit_head, fold_into, length_one
 from tamis.head.logistic_regression import LinearHead
 from tamis.head.result import Rows, Tuned

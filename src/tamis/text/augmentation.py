@@ -1,7 +1,7 @@
 """Attacked copies of training rows: what teaches a classifier that a disguised text is still what it was.
 
 Copies are made of training rows of every class, never of rows that are held out: spam under an attack stays spam, ham under the same
-attacks stays ham. Owns which copies are made; the attacks are evaluation/robustness.py's.
+attacks stays ham. Owns which copies are made; the attacks are perturbations.py's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.config import TrainSettings
-from tamis.evaluation.robustness import ATTACKS, attacked
+from tamis.text.perturbations import ATTACKS, attacked
 
 GOOD_WORDS = 0.6
 """Share of the positives' copies that get other texts' words; as many of the negatives' copies get them, so that length tells nothing."""

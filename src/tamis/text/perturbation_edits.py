@@ -1,7 +1,8 @@
 """The single edits of the attack suite: how a sender disguises letters, words, numbers and links of one text.
 
-Owns the edits; drawing, the good-word attacks and the figures are evaluation/robustness.py's. An edit takes a text, a strength and a draw,
-and returns the text changed. Sources: disguises seen in studies of SMS and mail filters (arXiv 2210.10451, 2505.03831).
+Owns the edits; drawing and the good-word attacks are perturbations.py's, the figures evaluation/robustness.py's. An edit takes a text, a
+strength and a draw, and returns the text changed. Sources: disguises seen in studies of SMS and mail filters (arXiv 2210.10451,
+2505.03831).
 """
 
 # ruff: noqa: RUF001 (look-alike letters are what this file is about)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as _Tokenizer
 
+from tamis.config import Recipe
 from tamis.errors import CheckpointError, ConfigError, DataError
 from tamis.files import replaced, write_text
 from tamis.text.normalizer import hardening
@@ -229,3 +230,10 @@ def _byte_level(model: models.BPE) -> _Tokenizer:
     backend.decoder = decoders.ByteLevel()
     backend.post_processor = processors.ByteLevel(trim_offsets=False)
     return backend
+
+
+def prepared_tokenizer(recipe: Recipe, tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer with the recipe's way of preparing a message in it."""
+    text = recipe.text
+    pad = text.fixed_length is not None and text.position == "last"
+    return tokenizer.prepared(begin=text.begin, normalise=text.normalise, fixed_length=text.fixed_length, pad=pad)

@@ -15,11 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.data.folds import Rows
 from tamis.errors import CheckpointError
 from tamis.files import replaced
-from tamis.head.linear_head import folds_of
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -34,25 +32,6 @@ class FoldScores:
 
 Fold = Callable[[Rows, Path | None, str], FoldScores]
 """Trains without some rows, its state kept in a folder, told under a name, and scores those rows."""
-
-
-def parts_of(targets: Rows, groups: Rows, classes: int, folds: int, seed: int) -> Rows | None:
-    """(R,) the fold in which each of R rows is judged; None where the rows are too few for any, or `folds` is 0.
-
-    Args:
-        targets: (R,) class numbers.
-        groups: (R,) rows of one group are judged together.
-        classes: K.
-        folds: how many, at the most.
-        seed: of the folds.
-    """
-    divided = folds_of(targets, groups, classes, seed, most=folds) if folds else []
-    if not divided:
-        return None
-    parts = np.empty(len(targets), dtype=np.int64)
-    for number, (_, outside) in enumerate(divided):
-        parts[outside] = number
-    return parts
 
 
 def out_of_fold(fold: Fold, parts: Rows, *, classes: int, identity: str, checkpoint: Path | None) -> FoldScores:

@@ -23,7 +23,8 @@ from tamis.errors import ConfigError
 from tamis.evaluation.model_selection import Scores, named_positive
 from tamis.gpt2.feature_cache import StateStore, trunk_fingerprint
 from tamis.gpt2.features import States, all_tokens, last_tokens
-from tamis.gpt2.freezing import freeze, in_dtype, trained_parameters, with_position
+from tamis.gpt2.freezing import freeze, trained_parameters, with_position
+from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.lora import add_lora, merge_lora
 from tamis.gpt2.model import GPT2, GPT2Classifier
 from tamis.gpt2.pooling import unfolded

@@ -25,16 +25,8 @@ from tamis.head.linear_probe import exact
 from tamis.head.result import Rows, Tuned
 from tamis.progress import Progress
 from tamis.text.encoding import Messages
-from tamis.text.tokenizer import Tokenizer
 from tamis.training.cross_validation import FoldScores, out_of_fold
 from tamis.training.finetune import Work, looped
-
-
-def prepared_tokenizer(recipe: Recipe, tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer with the recipe's way of preparing a message in it."""
-    text = recipe.text
-    pad = text.fixed_length is not None and text.position == "last"
-    return tokenizer.prepared(begin=text.begin, normalise=text.normalise, fixed_length=text.fixed_length, pad=pad)
 
 
 def tune(

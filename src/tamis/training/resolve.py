@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from tamis.config import Recipe
 from tamis.data.splits import positive_label
-from tamis.decision.fit_rule import check_verdict, weights_stand
+from tamis.decision.fit_rule import check_verdict
+from tamis.decision.prior import weights_stand
 from tamis.gpt2.backbones import EMBEDDED, is_scratch
 from tamis.training.defaults import chosen_tune, resolve, without_attention
 from tamis.training.time_estimate import training_time

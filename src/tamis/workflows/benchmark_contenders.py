@@ -22,8 +22,8 @@ from tamis.config import Recipe
 from tamis.errors import RunError
 from tamis.evaluation.baselines import tfidf_model
 from tamis.gpt2.backbones import load_backbone, local_folder
-from tamis.gpt2.freezing import in_dtype
 from tamis.gpt2.hub import NAMED_BACKBONES
+from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.gpt2.scoring import score

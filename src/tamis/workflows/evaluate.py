@@ -26,7 +26,7 @@ from tamis.evaluation.report.robustness_plot import write_attacks
 from tamis.evaluation.robustness import AttackResult, under_attack
 from tamis.feedback.replay import run_online
 from tamis.progress import Progress
-from tamis.workflows.train import Clock, Say, silent, versions
+from tamis.workflows.environment import Clock, Say, silent, versions
 
 
 def evaluate(

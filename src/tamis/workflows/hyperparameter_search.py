@@ -12,28 +12,30 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.cache import cache_directory
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.config import Recipe
 from tamis.data.deduplication import near_repeat_groups
 from tamis.data.splits import hold_out, positive_label
-from tamis.download import cache_directory
 from tamis.errors import ConfigError, DataError, MissingExtraError, RunError
 from tamis.evaluation.model_selection import Scores
 from tamis.evaluation.paired_comparison import average_precision, gain
 from tamis.files import locked, write_text
+from tamis.gpt2.backbones import is_scratch
 from tamis.gpt2.feature_cache import StateStore
 from tamis.progress import Progress
-from tamis.search_space import suggested
-from tamis.workflows.train import Prepared, Say, prepare, silent
+from tamis.workflows.dataset import Prepared, prepare
+from tamis.workflows.environment import Say, silent
 
 HELD_OUT, FEWEST = 0.2, 2
 """Share of the training rows that is held out, and rows of each class that each half of it must have."""
 STARTUP_TRIALS = 5
+DEPTHS = ("head", "blocks:1", "blocks:2", "lora:8", "full")
 BEST, TRIALS, ASKED, STORAGE = "best.toml", "trials.json", "asked.json", "trials.sqlite"
 
 Floats = NDArray[np.float64]
@@ -251,3 +253,45 @@ def _open(folder: Path, asked: dict[str, Any]) -> None:
         raise RunError(f"{folder} holds a search over other data or from another recipe; choose another folder with -o")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(marks, json.dumps(wanted, indent=2, ensure_ascii=False))
+
+
+class Trial(Protocol):
+    """The part of an Optuna trial that suggests values."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number in a range."""
+        ...
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """A whole number in a range, both ends included."""
+        ...
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """One of some values."""
+        ...
+
+
+def depths_of(backbone: str) -> tuple[str, ...]:
+    """Depths worth trying: under a random trunk nothing is worth reading before it is trained."""
+    return ("full",) if is_scratch(backbone) else DEPTHS
+
+
+def suggested(trial: Trial, backbone: str) -> dict[str, Any]:
+    """Settings of one trial by their names in the recipe. A depth's numbers are its own: a rate that suits adapters ruins a trunk."""
+    depth = str(trial.suggest_categorical("tune", depths_of(backbone)))
+    kind = depth.partition(":")[0]
+    chosen: dict[str, Any] = {"tune": depth, "train.class_weight": trial.suggest_categorical(f"{kind}.class_weight", ("none", "balanced"))}
+    if kind == "head":
+        return chosen | {"text.normalise": trial.suggest_categorical("head.normalise", ("none", "nfkc", "harden"))}
+    low, high = {"blocks": (3e-5, 2e-3), "lora": (1e-4, 5e-3), "full": (5e-5, 1e-3)}[kind]
+    if is_scratch(backbone):
+        low, high = 1e-4, 1e-2
+    chosen |= {
+        "train.learning_rate": trial.suggest_float(f"{kind}.learning_rate", low, high, log=True),
+        "train.head_learning_rate": trial.suggest_float(f"{kind}.head_learning_rate", 3e-4, 3e-2, log=True),
+        "train.weight_decay": trial.suggest_float(f"{kind}.weight_decay", 1e-3, 0.3, log=True),
+        "train.dropout": trial.suggest_float(f"{kind}.dropout", 0.0, 0.3),
+        "train.label_smoothing": trial.suggest_float(f"{kind}.label_smoothing", 0.0, 0.1),
+        "train.epochs": trial.suggest_int(f"{kind}.epochs", 2, 8),
+    }
+    return chosen

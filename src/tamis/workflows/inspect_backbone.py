@@ -1,26 +1,14 @@
-"""What is in a checkpoint and what is in a table: the answers of `tamis inspect` and `tamis data`."""
+"""What is in a checkpoint: the answer of `tamis inspect`."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from tamis.cli.console import table
-from tamis.config import Recipe
-from tamis.data.audit import Audit, audit
-from tamis.data.review_table import write_review
-from tamis.download import cache_directory
-from tamis.evaluation.baselines import out_of_fold
+from tamis.evaluation.report.text_table import table
 from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import standard_state
-from tamis.gpt2.feature_cache import StateStore
 from tamis.gpt2.openai.checkpoint import from_state_dict, model_config
-from tamis.progress import Progress
-from tamis.workflows.label_issues import examine
-from tamis.workflows.train import Prepared, prepare
 
 
 @dataclass(frozen=True)
@@ -106,44 +94,3 @@ def _tree(tree: Any, indent: str) -> list[str]:
         else:
             lines.append(f"{indent}{key} {tuple(value)}")
     return lines
-
-
-def review_data(prepared: Prepared, recipe: Recipe, file: Path, *, progress: Progress | None = None) -> str:
-    """Write the rows of a table that a person should look at; returns what to say of them.
-
-    A backbone from scratch knows no language yet, so `nano` looks through its rows.
-
-    Raises:
-        TamisError: the backbone cannot be had, or the file cannot be written.
-    """
-    backbone = load_backbone("nano" if is_scratch(recipe.backbone) else recipe.backbone)
-    store = StateStore(cache_directory() / "states")
-    findings = examine(prepared.parts.table, backbone, seed=recipe.seed, store=store, progress=progress)
-    write_review(file, findings)
-    counts = Counter(" ".join(finding.reason.split()[:2]) for finding in findings)
-    shown = ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing to review"
-    left = sum(finding.leave_out for finding in findings)
-    return f"wrote {len(findings):,} rows to {file}: {shown}; {left:,} are marked to be left out by: tamis train DATA --without {file}"
-
-
-def audit_data(data: str, recipe: Recipe) -> tuple[Prepared, Audit]:
-    """A table read, divided and looked through; tokens are those of the recipe's backbone, without a leading `<|endoftext|>`.
-
-    Raises:
-        TamisError: the table or the backbone cannot be had.
-    """
-    prepared = prepare(data, recipe)
-    name = recipe.backbone
-    parts = prepared.parts
-    scratch = is_scratch(name)
-    backbone = (
-        scratch_backbone(name, parts.texts("fit"), seed=recipe.seed)
-        if scratch
-        else load_backbone(Path(name) if Path(name).is_dir() else name)
-    )
-    tokenizer = backbone.tokenizer.prepared(begin=False)  # the text's own tokens, as the reference counts them
-
-    def lengths(texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in tokenizer.encode(list(texts))]
-
-    return prepared, audit(parts, token_lengths=lengths, out_of_fold=lambda t, y, g: out_of_fold(t, y, g.tolist(), seed=recipe.seed))

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from tamis.cache import cache_directory
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.config import Recipe
 from tamis.data.splits import Parts
-from tamis.download import cache_directory
 from tamis.evaluation.baselines import fit_baselines
 from tamis.evaluation.metrics import figures
 from tamis.evaluation.report.plots import write_all
@@ -21,8 +21,9 @@ from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_ba
 from tamis.gpt2.feature_cache import StateStore
 from tamis.gpt2.replace_head import head_shape, replace_head
 from tamis.progress import Progress
+from tamis.workflows.dataset import prepare
+from tamis.workflows.environment import versions
 from tamis.workflows.inspect_backbone import inspected
-from tamis.workflows.train import prepare, versions
 
 Say = Callable[[str], None]
 POSITIVE = "spam"

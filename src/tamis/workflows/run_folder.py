@@ -147,3 +147,8 @@ def _clear(path: Path) -> None:
             shutil.rmtree(target)
         else:
             target.unlink(missing_ok=True)
+
+
+def slug(text: str) -> str:
+    """A text as the name of a folder."""
+    return "".join(c if c.isalnum() or c in "-._" else "-" for c in text).strip("-.") or "run"

@@ -1,4 +1,4 @@
-"""What `explain` found out, and its forms: a dictionary for JSON, text for a terminal, a page."""
+"""What `explain` found out, and its forms: a dictionary for JSON, text for a terminal. The page is render_html.py's."""
 
 from __future__ import annotations
 
@@ -121,12 +121,6 @@ class Explanation:
             f"empty text {self.empty_log_odds:+.2f}, words {words:+.2f}, only together {self.remainder:+.2f}: "
             f"log-odds {self.log_odds:+.2f} for {printable(self.explained)}"
         )
-
-    def to_html(self) -> str:
-        """A page of its own: the text with its words shaded, the curve, the sums. No script, nothing fetched; light and dark."""
-        from tamis.classifier.explain.render_html import page
-
-        return page(self)
 
 
 def printable(text: str) -> str:

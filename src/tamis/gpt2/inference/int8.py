@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tamis.compute.int8_kernel import Int8Product, row_levels
 from tamis.errors import ConfigError
-from tamis.gpt2.inference.linear_swap import ExchangedLinear, exchanged
+from tamis.gpt2.linear_swap import ExchangedLinear, exchanged
 from tamis.gpt2.model import GPT2, Linear
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tamis.compute.onednn_kernel import PrepackedProduct, prepacking_is_here
-from tamis.gpt2.inference.linear_swap import ExchangedLinear, exchanged
+from tamis.gpt2.linear_swap import ExchangedLinear, exchanged
 from tamis.gpt2.model import GPT2, Block, Linear
 
 FROM_WIDTH = 512

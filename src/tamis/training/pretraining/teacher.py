@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.download import cache_directory
+from tamis.cache import cache_directory
 from tamis.errors import CheckpointError, MissingExtraError
 from tamis.files import locked, sha256, write_text
 from tamis.progress import Progress, Silent

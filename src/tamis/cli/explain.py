@@ -1,0 +1,49 @@
+"""`tamis explain`: why a text got its verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tamis.cli.app import command, print_json
+from tamis.cli.console import say
+from tamis.cli.options import (
+    Device,
+    Dtype,
+    Json,
+    RunArgument,
+    Threads,
+    computing,
+)
+
+
+@command
+def explain(
+    run: RunArgument,
+    text: Annotated[str, typer.Argument(help="the text", show_default=False)],
+    label: Annotated[str | None, typer.Option("--label", help="label that words speak for or against [default: the positive one]")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="also write a self-contained page here, e.g. --out why.html")] = None,
+    device: Device = None,
+    threads: Threads = None,
+    dtype: Dtype = None,
+    json_: Json = False,
+) -> None:
+    """Show why a text got its verdict: P(label) after every token, and each word's share.
+
+    Example: tamis explain runs/demo "You have won a prize, call now" --out why.html
+    """
+    compute = computing(device, threads, dtype)
+    from tamis.classifier.explain import explain as explain_text
+    from tamis.classifier.explain.render_html import page
+    from tamis.classifier.text_classifier import TextClassifier
+    from tamis.files import write_text
+
+    found = explain_text(TextClassifier.load(run, **compute), text, label=label)
+    if out is not None:
+        write_text(out, page(found))
+        say(f"wrote {out}")
+    if json_:
+        return print_json(found.to_dict())
+    print(found.to_text())

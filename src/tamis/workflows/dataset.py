@@ -1,0 +1,39 @@
+"""A labelled table found, read and divided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tamis.config import Recipe
+from tamis.data import catalog
+from tamis.data.splits import Parts, split_table
+from tamis.data.tables import check_trainable, read_table
+from tamis.workflows.excluded_rows import leave_out
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table found, read and divided."""
+
+    name: str
+    parts: Parts
+    notes: tuple[str, ...]
+    disputed: tuple[int, ...] = ()
+    """Rows of the table that are not trained on."""
+
+
+def prepare(data: str, recipe: Recipe) -> Prepared:
+    """Find, read and divide a table as the recipe says.
+
+    Raises:
+        DataError, ConfigError: see `tamis.data`.
+    """
+    located = catalog.resolve(data)
+    settings = recipe.data
+    table = read_table(located.path, text=settings.text, label=settings.label)
+    check_trainable(table)
+    test = None if settings.test is None else read_table(Path(settings.test), text=settings.text, label=settings.label)
+    parts = split_table(table, settings.split, seed=recipe.seed, validation_share=settings.validation_share, test=test)
+    parts, disputed = (parts, ()) if settings.without is None else leave_out(parts, Path(settings.without))
+    return Prepared(located.name, parts, (*located.notes, *table.notes, *parts.notes), disputed)

@@ -1,0 +1,45 @@
+"""What surrounds a workflow: who is told of it, its seconds per phase, the versions that decide results."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+
+Say = Callable[[str], None]
+
+_VERSIONS = ("tamis", "torch", "numpy", "scikit-learn", "tokenizers", "safetensors")
+
+
+def silent(sentence: str) -> None:
+    """Say nothing."""
+
+
+@dataclass
+class Clock:
+    """Seconds per phase."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time the block under `name`."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the system and the libraries that decide results."""
+    found: dict[str, str] = {"python": platform.python_version(), "system": platform.platform()}
+    for name in _VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,162 @@
+"""Figures of a fitted classifier, and everything that a finished run folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.classifier.text_classifier import TextClassifier
+from tamis.classifier.training_features import TrainingRows, sample, text_keys, write_training_rows
+from tamis.config import Recipe
+from tamis.data.splits import Parts
+from tamis.decision.calibration import uncalibrated
+from tamis.decision.verdict import UNSURE
+from tamis.evaluation.baselines import fit_baselines
+from tamis.evaluation.fold_spread import fold_figures
+from tamis.evaluation.report.model_card import model_card
+from tamis.evaluation.report.plots import write_all
+from tamis.evaluation.report.render_html import write_html
+from tamis.evaluation.report.report import Part, ReportInputs, build_report, most_confident_mistakes
+from tamis.head.class_weights import class_weights
+from tamis.head.refit import features_of
+from tamis.progress import Progress
+from tamis.workflows.dataset import Prepared
+from tamis.workflows.environment import Clock, versions
+from tamis.workflows.run_folder import PREDICTIONS, RunFolder, slug
+
+
+def training_rows(classifier: TextClassifier, parts: Parts, groups: NDArray[np.int64], progress: Progress | None = None) -> TrainingRows:
+    """The training rows as the fitted head sees them; the trunk runs over them once more where it was trained itself."""
+    names, recipe = [str(c) for c in classifier.classes_], classifier.recipe_
+    targets = np.array([names.index(label) for label in parts.labels("train")], dtype=np.int64)
+    rows, exact = sample(targets, seed=recipe.seed), classifier.features_ is not None
+    texts = [parts.texts("train")[row] for row in rows.tolist()]
+    if classifier.features_ is not None:
+        features = classifier.features_[rows]
+    else:
+        trunk = classifier.scorer().transformer
+        features = features_of(trunk, classifier.messages(texts), progress=progress)
+    return TrainingRows(
+        features=features,
+        targets=targets[rows],
+        groups=groups[rows],
+        keys=text_keys(texts),
+        held_out=np.zeros(len(rows), dtype=bool) if exact or classifier.crossfit_ else np.isin(rows, classifier.held_out_),
+        classes=tuple(names),
+        class_weights=class_weights(recipe, targets, names),
+        # Neither attacked copies nor what was drawn are kept: a head solved on all these rows alone would be another.
+        inverse_penalty=classifier.facts_["inverse_penalty"] if exact and len(rows) == len(targets) and not _others(recipe) else None,
+    )
+
+
+def _others(recipe: Recipe) -> bool:
+    return bool(recipe.train.attacked_positives or recipe.train.attacked_negatives or recipe.train.undersample)
+
+
+def judge(
+    classifier: TextClassifier, prepared: Prepared, clock: Clock, *, progress: Progress | None = None
+) -> tuple[dict[str, Any], ReportInputs]:
+    """Figures of a fitted classifier on the validation and test rows, beside the baselines fitted on the same training rows."""
+    parts, names = prepared.parts, [str(c) for c in classifier.classes_]
+    with clock.phase("test"):
+        probabilities = classifier.predict_proba(parts.texts("test"), progress=progress)
+    with clock.phase("baselines"):
+        baselines = fit_baselines(parts.texts("train"), parts.labels("train"), parts.texts("test"), names)
+    scored = sum(clock.seconds.get(name, 0.0) for name in ("train", "test"))
+    timing: dict[str, Any] = dict(clock.seconds)
+    timing["messages_per_s"] = len(parts.table) / scored if scored else None
+    timing |= {f"baseline_{name}": baseline.seconds for name, baseline in baselines.items()}
+    compute, recipe = classifier.compute_, classifier.recipe_
+    timing |= {"device": compute.device, "threads": compute.threads, "dtype": compute.dtype, "reasons": compute.reasons}
+    inputs = ReportInputs(
+        classes=names,
+        positive=classifier.positive_,
+        split=parts.name,
+        backbone=recipe.backbone,
+        tune=recipe.tune,
+        data=prepared.name,
+        rows={part: len(parts.rows(part)) for part in ("train", "validation", "test")},
+        test=Part(parts.labels("test"), probabilities, parts.texts("test")) if len(parts.test) else None,
+        validation=_validation(classifier, parts),
+        threshold=classifier.decision_.threshold or classifier.rule_.threshold,
+        unsure=classifier.decision_.unsure,
+        temperature=classifier.temperature_,
+        calibration=classifier.decision_.calibration,
+        baselines={name: baseline.probabilities for name, baseline in baselines.items()} if len(parts.test) else {},
+        timing=timing,
+        versions=versions(),
+        notes=[*prepared.notes, *classifier.extra_notes_],
+    )
+    report = build_report(inputs, seed=recipe.seed)
+    report["folds"] = None
+    if classifier.parts_ is not None:
+        labels, threshold = parts.labels("train"), classifier.rule_.threshold
+        scores, folds, about = classifier.held_out_probabilities_, classifier.parts_, classifier.positive_
+        report["folds"] = fold_figures(labels, scores, folds, names, positive=about, threshold=threshold)
+    return report, inputs
+
+
+def _validation(classifier: TextClassifier, parts: Parts) -> Part | None:
+    """The validation rows, with scores from models that did not see them."""
+    places = np.flatnonzero(np.isin(parts.train[classifier.held_out_], parts.validation))
+    if not len(places):
+        return None
+    rows = parts.train[classifier.held_out_][places]
+    table = parts.table
+    return Part([table.labels[r] for r in rows], classifier.held_out_probabilities_[places], [table.texts[r] for r in rows])
+
+
+def write_run(
+    folder: RunFolder,
+    classifier: TextClassifier,
+    prepared: Prepared,
+    report: dict[str, Any],
+    inputs: ReportInputs,
+    rows: TrainingRows,
+) -> None:
+    """Everything a finished run folder holds; report.json last."""
+    folder.write_lines("history.jsonl", classifier.history_)
+    folder.write_lines(PREDICTIONS, predictions(classifier, inputs))
+    about = {"data": {"name": prepared.name, "fingerprint": prepared.parts.table.fingerprint}, "versions": report["versions"]}
+    about["figures"] = {"test": report["test"], "validation": report["validation"], "facts": classifier.facts_}
+    classifier.save(folder.path / "model", card=model_card(report, name=slug(prepared.name)), about=about)
+    write_training_rows(folder.path, rows)
+    shown = inputs.test or inputs.validation
+    plots = write_all(
+        folder.path / "plots",
+        classes=inputs.classes,
+        positive=inputs.positive,
+        threshold=classifier.rule_.threshold,
+        labels=shown.labels if shown else (),
+        probabilities=shown.probabilities if shown else None,
+        baselines=inputs.baselines if shown is inputs.test else None,
+        before=uncalibrated(shown.probabilities, classifier.decision_.calibration) if shown else None,
+        history=classifier.history_,
+    )
+    mistakes = (
+        most_confident_mistakes(shown, inputs.classes, positive=inputs.positive, threshold=classifier.rule_.threshold) if shown else []
+    )
+    write_html(folder.path / "report.html", report, plots, mistakes)
+    folder.write_json("report.json", report)
+
+
+def predictions(classifier: TextClassifier, inputs: ReportInputs) -> Iterator[dict[str, Any]]:
+    """A row per judged message: part, row (from 0, in the part's order), label, verdict, probabilities."""
+    for name, part in (("validation", inputs.validation), ("test", inputs.test)):
+        if part is None:
+            continue
+        chosen = classifier.rule_.labels(np.asarray(part.probabilities), list(inputs.classes))
+        unsure = classifier.rule_.unsure(np.asarray(part.probabilities), list(inputs.classes))
+        for row, (label, k, doubt, p) in enumerate(zip(part.labels, chosen, unsure, part.probabilities, strict=True)):
+            yield {
+                "part": name,
+                "row": row,
+                "label": label,
+                "predicted": inputs.classes[k],
+                "verdict": UNSURE if doubt else inputs.classes[k],
+                "probabilities": dict(zip(inputs.classes, p.tolist(), strict=True)),
+                "text": part.texts[row],
+            }
