@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tamis.gpt2.backbones import load_backbone as load_backbone
+    from tamis.gpt2.classification_head import head_shape as head_shape
+    from tamis.gpt2.classification_head import replace_head as replace_head
     from tamis.gpt2.hub import fetch_backbone as fetch_backbone
     from tamis.gpt2.openai.checkpoint import model_config as model_config
     from tamis.gpt2.openai.checkpoint import read_openai as read_openai
-    from tamis.gpt2.replace_head import head_shape as head_shape
-    from tamis.gpt2.replace_head import replace_head as replace_head
 
 _HOMES = {
     "fetch_backbone": "tamis.gpt2.hub",
-    "head_shape": "tamis.gpt2.replace_head",
+    "head_shape": "tamis.gpt2.classification_head",
     "load_backbone": "tamis.gpt2.backbones",
     "model_config": "tamis.gpt2.openai.checkpoint",
     "read_openai": "tamis.gpt2.openai.checkpoint",
-    "replace_head": "tamis.gpt2.replace_head",
+    "replace_head": "tamis.gpt2.classification_head",
 }
 
 __all__ = ["fetch_backbone", "head_shape", "load_backbone", "model_config", "read_openai", "replace_head"]

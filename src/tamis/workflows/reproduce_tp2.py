@@ -18,8 +18,8 @@ from tamis.evaluation.baselines import fit_baselines
 from tamis.evaluation.metrics import figures
 from tamis.evaluation.report.plots import write_all
 from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_backbone
+from tamis.gpt2.classification_head import head_shape, replace_head
 from tamis.gpt2.feature_cache import StateStore
-from tamis.gpt2.replace_head import head_shape, replace_head
 from tamis.progress import Progress
 from tamis.workflows.dataset import prepare
 from tamis.workflows.environment import versions
