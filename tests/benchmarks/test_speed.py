@@ -16,7 +16,7 @@ from tamis.gpt2.model import GPT2Config
 from tamis.gpt2.packing import pack
 from tamis.text.tokenizer import Tokenizer
 from tests.rows import messages
-from tests.tuning.tiny import trunk
+from tests.tiny import trunk
 
 TEXTS = [text for _, text in messages()]
 LABELS = np.array([label == "spam" for label, _ in messages()], dtype=np.int64)

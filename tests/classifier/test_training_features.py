@@ -16,8 +16,8 @@ from tamis.classifier.training_features import FEATURES, TrainingRows, read_trai
 from tamis.decision.calibration import softmax
 from tamis.head.refit import head_of
 from tests import runs
+from tests.feedback.learners import head_run
 from tests.rows import messages
-from tests.serving.learners import head_run
 
 
 def rows_of(run: Path) -> TrainingRows:

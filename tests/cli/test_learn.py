@@ -10,9 +10,9 @@ import pytest
 from tamis.feedback.learning import default_store
 from tamis.feedback.store import CorrectionStore
 from tests import runs
+from tests.feedback.learners import head_run, mistaken
 from tests.rows import messages
 from tests.runs import tamis, write_table
-from tests.serving.learners import head_run, mistaken
 
 ONE = ("--threads", "1")
 

@@ -14,8 +14,8 @@ from tamis.feedback.learning import Learning, model_name
 from tamis.feedback.refit import Candidate
 from tamis.feedback.store import CorrectionStore, NewCorrection
 from tests import runs
+from tests.feedback.learners import TEXTS, head_classifier, head_run, learning, mistaken, right, weights
 from tests.rows import messages
-from tests.serving.learners import TEXTS, head_classifier, head_run, learning, mistaken, right, weights
 
 
 def test_what_the_model_is_sure_of_is_kept_and_not_learnt_unless_forced(tmp_path: Path) -> None:

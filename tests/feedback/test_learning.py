@@ -17,7 +17,7 @@ from tamis.feedback.learning import Learning, default_store, model_name
 from tamis.feedback.store import CorrectionStore, NewCorrection
 from tamis.head.refit import LinearHead
 from tests import runs
-from tests.serving.learners import head_classifier, head_run, learning, mistaken, right, weights
+from tests.feedback.learners import head_classifier, head_run, learning, mistaken, right, weights
 
 
 def bytes_of(folder: Path) -> bytes:

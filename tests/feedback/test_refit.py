@@ -16,7 +16,7 @@ from tamis.feedback.refit import FOLDS, Base, Taught, among, folds_of, nobody
 from tamis.head.refit import features_of
 from tamis.text.encoding import Messages
 from tests import runs
-from tests.serving.learners import TEXTS, head_classifier, head_run, mistaken
+from tests.feedback.learners import TEXTS, head_classifier, head_run, mistaken
 
 SETTINGS = LearningSettings(emphasis=1)
 

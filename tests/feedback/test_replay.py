@@ -15,9 +15,9 @@ from tamis.feedback.guards import LearningSettings
 from tamis.feedback.refit import Base
 from tamis.feedback.replay import FRESH, SERVED, STATIC, TFIDF, FreshFilter, ServedFilter, run_online
 from tests import runs
+from tests.feedback.learners import TEXTS, head_classifier, head_run, learning, mistaken
+from tests.feedback.test_refit import features
 from tests.rows import messages
-from tests.serving.learners import TEXTS, head_classifier, head_run, learning, mistaken
-from tests.serving.test_relearning import features
 
 ITEMS = [(f"{text} {n}", "ham" if n % 3 else "spam") for n in range(3) for text in TEXTS]
 

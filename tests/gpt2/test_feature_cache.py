@@ -19,7 +19,7 @@ from tamis.gpt2.feature_cache import StateStore
 from tamis.gpt2.features import all_tokens, last_tokens
 from tamis.gpt2.model import GPT2
 from tamis.gpt2.pooling import add_mean_pooling
-from tests.tuning.tiny import messages, trunk
+from tests.tiny import messages, trunk
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from tamis.gpt2.freezing import freeze
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tamis.gpt2.scoring import score
-from tests.tuning.tiny import TARGETS, classifier, close, gradients, messages, windowed
+from tests.tiny import TARGETS, classifier, close, gradients, messages, windowed
 
 
 @pytest.mark.parametrize("pooling", [False, True])

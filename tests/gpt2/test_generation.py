@@ -11,7 +11,7 @@ from tamis.gpt2.generation import sample
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
 from tamis.gpt2.packing import pack
 from tamis.text.tokenizer import Tokenizer
-from tests.pretraining.small import texts
+from tests.training.pretraining.small import texts
 
 CONTEXT = 19
 

@@ -19,7 +19,7 @@ from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, Linear, MeanPooli
 from tamis.gpt2.packing import Packed, pack
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.training.checkpoint import Checkpointer
-from tests.tuning import tiny
+from tests import tiny
 
 CONFIG = GPT2Config(vocab_size=53, n_positions=19, n_embd=21, n_layer=2, n_head=3, n_inner=38)
 LENGTHS = (5, 1, 19, 5, 2)

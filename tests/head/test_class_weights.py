@@ -10,8 +10,8 @@ from tamis.config import Recipe
 from tamis.data.folds import folds_of
 from tamis.head.class_weights import evenly, trained_shares
 from tamis.head.linear_head import fit_head, solve
+from tests.head.test_linear_head import rows
 from tests.rows import messages
-from tests.tuning.test_head import rows
 
 ROWS = messages()
 TEXTS, LABELS = [text for _, text in ROWS], [label for label, _ in ROWS]

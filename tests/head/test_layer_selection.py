@@ -14,7 +14,7 @@ from tamis.gpt2.model import GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.scoring import score
 from tamis.head.layer_selection import POSITIONS, Layers, all_layers, candidates, choose
 from tamis.head.linear_head import fold_into, length_one
-from tests.tuning.tiny import CONFIG, messages, trunk
+from tests.tiny import CONFIG, messages, trunk
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])

@@ -17,7 +17,7 @@ from tamis.gpt2.checkpoints import read_checkpoint, write_checkpoint
 from tamis.gpt2.model import GPT2Classifier
 from tamis.head import linear_head as module
 from tamis.head.linear_head import DEFAULT, fit_head, fold_into, length_one, solve
-from tests.tuning.tiny import CONFIG, trunk
+from tests.tiny import CONFIG, trunk
 
 
 def rows(classes: int, count: int = 61, width: int = 7) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

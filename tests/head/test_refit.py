@@ -17,8 +17,8 @@ from tamis.gpt2.pooling import add_mean_pooling
 from tamis.gpt2.scoring import score
 from tamis.head.refit import LinearHead, features_of, head_of, solve_again, with_head
 from tamis.text.encoding import Messages
-from tests.tuning.test_head import rows
-from tests.tuning.tiny import CONFIG, trunk
+from tests.head.test_linear_head import rows
+from tests.tiny import CONFIG, trunk
 
 
 def shared(targets: NDArray[np.int64], classes: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tamis.text.encoding import Messages
 from tamis.text.tokenizer import Tokenizer
-from tests.tuning.tiny import messages, windowed
+from tests.tiny import messages, windowed
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tamis.gpt2.scoring import score_windows
 from tamis.text.windows import Pooled, Pooling, size_for
-from tests.tuning.tiny import classifier, windowed
+from tests.tiny import classifier, windowed
 
 LOGITS = np.array([[1.0, 0.0], [0.0, 3.0], [0.5, 3.5], [2.0, 0.0]])
 """A text of one window and a text of three."""

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tamis.errors import CheckpointError
 from tamis.training.checkpoint import FILE, Checkpointer
 from tamis.training.loop import Progressed, Training
-from tests.tuning.tiny import classifier, equal, training, weights_of
+from tests.tiny import classifier, equal, training, weights_of
 
 FIT, HELD_OUT = np.arange(13), np.arange(13, 17)
 

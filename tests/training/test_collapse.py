@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tamis.training.collapse import SPREAD, Watched, collapse, remedy_for
-from tests.tuning.tiny import TARGETS, training
+from tests.tiny import TARGETS, training
 
 CLASSES = ["ham", "spam"]
 

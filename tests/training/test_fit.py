@@ -28,7 +28,7 @@ from tamis.training.defaults import chosen_folds, chosen_tune, kept_start, passe
 from tamis.training.fit import tune
 from tamis.training.loop import Training
 from tests.rows import messages as sms
-from tests.tuning.tiny import equal, weights_of
+from tests.tiny import equal, weights_of
 
 ROWS = sms()[:61]
 TEXTS, CLASSES = [text for _, text in ROWS], ["ham", "spam"]

@@ -20,7 +20,7 @@ from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.text.encoding import Messages
 from tamis.training.loop import Training
-from tests.tuning.tiny import LENGTHS, TARGETS, classifier, close, equal, gradients, messages, training, weights_of, windowed
+from tests.tiny import LENGTHS, TARGETS, classifier, close, equal, gradients, messages, training, weights_of, windowed
 
 
 def test_one_step_has_the_gradient_of_a_padded_step_in_transformers(tmp_path: Path) -> None:

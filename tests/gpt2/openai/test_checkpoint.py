@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from tamis.errors import CheckpointError, ConfigError
 from tamis.gpt2.openai.checkpoint import from_state_dict, is_openai_folder, model_config, read_openai, settings_from_config, to_state_dict
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "openai_tiny"
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "openai_tiny"
 SETTINGS = {"n_vocab": 263, "n_ctx": 11, "n_embd": 12, "n_head": 3, "n_layer": 2}
 
 

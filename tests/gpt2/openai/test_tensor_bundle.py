@@ -13,7 +13,7 @@ from tamis.errors import CheckpointError
 from tamis.gpt2.openai.crc32c import crc32c
 from tamis.gpt2.openai.tensor_bundle import TensorBundle
 
-WRITTEN_BY_TENSORFLOW = Path(__file__).parents[1] / "fixtures" / "openai_tiny" / "openai"
+WRITTEN_BY_TENSORFLOW = Path(__file__).parents[2] / "fixtures" / "openai_tiny" / "openai"
 INDEX, DATA = "model.ckpt.index", "model.ckpt.data-00000-of-00001"
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from tamis.errors import CheckpointError, RunError
 from tamis.training.pretraining.checkpoint import LATEST, STABLE, StateFiles
 from tamis.training.pretraining.loop import Pretraining
-from tests.pretraining import small
+from tests.training.pretraining import small
 
 
 class Killed(Exception):

@@ -22,7 +22,7 @@ from tamis.training.pretraining.decontamination import Excluded, messages_of
 from tamis.training.pretraining.recipe import CorpusSettings, SourceSettings, read_pretrain_recipe
 
 PLAIN: dict[str, Any] = {"held_out_share": 0.0, "single_share": 1.0}
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def read(

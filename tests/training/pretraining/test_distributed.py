@@ -8,7 +8,7 @@ from torch import distributed
 
 from tamis.training.pretraining import distributed as processes
 from tamis.training.pretraining.distributed import join, own_device, summed
-from tests.pretraining import small
+from tests.training.pretraining import small
 
 
 @pytest.mark.parametrize(

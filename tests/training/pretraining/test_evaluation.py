@@ -14,7 +14,7 @@ from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.packing import pack
 from tamis.training.pretraining.evaluation import bits_per_byte, measure, text_nats
 from tamis.training.pretraining.losses import pooled
-from tests.pretraining import small
+from tests.training.pretraining import small
 
 
 def test_nats_of_each_text_equal_transformers_loss(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tamis.gpt2.packing import pack
 from tamis.text.tokenizer import Tokenizer
 from tamis.training.pretraining.initialization import fitted_map, has_letters, map_start, principal, random_start, teacher_start
 from tamis.training.pretraining.losses import pooled
-from tests.pretraining import small
+from tests.training.pretraining import small
 
 
 def test_principal_components_equal_scikit_learns_up_to_sign() -> None:

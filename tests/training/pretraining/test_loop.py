@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tamis.errors import ConfigError
-from tests.pretraining import small
+from tests.training.pretraining import small
 
 
 def test_a_step_is_the_gradient_of_the_weighted_mean_losses(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.training.pretraining.losses import Pupil, likeness_loss, losses, pooled
-from tests.pretraining import small
-from tests.tuning.tiny import trunk
+from tests.tiny import trunk
+from tests.training.pretraining import small
 
 LENGTHS = [5, 1, 7, 5, 3]
 

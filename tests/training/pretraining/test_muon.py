@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tamis.training.pretraining.muon import Muon, decay_begins, optimizers, orthogonalised, rate
 from tamis.training.pretraining.recipe import OptimizerSettings, ScheduleSettings
-from tests.pretraining import small
+from tests.training.pretraining import small
 
 
 def published(matrix: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ from tamis.training.pretraining.result import BEGINNINGS
 from tamis.training.pretraining.run import pretrain
 from tamis.training.pretraining.stages import pretrain_in_stages
 from tamis.training.pretraining.teacher import TeacherStore
-from tests.pretraining import small
+from tests.training.pretraining import small
 
 SHAPE = {"shape.vocab_size": 300, "shape.n_positions": 32, "shape.n_embd": 12, "shape.n_layer": 2, "shape.n_head": 3}
 

@@ -19,7 +19,7 @@ from tamis.training.pretraining.recipe import CorpusSettings, PretrainRecipe, re
 from tamis.training.pretraining.result import FACTS
 from tamis.training.pretraining.run import pretrain
 from tamis.training.pretraining.stages import pretrain_in_stages, stage_recipes
-from tests.pretraining.test_run import corpus_file, recipe
+from tests.training.pretraining.test_run import corpus_file, recipe
 
 STAGES = [{"schedule.tokens": 300, "schedule.decay_share": 0.0}, {"schedule.tokens": 420, "objective.next_token_share": 1.0}]
 

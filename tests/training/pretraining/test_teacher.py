@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tamis.errors import CheckpointError, MissingExtraError
 from tamis.training.pretraining import teacher as module
 from tamis.training.pretraining.teacher import Teacher, TeacherStore
-from tests.pretraining.small import DIMENSIONS, HashTeacher, store, texts
+from tests.training.pretraining.small import DIMENSIONS, HashTeacher, store, texts
 
 FILES = {"vectors.f16": 2 * DIMENSIONS, "keys.bin": 16}
 
