@@ -48,15 +48,6 @@ def test_every_link_in_the_readme_leads_somewhere() -> None:
         assert (ROOT / link).exists(), link
 
 
-def test_the_readme_tree_names_every_module() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    tree = text[text.index("## The house") : text.index("## Limits")]
-    for path in (ROOT / "src" / "tamis").rglob("*.py"):
-        folded = path.parent.name in ("data", "evaluation")  # these two name their ideas, not each file
-        if not path.name.startswith("_") and not folded:
-            assert path.name in tree, f"{path.name} is not in README's tree"
-
-
 def test_the_python_of_the_readme_runs(sms_rows: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(blocks) == 1
