@@ -79,7 +79,7 @@ class Verdict:
     window: Window | None = None
     """What decided, where the text is longer than the model's context; None for a text that is read whole."""
     familiar: bool | None = None
-    """Whether the text is like what was learnt (`evaluation.familiarity`); None where that was not asked, or is not known."""
+    """Whether the text is like what was learnt (`decision.out_of_distribution`); None where that was not asked, or is not known."""
     bits_per_byte: float | None = None
     """Of the text under the model's own trunk as a language model; None where that was not asked."""
 
