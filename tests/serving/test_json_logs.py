@@ -49,7 +49,7 @@ def test_an_error_leaves_its_place_and_not_its_words() -> None:
     handler.close()
     assert "secret" not in stream.getvalue()
     for line in lines(stream):
-        assert line["error"] == "ValueError" and line["at"][-1].startswith("test_logs.py:")
+        assert line["error"] == "ValueError" and line["at"][-1].startswith("test_json_logs.py:")
 
 
 def test_a_reader_that_does_not_read_costs_lines_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:

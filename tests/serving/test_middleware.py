@@ -81,4 +81,4 @@ def test_a_fault_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert answer.status_code == 500 and answer.json()["error"]["code"] == "internal"
     assert "secret" not in answer.text and str(tmp_path) not in answer.text
     (line,) = [record.fields for record in caplog.records if record.message == "error"]  # type: ignore[attr-defined]
-    assert line["error"] == "RuntimeError" and line["at"][-1].startswith("test_guard.py:") and "secret" not in str(line)
+    assert line["error"] == "RuntimeError" and line["at"][-1].startswith("test_middleware.py:") and "secret" not in str(line)

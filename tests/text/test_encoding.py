@@ -12,6 +12,8 @@ from tamis.text.encoding import Messages
 from tamis.text.tokenizer import Tokenizer
 from tests.tiny import messages, windowed
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:

@@ -1,4 +1,4 @@
-"""One thread: tensors this small only lose by a second one."""
+"""One thread for every test of the room."""
 
 from __future__ import annotations
 
@@ -6,7 +6,5 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+def _always_one_thread(one_thread: None) -> None:
+    """Asks for `one_thread`."""
