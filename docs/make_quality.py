@@ -28,11 +28,11 @@ last two blocks; `nano-lora8`: adapters of rank 8; `scratch`: the same network a
 all-MiniLM-L6-v2 with the same exact head; `tfidf-threshold`: `tfidf` cut where out-of-fold rows have the best F1, as tamis cuts;
 `setfit`: the same encoder tuned by SetFit, 20 pairs a row of each kind.
 
-The rows of `nano-full` with few labels a class were made with every row learnt (`--set verdict.folds=0 --set data.validation_share=0`),
+The rows of `nano-full` with few labels a class were made with every row learnt (`--set decision.cv_folds=0 --set data.validation_share=0`),
 those with 8 to 64 labels of sms-spam shortly before the head's start and the rate of many classes changed, which touch none of them.
 `nano-blocks2`, `nano-lora8` and `scratch` learnt every row as well where labels are few; theirs are of two to five draws, the first of the
 others'. The large tables of sms-spam, `banking77` and the first seed of `trec6` were made before held-out rows chose a share of the start
-(`train.keep_start`); on sms-spam that share is 0 (measured for `tp2` and the division of `make demo`).
+(`train.wise_ft`); on sms-spam that share is 0 (measured for `tp2` and the division of `make demo`).
 """
 
 
@@ -43,7 +43,7 @@ def pooled_lines(found: dict[str, dict[str, Any]]) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for name, figures in found.items():
-        shares = [_share(figures, key) for key in ("caught", "blocked")]
+        shares = [_share(figures, key) for key in ("recall", "false_positive_rate")]
         rest = [f"{100 * figures['ece']:.2f} %", _share(figures, "unsure"), f"{_share(figures, 'errors_in_band')} of {figures['errors']}"]
         lines.append(f"| {name} | {figures['runs']} | {' | '.join([*shares, *rest])} |")
     return lines

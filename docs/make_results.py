@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results.json"
-KEYS = ("f1", "recall", "blocked_ham", "average_precision", "accuracy")
+KEYS = ("f1", "recall", "false_positive_rate", "average_precision", "accuracy")
 
 
 def collected(run: Path, command: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.config import fields
-from tamis.training.defaults import BLOCKS, HEAD, LORA, PRETRAINED_FULL, SCRATCH_FULL, Defaults, kept_start, passes
+from tamis.training.defaults import BLOCKS, HEAD, LORA, PRETRAINED_FULL, SCRATCH_FULL, Defaults, default_wise_ft, epochs_for
 from tamis.training.pretraining.recipe import PretrainRecipe, SourceSettings
 
 TARGET = Path(__file__).parent / "settings.md"
@@ -45,9 +45,9 @@ def page() -> str:
     lines += [
         "",
         "With everything of a pretrained backbone trained, `train.epochs` also grows as the rows get fewer:",
-        f"{passes(128, 1)} at 128 rows a class, {passes(32, 1)} at 32, {passes(8, 1)} at 8;",
-        f"with more than two classes it is {passes(10**6, 3)} at least. Where the head begins solved,",
-        f"`train.keep_start` is {kept_start(99, 1):g} below 100 rows a class, from there on `{kept_start(100, 1)}`.",
+        f"{epochs_for(128, 1)} at 128 rows a class, {epochs_for(32, 1)} at 32, {epochs_for(8, 1)} at 8;",
+        f"with more than two classes it is {epochs_for(10**6, 3)} at least. Where the head begins solved,",
+        f"`train.wise_ft` is {default_wise_ft(99, 1):g} below 100 rows a class, from there on `{default_wise_ft(100, 1)}`.",
     ]
     lines += [
         "",

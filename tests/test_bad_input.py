@@ -250,7 +250,7 @@ def test_settings_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
     assert "blocks:9" in error and "blocks" in error
     error = refused(runs.table(), tmp_path / "run", "--class-weight", "eggs=3")
     assert "train.class_weight names 'eggs', which is not one of the labels ['ham', 'spam']" in error
-    error = refused(runs.table(), tmp_path / "run", "--set", "text.padding=fixed:500", "--set", "text.position=last")
+    error = refused(runs.table(), tmp_path / "run", "--set", "text.padding=fixed:500", "--set", "text.pooling=last_position")
     assert "text.padding = fixed:500: the backbone's context holds 64 tokens" in error
 
 

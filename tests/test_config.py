@@ -29,19 +29,19 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "data.test": st.none() | TEXT,
     "data.positive": st.none() | TEXT,
     "data.validation_share": BELOW_ONE,
-    "text.begin": st.booleans(),
-    "text.normalise": st.sampled_from(["none", "nfkc", "harden"]),
+    "text.add_bos": st.booleans(),
+    "text.normalize": st.sampled_from(["none", "nfkc", "robust"]),
     "text.padding": st.sampled_from(["none", "fixed:1", "fixed:120"]),
-    "text.position": st.sampled_from(["auto", "mean", "last_real", "last"]),
+    "text.pooling": st.sampled_from(["auto", "mean", "last_token", "last_position"]),
     "train.class_weight": st.sampled_from(["none", "balanced"]) | st.dictionaries(TEXT, POSITIVE, max_size=3),
     "train.learning_rate": st.none() | POSITIVE,
     "train.epochs": st.none() | COUNT,
-    "train.warmup_share": SHARE,
+    "train.warmup_ratio": SHARE,
     "train.batch_rows": st.none() | COUNT,
     "train.undersample": st.booleans(),
     "train.dropout": st.none() | BELOW_ONE,
     "train.patience": st.none() | COUNT,
-    "verdict.max_blocked": st.none() | SHARE,
+    "decision.max_fpr": st.none() | SHARE,
     "compute.device": TEXT,
     "compute.threads": st.none() | COUNT,
     "compute.dtype": st.sampled_from(["fp32", "bf16", "int8", "auto"]),
@@ -81,13 +81,13 @@ def test_every_setting_stands_in_the_toml_with_its_text() -> None:
 
 def test_every_setting_is_drawn_or_simple() -> None:
     known = {f"{section}.{name}" if section else name for section, name, _ in fields()}
-    assert set(VALUES) <= known and {name.partition(".")[0] for name in known} >= {"data", "text", "train", "verdict", "compute"}
+    assert set(VALUES) <= known and {name.partition(".")[0] for name in known} >= {"data", "text", "train", "decision", "compute"}
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[tain]\nepochs = 3\n", "unknown section [tain]; known sections: data, text, train, verdict, compute"),
+        ("[tain]\nepochs = 3\n", "unknown section [tain]; known sections: data, text, train, decision, compute"),
         ("epochs = 3\n", "epochs stands in the wrong place; write epochs under [train]"),
         ("[train]\nseed = 3\n", "unknown setting 'train.seed'; did you mean "),
     ],
@@ -100,8 +100,8 @@ def test_what_stands_in_the_wrong_place_of_a_file_is_told_the_right_one(content:
 
 
 def test_settings_are_named_in_full_or_by_their_key() -> None:
-    recipe = Recipe().changed({"train.epochs": 3, "begin": False, "seed": 7, "text": "body"})
-    assert (recipe.train.epochs, recipe.text.begin, recipe.seed, recipe.data.text) == (3, False, 7, "body")
+    recipe = Recipe().changed({"train.epochs": 3, "add_bos": False, "seed": 7, "text": "body"})
+    assert (recipe.train.epochs, recipe.text.add_bos, recipe.seed, recipe.data.text) == (3, False, 7, "body")
     assert recipe != Recipe() and Recipe().changed({}) == Recipe()
 
 
@@ -138,7 +138,7 @@ def test_an_unknown_name_is_told_the_nearest_known_one(name: str, hint: str, tmp
         ("data.validation_share", -0.1),
         ("text.padding", "fixed:0"),
         ("text.padding", "120"),
-        ("text.begin", "maybe"),
+        ("text.add_bos", "maybe"),
         ("train.epochs", 0),
         ("train.learning_rate", 0),
         ("train.learning_rate", float("nan")),
@@ -147,7 +147,7 @@ def test_an_unknown_name_is_told_the_nearest_known_one(name: str, hint: str, tmp
         ("train.class_weight", "sometimes"),
         ("train.class_weight", {"spam": -1}),
         ("train.class_weight", "spam=0"),
-        ("verdict.unsure_share", 1.01),
+        ("decision.abstain_rate", 1.01),
         ("compute.threads", 0),
         ("compute.dtype", "fp64"),
     ],
@@ -163,10 +163,10 @@ def test_a_value_out_of_range_is_refused_with_name_and_value(name: str, value: A
 
 def test_all_problems_of_a_file_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
-    path.write_text('seed = -1\n[train]\nepochs = 0\nepoch = 3\n[text]\nbegin = "x"\n')
+    path.write_text('seed = -1\n[train]\nepochs = 0\nepoch = 3\n[text]\nadd_bos = "x"\n')
     with pytest.raises(ConfigError) as error:
         read_recipe(path)
-    for words in (str(path), "seed", "train.epochs", "unknown setting 'train.epoch'; did you mean 'train.epochs'?", "text.begin"):
+    for words in (str(path), "seed", "train.epochs", "unknown setting 'train.epoch'; did you mean 'train.epochs'?", "text.add_bos"):
         assert words in str(error.value)
 
 
@@ -175,7 +175,7 @@ def test_all_problems_of_a_file_are_named_at_once(tmp_path: Path) -> None:
     [
         ("train.epochs=3", ("train.epochs", 3)),
         (" lr = 5e-5 ", ("lr", 5e-5)),
-        ("begin=false", ("begin", False)),
+        ("add_bos=false", ("add_bos", False)),
         ("tune=blocks:2", ("tune", "blocks:2")),
         ('positive="3"', ("positive", "3")),
         ("patience=none", ("patience", None)),
@@ -216,7 +216,7 @@ def test_every_shipped_recipe_is_read_and_survives_the_round_trip(name: str, tmp
 
 def test_the_reference_is_among_the_shipped_recipes() -> None:
     recipe = named_recipe("tp2")
-    assert (recipe.text.fixed_length, recipe.text.position, recipe.data.split, recipe.tune) == (120, "last", "tp2", "head")
+    assert (recipe.text.fixed_length, recipe.text.pooling, recipe.data.split, recipe.tune) == (120, "last_position", "tp2", "head")
 
 
 def test_a_missing_recipe_is_told_the_known_ones(tmp_path: Path) -> None:
@@ -243,13 +243,13 @@ def test_blocks_and_fixed_length_are_read_from_their_texts() -> None:
 
 @pytest.mark.parametrize(("text", "share"), [("0.1%", 0.001), (" 2 % ", 0.02), ("100%", 1.0), ("0.003", 0.003), (0.25, 0.25)])
 def test_a_share_may_be_written_in_percent(text: Any, share: float) -> None:
-    assert Recipe().changed({"verdict.max_blocked": text}).verdict.max_blocked == share
+    assert Recipe().changed({"decision.max_fpr": text}).decision.max_fpr == share
     if share < 1:
-        assert Recipe().changed({"verdict.prior": text}).verdict.prior == share
+        assert Recipe().changed({"decision.prior": text}).decision.prior == share
 
 
 @pytest.mark.parametrize("text", ["150%", "-1%", "many%", "%", "nan%"])
 def test_a_percentage_that_is_none_is_refused(text: str) -> None:
-    for name in ("max_blocked", "prior"):
-        with pytest.raises(ConfigError, match=rf"verdict\.{name}"):
-            Recipe().changed({f"verdict.{name}": text})
+    for name in ("max_fpr", "prior"):
+        with pytest.raises(ConfigError, match=rf"decision\.{name}"):
+            Recipe().changed({f"decision.{name}": text})

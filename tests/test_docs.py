@@ -52,7 +52,7 @@ def test_the_python_of_the_readme_runs(sms_rows: list[tuple[str, str]], tmp_path
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(blocks) == 1
     monkeypatch.chdir(tmp_path)
-    code = blocks[0].replace("max_blocked=0.01)", 'max_blocked=0.01, settings={"train.epochs": 1})')
+    code = blocks[0].replace("max_fpr=0.01)", 'max_fpr=0.01, settings={"train.epochs": 1})')
     assert code != blocks[0]
     names: dict[str, Any] = {"labels": [label for label, _ in sms_rows], "texts": [text for _, text in sms_rows]}
     exec(code, names)

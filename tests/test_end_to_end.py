@@ -124,7 +124,7 @@ def test_a_second_process_is_refused_and_ctrl_c_ends_the_first_with_130_and_lose
 
 @pytest.mark.parametrize(
     "place",
-    ["tamis.workflows.results.write_html", "tamis.workflows.run_folder.RunFolder.write_lines", "tamis.workflows.train.judge"],
+    ["tamis.workflows.results.write_html", "tamis.workflows.run_folder.RunFolder.write_lines", "tamis.workflows.train.evaluate_classifier"],
 )
 def test_a_stop_after_training_is_resumed_too(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
@@ -147,7 +147,7 @@ def test_an_unfinished_run_asked_for_something_else_is_left_alone(tmp_path: Path
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tamis.workflows.train.judge", stopped)
+        patch.setattr("tamis.workflows.train.evaluate_classifier", stopped)
         assert runs.tamis("train", runs.table(), *runs.TINY, "-o", run).code == 130
     before = runs.contents(run)
     error = runs.tamis("train", runs.table(), *runs.TINY, "--seed", "7", "-o", run).error

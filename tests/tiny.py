@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tamis.gpt2.features import States
+from tamis.gpt2.features import FeatureExtractor
 from tamis.gpt2.freezing import freeze
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tamis.training.loop import LoopSettings, Training
 
 CONFIG = GPT2Config(vocab_size=37, n_positions=23, n_embd=12, n_layer=3, n_head=3, n_inner=20)
@@ -23,17 +23,17 @@ SETTINGS: dict[str, Any] = {
     "head_learning_rate": 2e-2,
     "weight_decay": 0.1,
     "decay_everything": False,
-    "warmup_share": 0.0,
+    "warmup_ratio": 0.0,
     "schedule": "constant",
     "clip_norm": 0.0,
     "batch_rows": None,
     "batch_tokens": 10_000,
-    "micro_tokens": 10_000,
+    "micro_batch_tokens": 10_000,
     "patience": None,
     "undersample": False,
     "label_smoothing": 0.0,
-    "next_token_weight": 0.0,
-    "next_token_share": 1.0,
+    "lm_loss_weight": 0.0,
+    "lm_loss_share": 1.0,
     "token_dropout": 0.0,
     "autocast": None,
     "seed": 42,
@@ -57,29 +57,29 @@ def classifier(classes: int = 3, seed: int = 3) -> GPT2Classifier:
     return model
 
 
-def messages(lengths: list[int] = LENGTHS, seed: int = 1) -> Messages:
+def messages(lengths: list[int] = LENGTHS, seed: int = 1) -> EncodedTexts:
     """A text a length; ids from 1, so that 0 can serve as padding elsewhere."""
     random = np.random.default_rng(seed)
     windows = tuple(random.integers(1, CONFIG.vocab_size, n).astype(np.int32) for n in lengths)
-    return Messages(windows, np.arange(len(lengths) + 1), np.arange(len(lengths)))
+    return EncodedTexts(windows, np.arange(len(lengths) + 1), np.arange(len(lengths)))
 
 
-def windowed(parts: list[list[int]], seed: int = 1) -> Messages:
+def windowed(parts: list[list[int]], seed: int = 1) -> EncodedTexts:
     """A text for every list, a window for every length in it."""
     flat = messages([n for text in parts for n in text], seed)
-    return Messages(flat.windows, np.cumsum([0, *(len(text) for text in parts)]), np.arange(len(parts)))
+    return EncodedTexts(flat.windows, np.cumsum([0, *(len(text) for text in parts)]), np.arange(len(parts)))
 
 
-def everything(model: GPT2Classifier, of: Messages) -> States:
+def everything(model: GPT2Classifier, of: EncodedTexts) -> FeatureExtractor:
     freeze(model)
-    return States(of, 0, None, whole=False)
+    return FeatureExtractor(of, 0, None, whole=False)
 
 
 def training(
     model: GPT2Classifier | None = None,
     *,
-    of: Messages | None = None,
-    states: States | None = None,
+    of: EncodedTexts | None = None,
+    states: FeatureExtractor | None = None,
     targets: NDArray[np.int64] = TARGETS,
     weights: tuple[float, ...] = (1.0, 1.0, 1.0),
     fit: NDArray[np.int64] | None = None,

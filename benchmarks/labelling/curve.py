@@ -20,11 +20,11 @@ from tamis.data.deduplication import near_repeat_groups
 from tamis.data.splits import split_table
 from tamis.data.tables import Table, read_table
 from tamis.gpt2.backbones import load_backbone
-from tamis.gpt2.feature_cache import StateStore
+from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.head.linear_head import solve
 from tamis.head.refit import features_of
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tamis.workflows.query_strategies import STRATEGIES, Strategy, select
 
 START, BATCH, MOST = 30, 30, 300
@@ -101,7 +101,7 @@ def main() -> None:
     options = parser.parse_args()
     done = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
     backbone = load_backbone("nano")
-    tokenizer, trunk = backbone.tokenizer.prepared(begin=True), add_mean_pooling(backbone.model)
+    tokenizer, trunk = backbone.tokenizer.prepared(add_bos=True), add_mean_pooling(backbone.model)
     for task in options.task or list(FILES):
         for seed in range(options.seeds):
             missing = [s for s in STRATEGIES if not any((d["task"], d["seed"], d["strategy"]) == (task, seed, s) for d in done)]
@@ -109,8 +109,8 @@ def main() -> None:
                 continue
             pool, test = rows_of(task, options.data, seed)
             both = Table.of([*sorted({*pool.texts, *test.texts})], [""] * len({*pool.texts, *test.texts}))
-            messages = Messages.encode(both.texts, tokenizer, context=trunk.config.n_positions)
-            features = features_of(trunk, messages, store=StateStore(options.cache)).astype(np.float64)
+            messages = EncodedTexts.encode(both.texts, tokenizer, context=trunk.config.n_positions)
+            features = features_of(trunk, messages, cache=FeatureCache(options.cache)).astype(np.float64)
             place = {text: row for row, text in enumerate(both.texts)}
             classes = list(pool.classes)
             own, asked = (features[[place[t] for t in table.texts]] for table in (pool, test))

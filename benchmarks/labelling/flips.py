@@ -19,8 +19,8 @@ from tamis.data.deduplication import near_repeat_groups
 from tamis.data.tables import read_table
 from tamis.evaluation.baselines import out_of_fold
 from tamis.gpt2.backbones import load_backbone
-from tamis.gpt2.feature_cache import StateStore
-from tamis.workflows.label_issues import doubted, head_out_of_fold
+from tamis.gpt2.feature_cache import FeatureCache
+from tamis.workflows.label_issues import find_label_issues, head_out_of_fold
 
 FILES = {"sms-spam": "sms-spam/SMSSpamCollection", "trec6": "trec6/train.tsv", "tweeteval-irony": "tweeteval-irony/train.tsv"}
 Floats = NDArray[np.float64]
@@ -78,11 +78,11 @@ def main() -> None:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
             given, wrong = flipped(targets, len(classes), options.share, seed)
             labels = [classes[k] for k in given]
-            head = head_out_of_fold(load_backbone("nano"), table.texts, given, groups, seed=42, store=StateStore(options.cache))
+            head = head_out_of_fold(load_backbone("nano"), table.texts, given, groups, seed=42, cache=FeatureCache(options.cache))
             words = out_of_fold(table.texts, labels, groups.tolist(), seed=42)
             assert head is not None
             rules = {
-                "doctor (both)": doubted(head, words, given),
+                "doctor (both)": find_label_issues(head, words, given),
                 "head alone": head.argmax(1) != given,
                 "TF-IDF alone": words.argmax(1) != given,
                 "their mean": ((head + words) / 2).argmax(1) != given,

@@ -4,7 +4,7 @@
 
 Ham test rows are joined until a text has 5,000 tokens; into each of 100 texts one spam test row is put at a seeded place, 100 others have
 none. Every text is judged at the model's own threshold, the largest of n windows lowered by the model's own multiple of log n
-(`text.window_penalty`). `--shift 0` (and others) shows what another multiple would do. `docs/attacks.md` is made from the file by
+(`text.window_penalty`). `--shift 0` (and others) shows what another multiple would do. `docs/robustness.md` is made from the file by
 `python -m benchmarks.long_texts.report`; a model that is in it already is not measured again.
 """
 
@@ -53,9 +53,12 @@ def measured(classifier: TextClassifier, by_label: dict[bool, list[str]], option
     hidden = [planted(joined(classifier, by_label[False], random, options.tokens), by_label[True], random) for _ in range(options.texts)]
     place = [str(c) for c in classifier.classes_].index(str(classifier.positive_))
     threshold = classifier.rule_.threshold or 0.5
-    logits = {name: margins(classifier, [" ".join(t) for t in texts], place) for name, texts in (("found", hidden), ("blocked", plain))}
+    logits = {
+        name: margins(classifier, [" ".join(t) for t in texts], place)
+        for name, texts in (("recall", hidden), ("false_positive_rate", plain))
+    }
     windows = len(classifier.window_spans(options.tokens))
-    own = classifier.pooling.penalty
+    own = classifier.aggregation.penalty
     lines = []
     for shift in [own, *options.shift]:
         line: dict[str, Any] = {"texts": options.texts, "tokens": options.tokens, "window": classifier.recipe_.text.window}

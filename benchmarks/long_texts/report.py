@@ -1,4 +1,4 @@
-"""`docs/attacks.md`'s table on long texts, made from the lines that `benchmarks.long_texts.measure` wrote.
+"""`docs/robustness.md`'s table on long texts, made from the lines that `benchmarks.long_texts.measure` wrote.
 
     python -m benchmarks.long_texts.report benchmarks/long_texts/results.jsonl
 
@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.attacks.report import DOCUMENT, share
 from benchmarks.long_texts.measure import lines_of
+from benchmarks.robustness.report import DOCUMENT, share
 
 BEGIN, END = "<!-- long texts: begin -->", "<!-- long texts: end -->"
 
@@ -39,7 +39,9 @@ def section(lines: list[dict[str, Any]]) -> str:
     ]
     for line in lines:
         penalty = f"{line['shift']:.2f}, the model's own" if line["own"] else f"{line['shift']:.2f}"
-        rows.append(f"| {line['model']} | {penalty} | {share(line, 'found')} | {share(line, 'blocked')} | {line['peak_memory_mb']} |")
+        rows.append(
+            f"| {line['model']} | {penalty} | {share(line, 'recall')} | {share(line, 'false_positive_rate')} | {line['peak_memory_mb']} |"
+        )
     return "\n".join(rows)
 
 

@@ -43,7 +43,7 @@ def main() -> None:
     backbone = load_backbone(options.backbone)
     excluded = Excluded(messages_of(options.exclude))
     corpus = read_corpus(options.corpus, recipe.corpus, excluded=excluded, seed=recipe.seed, progress=Bars())
-    tokenizer = backbone.tokenizer.prepared(begin=True)
+    tokenizer = backbone.tokenizer.prepared(add_bos=True)
     context = backbone.model.config.n_positions
     training = encode(corpus.texts, tokenizer, context, Bars())
     held_out = encode(corpus.held_out, tokenizer, context)

@@ -74,9 +74,9 @@ def variant(recipe: PretrainRecipe, name: str, tokens: int) -> PretrainRecipe:
     settings |= {"schedule.tokens": tokens, "schedule.warmup_tokens": min(40_000, tokens // 20), "schedule.measure_every": tokens}
     settings |= {"schedule.decay_share": 0.6}
     if name == "next-token":
-        settings |= {"objective.teacher_weight": 0.0, "objective.likeness_weight": 0.0}
+        settings |= {"objective.teacher_weight": 0.0, "objective.similarity_weight": 0.0}
     elif name == "teacher":
-        settings["objective.next_token_weight"] = 0.0
+        settings["objective.lm_loss_weight"] = 0.0
     elif name == "adamw":
         settings["optimizer.name"] = "adamw"
     changed = recipe.model_copy(update={"stages": (), "name": f"{recipe.name}, {name}"}).changed(settings)
@@ -101,7 +101,7 @@ def facts(folder: Path) -> dict[str, dict[str, Any]]:
 
 def taught(recipe: PretrainRecipe) -> bool:
     """Whether a teacher has any weight."""
-    return bool(recipe.objective.teacher_weight or recipe.objective.likeness_weight)
+    return bool(recipe.objective.teacher_weight or recipe.objective.similarity_weight)
 
 
 def _options() -> argparse.Namespace:

@@ -75,7 +75,7 @@ def tfidf_threshold(task: Task) -> Judged:
     place = classes.index(positive)
     held_out = cross_val_predict(tfidf_model(), task.train_texts, task.train_labels, cv=5, method="predict_proba")[:, place]
     is_positive = np.array(task.train_labels) == positive
-    cut = choose_threshold(held_out, is_positive, max_blocked=None, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE).value
+    cut = choose_threshold(held_out, is_positive, max_fpr=None, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE).value
     labels = [classes[place if row[place] >= cut else 1 - place] for row in found.probabilities]
     return replace(found, labels=labels, fit_s=found.fit_s + time.perf_counter() - begun)
 

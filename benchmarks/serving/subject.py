@@ -33,7 +33,7 @@ def sample(texts: list[str], count: int) -> list[str]:
 def trained(folder: Path, data: str, threads: int | None) -> Path:
     """A run made here: all of `nano`, the head alone solved; it keeps its training rows, so it learns from corrections as runs do."""
     layers = load_backbone("nano").model.config.n_layer  # by itself a head may want a part of the blocks
-    whole = ["--backbone", "nano", "--tune", "head", "--set", f"text.layer={layers}"]
+    whole = ["--backbone", "nano", "--tune", "head", "--set", f"text.layers={layers}"]
     command = [sys.executable, "-m", "tamis", "train", data, *whole, "-o", str(folder)]
     subprocess.run(
         [*command, *(["--threads", str(threads)] if threads else [])], check=True, cwd=ROOT, env=environment(), stdout=sys.stderr
@@ -50,5 +50,5 @@ def random_gpt2(folder: Path, *, layers: int, width: int) -> Path:
     model = GPT2Classifier(trunk, len(LABELS))
     with torch.no_grad():
         model.score.weight.normal_(generator=generator)
-    save_model(folder, SavedModel(model.eval(), gpt2_tokenizer().prepared(begin=True), LABELS))
+    save_model(folder, SavedModel(model.eval(), gpt2_tokenizer().prepared(add_bos=True), LABELS))
     return folder

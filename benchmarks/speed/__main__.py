@@ -90,7 +90,7 @@ def setting(place: Path, data: shared.Rows, *, size: str, pooling: str, threads:
     trunk = shared.trunk(config)
     if pooling == "mean":
         add_mean_pooling(trunk)
-    prepared = tokenizer.prepared(begin=False)
+    prepared = tokenizer.prepared(add_bos=False)
     subject = Subject(size, GPT2Classifier(trunk, 2).requires_grad_(False).eval(), prepared, trained=False)
     save_model(place / "run", SavedModel(subject.model, prepared, ["ham", "spam"]))
     return Setting(subject, folder, place / "run", place, data, threads, worth_timing(devices.available_dtypes(), threads))

@@ -20,7 +20,7 @@ def job(folder: Path, data: Rows, threads: int, loop_data: Rows | None = None) -
     `loop_data`: the rows of the reference's loop, where they are others than `data`.
     """
     loop_data = loop_data or data
-    model, tokenizer = trunk(), gpt2_tokenizer().prepared(begin=False)
+    model, tokenizer = trunk(), gpt2_tokenizer().prepared(add_bos=False)
 
     def loop(number: int) -> float:
         train, test = (tokenizer.encode(renewed(texts, number)) for texts in (loop_data.train_texts, loop_data.test_texts))
@@ -33,17 +33,17 @@ def job(folder: Path, data: Rows, threads: int, loop_data: Rows | None = None) -
     if importlib.util.find_spec("accelerate") is not None:
         contenders["Trainer, padded to the batch"] = lambda n: trainer.whole_job(folder, _new(data, n), group_by_length=False)
         contenders["Trainer, grouped by length"] = lambda n: trainer.whole_job(folder, _new(data, n), group_by_length=True)
-    return contenders | {"tamis, mean pooling": ours("mean"), "tamis, last token": ours("last_real")}
+    return contenders | {"tamis, mean pooling": ours("mean"), "tamis, last token": ours("last_token")}
 
 
 def train(folder: Path, data: Rows, how: str, epochs: int) -> Contenders:
     """One tuning: transformers' Trainer with dynamic padding and with length grouping, and tamis."""
     tune = "head" if how == "frozen" else how
-    settings: dict[str, Any] = {"text.position": "last_real", "train.batch_rows": 16}
+    settings: dict[str, Any] = {"text.pooling": "last_token", "train.batch_rows": 16}
     if how == "frozen":
-        settings["train.head"] = "epochs"
+        settings["train.head_solver"] = "adamw"
     else:
-        settings |= {"train.head_start": "random", "train.keep_start": 0.0}
+        settings |= {"train.head_init": "random", "train.wise_ft": 0.0}
     return {
         "Trainer, padded to the batch": lambda n: trainer.train(folder, _new(data, n), how, epochs=epochs, group_by_length=False),
         "Trainer, grouped by length": lambda n: trainer.train(folder, _new(data, n), how, epochs=epochs, group_by_length=True),

@@ -21,21 +21,21 @@ from tamis.text.tokenizer import Tokenizer
 
 BATCH, RATE, SEED = 16, 5e-5, 42
 SETTINGS: dict[str, Any] = {
-    "text.position": "last_real",
-    "text.begin": False,
+    "text.pooling": "last_token",
+    "text.add_bos": False,
     "train.batch_rows": BATCH,
     "train.learning_rate": RATE,
     "train.head_learning_rate": RATE,
     "train.weight_decay": 0.0,
     "train.schedule": "constant",
-    "train.warmup_share": 0.0,
+    "train.warmup_ratio": 0.0,
     "train.clip_norm": 1.0,
     "train.dropout": 0.0,
     "train.token_dropout": 0.0,
-    "train.next_token_weight": 0.0,
-    "train.head_start": "random",
-    "train.keep_start": 0.0,
-    "train.head": "epochs",
+    "train.lm_loss_weight": 0.0,
+    "train.head_init": "random",
+    "train.wise_ft": 0.0,
+    "train.head_solver": "adamw",
     "train.patience": 0,
 }
 
@@ -72,7 +72,7 @@ def theirs(folder: Path, rows: Rows, tune: str, *, epochs: int) -> Curve:
     a ratio to this loop is a little smaller than one to Trainer.
     """
     model, pad = _network(folder, tune)
-    ids = Tokenizer.from_folder(folder).prepared(begin=False).encode(rows.train_texts)
+    ids = Tokenizer.from_folder(folder).prepared(add_bos=False).encode(rows.train_texts)
     optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=RATE, weight_decay=0.0)
     losses: list[float] = []
     begun = time.perf_counter()

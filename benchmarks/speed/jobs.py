@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.speed.shared import Rows
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.evaluation.metrics import figures
-from tamis.gpt2.feature_cache import StateStore
+from tamis.gpt2.feature_cache import FeatureCache
 
 
 def whole_job(folder: Path, rows: Rows, *, position: str = "auto", dtype: str = "fp32", threads: int | None = None) -> float:
@@ -20,8 +20,8 @@ def whole_job(folder: Path, rows: Rows, *, position: str = "auto", dtype: str = 
     labels = ["spam" if label else "ham" for label in rows.train_labels]
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as cold:
-        classifier = TextClassifier(str(folder), "head", dtype=dtype, threads=threads, settings={"text.position": position})
-        classifier.fit(rows.train_texts, labels, also=rows.test_texts, store=StateStore(Path(cold)))
+        classifier = TextClassifier(str(folder), "head", dtype=dtype, threads=threads, settings={"text.pooling": position})
+        classifier.fit(rows.train_texts, labels, also=rows.test_texts, cache=FeatureCache(Path(cold)))
         for texts, truth in ((rows.train_texts, rows.train_labels), (rows.test_texts, rows.test_labels)):
             probabilities = classifier.predict_proba(texts)
             names = np.array(["ham", "spam"])[truth].tolist()

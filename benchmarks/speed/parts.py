@@ -23,7 +23,7 @@ from benchmarks.speed.rivals import rivals
 from benchmarks.speed.shared import Rows, renewed
 from tamis.compute.matmul_benchmark import Dtype, measure_matmul
 from tamis.gpt2.scoring import score
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tamis.workflows.benchmark import fresh_process
 from tamis.workflows.benchmark_contenders import Subject, new_texts, ours, products, tfidf, useful_operations
 
@@ -169,7 +169,7 @@ def length(of: Setting, tokens: int) -> Iterator[Timed]:
 
         def once(_: int, size: int = size, rows: int = rows) -> float:
             windows = tuple(random.integers(0, of.of.model.transformer.config.vocab_size, (rows, size)).astype(np.int32))
-            messages = Messages(windows, np.arange(rows + 1), np.arange(rows))
+            messages = EncodedTexts(windows, np.arange(rows + 1), np.arange(rows))
             return _seconds(lambda m: score(of.of.model, m), messages)
 
         yield Timed(f"{size} tokens a message", once, size=rows * size)

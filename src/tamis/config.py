@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from tamis.errors import ConfigError
 
 
-def without_percent(value: Any) -> Any:
+def parse_percent(value: Any) -> Any:
     """A share written as `0.2%` as a number; anything else as it is."""
     if not (isinstance(value, str) and value.strip().endswith("%")):
         return value
@@ -50,8 +50,8 @@ def _pairs(value: Any) -> Any:
     return value
 
 
-Share = Annotated[float, BeforeValidator(without_percent), Field(ge=0, le=1)]
-Prior = Annotated[Literal["rows", "trained"] | Annotated[float, Field(gt=0, lt=1)], BeforeValidator(without_percent)]
+Share = Annotated[float, BeforeValidator(parse_percent), Field(ge=0, le=1)]
+Prior = Annotated[Literal["rows", "trained"] | Annotated[float, Field(gt=0, lt=1)], BeforeValidator(parse_percent)]
 ClassWeight = Annotated[Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_pairs)]
 Costs = Annotated[dict[Literal["blocked", "missed", "unsure"], Annotated[float, Field(gt=0)]], BeforeValidator(_pairs)]
 
@@ -76,8 +76,8 @@ class DataSettings(Section):
     """column of the labels, by name or 1-based number; found where it can be told"""
     test: str | None = None
     """file with test rows of its own; DATA is not divided then"""
-    without: str | None = None
-    """rows to train without: a review table of `tamis data DATA --doctor FILE`, or a .txt with a row number (from 0) a line"""
+    exclude: str | None = None
+    """rows to train without: a review table of `tamis data DATA --label-issues FILE`, or a .txt with a row number (from 0) a line"""
     positive: str | None = None
     """label that recall, precision, the threshold and what is chosen on the way are about; the rarer one by default (two classes)"""
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -87,19 +87,19 @@ class DataSettings(Section):
 class TextSettings(Section):
     """What a text becomes before the model sees it."""
 
-    begin: bool = True
+    add_bos: bool = True
     """put `<|endoftext|>` before every message"""
-    normalise: Literal["none", "nfkc", "harden"] = "none"
-    """`nfkc` folds full-width forms and drops invisible characters; `harden` also undoes look-alikes, split words and leetspeak"""
+    normalize: Literal["none", "nfkc", "robust"] = "none"
+    """`nfkc` folds full-width forms and drops invisible characters; `robust` also undoes look-alikes, split words and leetspeak"""
     window: Annotated[int, Field(ge=8)] | None = None
     """tokens of a window where a text is longer than the context; by default as many as 95 of 100 training texts have at most"""
     window_penalty: Annotated[float, Field(ge=0)] | None = None
     """times log n that the strongest of n windows is lowered by (two classes); by default learnt from held-out rows, or 1"""
     padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
     """`none`, or `fixed:N`: cut and filled to N tokens as the reference does with 120"""
-    position: Literal["auto", "mean", "attention", "last_real", "both", "last"] = "auto"
-    """what the head reads: `mean` of tokens, `attention` (a trained mean, as `blocks:K` has anyway), `last_real`, `both`, padded `last`"""
-    layer: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    pooling: Literal["auto", "mean", "attention", "last_token", "mean_and_last", "last_position"] = "auto"
+    """what the head reads: `mean` of tokens, `attention` (a trained mean, as `blocks:K` has anyway), `last_token`, `mean_and_last`, padded `last_position`"""
+    layers: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """blocks of the backbone kept; `auto`: all; head alone: as many (and, where open, the position) as do best out of fold"""
 
     @property
@@ -115,18 +115,18 @@ class TrainSettings(Section):
     """weight of a row in the loss: `none`, `balanced` (N / (K * rows of the class)) or a weight by label"""
     undersample: bool = False
     """train on as many rows of every class as the rarest has, drawn anew each epoch (a solved head: once)"""
-    attacked_positives: Annotated[float, Field(ge=0)] = 0.0
+    augment_positives: Annotated[float, Field(ge=0)] = 0.0
     """attacked copies of each training row of the positive class (every class, where there are more than two); a fraction is a chance"""
-    attacked_negatives: Annotated[float, Field(ge=0)] = 0.0
+    augment_negatives: Annotated[float, Field(ge=0)] = 0.0
     """attacked copies of each training row of the negative class; a fraction is a chance"""
-    attacked_weight: Annotated[float, Field(gt=0)] = 0.5
+    augment_weight: Annotated[float, Field(gt=0)] = 0.5
     """weight of a copy beside its row's 1 where the head is solved exactly; the loop takes every copy as a row"""
-    head: Literal["exact", "epochs"] = "exact"
+    head_solver: Literal["lbfgs", "adamw"] = "lbfgs"
     """with `tune = "head"`: solve the head to its optimum, or mini-batch epochs over head and final LayerNorm (the reference)"""
-    head_start: Literal["solved", "random"] | None = None
+    head_init: Literal["linear_probe", "random"] | None = None
     """where blocks are trained: the head begins at the optimum on the untouched backbone's features, or at random"""
-    keep_start: Literal["chosen"] | Share | None = None
-    """share of the weights before training in those that come out, both averaged (0: training's own; `chosen`: as held-out rows say)"""
+    wise_ft: Literal["auto"] | Share | None = None
+    """share of the weights before training in those that come out, both averaged (0: training's own; `auto`: as held-out rows say)"""
     epochs: Annotated[int, Field(ge=1)] | None = None
     """passes over the training rows"""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
@@ -137,7 +137,7 @@ class TrainSettings(Section):
     """decay of matrices, a step's share of the learning rate"""
     decay_everything: bool = False
     """decay LayerNorms, biases and embeddings too, as the reference's optimizer does"""
-    warmup_share: Share = 0.1
+    warmup_ratio: Share = 0.1
     """share of all steps over which the learning rate rises to its peak"""
     schedule: Literal["cosine", "constant"] = "cosine"
     """learning rate after the warm-up"""
@@ -147,7 +147,7 @@ class TrainSettings(Section):
     """tokens an optimiser step, rows drawn at random until they are full"""
     batch_rows: Annotated[int, Field(ge=1)] | None = None
     """rows an optimiser step; replaces `batch_tokens`"""
-    micro_tokens: Annotated[int, Field(ge=1)] = 4096
+    micro_batch_tokens: Annotated[int, Field(ge=1)] = 4096
     """tokens computed at once; bounds the memory, never changes a result"""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """share of activations dropped while training"""
@@ -157,9 +157,9 @@ class TrainSettings(Section):
     """share of the tokenizer's merges left out while everything is trained, drawn anew each epoch: words in other pieces"""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """share of each target spread over all classes"""
-    next_token_weight: Annotated[float, Field(ge=0)] | None = None
+    lm_loss_weight: Annotated[float, Field(ge=0)] | None = None
     """weight of the next-token loss beside the class loss (everything trained only)"""
-    next_token_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    lm_loss_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """share of the positions whose next token is predicted in a step, drawn at random; the loss stays unbiased"""
     patience: Annotated[int, Field(ge=0)] = 3
     """epochs worse than the best by validation average precision before training stops, 0 for no limit"""
@@ -171,18 +171,18 @@ class TrainSettings(Section):
         return 0 if value is None else value
 
 
-class VerdictSettings(Section):
+class DecisionSettings(Section):
     """From probabilities to verdicts."""
 
-    max_blocked: Share | None = None
+    max_fpr: Share | None = None
     """budget: largest share of negatives (ham) that may be blocked; without it the threshold has the best F1"""
     costs: Costs | None = None
     """what mistakes cost, e.g. `blocked=10,missed=1`: the threshold with the least expected cost; `unsure=0.5` is what asking costs"""
     prior: Prior = "rows"
     """share of the positive class to come: as in the `rows`, a number (2%), or as `trained`; of more than two classes weights stand"""
-    folds: Annotated[int, Field(ge=0, le=20)] | None = None
+    cv_folds: Annotated[int, Field(ge=0, le=20)] | None = None
     """where blocks are trained: parts of the training rows, each judged by a model trained on the others; 0: some rows are held out"""
-    unsure_share: Share = 0.015
+    abstain_rate: Share = 0.015
     """share of messages, the likeliest to be judged wrong, whose verdict is `unsure`; with a cost of `unsure` the costs decide"""
 
     @field_validator("costs")
@@ -217,7 +217,7 @@ class Recipe(Section):
     data: DataSettings = Field(default_factory=lambda: DataSettings())
     text: TextSettings = Field(default_factory=lambda: TextSettings())
     train: TrainSettings = Field(default_factory=lambda: TrainSettings())
-    verdict: VerdictSettings = Field(default_factory=lambda: VerdictSettings())
+    decision: DecisionSettings = Field(default_factory=lambda: DecisionSettings())
     compute: ComputeSettings = Field(default_factory=lambda: ComputeSettings())
 
     @property

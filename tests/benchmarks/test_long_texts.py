@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.attacks.report import DOCUMENT
 from benchmarks.long_texts import measure, report
+from benchmarks.robustness.report import DOCUMENT
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.decision.window_penalty import FALSE_ALARMS, LOST, WINDOWS
 from tests import runs
@@ -50,18 +50,25 @@ def test_what_is_counted_is_what_the_model_says_and_falls_with_the_penalty() -> 
     options = argparse.Namespace(seed=5, texts=13, tokens=600, shift=[-9.0, 0.0, 0.5, 9.0], window=None)
     lines = measure.measured(classifier, {True: SPAM, False: HAM}, options)
     own = lines[0]
-    assert own["own"] and own["shift"] == classifier.pooling.penalty and own["windows"] == len(classifier.window_spans(600)) > 1
+    assert own["own"] and own["shift"] == classifier.aggregation.penalty and own["windows"] == len(classifier.window_spans(600)) > 1
     random = np.random.default_rng(5)
     plain = [" ".join(measure.joined(classifier, HAM, random, 600)) for _ in range(13)]
-    assert own["blocked"] == (classifier.predict(plain) == "spam").mean()
-    for kind in ("found", "blocked"):
+    assert own["false_positive_rate"] == (classifier.predict(plain) == "spam").mean()
+    for kind in ("recall", "false_positive_rate"):
         by_penalty = [line[kind] for line in sorted(lines, key=lambda line: line["shift"])]
         assert by_penalty == sorted(by_penalty, reverse=True) and by_penalty[0] == 1 and by_penalty[-1] == 0
         assert all(line[f"{kind}_ci95"][0] <= line[kind] <= line[f"{kind}_ci95"][1] for line in lines)
 
 
 def test_the_table_names_every_model_and_its_own_penalty() -> None:
-    line = {"texts": 7, "tokens": 900, "found": 0.5, "found_ci95": [0.2, 0.8], "blocked": 0.25, "blocked_ci95": [0.1, 0.4]}
+    line = {
+        "texts": 7,
+        "tokens": 900,
+        "recall": 0.5,
+        "recall_ci95": [0.2, 0.8],
+        "false_positive_rate": 0.25,
+        "false_positive_rate_ci95": [0.1, 0.4],
+    }
     line |= {"peak_memory_mb": 321}
     lines = [line | {"model": "plain", "shift": 0.4, "own": True}, line | {"model": "hard", "shift": 1.0, "own": False}]
     text = report.page(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", lines)

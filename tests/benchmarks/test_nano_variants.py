@@ -25,8 +25,8 @@ def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
     ("name", "differs"),
     [
         ("both", set()),
-        ("next-token", {"objective.teacher_weight", "objective.likeness_weight"}),
-        ("teacher", {"objective.next_token_weight"}),
+        ("next-token", {"objective.teacher_weight", "objective.similarity_weight"}),
+        ("teacher", {"objective.lm_loss_weight"}),
         ("adamw", {"optimizer.name"}),
     ],
 )

@@ -133,7 +133,7 @@ def test_the_rival_with_a_threshold_cuts_where_held_out_rows_say(monkeypatch: py
     assert is_positive.tolist() == [label == "spam" for label in task.train_labels]
     assert np.abs(scores - fitted).mean() > 0.01  # not of rows that were fitted on
     assert found.labels is not None and np.array_equal(found.probabilities, plain.probabilities)
-    cut = choose(scores, is_positive, max_blocked=None, level_rows=3, level_share=0.25).value
+    cut = choose(scores, is_positive, max_fpr=None, level_rows=3, level_share=0.25).value
     assert [label == "spam" for label in found.labels] == (plain.probabilities[:, 1] >= cut).tolist()
     three = Task("t", 0, ["a b", "c d", "e f"] * 2, ["1", "2", "3"] * 2, ["a b"], ["1"])
     assert methods.tfidf_threshold(three).labels is None
@@ -144,7 +144,7 @@ def test_what_tamis_labels_is_by_its_own_threshold() -> None:
     train, test = rows[:90], rows[90:]
     wrong = ["spam" if number % 6 == 0 else label for number, (label, _) in enumerate(train)]
     task = Task("t", 0, [t for _, t in train], wrong, [t for _, t in test], [k for k, _ in test])
-    settings = {"compute.threads": 1, "verdict.max_blocked": 0.0}
+    settings = {"compute.threads": 1, "decision.max_fpr": 0.0}
     found = named("head=nano@head", None, settings)[3](task)
     assert found.labels is not None and found.labels.count("spam") < (found.probabilities[:, 1] >= 0.5).sum()
 
@@ -168,9 +168,9 @@ def test_runs_are_pooled_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     two = run("two", [("test", "spam", "ham", 0.0), ("test", "ham", "ham", 0.0), ("test", "ham", "ham", 0.0)])
     found = pooled.pooled([one, two])
     assert (found["runs"], found["rows"], found["errors"]) == (2, 5, 2)
-    assert (found["caught"], found["blocked"], found["unsure"], found["errors_in_band"]) == (1 / 2, 1 / 3, 1 / 5, 1 / 2)
+    assert (found["recall"], found["false_positive_rate"], found["unsure"], found["errors_in_band"]) == (1 / 2, 1 / 3, 1 / 5, 1 / 2)
     assert found["ece"] == pytest.approx((abs(0 - 1 / 3) * 3 + 0.5 + 0) / 5)
-    assert found["caught_ci95"][0] < 0.5 < found["caught_ci95"][1]
+    assert found["recall_ci95"][0] < 0.5 < found["recall_ci95"][1]
     assert found["each"][1] == {"average_precision": 0.25, "mcc": 0.0, "tfidf_average_precision": 0.75, "tfidf_mcc": 0.5}
     assert found["each"][0]["mcc"] == 0.0  # the likelier class: spam for both, whatever the run's own threshold says
     out = tmp_path / "pooled.json"

@@ -122,7 +122,7 @@ def test_every_option_that_changes_a_part_is_in_its_settings(option: str, value:
 def test_the_references_loop_may_run_on_a_share_of_the_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rows = shared.Rows([f"a{i}" for i in range(700)], np.arange(700) % 2, [f"b{i}" for i in range(300)], np.arange(300) % 2)
 
-    monkeypatch.setattr(compare, "gpt2_tokenizer", lambda: argparse.Namespace(prepared=lambda begin: argparse.Namespace(encode=list)))
+    monkeypatch.setattr(compare, "gpt2_tokenizer", lambda: argparse.Namespace(prepared=lambda add_bos: argparse.Namespace(encode=list)))
     monkeypatch.setattr(compare, "trunk", lambda: None)
     monkeypatch.setattr(
         "benchmarks.speed.reference.run_job", lambda _, a, y, b: argparse.Namespace(whole=float(len(a) + len(b)) * (len(a) == len(y)))
@@ -219,7 +219,7 @@ def test_the_pipeline_of_transformers_gives_the_models_labels(tmp_path: Path) ->
     tokenizer = Tokenizer.train(texts, vocab_size=280)
     torch.manual_seed(3)  # of the head
     model = GPT2Classifier(shared.trunk(GPT2Config(vocab_size=tokenizer.size, n_positions=64, n_embd=24, n_layer=2, n_head=3)), 3).eval()
-    prepared = tokenizer.prepared(begin=False)
+    prepared = tokenizer.prepared(add_bos=False)
     save_model(tmp_path / "run", SavedModel(model, prepared, ["a", "b", "c"]))
     ordered = sorted(texts, key=len)
     with torch.inference_mode():

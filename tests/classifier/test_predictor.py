@@ -95,10 +95,10 @@ def test_many_classes_are_averaged_and_the_window_is_named_all_the_same() -> Non
 
 def test_a_prior_and_costs_travel_with_the_model_and_transformers_scores_the_same(tmp_path: object) -> None:
     texts, labels = [text for _, text in messages()], [label for label, _ in messages()]
-    settings = runs.settings(**{"verdict.prior": 0.02, "verdict.costs": "blocked=10,missed=1"})
+    settings = runs.settings(**{"decision.prior": 0.02, "decision.costs": "blocked=10,missed=1"})
     stated = TextClassifier("scratch:tiny", threads=1, class_weight="balanced", settings=settings).fit(texts, labels)
     assert stated.rule_.threshold == pytest.approx(10 / 11) and stated.shift_[1] < stated.shift_[0]
-    trained = TextClassifier("scratch:tiny", threads=1, class_weight="balanced", settings=runs.settings(**{"verdict.prior": "trained"}))
+    trained = TextClassifier("scratch:tiny", threads=1, class_weight="balanced", settings=runs.settings(**{"decision.prior": "trained"}))
     before = trained.fit(texts, labels).predict_proba(texts[:9])
     after = stated.predict_proba(texts[:9])
     moved = np.log(after[:, 1] / after[:, 0]) * stated.temperature_ - np.log(before[:, 1] / before[:, 0]) * trained.temperature_
@@ -112,11 +112,11 @@ def test_a_prior_and_costs_travel_with_the_model_and_transformers_scores_the_sam
 
 def test_the_command_line_takes_costs_a_prior_and_hardening(tmp_path: object) -> None:
     run = f"{tmp_path}/run"
-    said = tamis("train", runs.table(), *runs.TINY, *runs.EPOCH, "--cost", "blocked=4,missed=1", "--prior", "0.1", "--harden", "-o", run)
+    said = tamis("train", runs.table(), *runs.TINY, *runs.EPOCH, "--cost", "blocked=4,missed=1", "--prior", "0.1", "--robust", "-o", run)
     assert said.code == 0, said.err
     recipe = TextClassifier.load(run).recipe_
-    assert recipe.verdict.costs == {"blocked": 4.0, "missed": 1.0} and recipe.verdict.prior == 0.1
-    assert recipe.text.normalise == "harden" and recipe.train.attacked_positives == 3.0
+    assert recipe.decision.costs == {"blocked": 4.0, "missed": 1.0} and recipe.decision.prior == 0.1
+    assert recipe.text.normalize == "robust" and recipe.train.augment_positives == 3.0
     assert TextClassifier.load(run).rule_.threshold == pytest.approx(0.8)
     assert tamis("train", runs.table(), "--cost", "blocked=4", "-o", f"{tmp_path}/other").code == 2
     assert tamis("train", runs.table(), "--prior", "2", "-o", f"{tmp_path}/other").code == 2
@@ -125,13 +125,13 @@ def test_the_command_line_takes_costs_a_prior_and_hardening(tmp_path: object) ->
 def test_the_penalty_for_many_windows_is_learnt_from_negatives_that_were_held_out(tmp_path: Path) -> None:
     texts, labels = [text for _, text in messages()] * 6, [label for label, _ in messages()] * 6
     texts = [hidden(5), *(f"{text} {number}" for number, text in enumerate(texts[1:]))]  # one long text among 744 is none
-    settings = runs.settings(**{"verdict.folds": 2, "train.epochs": 1})
+    settings = runs.settings(**{"decision.cv_folds": 2, "train.epochs": 1})
     model = TextClassifier("scratch:tiny", "full", threads=1, settings=settings).fit(texts, labels)
     learnt = model.recipe_.text.window_penalty
-    assert learnt is not None and LOWEST <= learnt <= HIGHEST and model.pooling.penalty == learnt
+    assert learnt is not None and LOWEST <= learnt <= HIGHEST and model.aggregation.penalty == learnt
     model.save(tmp_path / "model")
     again = TextClassifier.load(tmp_path / "model", threads=1)
-    assert again.pooling.penalty == learnt and again.predict_proba([hidden(5)]).tolist() == model.predict_proba([hidden(5)]).tolist()
+    assert again.aggregation.penalty == learnt and again.predict_proba([hidden(5)]).tolist() == model.predict_proba([hidden(5)]).tolist()
     window = again.verdicts([hidden(5)])[0].window
     assert window is not None
     lowered = again.predict_proba([hidden(5)])[0]
@@ -144,7 +144,7 @@ def test_the_penalty_for_many_windows_is_learnt_from_negatives_that_were_held_ou
 def test_no_penalty_is_learnt_where_it_is_given_or_nothing_could_be_learnt(reason: str) -> None:
     rows = messages() * (1 if reason == "few" else 6)
     texts, labels = [f"{text} {number}" for number, (_, text) in enumerate(rows)], [label for label, _ in rows]
-    settings = runs.settings(**{"verdict.folds": 2, "train.epochs": 1})
+    settings = runs.settings(**{"decision.cv_folds": 2, "train.epochs": 1})
     if reason == "given":
         settings |= {"text.window_penalty": 0.7}
     if reason == "long texts":
@@ -153,4 +153,4 @@ def test_no_penalty_is_learnt_where_it_is_given_or_nothing_could_be_learnt(reaso
         labels = ["short" if len(text) < 30 else label for text, label in zip(texts, labels, strict=True)]
     model = TextClassifier("scratch:tiny", "head" if reason == "exact head" else "full", threads=1, settings=settings).fit(texts, labels)
     assert model.recipe_.text.window_penalty == (0.7 if reason == "given" else None)
-    assert model.pooling.penalty == (0.7 if reason == "given" else 1.0)
+    assert model.aggregation.penalty == (0.7 if reason == "given" else 1.0)

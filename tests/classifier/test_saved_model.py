@@ -38,12 +38,12 @@ def altered(path: Path, name: str, **changes: Any) -> Path:
 
 VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "full": ("scratch:tiny", "full", {}),
-    "full, last real token": ("scratch:tiny", "full", {"text.position": "last_real"}),
+    "full, last real token": ("scratch:tiny", "full", {"text.pooling": "last_token"}),
     "head": ("pretrained", "head", {}),
-    "head, last real token": ("pretrained", "head", {"text.position": "last_real", "text.normalise": "nfkc"}),
-    "head, without a leading token": ("pretrained", "head", {"text.begin": False}),
+    "head, last real token": ("pretrained", "head", {"text.pooling": "last_token", "text.normalize": "nfkc"}),
+    "head, without a leading token": ("pretrained", "head", {"text.add_bos": False}),
     "blocks": ("pretrained", "blocks:1", {}),
-    "blocks, last real token": ("pretrained", "blocks:2", {"text.position": "last_real"}),
+    "blocks, last real token": ("pretrained", "blocks:2", {"text.pooling": "last_token"}),
 }
 
 
@@ -63,7 +63,7 @@ def test_transformers_loads_the_folder_as_it_is_and_scores_equally(variant: str,
 
 
 def test_the_padded_reference_scores_equally_in_transformers_when_padded_there(tmp_path: Path) -> None:
-    padded = {"text.padding": "fixed:30", "text.position": "last", "text.begin": False, "train.head": "epochs"}
+    padded = {"text.padding": "fixed:30", "text.pooling": "last_position", "text.add_bos": False, "train.head_solver": "adamw"}
     classifier = TextClassifier(str(runs.pretrained()), "head", threads=1, settings=padded).fit(TEXTS, LABELS)
     classifier.save(tmp_path / "model")
     there = runs.scores_in_transformers(tmp_path / "model", SHORT, padding="max_length", truncation=True)

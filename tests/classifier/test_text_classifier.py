@@ -51,12 +51,12 @@ def test_the_constructor_only_stores_its_arguments() -> None:
 
 
 def test_parameters_can_be_read_set_and_cloned() -> None:
-    classifier = TextClassifier("gpt2", "blocks:2", max_blocked=0.01, settings={"train.epochs": 3})
+    classifier = TextClassifier("gpt2", "blocks:2", max_fpr=0.01, settings={"train.epochs": 3})
     assert set(classifier.get_params()) == set(inspect.signature(TextClassifier).parameters)
     assert classifier.set_params(tune="full", seed=7) is classifier
     copied = clone(classifier)
     assert copied is not classifier and copied.get_params() == classifier.get_params()
-    assert (copied.tune, copied.seed, copied.max_blocked, copied.settings) == ("full", 7, 0.01, {"train.epochs": 3})
+    assert (copied.tune, copied.seed, copied.max_fpr, copied.settings) == ("full", 7, 0.01, {"train.epochs": 3})
     with pytest.raises(ValueError, match="TextClassifier has no parameter 'tunes'; its parameters are backbone, tune, "):
         classifier.set_params(tunes="full")
 
@@ -309,12 +309,12 @@ def test_held_out_rows_named_by_the_caller_are_used() -> None:
 
 
 def test_a_budget_is_read_off_all_rows_and_all_are_learnt() -> None:
-    quick = {"train.epochs": 1, "verdict.max_blocked": 0.1}
+    quick = {"train.epochs": 1, "decision.max_fpr": 0.1}
     classifier = TextClassifier("nano", threads=1, settings=quick).fit(TEXTS[:60], LABELS[:60])
-    assert classifier.recipe_.verdict.folds == 5 and classifier.crossfit_
+    assert classifier.recipe_.decision.cv_folds == 5 and classifier.cross_validated_
     assert classifier.held_out_.tolist() == list(range(60)) and classifier.held_out_probabilities_.shape == (60, 2)
     named = TextClassifier("nano", threads=1, settings=quick).fit(TEXTS[:60], LABELS[:60], validation=np.arange(0, 60, 4))
-    assert named.recipe_.verdict.folds == 0 and len(named.held_out_) == 15
+    assert named.recipe_.decision.cv_folds == 0 and len(named.held_out_) == 15
 
 
 def test_repeats_never_stand_on_both_sides_of_the_held_out_rows() -> None:

@@ -1,4 +1,4 @@
-"""`tamis learn` and `tamis evaluate --online`: what is said, what is kept, what is forgotten, and errors on one line."""
+"""`tamis learn` and `tamis evaluate --prequential`: what is said, what is kept, what is forgotten, and errors on one line."""
 
 from __future__ import annotations
 
@@ -99,34 +99,34 @@ def test_wrong_usage_ends_with_2(arguments: list[str], run: Path, table: Path) -
     assert said.code == 2 and said.out == "" and "--undo" in said.err
 
 
-def test_online_prints_the_table_and_draws_the_curves_beside_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prequential_prints_the_table_and_draws_the_curves_beside_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tamis.workflows.evaluate.write_all", lambda *positional, **named: {})  # the other plots have tests of their own
     table = write_table(tmp_path / "some.tsv", messages()[:50])
-    said = tamis("evaluate", head_run(), table, "--online", "--delay", "10", "--share", "0.5", "--out", tmp_path / "page.html", *ONE)
+    said = tamis("evaluate", head_run(), table, "--prequential", "--delay", "10", "--share", "0.5", "--out", tmp_path / "page.html", *ONE)
     assert said.code == 0, said.err
     for words in ("1-ROCA %", "TF-IDF, logistic regression", "delayed by 10", "partial (50 %)", "this model, learning"):
         assert words in said.out
     assert "note: TF-IDF begins with no label at all" in said.out
-    curves = tmp_path / "page-online.png"
+    curves = tmp_path / "page-prequential.png"
     assert curves.read_bytes().startswith(b"\x89PNG") and f"wrote {curves}" in said.err
     assert "Replayed in order: 1-ROCA % of the messages so far" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_online_for_machines_holds_every_figure_and_the_curves(tmp_path: Path) -> None:
+def test_prequential_for_machines_holds_every_figure_and_the_curves(tmp_path: Path) -> None:
     table = write_table(tmp_path / "some.tsv", messages()[:40])
-    report = json.loads(tamis("evaluate", head_run(), table, "--online", "--json", *ONE).out)
-    divided = json.loads(tamis("evaluate", head_run(), table, "--split", "stratified", "--online", "--json", *ONE).out)["online"]
+    report = json.loads(tamis("evaluate", head_run(), table, "--prequential", "--json", *ONE).out)
+    divided = json.loads(tamis("evaluate", head_run(), table, "--split", "stratified", "--prequential", "--json", *ONE).out)["prequential"]
     assert divided["notes"][0].startswith("TF-IDF begins with the training part of the split") and divided["results"][0]["messages"] == 8
-    found = report["online"]
+    found = report["prequential"]
     assert (found["delay"], found["share"], len(found["results"]), len(found["notes"])) == (100, 0.1, 10, 2)
     first = found["results"][0]
     test = report["test"]
-    assert first["ham_lost"] == pytest.approx(100 * test["blocked_ham"]) and first["spam_missed"] == pytest.approx(
-        100 * (1 - test["recall"])
-    )
+    assert first["ham_misclassification"] == pytest.approx(100 * test["false_positive_rate"]) and first[
+        "spam_misclassification"
+    ] == pytest.approx(100 * (1 - test["recall"]))
     assert first["one_minus_roca"] == pytest.approx(100 * (1 - test["roc_auc"])) and first["curve"][-1][0] == 40
 
 
-def test_without_online_the_report_has_none(tmp_path: Path) -> None:
+def test_without_prequential_the_report_has_none(tmp_path: Path) -> None:
     table = write_table(tmp_path / "some.tsv", messages()[:20])
-    assert "online" not in json.loads(tamis("evaluate", head_run(), table, "--json", *ONE).out)
+    assert "prequential" not in json.loads(tamis("evaluate", head_run(), table, "--json", *ONE).out)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tamis.compute.parallel import Threads, computed_side_by_side
+from tamis.compute.parallel import Threads, compute_in_parallel
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def test_results_come_in_the_order_of_the_batches(count: int) -> None:
         time.sleep(0.02 / (1 + batch))
         return batch * batch
 
-    assert list(computed_side_by_side(slow_at_first, range(count))) == [n * n for n in range(count)]
+    assert list(compute_in_parallel(slow_at_first, range(count))) == [n * n for n in range(count)]
 
 
 def test_each_batch_has_one_torch_thread_and_the_setting_is_as_before() -> None:
@@ -42,7 +42,7 @@ def test_each_batch_has_one_torch_thread_and_the_setting_is_as_before() -> None:
         time.sleep(0.01)
         return threading.get_ident(), torch.get_num_threads(), torch.is_inference_mode_enabled()
 
-    found = list(computed_side_by_side(seen, range(9)))
+    found = list(compute_in_parallel(seen, range(9)))
     assert {threads for _, threads, _ in found} == {1} and len({thread for thread, _, _ in found}) == 3
     assert all(inference for *_, inference in found)
     assert torch.get_num_threads() == 3 and in_a_new_thread() == 3
@@ -56,7 +56,7 @@ def test_what_is_set_elsewhere_does_not_reach_the_batches() -> None:
     threads = Threads(4)
     try:
         torch.set_num_threads(2)  # before any of them has computed
-        assert set(threads.computed(seen, range(16))) == {1}
+        assert set(threads.compute(seen, range(16))) == {1}
     finally:
         threads.close()
 
@@ -65,19 +65,19 @@ def test_one_batch_and_one_thread_stay_in_the_callers_thread() -> None:
     def seen(_: int) -> tuple[int, int, bool]:
         return threading.get_ident(), torch.get_num_threads(), torch.is_inference_mode_enabled()
 
-    assert list(computed_side_by_side(seen, [0])) == [(threading.get_ident(), 3, True)]
+    assert list(compute_in_parallel(seen, [0])) == [(threading.get_ident(), 3, True)]
     torch.set_num_threads(1)
-    assert list(computed_side_by_side(seen, [0, 1])) == [(threading.get_ident(), 1, True)] * 2
+    assert list(compute_in_parallel(seen, [0, 1])) == [(threading.get_ident(), 1, True)] * 2
 
 
 def test_another_device_is_left_to_its_own_threads() -> None:
-    found = computed_side_by_side(lambda _: threading.get_ident(), range(5), device="meta")
+    found = compute_in_parallel(lambda _: threading.get_ident(), range(5), device="meta")
     assert set(found) == {threading.get_ident()}
 
 
 def test_it_runs_ahead_by_two_batches_a_thread_at_most() -> None:
     begun: list[int] = []
-    results = computed_side_by_side(lambda batch: begun.append(batch), range(50))
+    results = compute_in_parallel(lambda batch: begun.append(batch), range(50))
     next(results)
     time.sleep(0.05)
     assert 6 <= len(begun) <= 7
@@ -95,7 +95,7 @@ def test_an_error_comes_out_and_what_waits_is_left() -> None:
             raise ValueError("batch 2")
         return batch
 
-    results = computed_side_by_side(fails, range(50))
+    results = compute_in_parallel(fails, range(50))
     with pytest.raises(ValueError, match="batch 2"):
         list(results)
     assert len(begun) < 12 and torch.get_num_threads() == 3 and in_a_new_thread() == 3

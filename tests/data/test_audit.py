@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from tamis.data.audit import Audit, audit, write_parts
-from tamis.data.splits import Parts, split_table
+from tamis.data.audit import Audit, audit, write_split
+from tamis.data.splits import DataSplit, split_table
 from tamis.data.tables import Table, read_table
 from tamis.errors import DataError
 
@@ -36,13 +36,13 @@ def words(texts: Sequence[str]) -> list[int]:
 
 
 @pytest.fixture
-def parts() -> Parts:
+def parts() -> DataSplit:
     train, validation, test = (np.array(each, dtype=np.int64) for each in ([0, 1, 2, 3], [3], [4, 5, 6, 7]))
-    return Parts(Table.of(TEXTS, LABELS), "by hand", train, validation, test, 42, ("A note.",))
+    return DataSplit(Table.of(TEXTS, LABELS), "by hand", train, validation, test, 42, ("A note.",))
 
 
 @pytest.fixture
-def by_hand(parts: Parts) -> Audit:
+def by_hand(parts: DataSplit) -> Audit:
     def out_of_fold(texts: Sequence[str], labels: Sequence[str], groups: NDArray[np.int64]) -> NDArray[np.float64]:
         assert groups.tolist() == [0, 1, 0, 2, 0, 1, 0, 3]
         ham = np.array([0.9, 0.3, 0.9, 0.5, 0.05, 0.4, 0.9, 0.8])
@@ -60,22 +60,22 @@ def test_every_figure_is_as_counted_by_hand(by_hand: Audit) -> None:
     }
     assert found["repeats"] == {
         "exact": {"texts": 2, "rows": 2},
-        "normalised": {"texts": 2, "rows": 3},
+        "normalized": {"texts": 2, "rows": 3},
         "near": {"texts": 2, "rows": 4},
         "conflicting": 1,
         "parts": {"train": 1, "validation": 0, "test": 0},
     }
     assert found["leaks"] == {
         "exact": {"rows": 1, "share": 0.25, "by_class": {"ham": 1 / 3, "spam": 0.0}},
-        "normalised": {"rows": 2, "share": 0.5, "by_class": {"ham": 2 / 3, "spam": 0.0}},
+        "normalized": {"rows": 2, "share": 0.5, "by_class": {"ham": 2 / 3, "spam": 0.0}},
         "near": {"rows": 3, "share": 0.75, "by_class": {"ham": 1.0, "spam": 0.0}},
     }
-    assert [(row["row"], row["line"], row["label"], round(row["probability"], 6)) for row in found["doubtful"]] == [
+    assert [(row["row"], row["line"], row["label"], round(row["probability"], 6)) for row in found["label_issues"]] == [
         (4, 5, "ham", 0.05),
         (7, 8, "spam", 0.2),
         (5, 6, "ham", 0.4),
     ]
-    assert found["doubtful"][0]["text"] == TEXTS[4]
+    assert found["label_issues"][0]["text"] == TEXTS[4]
     assert (found["split"], found["notes"]) == ("by hand", ["A note."])
 
 
@@ -99,23 +99,23 @@ def test_the_lines_say_the_same_to_people(by_hand: Audit) -> None:
         assert sentence in text
 
 
-def test_a_test_table_of_its_own_is_audited_against_the_training_rows(parts: Parts) -> None:
+def test_a_test_table_of_its_own_is_audited_against_the_training_rows(parts: DataSplit) -> None:
     test = Table.of(["win a prize now", "Win a prize, now?", "unheard of"], ["spam", "spam", "ham"])
     with_test = replace(parts, test=np.arange(3), test_table=test)
     found = audit(with_test, token_lengths=words)
-    assert (found.leaks.exact.rows, found.leaks.normalised.rows, found.leaks.near.rows) == (1, 2, 2)
+    assert (found.leaks.exact.rows, found.leaks.normalized.rows, found.leaks.near.rows) == (1, 2, 2)
     assert found.leaks.exact.by_class == {"ham": 0.0, "spam": 0.5}
-    assert found.doubtful is None and found.to_dict()["doubtful"] is None
+    assert found.label_issues is None and found.to_dict()["label_issues"] is None
     assert found.test.rows == 3 and found.repeats.exact.rows == 2
 
 
-def test_many_classes_are_summed_up(parts: Parts) -> None:
+def test_many_classes_are_summed_up(parts: DataSplit) -> None:
     table = Table.of(TEXTS, list("abcdefgh"))
     lines = audit(replace(parts, table=table), token_lengths=words).lines()
     assert any("8 classes, from 0 training rows (e) to 1 (d)." in line for line in lines)
 
 
-def test_functions_that_return_another_shape_are_told(parts: Parts) -> None:
+def test_functions_that_return_another_shape_are_told(parts: DataSplit) -> None:
     with pytest.raises(DataError, match="expected a token count for each of 4 texts, got 1"):
         audit(parts, token_lengths=lambda texts: [1])
     with pytest.raises(DataError, match=r"expected out-of-fold probabilities of shape \(8, 2\), got \(8, 3\)"):
@@ -125,7 +125,7 @@ def test_functions_that_return_another_shape_are_told(parts: Parts) -> None:
 def test_written_parts_are_read_back_by_tamis_and_pandas(tmp_path: Path) -> None:
     texts = ['she said "come"', "two\nlines", "a,b", " blanks ", "é 🎂", "\r\nend", "tab\there", "x;y", '"', "NA", "12", "k"]
     parts = split_table(Table.of(texts * 2, ["ham", "spam"] * 12), "stratified")
-    written = write_parts(parts, tmp_path / "new" / "folder")
+    written = write_split(parts, tmp_path / "new" / "folder")
     assert [path.name for path in written] == ["train.csv", "validation.csv", "test.csv"]
     for path, part in zip(written, ("fit", "validation", "test"), strict=True):
         table = read_table(path)
@@ -134,9 +134,9 @@ def test_written_parts_are_read_back_by_tamis_and_pandas(tmp_path: Path) -> None
         assert frame["text"].tolist() == list(table.texts) and list(frame.columns) == ["label", "text"]
 
 
-def test_a_folder_that_cannot_be_made_is_told(parts: Parts, write: Write) -> None:
+def test_a_folder_that_cannot_be_made_is_told(parts: DataSplit, write: Write) -> None:
     with pytest.raises(DataError, match="the folder cannot be made"):
-        write_parts(parts, write("a file", "taken") / "below")
+        write_split(parts, write("a file", "taken") / "below")
 
 
 def test_the_sms_spam_collection_leaks_as_published(real_sms: Path) -> None:
@@ -146,7 +146,7 @@ def test_the_sms_spam_collection_leaks_as_published(real_sms: Path) -> None:
     leaks = found.leaks
     # Published: 10.4 % (22 % of spam) exact, 11.7 % (28.7 %) normalised, 17 % (56 %) near.
     assert (round(leaks.exact.share, 3), round(leaks.exact.by_class["spam"], 2)) == (0.104, 0.22)
-    assert (round(leaks.normalised.share, 3), round(leaks.normalised.by_class["spam"], 3)) == (0.116, 0.287)
+    assert (round(leaks.normalized.share, 3), round(leaks.normalized.by_class["spam"], 3)) == (0.116, 0.287)
     assert (round(leaks.near.share, 2), round(leaks.near.by_class["spam"], 2)) == (0.17, 0.59)
     clean = audit(split_table(read_table(real_sms), "leakfree"), token_lengths=words)
     assert clean.leaks.near.rows == 0

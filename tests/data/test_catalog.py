@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tamis.cache import cache_directory
-from tamis.data.catalog import CATALOG, DataSet, resolve
+from tamis.data.catalog import CATALOG, CatalogEntry, resolve
 from tamis.data.tables import read_table
 from tamis.errors import DataError
 
@@ -53,7 +53,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], list[s
         server = HTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        entry = DataSet(
+        entry = CatalogEntry(
             name="tiny",
             description="two rows",
             licence="none",

@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 
 from tamis.data import deduplication as module
-from tamis.data.deduplication import near_repeat_groups, normalise, repeat_key
+from tamis.data.deduplication import near_repeat_groups, normalize, repeat_key
 from tamis.data.tables import read_table
 
 
@@ -33,12 +33,12 @@ from tamis.data.tables import read_table
     ],
 )
 def test_the_normal_form_is_as_described(text: str, expected: str) -> None:
-    assert normalise(text) == expected
+    assert normalize(text) == expected
 
 
 @given(st.text())
 def test_normalising_twice_changes_nothing(text: str) -> None:
-    assert normalise(normalise(text)) == normalise(text)
+    assert normalize(normalize(text)) == normalize(text)
 
 
 def test_texts_of_punctuation_alone_are_no_repeats_of_each_other() -> None:
@@ -48,7 +48,7 @@ def test_texts_of_punctuation_alone_are_no_repeats_of_each_other() -> None:
 
 def brute_force(texts: list[str]) -> np.ndarray:
     """Groups by the full matrix of cosines, without any filter."""
-    folded = [normalise(text) for text in texts]
+    folded = [normalize(text) for text in texts]
     counts = CountVectorizer(analyzer="char", ngram_range=(4, 4), lowercase=False).fit_transform(folded)
     near = cosine_similarity(counts, dense_output=True) > 0.8 + 1e-9
     keys = [repeat_key(text) for text in texts]
@@ -95,7 +95,7 @@ def test_the_sms_spam_collection_is_grouped_in_seconds(real_sms: Path) -> None:
     start = time.perf_counter()
     groups = near_repeat_groups(texts)
     assert time.perf_counter() - start < 8
-    counts = CountVectorizer(analyzer="char", ngram_range=(4, 4), lowercase=False).fit_transform(map(normalise, texts))
+    counts = CountVectorizer(analyzer="char", ngram_range=(4, 4), lowercase=False).fit_transform(map(normalize, texts))
     sample = np.random.default_rng(3).choice(len(texts), 700, replace=False)
     near = np.argwhere(cosine_similarity(counts[sample]) > 0.8 + 1e-9)
     assert (groups[sample[near[:, 0]]] == groups[sample[near[:, 1]]]).all()

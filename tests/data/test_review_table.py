@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tamis import DataError
-from tamis.data.review_table import COLUMNS, Finding, read_rows_to_leave_out, write_review
+from tamis.data.review_table import COLUMNS, Finding, read_excluded_rows, write_review
 from tamis.data.tables import Table
 
 TEXTS = ['a "quoted", one', "two\nlines", "plain", "semi;colon\ttab", "ＦＲＥＥ ✅"]
@@ -26,29 +26,29 @@ def findings() -> list[Finding]:
 def test_marked_rows_come_back_whatever_the_texts_hold(tmp_path: Path, name: str) -> None:
     some = [one for one in findings() if name != "review.tsv" or "\t" not in one.text]
     write_review(tmp_path / name, some)
-    assert read_rows_to_leave_out(tmp_path / name, TABLE) == [one.row for one in some if one.leave_out]
+    assert read_excluded_rows(tmp_path / name, TABLE) == [one.row for one in some if one.exclude]
 
 
 def test_no_findings_are_a_table_without_rows(tmp_path: Path) -> None:
     write_review(tmp_path / "r.csv", [])
     assert (tmp_path / "r.csv").read_text() == ",".join(COLUMNS) + "\n"
-    assert read_rows_to_leave_out(tmp_path / "r.csv", TABLE) == []
+    assert read_excluded_rows(tmp_path / "r.csv", TABLE) == []
     write_review(tmp_path / "r.jsonl", [])
-    assert read_rows_to_leave_out(tmp_path / "r.jsonl", TABLE) == []
+    assert read_excluded_rows(tmp_path / "r.jsonl", TABLE) == []
 
 
 def test_a_person_changes_the_answer(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
-    path.write_text('row,leave_out,text\n2,YES,plain\n0,no,"a ""quoted"", one"\n')
-    assert read_rows_to_leave_out(path, TABLE) == [2]
+    path.write_text('row,exclude,text\n2,YES,plain\n0,no,"a ""quoted"", one"\n')
+    assert read_excluded_rows(path, TABLE) == [2]
     path.write_text("row,text\n2,plain\n4,ＦＲＥＥ ✅\n")  # without the column every row is left out
-    assert read_rows_to_leave_out(path, TABLE) == [2, 4]
+    assert read_excluded_rows(path, TABLE) == [2, 4]
 
 
 def test_a_list_of_numbers(tmp_path: Path) -> None:
     path = tmp_path / "rows.txt"
     path.write_text("3\n\n0\n3\n")
-    assert read_rows_to_leave_out(path, TABLE) == [0, 3]
+    assert read_excluded_rows(path, TABLE) == [0, 3]
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_a_list_of_numbers(tmp_path: Path) -> None:
         ("r.txt", "-1\n", "row -1 is not one"),
         ("r.txt", "one\n", "expected a row number, got 'one'"),
         ("r.csv", "row,text\n1,plain\n", "the text is not that of row 1"),
-        ("r.csv", "row,leave_out,text\n2,perhaps,plain\n", "leave_out must be yes or no, got 'perhaps'"),
+        ("r.csv", "row,exclude,text\n2,perhaps,plain\n", "exclude must be yes or no, got 'perhaps'"),
         ("r.csv", "line,text\n2,plain\n", "expected a column row"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_place(tmp_path: Path, name: str, content: str, words: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=words):
-        read_rows_to_leave_out(tmp_path / name, TABLE)
+        read_excluded_rows(tmp_path / name, TABLE)
     with pytest.raises(DataError, match="there is no such file"):
-        read_rows_to_leave_out(tmp_path / "absent.csv", TABLE)
+        read_excluded_rows(tmp_path / "absent.csv", TABLE)

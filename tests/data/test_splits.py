@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.data.deduplication import near_repeat_groups
-from tamis.data.splits import SPLITS, Parts, positive_label, split_table
+from tamis.data.splits import SPLITS, DataSplit, positive_label, split_table
 from tamis.data.tables import Table, read_table
 from tamis.errors import ConfigError, DataError
 
@@ -24,7 +24,7 @@ def table_of(rows: list[tuple[str, str]]) -> Table:
     return Table.of([text for _, text in rows], [label for label, _ in rows])
 
 
-def crossing(parts: Parts) -> tuple[int, int]:
+def crossing(parts: DataSplit) -> tuple[int, int]:
     """Groups of near-repeats on both sides of the test border and of the validation border."""
     groups = near_repeat_groups(parts.table.texts)
     test = set(groups[parts.train].tolist()) & set(groups[parts.test].tolist())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tamis.config import Recipe, VerdictSettings
+from tamis.config import DecisionSettings, Recipe
 from tamis.decision.calibration import softmax
-from tamis.decision.fit_rule import LEVEL_ROWS, decide
-from tamis.decision.prior import log_shares, prior_shift
+from tamis.decision.fit_rule import LEVEL_ROWS, fit_decision_rule
+from tamis.decision.prior import log_prior_correction, prior_shift
 from tamis.errors import ConfigError
 
 CLASSES = ["ham", "spam"]
@@ -29,7 +29,7 @@ def f1(flagged: np.ndarray, truth: np.ndarray) -> float:
 
 def test_no_other_cut_has_an_f1_that_is_better_by_more_than_three_rows_of_spam() -> None:
     logits, targets = held_out()
-    decision = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(unsure_share=0.02))
+    decision = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(abstain_rate=0.02))
     scores, truth = decision.probabilities[:, 1], targets == 1
     assert decision.rule.threshold is not None
     best = max(scores, key=lambda cut: f1(scores >= cut, truth))
@@ -40,7 +40,7 @@ def test_no_other_cut_has_an_f1_that_is_better_by_more_than_three_rows_of_spam()
 
 def test_the_cut_with_a_budget_is_the_lowest_that_keeps_it() -> None:
     logits, targets = held_out()
-    decision = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(max_blocked=0.05, unsure_share=0.02))
+    decision = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(max_fpr=0.05, abstain_rate=0.02))
     scores, ham = decision.probabilities[:, 1], targets == 0
     assert decision.rule.threshold is not None
     flagged = scores >= decision.rule.threshold
@@ -54,7 +54,7 @@ def test_the_temperature_undoes_scores_that_are_too_sure() -> None:
     margin = random.normal(0, 2, 4001)
     targets = (random.random(4001) < 1 / (1 + np.exp(-margin))).astype(np.int64)
     logits = 3 * np.stack([-margin / 2, margin / 2], 1)
-    decision = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(unsure_share=0.0))
+    decision = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(abstain_rate=0.0))
     assert decision.temperature == pytest.approx(3, rel=0.1)
     assert np.allclose(decision.probabilities, softmax(logits / decision.temperature + decision.shift))
 
@@ -65,12 +65,12 @@ def test_scores_that_lean_to_one_class_are_put_right_whichever_class_is_positive
     targets = (random.random(4001) < 1 / (1 + np.exp(-margin))).astype(np.int64)
     logits = np.stack([-(margin + 1.5) / 2, (margin + 1.5) / 2], 1)
     for positive in CLASSES:
-        decision = decide(logits, targets, CLASSES, positive=positive, settings=VerdictSettings())
+        decision = fit_decision_rule(logits, targets, CLASSES, positive=positive, settings=DecisionSettings())
         assert decision.calibration is not None and decision.calibration.bias == pytest.approx(-1.5, abs=0.2)
         assert np.allclose(decision.probabilities.mean(0), [1 - targets.mean(), targets.mean()], atol=1e-5)
-    as_trained = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(prior="trained"))
+    as_trained = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(prior="trained"))
     assert not as_trained.shift.any()
-    stated = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(prior=0.5))
+    stated = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(prior=0.5))
     share = targets.mean()
     assert stated.calibration is not None
     assert stated.shift[1] - stated.shift[0] == pytest.approx(stated.calibration.bias - np.log(share / (1 - share)), abs=1e-9)
@@ -78,25 +78,25 @@ def test_scores_that_lean_to_one_class_are_put_right_whichever_class_is_positive
 
 def test_the_unsure_band_holds_its_share_around_the_threshold() -> None:
     logits, targets = held_out()
-    rule = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(unsure_share=0.1)).rule
+    rule = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(abstain_rate=0.1)).rule
     assert rule.low is not None and rule.high is not None and rule.threshold is not None
     assert rule.low <= rule.threshold <= rule.high
-    probabilities = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(unsure_share=0.1)).probabilities
+    probabilities = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(abstain_rate=0.1)).probabilities
     assert rule.unsure(probabilities, CLASSES).sum() == 22  # a tenth of 211, rounded up
 
 
 def test_no_share_means_no_band() -> None:
     logits, targets = held_out()
-    rule = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(unsure_share=0.0)).rule
+    rule = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(abstain_rate=0.0)).rule
     assert rule.low is None and rule.high is None
 
 
 def test_a_budget_finer_than_the_rows_is_said_to_be_so_with_its_bound() -> None:
     logits, targets = held_out(rows=71, spam=11)
-    decision = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(max_blocked=0.001, unsure_share=0.02))
+    decision = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(max_fpr=0.001, abstain_rate=0.02))
     assert decision.threshold is not None and not decision.threshold.resolved
     # One-sided Clopper-Pearson with none of 60 blocked: 1 - 0.05 ** (1 / 60).
-    assert decision.threshold.blocked_ham_upper95 == pytest.approx(1 - 0.05 ** (1 / 60))
+    assert decision.threshold.false_positive_rate_upper95 == pytest.approx(1 - 0.05 ** (1 / 60))
     note = " ".join(decision.notes)
     assert "60 ham rows cannot show a budget of 0.1" in note and "up to 4.87 % (upper 95 % bound)" in note
 
@@ -104,7 +104,9 @@ def test_a_budget_finer_than_the_rows_is_said_to_be_so_with_its_bound() -> None:
 @pytest.mark.parametrize("targets", [[], [0, 0, 0]])
 def test_without_held_out_rows_of_both_classes_nothing_is_chosen_and_a_note_says_so(targets: list[int]) -> None:
     logits = np.zeros((len(targets), 2))
-    decision = decide(logits, np.array(targets, dtype=np.int64), CLASSES, positive="spam", settings=VerdictSettings(unsure_share=0.02))
+    decision = fit_decision_rule(
+        logits, np.array(targets, dtype=np.int64), CLASSES, positive="spam", settings=DecisionSettings(abstain_rate=0.02)
+    )
     assert (decision.rule.threshold, decision.rule.low, decision.temperature) == (0.5, None, 1.0)
     assert decision.threshold is None and "no held-out rows of every class" in decision.notes[0]
     assert decision.probabilities.shape == (len(targets), 2)
@@ -115,15 +117,15 @@ def test_three_classes_get_a_floor_and_no_threshold() -> None:
     targets = np.arange(151) % 3
     logits = random.normal(0, 1, (151, 3))
     logits[np.arange(151), targets] += 1.5
-    decision = decide(logits, targets, ["a", "b", "c"], positive=None, settings=VerdictSettings(unsure_share=0.1))
-    assert decision.rule.threshold is None and decision.rule.floor is not None
+    decision = fit_decision_rule(logits, targets, ["a", "b", "c"], positive=None, settings=DecisionSettings(abstain_rate=0.1))
+    assert decision.rule.threshold is None and decision.rule.confidence_floor is not None
     assert decision.rule.unsure(decision.probabilities, ["a", "b", "c"]).sum() == 16  # a tenth of 151, rounded up
 
 
 def test_a_budget_for_three_classes_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"verdict\.max_blocked needs two classes; the data have 3"):
-        decide(
-            np.zeros((3, 3)), np.arange(3), ["a", "b", "c"], positive=None, settings=VerdictSettings(max_blocked=0.01, unsure_share=0.02)
+    with pytest.raises(ConfigError, match=r"decision\.max_fpr needs two classes; the data have 3"):
+        fit_decision_rule(
+            np.zeros((3, 3)), np.arange(3), ["a", "b", "c"], positive=None, settings=DecisionSettings(max_fpr=0.01, abstain_rate=0.02)
         )
 
 
@@ -142,8 +144,8 @@ def calibrated(rows: int = 20001, share: float = 0.3) -> tuple[np.ndarray, np.nd
 @pytest.mark.parametrize(("blocked", "missed"), [(10.0, 1.0), (1.0, 1.0), (1.0, 4.0)])
 def test_the_threshold_of_costs_is_their_ratio_and_costs_least_on_calibrated_scores(blocked: float, missed: float) -> None:
     logits, targets = calibrated()
-    settings = VerdictSettings(costs={"blocked": blocked, "missed": missed})
-    decision = decide(logits, targets, CLASSES, positive="spam", settings=settings)
+    settings = DecisionSettings(costs={"blocked": blocked, "missed": missed})
+    decision = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=settings)
     assert decision.rule.threshold is not None and decision.rule.threshold == pytest.approx(blocked / (blocked + missed))
     scores, truth = decision.probabilities[:, 1], targets == 1
     cuts = np.linspace(0.02, 0.99, 98)
@@ -153,29 +155,29 @@ def test_the_threshold_of_costs_is_their_ratio_and_costs_least_on_calibrated_sco
 
 def test_a_cost_of_asking_makes_the_band_where_asking_is_cheapest() -> None:
     logits, targets = calibrated(2001)
-    settings = VerdictSettings(costs={"blocked": 10.0, "missed": 1.0, "unsure": 0.5})
-    rule = decide(logits, targets, CLASSES, positive="spam", settings=settings).rule
+    settings = DecisionSettings(costs={"blocked": 10.0, "missed": 1.0, "unsure": 0.5})
+    rule = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=settings).rule
     # P(spam) = .5 to .95: below, letting it pass costs less than .5; above, blocking does.
     assert rule.low == pytest.approx(0.5) and rule.high == pytest.approx(0.95)
-    dear = VerdictSettings(costs={"blocked": 10.0, "missed": 1.0, "unsure": 0.95})
-    assert decide(logits, targets, CLASSES, positive="spam", settings=dear).rule.low is None  # asking never pays
+    dear = DecisionSettings(costs={"blocked": 10.0, "missed": 1.0, "unsure": 0.95})
+    assert fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=dear).rule.low is None  # asking never pays
 
 
 def test_costs_come_from_the_command_line_and_both_are_needed() -> None:
-    recipe = Recipe().changed({"verdict.costs": "blocked=10, missed=1,unsure=.5"})
-    assert recipe.verdict.costs == {"blocked": 10.0, "missed": 1.0, "unsure": 0.5}
+    recipe = Recipe().changed({"decision.costs": "blocked=10, missed=1,unsure=.5"})
+    assert recipe.decision.costs == {"blocked": 10.0, "missed": 1.0, "unsure": 0.5}
     with pytest.raises(ConfigError, match="needs the cost of a blocked negative and of a missed positive"):
-        Recipe().changed({"verdict.costs": "blocked=10"})
-    both = VerdictSettings(costs={"blocked": 1.0, "missed": 1.0}, max_blocked=0.1)
+        Recipe().changed({"decision.costs": "blocked=10"})
+    both = DecisionSettings(costs={"blocked": 1.0, "missed": 1.0}, max_fpr=0.1)
     with pytest.raises(ConfigError, match="give one of them"):
-        decide(*held_out(), CLASSES, positive="spam", settings=both)
-    with pytest.raises(ConfigError, match=r"verdict\.prior needs two classes"):
-        decide(np.zeros((3, 3)), np.arange(3), ["a", "b", "c"], positive=None, settings=VerdictSettings(prior=0.1))
+        fit_decision_rule(*held_out(), CLASSES, positive="spam", settings=both)
+    with pytest.raises(ConfigError, match=r"decision\.prior needs two classes"):
+        fit_decision_rule(np.zeros((3, 3)), np.arange(3), ["a", "b", "c"], positive=None, settings=DecisionSettings(prior=0.1))
 
 
 def test_a_stated_prior_makes_scores_hold_in_a_world_with_that_share() -> None:
     logits, targets = calibrated(40001, share=0.5)
-    decision = decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(prior=0.05))
+    decision = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(prior=0.05))
     assert decision.calibration is not None
     bias = decision.calibration.bias
     wanted = [-bias / 2, bias / 2 + np.log(0.05 / 0.95) - np.log(targets.mean() / (1 - targets.mean()))]
@@ -201,7 +203,7 @@ def test_a_stated_prior_makes_scores_hold_in_a_world_with_that_share() -> None:
 def test_a_budget_is_kept_whatever_the_prior() -> None:
     logits, targets = held_out()
     plain, stated = (
-        decide(logits, targets, CLASSES, positive="spam", settings=VerdictSettings(max_blocked=0.05, prior=prior))
+        fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(max_fpr=0.05, prior=prior))
         for prior in ("rows", 0.02)
     )
     assert plain.rule.threshold is not None and stated.rule.threshold is not None
@@ -211,15 +213,15 @@ def test_a_budget_is_kept_whatever_the_prior() -> None:
 
 def test_shares_in_training_are_undone_by_their_logarithms() -> None:
     # 90 ham and 10 spam rows, spam weighed nine times: trained as if half were spam.
-    shift = log_shares(np.array([90, 10]), np.array([90.0, 90.0]))
+    shift = log_prior_correction(np.array([90, 10]), np.array([90.0, 90.0]))
     assert shift[1] - shift[0] == pytest.approx(np.log(10 / 90)) and shift.sum() == pytest.approx(0)
-    assert not log_shares(np.array([90, 10]), np.array([9.0, 1.0])).any()
+    assert not log_prior_correction(np.array([90, 10]), np.array([9.0, 1.0])).any()
     np.testing.assert_allclose(prior_shift(0.5, 0.1, 1), [0, np.log(1 / 9)])
 
 
 def test_without_held_out_rows_the_labels_stay_those_of_the_trained_scores() -> None:
-    corrected = log_shares(np.array([90, 10]), np.array([90.0, 90.0]))
-    decision = decide(
-        np.empty((0, 2)), np.empty(0, dtype=np.int64), CLASSES, positive="spam", settings=VerdictSettings(), uncorrected=corrected
+    corrected = log_prior_correction(np.array([90, 10]), np.array([90.0, 90.0]))
+    decision = fit_decision_rule(
+        np.empty((0, 2)), np.empty(0, dtype=np.int64), CLASSES, positive="spam", settings=DecisionSettings(), uncorrected=corrected
     )
     assert decision.rule.threshold == pytest.approx(0.1)  # a trained 0.5 is a tenth where a tenth is spam

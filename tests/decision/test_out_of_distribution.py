@@ -9,12 +9,12 @@ import pytest
 
 from tamis.decision.out_of_distribution import (
     FEWEST_TEXTS,
-    Familiarity,
-    familiarity_sentence,
-    fit_familiarity,
-    outside,
-    read_familiarity,
-    sizes,
+    OODDetector,
+    fit_ood_detector,
+    ood_sentence,
+    ood_summary,
+    read_ood_detector,
+    utf8_lengths,
 )
 
 RANDOM = np.random.default_rng(3)
@@ -27,68 +27,68 @@ def sample(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_limit_by_hand() -> None:
-    limit = Familiarity(mean=2.0, mean_by_length=10.0, variance=0.25, variance_by_length=0.0, deviations=3.0, texts=100)
+    limit = OODDetector(mean=2.0, mean_by_length=10.0, variance=0.25, variance_by_length=0.0, deviations=3.0, texts=100)
     assert limit.limits(np.array([10, 100, 0])).tolist() == [4.5, 3.6, 13.5]
-    assert limit.familiar(np.array([4.5, 3.61]), np.array([10, 100])).tolist() == [True, False]
+    assert limit.is_ood(np.array([4.5, 3.61]), np.array([10, 100])).tolist() == [False, True]
 
 
 def test_about_one_in_a_hundred_of_like_texts_is_marked_short_or_long() -> None:
-    limit = fit_familiarity(*sample(4000))
+    limit = fit_ood_detector(*sample(4000))
     assert limit is not None and limit.texts == 4000
     bits, text_bytes = sample(20_000)
-    marked = ~limit.familiar(bits, text_bytes)
+    marked = limit.is_ood(bits, text_bytes)
     for some in (text_bytes < 20, (text_bytes >= 20) & (text_bytes < 100), text_bytes >= 100):
         assert 0.003 < marked[some].mean() < 0.03
     assert limit.limits(np.array([6]))[0] > limit.limits(np.array([250]))[0] + 1
 
 
 def test_texts_far_above_are_marked() -> None:
-    limit = fit_familiarity(*sample(1000))
+    limit = fit_ood_detector(*sample(1000))
     assert limit is not None
-    assert not limit.familiar(np.array([6.0, 8.0]), np.array([60, 200])).any()
+    assert limit.is_ood(np.array([6.0, 8.0]), np.array([60, 200])).all()
 
 
 def test_few_texts_set_no_limit_and_alike_ones_set_a_usable_one() -> None:
     bits, text_bytes = sample(FEWEST_TEXTS)
-    assert fit_familiarity(bits[1:], text_bytes[1:]) is None
-    assert fit_familiarity(bits, text_bytes) is not None
-    alike = fit_familiarity(np.full(200, 2.0), np.full(200, 30))
+    assert fit_ood_detector(bits[1:], text_bytes[1:]) is None
+    assert fit_ood_detector(bits, text_bytes) is not None
+    alike = fit_ood_detector(np.full(200, 2.0), np.full(200, 30))
     assert alike is not None and np.isfinite(alike.limits(np.array([1, 30, 1000]))).all()
-    assert not alike.familiar(np.array([3.0]), np.array([30]))[0]
+    assert alike.is_ood(np.array([3.0]), np.array([30]))[0]
 
 
 def test_short_texts_that_vary_less_than_long_ones_have_a_limit_too() -> None:
     text_bytes = np.repeat([8, 400], 200)
     bits = 2 + np.where(text_bytes > 100, RANDOM.normal(size=400), 0.0)
-    limit = fit_familiarity(bits, text_bytes)
+    limit = fit_ood_detector(bits, text_bytes)
     assert limit is not None
     limits = limit.limits(np.array([1, 4, 8, 400]))
     assert np.isfinite(limits).all() and (limits > 2).all() and (limits < 8).all()
 
 
 def test_it_comes_back_from_json_and_strange_values_are_no_limit() -> None:
-    limit = fit_familiarity(*sample(300))
+    limit = fit_ood_detector(*sample(300))
     assert limit is not None
-    assert read_familiarity(json.loads(json.dumps(limit.to_dict()))) == limit
+    assert read_ood_detector(json.loads(json.dumps(limit.to_dict()))) == limit
     for values in (None, {}, {"mean": 1}, 3, "x"):
-        assert read_familiarity(values) is None
+        assert read_ood_detector(values) is None
 
 
 def test_what_a_report_says() -> None:
-    limit = Familiarity(2.0, 0.0, 0.25, 0.0, 2.0, 100)  # 3 bits per byte
+    limit = OODDetector(2.0, 0.0, 0.25, 0.0, 2.0, 100)  # 3 bits per byte
     texts, labels = ["aé", "b", "c", "d"], ["ham", "spam", "ham", "ham"]
-    assert sizes(texts).tolist() == [3, 1, 1, 1]
-    found = outside(texts, labels, np.array([2.0, 5.0, 3.5, 3.0]), limit)
-    assert (found["n"], found["outside"], found["share"]) == (4, 2, 0.5)
+    assert utf8_lengths(texts).tolist() == [3, 1, 1, 1]
+    found = ood_summary(texts, labels, np.array([2.0, 5.0, 3.5, 3.0]), limit)
+    assert (found["n"], found["flagged"], found["share"]) == (4, 2, 0.5)
     assert [(one["row"], one["label"], one["text"]) for one in found["examples"]] == [(1, "spam", "b"), (2, "ham", "c")]
-    assert "2 of 4 test texts (50.0 %)" in familiarity_sentence(found)
-    assert familiarity_sentence(None) == ""
-    assert outside([], [], np.empty(0), limit)["share"] is None
+    assert "2 of 4 test texts (50.0 %)" in ood_sentence(found)
+    assert ood_sentence(None) == ""
+    assert ood_summary([], [], np.empty(0), limit)["share"] is None
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.9])
 def test_the_quantile_is_kept_on_the_texts_themselves(quantile: float) -> None:
     bits, text_bytes = sample(1000)
-    limit = fit_familiarity(bits, text_bytes, quantile=quantile)
+    limit = fit_ood_detector(bits, text_bytes, quantile=quantile)
     assert limit is not None
-    assert limit.familiar(bits, text_bytes).mean() == pytest.approx(quantile, abs=0.002)
+    assert 1 - limit.is_ood(bits, text_bytes).mean() == pytest.approx(quantile, abs=0.002)

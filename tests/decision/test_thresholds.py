@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from tamis.decision.thresholds import choose_threshold, threshold_at, unsure_band, unsure_floor, upper_bound
+from tamis.decision.thresholds import choose_threshold, confidence_floor, reject_band, threshold_at, upper_bound
 from tamis.errors import ConfigError, DataError
 
 SCORES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 0.75, 1.0]))
@@ -35,9 +35,9 @@ def test_the_best_f1_is_that_of_a_brute_force_scan(rows):
     positives = int(truth.sum())
     scan = [(2 * hits / (hits + blocked + positives), -blocked, hits) for _, hits, blocked in _every_cut(scores, truth)]
     _, blocked, hits = max(scan)
-    chosen = choose_threshold(scores, truth, max_blocked=None)
+    chosen = choose_threshold(scores, truth, max_fpr=None)
     assert chosen.recall == hits / positives
-    assert chosen.blocked_ham == -blocked / int((~truth).sum())
+    assert chosen.false_positive_rate == -blocked / int((~truth).sum())
     assert chosen.rule == "best F1" and chosen.resolved and chosen.notes == []
 
 
@@ -47,16 +47,16 @@ def test_the_budget_is_kept_by_the_lowest_cut_of_a_brute_force_scan(rows, budget
     negatives = int((~truth).sum())
     allowed = [cut for cut in _every_cut(scores, truth) if cut[2] / negatives <= budget + 1e-9]
     _, hits, blocked = min(allowed)
-    chosen = choose_threshold(scores, truth, max_blocked=budget)
+    chosen = choose_threshold(scores, truth, max_fpr=budget)
     assert chosen.recall == hits / int(truth.sum())
-    assert chosen.blocked_ham == blocked / negatives
+    assert chosen.false_positive_rate == blocked / negatives
     assert chosen.resolved == (budget * negatives >= 1 - 1e-9)
 
 
 @given(ROWS, st.sampled_from([None, 0.0, 0.2]))
 def test_a_threshold_lies_on_no_score_unless_neighbouring_floats_leave_no_room(rows, budget):
     scores, truth = _arrays(rows)
-    value = choose_threshold(scores, truth, max_blocked=budget).value
+    value = choose_threshold(scores, truth, max_fpr=budget).value
     if value in scores and value > 0:
         below = scores[scores < value]
         assert len(below) and (np.nextafter(below.max(), 1) == value or value < 1e-300)
@@ -65,32 +65,32 @@ def test_a_threshold_lies_on_no_score_unless_neighbouring_floats_leave_no_room(r
 def test_neighbouring_floats_are_told_apart():
     for low in (0.5, float(np.nextafter(0.5, 1))):  # one of the two middles rounds down, the other up
         scores = np.array([low, np.nextafter(low, 1)])
-        chosen = choose_threshold(scores, np.array([False, True]), max_blocked=None)
-        assert (chosen.recall, chosen.blocked_ham) == (1, 0)
+        chosen = choose_threshold(scores, np.array([False, True]), max_fpr=None)
+        assert (chosen.recall, chosen.false_positive_rate) == (1, 0)
 
 
 def test_the_cut_is_the_middle_of_the_gap():
     scores, truth = np.array([0.1, 0.2, 0.6, 0.9]), np.array([False, False, True, True])
-    assert choose_threshold(scores, truth, max_blocked=None).value == pytest.approx(0.4)
-    assert choose_threshold(scores, truth, max_blocked=0.5).value == pytest.approx(0.15)
+    assert choose_threshold(scores, truth, max_fpr=None).value == pytest.approx(0.4)
+    assert choose_threshold(scores, truth, max_fpr=0.5).value == pytest.approx(0.15)
 
 
 def test_of_cuts_with_equal_f1_the_highest_is_taken():
     # Flagging one row gives F1 2/3, flagging all four (two of them ham) gives 4/6: the same.
     scores, truth = np.array([0.9, 0.7, 0.6, 0.5]), np.array([True, False, False, True])
-    chosen = choose_threshold(scores, truth, max_blocked=None)
-    assert chosen.value == pytest.approx(0.8) and chosen.blocked_ham == 0
+    chosen = choose_threshold(scores, truth, max_fpr=None)
+    assert chosen.value == pytest.approx(0.8) and chosen.false_positive_rate == 0
 
 
 def test_level_cuts_are_settled_by_theory_and_lose_no_more_than_the_rows_stated():
     # The best cut, 0.95, has no mistake and F1 1; at 0.57 a ham row is blocked, F1 8/9, more than the 6/7 of one more miss.
     scores, truth = np.array([0.99, 0.98, 0.97, 0.96, 0.94, 0.2, 0.1]), np.array([True, True, True, True, False, False, False])
-    assert choose_threshold(scores, truth, max_blocked=None).value == pytest.approx(0.95)
-    level = choose_threshold(scores, truth, max_blocked=None, level_rows=1)
+    assert choose_threshold(scores, truth, max_fpr=None).value == pytest.approx(0.95)
+    level = choose_threshold(scores, truth, max_fpr=None, level_rows=1)
     assert level.value == pytest.approx((0.94 + 0.2) / 2), "the cut nearest to one half"
-    assert level.recall == 1 and level.blocked_ham == 1 / 3
-    assert choose_threshold(scores, truth, max_blocked=None, level_rows=3, level_share=0.25).value == level.value  # one of the four found
-    assert choose_threshold(scores, truth, max_blocked=None, level_rows=3, level_share=0.24).value == pytest.approx(0.95)  # none of them
+    assert level.recall == 1 and level.false_positive_rate == 1 / 3
+    assert choose_threshold(scores, truth, max_fpr=None, level_rows=3, level_share=0.25).value == level.value  # one of the four found
+    assert choose_threshold(scores, truth, max_fpr=None, level_rows=3, level_share=0.24).value == pytest.approx(0.95)  # none of them
 
 
 @given(ROWS)
@@ -99,7 +99,7 @@ def test_a_level_cut_is_as_good_as_the_best_with_one_more_positive_missed(rows):
     positives = int(truth.sum())
     cuts = [(2 * hits / (hits + blocked + positives), hits, blocked) for _, hits, blocked in _every_cut(scores, truth)]
     highest = next(cut for cut in sorted(cuts, key=lambda cut: cut[1] + cut[2]) if cut[0] == max(cuts)[0])
-    chosen = choose_threshold(scores, truth, max_blocked=None, level_rows=1)
+    chosen = choose_threshold(scores, truth, max_fpr=None, level_rows=1)
     flagged = scores >= chosen.value
     f1 = 2 * int((flagged & truth).sum()) / (int(flagged.sum()) + positives)
     best, hits, blocked = highest
@@ -109,17 +109,17 @@ def test_a_level_cut_is_as_good_as_the_best_with_one_more_positive_missed(rows):
 def test_too_few_negatives_cannot_show_the_budget_and_it_says_so():
     scores = np.concatenate([np.linspace(0, 0.5, 390), np.linspace(0.4, 1, 60)])
     truth = np.arange(450) >= 390
-    chosen = choose_threshold(scores, truth, max_blocked=0.001, negative="ham")
-    assert not chosen.resolved and chosen.blocked_ham == 0
+    chosen = choose_threshold(scores, truth, max_fpr=0.001, negative="ham")
+    assert not chosen.resolved and chosen.false_positive_rate == 0
     assert "390 ham rows cannot show a budget of 0.1 %" in chosen.notes[0]
-    assert chosen.blocked_ham_upper95 == pytest.approx(1 - 0.05 ** (1 / 390))
+    assert chosen.false_positive_rate_upper95 == pytest.approx(1 - 0.05 ** (1 / 390))
     assert "0.765 %" in chosen.notes[0]
-    enough = choose_threshold(scores, truth, max_blocked=0.05, negative="ham")
-    assert enough.resolved and enough.blocked_ham == 19 / 390
+    enough = choose_threshold(scores, truth, max_fpr=0.05, negative="ham")
+    assert enough.resolved and enough.false_positive_rate == 19 / 390
 
 
 def test_a_budget_that_leaves_nothing_to_flag_says_so():
-    chosen = choose_threshold(np.array([0.2, 1.0]), np.array([True, False]), max_blocked=0.0)
+    chosen = choose_threshold(np.array([0.2, 1.0]), np.array([True, False]), max_fpr=0.0)
     assert chosen.value > 1 and chosen.recall == 0
     assert "recall is 0" in chosen.notes[-1]
 
@@ -133,13 +133,13 @@ def test_the_upper_bound_is_where_so_few_become_unlikely(pair):
 
 def test_a_fixed_threshold_is_described_the_same_way():
     fixed = threshold_at(0.5, np.array([0.5, 0.4, 0.9]), np.array([True, True, False]))
-    assert (fixed.value, fixed.rule, fixed.recall, fixed.blocked_ham) == (0.5, "fixed", 0.5, 1.0)
+    assert (fixed.value, fixed.rule, fixed.recall, fixed.false_positive_rate) == (0.5, "fixed", 0.5, 1.0)
 
 
 @pytest.mark.parametrize("budget", [-0.1, 1.5, float("nan")])
 def test_a_budget_outside_0_and_1_is_refused(budget):
     with pytest.raises(ConfigError, match=r"must be in \[0, 1\]"):
-        choose_threshold(np.array([0.1, 0.9]), np.array([False, True]), max_blocked=budget)
+        choose_threshold(np.array([0.1, 0.9]), np.array([False, True]), max_fpr=budget)
 
 
 @pytest.mark.parametrize(
@@ -154,14 +154,14 @@ def test_a_budget_outside_0_and_1_is_refused(budget):
 )
 def test_rows_that_allow_no_threshold_are_refused(scores, truth, words):
     with pytest.raises(DataError, match=words):
-        choose_threshold(np.array(scores), np.array(truth), max_blocked=None)
+        choose_threshold(np.array(scores), np.array(truth), max_fpr=None)
 
 
 @given(ROWS, st.floats(0.001, 1), st.floats(0, 1))
 def test_the_unsure_band_holds_the_rows_likeliest_to_be_wrong(rows, share, threshold):
     scores, truth = _arrays(rows)
     wanted = int(np.ceil(share * len(scores) - 1e-9))
-    band = unsure_band(scores, truth, threshold, share=share)
+    band = reject_band(scores, truth, threshold, share=share)
     assert band is not None and band.low <= threshold <= band.high
     inside = (scores >= band.low) & (scores <= band.high)
     doubt = [1 - score if score >= threshold else score for score in scores.tolist()]
@@ -179,25 +179,25 @@ def test_the_unsure_band_holds_the_rows_likeliest_to_be_wrong(rows, share, thres
 
 def test_a_strict_threshold_has_its_band_below_it():
     scores = np.array([0.001, 0.002, 0.2, 0.4, 0.9, 0.97, 0.999, 0.9995])
-    band = unsure_band(scores, scores > 0.3, 0.95, share=0.25)
+    band = reject_band(scores, scores > 0.3, 0.95, share=0.25)
     assert band is not None and (band.low, band.high) == (0.4, 0.95)  # in doubt by .9 and .4; the flagged .97 by .03
     assert (band.share, band.errors_inside, band.error_rate_outside) == (0.25, 2, 0.0)
 
 
 def test_the_band_by_hand():
     scores = np.array([0.01, 0.3, 0.45, 0.6, 0.99])
-    band = unsure_band(scores, np.array([False, False, True, True, True]), 0.5, share=0.4)
+    band = reject_band(scores, np.array([False, False, True, True, True]), 0.5, share=0.4)
     assert band is not None and (band.low, band.high) == (0.45, 0.6)
     assert (band.share, band.errors_inside, band.error_rate_outside) == (0.4, 1, 0.0)
 
 
 def test_no_share_is_no_band():
-    assert unsure_band(np.array([0.1, 0.9]), np.array([False, True]), 0.5, share=0) is None
-    assert unsure_floor(np.eye(2), np.array([True, True]), 0) is None
+    assert reject_band(np.array([0.1, 0.9]), np.array([False, True]), 0.5, share=0) is None
+    assert confidence_floor(np.eye(2), np.array([True, True]), 0) is None
 
 
 def test_a_threshold_above_one_has_a_band_too():
-    band = unsure_band(np.array([0.1, 0.9]), np.array([False, True]), 1.0000000000000002, share=0.5)
+    band = reject_band(np.array([0.1, 0.9]), np.array([False, True]), 1.0000000000000002, share=0.5)
     assert band is not None and (band.low, band.high) == (0.9, 1.0)
 
 
@@ -206,7 +206,7 @@ def test_the_floor_holds_its_share_and_no_more_than_ties_need(tops, share):
     top = np.array(tops)
     probabilities = np.stack([top, 1 - top], axis=1)
     probabilities = np.maximum(probabilities, probabilities[:, ::-1])
-    floor = unsure_floor(probabilities, np.ones(len(tops), dtype=bool), share)
+    floor = confidence_floor(probabilities, np.ones(len(tops), dtype=bool), share)
     assert floor is not None
     kept = probabilities.max(axis=1)
     below = kept < floor.value
@@ -218,6 +218,6 @@ def test_the_floor_holds_its_share_and_no_more_than_ties_need(tops, share):
 
 def test_an_unsure_share_outside_0_and_1_is_refused():
     with pytest.raises(ConfigError, match="got 2"):
-        unsure_band(np.array([0.1, 0.9]), np.array([False, True]), 0.5, share=2)
+        reject_band(np.array([0.1, 0.9]), np.array([False, True]), 0.5, share=2)
     with pytest.raises(ConfigError, match="got -1"):
-        unsure_floor(np.eye(2), np.array([True, True]), -1)
+        confidence_floor(np.eye(2), np.array([True, True]), -1)

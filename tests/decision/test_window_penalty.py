@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tamis.decision.window_penalty import CHARACTERS, FALSE_ALARMS, HIGHEST, LOWEST, ROUNDS, TAIL, joined, penalty, tail_quantile
+from tamis.decision.window_penalty import (
+    CHARACTERS,
+    FALSE_ALARMS,
+    HIGHEST,
+    LOWEST,
+    ROUNDS,
+    TAIL,
+    concatenate_negatives,
+    penalty,
+    tail_quantile,
+)
 
 FAR = np.full(99, 40.0)
 """Margins of positives that no penalty touches."""
@@ -68,9 +78,9 @@ def test_no_more_is_taken_than_the_positives_can_bear() -> None:
 
 def test_texts_are_joined_in_several_orders_and_never_without_end() -> None:
     texts = [f"text {i}" for i in range(9)]
-    long = joined(texts, 1)
-    assert len(long) == ROUNDS and len(set(long)) == ROUNDS and long == joined(texts, 1) != joined(texts, 2)
+    long = concatenate_negatives(texts, 1)
+    assert len(long) == ROUNDS and len(set(long)) == ROUNDS and long == concatenate_negatives(texts, 1) != concatenate_negatives(texts, 2)
     assert all(sorted(one.replace(" text", "|text").split("|")) == texts for one in long)
-    assert joined([], 1) == []
-    many = joined(["x" * 999] * 500, 1)
+    assert concatenate_negatives([], 1) == []
+    many = concatenate_negatives(["x" * 999] * 500, 1)
     assert len(many) == 1 and CHARACTERS <= len(many[0]) + 1 < CHARACTERS + 1000

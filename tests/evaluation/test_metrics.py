@@ -56,7 +56,7 @@ def test_binary_figures_equal_scikit_learn(seed, threshold):
         "mcc": sk.matthews_corrcoef(truth, flagged),
         "average_precision": sk.average_precision_score(truth, scores),
         "roc_auc": sk.roc_auc_score(truth, scores),
-        "blocked_ham": flagged[~truth].mean(),
+        "false_positive_rate": flagged[~truth].mean(),
         "brier": sk.brier_score_loss(truth, scores),
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
@@ -81,7 +81,7 @@ def test_multi_class_figures_equal_scikit_learn():
         "brier": ((probabilities - np.eye(5)[truth]) ** 2).sum(axis=1).mean(),
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
-    assert found["blocked_ham"] is None and found["ci95"]["blocked_ham"] is None
+    assert found["false_positive_rate"] is None and found["ci95"]["false_positive_rate"] is None
     assert [row["recall"] for row in found["per_class"]] == pytest.approx(sk.recall_score(truth, predicted, average=None).tolist())
 
 
@@ -109,7 +109,7 @@ def test_figures_by_hand():
     assert found["confusion"] == [[1, 1], [1, 1]]
     assert found["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
     assert found["roc_auc"] == pytest.approx(3 / 4)
-    assert (found["recall"], found["precision"], found["f1"], found["mcc"], found["blocked_ham"]) == (
+    assert (found["recall"], found["precision"], found["f1"], found["mcc"], found["false_positive_rate"]) == (
         0.5,
         0.5,
         0.5,
@@ -191,9 +191,9 @@ def test_an_absent_class_leaves_figures_undefined_rather_than_pleasant():
     undefined = ("balanced_accuracy", "recall", "precision", "f1", "mcc", "average_precision", "roc_auc")
     assert [found[name] for name in undefined] == [None] * len(undefined)
     assert [found["ci95"][name] for name in undefined] == [None] * len(undefined)
-    assert found["blocked_ham"] == 0 and found["accuracy"] == 1
+    assert found["false_positive_rate"] == 0 and found["accuracy"] == 1
     only_spam = _plain(["spam"] * 3, np.array([[0.1, 0.9]] * 3), BINARY, positive="spam", threshold=0.5)
-    assert only_spam["average_precision"] is None and only_spam["blocked_ham"] is None and only_spam["recall"] == 1
+    assert only_spam["average_precision"] is None and only_spam["false_positive_rate"] is None and only_spam["recall"] == 1
 
 
 def test_a_class_without_rows_counts_as_in_scikit_learn():

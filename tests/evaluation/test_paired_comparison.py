@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from tamis.evaluation.paired_comparison import average_precision, gain
+from tamis.evaluation.paired_comparison import average_precision, paired_difference
 
 LABELS = ["ham", "spam", "ham", "spam"]
 GOOD = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]])
@@ -36,11 +36,11 @@ def noisy(rows: int, skill: float, seed: int) -> tuple[list[str], np.ndarray]:
 def test_a_real_gain_is_beyond_chance_and_the_same_model_has_none() -> None:
     labels, before = noisy(400, 0.5, 1)
     _, after = noisy(400, 3.0, 2)
-    found = gain(labels, before, after, ["ham", "spam"], "spam")
+    found = paired_difference(labels, before, after, ["ham", "spam"], "spam")
     assert found.difference == pytest.approx(found.after - found.before) and 0 < found.ci95[0] < found.difference < found.ci95[1]
-    few = gain(*noisy(40, 0.5, 1), noisy(40, 3.0, 2)[1], ["ham", "spam"], "spam")
+    few = paired_difference(*noisy(40, 0.5, 1), noisy(40, 3.0, 2)[1], ["ham", "spam"], "spam")
     assert few.ci95[1] - few.ci95[0] > found.ci95[1] - found.ci95[0]
-    level = gain(labels, after, after, ["ham", "spam"], "spam")
+    level = paired_difference(labels, after, after, ["ham", "spam"], "spam")
     assert level.difference == 0 and level.ci95 == (0.0, 0.0)
-    turned = gain(labels, after, before, ["ham", "spam"], "spam")
+    turned = paired_difference(labels, after, before, ["ham", "spam"], "spam")
     assert turned.ci95 == pytest.approx((-found.ci95[1], -found.ci95[0]))

@@ -16,16 +16,16 @@ from sklearn.metrics import roc_auc_score
 from tamis import ConfigError, DataError
 from tamis.evaluation.prequential import (
     Feedback,
-    OnlineFigures,
+    PrequentialFigures,
     Replay,
-    area,
-    area_draws,
     feedbacks,
-    judge,
     learning_curve,
     logistic_average,
-    online_rows,
+    prequential_figures,
+    prequential_rows,
     replay,
+    roc_auc,
+    roc_auc_resampled,
 )
 from tamis.evaluation.report.prequential_plot import learning_curves, write_learning_curves
 
@@ -93,21 +93,21 @@ def test_a_delay_or_share_out_of_range_is_refused(delay: int, share: float, word
 
 
 def test_the_area_is_scikit_learns_ties_half() -> None:
-    assert area(SCORES[TRUTH], SCORES[~TRUTH]) == pytest.approx(roc_auc_score(TRUTH, SCORES))
-    assert area(np.array([0.5]), np.array([0.5, 0.4, 0.6, 0.5])) == 0.5
+    assert roc_auc(SCORES[TRUTH], SCORES[~TRUTH]) == pytest.approx(roc_auc_score(TRUTH, SCORES))
+    assert roc_auc(np.array([0.5]), np.array([0.5, 0.4, 0.6, 0.5])) == 0.5
 
 
 def test_a_draw_is_the_area_of_rows_drawn_with_replacement(monkeypatch: pytest.MonkeyPatch) -> None:
-    draws = area_draws(SCORES[TRUTH], SCORES[~TRUTH], 400, seed=3)
+    draws = roc_auc_resampled(SCORES[TRUTH], SCORES[~TRUTH], 400, seed=3)
     slow = []
     generator = np.random.default_rng(11)
     for _ in range(400):
         spam, ham = (generator.choice(SCORES[kind], int(kind.sum())) for kind in (TRUTH, ~TRUTH))
-        slow.append(area(spam, ham))
+        slow.append(roc_auc(spam, ham))
     assert len(draws) == 400 and draws.mean() == pytest.approx(np.mean(slow), abs=0.01)
     assert np.percentile(draws, [2.5, 97.5]) == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.03)
     monkeypatch.setattr("tamis.evaluation.prequential._BLOCK", 200)  # in many blocks: other draws of the same kind
-    assert area_draws(SCORES[TRUTH], SCORES[~TRUTH], 400, seed=3).std() == pytest.approx(draws.std(), rel=0.2)
+    assert roc_auc_resampled(SCORES[TRUTH], SCORES[~TRUTH], 400, seed=3).std() == pytest.approx(draws.std(), rel=0.2)
 
 
 def test_the_logistic_average_is_the_mean_of_the_log_odds() -> None:
@@ -118,16 +118,19 @@ def test_the_logistic_average_is_the_mean_of_the_log_odds() -> None:
 
 
 def test_figures_are_counted_at_the_threshold() -> None:
-    figures = judge("f", "immediate", Replay(SCORES, 90, 12), TRUTH, threshold=0.5, resamples=200)
+    figures = prequential_figures("f", "immediate", Replay(SCORES, 90, 12), TRUTH, threshold=0.5, resamples=200)
     flagged = SCORES >= 0.5
-    assert figures.ham_lost == pytest.approx(100 * flagged[~TRUTH].mean())
-    assert figures.spam_missed == pytest.approx(100 * (~flagged)[TRUTH].mean())
+    assert figures.ham_misclassification == pytest.approx(100 * flagged[~TRUTH].mean())
+    assert figures.spam_misclassification == pytest.approx(100 * (~flagged)[TRUTH].mean())
     assert figures.one_minus_roca == pytest.approx(100 * (1 - roc_auc_score(TRUTH, SCORES)))
-    for value, interval in ((figures.one_minus_roca, figures.one_minus_roca_ci95), (figures.ham_lost, figures.ham_lost_ci95)):
+    for value, interval in (
+        (figures.one_minus_roca, figures.one_minus_roca_ci95),
+        (figures.ham_misclassification, figures.ham_misclassification_ci95),
+    ):
         assert value is not None and interval is not None and 0 <= interval[0] < value < interval[1]
     assert (figures.messages, figures.labels, figures.steps) == (90, 90, 12)
     assert figures.curve[-1][0] == 90 and figures.curve[-1][1] == pytest.approx(figures.one_minus_roca)
-    assert OnlineFigures(**figures.to_dict()).to_dict() == figures.to_dict()
+    assert PrequentialFigures(**figures.to_dict()).to_dict() == figures.to_dict()
 
 
 def test_the_curve_is_of_the_messages_so_far() -> None:
@@ -138,25 +141,25 @@ def test_the_curve_is_of_the_messages_so_far() -> None:
 
 
 def test_one_class_alone_has_the_figures_that_it_can_have() -> None:
-    figures = judge("f", "", Replay(SCORES[~TRUTH], 0, 0), TRUTH[~TRUTH], threshold=0.5)
-    assert figures.ham_lost is not None and figures.spam_missed is figures.lam is figures.one_minus_roca is None
-    assert online_rows([figures])[1][0][4:] == ["-", "-", "-"]
+    figures = prequential_figures("f", "", Replay(SCORES[~TRUTH], 0, 0), TRUTH[~TRUTH], threshold=0.5)
+    assert figures.ham_misclassification is not None and figures.spam_misclassification is figures.lam is figures.one_minus_roca is None
+    assert prequential_rows([figures])[1][0][4:] == ["-", "-", "-"]
 
 
 def test_scores_and_truth_of_other_lengths_are_refused() -> None:
     for truth in (TRUTH[:-1], TRUTH[:0]):
         with pytest.raises(DataError, match="as many labels as messages"):
-            judge("f", "", Replay(SCORES, 0, 0), truth, threshold=0.5)
+            prequential_figures("f", "", Replay(SCORES, 0, 0), truth, threshold=0.5)
 
 
-def several() -> list[OnlineFigures]:
-    one = judge("as it is", "", Replay(SCORES, 0, 0), TRUTH, threshold=0.5, resamples=50)
-    two = judge("learning", "immediate", Replay(np.maximum(SCORES, 0.9 * TRUTH), 90, 9), TRUTH, threshold=0.5, resamples=50)
-    return [one, two, judge("learning", "delayed by 5", Replay(SCORES, 85, 9), TRUTH, threshold=0.5, resamples=50)]
+def several() -> list[PrequentialFigures]:
+    one = prequential_figures("as it is", "", Replay(SCORES, 0, 0), TRUTH, threshold=0.5, resamples=50)
+    two = prequential_figures("learning", "immediate", Replay(np.maximum(SCORES, 0.9 * TRUTH), 90, 9), TRUTH, threshold=0.5, resamples=50)
+    return [one, two, prequential_figures("learning", "delayed by 5", Replay(SCORES, 85, 9), TRUTH, threshold=0.5, resamples=50)]
 
 
 def test_the_table_has_a_row_a_filter_and_feedback() -> None:
-    header, rows = online_rows(several())
+    header, rows = prequential_rows(several())
     assert header[:3] == ["filter", "feedback", "labels"] and [row[:3] for row in rows] == [
         ["as it is", "", "0"],
         ["learning", "immediate", "90"],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.feedback.guards import LearningSettings
-from tamis.feedback.learning import Learning, model_name
+from tamis.feedback.learning import FeedbackLearner, model_name
 from tamis.feedback.store import CorrectionStore, NewCorrection
 from tests import runs
 
@@ -46,13 +46,13 @@ def mistaken(count: int = len(TEXTS), classifier: TextClassifier | None = None) 
     return [NewCorrection(text, other[label]) for text, label in zip(TEXTS[:count], known.predict(TEXTS[:count]), strict=True)]
 
 
-def learning(store: Path | CorrectionStore, run: Path | None = None, **settings: float) -> Learning:
+def learning(store: Path | CorrectionStore, run: Path | None = None, **settings: float) -> FeedbackLearner:
     """A model that learns from a store; guards as they are by default, but the check on held-out rows off unless asked for."""
     run = run or head_run()
     classifier = head_classifier() if run == head_run() else TextClassifier.load(run, threads=1)
-    chosen = LearningSettings.model_validate({"more_blocked": 1.0, "more_missed": 1.0, **settings})
+    chosen = LearningSettings.model_validate({"max_fpr_increase": 1.0, "max_fnr_increase": 1.0, **settings})
     kept = store if isinstance(store, CorrectionStore) else CorrectionStore(store)
-    return Learning(classifier, run, kept, model=model_name(run), settings=chosen)
+    return FeedbackLearner(classifier, run, kept, model=model_name(run), settings=chosen)
 
 
 def weights(classifier: TextClassifier) -> dict[str, bytes]:
@@ -60,7 +60,7 @@ def weights(classifier: TextClassifier) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in classifier.model_.state_dict().items()}
 
 
-def right(found: Learning, items: list[NewCorrection], user: str = "") -> int:
+def right(found: FeedbackLearner, items: list[NewCorrection], user: str = "") -> int:
     """How many of the corrections the model that answers a user gets right."""
     labels = found.classifier_for(user).predict([item.text for item in items])
     return sum(str(label) == item.label for label, item in zip(labels, items, strict=True))

@@ -10,7 +10,7 @@ import pytest
 
 from tamis import TextClassifier
 from tamis.feedback.guards import LearningSettings
-from tamis.feedback.learning import Learning, model_name
+from tamis.feedback.learning import FeedbackLearner, model_name
 from tamis.feedback.refit import Candidate
 from tamis.feedback.store import CorrectionStore, NewCorrection
 from tests import runs
@@ -22,7 +22,7 @@ def test_what_the_model_is_sure_of_is_kept_and_not_learnt_unless_forced(tmp_path
     spam = [text for label, text in messages() if label == "spam"]
     scores = head_classifier().predict_proba(spam)[:, 1]
     text = spam[int(scores.argmax())]
-    found = learning(tmp_path / "s.sqlite", sure=float(scores.max()) - 1e-3)
+    found = learning(tmp_path / "s.sqlite", confident=float(scores.max()) - 1e-3)
     found.add([NewCorrection(text, "spam")])
     learned = found.learn()
     assert learned.learned and learned.reason == "learnt 0 of 1 corrections, sure of 1 already"
@@ -34,7 +34,7 @@ POISON = [NewCorrection(text, "ham") for label, text in dict.fromkeys(messages()
 
 
 def test_what_would_do_harm_is_held_back_and_what_was_learnt_goes_on_answering(tmp_path: Path) -> None:
-    found, good = learning(tmp_path / "s.sqlite", more_blocked=0.02, more_missed=0.05), mistaken(1)
+    found, good = learning(tmp_path / "s.sqlite", max_fpr_increase=0.02, max_fnr_increase=0.05), mistaken(1)
     found.add(good)
     assert found.learn().learned
     before = weights(found.classifier_for())
@@ -45,7 +45,7 @@ def test_what_would_do_harm_is_held_back_and_what_was_learnt_goes_on_answering(t
     assert learned.reason.endswith(" of 7 corrections wait)")
     figures = found.steps()[-1].figures["held_out"]
     assert not found.steps()[-1].learned and set(figures["after"]["wrong"]) == {"ham", "spam"}
-    again = learning(tmp_path / "s.sqlite", more_blocked=0.02, more_missed=0.05)
+    again = learning(tmp_path / "s.sqlite", max_fpr_increase=0.02, max_fnr_increase=0.05)
     assert weights(again.classifier_for()) == weights(found.classifier_for())
     assert len(again.steps()) == len(found.steps())
     for item in held:
@@ -63,14 +63,14 @@ def test_one_bad_correction_does_not_keep_the_good_ones_from_being_learnt(tmp_pa
         return refused if seen[-1] else None
 
     seen: list[bool] = []
-    attempt = found._attempts._taught
+    attempt = found._attempts._correction_rows
 
     def noticed(wanted: list[NewCorrection]) -> object:
         seen.append(any(item.text == bad.text for item in wanted))
         return attempt(wanted)  # type: ignore[arg-type]
 
     monkeypatch.setattr("tamis.feedback.attempts.worse", judge)
-    monkeypatch.setattr(found._attempts, "_taught", noticed)
+    monkeypatch.setattr(found._attempts, "_correction_rows", noticed)
     found.add(items)
     learned = found.learn()
     good = [item for item in items if item is not bad]
@@ -150,7 +150,7 @@ def test_louder_corrections_that_cost_too_much_count_once(tmp_path: Path, monkey
 def test_without_training_rows_learning_waits_for_corrections_of_every_class(tmp_path: Path) -> None:
     run = tmp_path / "alone"
     runs.copy_of(head_run() / "model", run)
-    found = Learning(TextClassifier.load(run, threads=1), run, CorrectionStore(tmp_path / "s.sqlite"), model=model_name(run))
+    found = FeedbackLearner(TextClassifier.load(run, threads=1), run, CorrectionStore(tmp_path / "s.sqlite"), model=model_name(run))
     found.add([NewCorrection(f"{text} {n}", "spam") for n in range(2) for text in TEXTS])
     learned = found.learn()
     assert not learned.learned and learned.reason == "too few rows of 'ham': 0 of 5; corrections count from there on"
@@ -163,7 +163,7 @@ def test_without_training_rows_learning_waits_for_corrections_of_every_class(tmp
 
 def test_a_solve_of_five_thousand_rows_takes_under_a_second_of_work(tmp_path: Path) -> None:
     from tamis.classifier.training_features import TrainingRows, text_keys
-    from tamis.feedback.refit import Base, Taught
+    from tamis.feedback.refit import Base, CorrectionRows
 
     generator, base = np.random.default_rng(0), Base(head_classifier(), None, LearningSettings())
     channels = base.head.weight.shape[1]
@@ -175,7 +175,7 @@ def test_a_solve_of_five_thousand_rows_takes_under_a_second_of_work(tmp_path: Pa
     keys[:, :8] = np.arange(5000, dtype=np.int64)[:, None].view(np.uint8)
     rows = TrainingRows(unit.astype(np.float32), targets, np.arange(5000), keys, np.zeros(5000, bool), ("ham", "spam"), np.ones(2), 100.0)
     found = Base(head_classifier(), rows, LearningSettings())
-    some = Taught(unit[:20] + 0.01, 1 - targets[:20], np.zeros(20, bool), text_keys([str(n) for n in range(20)]))
+    some = CorrectionRows(unit[:20] + 0.01, 1 - targets[:20], np.zeros(20, bool), text_keys([str(n) for n in range(20)]))
     found.candidate(some)  # what is imported, is
     begun = time.process_time()
     found.candidate(some)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tamis import TextClassifier
-from tamis.feedback.learning import Learning
+from tamis.feedback.learning import FeedbackLearner
 from tamis.feedback.store import CorrectionStore
 from tests import runs
 
@@ -17,11 +17,11 @@ WRITER = """
 import random, sys
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.feedback.store import CorrectionStore, NewCorrection
-from tamis.feedback.learning import Learning
+from tamis.feedback.learning import FeedbackLearner
 
 run, store, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
 chance = random.Random(seed)
-found = Learning(TextClassifier.load(run, threads=1), run, CorrectionStore(store), model="m")
+found = FeedbackLearner(TextClassifier.load(run, threads=1), run, CorrectionStore(store), model="m")
 for turn in range(10_000):
     ids = found.add([NewCorrection(f"turn {seed} {turn} {n} shall we meet", chance.choice(("ham", "spam"))) for n in range(3)])
     print("added", *ids, flush=True)
@@ -57,6 +57,6 @@ def test_nothing_acknowledged_is_lost_by_a_kill_and_nothing_undone_comes_back(tm
     kept = {item.id for item in CorrectionStore(store).all(model="m")}
     # One may have been undone when the kill came, its acknowledgement not yet said.
     assert added and removed and not removed & kept and len(added - removed - kept) <= 1
-    found = Learning(TextClassifier.load(runs.finished_run(), threads=1), runs.finished_run(), CorrectionStore(store), model="m")
+    found = FeedbackLearner(TextClassifier.load(runs.finished_run(), threads=1), runs.finished_run(), CorrectionStore(store), model="m")
     assert {item.id for item in found.items()} == kept
     assert found.remove_all() == len(kept) and found.items() == []

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.classifier.training_features import MOST_ROWS
-from tamis.decision.verdict import Rule
-from tamis.feedback.guards import LearningSettings, balance, figures, is_sure, too_few, worse
+from tamis.decision.verdict import DecisionRule
+from tamis.feedback.guards import LearningSettings, balance, figures, is_confident, too_few, worse
 
 CLASSES = ["ham", "spam"]
-RULE = Rule(positive="spam", threshold=0.3, low=0.25, high=0.35)
+RULE = DecisionRule(positive="spam", threshold=0.3, low=0.25, high=0.35)
 DEFAULT = LearningSettings()
 
 
@@ -51,11 +51,11 @@ def test_no_ratio_of_two_classes_changes_by_more_than_the_factor(base: list[int]
 def test_sure_is_the_same_verdict_not_unsure_and_at_that_probability() -> None:
     spam = np.array([0.97, 0.94, 0.97, 0.02, 0.28, 0.04])
     targets = np.array([1, 1, 0, 0, 0, 0])
-    found = is_sure(np.stack([1 - spam, spam], 1), targets, RULE, CLASSES, 0.95)
+    found = is_confident(np.stack([1 - spam, spam], 1), targets, RULE, CLASSES, 0.95)
     assert found.tolist() == [True, False, False, True, False, True]
-    assert is_sure(np.array([[0.72, 0.28], [0.8, 0.2]]), np.array([0, 0]), RULE, CLASSES, 0.6).tolist() == [False, True]
-    strict = Rule(positive="spam", threshold=0.03)  # P(ham) = 0.96 is spam here all the same
-    assert is_sure(np.array([[0.96, 0.04]]), np.array([0]), strict, CLASSES, 0.95).tolist() == [False]
+    assert is_confident(np.array([[0.72, 0.28], [0.8, 0.2]]), np.array([0, 0]), RULE, CLASSES, 0.6).tolist() == [False, True]
+    strict = DecisionRule(positive="spam", threshold=0.03)  # P(ham) = 0.96 is spam here all the same
+    assert is_confident(np.array([[0.96, 0.04]]), np.array([0]), strict, CLASSES, 0.95).tolist() == [False]
 
 
 def test_figures_follow_the_stored_threshold() -> None:
@@ -114,6 +114,6 @@ def test_the_page_has_every_setting_with_its_default_and_its_words() -> None:
 
 
 def test_a_setting_out_of_range_is_refused() -> None:
-    for wrong in ({"sure": 0.5}, {"min_per_class": 0}, {"max_shift": 0.9}, {"more_blocked": 1.1}, {"nothing": 1}):
+    for wrong in ({"confident": 0.5}, {"min_per_class": 0}, {"max_shift": 0.9}, {"max_fpr_increase": 1.1}, {"nothing": 1}):
         with pytest.raises(ValueError):
             LearningSettings.model_validate(wrong)

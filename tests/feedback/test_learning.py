@@ -13,7 +13,7 @@ import pytest
 
 from tamis import DataError, TextClassifier
 from tamis.feedback.guards import LearningSettings
-from tamis.feedback.learning import Learning, default_store, model_name
+from tamis.feedback.learning import FeedbackLearner, default_store, model_name
 from tamis.feedback.store import CorrectionStore, NewCorrection
 from tamis.head.refit import LinearHead
 from tests import runs
@@ -72,7 +72,7 @@ def test_a_new_start_the_other_order_and_one_by_one_give_the_same_bytes(tmp_path
     target.close()
     assert second.learn().learned
     assert weights(second.classifier_for()) == weights(first.classifier_for())
-    heads = [found._attempts.outcome(found.items()).head for found in (first, second)]
+    heads = [found._attempts.result(found.items()).head for found in (first, second)]
     assert heads[0] is not None and heads[1] is not None and np.array_equal(heads[0].weight, heads[1].weight)  # before rounding to fp32
 
 
@@ -136,12 +136,12 @@ def test_scores_that_the_trained_model_remembers_are_not_the_learnt_ones(tmp_pat
     classifier = copy.copy(head_classifier())
     texts = [item.text for item in items]
     classifier._known = dict(zip(texts, np.log(classifier.predict_proba(texts)), strict=True))
-    found = Learning(
+    found = FeedbackLearner(
         classifier,
         head_run(),
         CorrectionStore(tmp_path / "s.sqlite"),
         model="m",
-        settings=LearningSettings(more_blocked=1, more_missed=1),
+        settings=LearningSettings(max_fpr_increase=1, max_fnr_increase=1),
     )
     found.add(items)
     found.learn()
@@ -189,7 +189,9 @@ def test_all_of_one_user_can_be_undone(tmp_path: Path) -> None:
 def test_models_that_share_a_store_do_not_touch_each_other(tmp_path: Path) -> None:
     store = CorrectionStore(tmp_path / "s.sqlite")
     one = learning(store)
-    two = Learning(head_classifier(), head_run(), store, model="two", settings=LearningSettings(more_blocked=1, more_missed=1))
+    two = FeedbackLearner(
+        head_classifier(), head_run(), store, model="two", settings=LearningSettings(max_fpr_increase=1, max_fnr_increase=1)
+    )
     items = mistaken(2)
     one.add([items[0]])
     ids = two.add([items[1]])
@@ -244,12 +246,12 @@ def test_a_model_that_was_replaced_learns_everything_again(tmp_path: Path) -> No
     found.add(items)
     found.learn()
     run = runs.copy_of(runs.finished_run(), tmp_path / model_name(head_run()))
-    other = Learning(
+    other = FeedbackLearner(
         TextClassifier.load(run, threads=1),
         run,
         CorrectionStore(tmp_path / "s.sqlite"),
         model=model_name(head_run()),
-        settings=LearningSettings(more_blocked=1, more_missed=1),
+        settings=LearningSettings(max_fpr_increase=1, max_fnr_increase=1),
     )
     assert len(other.items()) == 2 and other.steps()[-1].reason.startswith("learnt ") and len(other.steps()) == 2
     assert right(other, items) == 2

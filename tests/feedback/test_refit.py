@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from tamis import TextClassifier
 from tamis.classifier.training_features import TrainingRows, read_training_rows, text_keys
 from tamis.feedback.guards import LearningSettings
-from tamis.feedback.refit import FOLDS, Base, Taught, among, folds_of, nobody
+from tamis.feedback.refit import FOLDS, Base, CorrectionRows, among, class_balanced_fold_ids, no_corrections
 from tamis.head.refit import features_of
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tests import runs
 from tests.feedback.learners import TEXTS, head_classifier, head_run, mistaken
 
@@ -39,15 +39,15 @@ def base(classifier: TextClassifier | None = None, rows: TrainingRows | None = N
 def features(classifier: TextClassifier, texts: list[str]) -> NDArray[np.float64]:
     trunk = classifier.scorer().transformer
     context = trunk.config.n_positions
-    return features_of(trunk, Messages.encode(texts, classifier.tokenizer_, context=context)).astype(np.float64)
+    return features_of(trunk, EncodedTexts.encode(texts, classifier.tokenizer_, context=context)).astype(np.float64)
 
 
-def taught(classifier: TextClassifier | None = None, count: int = 4, force: bool = False) -> Taught:
+def taught(classifier: TextClassifier | None = None, count: int = 4, force: bool = False) -> CorrectionRows:
     classifier = classifier or head_classifier()
     some = mistaken(count, classifier)
     texts = [item.text for item in some]
     targets = np.array([[str(c) for c in classifier.classes_].index(item.label) for item in some])
-    return Taught(features(classifier, texts), targets, np.full(len(some), force), text_keys(texts))
+    return CorrectionRows(features(classifier, texts), targets, np.full(len(some), force), text_keys(texts))
 
 
 def margins(features: NDArray[np.float64], found: Base, head: object) -> NDArray[np.float64]:
@@ -87,7 +87,7 @@ def test_corrections_of_one_class_alone_count_for_nothing_where_no_ratio_may_cha
 
 def test_the_order_of_corrections_and_the_start_do_not_matter() -> None:
     found, some = base(), taught()
-    turned = Taught(some.features[::-1], some.targets[::-1], some.force[::-1], some.keys[::-1])
+    turned = CorrectionRows(some.features[::-1], some.targets[::-1], some.force[::-1], some.keys[::-1])
     one, other = found.candidate(some), found.candidate(turned, start=found.candidate(taught(count=1)).head)
     np.testing.assert_allclose(margins(found.features, found, one.head), margins(found.features, found, other.head), atol=1e-3)
 
@@ -95,7 +95,7 @@ def test_the_order_of_corrections_and_the_start_do_not_matter() -> None:
 def test_a_training_row_that_is_corrected_no_longer_speaks_against_it() -> None:
     found, rows = base(), kept()
     place = int(np.flatnonzero(rows.targets == 0)[0])
-    alone = Taught(found.features[[place]], np.array([1]), np.array([False]), rows.keys[[place]])
+    alone = CorrectionRows(found.features[[place]], np.array([1]), np.array([False]), rows.keys[[place]])
     stranger = replace(alone, keys=text_keys(["another text with the same features"]))
     first, second = (margins(alone.features, found, found.candidate(some).head)[0] for some in (alone, stranger))
     assert first > second  # against the stranger the row itself still says ham
@@ -104,14 +104,14 @@ def test_a_training_row_that_is_corrected_no_longer_speaks_against_it() -> None:
 
 
 def test_what_the_model_is_sure_of_is_not_learnt_unless_forced_or_put_in_doubt() -> None:
-    found = base(sure=0.6)
+    found = base(confident=0.6)
     some = taught()
     agreed = replace(some, targets=1 - some.targets)  # now they say what the model says
     probabilities = found.probabilities(agreed.features)[np.arange(4), agreed.targets]
     assert (found.candidate(agreed).weights == 0).tolist() == (probabilities >= 0.6).tolist() and (probabilities >= 0.6).any()
     assert (found.candidate(replace(agreed, force=np.ones(4, dtype=bool))).weights == 1).all()
     sure = int(probabilities.argmax())
-    against = Taught(  # the same text under four other keys says the opposite: the one that was sure is in doubt, and counts
+    against = CorrectionRows(  # the same text under four other keys says the opposite: the one that was sure is in doubt, and counts
         np.repeat(agreed.features[[sure]], 5, axis=0),
         np.array([agreed.targets[sure], *[1 - agreed.targets[sure]] * 4]),
         np.zeros(5, dtype=bool),
@@ -125,7 +125,7 @@ def test_a_correction_that_is_not_heard_counts_double_until_it_is() -> None:
     place = int(np.flatnonzero(rows.targets == 0)[0])
     found = base(rows=rows.selected(np.concatenate([np.arange(len(rows.targets)), np.full(3, place)])))
     ham = rows.features[[place]].astype(np.float64)  # four training rows say ham, one correction says spam
-    some = Taught(ham, np.array([1]), np.array([False]), text_keys(["other words"]))
+    some = CorrectionRows(ham, np.array([1]), np.array([False]), text_keys(["other words"]))
     quiet, loud = (found.candidate(some, emphasis=emphasis) for emphasis in (1, 8))
     assert quiet.weights.tolist() == [1.0] and loud.weights[0] in (2.0, 4.0, 8.0)
     first, second = (found.rule.labels(found.probabilities(ham, candidate.head), found.classes)[0] for candidate in (quiet, loud))
@@ -140,7 +140,7 @@ def test_a_trunk_that_was_trained_keeps_its_head_where_nothing_asks_otherwise() 
     some = taught(classifier)
     # Sure of everything: nothing is learnt, and the optimum is the present head.
     unmoved = replace(some, targets=found.rule.labels(found.probabilities(some.features), found.classes))
-    certain = Base(classifier, rows, LearningSettings(sure=0.500001))
+    certain = Base(classifier, rows, LearningSettings(confident=0.500001))
     np.testing.assert_allclose(certain.candidate(unmoved).head.weight, found.head.weight, atol=1e-6)
     candidate = found.candidate(some, emphasis=8)
     assert (found.rule.labels(found.probabilities(some.features, candidate.head), found.classes) == some.targets).all()
@@ -172,8 +172,8 @@ def test_without_training_rows_corrections_alone_move_the_head_and_nothing_is_he
     sure = probabilities.max(1) > 0.5001
     sure &= probabilities.argmax(1) == found.rule.labels(probabilities, found.classes)  # a threshold may differ from one half
     assert sure.sum() >= 3
-    agreed = Taught(many.features[sure], probabilities.argmax(1)[sure], many.force[sure], many.keys[sure])
-    certain = Base(head_classifier(), None, LearningSettings(sure=0.500001))
+    agreed = CorrectionRows(many.features[sure], probabilities.argmax(1)[sure], many.force[sure], many.keys[sure])
+    certain = Base(head_classifier(), None, LearningSettings(confident=0.500001))
     np.testing.assert_allclose(certain.candidate(agreed).head.weight, found.head.weight, atol=1e-6)  # it holds the head, and moves nothing
     few = found.refuses(some)
     assert few is not None and few.startswith("too few rows of")
@@ -187,11 +187,11 @@ def test_rows_of_another_task_count_as_none() -> None:
 def test_out_of_fold_figures_are_from_heads_that_did_not_see_the_row() -> None:
     found, some = base(rows=penalised()), taught()
     judged = found.held_out(found.candidate(some))
-    folds = folds_of(found.targets, kept().groups)
+    folds = class_balanced_fold_ids(found.targets, kept().groups)
     assert judged is not None and folds is not None
     temperature, threshold = head_classifier().temperature_, head_classifier().rule_.threshold
     assert threshold is not None
-    for figures, extra in ((judged[0], nobody(found.features.shape[1])), (judged[1], some)):
+    for figures, extra in ((judged[0], no_corrections(found.features.shape[1])), (judged[1], some)):
         scores = np.empty(len(folds))
         for fold in range(FOLDS):
             inside = folds != fold
@@ -211,11 +211,11 @@ def test_folds_keep_groups_whole_and_every_class_in_every_training_part() -> Non
     generator = np.random.default_rng(0)
     groups = generator.integers(0, 40, 200)
     targets = (groups % 5 == 0).astype(np.int64)
-    folds = folds_of(targets, groups)
+    folds = class_balanced_fold_ids(targets, groups)
     assert folds is not None and set(folds) == set(range(FOLDS))
     assert all(len(set(folds[groups == group])) == 1 for group in set(groups))
     assert all(set(targets[folds != fold]) == {0, 1} for fold in range(FOLDS))
-    assert folds_of(np.array([0, 0, 1, 1]), np.array([1, 2, 3, 3])) is None
+    assert class_balanced_fold_ids(np.array([0, 0, 1, 1]), np.array([1, 2, 3, 3])) is None
 
 
 def test_a_key_is_found_among_others() -> None:

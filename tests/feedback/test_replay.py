@@ -13,7 +13,7 @@ from tamis.classifier.training_features import read_training_rows, text_keys
 from tamis.evaluation.prequential import Feedback, replay
 from tamis.feedback.guards import LearningSettings
 from tamis.feedback.refit import Base
-from tamis.feedback.replay import FRESH, SERVED, STATIC, TFIDF, FreshFilter, ServedFilter, run_online
+from tamis.feedback.replay import FRESH, SERVED, STATIC, TFIDF, FreshFilter, ServedFilter, run_prequential
 from tests import runs
 from tests.feedback.learners import TEXTS, head_classifier, head_run, learning, mistaken
 from tests.feedback.test_refit import features
@@ -73,19 +73,19 @@ def test_a_head_from_nothing_is_logistic_regression_on_the_labels_known_so_far()
     np.testing.assert_allclose(fresh.scores(np.arange(24)), model.predict_proba(rows)[:, 1], atol=2e-3)
 
 
-def online(run: Path, classifier: TextClassifier, rows: list[tuple[str, str]], **options: Any) -> Any:
+def prequential(run: Path, classifier: TextClassifier, rows: list[tuple[str, str]], **options: Any) -> Any:
     texts, labels = [text for _, text in rows], [label for label, _ in rows]
-    return run_online(classifier, run, texts, labels, positive="spam", delay=20, share=0.2, **options)
+    return run_prequential(classifier, run, texts, labels, positive="spam", delay=20, share=0.2, **options)
 
 
 def test_every_filter_is_judged_under_every_feedback_and_what_is_not_like_for_like_is_said() -> None:
-    results, notes = online(head_run(), head_classifier(), messages()[:40])
+    results, notes = prequential(head_run(), head_classifier(), messages()[:40])
     feedbacks = ["immediate", "delayed by 20", "partial (20 %)"]
     expected = [(STATIC, ""), *((name, feedback) for feedback in feedbacks for name in (SERVED, FRESH, TFIDF))]
-    assert [(result.learner, result.feedback) for result in results] == expected
+    assert [(result.filter, result.feedback) for result in results] == expected
     assert all(result.messages == 40 and result.one_minus_roca is not None for result in results)
     threshold = head_classifier().rule_.threshold
-    assert {result.threshold for result in results if result.learner in (STATIC, SERVED)} == {threshold}
+    assert {result.threshold for result in results if result.filter in (STATIC, SERVED)} == {threshold}
     assert [result.labels for result in results[:5]] == [0, 40, 40, 40, 20]
     assert (
         notes[0].startswith("TF-IDF begins with no label at all") and "of the 40 messages are among the model's training rows" in notes[1]
@@ -95,15 +95,15 @@ def test_every_filter_is_judged_under_every_feedback_and_what_is_not_like_for_li
 def test_tfidf_begins_with_the_pool_where_there_is_one_and_a_model_without_rows_says_so(tmp_path: Path) -> None:
     run = runs.copy_of(head_run() / "model", tmp_path / "alone")
     pool = ([text for _, text in messages()[60:]], [label for label, _ in messages()[60:]])
-    results, notes = online(run, TextClassifier.load(run, threads=1), messages()[:30], before=pool)
+    results, notes = prequential(run, TextClassifier.load(run, threads=1), messages()[:30], before=pool)
     assert notes[0].startswith("TF-IDF begins with the training part of the split") and notes[1].startswith("No training rows are kept")
-    late = next(result for result in results if result.learner == TFIDF and result.feedback == "delayed by 20")
+    late = next(result for result in results if result.filter == TFIDF and result.feedback == "delayed by 20")
     # Most verdicts come before the first late label: what it knows of them it knows from the pool.
     assert late.one_minus_roca is not None and late.one_minus_roca < 15 and len(notes) == 2
 
 
 def test_a_replay_needs_two_classes_and_a_positive_one() -> None:
     with pytest.raises(ConfigError, match="a replay needs two classes, one of them the positive one; the model has 2: ham, spam"):
-        run_online(head_classifier(), head_run(), ["a"], ["ham"], positive=None)
+        run_prequential(head_classifier(), head_run(), ["a"], ["ham"], positive=None)
     with pytest.raises(ConfigError, match="share"):
-        run_online(head_classifier(), head_run(), ["a"], ["ham"], positive="spam", share=2.0)
+        run_prequential(head_classifier(), head_run(), ["a"], ["ham"], positive="spam", share=2.0)

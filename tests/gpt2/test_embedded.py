@@ -60,7 +60,7 @@ def test_the_weights_are_those_that_the_card_is_about() -> None:
 
 def test_it_knows_english_from_noise() -> None:
     backbone = load_backbone("nano")
-    tokenizer = backbone.tokenizer.prepared(begin=True)
+    tokenizer = backbone.tokenizer.prepared(add_bos=True)
     random = np.random.default_rng(1)
     shuffled = ["".join(random.permutation(list(text))) for text in CHAT]
     figures = []
@@ -78,7 +78,7 @@ def test_its_pooled_states_put_like_next_to_like() -> None:
         ("How is the weather today?", "Will it rain tomorrow?"),
     ]
     backbone = load_backbone("nano")
-    ids = backbone.tokenizer.prepared(begin=True).encode([text for pair in pairs for text in pair])
+    ids = backbone.tokenizer.prepared(add_bos=True).encode([text for pair in pairs for text in pair])
     with torch.no_grad():
         packed = pack(ids)
         states = torch.nn.functional.normalize(packed.restore(pooled(backbone.model(packed), packed)), dim=1).view(len(pairs), 2, -1)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from tamis.gpt2 import features as module
-from tamis.gpt2.features import States, all_tokens, last_tokens
+from tamis.gpt2.features import FeatureExtractor, all_tokens, last_tokens
 from tamis.gpt2.freezing import freeze
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
@@ -31,8 +31,8 @@ def test_training_on_frozen_states_is_training_the_whole_network_with_its_lower_
         start = freeze(model, blocks=blocks)
         assert start == len(model.transformer.h) - blocks
         if cached:
-            states = States(of, start, all_tokens(model.transformer, of, start), whole=False)
-            last, _ = states.forward(model, rows, next_token_share=0.0)
+            states = FeatureExtractor(of, start, all_tokens(model.transformer, of, start), whole=False)
+            last, _ = states.forward(model, rows, lm_loss_share=0.0)
             logits = of.mean_over_windows(model.head(last), rows)
         else:
             each = [torch.stack([model(pack([of.windows[w]]))[0] for w in of.windows_of(rows[i : i + 1])]).mean(0) for i in range(4)]
@@ -49,8 +49,8 @@ def test_the_last_tokens_states_are_those_of_the_whole_network() -> None:
     model, of = classifier(), messages()
     freeze(model, head_only=True)
     frozen = last_tokens(model.transformer, of)
-    states = States(of, 3, frozen, whole=True)
-    last, loss = states.forward(model, np.array([4, 16, 4]), next_token_share=0.0)
+    states = FeatureExtractor(of, 3, frozen, whole=True)
+    last, loss = states.forward(model, np.array([4, 16, 4]), lm_loss_share=0.0)
     assert loss is None and frozen.shape == (17, 12)
     with torch.no_grad():
         expected = torch.cat([model(pack([of.windows[w]])) for w in (4, 16, 4)])
@@ -73,7 +73,7 @@ def test_states_of_all_tokens_lie_message_by_message(monkeypatch: pytest.MonkeyP
 def test_tokens_are_left_out_at_random_but_the_first_and_never_all() -> None:
     ids = np.arange(100, 140)
     torch.manual_seed(1)
-    kept = [module._thinned(ids, 0.3) for _ in range(200)]
+    kept = [module._drop_tokens(ids, 0.3) for _ in range(200)]
     assert all(k[0] == 100 and (np.diff(k) > 0).all() for k in kept)
     assert np.mean([len(k) - 1 for k in kept]) / 39 == pytest.approx(0.7, abs=0.03)
     assert len({tuple(k) for k in kept}) > 190
@@ -89,7 +89,7 @@ def test_a_long_texts_score_is_the_mean_of_its_windows_logits() -> None:
 
 def test_scoring_restores_mode_and_order_and_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     from tamis.gpt2 import scoring
-    from tamis.text.encoding import Messages
+    from tamis.text.encoding import EncodedTexts
 
     monkeypatch.setattr(scoring, "FROZEN_TOKENS", 13)
     model, of = classifier(), messages()
@@ -97,7 +97,7 @@ def test_scoring_restores_mode_and_order_and_takes_nothing(monkeypatch: pytest.M
     model.train()
     first = score(model, of)
     assert np.array_equal(first, score(model, of)) and first.shape == (17, 3) and first.dtype == np.float64
-    repeated = Messages(of.windows, of.first, np.array([3, 0, 3, 16]))
+    repeated = EncodedTexts(of.windows, of.first, np.array([3, 0, 3, 16]))
     np.testing.assert_allclose(score(model, repeated), first[[3, 0, 3, 16]], atol=1e-6)
-    assert score(model, Messages((), np.array([0]), np.array([], dtype=np.int64))).shape == (0, 3)
+    assert score(model, EncodedTexts((), np.array([0]), np.array([], dtype=np.int64))).shape == (0, 3)
     assert len(TARGETS) == 17

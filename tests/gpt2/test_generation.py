@@ -20,7 +20,7 @@ CONTEXT = 19
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.train(texts(), vocab_size=290).prepared(begin=True)
+    return Tokenizer.train(texts(), vocab_size=290).prepared(add_bos=True)
 
 
 @pytest.fixture

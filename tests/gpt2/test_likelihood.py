@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 TEXTS = [text for _, text in messages()]
 BACKBONE = scratch_backbone("scratch:tiny", TEXTS, seed=7)
-TOKENIZER = BACKBONE.tokenizer.prepared(begin=True)
+TOKENIZER = BACKBONE.tokenizer.prepared(add_bos=True)
 
 
 def spread(model: GPT2) -> GPT2:
@@ -107,5 +107,5 @@ def test_pooling_and_a_plain_tokenizer_change_nothing() -> None:
     np.testing.assert_allclose(bits_per_byte(pooled, TEXTS[:8], TOKENIZER), expected, rtol=1e-5)
     written = unfolded(pooled)  # as a model is loaded whose last blocks were trained
     np.testing.assert_allclose(bits_per_byte(written, TEXTS[:8], TOKENIZER, pooled=True), expected, rtol=1e-5)
-    padded = BACKBONE.tokenizer.prepared(begin=False, fixed_length=8, pad=True)
+    padded = BACKBONE.tokenizer.prepared(add_bos=False, fixed_length=8, pad=True)
     np.testing.assert_allclose(bits_per_byte(TRUNK, TEXTS[:8], padded), expected, rtol=1e-5)

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from tamis.errors import ConfigError
 from tamis.gpt2.checkpoints import build, read_checkpoint, write_checkpoint
-from tamis.gpt2.features import States
+from tamis.gpt2.features import FeatureExtractor
 from tamis.gpt2.lora import ALPHA, LoRALinear, add_lora, merge_lora
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, Linear, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import Packed, pack
@@ -253,8 +253,8 @@ def loop(alpha: float | None = None) -> Any:
     model = tiny.classifier()
     add_lora(model.transformer, 3, alpha=alpha, dropout=0.2, generator=seeded())
     model.transformer.ln_f.requires_grad_(True)
-    states = States(tiny.messages(), 0, None, whole=False)
-    how: dict[str, Any] = {"epochs": 3, "batch_rows": 5, "dropout": 0.1, "warmup_share": 0.3, "schedule": "cosine", "clip_norm": 1.0}
+    states = FeatureExtractor(tiny.messages(), 0, None, whole=False)
+    how: dict[str, Any] = {"epochs": 3, "batch_rows": 5, "dropout": 0.1, "warmup_ratio": 0.3, "schedule": "cosine", "clip_norm": 1.0}
     return tiny.training(model, states=states, fit=np.arange(13), validation=np.arange(13, 17), **how)
 
 

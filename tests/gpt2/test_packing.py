@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import DataError
-from tamis.gpt2.packing import Group, by_length, in_order, pack
+from tamis.gpt2.packing import Group, batch_by_tokens, by_length, pack
 
 LENGTHS = st.lists(st.integers(1, 13), min_size=1, max_size=11)
 
@@ -88,7 +88,7 @@ def test_by_length_covers_each_row_once_under_the_budget_longest_first(lengths: 
 @given(st.lists(st.integers(1, 30), max_size=23), st.integers(1, 60))
 def test_in_order_cuts_as_late_as_it_can(lengths: list[int], budget: int) -> None:
     order = np.random.default_rng(len(lengths)).permutation(len(lengths))
-    batches = list(in_order(order, np.array(lengths, dtype=np.int64), budget))
+    batches = list(batch_by_tokens(order, np.array(lengths, dtype=np.int64), budget))
     assert [int(row) for batch in batches for row in batch] == order.tolist()
     for batch, after in itertools.pairwise(batches):
         assert sum(lengths[row] for row in batch) + lengths[after[0]] > budget

@@ -107,11 +107,11 @@ def test_their_classifier_scores_equally_here(shape: dict[str, Any], classes: in
 
 
 @pytest.mark.parametrize("pooling", [False, True])
-@pytest.mark.parametrize("begin", [False, True])
-@pytest.mark.parametrize("normalise", ["none", "nfkc", "harden"])
-def test_our_folder_scores_equally_in_transformers(pooling: bool, begin: bool, normalise: str, tmp_path: Path) -> None:
-    texts = [t for t in TEXTS if t or begin]
-    tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=300).prepared(begin=begin, normalise=normalise)
+@pytest.mark.parametrize("add_bos", [False, True])
+@pytest.mark.parametrize("normalize", ["none", "nfkc", "robust"])
+def test_our_folder_scores_equally_in_transformers(pooling: bool, add_bos: bool, normalize: str, tmp_path: Path) -> None:
+    texts = [t for t in TEXTS if t or add_bos]
+    tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=300).prepared(add_bos=add_bos, normalize=normalize)
     config = GPT2Config(vocab_size=tokenizer.size + 2, n_positions=83, n_embd=40, n_layer=2, n_head=5)
     torch.manual_seed(11)
     trunk = GPT2(config)
@@ -141,7 +141,7 @@ def test_the_length_filled_up_to_changes_no_score_where_the_last_real_token_is_r
     plain, theirs, model = FILLED
     (ids,) = plain.encode([text])
     end = plain.end_of_text
-    fixed = plain.prepared(begin=True, fixed_length=len(ids) + more)  # what position = last_real makes of padding = fixed:N
+    fixed = plain.prepared(add_bos=True, fixed_length=len(ids) + more)  # what position = last_token makes of padding = fixed:N
     filled = torch.tensor([[*ids.tolist(), *([end] * more)]])
     with torch.no_grad():
         ours = model(pack([ids]))
@@ -151,7 +151,7 @@ def test_the_length_filled_up_to_changes_no_score_where_the_last_real_token_is_r
 
 
 def filled_models() -> tuple[Tokenizer, Any, GPT2Classifier]:
-    tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=300).prepared(begin=True)
+    tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=300).prepared(add_bos=True)
     shape = {"vocab_size": tokenizer.size, "n_positions": 53, "n_embd": 20, "n_layer": 2, "n_head": 5}
     theirs = hf_model(GPT2ForSequenceClassification, shape | {"num_labels": 3, "pad_token_id": tokenizer.end_of_text})
     model = GPT2Classifier(GPT2(GPT2Config(**shape)), 3).eval()
@@ -163,10 +163,10 @@ def filled_models() -> tuple[Tokenizer, Any, GPT2Classifier]:
 FILLED = filled_models()
 
 
-@pytest.mark.parametrize("begin", [False, True])
-def test_the_references_padded_mode_scores_equally_in_transformers(begin: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("add_bos", [False, True])
+def test_the_references_padded_mode_scores_equally_in_transformers(add_bos: bool, tmp_path: Path) -> None:
     texts = [*TEXTS, "a longer one, cut after eleven tokens: " + "abc " * 9]
-    tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=300).prepared(begin=begin, fixed_length=11, pad=True)
+    tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=300).prepared(add_bos=add_bos, fixed_length=11, pad=True)
     generator = torch.Generator().manual_seed(8)
     trunk = GPT2(GPT2Config(vocab_size=tokenizer.size, n_positions=23, n_embd=20, n_layer=2, n_head=5))
     initialise(trunk, generator)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from tamis.gpt2.checkpoints import build, standard_state
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import pack
-from tamis.gpt2.pooling import add_mean_pooling, recognise, unfolded
+from tamis.gpt2.pooling import add_mean_pooling, recognize, unfolded
 
 CONFIG = GPT2Config(vocab_size=53, n_positions=19, n_embd=21, n_layer=2, n_head=3)
 
@@ -46,7 +46,7 @@ def test_the_last_token_leaves_as_the_normalised_mean_of_all_tokens() -> None:
 def test_written_out_it_is_the_same_function_and_is_recognised() -> None:
     model = add_mean_pooling(trunk())
     state = dict(unfolded(copy.deepcopy(model)).state_dict().items())
-    assert recognise(state, model.config) == MeanPoolingBlock.FACTOR
+    assert recognize(state, model.config) == MeanPoolingBlock.FACTOR
     packed = pack(batch())
     with torch.inference_mode():
         torch.testing.assert_close(unfolded(copy.deepcopy(model))(packed), model(packed), atol=1e-5, rtol=1e-5)
@@ -58,14 +58,14 @@ def test_written_out_it_is_the_same_function_and_is_recognised() -> None:
 def test_one_number_off_and_it_is_an_ordinary_block(name: str) -> None:
     model = add_mean_pooling(trunk())
     state = unfolded(model).state_dict()
-    assert recognise(state, model.config) is not None
+    assert recognize(state, model.config) is not None
     tensor = state[f"h.2.{name}"].clone()
     tensor.view(-1)[-1] += 0.5
-    assert recognise(state | {f"h.2.{name}": tensor}, model.config) is None
+    assert recognize(state | {f"h.2.{name}": tensor}, model.config) is None
 
 
 def test_an_ordinary_last_block_is_not_taken_for_pooling() -> None:
-    assert recognise(trunk().state_dict(), CONFIG) is None
+    assert recognize(trunk().state_dict(), CONFIG) is None
 
 
 def test_a_trainable_block_computes_the_same_and_every_factor_gets_a_gradient() -> None:

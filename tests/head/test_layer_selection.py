@@ -9,27 +9,27 @@ import pytest
 import torch
 
 from tamis.gpt2.features import last_tokens
-from tamis.gpt2.freezing import Reading, read_by
+from tamis.gpt2.freezing import Pooling, apply_pooling
 from tamis.gpt2.model import GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.scoring import score
-from tamis.head.layer_selection import POSITIONS, Layers, all_layers, candidates, choose
+from tamis.head.layer_selection import POOLING_MODES, Layers, all_layers, candidates, select_layer
 from tamis.head.linear_head import fold_into, length_one
 from tests.tiny import CONFIG, messages, trunk
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
-@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("position", POOLING_MODES)
 def test_a_candidates_states_are_those_of_the_trunk_that_ends_there(layer: int, position: str) -> None:
     of = messages()
     states = all_layers(trunk(), of, (1, 2, 3))
-    reading = Reading(layer, position)
+    reading = Pooling(layer, position)
     last, factor = states.last(reading)
-    ended = read_by(trunk(), reading, factor)
-    assert len(ended.h) == layer + (position != "last_real") == ended.config.n_layer
-    assert isinstance(ended.h[-1], MeanPoolingBlock) == (position != "last_real")
+    ended = apply_pooling(trunk(), reading, factor)
+    assert len(ended.h) == layer + (position != "last_token") == ended.config.n_layer
+    assert isinstance(ended.h[-1], MeanPoolingBlock) == (position != "last_token")
     expected = last_tokens(ended, of)
     np.testing.assert_allclose(length_one(last, 1e-5), length_one(expected, 1e-5), atol=2e-6)
-    if position == "both":
+    if position == "mean_and_last":
         assert np.log2(factor) == round(np.log2(factor)) and factor < MeanPoolingBlock.FACTOR
 
 
@@ -40,9 +40,9 @@ def test_a_head_on_a_lower_layer_scores_in_transformers_as_here(tmp_path: Path) 
 
     of = messages()
     states = all_layers(trunk(), of, (2,))
-    for position in POSITIONS:
-        last, factor = states.last(Reading(2, position))
-        model = GPT2Classifier(read_by(trunk(), Reading(2, position), factor), 2)
+    for position in POOLING_MODES:
+        last, factor = states.last(Pooling(2, position))
+        model = GPT2Classifier(apply_pooling(trunk(), Pooling(2, position), factor), 2)
         random = np.random.default_rng(1)
         fold_into(model, random.normal(size=(2, 12)), random.normal(size=2))
         write_checkpoint(tmp_path / position, model)
@@ -55,11 +55,11 @@ def test_a_head_on_a_lower_layer_scores_in_transformers_as_here(tmp_path: Path) 
 
 
 def test_the_usual_reading_comes_first_and_deep_trunks_are_sampled() -> None:
-    assert candidates(3, layer=None, position="auto")[:2] == [Reading(3, "mean"), Reading(3, "both")]
-    assert [r.layer for r in candidates(12, layer=None, position="mean")] == [12, 10, 8, 6, 4, 2]
-    deep = candidates(48, layer=None, position="auto")
+    assert candidates(3, layer=None, mode="auto")[:2] == [Pooling(3, "mean"), Pooling(3, "mean_and_last")]
+    assert [r.layer for r in candidates(12, layer=None, mode="mean")] == [12, 10, 8, 6, 4, 2]
+    deep = candidates(48, layer=None, mode="auto")
     assert deep[0].layer == 48 and len(deep) == 18
-    assert candidates(5, layer=4, position="last_real") == [Reading(4, "last_real")]
+    assert candidates(5, layer=4, mode="last_token") == [Pooling(4, "last_token")]
 
 
 def layers_of(values: dict[int, np.ndarray]) -> Layers:
@@ -76,21 +76,21 @@ def test_a_clearly_better_layer_is_taken_and_a_level_one_is_not() -> None:
     telling[:, 0] += 4 * targets
     also = telling + 0.01 * random.normal(size=(80, 9))
     about = (of, targets, np.arange(80), np.arange(80), np.ones(2))
-    tried = [Reading(2, "mean"), Reading(1, "mean")]
-    chosen, merits = choose(layers_of({2: noise, 1: telling}), tried, *about, epsilon=1e-5, seed=1)
-    assert chosen == Reading(1, "mean") and merits[chosen] > merits[tried[0]] + 0.1
-    chosen, merits = choose(layers_of({2: also, 1: telling}), tried, *about, epsilon=1e-5, seed=1)
-    assert chosen == Reading(2, "mean")
+    tried = [Pooling(2, "mean"), Pooling(1, "mean")]
+    chosen, merits = select_layer(layers_of({2: noise, 1: telling}), tried, *about, epsilon=1e-5, seed=1)
+    assert chosen == Pooling(1, "mean") and merits[chosen] > merits[tried[0]] + 0.1
+    chosen, merits = select_layer(layers_of({2: also, 1: telling}), tried, *about, epsilon=1e-5, seed=1)
+    assert chosen == Pooling(2, "mean")
     few = np.where(np.arange(80) == 3, 1, 0)  # one row of a class has no folds: the usual reading
     about = (of, few, np.arange(80), np.arange(80), np.ones(2))
-    assert choose(layers_of({2: noise, 1: telling}), tried, *about, epsilon=1e-5, seed=1) == (tried[0], {})
+    assert select_layer(layers_of({2: noise, 1: telling}), tried, *about, epsilon=1e-5, seed=1) == (tried[0], {})
 
 
 def test_states_are_kept_whole_and_found_again(tmp_path: Path) -> None:
-    from tamis.gpt2.feature_cache import StateStore
+    from tamis.gpt2.feature_cache import FeatureCache
 
-    store = StateStore(tmp_path)
-    first = all_layers(trunk(), messages(), (1, 3), store=store)
-    again = all_layers(trunk(), messages(), (1, 3), store=store)
+    store = FeatureCache(tmp_path)
+    first = all_layers(trunk(), messages(), (1, 3), cache=store)
+    again = all_layers(trunk(), messages(), (1, 3), cache=store)
     assert first.states.shape == (17, 4 * CONFIG.n_embd) and np.array_equal(first.states, again.states)
     assert len(list(tmp_path.glob("*.npy"))) == 1

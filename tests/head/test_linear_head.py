@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from tamis.data.folds import folds_of
+from tamis.data.folds import stratified_group_folds
 from tamis.gpt2.checkpoints import read_checkpoint, write_checkpoint
 from tamis.gpt2.model import GPT2Classifier
 from tamis.head import linear_head as module
@@ -237,7 +237,7 @@ def test_a_class_of_one_group_has_no_folds_and_the_default_penalty(tiny: tuple[i
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_folds_hold_every_row_once_with_whole_groups_and_every_class_inside(pairs: list[tuple[int, int]], seed: int) -> None:
     targets, groups = np.array([p[0] for p in pairs] + [0, 1, 2]), np.array([p[1] for p in pairs] + [50, 51, 52])
-    folds = folds_of(targets, groups, 3, seed)
+    folds = stratified_group_folds(targets, groups, 3, seed)
     if not folds:
         return
     assert sorted(int(row) for _, outside in folds for row in outside) == list(range(len(targets)))

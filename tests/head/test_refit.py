@@ -16,7 +16,7 @@ from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.gpt2.scoring import score
 from tamis.head.refit import LinearHead, features_of, head_of, solve_again, with_head
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tests.head.test_linear_head import rows
 from tests.tiny import CONFIG, trunk
 
@@ -111,12 +111,12 @@ def classifier(classes: int = 3) -> GPT2Classifier:
     return model.requires_grad_(False).eval()
 
 
-def messages(context: int = 23) -> Messages:
+def messages(context: int = 23) -> EncodedTexts:
     """Seven texts, one of them repeated and one in two windows."""
     generator = np.random.default_rng(2)
     lengths = [5, 2, 11, 23, 7, 1, 9]
     windows = tuple(generator.integers(0, 37, length).astype(np.int32) for length in lengths)
-    return Messages(windows, np.array([0, 1, 2, 4, 5, 6, 7]), np.array([0, 1, 2, 3, 4, 5, 1]))
+    return EncodedTexts(windows, np.array([0, 1, 2, 4, 5, 6, 7]), np.array([0, 1, 2, 3, 4, 5, 1]))
 
 
 def test_features_and_head_give_the_models_scores_long_texts_included() -> None:
@@ -129,7 +129,7 @@ def test_features_and_head_give_the_models_scores_long_texts_included() -> None:
 
 
 def test_no_texts_have_no_features() -> None:
-    nothing = Messages((), np.array([0]), np.empty(0, dtype=np.int64))
+    nothing = EncodedTexts((), np.array([0]), np.empty(0, dtype=np.int64))
     assert features_of(trunk(), nothing).shape == (0, CONFIG.n_embd)
 
 

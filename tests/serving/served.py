@@ -20,7 +20,7 @@ URL = "http://127.0.0.1"
 
 
 @dataclass
-class Outcome:
+class LearningOutcome:
     """What the stand-in says of its learning."""
 
     learned: bool
@@ -44,11 +44,11 @@ class Parrot:
     def add(self, items: Sequence[NewCorrection]) -> list[int]:
         return self.store.add(items, model=self.model)
 
-    def learn(self, stop: Callable[[], bool] = lambda: False) -> Outcome:
+    def learn(self, stop: Callable[[], bool] = lambda: False) -> LearningOutcome:
         self.before()
         self.solves += 1
         self.learnt = frozenset(item.id for item in self.items())
-        return Outcome(True, f"learnt {len(self.items())} corrections")
+        return LearningOutcome(True, f"learnt {len(self.items())} corrections")
 
     def remove(self, id: int) -> bool:
         return self.store.remove(id)

@@ -13,31 +13,31 @@ from typing import Any, cast
 import pytest
 
 from tamis.classifier.text_classifier import TextClassifier
-from tamis.decision.out_of_distribution import Familiarity
+from tamis.decision.out_of_distribution import OODDetector
 from tamis.serving.drift_monitor import AT_ONCE, CHARS, Drift
 from tests.serving import served
 
-LIMIT = Familiarity(mean=0.0, mean_by_length=0.0, variance=1.0, variance_by_length=0.0, deviations=9.0, texts=100)
+LIMIT = OODDetector(mean=0.0, mean_by_length=0.0, variance=1.0, variance_by_length=0.0, deviations=9.0, texts=100)
 
 
 class Reader:
-    """Stands in for a classifier: texts with a z are unfamiliar; a look waits for a gate."""
+    """Stands in for a classifier: texts with a z are out-of-distribution; a look waits for a gate."""
 
     def __init__(self) -> None:
-        self.familiarity_: Familiarity | None = LIMIT
+        self.ood_detector_: OODDetector | None = LIMIT
         self.looks: list[list[str]] = []
         self.gate = threading.Event()
         self.gate.set()
 
-    def familiarity(self, texts: Sequence[str]) -> list[float]:
+    def bits_per_byte(self, texts: Sequence[str]) -> list[float]:
         self.looks.append(list(texts))
         self.gate.wait(5)
         if "fault" in texts:
             raise ValueError
         return [10.0 * ("z" in text) for text in texts]
 
-    def is_familiar(self, texts: Sequence[str], bits: Sequence[float]) -> list[bool | None]:
-        return [bit < 9 for bit in bits]
+    def is_ood(self, texts: Sequence[str], bits: Sequence[float]) -> list[bool | None]:
+        return [bit >= 9 for bit in bits]
 
     @property
     def classifier(self) -> TextClassifier:
@@ -51,7 +51,7 @@ def told() -> list[tuple[str, list[bool]]]:
 
 @pytest.fixture
 def drift(told: list[tuple[str, list[bool]]]):
-    found = Drift(lambda model, familiar: told.append((model, familiar)), share=0.5)
+    found = Drift(lambda model, ood: told.append((model, ood)), share=0.5)
     found.start()
     yield found
     found.close()
@@ -68,7 +68,7 @@ def test_each_text_of_the_sample_is_told_of(drift: Drift, told: list[tuple[str, 
     reader = Reader()
     drift.offer("mine", reader.classifier, ["a", "z", "b" * (CHARS + 5)])
     until(lambda: told)
-    assert told == [("mine", [True, False, True])] and reader.looks == [["a", "z", "b" * CHARS]]
+    assert told == [("mine", [False, True, False])] and reader.looks == [["a", "z", "b" * CHARS]]
 
 
 def test_of_many_texts_some_are_looked_at_and_what_comes_meanwhile_is_passed_over(drift: Drift, told: list[tuple[str, list[bool]]]) -> None:
@@ -81,11 +81,11 @@ def test_of_many_texts_some_are_looked_at_and_what_comes_meanwhile_is_passed_ove
     drift.offer("first", first.classifier, [])
     first.gate.set()
     until(lambda: len(told) == 2)
-    assert len(set(first.looks[0])) == AT_ONCE and len(first.looks) == 1 and told[1] == ("second", [False])
+    assert len(set(first.looks[0])) == AT_ONCE and len(first.looks) == 1 and told[1] == ("second", [True])
 
 
 def test_looking_keeps_to_its_share_of_the_time(told: list[tuple[str, list[bool]]]) -> None:
-    drift, reader = Drift(lambda model, familiar: told.append((model, familiar)), share=0.1), Reader()
+    drift, reader = Drift(lambda model, ood: told.append((model, ood)), share=0.1), Reader()
     drift.start()
     reader.gate.clear()
     drift.offer("mine", reader.classifier, ["a"])
@@ -103,36 +103,36 @@ def test_looking_keeps_to_its_share_of_the_time(told: list[tuple[str, list[bool]
 
 def test_without_a_limit_nothing_is_looked_at_and_a_failure_stops_nothing(drift: Drift, told: list[tuple[str, list[bool]]]) -> None:
     unknown, reader = Reader(), Reader()
-    unknown.familiarity_ = None
+    unknown.ood_detector_ = None
     drift.offer("unknown", unknown.classifier, ["a"])
     drift.offer("mine", reader.classifier, ["fault"])
     until(lambda: told)
     drift.offer("other", reader.classifier, ["a"])
     until(lambda: len(told) == 2)
-    assert told == [("mine", []), ("other", [True])] and not unknown.looks
+    assert told == [("mine", []), ("other", [False])] and not unknown.looks
 
 
 def test_the_metrics_tell_the_share_of_what_the_model_has_not_learnt(tmp_path: Path) -> None:
     models = served.models(tmp_path / "s.sqlite")
     (model,) = models
     reading = copy.copy(model.loaded.classifier)
-    texts = sorted(["win a prize", "\u4f60\u597d\u4e16\u754c"], key=reading.familiarity)
-    low, high = reading.familiarity(texts)
+    texts = sorted(["win a prize", "\u4f60\u597d\u4e16\u754c"], key=reading.bits_per_byte)
+    low, high = reading.bits_per_byte(texts)
     assert 0 < low < high
-    reading.familiarity_ = Familiarity(0.0, 0.0, 1.0, 0.0, deviations=(low + high) / 2, texts=100)
+    reading.ood_detector_ = OODDetector(0.0, 0.0, 1.0, 0.0, deviations=(low + high) / 2, texts=100)
     object.__setattr__(model.loaded, "classifier", reading)
     with served.client(models) as client:
 
         def figures(name: str) -> dict[str, float]:
-            found = re.findall(rf'^{name}\{{familiarity="(\w+)",model="small"\}} (\S+)', client.get("/metrics").text, re.MULTILINE)
-            return {familiarity: float(value) for familiarity, value in found}
+            found = re.findall(rf'^{name}\{{kind="(\w+)",model="small"\}} (\S+)', client.get("/metrics").text, re.MULTILINE)
+            return {kind: float(value) for kind, value in found}
 
-        for text, familiarity in zip(texts, ("familiar", "unfamiliar"), strict=True):
+        for text, kind in zip(texts, ("in_distribution", "ood"), strict=True):
             end = time.monotonic() + 10
-            while not figures("tamis_familiarity_total").get(familiarity):
+            while not figures("tamis_ood_total").get(kind):
                 client.post("/v1/predict", json={"texts": [text]})  # again, as what comes while the thread rests is passed over
                 assert time.monotonic() < end
         time.sleep(0.1)
         client.app.state.service.drift.close()  # type: ignore[attr-defined]
-        counts, shares = figures("tamis_familiarity_total"), figures("tamis_familiarity_share")
+        counts, shares = figures("tamis_ood_total"), figures("tamis_ood_share")
     assert min(counts.values()) > 0 and shares == {name: count / sum(counts.values()) for name, count in counts.items()}

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-from tamis.serving.feedback_worker import Learner
-from tamis.serving.model_registry import Outcome, Served
-from tests.serving.served import Outcome as Said
+from tamis.serving.feedback_worker import FeedbackWorker
+from tamis.serving.model_registry import LearningOutcome, Served
+from tests.serving.served import LearningOutcome as Said
 
 
 class Model:
@@ -44,20 +44,20 @@ def told() -> list[tuple[str, Any]]:
 
 @pytest.fixture
 def learner(told: list[tuple[str, Any]]):
-    def tell(served: Served, outcome: Outcome | Exception) -> None:
+    def tell(served: Served, outcome: LearningOutcome | Exception) -> None:
         told.append((served.name, outcome))
 
-    learner = Learner(tell)
+    learner = FeedbackWorker(tell)
     learner.start()
     yield learner
     learner.close()
 
 
-def order(learner: Learner, work: Callable[[], Any] = lambda: None) -> Any:
+def order(learner: FeedbackWorker, work: Callable[[], Any] = lambda: None) -> Any:
     return learner.between(work).result(5)
 
 
-def test_many_corrections_are_learnt_at_once_and_later_ones_again(learner: Learner, told: list[tuple[str, Any]]) -> None:
+def test_many_corrections_are_learnt_at_once_and_later_ones_again(learner: FeedbackWorker, told: list[tuple[str, Any]]) -> None:
     first, second = Model("first"), Model("second")
     second.gate.set()
     learner.learn(first.served)
@@ -71,7 +71,7 @@ def test_many_corrections_are_learnt_at_once_and_later_ones_again(learner: Learn
     assert [name for name, _ in told] == ["first", "first", "second"]
 
 
-def test_undoing_waits_for_the_solve_under_way(learner: Learner) -> None:
+def test_undoing_waits_for_the_solve_under_way(learner: FeedbackWorker) -> None:
     model = Model("model")
     learner.learn(model.served)
     assert model.begun.wait(5)
@@ -83,7 +83,7 @@ def test_undoing_waits_for_the_solve_under_way(learner: Learner) -> None:
         order(learner, lambda: os.environ["nothing of the kind"])
 
 
-def test_undoing_goes_before_what_waits_and_ends_a_long_step_early(learner: Learner, told: list[tuple[str, Any]]) -> None:
+def test_undoing_goes_before_what_waits_and_ends_a_long_step_early(learner: FeedbackWorker, told: list[tuple[str, Any]]) -> None:
     first, second = Model("first"), Model("second")
     learner.learn(first.served)
     assert first.begun.wait(5) and not first.stop()
@@ -100,7 +100,7 @@ def test_undoing_goes_before_what_waits_and_ends_a_long_step_early(learner: Lear
     assert not first.stop()
 
 
-def test_a_failure_is_told_and_the_next_one_is_tried(learner: Learner, told: list[tuple[str, Any]]) -> None:
+def test_a_failure_is_told_and_the_next_one_is_tried(learner: FeedbackWorker, told: list[tuple[str, Any]]) -> None:
     model = Model("model", ValueError("no"))
     model.gate.set()
     for _ in range(2):
@@ -110,7 +110,7 @@ def test_a_failure_is_told_and_the_next_one_is_tried(learner: Learner, told: lis
 
 
 def test_a_stop_waits_for_one_solve_and_leaves_the_others_to_the_next_start(told: list[tuple[str, Any]]) -> None:
-    learner = Learner(lambda served, outcome: told.append((served.name, outcome)))
+    learner = FeedbackWorker(lambda served, outcome: told.append((served.name, outcome)))
     learner.start()
     first, second = Model("first"), Model("second")
     learner.learn(first.served)
@@ -127,7 +127,7 @@ def test_a_stop_waits_for_one_solve_and_leaves_the_others_to_the_next_start(told
     assert undone.result(1) == "undone"  # what was accepted is done
 
 
-def test_an_order_given_up_is_not_carried_out(learner: Learner) -> None:
+def test_an_order_given_up_is_not_carried_out(learner: FeedbackWorker) -> None:
     model = Model("model")
     learner.learn(model.served)
     assert model.begun.wait(5)

@@ -12,7 +12,7 @@ from tamis.serving import memory_trim
 
 def test_it_hands_back_again_and_again_until_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     times: list[float] = []
-    monkeypatch.setattr(memory_trim, "hand_back", lambda: times.append(time.monotonic()))
+    monkeypatch.setattr(memory_trim, "release_memory", lambda: times.append(time.monotonic()))
     found = memory_trim.Trim(every_s=0.01)
     found.start()
     time.sleep(0.2)
@@ -30,7 +30,7 @@ def test_what_takes_long_is_done_the_more_rarely(monkeypatch: pytest.MonkeyPatch
         times.append(time.monotonic())
         time.sleep(0.02)
 
-    monkeypatch.setattr(memory_trim, "hand_back", slow)
+    monkeypatch.setattr(memory_trim, "release_memory", slow)
     monkeypatch.setattr(memory_trim, "SHARE", 0.1)
     found = memory_trim.Trim(every_s=0.001)
     found.start()

@@ -17,15 +17,15 @@ def test_verdicts_are_counted_and_their_shares_are_of_the_last_texts() -> None:
     metrics.model("mine", ["ham", "spam"])
     found = read(metrics)
     assert found["tamis_verdicts_total", "mine", "unsure"] == 0 and ("tamis_verdict_share", "mine", "unsure") not in found
-    metrics.judged("mine", ["ham", "ham", "spam", "unsure"])
+    metrics.predicted("mine", ["ham", "ham", "spam", "unsure"])
     found = read(metrics)
     shares = [found["tamis_verdict_share", "mine", verdict] for verdict in ("ham", "spam", "unsure")]
     assert shares == [0.5, 0.25, 0.25] and found["tamis_verdicts_total", "mine", "ham"] == 2
-    metrics.judged("mine", ["spam"] * (RECENT - 1))
+    metrics.predicted("mine", ["spam"] * (RECENT - 1))
     found = read(metrics)
     shares = [found["tamis_verdict_share", "mine", verdict] for verdict in ("ham", "spam", "unsure")]
     assert shares == [0, (RECENT - 1) / RECENT, 1 / RECENT]
-    metrics.judged("mine", ["ham"] * 3 * RECENT)
+    metrics.predicted("mine", ["ham"] * 3 * RECENT)
     assert read(metrics)["tamis_verdict_share", "mine", "ham"] == 1
     assert read(metrics)["tamis_verdicts_total", "mine", "ham"] == 2 + 3 * RECENT
 
@@ -46,5 +46,5 @@ def test_requests_are_counted_by_route_and_their_seconds_kept() -> None:
 def test_a_models_name_is_quoted() -> None:
     metrics = Metrics()
     metrics.model('a "b"\\\n', ["ham"])
-    metrics.judged('a "b"\\\n', ["ham"])
+    metrics.predicted('a "b"\\\n', ["ham"])
     assert read(metrics)["tamis_verdicts_total", 'a "b"\\\n', "ham"] == 1

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tamis import TextClassifier
-from tamis.cli.options import HARDENED
+from tamis.cli.options import ROBUST
 from tamis.config import Recipe, TrainSettings
 from tamis.head.linear_head import fit_head
-from tamis.text.augmentation import attacked_copies
+from tamis.text.augmentation import augmented_copies
 from tamis.text.tokenizer import Tokenizer
 from tests import runs
 from tests.rows import messages
@@ -25,8 +25,8 @@ TARGETS = np.array([label == "spam" for label in LABELS], dtype=np.int64)
 def copies(
     rows: np.ndarray | None = None, *, seed: int = 1, positive: int | None = 1, positives: float = 2.0, negatives: float = 0.5
 ) -> Any:
-    settings = Recipe().changed({"train.attacked_positives": positives, "train.attacked_negatives": negatives}).train
-    return attacked_copies(TEXTS, TARGETS, np.arange(len(TEXTS)), positive=positive, settings=settings, seed=seed)
+    settings = Recipe().changed({"train.augment_positives": positives, "train.augment_negatives": negatives}).train
+    return augmented_copies(TEXTS, TARGETS, np.arange(len(TEXTS)), positive=positive, settings=settings, seed=seed)
 
 
 def test_the_same_seed_gives_the_same_copies_and_another_others() -> None:
@@ -47,19 +47,19 @@ def test_nothing_is_taken_from_rows_that_are_not_trained_on() -> None:
     held_out = np.flatnonzero(np.arange(len(TEXTS)) % 3 == 0)
     rows = np.setdiff1d(np.arange(len(TEXTS)), held_out)
     marked = [f"zzqq{row} {text}" if row in held_out else text for row, text in enumerate(TEXTS)]
-    settings = Recipe().changed({"train.attacked_positives": 9.0, "train.attacked_negatives": 3.0}).train
-    found = attacked_copies(marked, TARGETS, rows, positive=1, settings=settings, seed=5)
+    settings = Recipe().changed({"train.augment_positives": 9.0, "train.augment_negatives": 3.0}).train
+    found = augmented_copies(marked, TARGETS, rows, positive=1, settings=settings, seed=5)
     assert set(found.of.tolist()) <= set(rows.tolist())
     assert not any("zzqq" in text.lower() for text in found.texts)
 
 
 def test_another_edit_is_drawn_where_the_tokenizer_would_undo_the_first() -> None:
     """Look-alikes, full width and the like come back as they were; what is left to learn from is what does not."""
-    undo = Tokenizer.train(TEXTS, vocab_size=300).prepared(begin=True, normalise="harden").normal
-    settings = Recipe().changed({"train.attacked_positives": 3.0, "train.attacked_negatives": 3.0}).train
+    undo = Tokenizer.train(TEXTS, vocab_size=300).prepared(add_bos=True, normalize="robust").normalized
+    settings = Recipe().changed({"train.augment_positives": 3.0, "train.augment_negatives": 3.0}).train
     undone = []
     for how in (str, undo):
-        found = attacked_copies(TEXTS, TARGETS, np.arange(len(TEXTS)), positive=None, settings=settings, seed=3, normalise=how)
+        found = augmented_copies(TEXTS, TARGETS, np.arange(len(TEXTS)), positive=None, settings=settings, seed=3, normalize=how)
         undone.append(np.mean([undo(copy) == undo(TEXTS[row]) for copy, row in zip(found.texts, found.of, strict=True)]))
     assert undone[0] > 0.25 > 0.1 > undone[1]
 
@@ -68,9 +68,9 @@ def test_the_texts_around_a_copy_are_of_its_rows_fold() -> None:
     """Else a fold's held-out texts would be learnt inside copies of the others' rows."""
     parts = np.arange(len(TEXTS)) % 3
     marked = [f"{text} fold{'ABC'[part]}" for text, part in zip(TEXTS, parts, strict=True)]
-    settings = Recipe().changed({"train.attacked_positives": 6.0, "train.attacked_negatives": 2.0}).train
+    settings = Recipe().changed({"train.augment_positives": 6.0, "train.augment_negatives": 2.0}).train
     for given, alone in ((parts, True), (None, False)):
-        found = attacked_copies(marked, TARGETS, np.arange(len(TEXTS)), positive=1, settings=settings, seed=1, parts=given)
+        found = augmented_copies(marked, TARGETS, np.arange(len(TEXTS)), positive=1, settings=settings, seed=1, fold_ids=given)
         foreign = [
             any(f"fold{other}" in copy for other in "ABC".replace("ABC"[parts[row]], ""))
             for copy, row in zip(found.texts, found.of, strict=True)
@@ -90,7 +90,7 @@ def test_most_copies_differ_and_many_of_both_classes_get_other_texts_of_ham_arou
 @pytest.mark.parametrize("tune", ["head", "full"])
 def test_a_hardened_fit_holds_out_no_copy_and_keeps_the_shares_of_the_rows(tune: str) -> None:
     more = {} if tune == "head" else runs.settings()
-    settings = {**more, "train.attacked_positives": 4.0, "train.attacked_negatives": 0.5, "text.normalise": "harden"}
+    settings = {**more, "train.augment_positives": 4.0, "train.augment_negatives": 0.5, "text.normalize": "robust"}
     hardened = TextClassifier("scratch:tiny", tune, threads=1, settings=settings).fit(TEXTS, LABELS)
     assert hardened.held_out_.max() < len(TEXTS)
     assert hardened.predict_proba(TEXTS).shape == (len(TEXTS), 2)
@@ -102,8 +102,8 @@ def test_a_hardened_fit_holds_out_no_copy_and_keeps_the_shares_of_the_rows(tune:
 
 
 def test_the_switch_stands_for_settings_that_exist() -> None:
-    recipe = Recipe().changed(HARDENED)
-    assert recipe.text.normalise == "harden" and recipe.train.attacked_positives > 0 and recipe.train.attacked_negatives > 0
+    recipe = Recipe().changed(ROBUST)
+    assert recipe.text.normalize == "robust" and recipe.train.augment_positives > 0 and recipe.train.augment_negatives > 0
 
 
 def test_copies_with_digits_for_letters_are_the_most_frequent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,9 +113,9 @@ def test_copies_with_digits_for_letters_are_the_most_frequent(monkeypatch: pytes
         drawn.append(name)
         return [f"{texts[0]}!"]
 
-    monkeypatch.setattr("tamis.text.augmentation.attacked", told)
-    settings = TrainSettings(attacked_positives=1, attacked_negatives=1)
-    attacked_copies(["hello there"] * 3000, np.zeros(3000, dtype=np.int64), np.arange(3000), positive=None, settings=settings, seed=1)
+    monkeypatch.setattr("tamis.text.augmentation.perturb", told)
+    settings = TrainSettings(augment_positives=1, augment_negatives=1)
+    augmented_copies(["hello there"] * 3000, np.zeros(3000, dtype=np.int64), np.arange(3000), positive=None, settings=settings, seed=1)
     counts = Counter(drawn)
     others = [count for name, count in counts.items() if name != "leetspeak"]
     assert 2.2 < counts["leetspeak"] / np.mean(others) < 3.8 and max(others) < 1.5 * min(others)
@@ -128,22 +128,22 @@ def test_no_head_of_a_fold_learns_a_held_out_text_inside_a_copy(monkeypatch: pyt
 
     made: list[Any] = []
     taken: list[np.ndarray] = []
-    copy, solve = attacked_copies, fit_head
+    copy, solve = augmented_copies, fit_head
 
     def copied(*rest: Any, **named: Any) -> Any:
         made.append(copy(*rest, **named))
         return made[0]
 
     def solved(*rest: Any, **named: Any) -> Any:
-        taken.append(named["parts"])
+        taken.append(named["fold_ids"])
         return solve(*rest, **named)
 
-    monkeypatch.setattr(text_classifier, "attacked_copies", copied)
+    monkeypatch.setattr(text_classifier, "augmented_copies", copied)
     monkeypatch.setattr(linear_probe, "fit_head", solved)
-    settings = {"train.attacked_positives": 6.0, "train.attacked_negatives": 1.0}
+    settings = {"train.augment_positives": 6.0, "train.augment_negatives": 1.0}
     fitted = TextClassifier("scratch:tiny", "head", threads=1, settings=settings).fit(TEXTS, LABELS)
     (parts,), rows = taken, len(TEXTS)
-    assert fitted.parts_ is not None and parts[:rows].tolist() == fitted.parts_.tolist()
+    assert fitted.fold_ids_ is not None and parts[:rows].tolist() == fitted.fold_ids_.tolist()
     assert parts[rows:].tolist() == parts[made[0].of].tolist() and parts.max() == 4
     inside = [
         (number, ham)

@@ -20,7 +20,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return load_backbone("nano").tokenizer.prepared(begin=True, normalise="none")
+    return load_backbone("nano").tokenizer.prepared(add_bos=True, normalize="none")
 
 
 def test_texts_come_back_whole_however_they_are_cut(tokenizer: Tokenizer) -> None:

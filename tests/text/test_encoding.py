@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer
 from tests.tiny import messages, windowed
 
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.train(["ab cd ef", "call now"] * 3, vocab_size=290).prepared(begin=True)
+    return Tokenizer.train(["ab cd ef", "call now"] * 3, vocab_size=290).prepared(add_bos=True)
 
 
 def test_repeats_are_encoded_once(tokenizer: Tokenizer) -> None:
-    of = Messages.encode(["ab", "call now", "ab", "", "call now"], tokenizer, context=9)
+    of = EncodedTexts.encode(["ab", "call now", "ab", "", "call now"], tokenizer, context=9)
     assert of.distinct_of.tolist() == [0, 1, 0, 2, 1] and of.first.tolist() == [0, 1, 2, 3]
     assert [ids.tolist() for ids in of.windows] == [ids.tolist() for ids in tokenizer.encode(["ab", "call now", ""])]
     assert of.windows_of(np.array([4, 0, 2])).tolist() == [1, 0, 0]
@@ -29,13 +29,13 @@ def test_repeats_are_encoded_once(tokenizer: Tokenizer) -> None:
 
 
 def test_no_texts_are_no_windows(tokenizer: Tokenizer) -> None:
-    of = Messages.encode([], tokenizer, context=9)
+    of = EncodedTexts.encode([], tokenizer, context=9)
     assert of.windows == () and len(of.tokens) == len(of.lengths) == 0
 
 
 def test_a_long_text_keeps_all_its_tokens(tokenizer: Tokenizer) -> None:
     long = "zyxwvutsrqponmlkjihgfedcba" * 3
-    of = Messages.encode(["ab", long, "ab cd"], tokenizer, context=11)
+    of = EncodedTexts.encode(["ab", long, "ab cd"], tokenizer, context=11)
     (ids,) = tokenizer.encode([long])
     mine = of.windows_of(np.array([1]))
     assert len(mine) > 6 and max(of.lengths) == 11
@@ -62,5 +62,5 @@ def test_the_fingerprint_is_of_the_windows() -> None:
     assert len({same.fingerprint, other.fingerprint, order.fingerprint}) == 3
     # The same ids cut elsewhere are other messages.
     flat = np.concatenate(same.windows)
-    cut = Messages((flat[:4], flat[4:]), same.first, same.distinct_of)
+    cut = EncodedTexts((flat[:4], flat[4:]), same.first, same.distinct_of)
     assert cut.fingerprint != same.fingerprint

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tamis.text.confusables import exact, loose
-from tamis.text.normalizer import hardening
+from tamis.text.normalizer import robust_normalizer
 from tamis.text.tokenizer import Tokenizer
 
 CLEAN = "Free entry: call now, claim your prize of £1000 on 08712345678 before 10:30"
@@ -22,7 +22,7 @@ CLEAN = "Free entry: call now, claim your prize of £1000 on 08712345678 before 
 
 @pytest.fixture(scope="session")
 def harden() -> Callable[[str], str]:
-    normalizer = hardening()
+    normalizer = robust_normalizer()
     return lambda text: str(normalizer.normalize_str(text))
 
 
@@ -129,7 +129,7 @@ def test_every_look_alike_is_folded_inside_a_latin_word_and_none_is_ascii(harden
 @given(st.sampled_from(sorted(exact())), st.sampled_from("жюыфλψδ"))
 @settings(max_examples=60)
 def test_a_text_with_a_letter_of_its_own_alphabet_keeps_words_of_look_alikes(letter: str, genuine: str) -> None:
-    harden = hardening().normalize_str
+    harden = robust_normalizer().normalize_str
     text = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", f"{letter}{letter} {genuine}{genuine}"))
     assert harden(text) == text
 
@@ -158,7 +158,7 @@ def test_hardening_twice_is_hardening_once(text: str) -> None:
     assert unicodedata.is_normalized("NFC", once)
 
 
-_NORMALIZER = hardening()
+_NORMALIZER = robust_normalizer()
 
 
 @given(st.text(st.sampled_from("abc ,.?'\n"), max_size=40))
@@ -180,7 +180,7 @@ def test_transformers_hardens_equally_and_the_folder_keeps_it(tmp_path: Path) ->
     from transformers import AutoTokenizer
 
     small = Tokenizer.train([CLEAN] * 5 + LEFT, vocab_size=337)
-    ours = small.prepared(begin=True, normalise="harden")
+    ours = small.prepared(add_bos=True, normalize="robust")
     ours.save(tmp_path, max_length=97)
     texts = [*(disguised for disguised, _ in UNDONE.values()), *LEFT, CLEAN, "<|endoftext|> fr33"]
     expected = [ids.tolist() for ids in ours.encode(texts)]
@@ -188,15 +188,16 @@ def test_transformers_hardens_equally_and_the_folder_keeps_it(tmp_path: Path) ->
     theirs: Any = AutoTokenizer.from_pretrained(tmp_path)
     assert theirs(texts)["input_ids"] == expected
     plain = [plain for _, plain in UNDONE.values()]
-    assert expected[: len(plain)] == [ids.tolist() for ids in small.prepared(begin=True).encode(plain)]
-    assert Tokenizer.from_folder(tmp_path).fingerprint == ours.fingerprint != small.prepared(begin=True, normalise="nfkc").fingerprint
+    assert expected[: len(plain)] == [ids.tolist() for ids in small.prepared(add_bos=True).encode(plain)]
+    assert Tokenizer.from_folder(tmp_path).fingerprint == ours.fingerprint != small.prepared(add_bos=True, normalize="nfkc").fingerprint
     assert json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))["normalizer"]["type"] == "Sequence"
 
 
 def test_the_steps_are_the_same_each_time() -> None:
     tokenizer = Tokenizer.train([CLEAN], vocab_size=263)
     assert (
-        tokenizer.prepared(begin=False, normalise="harden").fingerprint == tokenizer.prepared(begin=False, normalise="harden").fingerprint
+        tokenizer.prepared(add_bos=False, normalize="robust").fingerprint
+        == tokenizer.prepared(add_bos=False, normalize="robust").fingerprint
     )
 
 

@@ -34,14 +34,14 @@ ODD = [
     "\U0010ffff\ue000\u0378 private and unassigned",
 ]
 PREPARED: list[dict[str, Any]] = [
-    {"begin": False},
-    {"begin": True},
-    {"begin": True, "normalise": "nfkc"},
-    {"begin": True, "normalise": "harden"},
-    {"begin": False, "fixed_length": 7},
-    {"begin": True, "fixed_length": 7},
-    {"begin": False, "fixed_length": 7, "pad": True},
-    {"begin": True, "fixed_length": 11, "pad": True, "normalise": "nfkc"},
+    {"add_bos": False},
+    {"add_bos": True},
+    {"add_bos": True, "normalize": "nfkc"},
+    {"add_bos": True, "normalize": "robust"},
+    {"add_bos": False, "fixed_length": 7},
+    {"add_bos": True, "fixed_length": 7},
+    {"add_bos": False, "fixed_length": 7, "pad": True},
+    {"add_bos": True, "fixed_length": 11, "pad": True, "normalize": "nfkc"},
 ]
 
 
@@ -126,7 +126,7 @@ def test_openais_file_names_give_the_same_tokenizer(gpt2: Tokenizer, gpt2_files:
 
 
 def test_a_text_that_spells_the_special_token_stays_text(gpt2: Tokenizer, small: Tokenizer) -> None:
-    for tokenizer in (gpt2, small, small.prepared(begin=True)):
+    for tokenizer in (gpt2, small, small.prepared(add_bos=True)):
         (ids,) = tokenizer.encode([f"a {END_OF_TEXT} b"])
         end = tokenizer.end_of_text
         assert end not in ids[1:].tolist() and len(ids) > 5
@@ -134,9 +134,9 @@ def test_a_text_that_spells_the_special_token_stays_text(gpt2: Tokenizer, small:
 
 def test_an_empty_text_becomes_one_end_of_text(small: Tokenizer) -> None:
     assert small.encode([""])[0].tolist() == [small.end_of_text]
-    assert small.prepared(begin=True).encode([""])[0].tolist() == [small.end_of_text]
+    assert small.prepared(add_bos=True).encode([""])[0].tolist() == [small.end_of_text]
     # What normalising leaves nothing of is empty too.
-    assert small.prepared(begin=False, normalise="nfkc").encode(["\u200b\u00ad"])[0].tolist() == [small.end_of_text]
+    assert small.prepared(add_bos=False, normalize="nfkc").encode(["\u200b\u00ad"])[0].tolist() == [small.end_of_text]
 
 
 def test_nul_is_a_token_like_any_other(small: Tokenizer) -> None:
@@ -155,17 +155,17 @@ def test_what_is_no_string_is_refused(small: Tokenizer) -> None:
 
 
 def test_nfkc_folds_look_alikes_and_drops_what_cannot_be_seen(small: Tokenizer) -> None:
-    folded = small.prepared(begin=False, normalise="nfkc")
+    folded = small.prepared(add_bos=False, normalize="nfkc")
     plain, fancy = folded.encode(["FREE fi 1/2 call", "ＦＲＥＥ ﬁ 1/2 c\u200ba\u00adl\ufeffl"])
     assert plain.tolist() == fancy.tolist() == small.encode(["FREE fi 1/2 call"])[0].tolist()
 
 
 def test_a_fixed_length_cuts_and_fills(small: Tokenizer) -> None:
     end, long = small.end_of_text, "abcdefghijk"
-    padded = small.prepared(begin=True, fixed_length=5, pad=True)
+    padded = small.prepared(add_bos=True, fixed_length=5, pad=True)
     assert padded.encode(["x", long])[0].tolist() == [end, *small.encode(["x"])[0], end, end, end]
     assert padded.encode([long])[0].tolist() == [end, *small.encode([long])[0][:4]]
-    cut = small.prepared(begin=False, fixed_length=5)
+    cut = small.prepared(add_bos=False, fixed_length=5)
     assert [len(ids) for ids in cut.encode(["x", long])] == [1, 5]
 
 
@@ -178,7 +178,7 @@ def test_a_prepared_tokenizer_comes_back_from_its_folder_and_in_transformers(sma
     expected = [ids.tolist() for ids in ours.encode(ODD)]
     again = Tokenizer.from_folder(tmp_path)
     assert [ids.tolist() for ids in again.encode(ODD)] == expected
-    assert again.fingerprint == ours.fingerprint and again.begins == ours.begins == how["begin"]
+    assert again.fingerprint == ours.fingerprint and again.begins == ours.begins == how["add_bos"]
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     fixed = {"truncation": True, "padding": "max_length" if how.get("pad") else False} if "fixed_length" in how else {}
     found = theirs(ODD, **fixed)
@@ -188,16 +188,16 @@ def test_a_prepared_tokenizer_comes_back_from_its_folder_and_in_transformers(sma
 
 
 def test_preparing_starts_anew_each_time(small: Tokenizer) -> None:
-    once = small.prepared(begin=True, fixed_length=5, pad=True).prepared(begin=False)
+    once = small.prepared(add_bos=True, fixed_length=5, pad=True).prepared(add_bos=False)
     assert [ids.tolist() for ids in once.encode(ODD)] == [ids.tolist() for ids in small.encode(ODD)]
-    assert small.prepared(begin=True).fingerprint != small.fingerprint
-    free = small.prepared(begin=True, fixed_length=5, pad=True).without_padding()
-    assert [ids.tolist() for ids in free.encode(ODD)] == [ids.tolist() for ids in small.prepared(begin=True).encode(ODD)]
+    assert small.prepared(add_bos=True).fingerprint != small.fingerprint
+    free = small.prepared(add_bos=True, fixed_length=5, pad=True).without_padding()
+    assert [ids.tolist() for ids in free.encode(ODD)] == [ids.tolist() for ids in small.prepared(add_bos=True).encode(ODD)]
 
 
 def test_an_unknown_normaliser_is_refused(small: Tokenizer) -> None:
-    with pytest.raises(ConfigError, match=r"text\.normalise must be 'none', 'nfkc' or 'harden'; got 'nfd'"):
-        small.prepared(begin=False, normalise="nfd")
+    with pytest.raises(ConfigError, match=r"text\.normalize must be 'none', 'nfkc' or 'robust'; got 'nfd'"):
+        small.prepared(add_bos=False, normalize="nfd")
 
 
 def test_a_vocabulary_without_end_of_text_cannot_begin_with_it(tmp_path: Path) -> None:
@@ -205,8 +205,8 @@ def test_a_vocabulary_without_end_of_text_cannot_begin_with_it(tmp_path: Path) -
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
     tokenizer = Tokenizer.from_folder(tmp_path)
     assert tokenizer.encode(["abb"])[0].tolist() == [2, 1] and tokenizer.end_of_text is None
-    with pytest.raises(ConfigError, match=r"no <\|endoftext\|>; set text\.begin=false"):
-        tokenizer.prepared(begin=True)
+    with pytest.raises(ConfigError, match=r"no <\|endoftext\|>; set text\.add_bos=false"):
+        tokenizer.prepared(add_bos=True)
     tokenizer.save(tmp_path / "saved", max_length=5)
     assert Tokenizer.from_folder(tmp_path / "saved").encode(["abb"])[0].tolist() == [2, 1]
 
@@ -214,7 +214,7 @@ def test_a_vocabulary_without_end_of_text_cannot_begin_with_it(tmp_path: Path) -
 @given(length=st.integers(1, 60), size=st.integers(2, 23), begin=st.booleans())
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_windows_cover_every_token_and_begin_like_the_message(small: Tokenizer, length: int, size: int, begin: bool) -> None:
-    tokenizer = small.prepared(begin=True) if begin else small
+    tokenizer = small.prepared(add_bos=True) if begin else small
     ids = np.arange(1000, 1000 + length, dtype=np.int32)
     windows = tokenizer.windows(ids, size)
     assert {int(i) for window in windows for i in window} == set(ids.tolist())

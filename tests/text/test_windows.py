@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tamis.gpt2.scoring import score_windows
-from tamis.text.windows import Pooled, Pooling, size_for
+from tamis.text.windows import RunningAggregation, WindowAggregation, size_for
 from tests.tiny import classifier, windowed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -20,19 +20,22 @@ COUNTS = np.array([1, 3])
 
 
 def test_the_strongest_window_decides_and_is_lowered_by_the_logarithm_of_their_number() -> None:
-    pooled = Pooling(1)(torch.from_numpy(LOGITS), COUNTS).numpy()
+    pooled = WindowAggregation(1)(torch.from_numpy(LOGITS), COUNTS).numpy()
     np.testing.assert_allclose(pooled, [[1.0, 0.0], [0.0, 3.0 - np.log(3)]])  # of two equal margins the first
-    other = Pooling(0)(torch.from_numpy(LOGITS), COUNTS).numpy()
+    other = WindowAggregation(0)(torch.from_numpy(LOGITS), COUNTS).numpy()
     np.testing.assert_allclose(other[1], [2.0 - np.log(3), 0.0])
-    np.testing.assert_allclose(Pooling(1, 0.5)(torch.from_numpy(LOGITS), COUNTS)[1], [0.0, 3.0 - 0.5 * np.log(3)])
-    assert Pooling(1).deciding(LOGITS, COUNTS).tolist() == [0, 0] and Pooling(0).deciding(LOGITS, COUNTS).tolist() == [0, 2]
+    np.testing.assert_allclose(WindowAggregation(1, 0.5)(torch.from_numpy(LOGITS), COUNTS)[1], [0.0, 3.0 - 0.5 * np.log(3)])
+    assert WindowAggregation(1).deciding(LOGITS, COUNTS).tolist() == [0, 0] and WindowAggregation(0).deciding(LOGITS, COUNTS).tolist() == [
+        0,
+        2,
+    ]
 
 
 def test_more_classes_are_averaged_and_the_window_that_speaks_most_for_the_mean_is_named() -> None:
     logits = np.array([[0.0, 1.0, 0.0], [3.0, 0.0, 1.0], [0.0, 4.0, 0.0]])
-    pooled = Pooling()(torch.from_numpy(logits), np.array([3])).numpy()
+    pooled = WindowAggregation()(torch.from_numpy(logits), np.array([3])).numpy()
     np.testing.assert_allclose(pooled, [[1.0, 5 / 3, 1 / 3]])
-    assert Pooling().deciding(logits, np.array([3])).tolist() == [2]
+    assert WindowAggregation().deciding(logits, np.array([3])).tolist() == [2]
 
 
 def test_a_window_is_as_long_as_nearly_all_training_texts() -> None:
@@ -41,7 +44,7 @@ def test_a_window_is_as_long_as_nearly_all_training_texts() -> None:
 
 
 def test_a_single_window_is_the_text_itself() -> None:
-    for pooling in (Pooling(), Pooling(1)):
+    for pooling in (WindowAggregation(), WindowAggregation(1)):
         assert torch.equal(pooling(torch.from_numpy(LOGITS), np.ones(4, dtype=np.int64)), torch.from_numpy(LOGITS))
 
 
@@ -56,12 +59,12 @@ def test_windows_one_by_one_give_what_all_at_once_give(counts: list[int], positi
     random = np.random.default_rng(seed)
     logits, sizes = random.normal(size=(sum(counts), 2)), np.array(counts)
     owner = np.repeat(np.arange(len(counts)), counts)
-    pooled = Pooled(len(counts), 2, Pooling(positive, penalty))
+    pooled = RunningAggregation(len(counts), 2, WindowAggregation(positive, penalty))
     last = {}
     for window in random.permutation(len(logits)):
         last[int(owner[window])] = pooled.with_one_more(int(owner[window]), logits[[window]])[0]
         pooled.add(int(owner[window]), logits[window])
-    expected = Pooling(positive, penalty)(torch.from_numpy(logits), sizes).numpy()
+    expected = WindowAggregation(positive, penalty)(torch.from_numpy(logits), sizes).numpy()
     np.testing.assert_allclose(pooled.logits(), expected, atol=1e-12)
     np.testing.assert_allclose([last[text] for text in range(len(counts))], expected, atol=1e-12)
 
@@ -71,13 +74,13 @@ def test_windows_one_by_one_give_what_all_at_once_give(counts: list[int], positi
 def test_a_longer_text_of_the_same_windows_is_never_more_suspect(copies: int, seed: int) -> None:
     one = np.random.default_rng(seed).normal(size=(3, 2))
     many = np.tile(one, (copies, 1))
-    short, long = (Pooling(1)(torch.from_numpy(part), np.array([len(part)]))[0] for part in (one, many))
+    short, long = (WindowAggregation(1)(torch.from_numpy(part), np.array([len(part)]))[0] for part in (one, many))
     assert float(long[1] - long[0]) == pytest.approx(float(short[1] - short[0]) - np.log(copies))
 
 
 def test_the_gradient_reaches_the_deciding_window_alone() -> None:
     logits = torch.from_numpy(LOGITS.copy()).requires_grad_()
-    Pooling(1)(logits, COUNTS)[1, 1].backward()
+    WindowAggregation(1)(logits, COUNTS)[1, 1].backward()
     assert logits.grad is not None and logits.grad.nonzero().tolist() == [[1, 1]]
 
 
@@ -85,7 +88,7 @@ def test_a_models_texts_are_scored_by_their_windows_and_the_deciding_one_is_name
     model = classifier(2)
     of = windowed([[5], [7, 3, 4], [2, 2]])
     plain = score_windows(model, of).logits
-    with_rule = type(of)(of.windows, of.first, of.distinct_of, Pooling(1))
+    with_rule = type(of)(of.windows, of.first, of.distinct_of, WindowAggregation(1))
     found = score_windows(model, with_rule)
     each = score_windows(model, windowed([[5], [7], [3], [4], [2], [2]])).logits  # the same ids, every window a text
     margins = each[:, 1] - each[:, 0]

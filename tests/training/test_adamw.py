@@ -61,7 +61,7 @@ def test_a_training_does_not_import_torchs_compiler() -> None:
     code = """
 import sys
 from tamis import TextClassifier
-TextClassifier(backbone="scratch:tiny", tune="full", threads=1, settings={"train.epochs": 1, "verdict.folds": 0}).fit(
+TextClassifier(backbone="scratch:tiny", tune="full", threads=1, settings={"train.epochs": 1, "decision.cv_folds": 0}).fit(
     ["win a prize now", "see you at six", "claim your cash", "are you home yet"] * 9, ["spam", "ham"] * 18)
 sys.exit("torch._dynamo" in sys.modules)
 """

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from tamis.errors import CheckpointError
 from tamis.training.checkpoint import FILE, Checkpointer
-from tamis.training.loop import Progressed, Training
+from tamis.training.loop import Training, TrainingState
 from tests.tiny import classifier, equal, training, weights_of
 
 FIT, HELD_OUT = np.arange(13), np.arange(13, 17)
@@ -22,8 +22,8 @@ FIT, HELD_OUT = np.arange(13), np.arange(13, 17)
 def started(**changes: Any) -> Training:
     """Everything that draws at random switched on."""
     torch.manual_seed(11)
-    how: dict[str, Any] = {"epochs": 3, "batch_rows": 5, "dropout": 0.1, "token_dropout": 0.2, "next_token_weight": 0.3}
-    how |= {"undersample": True, "warmup_share": 0.3, "schedule": "cosine", "patience": 2, "clip_norm": 1.0}
+    how: dict[str, Any] = {"epochs": 3, "batch_rows": 5, "dropout": 0.1, "token_dropout": 0.2, "lm_loss_weight": 0.3}
+    how |= {"undersample": True, "warmup_ratio": 0.3, "schedule": "cosine", "patience": 2, "clip_norm": 1.0}
     return training(fit=FIT, validation=HELD_OUT, **(how | changes))
 
 
@@ -43,7 +43,7 @@ def test_a_training_resumed_from_any_step_ends_bit_for_bit_the_same(uninterrupte
     saver = Checkpointer(tmp_path, "the work")
     copies: list[Path] = []
 
-    def save(model: Any, optimizer: Any, at: Progressed, best: Any, epoch_ended: bool) -> None:
+    def save(model: Any, optimizer: Any, at: TrainingState, best: Any, epoch_ended: bool) -> None:
         saver.save(model, optimizer, at, best)
         copies.append(Path(shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{len(copies)}"))))
 
@@ -134,7 +134,7 @@ def test_a_checkpoint_of_other_work_is_left_alone(tmp_path: Path) -> None:
     fresh = started()
     before = weights_of(fresh.model)
     assert not Checkpointer(tmp_path, "other work").restore(fresh)
-    assert equal(weights_of(fresh.model), before) and fresh.at == Progressed()
+    assert equal(weights_of(fresh.model), before) and fresh.at == TrainingState()
     assert not Checkpointer(tmp_path / "nowhere", "this work").restore(fresh)
 
 

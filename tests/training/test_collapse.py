@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tamis.training.collapse import SPREAD, Watched, collapse, remedy_for
+from tamis.training.collapse import SPREAD, CollapseCallback, collapse, remedy_for
 from tests.tiny import TARGETS, training
 
 CLASSES = ["ham", "spam"]
@@ -38,7 +38,7 @@ def test_of_a_class_with_few_rows_nothing_is_concluded() -> None:
 
 def test_the_remedy_names_what_is_not_done_yet() -> None:
     reference = remedy_for(tune="head", pooled=False, weighted=True, epochs=1)
-    assert "text.position=mean" in reference and "train.head=exact" in reference and "--class-weight" not in reference
+    assert "text.pooling=mean" in reference and "train.head_solver=lbfgs" in reference and "--class-weight" not in reference
     assert remedy_for(tune="full", pooled=True, weighted=True, epochs=5) == "remedy: raise train.learning_rate"
 
 
@@ -46,8 +46,8 @@ def test_the_remedy_names_what_is_not_done_yet() -> None:
 def test_it_is_said_after_the_epoch_in_which_it_is_seen_and_once(held_out: np.ndarray) -> None:
     said: list[str] = []
     targets = np.where(TARGETS == 2, 0, TARGETS)
-    work = training(kind=Watched, targets=targets, weights=(1.0, 1e-9), validation=held_out, epochs=3, learning_rate=1e-3)
-    assert isinstance(work, Watched)
+    work = training(kind=CollapseCallback, targets=targets, weights=(1.0, 1e-9), validation=held_out, epochs=3, learning_rate=1e-3)
+    assert isinstance(work, CollapseCallback)
     with torch.no_grad():
         work.model.transformer.ln_f.bias.fill_(1.0)
         work.model.score.weight.zero_()

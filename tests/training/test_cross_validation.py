@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tamis.data.folds import parts_of
+from tamis.data.folds import fold_ids
 from tamis.errors import CheckpointError
 from tamis.training.cross_validation import FoldScores, out_of_fold
 
@@ -17,19 +17,19 @@ GROUPS = np.array([0, 0, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9])
 
 
 def test_parts_keep_groups_together_and_leave_every_class_to_train_on() -> None:
-    parts = parts_of(TARGETS, GROUPS, 2, 3, seed=1)
+    parts = fold_ids(TARGETS, GROUPS, 2, 3, seed=1)
     assert parts is not None and set(parts.tolist()) == {0, 1, 2}
     assert parts[0] == parts[1] and parts[6] == parts[7]
     for part in range(3):
         assert set(TARGETS[parts != part].tolist()) == {0, 1}
-    again = parts_of(TARGETS, GROUPS, 2, 3, seed=1)
+    again = fold_ids(TARGETS, GROUPS, 2, 3, seed=1)
     assert again is not None and parts.tolist() == again.tolist()
 
 
 def test_too_few_rows_or_no_folds_are_no_parts() -> None:
-    assert parts_of(TARGETS, GROUPS, 2, 0, seed=1) is None
-    assert parts_of(np.array([0, 0, 0, 1]), np.arange(4), 2, 3, seed=1) is None
-    two = parts_of(np.array([0, 0, 0, 1, 1]), np.arange(5), 2, 3, seed=1)
+    assert fold_ids(TARGETS, GROUPS, 2, 0, seed=1) is None
+    assert fold_ids(np.array([0, 0, 0, 1]), np.arange(4), 2, 3, seed=1) is None
+    two = fold_ids(np.array([0, 0, 0, 1, 1]), np.arange(5), 2, 3, seed=1)
     assert two is not None and set(two.tolist()) == {0, 1}  # as many as the rarest class has
 
 
@@ -51,7 +51,7 @@ def test_every_row_gets_its_own_folds_score() -> None:
     told: list[Any] = []
     found = out_of_fold(judge(told), PARTS, classes=2, identity="a", checkpoint=None)
     assert found.rows[:, 0].tolist() == list(range(7)) and found.rows[:, 1].tolist() == [-i for i in range(7)]
-    assert found.joined[:, 1].tolist() == [1] * 4 + [2] * 3 + [3] * 3  # windows of the parts, one after another
+    assert found.concatenated[:, 1].tolist() == [1] * 4 + [2] * 3 + [3] * 3  # windows of the parts, one after another
     assert [rows for rows, _, _ in told] == [[0, 3, 6], [1, 4], [2, 5]]
     assert [name for *_, name in told] == [f"training, fold {i} of 3" for i in (1, 2, 3)]
 
@@ -67,7 +67,7 @@ def test_folds_that_ended_are_not_trained_again_and_keep_only_their_scores(tmp_p
     told: list[Any] = []
     found = out_of_fold(judge(told), PARTS, classes=2, identity="a", checkpoint=tmp_path)
     assert [rows for rows, *_ in told] == [[1, 4], [2, 5]] and found.rows[:, 0].tolist() == list(range(7))
-    assert found.joined[:, 0].tolist() == [1] * 4 + [2] * 3 + [3] * 3
+    assert found.concatenated[:, 0].tolist() == [1] * 4 + [2] * 3 + [3] * 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fold-0.npz", "fold-1.npz", "fold-2.npz"]
     other: list[Any] = []
     out_of_fold(judge(other), PARTS, classes=2, identity="b", checkpoint=tmp_path)

@@ -15,16 +15,16 @@ from tamis.errors import ConfigError, DataError
 from tamis.evaluation.model_selection import Scores
 from tamis.gpt2.backbones import Backbone, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import write_checkpoint
-from tamis.gpt2.feature_cache import NO_STORE, StateStore
+from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.scoring import score
 from tamis.head.class_weights import class_weights
 from tamis.head.linear_head import START
-from tamis.head.result import Tuned
-from tamis.text.encoding import Messages
+from tamis.head.result import TrainingResult
+from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer, prepared_tokenizer
-from tamis.training.defaults import chosen_folds, chosen_tune, kept_start, passes, resolve
+from tamis.training.defaults import default_wise_ft, epochs_for, resolve_cv_folds, resolve_defaults, resolve_tune
 from tamis.training.fit import tune
 from tamis.training.loop import Training
 from tests.rows import messages as sms
@@ -56,14 +56,14 @@ def fresh(folder: Path, name: str = "pretrained") -> Backbone:
 
 def recipe_of(settings: dict[str, Any], *, pretrained: bool = True) -> Recipe:
     recipe = Recipe().changed({"compute.device": "cpu", **settings})
-    how, _ = chosen_tune(recipe.tune, pretrained=pretrained, small=False)
-    return resolve(recipe.changed({"tune": how}), pretrained=pretrained, rows=5000, classes=2)
+    how, _ = resolve_tune(recipe.tune, pretrained=pretrained, small=False)
+    return resolve_defaults(recipe.changed({"tune": how}), pretrained=pretrained, rows=5000, classes=2)
 
 
 def tuned(
     backbone: Backbone, recipe: Recipe, *, texts: list[str] = TEXTS, targets: NDArray = TARGETS, held_out: NDArray = HELD_OUT, **rest: Any
-) -> tuple[Tuned, Messages]:
-    of = Messages.encode(texts, prepared_tokenizer(recipe, backbone.tokenizer), context=backbone.model.config.n_positions)
+) -> tuple[TrainingResult, EncodedTexts]:
+    of = EncodedTexts.encode(texts, prepared_tokenizer(recipe, backbone.tokenizer), context=backbone.model.config.n_positions)
     groups = np.arange(len(texts))
     return tune(backbone, recipe, of, targets, CLASSES, train=np.arange(len(targets)), validation=held_out, groups=groups, **rest), of
 
@@ -79,13 +79,13 @@ def tuned(
     ],
 )
 def test_auto_is_settled_by_the_backbone_and_says_why(tune: str, pretrained: bool, small: bool, expected: str, reason: str) -> None:
-    found, why = chosen_tune(tune, pretrained=pretrained, small=small)
+    found, why = resolve_tune(tune, pretrained=pretrained, small=small)
     assert found == expected and reason in why
 
 
 def test_an_open_tune_is_not_resolved() -> None:
     with pytest.raises(ConfigError, match="still auto"):
-        resolve(Recipe(), pretrained=True, rows=9, classes=2)
+        resolve_defaults(Recipe(), pretrained=True, rows=9, classes=2)
 
 
 @pytest.mark.parametrize(
@@ -98,51 +98,51 @@ def test_an_open_tune_is_not_resolved() -> None:
         ({"tune": "blocks:1", "epochs": 9, "dropout": 0.3}, True, ("blocks:1", 9, 3e-4, 3e-3, 0.3, 0.0, 0.0)),
         ({"tune": "lora:4"}, True, ("lora:4", 5, 1e-3, 3e-3, 0.0, 0.0, 0.0)),
         ({"tune": "head"}, False, ("head", 1, 5e-5, 5e-5, 0.0, 0.0, 0.0)),
-        ({"tune": "full", "next_token_weight": 0.0, "token_dropout": 0.0}, False, ("full", 5, 5e-4, 1e-3, 0.1, 0.0, 0.0)),
+        ({"tune": "full", "lm_loss_weight": 0.0, "token_dropout": 0.0}, False, ("full", 5, 5e-4, 1e-3, 0.1, 0.0, 0.0)),
     ],
     ids=str,
 )
 def test_open_settings_become_what_the_way_of_tuning_wants(settings: dict[str, Any], pretrained: bool, expected: tuple[Any, ...]) -> None:
     recipe, names = recipe_of(settings, pretrained=pretrained), ("epochs", "learning_rate", "head_learning_rate", "dropout")
     train = recipe.train
-    assert (recipe.tune, *(getattr(train, n) for n in names), train.next_token_weight, train.token_dropout) == expected
-    assert recipe.text.position == ("auto" if recipe.tune == "head" else "mean")  # a solved head finds its own
-    assert resolve(recipe, pretrained=pretrained, rows=5000, classes=2) == recipe
+    assert (recipe.tune, *(getattr(train, n) for n in names), train.lm_loss_weight, train.token_dropout) == expected
+    assert recipe.text.pooling == ("auto" if recipe.tune == "head" else "mean")  # a solved head finds its own
+    assert resolve_defaults(recipe, pretrained=pretrained, rows=5000, classes=2) == recipe
 
 
 def test_few_rows_are_passed_over_more_often_and_only_where_everything_of_a_pretrained_backbone_is_trained() -> None:
-    assert [passes(rows, 2) for rows in (0, 2, 16, 64, 256, 900, 10**6)] == [20, 20, 20, 11, 5, 4, 4]
-    assert [passes(rows, 77) for rows in (770, 10_003, 10**6)] == [20, 8, 6]
-    assert [passes(10**6, classes) for classes in (1, 2, 3, 6)] == [4, 4, 6, 6]
+    assert [epochs_for(rows, 2) for rows in (0, 2, 16, 64, 256, 900, 10**6)] == [20, 20, 20, 11, 5, 4, 4]
+    assert [epochs_for(rows, 77) for rows in (770, 10_003, 10**6)] == [20, 8, 6]
+    assert [epochs_for(10**6, classes) for classes in (1, 2, 3, 6)] == [4, 4, 6, 6]
     few = Recipe().changed({"tune": "full"})
-    assert resolve(few, pretrained=True, rows=64, classes=2).train.epochs == 11
-    assert resolve(few.changed({"train.epochs": 2}), pretrained=True, rows=64, classes=2).train.epochs == 2
-    assert resolve(few, pretrained=False, rows=64, classes=2).train.epochs == 5
-    hardened = few.changed({"train.attacked_positives": 3.0, "train.attacked_negatives": 1.0})  # every row twice at least
-    assert [resolve(hardened, pretrained=True, rows=rows, classes=2).train.epochs for rows in (16, 64, 5000)] == [10, 6, 2]
-    assert resolve(few.changed({"train.attacked_positives": 9.0}), pretrained=True, rows=5000, classes=2).train.epochs == 4
+    assert resolve_defaults(few, pretrained=True, rows=64, classes=2).train.epochs == 11
+    assert resolve_defaults(few.changed({"train.epochs": 2}), pretrained=True, rows=64, classes=2).train.epochs == 2
+    assert resolve_defaults(few, pretrained=False, rows=64, classes=2).train.epochs == 5
+    hardened = few.changed({"train.augment_positives": 3.0, "train.augment_negatives": 1.0})  # every row twice at least
+    assert [resolve_defaults(hardened, pretrained=True, rows=rows, classes=2).train.epochs for rows in (16, 64, 5000)] == [10, 6, 2]
+    assert resolve_defaults(few.changed({"train.augment_positives": 9.0}), pretrained=True, rows=5000, classes=2).train.epochs == 4
 
 
 def test_many_rows_of_many_classes_are_learnt_at_twice_the_rate_by_a_small_backbone() -> None:
     full = Recipe().changed({"tune": "full"})
 
     def rate(rows: int, classes: int, *, small: bool = True, asked: float | None = None) -> float | None:
-        return resolve(
+        return resolve_defaults(
             full.changed({"train.learning_rate": asked}), pretrained=True, rows=rows, classes=classes, small=small
         ).train.learning_rate
 
     assert [rate(rows, 2) for rows in (16, 5000)] == [3e-4, 3e-4]
     assert [rate(rows, 6) for rows in (60, 599, 600, 5000)] == [3e-4, 3e-4, 6e-4, 6e-4]
     assert rate(5000, 6, small=False) == 3e-4 and rate(5000, 6, asked=1e-4) == 1e-4
-    assert resolve(full, pretrained=False, rows=5000, classes=6, small=False).train.learning_rate == 5e-4
+    assert resolve_defaults(full, pretrained=False, rows=5000, classes=6, small=False).train.learning_rate == 5e-4
 
 
 def test_a_solved_start_is_the_exact_head_and_training_goes_on_from_it(folder: Path) -> None:
     """With a learning rate of nearly nothing, everything trained gives the exact head's logits; a random start does not."""
     still = {"tune": "full", "learning_rate": 1e-12, "head_learning_rate": 1e-12, "epochs": 1, "dropout": 0.0}
     exact, _ = tuned(fresh(folder), recipe_of({"tune": "head"}), held_out=HELD_OUT[:0])
-    solved, of = tuned(fresh(folder), recipe_of({**still, "head_start": "solved"}), held_out=HELD_OUT[:0])
-    random, _ = tuned(fresh(folder), recipe_of({**still, "head_start": "random"}), held_out=HELD_OUT[:0])
+    solved, of = tuned(fresh(folder), recipe_of({**still, "head_init": "linear_probe"}), held_out=HELD_OUT[:0])
+    random, _ = tuned(fresh(folder), recipe_of({**still, "head_init": "random"}), held_out=HELD_OUT[:0])
     wanted, got, other = (score(found.model, of) for found in (exact, solved, random))
     np.testing.assert_allclose(got, wanted, atol=1e-4)
     assert np.abs(other - wanted).max() > 0.05
@@ -151,17 +151,17 @@ def test_a_solved_start_is_the_exact_head_and_training_goes_on_from_it(folder: P
 
 def test_where_rows_are_many_the_head_begins_at_one_penalty_and_none_is_searched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tamis.training.defaults._FEW_ROWS", 1)
-    found, _ = tuned(fresh(folder), recipe_of({"tune": "full", "epochs": 1, "head_start": "solved"}), held_out=HELD_OUT[:0])
+    found, _ = tuned(fresh(folder), recipe_of({"tune": "full", "epochs": 1, "head_init": "linear_probe"}), held_out=HELD_OUT[:0])
     assert found.facts["first_inverse_penalty"] == START
 
 
 def test_the_weights_that_come_out_lie_between_start_and_end(folder: Path) -> None:
     """A third of the start, two thirds of what training made of it, for every weight that was trained."""
-    changes = {"tune": "full", "epochs": 2, "head_start": "solved", "dropout": 0.0}
+    changes = {"tune": "full", "epochs": 2, "head_init": "linear_probe", "dropout": 0.0}
     still = {"learning_rate": 1e-12, "head_learning_rate": 1e-12}
     start, end, between = (
         tuned(fresh(folder), recipe_of({**changes, **more}), held_out=HELD_OUT[:0])[0].model.state_dict()
-        for more in ({**still, "keep_start": 0.0}, {"keep_start": 0.0}, {"keep_start": 1 / 3})
+        for more in ({**still, "wise_ft": 0.0}, {"wise_ft": 0.0}, {"wise_ft": 1 / 3})
     )
     assert not torch.equal(start["transformer.wte.weight"], end["transformer.wte.weight"])
     for name, tensor in between.items():
@@ -172,34 +172,34 @@ def test_the_share_of_the_start_that_held_out_rows_chose_is_told_and_kept(folder
     """Held-out rows that like every look better than the one before choose the last share tried."""
     looks = iter(range(1, 100))
     monkeypatch.setattr(Training, "held_out_scores", lambda _: Scores(1.0, 0.5, float(next(looks))))
-    changes = {"tune": "full", "epochs": 2, "head_start": "solved", "dropout": 0.0}
-    chosen, half = (tuned(fresh(folder), recipe_of({**changes, "keep_start": share}), held_out=HELD_OUT)[0] for share in ("chosen", 0.5))
-    assert chosen.facts["kept_start"] == 0.5 and "kept_start" not in half.facts
+    changes = {"tune": "full", "epochs": 2, "head_init": "linear_probe", "dropout": 0.0}
+    chosen, half = (tuned(fresh(folder), recipe_of({**changes, "wise_ft": share}), held_out=HELD_OUT)[0] for share in ("auto", 0.5))
+    assert chosen.facts["wise_ft"] == 0.5 and "wise_ft" not in half.facts
     assert [note for note in chosen.notes if "50% of the weights" in note] and not half.notes
     assert equal(weights_of(chosen.model), weights_of(half.model))
 
 
 def test_part_of_the_start_is_kept_where_rows_are_few_and_the_head_begins_solved() -> None:
-    assert [kept_start(rows, 2) for rows in (16, 199, 200, 5000)] == [0.5, 0.5, "chosen", "chosen"]
+    assert [default_wise_ft(rows, 2) for rows in (16, 199, 200, 5000)] == [0.5, 0.5, "auto", "auto"]
     full = Recipe().changed({"tune": "full"})
-    assert resolve(full, pretrained=True, rows=16, classes=2).train.keep_start == 0.5
-    assert resolve(full.changed({"train.head_start": "random"}), pretrained=True, rows=16, classes=2).train.keep_start == 0.0
-    assert resolve(full.changed({"train.keep_start": 0.1}), pretrained=True, rows=16, classes=2).train.keep_start == 0.1
-    assert resolve(full, pretrained=False, rows=16, classes=2).train.keep_start == 0.0
+    assert resolve_defaults(full, pretrained=True, rows=16, classes=2).train.wise_ft == 0.5
+    assert resolve_defaults(full.changed({"train.head_init": "random"}), pretrained=True, rows=16, classes=2).train.wise_ft == 0.0
+    assert resolve_defaults(full.changed({"train.wise_ft": 0.1}), pretrained=True, rows=16, classes=2).train.wise_ft == 0.1
+    assert resolve_defaults(full, pretrained=False, rows=16, classes=2).train.wise_ft == 0.0
 
 
 def test_merges_are_dropped_where_a_pretrained_backbone_is_trained_whole_on_many_rows() -> None:
     full = Recipe().changed({"tune": "full"})
     for rows, pretrained, share in ((199, True, 0.0), (200, True, 0.1), (5000, True, 0.1), (5000, False, 0.0)):
-        assert resolve(full, pretrained=pretrained, rows=rows, classes=2).train.bpe_dropout == share
-    assert resolve(full.changed({"train.bpe_dropout": 0.3}), pretrained=True, rows=16, classes=2).train.bpe_dropout == 0.3
-    assert resolve(full.changed({"tune": "lora:2"}), pretrained=True, rows=5000, classes=2).train.bpe_dropout == 0.0
+        assert resolve_defaults(full, pretrained=pretrained, rows=rows, classes=2).train.bpe_dropout == share
+    assert resolve_defaults(full.changed({"train.bpe_dropout": 0.3}), pretrained=True, rows=16, classes=2).train.bpe_dropout == 0.3
+    assert resolve_defaults(full.changed({"tune": "lora:2"}), pretrained=True, rows=5000, classes=2).train.bpe_dropout == 0.0
 
 
 @pytest.mark.parametrize("how", ["head", "blocks:1"])
 def test_the_next_token_loss_needs_everything_trained(how: str) -> None:
-    with pytest.raises(ConfigError, match=rf"train\.next_token_weight needs everything trained \(tune = full\); got tune = {how}"):
-        recipe_of({"tune": how, "next_token_weight": 0.1})
+    with pytest.raises(ConfigError, match=rf"train\.lm_loss_weight needs everything trained \(tune = full\); got tune = {how}"):
+        recipe_of({"tune": how, "lm_loss_weight": 0.1})
 
 
 def test_class_weights_balance_or_are_named() -> None:
@@ -214,17 +214,17 @@ def test_class_weights_balance_or_are_named() -> None:
 
 WAYS: list[tuple[str, dict[str, Any]]] = [
     ("pretrained", {"tune": "head"}),
-    ("pretrained", {"tune": "head", "position": "last_real"}),
-    ("pretrained", {"tune": "head", "train.head": "epochs", "epochs": 2, "batch_rows": 7}),
-    ("pretrained", {"tune": "head", "train.head": "epochs", "padding": "fixed:19", "position": "last", "begin": False}),
+    ("pretrained", {"tune": "head", "pooling": "last_token"}),
+    ("pretrained", {"tune": "head", "train.head_solver": "adamw", "epochs": 2, "batch_rows": 7}),
+    ("pretrained", {"tune": "head", "train.head_solver": "adamw", "padding": "fixed:19", "pooling": "last_position", "add_bos": False}),
     ("pretrained", {"tune": "blocks:1", "epochs": 2}),
-    ("pretrained", {"tune": "blocks:2", "epochs": 2, "position": "last_real"}),
+    ("pretrained", {"tune": "blocks:2", "epochs": 2, "pooling": "last_token"}),
     ("pretrained", {"tune": "blocks:4", "epochs": 1}),
     ("pretrained", {"tune": "lora:3", "epochs": 2}),
-    ("pretrained", {"tune": "lora:5", "epochs": 1, "position": "last_real"}),
-    ("pretrained", {"tune": "full", "epochs": 2, "position": "last_real", "normalise": "nfkc"}),
+    ("pretrained", {"tune": "lora:5", "epochs": 1, "pooling": "last_token"}),
+    ("pretrained", {"tune": "full", "epochs": 2, "pooling": "last_token", "normalize": "nfkc"}),
     ("scratch", {"tune": "full", "epochs": 2}),
-    ("scratch", {"tune": "full", "epochs": 1, "padding": "fixed:23", "position": "last"}),
+    ("scratch", {"tune": "full", "epochs": 1, "padding": "fixed:23", "pooling": "last_position"}),
 ]
 
 
@@ -233,9 +233,9 @@ def test_every_way_of_tuning_runs_to_the_end(name: str, settings: dict[str, Any]
     backbone, recipe = fresh(folder, name), recipe_of(settings, pretrained=name == "pretrained")
     before = weights_of(backbone.model)
     found, of = tuned(backbone, recipe)
-    model, exact = found.model, recipe.tune == "head" and recipe.train.head == "exact"
-    position = found.chosen.get("text.position", recipe.text.position)
-    folded = position in ("mean", "both") and recipe.blocks is None
+    model, exact = found.model, recipe.tune == "head" and recipe.train.head_solver == "lbfgs"
+    position = found.selected_settings.get("text.pooling", recipe.text.pooling)
+    folded = position in ("mean", "mean_and_last") and recipe.blocks is None
     assert isinstance(model.transformer.h[-1], MeanPoolingBlock) == folded
     rows = np.arange(61) if exact else HELD_OUT
     assert found.held_out.tolist() == rows.tolist() and found.held_out_logits.shape == (len(rows), 2)
@@ -257,29 +257,31 @@ def test_the_exact_head_learns_these_rows(folder: Path) -> None:
     assert (score(found.model, of).argmax(1) == TARGETS).mean() > 0.9
     assert found.history == [] and found.facts["inverse_penalty"] > 0
     (note,) = found.notes
-    assert note.startswith(f"The head reads {found.chosen['text.position']} of layer {found.chosen['text.layer']} of 3: ")
+    assert note.startswith(
+        f"The head reads {found.selected_settings['text.pooling']} of layer {found.selected_settings['text.layers']} of 3: "
+    )
 
 
 def test_layer_and_pooling_may_be_given_and_more_layers_than_there_are_are_refused(folder: Path) -> None:
-    found, of = tuned(fresh(folder), recipe_of({"tune": "head", "layer": 2, "position": "last_real"}))
-    assert found.chosen == {"text.layer": 2, "text.position": "last_real"} and found.notes == []
+    found, of = tuned(fresh(folder), recipe_of({"tune": "head", "layers": 2, "pooling": "last_token"}))
+    assert found.selected_settings == {"text.layers": 2, "text.pooling": "last_token"} and found.notes == []
     assert len(found.model.transformer.h) == 2 and found.logits is not None
     np.testing.assert_allclose(found.logits, score(found.model, of), atol=2e-4)
     for how in ("head", "full"):
-        with pytest.raises(ConfigError, match=r"text\.layer = 4: the backbone has 3 blocks"):
-            tuned(fresh(folder), recipe_of({"tune": how, "layer": 4, "epochs": 1}))
-    shallow, _ = tuned(fresh(folder), recipe_of({"tune": "full", "layer": 1, "epochs": 1}))
+        with pytest.raises(ConfigError, match=r"text\.layers = 4: the backbone has 3 blocks"):
+            tuned(fresh(folder), recipe_of({"tune": how, "layers": 4, "epochs": 1}))
+    shallow, _ = tuned(fresh(folder), recipe_of({"tune": "full", "layers": 1, "epochs": 1}))
     assert len(shallow.model.transformer.h) == 2  # one block and the pooling block
-    with pytest.raises(ConfigError, match="both is for the exact head"):
-        tuned(fresh(folder), recipe_of({"tune": "full", "position": "both", "epochs": 1}))
+    with pytest.raises(ConfigError, match="mean_and_last is for the exact head"):
+        tuned(fresh(folder), recipe_of({"tune": "full", "pooling": "mean_and_last", "epochs": 1}))
 
 
 def test_attention_begins_as_the_mean_and_is_trained_from_there(folder: Path) -> None:
-    still = {"tune": "full", "learning_rate": 1e-12, "head_learning_rate": 1e-12, "epochs": 1, "dropout": 0.0, "head_start": "solved"}
+    still = {"tune": "full", "learning_rate": 1e-12, "head_learning_rate": 1e-12, "epochs": 1, "dropout": 0.0, "head_init": "linear_probe"}
     mean, of = tuned(fresh(folder), recipe_of(still))
-    attention, _ = tuned(fresh(folder), recipe_of({**still, "position": "attention"}))
+    attention, _ = tuned(fresh(folder), recipe_of({**still, "pooling": "attention"}))
     np.testing.assert_allclose(score(attention.model, of), score(mean.model, of), atol=5e-3)
-    moved, _ = tuned(fresh(folder), recipe_of({"tune": "full", "position": "attention", "learning_rate": 1e-2, "epochs": 2}))
+    moved, _ = tuned(fresh(folder), recipe_of({"tune": "full", "pooling": "attention", "learning_rate": 1e-2, "epochs": 2}))
     assert not isinstance(moved.model.transformer.h[-1], MeanPoolingBlock)
     keys = moved.model.transformer.state_dict()["h.3.attn.c_attn.weight"][20:40]
     assert keys.abs().max() > 1e-3  # they were zero
@@ -288,7 +290,7 @@ def test_attention_begins_as_the_mean_and_is_trained_from_there(folder: Path) ->
 def test_attention_is_trained_by_adapters_too_and_only_where_it_is_asked_for(folder: Path) -> None:
     settings = {"tune": "lora:4", "epochs": 3, "learning_rate": 1e-2, "batch_tokens": 200}
     mean, _ = tuned(fresh(folder), recipe_of(settings))
-    attention, of = tuned(fresh(folder), recipe_of({**settings, "position": "attention"}))
+    attention, of = tuned(fresh(folder), recipe_of({**settings, "pooling": "attention"}))
     assert isinstance(mean.model.transformer.h[-1], MeanPoolingBlock)
     assert not isinstance(attention.model.transformer.h[-1], MeanPoolingBlock)
     keys = attention.model.transformer.state_dict()["h.3.attn.c_attn.weight"][20:40]
@@ -301,9 +303,9 @@ def test_attention_is_trained_by_adapters_too_and_only_where_it_is_asked_for(fol
     ("settings", "pretrained", "position"),
     [
         ({"tune": "head"}, True, "auto"),
-        ({"tune": "head", "train.head": "epochs"}, True, "mean"),
+        ({"tune": "head", "train.head_solver": "adamw"}, True, "mean"),
         ({"tune": "full"}, False, "mean"),
-        ({"tune": "full", "next_token_weight": 0.0}, False, "attention"),
+        ({"tune": "full", "lm_loss_weight": 0.0}, False, "attention"),
         ({"tune": "full"}, True, "attention"),
         ({"tune": "lora:2"}, False, "attention"),
         ({"tune": "blocks:1"}, True, "attention"),
@@ -311,7 +313,7 @@ def test_attention_is_trained_by_adapters_too_and_only_where_it_is_asked_for(fol
     ids=str,
 )
 def test_the_resolved_recipe_says_attention_where_it_is_trained(settings: dict[str, Any], pretrained: bool, position: str) -> None:
-    assert recipe_of({"text.position": "attention", **settings}, pretrained=pretrained).text.position == position
+    assert recipe_of({"text.pooling": "attention", **settings}, pretrained=pretrained).text.pooling == position
 
 
 def test_training_everything_learns_these_rows(folder: Path) -> None:
@@ -336,8 +338,8 @@ def test_adapters_learn_these_rows_and_leave_plain_weights(folder: Path) -> None
 
 @pytest.mark.parametrize("how", ["blocks:1", "head"])
 def test_kept_states_change_nothing(how: str, folder: Path, tmp_path: Path) -> None:
-    recipe, store = recipe_of({"tune": how, "epochs": 2}), StateStore(tmp_path)
-    plain, first, second = (tuned(fresh(folder), recipe, store=s)[0] for s in (NO_STORE, store, store))
+    recipe, store = recipe_of({"tune": how, "epochs": 2}), FeatureCache(tmp_path)
+    plain, first, second = (tuned(fresh(folder), recipe, cache=s)[0] for s in (NO_CACHE, store, store))
     assert equal(weights_of(plain.model), weights_of(first.model)) and equal(weights_of(plain.model), weights_of(second.model))
     assert len(list(tmp_path.glob("*.npy"))) == 1
 
@@ -365,7 +367,7 @@ def test_rows_beyond_the_training_rows_are_scored_with_them_but_not_learned_from
 
 
 def test_the_head_by_epochs_moves_head_and_final_norm_alone(folder: Path) -> None:
-    settings = {"tune": "head", "train.head": "epochs", "position": "last_real", "learning_rate": 1e-2, "head_learning_rate": 1e-2}
+    settings = {"tune": "head", "train.head_solver": "adamw", "pooling": "last_token", "learning_rate": 1e-2, "head_learning_rate": 1e-2}
     backbone = fresh(folder)
     before = weights_of(backbone.model)
     found, _ = tuned(backbone, recipe_of(settings))
@@ -414,9 +416,9 @@ def test_a_checkpoint_of_another_recipe_or_other_rows_is_not_taken_up(folder: Pa
         assert equal(weights_of(with_old.model), weights_of(plain.model))
 
 
-@pytest.mark.parametrize(("position", "filled"), [("last", True), ("last_real", False), ("auto", False)])
+@pytest.mark.parametrize(("position", "filled"), [("last_position", True), ("last_token", False), ("auto", False)])
 def test_a_fixed_length_is_filled_up_only_where_the_last_position_is_read(position: str, filled: bool, folder: Path) -> None:
-    recipe = recipe_of({"padding": "fixed:9", "position": position})
+    recipe = recipe_of({"padding": "fixed:9", "pooling": position})
     short, long = prepared_tokenizer(recipe, fresh(folder).tokenizer).encode(["k", "abcdefghijklmnopqrstuvwxyz"])
     assert len(long) == 9 and len(short) == (9 if filled else 2)
 
@@ -448,22 +450,22 @@ def test_balanced_weights_do_not_correct_twice_what_undersampling_has_balanced()
 
 
 FOLDED = {"tune": "full", "epochs": 1, "batch_rows": 12, "dropout": 0.1, "token_dropout": 0.1}
-PARTS = np.arange(61) % 3
+FOLD_IDS = np.arange(61) % 3
 
 
 def test_each_folds_scores_are_those_of_a_model_trained_without_it_and_the_model_learns_all_rows(folder: Path) -> None:
-    folded, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], parts=PARTS)
-    assert folded.crossfit and folded.held_out.tolist() == list(range(61))
-    for part in range(3):
-        alone, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=np.flatnonzero(PARTS == part))
-        np.testing.assert_array_equal(folded.held_out_logits[PARTS == part], alone.held_out_logits)
+    folded, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], fold_ids=FOLD_IDS)
+    assert folded.cross_validated and folded.held_out.tolist() == list(range(61))
+    for fold in range(3):
+        alone, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=np.flatnonzero(FOLD_IDS == fold))
+        np.testing.assert_array_equal(folded.held_out_logits[FOLD_IDS == fold], alone.held_out_logits)
     everything, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0])
-    assert equal(weights_of(folded.model), weights_of(everything.model)) and not everything.crossfit
+    assert equal(weights_of(folded.model), weights_of(everything.model)) and not everything.cross_validated
 
 
 @pytest.mark.parametrize("calls", [2, 7, 11, 16])
 def test_an_interruption_in_any_fold_ends_in_the_same_bytes(calls: int, folder: Path, tmp_path: Path) -> None:
-    plain, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], parts=PARTS)
+    plain, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], fold_ids=FOLD_IDS)
     seen: list[int] = []
     step = Training._step
 
@@ -476,8 +478,8 @@ def test_an_interruption_in_any_fold_ends_in_the_same_bytes(calls: int, folder: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "_step", counted)
         with pytest.raises(KeyboardInterrupt):
-            tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], parts=PARTS, checkpoint=tmp_path)
-    resumed, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], parts=PARTS, checkpoint=tmp_path)
+            tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], fold_ids=FOLD_IDS, checkpoint=tmp_path)
+    resumed, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], fold_ids=FOLD_IDS, checkpoint=tmp_path)
     np.testing.assert_array_equal(resumed.held_out_logits, plain.held_out_logits)
     assert equal(weights_of(resumed.model), weights_of(plain.model))
 
@@ -487,31 +489,33 @@ def test_the_copies_of_a_fold_go_out_with_its_rows(folder: Path) -> None:
     texts = [*TEXTS, *(TEXTS[row] + " copied out once more" for row in range(0, 61, 3))]
     of, copies = np.arange(0, 61, 3), np.arange(61, len(texts))
     recipe = recipe_of(FOLDED)
-    messages = Messages.encode(texts, prepared_tokenizer(recipe, fresh(folder).tokenizer), context=31)
+    messages = EncodedTexts.encode(texts, prepared_tokenizer(recipe, fresh(folder).tokenizer), context=31)
     groups, targets = np.concatenate([np.arange(61), of]), np.concatenate([TARGETS, TARGETS[of]])
     plain, with_copies = (
         tune(
             fresh(folder), recipe, messages, targets, CLASSES, train=np.arange(61), validation=HELD_OUT[:0],
-            groups=groups, copies=some, parts=PARTS,
+            groups=groups, copies=some, fold_ids=FOLD_IDS,
         ).held_out_logits
         for some in (copies[:0], copies)
     )  # fmt: skip
-    np.testing.assert_array_equal(plain[PARTS == 0], with_copies[PARTS == 0])
-    assert (plain[PARTS != 0] != with_copies[PARTS != 0]).any(axis=1).all()
+    np.testing.assert_array_equal(plain[FOLD_IDS == 0], with_copies[FOLD_IDS == 0])
+    assert (plain[FOLD_IDS != 0] != with_copies[FOLD_IDS != 0]).any(axis=1).all()
 
 
 def test_folds_are_for_budgets_of_small_backbones_or_asked_for() -> None:
-    budget = Recipe().changed({"tune": "full", "verdict.max_blocked": 0.001})
-    assert resolve(budget, pretrained=True, rows=5000, classes=2, small=True).verdict.folds == 3
-    assert resolve(budget, pretrained=True, rows=5000, classes=2, small=False).verdict.folds == 0
-    assert resolve(budget.changed({"verdict.folds": 0}), pretrained=True, rows=5000, classes=2, small=True).verdict.folds == 0
-    asked = Recipe().changed({"tune": "blocks:1", "verdict.folds": 4})
-    assert resolve(asked, pretrained=True, rows=5000, classes=2).verdict.folds == 4
-    assert resolve(asked.changed({"verdict.folds": 1}), pretrained=True, rows=5000, classes=2).verdict.folds == 0
-    assert resolve(asked.changed({"tune": "head"}), pretrained=True, rows=5000, classes=2).verdict.folds == 0  # has its own
-    assert chosen_folds(asked.changed({"tune": "auto"}), pretrained=True, small=False, rows=5000, classes=2) == 0  # a large one's head
-    assert chosen_folds(asked.changed({"tune": "auto"}), pretrained=True, small=True, rows=5000, classes=2) == 4
+    budget = Recipe().changed({"tune": "full", "decision.max_fpr": 0.001})
+    assert resolve_defaults(budget, pretrained=True, rows=5000, classes=2, small=True).decision.cv_folds == 3
+    assert resolve_defaults(budget, pretrained=True, rows=5000, classes=2, small=False).decision.cv_folds == 0
+    assert (
+        resolve_defaults(budget.changed({"decision.cv_folds": 0}), pretrained=True, rows=5000, classes=2, small=True).decision.cv_folds == 0
+    )
+    asked = Recipe().changed({"tune": "blocks:1", "decision.cv_folds": 4})
+    assert resolve_defaults(asked, pretrained=True, rows=5000, classes=2).decision.cv_folds == 4
+    assert resolve_defaults(asked.changed({"decision.cv_folds": 1}), pretrained=True, rows=5000, classes=2).decision.cv_folds == 0
+    assert resolve_defaults(asked.changed({"tune": "head"}), pretrained=True, rows=5000, classes=2).decision.cv_folds == 0  # has its own
+    assert resolve_cv_folds(asked.changed({"tune": "auto"}), pretrained=True, small=False, rows=5000, classes=2) == 0  # a large one's head
+    assert resolve_cv_folds(asked.changed({"tune": "auto"}), pretrained=True, small=True, rows=5000, classes=2) == 4
     few = Recipe().changed({"tune": "full"})
     for rows, classes, folds in ((16, 2, 5), (199, 2, 5), (200, 2, 0), (300, 6, 5), (301, 6, 0)):
-        assert chosen_folds(few, pretrained=True, small=True, rows=rows, classes=classes) == folds
-    assert chosen_folds(few, pretrained=False, small=True, rows=16, classes=2) == 0
+        assert resolve_cv_folds(few, pretrained=True, small=True, rows=rows, classes=classes) == folds
+    assert resolve_cv_folds(few, pretrained=False, small=True, rows=16, classes=2) == 0

@@ -18,7 +18,7 @@ from tamis.evaluation.model_selection import Scores
 from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tamis.training.loop import Training
 from tests.tiny import LENGTHS, TARGETS, classifier, close, equal, gradients, messages, training, weights_of, windowed
 
@@ -50,7 +50,7 @@ def test_one_step_has_the_gradient_of_a_padded_step_in_transformers(tmp_path: Pa
 def test_the_loss_is_torchs_weighted_mean(smoothing: float) -> None:
     weights, model = (1.0, 2.5, 0.75), classifier()
     of = messages()
-    loop = training(model, of=of, weights=weights, label_smoothing=smoothing, micro_tokens=19)
+    loop = training(model, of=of, weights=weights, label_smoothing=smoothing, micro_batch_tokens=19)
     logits = loop.logits(np.arange(len(TARGETS)))
     expected = F.cross_entropy(logits, torch.from_numpy(TARGETS), weight=torch.tensor(weights), label_smoothing=smoothing)
     assert loop.run().history[0]["loss"] == pytest.approx(expected.item(), abs=1e-5)
@@ -59,10 +59,10 @@ def test_the_loss_is_torchs_weighted_mean(smoothing: float) -> None:
 def test_cutting_a_step_into_parts_changes_nothing() -> None:
     of, slopes, losses = messages([5] * 8), [], []
     for micro in (10_000, 5, 20, 12):  # 1 x 8, 8 x 1, 2 x 4, odd parts
-        loop = training(of=of, targets=TARGETS[:8], micro_tokens=micro, weights=(1.0, 3.0, 0.5), clip_norm=0.7)
+        loop = training(of=of, targets=TARGETS[:8], micro_batch_tokens=micro, weights=(1.0, 3.0, 0.5), clip_norm=0.7)
         loop.run()
         slopes.append(gradients(loop.model))
-        longer = training(of=of, targets=TARGETS[:8], micro_tokens=micro, weights=(1.0, 3.0, 0.5), batch_rows=3, epochs=3)
+        longer = training(of=of, targets=TARGETS[:8], micro_batch_tokens=micro, weights=(1.0, 3.0, 0.5), batch_rows=3, epochs=3)
         losses.append([row["loss"] for row in longer.run().history])
     for slope, course in zip(slopes[1:], losses[1:], strict=True):
         close(slope, slopes[0], 1e-6)
@@ -73,7 +73,7 @@ def test_a_class_weight_of_two_is_every_row_twice() -> None:
     of, twice = messages(), np.concatenate([np.arange(17), np.flatnonzero(TARGETS == 1)])
     weighted = training(of=of, weights=(1.0, 2.0, 1.0))
     weighted.run()
-    repeated = training(of=Messages(of.windows, of.first, twice), targets=TARGETS[twice])
+    repeated = training(of=EncodedTexts(of.windows, of.first, twice), targets=TARGETS[twice])
     repeated.run()
     close(gradients(weighted.model), gradients(repeated.model), 1e-6)
 
@@ -81,11 +81,11 @@ def test_a_class_weight_of_two_is_every_row_twice() -> None:
 def test_windows_of_a_long_text_train_as_the_mean_of_their_logits() -> None:
     of, targets = windowed([[5], [23, 23, 9], [2], [23, 4]]), np.array([0, 1, 2, 1])
     model = classifier()
-    training(model, of=of, targets=targets, micro_tokens=30).run()
+    training(model, of=of, targets=targets, micro_batch_tokens=30).run()
     found = gradients(model)
     model = classifier()
     alone = training(model, of=messages([5, 23, 23, 9, 2, 23, 4]), targets=np.zeros(7, dtype=np.int64))
-    last, _ = alone.states.forward(model, np.arange(7), next_token_share=0.0)
+    last, _ = alone.states.forward(model, np.arange(7), lm_loss_share=0.0)
     each = model.head(last)
     means = torch.stack([each[0], each[1:4].mean(0), each[4], each[5:7].mean(0)])
     F.cross_entropy(means, torch.from_numpy(targets)).backward()
@@ -94,11 +94,11 @@ def test_windows_of_a_long_text_train_as_the_mean_of_their_logits() -> None:
 
 def test_the_next_token_loss_is_added_with_its_weight() -> None:
     model, of = classifier(), messages()
-    training(model, of=of, next_token_weight=0.7).run()
+    training(model, of=of, lm_loss_weight=0.7).run()
     found = gradients(model)
     model = classifier()
     plain = training(model, of=of)
-    last, _ = plain.states.forward(model, np.arange(17), next_token_share=0.0)
+    last, _ = plain.states.forward(model, np.arange(17), lm_loss_share=0.0)
     total = F.cross_entropy(model.head(last), torch.from_numpy(TARGETS))
     losses = []
     for window in of.windows:
@@ -115,12 +115,12 @@ def test_with_pooling_the_next_token_loss_is_taken_under_the_pooling_block() -> 
         model = classifier()
         if pooling:
             add_mean_pooling(model.transformer)
-        loop = training(model, next_token_weight=1.0)
-        _, loss = loop.states.forward(model, np.arange(17), next_token_share=1.0)
+        loop = training(model, lm_loss_weight=1.0)
+        _, loss = loop.states.forward(model, np.arange(17), lm_loss_share=1.0)
         assert loss is not None
         found.append(loss.item())
-        last, _ = loop.states.forward(model, np.arange(17), next_token_share=0.0)
-        again, _ = loop.states.forward(model, np.arange(17), next_token_share=1.0)
+        last, _ = loop.states.forward(model, np.arange(17), lm_loss_share=0.0)
+        again, _ = loop.states.forward(model, np.arange(17), lm_loss_share=1.0)
         torch.testing.assert_close(model.transformer.normed(again), model.transformer.normed(last), atol=1e-5, rtol=1e-5)
     assert found[0] == pytest.approx(found[1], rel=1e-6)
 
@@ -130,13 +130,13 @@ def rates(loop: Training) -> list[float]:
 
 
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
-    loop = training(epochs=4, batch_rows=9, warmup_share=0.25, schedule="cosine", learning_rate=0.008)
+    loop = training(epochs=4, batch_rows=9, warmup_ratio=0.25, schedule="cosine", learning_rate=0.008)
     cosine = [0.5 * (1 + math.cos(math.pi * k / 6)) for k in range(6)]
     assert rates(loop) == pytest.approx([0.008 * share for share in (0.5, 1.0, *cosine)])
 
 
 def test_a_constant_learning_rate_stays_after_the_warm_up() -> None:
-    loop = training(epochs=4, batch_rows=9, warmup_share=0.4, schedule="constant", learning_rate=0.008)
+    loop = training(epochs=4, batch_rows=9, warmup_ratio=0.4, schedule="constant", learning_rate=0.008)
     assert rates(loop) == pytest.approx([0.008 * share for share in (1 / 3, 2 / 3, 1, 1, 1, 1, 1, 1)])
     assert rates(training(epochs=2, batch_rows=9, learning_rate=0.008)) == pytest.approx([0.008] * 4)
 
@@ -275,14 +275,14 @@ def test_validation_figures_stand_in_the_history_after_each_epoch() -> None:
 
 
 def test_logits_come_in_the_order_of_the_rows_asked_for() -> None:
-    loop = training(micro_tokens=11)
+    loop = training(micro_batch_tokens=11)
     every, some = loop.logits(np.arange(17)), loop.logits(np.array([16, 3, 3, 0]))
     torch.testing.assert_close(some, every[[16, 3, 3, 0]], atol=1e-5, rtol=1e-5)
 
 
 def run_bytes(seed: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
-    loop = training(epochs=2, batch_tokens=40, dropout=0.2, token_dropout=0.3, next_token_weight=0.5, seed=seed)
+    loop = training(epochs=2, batch_tokens=40, dropout=0.2, token_dropout=0.3, lm_loss_weight=0.5, seed=seed)
     loop.run()
     return weights_of(loop.model)
 
@@ -321,12 +321,12 @@ def test_no_row_to_fit_is_refused() -> None:
 
 
 def test_a_sampled_next_token_loss_is_unbiased() -> None:
-    loop = training(next_token_weight=1.0)
+    loop = training(lm_loss_weight=1.0)
     rows = np.arange(17)
     with torch.no_grad():
-        _, whole = loop.states.forward(loop.model, rows, next_token_share=1.0)
+        _, whole = loop.states.forward(loop.model, rows, lm_loss_share=1.0)
         torch.manual_seed(3)
-        draws = [loop.states.forward(loop.model, rows, next_token_share=0.3)[1] for _ in range(300)]
+        draws = [loop.states.forward(loop.model, rows, lm_loss_share=0.3)[1] for _ in range(300)]
     assert whole is not None
     sums = torch.stack([draw for draw in draws if draw is not None])
     assert len(sums) == 300 and sums.std() > 0.05 * whole, "every draw takes other positions"
@@ -338,12 +338,12 @@ def test_rows_cut_anew_are_trained_on_and_what_is_judged_is_not() -> None:
     plain, other = messages(), messages([n + 2 for n in LENGTHS], seed=9)
     asked: list[int] = []
 
-    def recut(epoch: int) -> Messages:
+    def recut(epoch: int) -> EncodedTexts:
         asked.append(epoch)
         return other
 
     cut, usual, theirs = training(epochs=2), training(epochs=2), training(epochs=2, of=other)
-    cut.recut = recut
+    cut.retokenize = recut
     for loop in (cut, usual, theirs):
         loop.run()
     assert asked == [0, 1]
@@ -356,6 +356,6 @@ def test_rows_cut_anew_are_trained_on_and_what_is_judged_is_not() -> None:
 def test_steps_are_the_plain_cuts_so_that_their_number_is_known() -> None:
     """Longer cuts make a step longer, not steps more."""
     loop = training(epochs=3, batch_tokens=30)
-    loop.recut = lambda epoch: messages([n + 3 + epoch for n in LENGTHS], seed=epoch)
+    loop.retokenize = lambda epoch: messages([n + 3 + epoch for n in LENGTHS], seed=epoch)
     at = loop.run()
     assert at.step == sum(1 for epoch in range(3) for _ in loop._steps_of(epoch))

@@ -9,12 +9,12 @@ import pytest
 
 from tamis import ConfigError, TextClassifier
 from tamis.classifier import text_classifier
-from tamis.cli.options import HARDENED
+from tamis.cli.options import ROBUST
 from tamis.config import Recipe
 from tamis.decision.calibration import softmax
-from tamis.decision.fit_rule import decide
+from tamis.decision.fit_rule import fit_decision_rule
 from tamis.progress import once
-from tamis.training.resolve import settle
+from tamis.training.resolve import resolve_recipe
 from tests.rows import messages
 
 ROWS = messages()
@@ -26,11 +26,11 @@ THREE = ["odd" if row % 11 == 0 else label for row, label in enumerate(TWO)]
 @pytest.mark.parametrize(
     ("labels", "settings", "words"),
     [
-        (THREE, {"verdict.max_blocked": 0.01}, "verdict.max_blocked needs two classes; the data have 3"),
-        (THREE, {"verdict.costs": "blocked=2,missed=1"}, "verdict.costs needs two classes; the data have 3"),
-        (THREE, {"verdict.prior": "2%"}, "verdict.prior needs two classes; the data have 3"),
+        (THREE, {"decision.max_fpr": 0.01}, "decision.max_fpr needs two classes; the data have 3"),
+        (THREE, {"decision.costs": "blocked=2,missed=1"}, "decision.costs needs two classes; the data have 3"),
+        (THREE, {"decision.prior": "2%"}, "decision.prior needs two classes; the data have 3"),
         (THREE, {"data.positive": "spma"}, "expected one of 'ham', 'odd', 'spam', got 'spma'; did you mean 'spam'?"),
-        (TWO, {"verdict.costs": "blocked=2,missed=1", "verdict.max_blocked": 0.01}, "both set the threshold; give one of them"),
+        (TWO, {"decision.costs": "blocked=2,missed=1", "decision.max_fpr": 0.01}, "both set the threshold; give one of them"),
     ],
 )
 def test_what_the_rows_cannot_give_is_refused_before_a_backbone_is_read(
@@ -43,25 +43,25 @@ def test_what_the_rows_cannot_give_is_refused_before_a_backbone_is_read(
 
 def test_a_positive_label_of_three_classes_is_said_to_play_no_part() -> None:
     recipe = Recipe().changed({"data.positive": "spam"})
-    (note,) = settle(recipe, TEXTS, THREE).notes
+    (note,) = resolve_recipe(recipe, TEXTS, THREE).notes
     assert note.startswith("data.positive = 'spam' plays no part: the data have 3 classes") and "needs two" in note
-    assert settle(recipe, TEXTS, TWO).notes == settle(Recipe(), TEXTS, THREE).notes == []
-    assert settle(recipe, TEXTS, THREE).positive is None and settle(Recipe(), TEXTS, TWO).positive == "spam"
+    assert resolve_recipe(recipe, TEXTS, TWO).notes == resolve_recipe(Recipe(), TEXTS, THREE).notes == []
+    assert resolve_recipe(recipe, TEXTS, THREE).positive is None and resolve_recipe(Recipe(), TEXTS, TWO).positive == "spam"
 
 
 @pytest.mark.parametrize(
     ("backbone", "tune", "words"),
     [
         ("nano", "head", "a head that is solved trains no attention (take --tune blocks:1 for that); the layer and position that do best"),
-        ("scratch:tiny", "auto", "next tokens are predicted from under a plain mean (train.next_token_weight=0 leaves that out); the mean"),
+        ("scratch:tiny", "auto", "next tokens are predicted from under a plain mean (train.lm_loss_weight=0 leaves that out); the mean"),
         ("nano", "full", None),
         ("nano", "lora:2", None),
     ],
 )
 def test_attention_that_is_not_trained_is_said_to_play_no_part(backbone: str, tune: str, words: str | None) -> None:
-    notes = settle(Recipe().changed({**HARDENED, "backbone": backbone, "tune": tune}), TEXTS, TWO).notes
-    assert [note.startswith(f"text.position = attention plays no part: {words}") for note in notes] == [True] * (words is not None)
-    assert not settle(Recipe().changed({"backbone": backbone, "tune": tune}), TEXTS, TWO).notes
+    notes = resolve_recipe(Recipe().changed({**ROBUST, "backbone": backbone, "tune": tune}), TEXTS, TWO).notes
+    assert [note.startswith(f"text.pooling = attention plays no part: {words}") for note in notes] == [True] * (words is not None)
+    assert not resolve_recipe(Recipe().changed({"backbone": backbone, "tune": tune}), TEXTS, TWO).notes
 
 
 def overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -80,9 +80,9 @@ def macro_recall(probabilities: np.ndarray, targets: np.ndarray) -> float:
 def test_weights_of_three_classes_are_put_back_once_the_temperature_is_found() -> None:
     logits, targets, corrected = overlapping()
     names = ["a", "b", "c"]
-    settings = Recipe().verdict
+    settings = Recipe().decision
     undone, kept = (
-        decide(2 * logits, targets, names, positive=None, settings=settings, uncorrected=corrected, weighted=weighted)
+        fit_decision_rule(2 * logits, targets, names, positive=None, settings=settings, uncorrected=corrected, weighted=weighted)
         for weighted in (False, True)
     )
     assert undone.temperature == kept.temperature != 1.0  # the rows as they are settle it, weights or none
@@ -90,11 +90,11 @@ def test_weights_of_three_classes_are_put_back_once_the_temperature_is_found() -
     np.testing.assert_array_equal(kept.probabilities.argmax(1), (2 * logits - corrected).argmax(1))
     assert macro_recall(kept.probabilities, targets) > macro_recall(undone.probabilities, targets) + 0.1
     # Without held-out rows too, where the scores come out as they were trained.
-    none = decide(logits[:0], targets[:0], names, positive=None, settings=settings, uncorrected=corrected, weighted=True)
+    none = fit_decision_rule(logits[:0], targets[:0], names, positive=None, settings=settings, uncorrected=corrected, weighted=True)
     np.testing.assert_array_equal(none.shift, -corrected)
 
 
-WEIGHTED = {"text.position": "mean", "text.layer": 1}
+WEIGHTED = {"text.pooling": "mean", "text.layers": 1}
 
 
 def three_classes(**settings: Any) -> TextClassifier:

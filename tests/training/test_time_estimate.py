@@ -8,8 +8,8 @@ import pytest
 
 from tamis.compute import device
 from tamis.config import Recipe
-from tamis.training.defaults import chosen_tune
-from tamis.training.resolve import settle
+from tamis.training.defaults import resolve_tune
+from tamis.training.resolve import resolve_recipe
 from tamis.training.time_estimate import LONG_S, MOST_STATES, REACHED, Duration, training_time
 
 
@@ -31,9 +31,9 @@ def test_the_time_is_that_of_the_work_counted_by_hand(monkeypatch: pytest.Monkey
     assert found.seconds == pytest.approx(6 * 12 * 288**2 * 5 * 96 / (REACHED * 20e9))
     assert found.share == 2 / 5 and found.states == 32 * 288 * 4
     plain = found.seconds
-    assert seconds(full(verdict__folds=3), texts, labels) == pytest.approx(3 * plain)
-    assert seconds(full(train__attacked_positives=3.0, train__attacked_negatives=1.0), texts, labels) == pytest.approx(3 * plain)
-    assert training_time(full(train__attacked_positives=1.0), texts, labels, None).seconds == pytest.approx(2 * plain)
+    assert seconds(full(decision__cv_folds=3), texts, labels) == pytest.approx(3 * plain)
+    assert seconds(full(train__augment_positives=3.0, train__augment_negatives=1.0), texts, labels) == pytest.approx(3 * plain)
+    assert training_time(full(train__augment_positives=1.0), texts, labels, None).seconds == pytest.approx(2 * plain)
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,16 @@ def test_many_rows_on_a_slow_machine_are_trained_on_less_and_the_reason_says_so(
 ) -> None:
     monkeypatch.setattr(device, "measured_gflops", lambda *rest: gflops)
     texts, labels = ["x" * 400] * 16_000, ["spam", "ham"] * 8_000
-    settled = settle(Recipe().changed({"compute.device": "cpu", "compute.threads": 1}), texts, labels)
+    settled = resolve_recipe(Recipe().changed({"compute.device": "cpu", "compute.threads": 1}), texts, labels)
     assert settled.recipe.tune == tune and words in settled.tune_reason
     assert [settled.tune_reason in note for note in settled.notes] == [True] * (tune != "full")  # said before training
-    asked = settle(Recipe().changed({"tune": "full"}), texts, labels)
+    asked = resolve_recipe(Recipe().changed({"tune": "full"}), texts, labels)
     assert asked.recipe.tune == "full" and asked.tune_reason == "asked for"
 
 
 def test_states_that_do_not_fit_leave_the_head() -> None:
     for states, tune in ((MOST_STATES, "blocks:2"), (MOST_STATES + 1, "head")):
         long = Duration(seconds=LONG_S + 1, tokens=1e7, share=0.4, states=states, gflops=50.0)
-        assert chosen_tune("auto", pretrained=True, small=True, duration=long)[0] == tune
+        assert resolve_tune("auto", pretrained=True, small=True, duration=long)[0] == tune
     within = Duration(seconds=LONG_S, tokens=1e7, share=0.4, states=9e9, gflops=50.0)
-    assert chosen_tune("auto", pretrained=True, small=True, duration=within)[0] == "full"
+    assert resolve_tune("auto", pretrained=True, small=True, duration=within)[0] == "full"

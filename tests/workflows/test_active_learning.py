@@ -80,8 +80,8 @@ def test_a_stream_in_pieces_gives_what_it_gives_whole(learnt: TextClassifier, mo
     pieces = suggest(learnt, iter(given(NEW)), 4)
     assert [s.text for s in pieces.suggestions] == [s.text for s in whole.suggestions]
     monkeypatch.setattr("tamis.workflows.active_learning.HELD", 2)  # only the most doubtful stay
-    doubts = {s.text: s.doubt for s in suggest(learnt, given(NEW), 2).suggestions}
-    assert sorted(doubts.values()) == pytest.approx(sorted(s.doubt for s in suggest(learnt, given(NEW), 9).suggestions))
+    doubts = {s.text: s.uncertainty for s in suggest(learnt, given(NEW), 2).suggestions}
+    assert sorted(doubts.values()) == pytest.approx(sorted(s.uncertainty for s in suggest(learnt, given(NEW), 9).suggestions))
 
 
 def test_nothing_to_suggest_and_wrong_wishes_are_said(learnt: TextClassifier) -> None:
@@ -101,21 +101,21 @@ def test_the_command_prints_writes_and_answers_in_json(tmp_path: Path) -> None:
     said = run("suggest", runs.finished_run(), inbox, "-n", "3", "--json", "--threads", "1")
     answer = json.loads(said.out)
     assert said.code == 0 and len(answer["suggestions"]) == 3 and answer["seen"] == len(NEW)
-    assert answer["suggestions"][0].keys() == {"line", "text", "label", "probabilities", "doubt"}
+    assert answer["suggestions"][0].keys() == {"line", "text", "label", "probabilities", "uncertainty"}
     piped = run("suggest", runs.finished_run(), "-n", "3", "--json", "--threads", "1", stdin=inbox.read_bytes())
     assert json.loads(piped.out)["suggestions"] == answer["suggestions"]
     table = tmp_path / "to-label.csv"
     said = run("suggest", runs.finished_run(), inbox, "-n", "3", "--out", table, "--threads", "1")
     assert said.code == 0 and "fill in the column label" in said.err
     lines = table.read_text().splitlines()
-    assert lines[0] == "text,label,suggested,doubt,line" and len(lines) == 4
+    assert lines[0] == "text,label,suggested,uncertainty,line" and len(lines) == 4
     table.write_text("\n".join([lines[0], *(line.replace(",,", ",spam,", 1) for line in lines[1:])]) + "\n")
     assert set(read_table(table, label="label").labels) == {"spam"}
     own = tmp_path / "own.csv"
     own.write_text("text,label\nok see you at the pub,?\n")
     said = run("suggest", runs.finished_run(), own, "-n", "1", "--text", "text", "--out", table, "--threads", "1")
     assert said.code == 0 and "fill in the column new_label" in said.err
-    assert table.read_text().splitlines()[0] == "text,label,new_label,suggested,doubt,line"
+    assert table.read_text().splitlines()[0] == "text,label,new_label,suggested,uncertainty,line"
     shown = run("suggest", runs.finished_run(), inbox, "-n", "2", "--threads", "1")
     assert len(shown.out.splitlines()) == 3 and "label now" in shown.out
     assert run("suggest", runs.finished_run(), inbox, "--strategy", "best").code == 2

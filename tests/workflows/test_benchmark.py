@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from tamis.cli import bench as cli_bench
 from tamis.cli.app import app
-from tamis.compute.memory import hand_back, resident_mb
+from tamis.compute.memory import release_memory, resident_mb
 from tamis.errors import RunError
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, GPT2Config, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer
 from tamis.workflows import benchmark, benchmark_contenders
 from tamis.workflows.benchmark import Bench, Bulk, Single, Start
@@ -28,7 +28,7 @@ def tiny(*, mean: bool = True, classes: int = 2) -> Subject:
     initialise(trunk, torch.Generator().manual_seed(1))
     if mean:
         add_mean_pooling(trunk)
-    return Subject("tiny", GPT2Classifier(trunk, classes).requires_grad_(False).eval(), tokenizer.prepared(begin=False), trained=False)
+    return Subject("tiny", GPT2Classifier(trunk, classes).requires_grad_(False).eval(), tokenizer.prepared(add_bos=False), trained=False)
 
 
 def test_texts_are_never_the_same_twice_and_as_long_as_short_messages() -> None:
@@ -40,7 +40,7 @@ def test_texts_are_never_the_same_twice_and_as_long_as_short_messages() -> None:
 
 def test_useful_operations_count_every_product_of_a_real_token() -> None:
     windows = (np.zeros(3, np.int32), np.zeros(7, np.int32))
-    messages = Messages(windows, np.arange(3), np.arange(2))
+    messages = EncodedTexts(windows, np.arange(3), np.arange(2))
     # A block of width 24: two operations a weight of 24 x 72, 24 x 24, 24 x 96 and 96 x 24, for 10 tokens, twice.
     block = 2 * (24 * 72 + 24 * 24 + 24 * 96 + 96 * 24)
     assert useful_operations(tiny().model.transformer, messages) == 2 * block * 10
@@ -192,7 +192,7 @@ def test_mapped_pages_are_handed_back_unless_they_were_written_to(tmp_path: Path
     before = resident_mb()
     if before is None:
         pytest.skip("this system does not tell what a process holds")
-    hand_back(path, other)
+    release_memory(path, other)
     after = resident_mb()
     assert after is not None and before - after > 0.8 * size / 1e6
     assert int(mapped.sum()) == size and int(written[5]) == 77 and int(written[6]) == 1

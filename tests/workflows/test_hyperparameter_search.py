@@ -11,8 +11,8 @@ import pytest
 
 from tamis import RunError
 from tamis.config import Recipe, read_recipe
-from tamis.workflows.dataset import prepare
-from tamis.workflows.hyperparameter_search import DEPTHS, depths_of, halves, search, suggested
+from tamis.workflows.dataset import load_dataset
+from tamis.workflows.hyperparameter_search import DEPTHS, depths_of, search, search_split, suggested
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run
@@ -127,10 +127,10 @@ def test_bad_trials_are_cut_off(table: Path, tmp_path: Path, fake: Fake) -> None
 
 
 def test_no_test_row_is_ever_seen_and_groups_stay_together(table: Path) -> None:
-    prepared = prepare(str(table), RECIPE)
-    rows = halves(prepared, RECIPE)
-    assert set(rows.texts) == set(prepared.parts.texts("train"))
-    assert not set(rows.texts) & set(prepared.parts.texts("test"))
+    prepared = load_dataset(str(table), RECIPE)
+    rows = search_split(prepared, RECIPE)
+    assert set(rows.texts) == set(prepared.split.texts("train"))
+    assert not set(rows.texts) & set(prepared.split.texts("test"))
     parts = [rows.fit, rows.choosing, rows.confirming]
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(rows.texts)))
     groups = [set(rows.groups[part].tolist()) for part in parts]

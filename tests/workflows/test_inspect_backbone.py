@@ -53,7 +53,7 @@ def test_the_same_for_people() -> None:
 
 def test_the_audit_has_the_promised_keys_and_right_counts() -> None:
     answer = found("data", runs.table(), "--backbone", "scratch:tiny")
-    assert {"parts", "repeats", "leaks", "doubtful"} <= set(answer)
+    assert {"parts", "repeats", "leaks", "label_issues"} <= set(answer)
     parts = answer["parts"]
     assert set(parts) == {"train", "validation", "test"}
     for part in parts.values():

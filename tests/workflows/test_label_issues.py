@@ -13,8 +13,8 @@ from tamis import DataError
 from tamis.data.splits import split_table
 from tamis.data.tables import Table
 from tamis.gpt2.backbones import load_backbone
-from tamis.workflows.excluded_rows import disputed_sentence, leave_out
-from tamis.workflows.label_issues import _unlike, doubted, examine
+from tamis.workflows.excluded_rows import exclude_rows, excluded_sentence
+from tamis.workflows.label_issues import _unlike, examine, find_label_issues
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run
@@ -40,16 +40,16 @@ def test_the_rule_by_hand() -> None:
     head = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.65, 0.35], [0.49, 0.51], [1.0, 0.0]])
     words = np.array([[0.8, 0.2], [0.3, 0.7], [0.9, 0.1], [0.8, 0.2], [1.0, 0.0], [0.49, 0.51]])
     # Both say 0: doubted. They differ, twice. Both say 0, hardly: (.35 + .2) / 2. One hardly says 1, the other is sure of 0: twice.
-    assert doubted(head, words, np.ones(6, dtype=int)).tolist() == [True, False, False, False, False, False]
-    assert not doubted(head, words, np.zeros(6, dtype=int)).any()
+    assert find_label_issues(head, words, np.ones(6, dtype=int)).tolist() == [True, False, False, False, False, False]
+    assert not find_label_issues(head, words, np.zeros(6, dtype=int)).any()
     # Of four classes an even chance is .25: a label with .15 is not doubted yet, one with .1 is.
     many = np.array([[0.5, 0.15, 0.2, 0.15], [0.5, 0.1, 0.2, 0.2]])
-    assert doubted(many, many, np.array([1, 1])).tolist() == [False, True]
+    assert find_label_issues(many, many, np.array([1, 1])).tolist() == [False, True]
     random = np.random.default_rng(0)
     for classes in (2, 3, 7):
         head, words = random.dirichlet(np.full(classes, 0.3), 500), random.dirichlet(np.full(classes, 0.3), 500)
         given = random.integers(0, classes, 500)
-        doubtful = doubted(head, words, given)
+        doubtful = find_label_issues(head, words, given)
         assert doubtful.any() and (head.argmax(1) != given)[doubtful].all() and (words.argmax(1) != given)[doubtful].all()
 
 
@@ -65,7 +65,7 @@ def test_planted_labels_are_doubted_with_the_right_suggestion(found) -> None:
     for row in WRONG:
         one, table = by_row[row], planted()
         assert one.suggested in ("ham", "spam") and one.suggested != one.label == table.labels[row]
-        assert (one.leave_out, one.text, one.line) == (True, table.texts[row], row + 1)
+        assert (one.exclude, one.text, one.line) == (True, table.texts[row], row + 1)
         assert one.p_model < 0.5 and one.p_tfidf < 0.5
     assert len(doubtful) <= 8
     means = [(one.p_model + one.p_tfidf) / 2 for one in doubtful]
@@ -85,33 +85,33 @@ def test_near_repeats_are_named_once_and_only_contradictions_are_to_be_left_out(
     table = Table.of(texts, [*LABELS, "ham", "spam"])
     found = examine(table, load_backbone(runs.pretrained()), unlike=False)
     both = [one for one in found if one.row >= len(TEXTS) and one.reason != "label doubted by both"]
-    assert all(one.leave_out and one.reason == "near-repeat with labels ham, spam" for one in both)
+    assert all(one.exclude and one.reason == "near-repeat with labels ham, spam" for one in both)
     same = [one for one in found if one.reason.startswith("near-repeat of row")]
-    assert same and not any(one.leave_out for one in same)
+    assert same and not any(one.exclude for one in same)
     assert len({one.row for one in found}) == len(found)
 
 
 def test_the_review_and_a_training_without_its_rows(tmp_path: Path) -> None:
     table = runs.write_table(tmp_path / "planted.tsv", list(zip(planted().labels, planted().texts, strict=True)))
     review = tmp_path / "review.csv"
-    said = run("data", table, "--backbone", runs.pretrained(), "--doctor", review)
+    said = run("data", table, "--backbone", runs.pretrained(), "--label-issues", review)
     assert said.code == 0, said.err
-    assert "tamis train DATA --without" in said.err
+    assert "tamis train DATA --exclude" in said.err
     with review.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    marked = sorted(int(row["row"]) for row in rows if row["leave_out"] == "yes")
+    marked = sorted(int(row["row"]) for row in rows if row["exclude"] == "yes")
     assert set(marked) >= set(WRONG) and all(planted().texts[int(row["row"])] == row["text"] for row in rows)
-    said = run("train", table, *runs.TINY, "--without", review, "-o", tmp_path / "run", "--json")
+    said = run("train", table, *runs.TINY, "--exclude", review, "-o", tmp_path / "run", "--json")
     assert said.code == 0, said.err
     report = json.loads(said.out)
-    without = report["without"]
+    without = report["excluded"]
     assert without["rows"] + without["test_rows"] == len(marked) and without["test"]["n"] == report["test"]["n"]
     assert f"{without['rows']:,} disputed rows are left out of training" in said.err
     assert sum("disputed rows were left out of training" in note for note in report["notes"]) == 1
     if without["test_rows"]:
-        assert without["undisputed"]["n"] == report["test"]["n"] - without["test_rows"]
-    lines = [line for line in (tmp_path / "run" / "recipe.toml").read_text().splitlines() if line.startswith("without = ")]
-    assert lines == [f'without = "{review}"']
+        assert without["remaining"]["n"] == report["test"]["n"] - without["test_rows"]
+    lines = [line for line in (tmp_path / "run" / "recipe.toml").read_text().splitlines() if line.startswith("exclude = ")]
+    assert lines == [f'exclude = "{review}"']
 
 
 def test_test_rows_stay_and_no_class_may_vanish(tmp_path: Path) -> None:
@@ -120,25 +120,25 @@ def test_test_rows_stay_and_no_class_may_vanish(tmp_path: Path) -> None:
     rows = tmp_path / "rows.txt"
     chosen = [int(parts.test[0]), int(parts.train[0]), int(parts.validation[0])]
     rows.write_text("\n".join(map(str, chosen)))
-    kept, gone = leave_out(parts, rows)
+    kept, gone = exclude_rows(parts, rows)
     assert gone == tuple(sorted(chosen))
     assert kept.test.tolist() == parts.test.tolist()
     assert set(parts.train) - set(kept.train) == set(chosen[1:]) and chosen[2] not in kept.validation
     assert "2 disputed rows are left out" in kept.notes[-1] and "1 disputed test rows" in kept.notes[-1]
     rows.write_text("\n".join(str(row) for row, label in enumerate(LABELS) if label == "spam"))
     with pytest.raises(DataError, match="class 'spam' has no training row left"):
-        leave_out(parts, rows)
+        exclude_rows(parts, rows)
 
 
 def test_both_figures_in_words() -> None:
     figures = {"f1": 0.9, "average_precision": 0.95, "accuracy": 0.97}
-    found = {"rows": 7, "test_rows": 2, "test": figures, "undisputed": {"f1": 0.95, "average_precision": 0.99, "accuracy": 0.99}}
-    sentence = disputed_sentence(found)
+    found = {"rows": 7, "test_rows": 2, "test": figures, "remaining": {"f1": 0.95, "average_precision": 0.99, "accuracy": 0.99}}
+    sentence = excluded_sentence(found)
     assert "7 disputed rows were left out" in sentence and "F1 0.900 and 0.950" in sentence and "accuracy 97.0 and 99.0 %" in sentence
-    assert "; every test row is disputed too." in disputed_sentence({**found, "undisputed": None})
-    assert "; no test row is disputed." in disputed_sentence({**found, "test_rows": 0, "undisputed": None})
-    assert disputed_sentence({**found, "test_rows": 0, "test": None, "undisputed": None}) == "7 disputed rows were left out of training."
-    assert disputed_sentence(None) == ""
+    assert "; every test row is disputed too." in excluded_sentence({**found, "remaining": None})
+    assert "; no test row is disputed." in excluded_sentence({**found, "test_rows": 0, "remaining": None})
+    assert excluded_sentence({**found, "test_rows": 0, "test": None, "remaining": None}) == "7 disputed rows were left out of training."
+    assert excluded_sentence(None) == ""
 
 
 def test_texts_unlike_the_others_need_more_bits_not_fewer() -> None:

@@ -41,7 +41,7 @@ def with_rule(path: Path, **rule: Any) -> Path:
     """A copy of the model that decides by another rule."""
     copy = runs.copy_of(head(), path)
     values = json.loads((copy / "tamis.json").read_text(encoding="utf-8"))
-    values["rule"] = {"positive": "spam", "threshold": 0.5, "low": None, "high": None, "floor": None} | rule
+    values["rule"] = {"positive": "spam", "threshold": 0.5, "low": None, "high": None, "confidence_floor": None} | rule
     (copy / "tamis.json").write_text(json.dumps(values), encoding="utf-8")
     return copy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tamis.workflows.query_strategies import STRATEGIES, _spread, centred, doubt, select
+from tamis.workflows.query_strategies import STRATEGIES, _spread, centred, select, uncertainty
 
 RANDOM = np.random.default_rng(5)
 
@@ -18,7 +18,7 @@ def rows(count: int, classes: int = 3, channels: int = 7) -> tuple[np.ndarray, n
 
 def test_doubt_by_hand() -> None:
     probabilities = np.array([[0.5, 0.5, 0.0], [0.7, 0.2, 0.1], [0.0, 0.0, 1.0]])
-    np.testing.assert_allclose(doubt(probabilities), [1.0, 0.5, 0.0])
+    np.testing.assert_allclose(uncertainty(probabilities), [1.0, 0.5, 0.0])
 
 
 def test_the_label_turns_at_even_odds_once_the_threshold_is_taken_out() -> None:
@@ -27,7 +27,7 @@ def test_the_label_turns_at_even_odds_once_the_threshold_is_taken_out() -> None:
     np.testing.assert_allclose(moved.sum(1), 1.0)
     assert moved[0, 1] == pytest.approx(0.5) and moved[1, 1] < 0.05
     assert moved[2:, 1].tolist() == [1.0, 0.0]
-    assert doubt(probabilities, positive=1, threshold=0.2)[0] == pytest.approx(1.0)
+    assert uncertainty(probabilities, positive=1, threshold=0.2)[0] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -43,7 +43,7 @@ def test_any_strategy_gives_distinct_rows_and_the_same_again(strategy) -> None:
 def test_the_most_uncertain_come_first_by_margin() -> None:
     features, probabilities = rows(40)
     chosen = select(features, probabilities, 9, strategy="margin")
-    uncertain = doubt(probabilities)
+    uncertain = uncertainty(probabilities)
     assert uncertain[chosen].min() >= np.delete(uncertain, chosen).max()
 
 

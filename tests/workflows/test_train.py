@@ -20,7 +20,7 @@ from tests.rows import messages
 
 FIGURES = {
     *("n", "accuracy", "balanced_accuracy", "recall", "precision", "f1", "mcc", "average_precision", "roc_auc"),
-    *("blocked_ham", "ece", "brier", "confusion", "ci95"),
+    *("false_positive_rate", "ece", "brier", "confusion", "ci95"),
 }
 REPORT = {
     *("rows", "classes", "positive", "split", "backbone", "tune", "threshold", "test", "validation", "baselines", "mcnemar", "timing"),
@@ -107,7 +107,7 @@ def test_the_figures_are_those_of_the_predictions(name: str) -> None:
     figures = report()[name]
     assert figures["accuracy"] == pytest.approx((flagged == truth).mean())
     assert figures["recall"] == pytest.approx(flagged[truth].mean())
-    assert figures["blocked_ham"] == pytest.approx(flagged[~truth].mean())
+    assert figures["false_positive_rate"] == pytest.approx(flagged[~truth].mean())
     assert figures["f1"] == pytest.approx(f1_score(truth, flagged))
     assert figures["mcc"] == pytest.approx(matthews_corrcoef(truth, flagged))
     assert figures["average_precision"] == pytest.approx(average_precision_score(truth, scores))
@@ -143,7 +143,7 @@ def test_the_history_has_a_line_a_step_and_the_epochs_figures() -> None:
 def test_the_recipe_is_resolved() -> None:
     recipe = read_recipe(runs.finished_run() / "recipe.toml")
     assert (recipe.tune, recipe.compute.device, recipe.compute.threads, recipe.compute.dtype) == ("full", "cpu", 1, "fp32")
-    assert recipe.train.dropout is not None and recipe.train.head_learning_rate is not None and recipe.text.position == "mean"
+    assert recipe.train.dropout is not None and recipe.train.head_learning_rate is not None and recipe.text.pooling == "mean"
 
 
 def test_a_model_that_never_answers_spam_is_called_out(tmp_path: Path) -> None:
@@ -160,16 +160,16 @@ def test_a_model_that_never_answers_spam_is_called_out(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_the_rows_cannot_show_is_said_with_its_bound(tmp_path: Path) -> None:
-    said = runs.tamis("train", runs.table(), *runs.TINY, "--tune", "head", "--max-blocked", "0.001", "--json", "-o", tmp_path / "run")
+    said = runs.tamis("train", runs.table(), *runs.TINY, "--tune", "head", "--max-fpr", "0.001", "--json", "-o", tmp_path / "run")
     assert said.code == 0, said.err
     found = json.loads(said.out)
     choice = found["threshold_choice"]
-    assert choice["resolved"] is False and choice["blocked_ham"] == 0
+    assert choice["resolved"] is False and choice["false_positive_rate"] == 0
     # All training rows are scored out of fold where the head alone is trained.
     rows = choice["notes"][0].split()[0]
     assert int(rows) > 70 and f"{rows} ham rows cannot show a budget of 0.1 %" in " ".join(found["warnings"])
-    assert choice["blocked_ham_upper95"] == pytest.approx(1 - 0.05 ** (1 / int(rows)))
-    assert f"{100 * choice['blocked_ham_upper95']:.2f} % (upper 95 % bound)" in " ".join(found["warnings"])
+    assert choice["false_positive_rate_upper95"] == pytest.approx(1 - 0.05 ** (1 / int(rows)))
+    assert f"{100 * choice['false_positive_rate_upper95']:.2f} % (upper 95 % bound)" in " ".join(found["warnings"])
 
 
 def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_pa
         runs.table(),
         "--backbone",
         "nano",
-        "--max-blocked",
+        "--max-fpr",
         "10%",
         "--set",
         "train.epochs=1",
@@ -193,7 +193,7 @@ def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_pa
     rows = read_training_rows(tmp_path / "run")
     assert rows is not None and not rows.held_out.any()  # the model has learnt all of them
     assert found["validation"]["n"] == found["rows"]["validation"] > 0  # judged by models that had not
-    assert found["threshold_choice"]["blocked_ham"] <= 0.1
+    assert found["threshold_choice"]["false_positive_rate"] <= 0.1
     assert len(list((tmp_path / "run" / "checkpoint").glob("fold-*.npz"))) == 5
     text = (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
     assert "folds = 5" in text
@@ -283,16 +283,16 @@ def test_evaluate_names_the_row_of_a_label_that_the_model_does_not_know(tmp_path
 
 def test_attacks_are_judged_at_the_models_own_threshold_and_shown(tmp_path: Path) -> None:
     """The clean line is the report's own recall; the library's suite gives the same figures when it is called by hand."""
-    from tamis.evaluation.robustness import under_attack
-    from tamis.text.perturbations import ATTACKS
+    from tamis.evaluation.robustness import evaluate_robustness
+    from tamis.text.perturbations import PERTURBATIONS
 
     run, page = runs.finished_run(), tmp_path / "page.html"
-    said = runs.tamis("evaluate", run, runs.table(), "--attacks", "--json", "--threads", "1", "--out", page)
+    said = runs.tamis("evaluate", run, runs.table(), "--robustness", "--json", "--threads", "1", "--out", page)
     report = json.loads(said.out)
-    assert [row["attack"] for row in report["attacks"]] == ["clean", *ATTACKS]
-    clean = report["attacks"][0]
+    assert [row["perturbation"] for row in report["robustness"]] == ["clean", *PERTURBATIONS]
+    clean = report["robustness"][0]
     assert clean["recall"] == pytest.approx(report["test"]["recall"]) and clean["changed"] == 0.0
-    assert clean["blocked"] == pytest.approx(report["test"]["blocked_ham"])
+    assert clean["false_positive_rate"] == pytest.approx(report["test"]["false_positive_rate"])
     classifier = TextClassifier.load(run, threads=1)
     texts, labels = [text for _, text in messages()], [label for label, _ in messages()]
     place = list(classifier.classes_).index("spam")
@@ -300,11 +300,17 @@ def test_attacks_are_judged_at_the_models_own_threshold_and_shown(tmp_path: Path
     good = list(dict.fromkeys(text for text, spam in zip(texts, truth, strict=True) if not spam))
     threshold = classifier.rule_.threshold
     assert threshold is not None
-    by_hand = under_attack(
-        lambda some: classifier.predict_proba(some)[:, place], texts, truth, threshold=threshold, seed=42, ham=good, attacks=["full_width"]
+    by_hand = evaluate_robustness(
+        lambda some: classifier.predict_proba(some)[:, place],
+        texts,
+        truth,
+        threshold=threshold,
+        seed=42,
+        ham=good,
+        perturbations=["full_width"],
     )
-    assert next(row for row in report["attacks"] if row["attack"] == "full_width") == json.loads(json.dumps(by_hand[1].to_dict()))
+    assert next(row for row in report["robustness"] if row["perturbation"] == "full_width") == json.loads(json.dumps(by_hand[1].to_dict()))
     written = page.read_text(encoding="utf-8")
-    assert "Disguised texts" in written and all(name in written for name in ATTACKS)
-    shown = runs.tamis("evaluate", run, runs.table(), "--attacks", "--threads", "1")
+    assert "Disguised texts" in written and all(name in written for name in PERTURBATIONS)
+    shown = runs.tamis("evaluate", run, runs.table(), "--robustness", "--threads", "1")
     assert shown.code == 0 and "full_width" in shown.out

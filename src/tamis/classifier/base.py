@@ -73,7 +73,7 @@ class Arguments(ClassifierContract):
         *,
         positive: str | None = None,
         class_weight: str | dict[str, float] = "none",
-        max_blocked: float | None = None,
+        max_fpr: float | None = None,
         settings: Mapping[str, Any] | None = None,
         seed: int = 42,
         device: str = "auto",
@@ -87,7 +87,7 @@ class Arguments(ClassifierContract):
             tune: `auto`, `head`, `blocks:K`, `lora:R` or `full`.
             positive: label that recall, precision and the threshold are about; the rarer one by default.
             class_weight: `none`, `balanced` or a weight by label.
-            max_blocked: largest share of negatives that may be flagged; without it the threshold has the best F1.
+            max_fpr: largest share of negatives that may be flagged; without it the threshold has the best F1.
             settings: any other setting of the recipe by name, such as `{"train.epochs": 3}`; they win over the arguments.
             seed: of everything random.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -98,7 +98,7 @@ class Arguments(ClassifierContract):
         self.tune = tune
         self.positive = positive
         self.class_weight = class_weight
-        self.max_blocked = max_blocked
+        self.max_fpr = max_fpr
         self.settings = settings
         self.seed = seed
         self.device = device
@@ -108,7 +108,7 @@ class Arguments(ClassifierContract):
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         """A classifier, not fitted, with every setting of a recipe."""
-        rest = {f"{s}.{k}": v for s in ("text", "train", "verdict", "data") for k, v in getattr(recipe, s).model_dump().items()}
+        rest = {f"{s}.{k}": v for s in ("text", "train", "decision", "data") for k, v in getattr(recipe, s).model_dump().items()}
         compute = recipe.compute
         return cls(
             recipe.backbone,
@@ -132,7 +132,7 @@ class Arguments(ClassifierContract):
             "seed": self.seed,
             "data.positive": None if self.positive is None else str(self.positive),
             "train.class_weight": self.class_weight,
-            "verdict.max_blocked": self.max_blocked,
+            "decision.max_fpr": self.max_fpr,
             "compute.device": self.device,
             "compute.threads": self.threads,
             "compute.dtype": self.dtype,

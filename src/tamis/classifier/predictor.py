@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.config import Recipe
-from tamis.decision.verdict import Rule, Window
-from tamis.decision.window_penalty import joined, penalty
+from tamis.decision.verdict import DecisionRule, Window
+from tamis.decision.window_penalty import concatenate_negatives, penalty
 from tamis.gpt2.model import GPT2Classifier
 from tamis.text.bpe_dropout import DroppedMerges
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer
-from tamis.text.windows import OVERLAP, Pooling, size_for
+from tamis.text.windows import OVERLAP, WindowAggregation, size_for
 
 MOST_LONG = 0.01
 """Share of training texts longer than the context from which on the penalty for many windows stays at the 1 that they were learnt with."""
@@ -29,30 +29,30 @@ class LongTexts:
     tokenizer_: Tokenizer
     model_: GPT2Classifier
     recipe_: Recipe
-    rule_: Rule
+    rule_: DecisionRule
 
     @property
-    def pooling(self) -> Pooling:
+    def aggregation(self) -> WindowAggregation:
         """How the windows of a text become one score."""
         penalty = self.recipe_.text.window_penalty
         place = None if self.positive_ is None else [str(c) for c in self.classes_].index(self.positive_)
-        return Pooling(place, 1.0 if penalty is None else penalty)
+        return WindowAggregation(place, 1.0 if penalty is None else penalty)
 
-    def messages(self, texts: list[str], *, context: int | None = None) -> Messages:
+    def encode(self, texts: list[str], *, context: int | None = None) -> EncodedTexts:
         """Texts as the model reads them; `context` where there is no model yet."""
         longest = self.model_.transformer.config.n_positions if context is None else context
-        return Messages.encode(texts, self.tokenizer_, context=longest, window=self.recipe_.text.window, pooling=self.pooling)
+        return EncodedTexts.encode(texts, self.tokenizer_, context=longest, window=self.recipe_.text.window, aggregation=self.aggregation)
 
-    def recut(self, texts: list[str], *, context: int) -> Callable[[int], Messages] | None:
+    def retokenize(self, texts: list[str], *, context: int) -> Callable[[int], EncodedTexts] | None:
         """Gives the texts as a training epoch, numbered from 0, meets them where words are cut into other pieces each time."""
         share = self.recipe_.train.bpe_dropout
         if not share:
             return None
         dropped = DroppedMerges(self.tokenizer_, share, self.recipe_.seed)
 
-        def of_epoch(epoch: int) -> Messages:
-            window, pooling = self.recipe_.text.window, self.pooling
-            return Messages.encode(texts, dropped.of_epoch(epoch), context=context, window=window, pooling=pooling)
+        def of_epoch(epoch: int) -> EncodedTexts:
+            window, pooling = self.recipe_.text.window, self.aggregation
+            return EncodedTexts.encode(texts, dropped.of_epoch(epoch), context=context, window=window, aggregation=pooling)
 
         return of_epoch
 
@@ -63,36 +63,36 @@ class LongTexts:
         lengths = np.array([len(ids) for ids in self.tokenizer_.encode(texts)])
         return self.recipe_.changed({"text.window": size_for(lengths, context)})
 
-    def joining(
-        self, texts: Sequence[str], targets: NDArray[np.int64], messages: Messages
-    ) -> Callable[[NDArray[np.int64]], Messages] | None:
+    def concatenate_negatives(
+        self, texts: Sequence[str], targets: NDArray[np.int64], messages: EncodedTexts
+    ) -> Callable[[NDArray[np.int64]], EncodedTexts] | None:
         """Gives the windows, each a message of its own, of long texts joined from the negatives among some of the rows.
 
         None where nothing is to be learnt from them: the penalty is given or has no meaning, or more than MOST_LONG of the R training
         rows are long, so that threshold and probabilities hold for texts pooled by theory's 1 (`messages`: the training rows first).
         """
-        text, pooling = self.recipe_.text, self.pooling
+        text, pooling = self.recipe_.text, self.aggregation
         if pooling.positive is None or text.window_penalty is not None or text.fixed_length:
             return None
         if sum(messages.long[: len(texts)]) > MOST_LONG * len(texts):
             return None
 
-        def of(rows: NDArray[np.int64]) -> Messages:
+        def of(rows: NDArray[np.int64]) -> EncodedTexts:
             negatives = rows[targets[rows] != pooling.positive]
-            long = joined([texts[row] for row in negatives.tolist()], self.recipe_.seed)
+            long = concatenate_negatives([texts[row] for row in negatives.tolist()], self.recipe_.seed)
             assert text.window is not None, "with_window comes first"
             cut = [self.tokenizer_.windows(ids, text.window, overlap=OVERLAP) for ids in self.tokenizer_.encode(long)]
             windows = tuple(window for parts in cut for window in parts)
-            return Messages(windows, np.arange(len(windows) + 1), np.arange(len(windows)))
+            return EncodedTexts(windows, np.arange(len(windows) + 1), np.arange(len(windows)))
 
         return of
 
     def with_penalty(self, windows: NDArray[np.float64], held_out: NDArray[np.float64], targets: NDArray[np.int64]) -> Recipe:
         """The recipe with the penalty learnt, where the windows are enough, from calibrated logits.
 
-        (V, K) of `joining`'s windows, and (H, K) and class numbers of the held-out rows.
+        (V, K) of `concatenate_negatives`' windows, and (H, K) and class numbers of the held-out rows.
         """
-        place, threshold = self.pooling.positive, self.rule_.threshold
+        place, threshold = self.aggregation.positive, self.rule_.threshold
         if place is None or not threshold or threshold >= 1:
             return self.recipe_
         cut = np.log(threshold / (1 - threshold))

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tamis.decision.verdict import Rule
+from tamis.decision.verdict import DecisionRule
 from tamis.errors import CheckpointError, RunError
 from tamis.files import sha256, write_text
 from tamis.gpt2.checkpoints import WEIGHTS, build, read_checkpoint, read_json, write_checkpoint
@@ -34,7 +34,7 @@ class SavedModel:
     model: GPT2Classifier
     tokenizer: Tokenizer
     labels: list[str]
-    rule: Rule = field(default_factory=Rule)
+    rule: DecisionRule = field(default_factory=DecisionRule)
     label_type: str = "str"
     """Type of the labels given to fit: `str`, `int`, `float` or `bool`."""
     about: dict[str, Any] = field(default_factory=dict)
@@ -127,11 +127,11 @@ def load_model(run: Path | str) -> SavedModel:
     return SavedModel(model.eval(), tokenizer, labels, _rule(folder, meta.get("rule", {})), label_type, rest)
 
 
-def _rule(folder: Path, values: Any) -> Rule:
+def _rule(folder: Path, values: Any) -> DecisionRule:
     try:
-        return Rule(**values)
+        return DecisionRule(**values)
     except TypeError:
-        known = ", ".join(field.name for field in fields(Rule))
+        known = ", ".join(field.name for field in fields(DecisionRule))
         raise CheckpointError(f"{folder / META}: rule must be an object with {known}, got {values!r:.60}; save the model again") from None
 
 

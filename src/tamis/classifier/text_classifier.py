@@ -12,43 +12,43 @@ from numpy.typing import ArrayLike, NDArray
 
 from tamis.classifier.base import Arguments
 from tamis.classifier.inputs import as_texts, targets_of
-from tamis.classifier.out_of_distribution import FamiliarTexts
+from tamis.classifier.out_of_distribution import OODMixin
 from tamis.classifier.predictor import LongTexts
 from tamis.classifier.saved_model import LABEL_TYPES, SavedModel, find_model, load_model, save_model
 from tamis.compute import device as devices
-from tamis.compute.memory import hand_back
+from tamis.compute.memory import release_memory
 from tamis.config import Recipe
-from tamis.data.deduplication import repeats
-from tamis.data.folds import FOLDS, parts_of
+from tamis.data.deduplication import repeat_groups
+from tamis.data.folds import FOLDS, fold_ids
 from tamis.data.holdout import held_out
 from tamis.decision.calibration import softmax
-from tamis.decision.fit_rule import Decision, decide
-from tamis.decision.out_of_distribution import read_familiarity
-from tamis.decision.prior import log_shares, weights_stand
+from tamis.decision.fit_rule import Decision, fit_decision_rule
+from tamis.decision.out_of_distribution import read_ood_detector
+from tamis.decision.prior import keeps_class_weights, log_prior_correction
 from tamis.decision.verdict import Verdict
 from tamis.errors import CheckpointError, ConfigError, NotFittedError
 from tamis.evaluation.model_selection import Scores
 from tamis.gpt2.backbones import is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.checkpoints import fingerprint
-from tamis.gpt2.feature_cache import NO_STORE, StateStore
+from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache
 from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.inference.onednn import prepacking_pays
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.scoring import score_windows
-from tamis.head.class_weights import trained_shares
+from tamis.head.class_weights import effective_class_weights
 from tamis.head.linear_head import fold_into
 from tamis.head.refit import head_of
-from tamis.head.result import Tuned
+from tamis.head.result import TrainingResult
 from tamis.progress import Progress
-from tamis.text.augmentation import attacked_copies
+from tamis.text.augmentation import augmented_copies
 from tamis.text.tokenizer import prepared_tokenizer
 from tamis.training.fit import tune
-from tamis.training.resolve import settle
+from tamis.training.resolve import resolve_recipe
 
 _LABEL_TYPES = {"b": "bool", "i": "int", "u": "int", "f": "float"}
 
 
-class TextClassifier(LongTexts, FamiliarTexts, Arguments):
+class TextClassifier(LongTexts, OODMixin, Arguments):
     """A text classifier on a GPT-2 trunk.
 
     >>> classifier = TextClassifier(backbone="scratch:tiny").fit(texts, labels)
@@ -77,7 +77,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         validation: NDArray[np.int64] | None = None,
         groups: NDArray[np.int64] | None = None,
         also: Sequence[str] = (),
-        store: StateStore = NO_STORE,
+        cache: FeatureCache = NO_CACHE,
         checkpoint: Path | None = None,
         progress: Progress | None = None,
     ) -> Self:
@@ -90,7 +90,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
                 none where folds show what a model does on rows that it has not seen.
             groups: (R,) rows of one group never stand on both sides of a fold; repeats of a text by default.
             also: further texts that will be scored later; a frozen trunk then runs once for all.
-            store: keeps the frozen trunk's states between runs.
+            cache: keeps the frozen trunk's states between runs.
             checkpoint: folder for the state of the training, taken up if it holds the same work.
             progress: is told what goes on.
 
@@ -100,7 +100,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         """
         texts, _ = as_texts(texts)
         # A fit that fails leaves nothing half of before, half of now.
-        for learned in ("model_", "_cast", "_known", "_origin", "_reader", "familiarity_"):
+        for learned in ("model_", "_cast", "_known", "_origin", "_language_model", "ood_detector_"):
             self.__dict__.pop(learned, None)
         self.classes_, targets = targets_of(texts, labels)
         names = [str(label) for label in self.classes_]
@@ -111,31 +111,31 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         resolved = {"compute.device": compute.device, "compute.threads": compute.threads, "compute.dtype": compute.dtype}
         self.compute_ = compute
         named = [names[t] for t in targets]
-        settled = settle(recipe.changed(resolved | ({} if validation is None else {"verdict.folds": 0})), texts, named)
+        settled = resolve_recipe(recipe.changed(resolved | ({} if validation is None else {"decision.cv_folds": 0})), texts, named)
         self.recipe_, self.tune_reason_, self.positive_ = settled.recipe, settled.tune_reason, settled.positive
         if self.on_resolved is not None:
             self.on_resolved(self.recipe_)
         if self.on_notice is not None:
             for note in settled.notes:
                 self.on_notice(note)
-        groups = repeats(texts) if groups is None else np.asarray(groups)
+        groups = repeat_groups(texts) if groups is None else np.asarray(groups)
         rows = np.arange(len(texts))
-        exact = self.recipe_.tune == "head" and self.recipe_.train.head == "exact"
+        exact = self.recipe_.tune == "head" and self.recipe_.train.head_solver == "lbfgs"
         validation = (rows[:0] if exact else held_out(named, groups, self.recipe_)) if validation is None else validation
         fit = rows if exact else np.setdiff1d(rows, validation)
         name, seed = recipe.backbone, recipe.seed
         backbone = scratch_backbone(name, [texts[i] for i in fit], seed=seed) if is_scratch(name) else load_backbone(name)
         self.tokenizer_ = prepared_tokenizer(self.recipe_, backbone.tokenizer)
-        folds = parts_of(targets, groups, len(names), FOLDS if exact else self.recipe_.verdict.folds or 0, seed)
+        folds = fold_ids(targets, groups, len(names), FOLDS if exact else self.recipe_.decision.cv_folds or 0, seed)
         parts = rows * 0 if exact and folds is None else folds  # the head has the copies' folds, or none: its own would part them
-        normal, place = self.tokenizer_.normal, self.pooling.positive
-        copies = attacked_copies(texts, targets, fit, positive=place, settings=recipe.train, seed=seed, normalise=normal, parts=parts)
+        normal, place = self.tokenizer_.normalized, self.aggregation.positive
+        copies = augmented_copies(texts, targets, fit, positive=place, settings=recipe.train, seed=seed, normalize=normal, fold_ids=parts)
         every = [*texts, *copies.texts, *also]
         context = backbone.model.config.n_positions
         self.recipe_ = self.with_window(texts, context)
         if (self.recipe_.text.fixed_length or 0) > context:
             raise ConfigError(f"text.padding = {self.recipe_.text.padding}: the backbone's context holds {context} tokens")
-        messages = self.messages(every, context=context)
+        messages = self.encode(every, context=context)
         tuned = tune(
             backbone,
             self.recipe_,
@@ -146,35 +146,35 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             validation=validation,
             groups=np.concatenate([groups, groups[copies.of]]),
             copies=np.arange(len(texts), len(texts) + len(copies)),
-            parts=parts,
-            recut=self.recut([*texts, *copies.texts], context=context),
-            joining=self.joining(texts, targets, messages),
-            store=store,
+            fold_ids=parts,
+            retokenize=self.retokenize([*texts, *copies.texts], context=context),
+            concatenate_negatives=self.concatenate_negatives(texts, targets, messages),
+            cache=cache,
             checkpoint=checkpoint,
             progress=progress,
             say=self.on_notice,
             on_epoch=self.on_epoch,
         )
-        self.parts_ = folds if len(tuned.held_out) == len(texts) else None
-        self.recipe_, tuned = self.recipe_.changed(tuned.chosen), replace(tuned, notes=[*settled.notes, *tuned.notes])
-        trained = trained_shares(self.recipe_, targets[fit], targets[copies.of], names)
-        self._decide(tuned, targets, names, log_shares(np.bincount(targets[fit], minlength=len(names)), trained))
+        self.fold_ids_ = folds if len(tuned.held_out) == len(texts) else None
+        self.recipe_, tuned = self.recipe_.changed(tuned.selected_settings), replace(tuned, notes=[*settled.notes, *tuned.notes])
+        trained = effective_class_weights(self.recipe_, targets[fit], targets[copies.of], names)
+        self._decide(tuned, targets, names, log_prior_correction(np.bincount(targets[fit], minlength=len(names)), trained))
         kept = [] if tuned.logits is None else zip(every, self._shifted(tuned.logits), messages.long, strict=True)
         self._known = {text: logits for text, logits, many in kept if not many}
         return self
 
-    def _decide(self, tuned: Tuned, targets: NDArray[np.int64], names: list[str], corrected: NDArray[np.float64]) -> None:
+    def _decide(self, tuned: TrainingResult, targets: NDArray[np.int64], names: list[str], corrected: NDArray[np.float64]) -> None:
         """Temperature, prior, threshold and unsure band from the held-out scores; what changes a score goes into the weights."""
-        settings = self.recipe_.verdict
+        settings = self.recipe_.decision
         corrected = np.zeros(len(names)) if settings.prior == "trained" else corrected
-        decision: Decision = decide(
+        decision: Decision = fit_decision_rule(
             tuned.held_out_logits + corrected,
             targets[tuned.held_out],
             names,
             positive=self.positive_,
             settings=settings,
             uncorrected=corrected,
-            weighted=weights_stand(self.recipe_, len(names)),
+            weighted=keeps_class_weights(self.recipe_, len(names)),
         )
         self.decision_, self.rule_, self.temperature_ = decision, decision.rule, decision.temperature
         self.shift_ = corrected / decision.temperature + decision.shift
@@ -184,10 +184,10 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
             fold_into(self.model_, head.weight, head.bias + self.shift_)
         else:
             self.model_.score.weight /= decision.temperature
-        if tuned.joined is not None and decision.calibration:
-            windows, held_out = self._shifted(tuned.joined), self._shifted(tuned.held_out_logits)
+        if tuned.concatenated_logits is not None and decision.calibration:
+            windows, held_out = self._shifted(tuned.concatenated_logits), self._shifted(tuned.held_out_logits)
             self.recipe_ = self.with_penalty(windows, held_out, targets[tuned.held_out])
-        self.held_out_, self.held_out_probabilities_, self.crossfit_ = tuned.held_out, decision.probabilities, tuned.crossfit
+        self.held_out_, self.held_out_probabilities_, self.cross_validated_ = tuned.held_out, decision.probabilities, tuned.cross_validated
         self.history_, self.facts_, self.features_ = tuned.history, tuned.facts, tuned.features
         self.extra_notes_ = [*tuned.notes, *(() if decision.calibration else decision.notes)]  # reports have the others' own
         self.notes_ = [*tuned.notes, *decision.notes]
@@ -224,7 +224,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         missing = list(dict.fromkeys(text for text in texts if text not in known))
         deciding: dict[str, int] = {}
         if missing or not texts:
-            messages = self.messages(missing)
+            messages = self.encode(missing)
             found = score_windows(self.scorer(), messages, progress=progress)
             known = known | dict(zip(missing, found.logits, strict=True))
             deciding = {text: n for text, n, many in zip(missing, found.deciding.tolist(), messages.long, strict=True) if many}
@@ -250,10 +250,10 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         labels = self.classes_[self.rule_.labels(self.predict_proba(listed), [str(c) for c in self.classes_])]
         return labels[0] if single else labels
 
-    def verdicts(self, texts: Iterable[str], *, familiarity: bool = False, progress: Progress | None = None) -> list[Verdict]:
+    def verdicts(self, texts: Iterable[str], *, ood: bool = False, progress: Progress | None = None) -> list[Verdict]:
         """Label, verdict (the label or `unsure`) and probabilities of each text, in order; of a long text also the window that decided.
 
-        With `familiarity` each is also told whether its text is like what was learnt, which costs one to two verdicts more.
+        With `ood` each is also told whether its text is like what was learnt, which costs one to two verdicts more.
 
         Raises:
             NotFittedError, DataError: as `predict_proba`.
@@ -263,7 +263,7 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         logits, deciding = self._scored(listed, progress)
         verdicts = self.rule_.verdicts(listed, softmax(logits), [str(c) for c in self.classes_])
         verdicts = [replace(v, window=self.window(v.text, deciding[v.text])) if v.text in deciding else v for v in verdicts]
-        return self.with_familiarity(verdicts, progress=progress) if familiarity else verdicts
+        return self.with_ood(verdicts, progress=progress) if ood else verdicts
 
     def save(self, folder: Path | str, *, card: str | None = None, about: Mapping[str, Any] | None = None) -> None:
         """Write a model folder that transformers loads as it is and scores equally.
@@ -279,8 +279,8 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         self._check_fitted()
         kind = _LABEL_TYPES.get(self.classes_.dtype.kind, "str")
         facts = {"temperature": self.temperature_, "recipe": self.recipe_.model_dump(), **(about or {})}
-        if self.familiarity_ is not None:
-            facts["familiarity"] = self.familiarity_.to_dict()
+        if self.ood_detector_ is not None:
+            facts["ood"] = self.ood_detector_.to_dict()
         labels = [str(c) for c in self.classes_]
         save_model(folder, SavedModel(self._exact_model(), self.tokenizer_, labels, self.rule_, kind, facts), card=card)
 
@@ -309,14 +309,14 @@ class TextClassifier(LongTexts, FamiliarTexts, Arguments):
         )
         self.model_ = saved.model.requires_grad_(False).to(compute.device)
         self.tokenizer_, self.rule_, self.temperature_ = saved.tokenizer, saved.rule, temperature
-        self.familiarity_ = read_familiarity(saved.about.get("familiarity"))
+        self.ood_detector_ = read_ood_detector(saved.about.get("ood"))
         self.positive_, self.classes_ = saved.rule.positive, classes
         self.history_, self.notes_ = [], []
         if compute.dtype != "fp32" or prepacking_pays(self.model_.transformer):
             # The plain matrices would take one to four times the memory of those in use.
             self.model_, self._origin = self.scorer(), Path(run)
         del saved
-        hand_back(*find_model(run).glob("*.safetensors"))
+        release_memory(*find_model(run).glob("*.safetensors"))
         return self
 
     def _exact_model(self) -> GPT2Classifier:

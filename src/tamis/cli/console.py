@@ -13,29 +13,29 @@ def say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def attack_lines(report: dict[str, Any]) -> list[str]:
+def robustness_lines(report: dict[str, Any]) -> list[str]:
     """What is caught and blocked under each attack, where attacks were judged."""
-    from tamis.evaluation.robustness import AttackResult, attack_rows
+    from tamis.evaluation.robustness import PerturbationResult, robustness_rows
 
-    if not report.get("attacks"):
+    if not report.get("robustness"):
         return []
-    header, rows = attack_rows([AttackResult(**result) for result in report["attacks"]])
+    header, rows = robustness_rows([PerturbationResult(**result) for result in report["robustness"]])
     return ["", table(rows, header=header), ""]
 
 
-def online_lines(report: dict[str, Any]) -> list[str]:
+def prequential_lines(report: dict[str, Any]) -> list[str]:
     """The table of a replay, where one was asked for."""
-    from tamis.evaluation.prequential import OnlineFigures, online_rows
+    from tamis.evaluation.prequential import PrequentialFigures, prequential_rows
 
-    if not report.get("online"):
+    if not report.get("prequential"):
         return []
-    header, rows = online_rows([OnlineFigures(**result) for result in report["online"]["results"]])
-    return ["", table(rows, header=header), *(f"note: {note}" for note in report["online"]["notes"])]
+    header, rows = prequential_rows([PrequentialFigures(**result) for result in report["prequential"]["results"]])
+    return ["", table(rows, header=header), *(f"note: {note}" for note in report["prequential"]["notes"])]
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
     """The headline of a report: the model's figures beside the baselines', McNemar's test and the warnings."""
-    from tamis.decision.out_of_distribution import familiarity_sentence
+    from tamis.decision.out_of_distribution import ood_sentence
     from tamis.evaluation.fold_spread import folds_sentence
     from tamis.evaluation.report.confusion import confusions_sentence
     from tamis.evaluation.report.render_html import columns, figure_text
@@ -52,7 +52,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         cells = [" ".join(filter(None, figure_text(figures, key, percent))) for key, _, percent in shown]
         rows.append([f"{name} ({figures['n']:,} rows)", *cells])
     lines.append(table([list(column) for column in zip(["", *(heading for _, heading, _ in shown)], *rows, strict=True)]))
-    lines += attack_lines(report)
+    lines += robustness_lines(report)
     lines += filter(None, [folds_sentence(report.get("folds")), confusions_sentence(report.get("confusions") or [])])
-    lines += filter(None, [familiarity_sentence(report.get("familiarity")), mcnemar_sentence(report)])
+    lines += filter(None, [ood_sentence(report.get("ood")), mcnemar_sentence(report)])
     return [*lines, *(f"note: {note}" for note in report["notes"])]

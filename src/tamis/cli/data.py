@@ -39,10 +39,10 @@ def data(
     out: Annotated[
         Path | None, typer.Option("--out", help="folder for train.csv (without the validation rows), validation.csv, test.csv")
     ] = None,
-    doctor: Annotated[
+    label_issues: Annotated[
         Path | None,
         typer.Option(
-            "--doctor", help="write the rows to review here: doubted labels, near-repeats, texts unlike the others; e.g. review.csv"
+            "--label-issues", help="write the rows to review here: doubted labels, near-repeats, texts unlike the others; e.g. review.csv"
         ),
     ] = None,
     seed: Seed = None,
@@ -58,14 +58,14 @@ def data(
     recipe = recipe_from(None, options)
     prepared, found = audit_data(data, recipe)
     if out is not None:
-        from tamis.data.audit import write_parts
+        from tamis.data.audit import write_split
 
-        for path in write_parts(prepared.parts, out):
+        for path in write_split(prepared.split, out):
             say(f"wrote {path}")
-    if doctor is not None:
+    if label_issues is not None:
         from tamis.workflows.audit import review_data
 
-        say(review_data(prepared, recipe, doctor, progress=Bars()))
+        say(review_data(prepared, recipe, label_issues, progress=Bars()))
     if json_:
         return print_json(found.to_dict())
     print("\n".join(found.lines()))

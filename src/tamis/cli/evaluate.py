@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tamis.cli.app import command, print_json
-from tamis.cli.console import online_lines, report_lines, say
+from tamis.cli.console import prequential_lines, report_lines, say
 from tamis.cli.options import (
     DataArgument,
     Device,
@@ -34,13 +34,15 @@ def evaluate(
     label: LabelColumn = None,
     positive: Positive = None,
     out: Annotated[Path | None, typer.Option("--out", help="also write a self-contained page here, e.g. --out report.html")] = None,
-    attacks: Annotated[bool, typer.Option("--attacks", help="also judge texts disguised in every way of the suite")] = False,
-    online: Annotated[
-        bool, typer.Option("--online", help="also replay the rows in order, learning from each label once it is known, beside TF-IDF")
+    robustness: Annotated[bool, typer.Option("--robustness", help="also judge texts disguised in every way of the suite")] = False,
+    prequential: Annotated[
+        bool, typer.Option("--prequential", help="also replay the rows in order, learning from each label once it is known, beside TF-IDF")
     ] = False,
-    delay: Annotated[int, typer.Option("--delay", min=0, help="with --online: messages until a label is known, where it is late")] = 100,
+    delay: Annotated[
+        int, typer.Option("--delay", min=0, help="with --prequential: messages until a label is known, where it is late")
+    ] = 100,
     share: Annotated[
-        float, typer.Option("--share", min=0.001, max=1, help="with --online: share of labels ever known, where they are few")
+        float, typer.Option("--share", min=0.001, max=1, help="with --prequential: share of labels ever known, where they are few")
     ] = 0.1,
     device: Device = None,
     threads: Threads = None,
@@ -56,8 +58,8 @@ def evaluate(
     from tamis.workflows.evaluate import evaluate as judge
 
     settings = {"split": split, "text": text, "label": label, "positive": positive}
-    late = (delay, share) if online else None
-    report = judge(run, data, settings=settings, page=out, attacks=attacks, online=late, say=say, progress=Bars(), **compute)
+    late = (delay, share) if prequential else None
+    report = judge(run, data, settings=settings, page=out, robustness=robustness, prequential=late, say=say, progress=Bars(), **compute)
     if json_:
         return print_json(report)
-    print("\n".join([*report_lines(report), *online_lines(report)]))
+    print("\n".join([*report_lines(report), *prequential_lines(report)]))

@@ -110,7 +110,7 @@ def _learn(
 ) -> None:
     from tamis.classifier.text_classifier import TextClassifier
     from tamis.data.tables import read_table
-    from tamis.feedback.learning import Learning
+    from tamis.feedback.learning import FeedbackLearner
     from tamis.feedback.store import NewCorrection
 
     rows = read_table(file, text=columns[0], label=columns[1])
@@ -122,7 +122,7 @@ def _learn(
         if name not in known:
             shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
             raise DataError(f"{rows.where(place)}: label {name!r} is not one of the model's labels ({shown}); mend the row or leave it out")
-    learning = Learning(classifier, run, kept, model=model)
+    learning = FeedbackLearner(classifier, run, kept, model=model)
     new = [NewCorrection(text, name, user=user, force=force) for text, name in zip(rows.texts, rows.labels, strict=True)]
     ids = learning.add(new)
     learned = learning.learn()

@@ -11,13 +11,13 @@ import typer
 from tamis.config import Recipe, fields, named_recipe, recipe_names
 from tamis.errors import ConfigError
 
-HARDENED: dict[str, Any] = {
-    "text.normalise": "harden",
-    "text.position": "attention",
-    "train.attacked_positives": 3.0,
-    "train.attacked_negatives": 1.0,
+ROBUST: dict[str, Any] = {
+    "text.normalize": "robust",
+    "text.pooling": "attention",
+    "train.augment_positives": 3.0,
+    "train.augment_negatives": 1.0,
 }
-"""What `--harden` sets; a setting given beside it wins."""
+"""What `--robust` sets; a setting given beside it wins."""
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -29,7 +29,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"a setting is written name=value; got {text!r}")
-    if value.strip().lower() == "none" and name.strip().rpartition(".")[2] not in ("class_weight", "split", "padding", "normalise"):
+    if value.strip().lower() == "none" and name.strip().rpartition(".")[2] not in ("class_weight", "split", "padding", "normalize"):
         return name.strip(), None
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
@@ -81,16 +81,16 @@ RecipeOption = Annotated[
 ]
 
 
-def hardened_help() -> str:
-    """What --harden does, with the settings that it stands for."""
-    return f"withstand disguised texts: {', '.join(f'{name}={value}' for name, value in HARDENED.items())}; --set wins"
+def robust_help() -> str:
+    """What --robust does, with the settings that it stands for."""
+    return f"withstand disguised texts: {', '.join(f'{name}={value}' for name, value in ROBUST.items())}; --set wins"
 
 
-def recipe_from(base: str | None, options: dict[str, Any], settings: list[str] | None = None, *, harden: bool = False) -> Recipe:
-    """Defaults < recipe < --harden < options < --set."""
+def recipe_from(base: str | None, options: dict[str, Any], settings: list[str] | None = None, *, robust: bool = False) -> Recipe:
+    """Defaults < recipe < --robust < options < --set."""
     recipe = named_recipe(base) if base else Recipe()
     try:
-        recipe = recipe.changed(HARDENED if harden else {})
+        recipe = recipe.changed(ROBUST if robust else {})
         recipe = recipe.changed({name: value for name, value in options.items() if value is not None})
         return recipe.changed(dict(parse_setting(setting) for setting in settings or []))
     except ConfigError as error:

@@ -33,8 +33,8 @@ def predict(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="one text, or a mail on stdin: exit 0 positive, 1 negative, 2 unsure, 3 error")
     ] = False,
-    familiarity: Annotated[
-        bool, typer.Option("--familiarity", help="also tell whether each text is like what was learnt, and its bits per byte (slower)")
+    ood: Annotated[
+        bool, typer.Option("--ood", help="also tell whether each text is like what was learnt, and its bits per byte (slower)")
     ] = False,
     windows: Annotated[
         bool, typer.Option("--windows", help="with --json: also the window that decided, for texts longer than the model's context")
@@ -66,7 +66,7 @@ def predict(
             compute=compute,
             one=exit_code,
             windows=windows,
-            familiarity=familiarity,
+            ood=ood,
             say=say,
         )
     except (TamisError, OSError) as error:

@@ -73,7 +73,7 @@ def serve(
     except ImportError as error:
         raise MissingExtraError(error.name or "fastapi", extra="serve", purpose="tamis serve") from None
     from tamis.classifier.saved_model import find_model
-    from tamis.feedback.learning import Learning, default_store, model_name
+    from tamis.feedback.learning import FeedbackLearner, default_store, model_name
     from tamis.feedback.store import CorrectionStore
     from tamis.serving import json_logs
     from tamis.serving.api_keys import VARIABLE, Keys
@@ -96,10 +96,10 @@ def serve(
         try:
             folders = [model_name(path) for _, path in named]
 
-            def learning(classifier: TextClassifier, path: Path, name: str) -> Learning:
+            def learning(classifier: TextClassifier, path: Path, name: str) -> FeedbackLearner:
                 # As `tamis learn` calls it, unless two runs would be called alike.
                 model = model_name(path) if len(set(folders)) == len(folders) else name
-                return Learning(classifier, path, kept, model=model)
+                return FeedbackLearner(classifier, path, kept, model=model)
 
             models = Models(named, learning, compute=compute)
             application = create_app(models, limits=limits, keys=keys, hosts=hosts, log_texts=log_texts)

@@ -51,7 +51,7 @@ def suggest(
     from tamis.classifier.text_classifier import TextClassifier
     from tamis.data.files.message_reader import read_messages
     from tamis.data.files.row_writer import beside_own, write_rows
-    from tamis.gpt2.feature_cache import StateStore
+    from tamis.gpt2.feature_cache import FeatureCache
     from tamis.workflows.active_learning import suggest as found_in
     from tamis.workflows.query_strategies import STRATEGIES
 
@@ -61,7 +61,7 @@ def suggest(
     messages = read_messages(unlabelled if unlabelled is not None else sys.stdin, text=text)
     for note in messages.notes:
         say(note)
-    store = StateStore(cache_directory() / "states")
+    store = FeatureCache(cache_directory() / "states")
     found = found_in(
         classifier,
         messages,
@@ -69,7 +69,7 @@ def suggest(
         run=run,
         strategy=next(one for one in STRATEGIES if one == strategy),
         seed=seed,
-        store=store,
+        cache=store,
         progress=Bars(),
     )
     say(f"{found.seen:,} messages, {found.labelled:,} labelled already, {found.repeated:,} empty or repeated; strategy {found.strategy}")
@@ -81,7 +81,8 @@ def suggest(
             to_fill = f"new_{to_fill}"
         rows = (
             beside_own(
-                one.columns or {"text": one.text}, {to_fill: "", "suggested": one.label, "doubt": round(one.doubt, 4), "line": one.line}
+                one.columns or {"text": one.text},
+                {to_fill: "", "suggested": one.label, "uncertainty": round(one.uncertainty, 4), "line": one.line},
             )
             for one in found.suggestions
         )

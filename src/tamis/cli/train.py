@@ -26,9 +26,9 @@ from tamis.cli.options import (
     Threads,
     compute_settings,
     data_settings,
-    hardened_help,
     parse_setting,
     recipe_from,
+    robust_help,
     setting_help,
 )
 from tamis.cli.progress import Bars
@@ -41,17 +41,15 @@ def train(
     tune: Annotated[str | None, typer.Option("--tune", help=setting_help("tune", "--tune blocks:2"))] = None,
     split: Split = None,
     test: TestFile = None,
-    without: Annotated[Path | None, typer.Option("--without", help=setting_help("data.without", "--without review.csv"))] = None,
+    exclude: Annotated[Path | None, typer.Option("--exclude", help=setting_help("data.exclude", "--exclude review.csv"))] = None,
     text: TextColumn = None,
     label: LabelColumn = None,
     positive: Positive = None,
     class_weight: Annotated[str | None, typer.Option("--class-weight", help=setting_help("train.class_weight", "spam=5,ham=1"))] = None,
-    max_blocked: Annotated[
-        str | None, typer.Option("--max-blocked", help=setting_help("verdict.max_blocked", "--max-blocked 0.2%"))
-    ] = None,
-    cost: Annotated[str | None, typer.Option("--cost", help=setting_help("verdict.costs", "--cost blocked=10,missed=1"))] = None,
-    prior: Annotated[str | None, typer.Option("--prior", help=setting_help("verdict.prior", "--prior 2%"))] = None,
-    harden: Annotated[bool, typer.Option("--harden", help=hardened_help())] = False,
+    max_fpr: Annotated[str | None, typer.Option("--max-fpr", help=setting_help("decision.max_fpr", "--max-fpr 0.2%"))] = None,
+    cost: Annotated[str | None, typer.Option("--cost", help=setting_help("decision.costs", "--cost blocked=10,missed=1"))] = None,
+    prior: Annotated[str | None, typer.Option("--prior", help=setting_help("decision.prior", "--prior 2%"))] = None,
+    robust: Annotated[bool, typer.Option("--robust", help=robust_help())] = False,
     recipe: RecipeOption = None,
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder [default: runs/<data>-<backbone>-<tune>]")] = None,
@@ -64,21 +62,21 @@ def train(
 ) -> None:
     """Train a classifier, judge it beside TF-IDF, and write a run folder. An unfinished run goes on where it was.
 
-    Example: tamis train messages.csv --max-blocked 0.2% -o runs/mine
+    Example: tamis train messages.csv --max-fpr 0.2% -o runs/mine
     """
     options = {
         "backbone": backbone,
         "tune": tune,
         "seed": seed,
         **data_settings(split, test, text, label, positive),
-        "data.without": without and str(without),
+        "data.exclude": exclude and str(exclude),
         "train.class_weight": class_weight,
-        "verdict.max_blocked": max_blocked,
-        "verdict.costs": cost,
-        "verdict.prior": prior and parse_setting(f"prior={prior}")[1],
+        "decision.max_fpr": max_fpr,
+        "decision.costs": cost,
+        "decision.prior": prior and parse_setting(f"prior={prior}")[1],
         **compute_settings(device, threads, dtype),
     }
-    wanted = recipe_from(recipe, options, settings, harden=harden)
+    wanted = recipe_from(recipe, options, settings, robust=robust)
     from tamis.workflows import train as experiment
 
     path, report = experiment.train(data, wanted, out, overwrite=overwrite, say=say, progress=Bars())

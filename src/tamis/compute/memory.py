@@ -13,7 +13,7 @@ from pathlib import Path
 _MAPS = Path("/proc/self/smaps")
 
 
-def hand_back(*files: Path) -> None:
+def release_memory(*files: Path) -> None:
     """Return freed heap, and the pages of these mapped files; what is read again comes from the system's cache."""
     if sys.platform != "linux":
         return

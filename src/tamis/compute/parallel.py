@@ -52,7 +52,7 @@ class Threads:
         """End them after the batches they are at."""
         self._pool.shutdown(cancel_futures=True)
 
-    def computed(self, compute: Callable[[Batch], Result], batches: Iterable[Batch]) -> Iterator[Result]:
+    def compute(self, compute: Callable[[Batch], Result], batches: Iterable[Batch]) -> Iterator[Result]:
         """`compute` of each batch in inference mode, in the order of the batches; it must not change what another one reads.
 
         At most two batches a thread are under way or wait to be fetched.
@@ -71,7 +71,7 @@ class Threads:
             yield waiting.popleft().result()
 
 
-def computed_side_by_side(
+def compute_in_parallel(
     compute: Callable[[Batch], Result], batches: Sequence[Batch], *, device: torch.device | str = "cpu"
 ) -> Iterator[Result]:
     """`compute` of each batch in inference mode, in the order of the batches; it must not change what another one reads.
@@ -87,6 +87,6 @@ def computed_side_by_side(
         return
     threads = Threads(count)
     try:
-        yield from threads.computed(compute, batches)
+        yield from threads.compute(compute, batches)
     finally:
         threads.close()

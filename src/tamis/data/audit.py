@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from tamis.data.deduplication import exact_groups, near_repeat_groups, repeat_key
 from tamis.data.files.row_writer import write_rows
-from tamis.data.splits import PartName, Parts, Rows
+from tamis.data.splits import DataSplit, PartName, Rows
 from tamis.errors import DataError
 
 TokenLengths = Callable[[Sequence[str]], Sequence[int]]
 OutOfFold = Callable[[Sequence[str], Sequence[str], NDArray[np.int64]], NDArray[np.float64]]
 _PRINTED_CHARACTERS = 80
-_PRINTED_DOUBTFUL = 10
+_PRINTED_ISSUES = 10
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class RepeatsAudit:
     """Repeats inside the table letter for letter, after normalising, and by near-repeat; `conflicting` normalised texts bear two labels."""
 
     exact: Repeats
-    normalised: Repeats
+    normalized: Repeats
     near: Repeats
     conflicting: int
     parts: dict[str, int]  # exact copies (rows beyond the first) inside each part
@@ -77,12 +77,12 @@ class LeaksAudit:
     """Test rows that occur in the training part: letter for letter, after normalising, in one group of near-repeats."""
 
     exact: Leak
-    normalised: Leak
+    normalized: Leak
     near: Leak
 
 
 @dataclass(frozen=True)
-class Doubtful:
+class LabelIssue:
     """A row whose own label got a low probability from a model that had not seen it; `row` is 0-based, `line` as in the file."""
 
     row: int
@@ -104,14 +104,14 @@ class Audit:
     test: PartAudit
     repeats: RepeatsAudit
     leaks: LeaksAudit
-    doubtful: tuple[Doubtful, ...] | None
+    label_issues: tuple[LabelIssue, ...] | None
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `doubtful` is null where labels were not checked."""
+        """Plain values for JSON; `label_issues` is null where labels were not checked."""
         values = asdict(self)
         parts = {part: values.pop(part) for part in ("train", "validation", "test")}
-        values["doubtful"] = None if self.doubtful is None else [asdict(row) for row in self.doubtful]
+        values["label_issues"] = None if self.label_issues is None else [asdict(row) for row in self.label_issues]
         return {**values, "notes": list(self.notes), "parts": parts}
 
     def lines(self) -> list[str]:
@@ -134,7 +134,7 @@ class Audit:
             )
         repeats = self.repeats
         out.append(
-            f"Repeats in the table: {repeats.exact.rows:,} rows letter for letter, {repeats.normalised.rows:,} after "
+            f"Repeats in the table: {repeats.exact.rows:,} rows letter for letter, {repeats.normalized.rows:,} after "
             "normalising, "
             f"{repeats.near.rows:,} with near-repeats."
         )
@@ -142,23 +142,25 @@ class Audit:
             out.append(f"{repeats.conflicting:,} repeated texts bear more than one label.")
         if self.test.rows:
             out += ["Test rows that also occur in the training part:", *_aligned(_leak_table(self.leaks, shown))]
-        if self.doubtful is not None:
-            sure = sum(row.probability < 0.1 for row in self.doubtful)
-            out.append(f"Doubtful labels: {len(self.doubtful):,} rows whose own label got less than even odds, {sure:,} of them below 0.1.")
-            for row in self.doubtful[:_PRINTED_DOUBTFUL]:
+        if self.label_issues is not None:
+            sure = sum(row.probability < 0.1 for row in self.label_issues)
+            out.append(
+                f"Doubtful labels: {len(self.label_issues):,} rows whose own label got less than even odds, {sure:,} of them below 0.1."
+            )
+            for row in self.label_issues[:_PRINTED_ISSUES]:
                 out.append(f"  line {row.line}: {row.label} {row.probability:.3f}  {_shortened(row.text)}")
-            if len(self.doubtful) > _PRINTED_DOUBTFUL:
-                out.append(f"  and {len(self.doubtful) - _PRINTED_DOUBTFUL:,} more.")
+            if len(self.label_issues) > _PRINTED_ISSUES:
+                out.append(f"  and {len(self.label_issues) - _PRINTED_ISSUES:,} more.")
         return [*out, *self.notes]
 
 
 def audit(
-    parts: Parts,
+    split: DataSplit,
     *,
     token_lengths: TokenLengths,
     out_of_fold: OutOfFold | None = None,
     batch_rows: int = 16,
-    doubtful_below: float = 0.5,
+    issue_threshold: float = 0.5,
 ) -> Audit:
     """The figures of a divided table.
 
@@ -167,37 +169,37 @@ def audit(
         out_of_fold     texts, labels, (N,) groups of near-repeats → (N, K) probabilities, columns in sorted order of
         the labels,
                         each row's from a model fitted without its group; None: labels are not checked
-        doubtful_below  rows whose own label has a lower probability are listed, the lowest first
+        issue_threshold  rows whose own label has a lower probability are listed, the lowest first
 
     Raises:
         DataError: `token_lengths` or `out_of_fold` return another shape.
     """
-    table = parts.table
+    table = split.table
     own_groups = near_repeat_groups(table.texts)
-    joint = table.texts + (parts.test_table.texts if parts.test_table else ())
-    joint_groups = near_repeat_groups(joint) if parts.test_table else own_groups
+    joint = table.texts + (split.test_table.texts if split.test_table else ())
+    joint_groups = near_repeat_groups(joint) if split.test_table else own_groups
     keys = [repeat_key(text) for text in joint]
-    offset = len(table) if parts.test_table else 0
-    train = _part(parts, "train", token_lengths, batch_rows)
+    offset = len(table) if split.test_table else 0
+    train = _part(split, "train", token_lengths, batch_rows)
     return Audit(
         source=table.source,
-        split=parts.name,
+        split=split.name,
         batch_rows=batch_rows,
-        train=TrainAudit(**vars(train), fit_rows=len(parts.fit)),
-        validation=_part(parts, "validation", token_lengths, batch_rows),
-        test=_part(parts, "test", token_lengths, batch_rows),
-        repeats=_repeats(parts, keys[: len(table)], own_groups),
+        train=TrainAudit(**vars(train), fit_rows=len(split.fit)),
+        validation=_part(split, "validation", token_lengths, batch_rows),
+        test=_part(split, "test", token_lengths, batch_rows),
+        repeats=_repeats(split, keys[: len(table)], own_groups),
         leaks=LeaksAudit(
-            exact=_leak(parts, exact_groups(joint), offset),
-            normalised=_leak(parts, exact_groups(keys), offset),
-            near=_leak(parts, joint_groups, offset),
+            exact=_leak(split, exact_groups(joint), offset),
+            normalized=_leak(split, exact_groups(keys), offset),
+            near=_leak(split, joint_groups, offset),
         ),
-        doubtful=None if out_of_fold is None else _doubtful(parts, out_of_fold, own_groups, doubtful_below),
-        notes=(*table.notes, *(parts.test_table.notes if parts.test_table else ()), *parts.notes),
+        label_issues=None if out_of_fold is None else _label_issues(split, out_of_fold, own_groups, issue_threshold),
+        notes=(*table.notes, *(split.test_table.notes if split.test_table else ()), *split.notes),
     )
 
 
-def write_parts(parts: Parts, directory: str | Path) -> list[Path]:
+def write_split(split: DataSplit, directory: str | Path) -> list[Path]:
     """Write `train.csv` (without the validation rows), `validation.csv` and `test.csv`; returns their paths.
 
     UTF-8, columns `label` and `text`, texts unchanged whatever they hold: `read_table` and pandas read them back.
@@ -214,18 +216,18 @@ def write_parts(parts: Parts, directory: str | Path) -> list[Path]:
     names: dict[str, PartName] = {"train": "fit", "validation": "validation", "test": "test"}
     for name, part in names.items():
         path = directory / f"{name}.csv"
-        rows = zip(parts.labels(part), parts.texts(part), strict=True)
+        rows = zip(split.labels(part), split.texts(part), strict=True)
         write_rows(path, ({"label": label, "text": text} for label, text in rows), columns=("label", "text"))
         written.append(path)
     return written
 
 
-def _part(parts: Parts, name: PartName, token_lengths: TokenLengths, batch_rows: int) -> PartAudit:
-    texts = parts.texts(name)
+def _part(split: DataSplit, name: PartName, token_lengths: TokenLengths, batch_rows: int) -> PartAudit:
+    texts = split.texts(name)
     lengths = [int(length) for length in token_lengths(texts)] if texts else []
     if len(lengths) != len(texts):
         raise DataError(f"audit: expected a token count for each of {len(texts)} texts, got {len(lengths)}; mend `token_lengths`")
-    return PartAudit(len(texts), parts.counts(name), -(-len(texts) // batch_rows), sum(lengths), max(lengths, default=0))
+    return PartAudit(len(texts), split.counts(name), -(-len(texts) // batch_rows), sum(lengths), max(lengths, default=0))
 
 
 def _repeated(groups: Rows) -> Repeats:
@@ -234,33 +236,33 @@ def _repeated(groups: Rows) -> Repeats:
     return Repeats(len(repeated), int((repeated - 1).sum()))
 
 
-def _repeats(parts: Parts, keys: Sequence[str], near: Rows) -> RepeatsAudit:
+def _repeats(split: DataSplit, keys: Sequence[str], near: Rows) -> RepeatsAudit:
     labels_of: defaultdict[str, set[str]] = defaultdict(set)
-    for key, label in zip(keys, parts.table.labels, strict=True):
+    for key, label in zip(keys, split.table.labels, strict=True):
         labels_of[key].add(label)
-    inside = {name: sum(count - 1 for count in Counter(parts.texts(name)).values()) for name in get_args(PartName) if name != "fit"}
+    inside = {name: sum(count - 1 for count in Counter(split.texts(name)).values()) for name in get_args(PartName) if name != "fit"}
     return RepeatsAudit(
-        exact=_repeated(exact_groups(parts.table.texts)),
-        normalised=_repeated(exact_groups(keys)),
+        exact=_repeated(exact_groups(split.table.texts)),
+        normalized=_repeated(exact_groups(keys)),
         near=_repeated(near),
         conflicting=sum(len(labels) > 1 for labels in labels_of.values()),
         parts=inside,
     )
 
 
-def _leak(parts: Parts, groups: Rows, offset: int) -> Leak:
+def _leak(split: DataSplit, groups: Rows, offset: int) -> Leak:
     """`groups` covers the table, followed by the test table (which begins at `offset`) where there is one."""
-    leaked = np.isin(groups[parts.test + offset], groups[parts.train])
-    labels = np.asarray(parts.labels("test"), dtype=object)
+    leaked = np.isin(groups[split.test + offset], groups[split.train])
+    labels = np.asarray(split.labels("test"), dtype=object)
     by_class = {}
-    for label in parts.table.classes:
+    for label in split.table.classes:
         own = leaked[labels == label]
         by_class[label] = float(own.mean()) if len(own) else 0.0
     return Leak(int(leaked.sum()), float(leaked.mean()) if len(leaked) else 0.0, by_class)
 
 
-def _doubtful(parts: Parts, out_of_fold: OutOfFold, groups: Rows, below: float) -> tuple[Doubtful, ...]:
-    table = parts.table
+def _label_issues(split: DataSplit, out_of_fold: OutOfFold, groups: Rows, below: float) -> tuple[LabelIssue, ...]:
+    table = split.table
     probabilities = np.asarray(out_of_fold(table.texts, table.labels, groups), dtype=np.float64)
     if probabilities.shape != (len(table), len(table.classes)):
         raise DataError(
@@ -270,14 +272,14 @@ def _doubtful(parts: Parts, out_of_fold: OutOfFold, groups: Rows, below: float) 
     codes = np.asarray([table.classes.index(label) for label in table.labels])
     own = probabilities[np.arange(len(table)), codes]
     order = [row for row in np.argsort(own, kind="stable").tolist() if own[row] < below]
-    return tuple(Doubtful(row, table.lines[row], table.texts[row], table.labels[row], float(own[row])) for row in order)
+    return tuple(LabelIssue(row, table.lines[row], table.texts[row], table.labels[row], float(own[row])) for row in order)
 
 
 def _leak_table(leaks: LeaksAudit, classes: Sequence[str]) -> list[list[str]]:
     rows = [["", "rows", "share", *(f"of {label}" for label in classes)]]
     for name, leak in (
         ("letter for letter", leaks.exact),
-        ("normalised", leaks.normalised),
+        ("normalised", leaks.normalized),
         ("near-repeat", leaks.near),
     ):
         rows.append([name, f"{leak.rows:,}", f"{leak.share:.1%}", *(f"{leak.by_class[label]:.1%}" for label in classes)])

@@ -36,7 +36,7 @@ class PackagedFile:
 
 
 @dataclass(frozen=True)
-class DataSet:
+class CatalogEntry:
     """A named data set: one member of a zip archive, known by size (bytes) and SHA-256."""
 
     name: str
@@ -61,10 +61,10 @@ class Located:
     notes: tuple[str, ...] = ()
 
 
-CATALOG: dict[str, DataSet] = {
+CATALOG: dict[str, CatalogEntry] = {
     entry.name: entry
     for entry in (
-        DataSet(
+        CatalogEntry(
             name="sms-spam",
             description="SMS Spam Collection: 5,574 English text messages, 4,827 ham and 747 spam (UCI 228, Almeida and Gómez Hidalgo)",
             licence="CC BY 4.0",
@@ -112,7 +112,7 @@ def resolve(data: str, *, progress: Progress | None = None) -> Located:
     raise DataError(f"{data}: there is no such file, and the catalog has no such data set (it has: {names}); {hint}")
 
 
-def _obtain(entry: DataSet, progress: Progress | None) -> Located:
+def _obtain(entry: CatalogEntry, progress: Progress | None) -> Located:
     folder = cache_directory() / "data" / entry.name
     target = folder / entry.member
     if download.is_verified(target, sha256=entry.member_sha256, size=entry.member_size):
@@ -153,7 +153,7 @@ def _why() -> str:
     return f"{switch} is set" if switch else "no connection to its archive"
 
 
-def _extract(entry: DataSet, archive: Path, target: Path) -> None:
+def _extract(entry: CatalogEntry, archive: Path, target: Path) -> None:
     """Write the member beside the archive, verified; read no further than its known size, whatever the archive claims."""
     try:
         with zipfile.ZipFile(archive) as opened, opened.open(entry.member) as member:
@@ -172,7 +172,7 @@ def _extract(entry: DataSet, archive: Path, target: Path) -> None:
     archive.unlink(missing_ok=True)  # the member is all that is used of it
 
 
-def _packaged(entry: DataSet) -> tuple[Path, PackagedFile] | None:
+def _packaged(entry: CatalogEntry) -> tuple[Path, PackagedFile] | None:
     """The stand-in and where it lies, if the package is installed and its file is the known one."""
     carried = entry.fallback
     if carried is None:

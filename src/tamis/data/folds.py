@@ -13,7 +13,7 @@ Rows = NDArray[np.int64]
 FOLDS = 5
 
 
-def folds_of(
+def stratified_group_folds(
     targets: NDArray[np.int64], groups: NDArray[np.int64], classes: int, seed: int, *, most: int = FOLDS
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """At most `most` stratified folds that keep groups together and every class in every training part; none where that cannot be."""
@@ -30,13 +30,13 @@ def folds_of(
     return folds if complete else []
 
 
-def divided_by(parts: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """The folds of rows whose (N,) fold numbers are given, as `folds_of` has them; none of a single one."""
+def folds_from_ids(parts: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The folds of rows whose (N,) fold numbers are given, as `stratified_group_folds` has them; none of a single one."""
     count = int(parts.max()) + 1
     return [(np.flatnonzero(parts != n), np.flatnonzero(parts == n)) for n in range(count)] if count > 1 else []
 
 
-def parts_of(targets: Rows, groups: Rows, classes: int, folds: int, seed: int) -> Rows | None:
+def fold_ids(targets: Rows, groups: Rows, classes: int, folds: int, seed: int) -> Rows | None:
     """(R,) the fold in which each of R rows is judged; None where the rows are too few for any, or `folds` is 0.
 
     Args:
@@ -46,7 +46,7 @@ def parts_of(targets: Rows, groups: Rows, classes: int, folds: int, seed: int) -
         folds: how many, at the most.
         seed: of the folds.
     """
-    divided = folds_of(targets, groups, classes, seed, most=folds) if folds else []
+    divided = stratified_group_folds(targets, groups, classes, seed, most=folds) if folds else []
     if not divided:
         return None
     parts = np.empty(len(targets), dtype=np.int64)

@@ -1,7 +1,7 @@
 """The table of rows to review, and the rows to train without that are read back from it, or from a plain list of row numbers.
 
-Columns: row (from 0), line (in the file), label, suggested, p_model, p_tfidf (each witness's probability of the label), reason, leave_out
-(yes or no), text. A person mends the data, or strikes rows and changes `leave_out`; the texts guard against another file's table.
+Columns: row (from 0), line (in the file), label, suggested, p_model, p_tfidf (each witness's probability of the label), reason, exclude
+(yes or no), text. A person mends the data, or strikes rows and changes `exclude`; the texts guard against another file's table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tamis.data.files.row_writer import write_rows
 from tamis.data.tables import Table
 from tamis.errors import DataError
 
-COLUMNS = ("row", "line", "label", "suggested", "p_model", "p_tfidf", "reason", "leave_out", "text")
+COLUMNS = ("row", "line", "label", "suggested", "p_model", "p_tfidf", "reason", "exclude", "text")
 _YES, _NO = frozenset({"yes", "y", "true", "1", "x"}), frozenset({"no", "n", "false", "0", ""})
 
 
@@ -34,7 +34,7 @@ class Finding:
     """The head's probability of the label, out of fold."""
     p_tfidf: float | None = None
     reason: str = ""
-    leave_out: bool = False
+    exclude: bool = False
     """Whether training without the table's rows leaves this one out, unless a person says otherwise."""
 
 
@@ -48,7 +48,7 @@ def write_review(path: Path, findings: Sequence[Finding]) -> None:
     write_rows(path, rows, columns=COLUMNS)
 
 
-def read_rows_to_leave_out(path: Path, table: Table) -> list[int]:
+def read_excluded_rows(path: Path, table: Table) -> list[int]:
     """Row numbers (from 0) to train without: the marked rows of a review table, all of them where there is no such column, or a list.
 
     Args:
@@ -61,7 +61,7 @@ def read_rows_to_leave_out(path: Path, table: Table) -> list[int]:
     from tamis.data.files.message_reader import read_messages
 
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file; write one with: tamis data DATA --doctor {path}")
+        raise DataError(f"{path}: there is no such file; write one with: tamis data DATA --label-issues {path}")
     if path.suffix.lower() == ".txt":
         lines = path.read_text(encoding="utf-8").splitlines()
         return sorted({_number(line, f"{path} line {n}", table) for n, line in enumerate(lines, 1) if line.strip()})
@@ -71,15 +71,15 @@ def read_rows_to_leave_out(path: Path, table: Table) -> list[int]:
     for message in read_messages(path, text="text"):
         place = f"{path} line {message.line}"
         if "row" not in message.columns:
-            raise DataError(f"{place}: expected a column row, as tamis data --doctor writes it; got {', '.join(message.columns)}")
+            raise DataError(f"{place}: expected a column row, as tamis data --label-issues writes it; got {', '.join(message.columns)}")
         row = _number(str(message.columns["row"]), place, table)
         if message.text != table.texts[row]:
             raise DataError(
                 f"{place}: the text is not that of row {row} in {table.source}; the review belongs to another file or split, make it anew"
             )
-        answer = str(message.columns.get("leave_out", "yes")).strip().lower()
+        answer = str(message.columns.get("exclude", "yes")).strip().lower()
         if answer not in _YES | _NO:
-            raise DataError(f"{place}: leave_out must be yes or no, got {answer!r}")
+            raise DataError(f"{place}: exclude must be yes or no, got {answer!r}")
         if answer in _YES:
             chosen.add(row)
     return sorted(chosen)
@@ -96,6 +96,6 @@ def _number(text: str, place: str, table: Table) -> int:
 
 
 def _cell(name: str, value: object) -> object:
-    if name == "leave_out":
+    if name == "exclude":
         return "yes" if value else "no"
     return round(value, 6) if isinstance(value, float) else value

@@ -32,7 +32,7 @@ _KEPT_ROWS = 2  # of each class, in what is trained on
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class DataSplit:
     """A table divided. `train` includes the `validation` rows; `fit` is `train` without them.
 
     `train` and `validation` are row indices into `table`; `test` indexes `test_table` where one was given, else
@@ -86,7 +86,7 @@ class Parts:
         return {label: counted[label] for label in self.table.classes}
 
 
-def split_table(table: Table, name: str, *, seed: int = 42, validation_share: float = 0.1, test: Table | None = None) -> Parts:
+def split_table(table: Table, name: str, *, seed: int = 42, validation_share: float = 0.1, test: Table | None = None) -> DataSplit:
     """Divide `table` by the split `name`; the same seed gives the same rows.
 
     tp2         the file re-read with pandas' default quoting, shuffled as the reference did, first 80 % train (no seed)
@@ -132,7 +132,7 @@ def split_table(table: Table, name: str, *, seed: int = 42, validation_share: fl
     chosen = _drawn(labels, groups[train], validation_share, np.random.default_rng([seed, 1]))
     if validation_share and not chosen.any():
         notes.append("There is no validation part: no class has rows to spare for one.")
-    return Parts(table, name, train, train[chosen], held_out, seed, tuple(notes), test)
+    return DataSplit(table, name, train, train[chosen], held_out, seed, tuple(notes), test)
 
 
 def hold_out(labels: Sequence[str], groups: Rows, share: float, *, seed: int = 42) -> Rows:
@@ -143,24 +143,24 @@ def hold_out(labels: Sequence[str], groups: Rows, share: float, *, seed: int = 4
     return np.flatnonzero(_drawn(labels, groups, share, np.random.default_rng([seed, 1]))).astype(np.int64)
 
 
-def positive_label(labels: Sequence[str], wanted: str | None = None) -> str:
-    """The label that figures are about: `wanted`, else the rarest (a tie: the last in sorted order).
+def positive_label(labels: Sequence[str], requested: str | None = None) -> str:
+    """The label that figures are about: `requested`, else the rarest (a tie: the last in sorted order).
 
     Raises:
-        ConfigError: `wanted` is none of the labels.
+        ConfigError: `requested` is none of the labels.
         DataError: there are no labels.
     """
     counts = Counter(labels)
     if not counts:
         raise DataError("positive label: expected labels to choose from, got none; give a table with rows")
-    if wanted is None:
+    if requested is None:
         rarest = min(counts.values())
         return max(label for label, count in counts.items() if count == rarest)
-    if wanted not in counts:
-        near = difflib.get_close_matches(wanted, list(counts), n=1)
+    if requested not in counts:
+        near = difflib.get_close_matches(requested, list(counts), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; take one of them"
-        raise ConfigError(f"positive label: expected one of {', '.join(map(repr, sorted(counts)))}, got {wanted!r}{hint}")
-    return wanted
+        raise ConfigError(f"positive label: expected one of {', '.join(map(repr, sorted(counts)))}, got {requested!r}{hint}")
+    return requested
 
 
 def _as_pandas_reads(table: Table, notes: list[str]) -> Table:

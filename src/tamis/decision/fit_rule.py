@@ -8,11 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.config import VerdictSettings
+from tamis.config import DecisionSettings
 from tamis.decision.calibration import Calibration, calibrate, softmax
 from tamis.decision.prior import prior_shift
-from tamis.decision.thresholds import Band, Floor, Threshold, choose_threshold, cost_band, cost_threshold, unsure_band, unsure_floor
-from tamis.decision.verdict import Rule
+from tamis.decision.thresholds import (
+    ConfidenceFloor,
+    RejectBand,
+    Threshold,
+    choose_threshold,
+    confidence_floor,
+    cost_reject_band,
+    cost_threshold,
+    reject_band,
+)
+from tamis.decision.verdict import DecisionRule
 from tamis.errors import ConfigError
 
 LEVEL_ROWS, LEVEL_SHARE = 3, 0.25
@@ -24,7 +33,7 @@ the theoretical optimum is taken. Three rows are about a standard error of the m
 class Decision:
     """The rule, and how it was found."""
 
-    rule: Rule
+    rule: DecisionRule
     temperature: float
     probabilities: NDArray[np.float64]
     """(H, K) of the held-out rows, at that temperature and shift."""
@@ -32,17 +41,17 @@ class Decision:
     """(K,) added to logits that were divided by the temperature: the calibration's bias, what the stated prior changes, and weights kept"""
     calibration: Calibration | None = None
     threshold: Threshold | None = None
-    unsure: Band | Floor | None = None
+    unsure: RejectBand | ConfidenceFloor | None = None
     notes: list[str] = field(default_factory=list)
 
 
-def decide(
+def fit_decision_rule(
     logits: NDArray[np.float64],
     targets: NDArray[np.int64],
     classes: list[str],
     *,
     positive: str | None,
-    settings: VerdictSettings,
+    settings: DecisionSettings,
     uncorrected: NDArray[np.float64] | None = None,
     weighted: bool = False,
 ) -> Decision:
@@ -54,15 +63,15 @@ def decide(
         classes: K labels.
         positive: the label the threshold is about; None for more than two classes.
         settings: budget, costs, prior and share of unsure verdicts.
-        uncorrected: (K,) what was added to logits for the classes' shares in training (`log_shares`); the threshold 0.5, taken where
+        uncorrected: (K,) what was added to logits for the classes' shares in training (`log_prior_correction`); the threshold 0.5, taken where
             nothing is held out, is meant before that.
-        weighted: of more than two classes, that difference was wanted (`weights_stand`): it is taken back once the temperature, which
+        weighted: of more than two classes, that difference was wanted (`keeps_class_weights`): it is taken back once the temperature, which
             the rows as they are decide, is found. The most probable class is then that of the weighted shares.
 
     Raises:
         ConfigError: a budget, costs or a stated prior for more than two classes; a budget and costs together.
     """
-    check_verdict(settings, len(classes))
+    check_decision_settings(settings, len(classes))
     place = None if positive is None else classes.index(positive)
     counts = np.bincount(targets, minlength=len(classes))
     none = np.zeros(len(classes))
@@ -77,7 +86,7 @@ def decide(
         if stated is not None:
             notes.append("The stated prior is not used either: without held-out rows nothing tells what the scores were before it.")
         half = None if place is None else _half(settings, place, undone)
-        rule = Rule(positive=positive, threshold=half)
+        rule = DecisionRule(positive=positive, threshold=half)
         return Decision(rule, 1.0, softmax(logits + taken_back) if len(targets) else logits, taken_back, notes=notes)
     calibration = calibrate(logits, targets, bias=place is not None and settings.prior != "trained")
     if place is None:
@@ -85,49 +94,49 @@ def decide(
         taken_back = taken_back / calibration.temperature
         probabilities = softmax(logits / calibration.temperature + taken_back)
         right = probabilities.argmax(1) == targets
-        floor = unsure_floor(probabilities, right, settings.unsure_share)
-        rule = Rule(floor=None if floor is None else floor.value)
+        floor = confidence_floor(probabilities, right, settings.abstain_rate)
+        rule = DecisionRule(confidence_floor=None if floor is None else floor.value)
         return Decision(rule, calibration.temperature, probabilities, taken_back, calibration, None, floor, list(calibration.notes))
     shift = none if stated is None else prior_shift(counts[place] / len(targets), stated, place)
     shift = shift + np.array([-calibration.bias / 2, calibration.bias / 2])
     probabilities = softmax(logits / calibration.temperature + shift)
     scores, truth, costs = probabilities[:, place], targets == place, settings.costs
-    band: Band | None
+    band: RejectBand | None
     if costs is None:
         negative = classes[1 - place]
         threshold = choose_threshold(
-            scores, truth, max_blocked=settings.max_blocked, negative=negative, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE, prior=stated
+            scores, truth, max_fpr=settings.max_fpr, negative=negative, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE, prior=stated
         )
     else:
         threshold = cost_threshold(scores, truth, blocked=costs["blocked"], missed=costs["missed"])
     if costs is not None and "unsure" in costs:
-        band = cost_band(scores, truth, threshold.value, **costs)
+        band = cost_reject_band(scores, truth, threshold.value, **costs)
     else:
-        band = unsure_band(scores, truth, threshold.value, share=settings.unsure_share)
+        band = reject_band(scores, truth, threshold.value, share=settings.abstain_rate)
     ends: dict[str, Any] = {} if band is None else {"low": band.low, "high": band.high}
-    rule = Rule(positive=positive, threshold=threshold.value, **ends)
+    rule = DecisionRule(positive=positive, threshold=threshold.value, **ends)
     notes = [*calibration.notes, *threshold.notes]
     return Decision(rule, calibration.temperature, probabilities, shift, calibration, threshold, band, notes)
 
 
-def _half(settings: VerdictSettings, place: int, uncorrected: NDArray[np.float64]) -> float:
+def _half(settings: DecisionSettings, place: int, uncorrected: NDArray[np.float64]) -> float:
     """The threshold where nothing is held out: by the costs, else 0.5 as the scores were trained."""
     if settings.costs is not None:
         return settings.costs["blocked"] / (settings.costs["blocked"] + settings.costs["missed"])
     return float(1 / (1 + np.exp(uncorrected[1 - place] - uncorrected[place])))
 
 
-def check_verdict(settings: VerdictSettings, classes: int) -> None:
+def check_decision_settings(settings: DecisionSettings, classes: int) -> None:
     """Refuse what `classes` classes cannot have, before anything is trained.
 
     Raises:
-        ConfigError: as `decide`.
+        ConfigError: as `fit_decision_rule`.
     """
     if classes > 2:
-        stated = {"max_blocked": settings.max_blocked, "costs": settings.costs}
+        stated = {"max_fpr": settings.max_fpr, "costs": settings.costs}
         stated["prior"] = settings.prior if isinstance(settings.prior, float) else None
         for name, value in stated.items():
             if value is not None:
-                raise ConfigError(f"verdict.{name} needs two classes; the data have {classes}")
-    if settings.max_blocked is not None and settings.costs is not None:
-        raise ConfigError("verdict.max_blocked and verdict.costs both set the threshold; give one of them")
+                raise ConfigError(f"decision.{name} needs two classes; the data have {classes}")
+    if settings.max_fpr is not None and settings.costs is not None:
+        raise ConfigError("decision.max_fpr and decision.costs both set the threshold; give one of them")

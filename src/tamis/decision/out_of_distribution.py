@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 QUANTILE = 0.99
-"""Share of the training texts that counts as familiar: about 1 % of texts like them is marked."""
+"""Share of the training texts that counts as in-distribution: about 1 % of texts like them is marked."""
 FEWEST_TEXTS = 100
 """Texts below which no limit is set: one of them would have to stand for the last percent."""
 MOST_TEXTS = 1000
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class OODDetector:
     """A limit on bits per byte for each length of text."""
 
     mean: float
@@ -36,10 +36,10 @@ class Familiarity:
     variance_by_length: float
     """Their variance: variance + variance_by_length / n."""
     deviations: float
-    """Standard deviations above the mean from which a text is unfamiliar."""
+    """Standard deviations above the mean from which a text is out-of-distribution."""
     texts: int
     """Distinct texts that the limit was set on."""
-    reader: str | None = None
+    language_model: str | None = None
     """Fingerprint of the backbone that reads the texts; None where the model's own trunk does."""
 
     def expected(self, text_bytes: NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -48,31 +48,31 @@ class Familiarity:
         return self.mean + self.mean_by_length * inverse, np.sqrt(self.variance + self.variance_by_length * inverse)
 
     def limits(self, text_bytes: NDArray[np.int64]) -> Floats:
-        """(N,) UTF-8 bytes of each text -> (N,) bits per byte above which it is unfamiliar."""
+        """(N,) UTF-8 bytes of each text -> (N,) bits per byte above which it is out-of-distribution."""
         mean, spread = self.expected(text_bytes)
         return np.asarray(mean + self.deviations * spread)
 
-    def familiar(self, bits_per_byte: Floats, text_bytes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(N,) whether each text is like those the limit was set on."""
-        return np.asarray(bits_per_byte <= self.limits(text_bytes))
+    def is_ood(self, bits_per_byte: Floats, text_bytes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(N,) whether each text is out-of-distribution."""
+        return np.asarray(~(bits_per_byte <= self.limits(text_bytes)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for tamis.json."""
         return asdict(self)
 
 
-def sizes(texts: Sequence[str]) -> NDArray[np.int64]:
+def utf8_lengths(texts: Sequence[str]) -> NDArray[np.int64]:
     """(N,) UTF-8 bytes of each text."""
     return np.array([len(text.encode()) for text in texts], dtype=np.int64)
 
 
-def fit_familiarity(bits_per_byte: Floats, text_bytes: NDArray[np.int64], *, quantile: float = QUANTILE) -> Familiarity | None:
+def fit_ood_detector(bits_per_byte: Floats, text_bytes: NDArray[np.int64], *, quantile: float = QUANTILE) -> OODDetector | None:
     """The limit that `quantile` of these texts keep; None where they are too few.
 
     Args:
         bits_per_byte: (N,) of distinct texts like those the model was trained on.
         text_bytes: (N,) their UTF-8 bytes.
-        quantile: share of them that is to be familiar.
+        quantile: share of them that is to be in-distribution.
     """
     if len(bits_per_byte) < FEWEST_TEXTS:
         return None
@@ -86,19 +86,19 @@ def fit_familiarity(bits_per_byte: Floats, text_bytes: NDArray[np.int64], *, qua
         variance = np.array([max(least, float(np.mean(rest**2))), 0.0])
     z = rest / np.sqrt(variance[0] + variance[1] * inverse)
     deviations = float(np.quantile(z, quantile, method="higher"))
-    return Familiarity(float(mean[0]), float(mean[1]), float(variance[0]), float(variance[1]), deviations, len(bits_per_byte))
+    return OODDetector(float(mean[0]), float(mean[1]), float(variance[0]), float(variance[1]), deviations, len(bits_per_byte))
 
 
-def read_familiarity(values: Any) -> Familiarity | None:
+def read_ood_detector(values: Any) -> OODDetector | None:
     """From the values in tamis.json; None where there are none or they are of another kind."""
     try:
-        return Familiarity(**{name: values[name] for name in Familiarity.__dataclass_fields__ if name != "reader" or name in values})
+        return OODDetector(**{name: values[name] for name in OODDetector.__dataclass_fields__ if name != "reader" or name in values})
     except (TypeError, KeyError):
         return None
 
 
-def outside(texts: Sequence[str], labels: Sequence[str], bits_per_byte: Floats, limit: Familiarity) -> dict[str, Any]:
-    """What a report says of its test texts: how many were looked at, how many are unfamiliar, and the most unfamiliar ones.
+def ood_summary(texts: Sequence[str], labels: Sequence[str], bits_per_byte: Floats, limit: OODDetector) -> dict[str, Any]:
+    """What a report says of its test texts: how many were looked at, how many are out-of-distribution, and the farthest ones.
 
     Args:
         texts: N texts.
@@ -106,13 +106,13 @@ def outside(texts: Sequence[str], labels: Sequence[str], bits_per_byte: Floats, 
         bits_per_byte: (N,)
         limit: the model's.
     """
-    unlike = ~limit.familiar(bits_per_byte, sizes(texts))
-    above = bits_per_byte - limit.limits(sizes(texts))
+    unlike = limit.is_ood(bits_per_byte, utf8_lengths(texts))
+    above = bits_per_byte - limit.limits(utf8_lengths(texts))
     rows = [row for row in np.argsort(-above, kind="stable").tolist() if unlike[row]]
     examples = [{"row": row, "label": labels[row], "bits_per_byte": float(bits_per_byte[row]), "text": texts[row]} for row in rows[:SHOWN]]
     return {
         "n": len(texts),
-        "outside": int(unlike.sum()),
+        "flagged": int(unlike.sum()),
         "share": float(unlike.mean()) if len(texts) else None,
         "median_bits_per_byte": float(np.median(bits_per_byte)) if len(texts) else None,
         "limit": limit.to_dict(),
@@ -120,12 +120,12 @@ def outside(texts: Sequence[str], labels: Sequence[str], bits_per_byte: Floats, 
     }
 
 
-def familiarity_sentence(found: Mapping[str, Any] | None) -> str:
+def ood_sentence(found: Mapping[str, Any] | None) -> str:
     """The same in words; empty where it was not looked at."""
     if not found:
         return ""
     return (
-        f"{found['outside']:,} of {found['n']:,} test texts ({100 * (found['share'] or 0):.1f} %) are unlike what was learnt (another "
+        f"{found['flagged']:,} of {found['n']:,} test texts ({100 * (found['share'] or 0):.1f} %) are unlike what was learnt (another "
         "language, broken encoding, another world); about 1 % of texts like the training rows is marked so."
     )
 

@@ -21,7 +21,7 @@ def prior_shift(share: float, prior: float, place: int) -> NDArray[np.float64]:
     return shift
 
 
-def log_shares(rows: NDArray[Any], trained: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_prior_correction(rows: NDArray[Any], trained: NDArray[np.float64]) -> NDArray[np.float64]:
     """(K,) added to logits to undo weights, undersampling and copies: log of each class's share of the rows over its share in the loss.
 
     Args:
@@ -32,10 +32,10 @@ def log_shares(rows: NDArray[Any], trained: NDArray[np.float64]) -> NDArray[np.f
     return np.zeros(len(rows)) if np.allclose(shift, 0, atol=1e-9) else np.asarray(shift - shift.mean())
 
 
-def weights_stand(recipe: Recipe, classes: int) -> bool:
+def keeps_class_weights(recipe: Recipe, classes: int) -> bool:
     """Whether the shares that weights or undersampling gave the classes are kept.
 
     Two classes have a threshold for what their scores mean; of more the most probable is taken, and weights that were undone in the
     scores would have done nothing at all.
     """
-    return classes > 2 and recipe.verdict.prior != "trained" and (recipe.train.class_weight != "none" or recipe.train.undersample)
+    return classes > 2 and recipe.decision.prior != "trained" and (recipe.train.class_weight != "none" or recipe.train.undersample)

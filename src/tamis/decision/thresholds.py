@@ -23,22 +23,22 @@ Bools = NDArray[np.bool_]
 class Threshold:
     """A cut and what it does on the rows it was chosen on: positive where score >= `value`.
 
-    `rule` says how it was chosen; `blocked_ham` is the share of negatives at or above it, `blocked_ham_upper95` that
+    `rule` says how it was chosen; `false_positive_rate` is the share of negatives at or above it, `false_positive_rate_upper95` that
     share's upper 95 % bound (Clopper-Pearson, one-sided); `resolved` is False where the rows are too few to show the
     budget; `notes` are sentences to show. `value` is above 1 where nothing may be flagged.
     """
 
     value: float
     rule: str
-    blocked_ham: float
-    blocked_ham_upper95: float
+    false_positive_rate: float
+    false_positive_rate_upper95: float
     recall: float
     resolved: bool
     notes: list[str]
 
 
 @dataclass(frozen=True)
-class Band:
+class RejectBand:
     """Scores that are called unsure: low <= score <= high.
 
     `share` of the rows lies inside, with `errors_inside` of the mistakes; `error_rate_outside` is the share of
@@ -53,7 +53,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Floor:
+class ConfidenceFloor:
     """For K classes: unsure where the arg-max probability is below `value`; the other fields as in Band."""
 
     value: float
@@ -66,7 +66,7 @@ def choose_threshold(
     scores: NDArray[Any],
     is_positive: NDArray[Any],
     *,
-    max_blocked: float | None,
+    max_fpr: float | None,
     negative: str = "negative",
     level_rows: int = 0,
     level_share: float = 1.0,
@@ -77,7 +77,7 @@ def choose_threshold(
     Shapes and units (N = held-out rows; never test rows, never rows the scores were fitted on):
         scores       (N,) float64, P(positive) in [0, 1]
         is_positive  (N,) bool; both values must occur
-        max_blocked  share of negatives that may be flagged, in [0, 1] (0.001 = 1 in 1,000); None: best F1
+        max_fpr  share of negatives that may be flagged, in [0, 1] (0.001 = 1 in 1,000); None: best F1
         negative     the name of the negative class, for the notes
         level_rows   without a budget: cuts count as level with the best where this many further positives missed would
                      explain the difference; of them the one nearest to half the best F1 is taken (in log-odds), which is
@@ -93,15 +93,15 @@ def choose_threshold(
 
     Raises:
         DataError: a class is absent, the lengths differ, or a score is outside [0, 1].
-        ConfigError: `max_blocked` is outside [0, 1].
+        ConfigError: `max_fpr` is outside [0, 1].
     """
-    if max_blocked is not None and not 0 <= max_blocked <= 1:
-        raise ConfigError(f"max_blocked is a share of blocked {negative} rows and must be in [0, 1], got {max_blocked}")
+    if max_fpr is not None and not 0 <= max_fpr <= 1:
+        raise ConfigError(f"max_fpr is a share of blocked {negative} rows and must be in [0, 1], got {max_fpr}")
     scores, truth = _checked(scores, is_positive)
     values, flagged, found = _cuts(scores, truth)
     positives, negatives = int(truth.sum()), int((~truth).sum())
     blocked = flagged - found
-    if max_blocked is None:
+    if max_fpr is None:
         odds = 1.0 if prior is None else (1 - prior) / prior * positives / negatives  # weight of a negative row beside a positive one's 1
         f1 = 2 * found / (found + odds * blocked + positives)
         # Exact ties only: F1 is a ratio of small whole numbers, and equal ratios divide to equal floats.
@@ -113,23 +113,23 @@ def choose_threshold(
             ideal = _log_odds(np.array([f1[best] / 2]))
             best = int(level[np.argmin(np.abs(_log_odds(np.minimum(values[level], 1.0)) - ideal))])
         return threshold_at(float(values[best]), scores, truth, rule="best F1")
-    allowed = np.flatnonzero(blocked <= max_blocked * negatives + 1e-9)  # 0.1 * 30 is 3.0000000000000004
+    allowed = np.flatnonzero(blocked <= max_fpr * negatives + 1e-9)  # 0.1 * 30 is 3.0000000000000004
     best = int(allowed[-1])
     share, bound = blocked[best] / negatives, upper_bound(int(blocked[best]), negatives)
     notes = []
-    resolved = max_blocked * negatives >= 1 - 1e-9
+    resolved = max_fpr * negatives >= 1 - 1e-9
     if not resolved:
         notes.append(
-            f"{negatives:,} {negative} rows cannot show a budget of {_percent(max_blocked)}: one blocked row is "
+            f"{negatives:,} {negative} rows cannot show a budget of {_percent(max_fpr)}: one blocked row is "
             "already "
             f"{_percent(1 / negatives)}. The threshold blocks none of them; the true share may be up to "
             f"{_percent(bound)} "
             "(upper 95 % bound)."
         )
-    elif bound > max_blocked:
+    elif bound > max_fpr:
         notes.append(
             f"{_percent(share)} of {negatives:,} {negative} rows are blocked, within the budget of "
-            f"{_percent(max_blocked)}; "
+            f"{_percent(max_fpr)}; "
             f"the true share may be up to {_percent(bound)} (upper 95 % bound)."
         )
     if not flagged[best]:
@@ -138,7 +138,7 @@ def choose_threshold(
         float(values[best]),
         scores,
         truth,
-        rule=f"at most {_percent(max_blocked)} blocked",
+        rule=f"at most {_percent(max_fpr)} blocked",
         resolved=resolved,
         notes=notes,
     )
@@ -160,8 +160,8 @@ def threshold_at(
     return Threshold(
         value=value,
         rule=rule,
-        blocked_ham=blocked / negatives,
-        blocked_ham_upper95=upper_bound(blocked, negatives),
+        false_positive_rate=blocked / negatives,
+        false_positive_rate_upper95=upper_bound(blocked, negatives),
         recall=int((flagged & truth).sum()) / int(truth.sum()),
         resolved=resolved,
         notes=list(notes or []),
@@ -181,18 +181,18 @@ def cost_threshold(scores: NDArray[Any], is_positive: NDArray[Any], *, blocked: 
     )
 
 
-def cost_band(
+def cost_reject_band(
     scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, blocked: float, missed: float, unsure: float
-) -> Band | None:
+) -> RejectBand | None:
     """The scores at which asking costs less than either verdict: p * missed >= unsure and (1 - p) * blocked >= unsure.
 
-    `unsure` is what asking costs, in the unit of the other two; None, no band, where it never pays. Otherwise as `unsure_band`.
+    `unsure` is what asking costs, in the unit of the other two; None, no band, where it never pays. Otherwise as `reject_band`.
     """
     scores, truth = _checked(scores, is_positive, both=False)
     low, high = unsure / missed, 1 - unsure / blocked
     if low > high:
         return None
-    return Band(low, high, *_inside_and_outside((scores >= low) & (scores <= high), (scores >= threshold) != truth))
+    return RejectBand(low, high, *_inside_and_outside((scores >= low) & (scores <= high), (scores >= threshold) != truth))
 
 
 def upper_bound(k: int, n: int) -> float:
@@ -202,7 +202,7 @@ def upper_bound(k: int, n: int) -> float:
     return 1.0 if k == n else float(beta.ppf(0.95, k + 1, n - k))
 
 
-def unsure_band(scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02) -> Band | None:
+def reject_band(scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02) -> RejectBand | None:
     """The band that holds the `share` of these held-out rows whose verdicts are likeliest to be wrong.
 
     A row at or above the threshold is wrong with probability 1 - score, one below it with probability score (for calibrated scores). So a
@@ -226,10 +226,10 @@ def unsure_band(scores: NDArray[Any], is_positive: NDArray[Any], threshold: floa
     doubted = scores[doubt >= np.sort(doubt)[-rows]]
     low, high = min(float(doubted.min()), cut), max(float(doubted.max()), cut)
     inside = (scores >= low) & (scores <= high)
-    return Band(low, high, *_inside_and_outside(inside, (scores >= threshold) != truth))
+    return RejectBand(low, high, *_inside_and_outside(inside, (scores >= threshold) != truth))
 
 
-def unsure_floor(probabilities: NDArray[Any], correct: NDArray[Any], share: float = 0.02) -> Floor | None:
+def confidence_floor(probabilities: NDArray[Any], correct: NDArray[Any], share: float = 0.02) -> ConfidenceFloor | None:
     """The arg-max probability below which `share` of these held-out rows lies: the unsure rule for K classes.
 
     `probabilities` (N, K), `correct` (N,) bool. The floor lies midway between two neighbouring values; equal values
@@ -247,7 +247,7 @@ def unsure_floor(probabilities: NDArray[Any], correct: NDArray[Any], share: floa
     values = np.unique(top)
     last = int(np.searchsorted(values, np.sort(top)[rows - 1]))
     value = _between(values[last], values[last + 1]) if last + 1 < len(values) else _above(values[last])
-    return Floor(value, *_inside_and_outside(top < value, ~right))
+    return ConfidenceFloor(value, *_inside_and_outside(top < value, ~right))
 
 
 def _cuts(scores: Floats, truth: Bools) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:

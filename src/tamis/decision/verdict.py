@@ -13,7 +13,7 @@ UNSURE = "unsure"
 
 
 @dataclass(frozen=True)
-class Rule:
+class DecisionRule:
     """How a classifier decides; it is stored with the model."""
 
     positive: str | None = None
@@ -23,7 +23,7 @@ class Rule:
     low: float | None = None
     high: float | None = None
     """Ends of the unsure band on P(positive), both inside; None: no band."""
-    floor: float | None = None
+    confidence_floor: float | None = None
     """More than two classes: a most probable label below this is unsure; None: no floor."""
 
     def labels(self, probabilities: NDArray[np.float64], classes: list[str]) -> NDArray[np.int64]:
@@ -38,8 +38,8 @@ class Rule:
         if self.positive is not None and self.low is not None and self.high is not None and len(classes) == 2:
             score = probabilities[:, classes.index(self.positive)]
             return np.asarray((score >= self.low) & (score <= self.high))
-        if self.floor is not None:
-            return np.asarray(probabilities.max(1) < self.floor)
+        if self.confidence_floor is not None:
+            return np.asarray(probabilities.max(1) < self.confidence_floor)
         return np.zeros(len(probabilities), dtype=bool)
 
     def verdicts(self, texts: Sequence[str], probabilities: NDArray[np.float64], classes: list[str]) -> list[Verdict]:
@@ -78,14 +78,14 @@ class Verdict:
     probabilities: dict[str, float]
     window: Window | None = None
     """What decided, where the text is longer than the model's context; None for a text that is read whole."""
-    familiar: bool | None = None
-    """Whether the text is like what was learnt (`decision.out_of_distribution`); None where that was not asked, or is not known."""
+    ood: bool | None = None
+    """Whether the text is out-of-distribution (`decision.out_of_distribution`); None where that was not asked, or is not known."""
     bits_per_byte: float | None = None
     """Of the text under the model's own trunk as a language model; None where that was not asked."""
 
-    def to_dict(self, *, windows: bool = False, familiarity: bool = False) -> dict[str, Any]:
-        """Keys and values of one line of `predict --json`; with `windows` also the deciding window, with `familiarity` both figures."""
+    def to_dict(self, *, windows: bool = False, ood: bool = False) -> dict[str, Any]:
+        """Keys and values of one line of `predict --json`; with `windows` also the deciding window, with `ood` both figures."""
         plain: dict[str, Any] = {"text": self.text, "label": self.label, "verdict": self.verdict, "probabilities": self.probabilities}
-        if familiarity:
-            plain |= {"familiar": self.familiar, "bits_per_byte": self.bits_per_byte}
+        if ood:
+            plain |= {"ood": self.ood, "bits_per_byte": self.bits_per_byte}
         return plain | {"window": None if self.window is None else asdict(self.window)} if windows else plain

@@ -32,7 +32,7 @@ LOWEST, HIGHEST = 0.4, 1.5
 """Between which the penalty stays: a tail of a few dozen windows is no reason to go further from the 1 of theory."""
 
 
-def joined(texts: Sequence[str], seed: int) -> list[str]:
+def concatenate_negatives(texts: Sequence[str], seed: int) -> list[str]:
     """Long texts: the given ones joined by blanks, in up to ROUNDS orders; none where there are none."""
     random, characters = np.random.default_rng(seed), 0
     found: list[str] = []

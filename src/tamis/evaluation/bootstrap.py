@@ -67,7 +67,7 @@ def weighted_figures(rows: Rows, weights: Floats) -> dict[str, Floats]:
             "accuracy": right / total,
             "balanced_accuracy": _mean_of_defined(recall, occurring),
             "mcc": _mcc(right, occurring, predicted, total),
-            "blocked_ham": np.full(len(weights), np.nan),
+            "false_positive_rate": np.full(len(weights), np.nan),
         }
         if rows.positive is not None:
             at = rows.positive
@@ -75,7 +75,7 @@ def weighted_figures(rows: Rows, weights: Floats) -> dict[str, Floats]:
             # With no positive rows there is nothing to find: F1 would blame the model for the data.
             result["f1"] = np.where(occurring[:, at] > 0, f1[:, at], np.nan)
             false_positives = predicted[:, at] - true_positives[:, at]
-            result["blocked_ham"] = false_positives / (total - occurring[:, at])
+            result["false_positive_rate"] = false_positives / (total - occurring[:, at])
             result["average_precision"], result["roc_auc"] = _ranking(rows.probabilities[:, at], rows.labels == at, _by_row(weights))
         else:
             used = (occurring + predicted) > 0

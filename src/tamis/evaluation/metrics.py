@@ -26,7 +26,7 @@ METRICS = (
     "mcc",
     "average_precision",
     "roc_auc",
-    "blocked_ham",
+    "false_positive_rate",
     "ece",
     "brier",
 )
@@ -63,10 +63,10 @@ def figures(
 
     Shapes (N rows, K classes): `labels` N names out of `classes`; `probabilities` (N, K), rows sum to 1, columns in
     the order of `classes`. Two classes with a positive one: recall, precision, f1, average_precision and roc_auc are
-    the positive's, predictions follow `threshold` (p >= threshold; 0.5 when None), blocked_ham is the false-positive
+    the positive's, predictions follow `threshold` (p >= threshold; 0.5 when None), false_positive_rate is the false-positive
     rate. Otherwise: arg-max, and macro averages as scikit-learn's (precision and recall over the classes that occur
     in labels or predictions, an undefined one counted 0; average_precision and roc_auc one against the rest over the
-    classes that occur), blocked_ham None.
+    classes that occur), false_positive_rate None.
 
     ece: 15 equal-width bins, of P(positive) for two classes, of the arg-max confidence otherwise (decision/calibration.py).
     brier: mean of (P(positive) - is positive)^2, in [0, 1]; for K classes the mean over rows of the sum over classes of
@@ -77,7 +77,7 @@ def figures(
     mcc is 0 for a constant prediction (its limit) and None where the labels hold one class only.
 
     ci95: [low, high] per metric. Wilson's interval for proportions (accuracy; with a positive class also recall,
-    precision and blocked_ham), otherwise the percentile interval of `bootstrap` seeded resamples within each class,
+    precision and false_positive_rate), otherwise the percentile interval of `bootstrap` seeded resamples within each class,
     so that no resample lacks a class. A resample of a faultless result is faultless: where the bootstrap has no width
     at 1 (or 0), the open end is Wilson's for m of m (0 of m), m = the rows of the rarest class.
 
@@ -238,7 +238,7 @@ def _proportions(counts: NDArray[np.int64], positive: int | None) -> dict[str, t
         negative = 1 - positive
         result["recall"] = (int(counts[positive, positive]), int(counts[positive].sum()))
         result["precision"] = (int(counts[positive, positive]), int(counts[:, positive].sum()))
-        result["blocked_ham"] = (int(counts[negative, positive]), int(counts[negative].sum()))
+        result["false_positive_rate"] = (int(counts[negative, positive]), int(counts[negative].sum()))
     return result
 
 

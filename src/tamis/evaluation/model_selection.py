@@ -33,9 +33,9 @@ class Scores:
         return asdict(self)
 
 
-def named_positive(wanted: str | None, classes: list[str]) -> int | None:
+def named_positive(requested: str | None, classes: list[str]) -> int | None:
     """The class number of a positive label that was asked for; None where none was, or where there are more than two classes."""
-    return classes.index(wanted) if wanted in classes and len(classes) == 2 else None
+    return classes.index(requested) if requested in classes and len(classes) == 2 else None
 
 
 def validate(logits: Tensor, targets: Tensor, positive: int | None = None) -> Scores:

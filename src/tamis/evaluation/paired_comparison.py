@@ -18,7 +18,7 @@ RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Gain:
+class PairedDifference:
     """Average precision before and after, and the 95 % interval of the difference (rows drawn anew within each class)."""
 
     before: float
@@ -33,12 +33,14 @@ def average_precision(labels: Sequence[str], probabilities: Floats, classes: Seq
     return float(weighted_figures(rows, np.ones((1, len(labels))))["average_precision"][0])
 
 
-def gain(labels: Sequence[str], before: Floats, after: Floats, classes: Sequence[str], positive: str | None, *, seed: int = 42) -> Gain:
+def paired_difference(
+    labels: Sequence[str], before: Floats, after: Floats, classes: Sequence[str], positive: str | None, *, seed: int = 42
+) -> PairedDifference:
     """The difference of two sets of probabilities (N, K) on the same N rows."""
     values = [average_precision(labels, one, classes, positive) for one in (before, after)]
     draws = [resampled(_rows(labels, one, classes, positive), RESAMPLES, seed)["average_precision"] for one in (before, after)]
     low, high = np.nanquantile(draws[1] - draws[0], [0.025, 0.975]).tolist()
-    return Gain(values[0], values[1], values[1] - values[0], (low, high))
+    return PairedDifference(values[0], values[1], values[1] - values[0], (low, high))
 
 
 def _rows(labels: Sequence[str], probabilities: Floats, classes: Sequence[str], positive: str | None) -> Rows:

@@ -1,6 +1,6 @@
 """A table replayed message by message, as TREC's spam track judged filters: a verdict first, the label only afterwards, late or never.
 
-Owns the order of events and the figures; who learns is told by a `Learner`. Sources: Cormack & Lynam 2005 (TREC 2005 spam track: ham and
+Owns the order of events and the figures; who learns is told by a `PrequentialFilter`. Sources: Cormack & Lynam 2005 (TREC 2005 spam track: ham and
 spam misclassification, logistic average, 1-ROCA); its 2006 and 2007 tracks (delayed and partial feedback).
 """
 
@@ -60,7 +60,7 @@ def feedbacks(delay: int = DELAY, share: float = SHARE) -> tuple[Feedback, ...]:
     return Feedback("immediate"), Feedback(f"delayed by {delay:,}", delay=delay), Feedback(f"partial ({100 * share:g} %)", share=share)
 
 
-class Learner(Protocol):
+class PrequentialFilter(Protocol):
     """A filter that learns while it judges. It knows all texts, and of the labels only those it is told."""
 
     def learn(self, known: Rows) -> None:
@@ -84,7 +84,7 @@ class Replay:
     """times that it learnt"""
 
 
-def replay(learner: Learner, feedback: Feedback, messages: int, *, seed: int = 42, growth: float = GROWTH) -> Replay:
+def replay(learner: PrequentialFilter, feedback: Feedback, messages: int, *, seed: int = 42, growth: float = GROWTH) -> Replay:
     """Judge every message in order; learn whenever enough further labels are known."""
     after = feedback.known_after(messages, seed=seed)
     order = np.argsort(after, kind="stable")
@@ -105,21 +105,21 @@ def replay(learner: Learner, feedback: Feedback, messages: int, *, seed: int = 4
 
 
 @dataclass(frozen=True)
-class OnlineFigures:
+class PrequentialFigures:
     """Figures of one filter under one kind of feedback; percentages of all messages of a class, None where a class is absent."""
 
-    learner: str
+    filter: str
     feedback: str
     messages: int
     labels: int
     steps: int
     threshold: float
-    ham_lost: float | None
+    ham_misclassification: float | None
     """percent of the negatives judged positive (TREC: hm%)"""
-    ham_lost_ci95: list[float] | None
-    spam_missed: float | None
+    ham_misclassification_ci95: list[float] | None
+    spam_misclassification: float | None
     """percent of the positives judged negative (TREC: sm%)"""
-    spam_missed_ci95: list[float] | None
+    spam_misclassification_ci95: list[float] | None
     lam: float | None
     """logistic average of the two, in percent; half a message is added to every count, so that none is infinite"""
     one_minus_roca: float | None
@@ -134,8 +134,8 @@ class OnlineFigures:
         return {**asdict(self), "curve": [list(point) for point in self.curve]}
 
 
-def judge(
-    learner: str,
+def prequential_figures(
+    filter: str,
     feedback: str,
     found: Replay,
     is_positive: NDArray[np.bool_],
@@ -143,7 +143,7 @@ def judge(
     threshold: float,
     resamples: int = RESAMPLES,
     seed: int = 42,
-) -> OnlineFigures:
+) -> PrequentialFigures:
     """Figures of a replay; `is_positive` (N,), positive from `threshold` on.
 
     Raises:
@@ -156,20 +156,20 @@ def judge(
     lost, ham = int((flagged & ~truth).sum()), int((~truth).sum())
     missed, spam = int((~flagged & truth).sum()), int(truth.sum())
     both = ham > 0 and spam > 0
-    draws = area_draws(found.scores[truth], found.scores[~truth], resamples, seed) if both else None
-    return OnlineFigures(
-        learner=learner,
+    draws = roc_auc_resampled(found.scores[truth], found.scores[~truth], resamples, seed) if both else None
+    return PrequentialFigures(
+        filter=filter,
         feedback=feedback,
         messages=len(truth),
         labels=found.labels,
         steps=found.steps,
         threshold=threshold,
-        ham_lost=100 * lost / ham if ham else None,
-        ham_lost_ci95=[100 * end for end in wilson(lost, ham)] if ham else None,
-        spam_missed=100 * missed / spam if spam else None,
-        spam_missed_ci95=[100 * end for end in wilson(missed, spam)] if spam else None,
+        ham_misclassification=100 * lost / ham if ham else None,
+        ham_misclassification_ci95=[100 * end for end in wilson(lost, ham)] if ham else None,
+        spam_misclassification=100 * missed / spam if spam else None,
+        spam_misclassification_ci95=[100 * end for end in wilson(missed, spam)] if spam else None,
         lam=logistic_average(lost, ham, missed, spam) if both else None,
-        one_minus_roca=100 * (1 - area(found.scores[truth], found.scores[~truth])) if both else None,
+        one_minus_roca=100 * (1 - roc_auc(found.scores[truth], found.scores[~truth])) if both else None,
         one_minus_roca_ci95=None if draws is None else [100 * (1 - float(end)) for end in np.percentile(draws, [97.5, 2.5])],
         curve=learning_curve(found.scores, truth),
     )
@@ -182,14 +182,14 @@ def logistic_average(lost: int, ham: int, missed: int, spam: int) -> float:
     return 100 * mean / (1 + mean)
 
 
-def area(positives: Floats, negatives: Floats) -> float:
+def roc_auc(positives: Floats, negatives: Floats) -> float:
     """Area under the ROC curve: the share of pairs in which the positive scores higher, ties half."""
     ordered = np.sort(negatives)
     below = np.searchsorted(ordered, positives, side="left") + np.searchsorted(ordered, positives, side="right")
     return float(below.mean() / (2 * len(ordered)))
 
 
-def area_draws(positives: Floats, negatives: Floats, resamples: int, seed: int) -> Floats:
+def roc_auc_resampled(positives: Floats, negatives: Floats, resamples: int, seed: int) -> Floats:
     """(resamples,) the same area of draws with replacement within each class."""
     generator = np.random.default_rng(seed)
     ordered, ham, spam = np.sort(negatives), len(negatives), len(positives)
@@ -217,10 +217,10 @@ def learning_curve(scores: Floats, is_positive: NDArray[np.bool_], points: int =
         return []
     first = max(int(is_positive.argmax()), int((~is_positive).argmax())) + 1
     ends = np.unique(np.linspace(first, len(scores), points).round().astype(int))
-    return [(end, 100 * (1 - area(scores[:end][is_positive[:end]], scores[:end][~is_positive[:end]]))) for end in ends.tolist()]
+    return [(end, 100 * (1 - roc_auc(scores[:end][is_positive[:end]], scores[:end][~is_positive[:end]]))) for end in ends.tolist()]
 
 
-def online_rows(results: Sequence[OnlineFigures]) -> tuple[list[str], list[list[str]]]:
+def prequential_rows(results: Sequence[PrequentialFigures]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table: a row a filter and feedback."""
 
     def shown(value: float | None, interval: Sequence[float] | None = None) -> str:
@@ -231,11 +231,11 @@ def online_rows(results: Sequence[OnlineFigures]) -> tuple[list[str], list[list[
     header = ["filter", "feedback", "labels", "ham lost %", "spam missed %", "LAM %", "1-ROCA %"]
     rows = [
         [
-            result.learner,
+            result.filter,
             result.feedback,
             f"{result.labels:,}",
-            shown(result.ham_lost, result.ham_lost_ci95),
-            shown(result.spam_missed, result.spam_missed_ci95),
+            shown(result.ham_misclassification, result.ham_misclassification_ci95),
+            shown(result.spam_misclassification, result.spam_misclassification_ci95),
             shown(result.lam),
             shown(result.one_minus_roca, result.one_minus_roca_ci95),
         ]

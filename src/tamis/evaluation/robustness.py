@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from tamis.errors import DataError
 from tamis.evaluation.metrics import wilson
-from tamis.text.perturbations import ATTACKS, attacked
+from tamis.text.perturbations import PERTURBATIONS, perturb
 
 
 @dataclass(frozen=True)
-class AttackResult:
-    """Positives caught and negatives blocked at one threshold, under one attack; `attack` is "clean" for the texts as they are.
+class PerturbationResult:
+    """Positives caught and negatives blocked at one threshold, under one attack; `perturbation` is "clean" for the texts as they are.
 
-    `changed` is the share of texts that the attack altered. `recall` and `blocked` are shares of `positives` and `negatives` rows, each
+    `changed` is the share of texts that the attack altered. `recall` and `false_positive_rate` are shares of `positives` and `negatives` rows, each
     with Wilson's 95 % interval; None where there are no such rows.
     """
 
-    attack: str
+    perturbation: str
     description: str
     strength: float | None
     positives: int
@@ -33,18 +33,18 @@ class AttackResult:
     changed: float
     recall: float | None
     recall_ci95: tuple[float, float] | None
-    blocked: float | None
-    blocked_ci95: tuple[float, float] | None
+    false_positive_rate: float | None
+    false_positive_rate_ci95: tuple[float, float] | None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe."""
         plain = asdict(self)
-        for key in ("recall_ci95", "blocked_ci95"):
+        for key in ("recall_ci95", "false_positive_rate_ci95"):
             plain[key] = None if plain[key] is None else list(plain[key])
         return plain
 
 
-def under_attack(
+def evaluate_robustness(
     score: Callable[[list[str]], NDArray[Any]],
     texts: Sequence[str],
     is_positive: NDArray[Any],
@@ -52,12 +52,12 @@ def under_attack(
     threshold: float,
     seed: int,
     ham: Sequence[str] = (),
-    attacks: Sequence[str] | None = None,
-) -> list[AttackResult]:
+    perturbations: Sequence[str] | None = None,
+) -> list[PerturbationResult]:
     """What a scorer catches and blocks at its own threshold, first of the clean texts, then under each attack.
 
     Shapes (N rows): `texts` N, `is_positive` (N,) bool; `score` takes texts and returns (N,) P(positive); positive where it is at or above
-    `threshold`. `attacks`: names, all of `ATTACKS` by default, without the good-word attacks where there is no `ham`.
+    `threshold`. `perturbations`: names, all of `PERTURBATIONS` by default, without the good-word attacks where there is no `ham`.
 
     Raises:
         DataError: no rows, or lengths that differ, of the truth or of the scores.
@@ -66,20 +66,22 @@ def under_attack(
     truth = np.asarray(is_positive, dtype=bool)
     if truth.shape != (len(texts),) or len(texts) == 0:
         raise DataError(f"attacks need one truth a text and at least one text, got {len(texts)} texts and truth of shape {truth.shape}")
-    names = [name for name, attack in ATTACKS.items() if ham or not attack.needs_ham] if attacks is None else list(attacks)
+    names = (
+        [name for name, attack in PERTURBATIONS.items() if ham or not attack.needs_ham] if perturbations is None else list(perturbations)
+    )
     results = []
     for name in ["clean", *names]:
-        changed = list(texts) if name == "clean" else attacked(texts, name, seed=seed, ham=ham)
+        changed = list(texts) if name == "clean" else perturb(texts, name, seed=seed, ham=ham)
         scores = np.asarray(score(changed), dtype=np.float64)
         if scores.shape != truth.shape or not np.isfinite(scores).all():
             raise DataError(f"under {name!r}: expected {len(texts)} finite scores, got shape {scores.shape}; check the scorer")
         flagged = scores >= threshold
-        attack = ATTACKS.get(name)
+        attack = PERTURBATIONS.get(name)
         recall, recall_ci95 = _share(flagged[truth])
-        blocked, blocked_ci95 = _share(flagged[~truth])
+        blocked, false_positive_rate_ci95 = _share(flagged[~truth])
         results.append(
-            AttackResult(
-                attack=name,
+            PerturbationResult(
+                perturbation=name,
                 description="texts as they are" if attack is None else attack.description,
                 strength=None if attack is None else attack.strength,
                 positives=int(truth.sum()),
@@ -87,23 +89,23 @@ def under_attack(
                 changed=sum(a != b for a, b in zip(texts, changed, strict=True)) / len(texts),
                 recall=recall,
                 recall_ci95=recall_ci95,
-                blocked=blocked,
-                blocked_ci95=blocked_ci95,
+                false_positive_rate=blocked,
+                false_positive_rate_ci95=false_positive_rate_ci95,
             )
         )
     return results
 
 
-def attack_rows(results: Sequence[AttackResult]) -> tuple[list[str], list[list[str]]]:
+def robustness_rows(results: Sequence[PerturbationResult]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a table, all of them strings; shares in per cent with their intervals."""
     header = ["attack", "what it does", "texts changed %", "caught % [95 %]", "blocked % [95 %]"]
     rows = [
         [
-            result.attack,
+            result.perturbation,
             result.description,
             f"{100 * result.changed:.0f}",
             _shown(result.recall, result.recall_ci95),
-            _shown(result.blocked, result.blocked_ci95),
+            _shown(result.false_positive_rate, result.false_positive_rate_ci95),
         ]
         for result in results
     ]

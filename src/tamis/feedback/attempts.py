@@ -15,7 +15,7 @@ from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import text_keys
 from tamis.feedback.guards import worse
 from tamis.feedback.history import Steps
-from tamis.feedback.refit import Base, Candidate, Taught, never
+from tamis.feedback.refit import Base, Candidate, CorrectionRows, never
 from tamis.feedback.store import Correction
 from tamis.head.refit import LinearHead, features_of
 
@@ -24,7 +24,7 @@ REMEMBERED = 64
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RefitResult:
     """How one attempt went."""
 
     head: LinearHead | None
@@ -47,34 +47,34 @@ class Attempts:
         """`steps` keeps the features of corrections."""
         self._classifier, self._base, self._steps = classifier, base, steps
         self._features: dict[int, NDArray[np.float32]] = {}
-        self._outcomes: dict[str, Outcome] = {}
+        self._results: dict[str, RefitResult] = {}
 
-    def outcome(self, wanted: Sequence[Correction], stop: Callable[[], bool] = never) -> Outcome:
+    def result(self, corrections: Sequence[Correction], stop: Callable[[], bool] = never) -> RefitResult:
         """Solve and judge; a louder correction that costs too much on held-out rows counts once.
 
         Raises:
             Interrupted: `stop`, asked before each of the solutions, said so.
         """
-        mark = mark_of(wanted)
-        if mark not in self._outcomes:
-            self._outcomes[mark] = self._attempt(wanted, stop)
-            for old in list(self._outcomes)[:-REMEMBERED]:
-                del self._outcomes[old]
-        return self._outcomes[mark]
+        mark = mark_of(corrections)
+        if mark not in self._results:
+            self._results[mark] = self._attempt(corrections, stop)
+            for old in list(self._results)[:-REMEMBERED]:
+                del self._results[old]
+        return self._results[mark]
 
     def forget(self, ids: set[int]) -> None:
         """Leave nothing of these corrections in memory."""
-        self._outcomes.clear()
+        self._results.clear()
         for id in ids:
             self._features.pop(id, None)
 
-    def _attempt(self, wanted: Sequence[Correction], stop: Callable[[], bool]) -> Outcome:
+    def _attempt(self, corrections: Sequence[Correction], stop: Callable[[], bool]) -> RefitResult:
         begun = time.perf_counter()
-        taught = self._taught(wanted)
-        figures: dict[str, Any] = {"corrections": len(wanted)}
+        taught = self._correction_rows(corrections)
+        figures: dict[str, Any] = {"corrections": len(corrections)}
         refusal = self._base.refuses(taught)
         if refusal is not None:
-            return Outcome(None, refusal, figures)
+            return RefitResult(None, refusal, figures)
         settings = self._base.settings
         for emphasis in dict.fromkeys((settings.emphasis, 1)):
             candidate = self._base.candidate(taught, emphasis=emphasis, stop=stop)
@@ -83,29 +83,29 @@ class Attempts:
             if refusal is None or (candidate.weights <= 1).all():
                 break
         learnt = int((candidate.weights > 0).sum())
-        figures |= {"learnt": learnt, "sure": len(wanted) - learnt, **self._right(taught, candidate)}
+        figures |= {"learnt": learnt, "sure": len(corrections) - learnt, **self._right(taught, candidate)}
         figures["held_out"] = None if held_out is None else dict(zip(("before", "after"), held_out, strict=True))
         figures["seconds"] = time.perf_counter() - begun
         if refusal is not None:
-            return Outcome(None, refusal, figures, harmful=True)
-        known = f", sure of {len(wanted) - learnt:,} already" if learnt < len(wanted) else ""
-        return Outcome(candidate.head, f"learnt {learnt:,} of {len(wanted):,} corrections{known}", figures)
+            return RefitResult(None, refusal, figures, harmful=True)
+        known = f", sure of {len(corrections) - learnt:,} already" if learnt < len(corrections) else ""
+        return RefitResult(candidate.head, f"learnt {learnt:,} of {len(corrections):,} corrections{known}", figures)
 
-    def _right(self, taught: Taught, candidate: Candidate) -> dict[str, int]:
+    def _right(self, rows: CorrectionRows, candidate: Candidate) -> dict[str, int]:
         base, counts = self._base, {}
         for name, head in (("right_before", base.head), ("right_after", candidate.head)):
-            labels = base.rule.labels(base.probabilities(taught.features, head), base.classes)
-            counts[name] = int((labels == taught.targets).sum())
+            labels = base.rule.labels(base.probabilities(rows.features, head), base.classes)
+            counts[name] = int((labels == rows.targets).sum())
         return counts
 
-    def _taught(self, wanted: Sequence[Correction]) -> Taught:
-        self._compute_features(wanted)
-        keys = text_keys([item.text for item in wanted])
-        order = sorted(range(len(wanted)), key=lambda place: keys[place].tobytes())
-        return Taught(
-            np.array([self._features[wanted[i].id] for i in order], dtype=np.float64),
-            np.array([self._base.classes.index(wanted[i].label) for i in order], dtype=np.int64),
-            np.array([wanted[i].force for i in order], dtype=bool),
+    def _correction_rows(self, corrections: Sequence[Correction]) -> CorrectionRows:
+        self._compute_features(corrections)
+        keys = text_keys([item.text for item in corrections])
+        order = sorted(range(len(corrections)), key=lambda place: keys[place].tobytes())
+        return CorrectionRows(
+            np.array([self._features[corrections[i].id] for i in order], dtype=np.float64),
+            np.array([self._base.classes.index(corrections[i].label) for i in order], dtype=np.int64),
+            np.array([corrections[i].force for i in order], dtype=bool),
             keys[order],
         )
 
@@ -118,7 +118,7 @@ class Attempts:
             missing = [item for item in missing if item.id not in self._features]
         if missing:
             trunk = self._classifier.scorer().transformer
-            messages = self._classifier.messages([item.text for item in missing])
+            messages = self._classifier.encode([item.text for item in missing])
             found = dict(zip([item.id for item in missing], features_of(trunk, messages), strict=True))
             self._steps.keep_features(found)
             self._features |= found

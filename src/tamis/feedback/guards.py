@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tamis.config import Section
-from tamis.decision.verdict import Rule
+from tamis.decision.verdict import DecisionRule
 
 Floats = NDArray[np.float64]
 
@@ -24,15 +24,15 @@ class LearningSettings(Section):
 
     min_per_class: Annotated[int, Field(ge=1)] = 5
     """rows of every class, training rows and corrections together, before corrections count"""
-    sure: Annotated[float, Field(gt=0.5, le=1)] = 0.95
+    confident: Annotated[float, Field(gt=0.5, le=1)] = 0.95
     """a correction that says what the model says already, at this probability, is not learnt unless forced"""
     emphasis: Annotated[int, Field(ge=1)] = 8
     """rows that a correction may count for where counting once leaves its verdict wrong; doubled until it is right, 1 for never"""
     max_shift: Annotated[float, Field(ge=1)] = 4.0
     """factor by which corrections may change the ratio between two classes; what is beyond it counts less"""
-    more_blocked: Annotated[float, Field(ge=0, le=1)] = 0.01
+    max_fpr_increase: Annotated[float, Field(ge=0, le=1)] = 0.01
     """further share of held-out negatives (ham) that may be judged wrong; a step beyond it is held back"""
-    more_missed: Annotated[float, Field(ge=0, le=1)] = 0.02
+    max_fnr_increase: Annotated[float, Field(ge=0, le=1)] = 0.02
     """further share of held-out positives (more than two classes: the mean over classes) that may be judged wrong"""
     pull: Annotated[float, Field(gt=0)] = 100.0
     """inverse strength of the pull towards the present head where the trunk was trained and its rows are kept"""
@@ -61,13 +61,15 @@ def balance(base: Floats, corrected: Floats, max_shift: float) -> Floats:
     return np.where(corrected > room, room / np.maximum(corrected, 1e-12), 1.0)
 
 
-def is_sure(probabilities: Floats, targets: NDArray[np.int64], rule: Rule, classes: list[str], sure: float) -> NDArray[np.bool_]:
+def is_confident(
+    probabilities: Floats, targets: NDArray[np.int64], rule: DecisionRule, classes: list[str], confident: float
+) -> NDArray[np.bool_]:
     """(n,) whether the model says the same as each correction, not unsure and at that probability; `probabilities` (n, K)."""
     same = rule.labels(probabilities, classes) == targets
-    return np.asarray(same & ~rule.unsure(probabilities, classes) & (probabilities[np.arange(len(targets)), targets] >= sure))
+    return np.asarray(same & ~rule.unsure(probabilities, classes) & (probabilities[np.arange(len(targets)), targets] >= confident))
 
 
-def figures(probabilities: Floats, targets: NDArray[np.int64], rule: Rule, classes: list[str]) -> dict[str, Any]:
+def figures(probabilities: Floats, targets: NDArray[np.int64], rule: DecisionRule, classes: list[str]) -> dict[str, Any]:
     """Held-out figures at the stored threshold: `rows`, `loss` (nats), `wrong` (share of each class's rows; of those that occur)."""
     labels = rule.labels(probabilities, classes)
     own = np.maximum(probabilities[np.arange(len(targets)), targets], 1e-300)
@@ -83,12 +85,12 @@ def worse(before: dict[str, Any], after: dict[str, Any], positive: str | None, s
     if positive is None or len(before["wrong"]) != 2:
         old, new = (float(np.mean(list(part["wrong"].values()))) for part in (before, after))
         one_row = 1 / (len(before["wrong"]) * min(before["rows"][name] for name in before["wrong"]))
-        allowed = max(settings.more_missed, one_row)
+        allowed = max(settings.max_fnr_increase, one_row)
         if new <= old + allowed + 1e-12:
             return None
         return f"held back: of the held-out rows {_percent(new)} (mean over classes) would be wrong, now {_percent(old)}; " + _most(allowed)
     for name, old in before["wrong"].items():
-        margin = settings.more_missed if name == positive else settings.more_blocked
+        margin = settings.max_fnr_increase if name == positive else settings.max_fpr_increase
         allowed, new = max(margin, 1 / before["rows"][name]), after["wrong"][name]
         if new > old + allowed + 1e-12:
             rows = f"{before['rows'][name]:,} held-out {name!r} rows"

@@ -96,7 +96,7 @@ class Steps:
             yield connection  # closed without the line below, nothing of it is kept
             connection.execute("COMMIT")
 
-    def learnt(self) -> set[int]:
+    def ids_in_effect(self) -> set[int]:
         """Ids of the corrections that are in effect."""
         query = "SELECT id FROM learnt JOIN corrections USING (id) WHERE model = ? AND weights = ?"
         with self._open() as connection:

@@ -17,7 +17,7 @@ from tamis.classifier.saved_model import find_model
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import read_training_rows, weights_mark
 from tamis.errors import DataError
-from tamis.feedback.attempts import Attempts, Outcome, mark_of
+from tamis.feedback.attempts import Attempts, RefitResult, mark_of
 from tamis.feedback.guards import LearningSettings
 from tamis.feedback.history import Step, Steps
 from tamis.feedback.refit import Base, Interrupted, never
@@ -47,7 +47,7 @@ def _run_of(run: Path | str) -> Path:
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearningResult:
     """How learning went."""
 
     learned: bool
@@ -61,14 +61,14 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class _Present:
+class _Active:
     """What answers a user, and the mark of the corrections it was made for."""
 
     classifier: TextClassifier
     mark: str
 
 
-class Learning:
+class FeedbackLearner:
     """One served model that learns. Any thread may call; answers never wait for a solve."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Learning:
         mark, dtype = weights_mark(find_model(run)), classifier.recipe_.compute.dtype
         self._steps = Steps(store.path, model=model, weights=mark, dtype=dtype)
         self._attempts = Attempts(classifier, self._base, self._steps)
-        self._present: dict[str, _Present] = {EVERYBODY: _Present(classifier, mark_of([]))}
+        self._present: dict[str, _Active] = {EVERYBODY: _Active(classifier, mark_of([]))}
         self._lock = threading.Lock()
         if self.items():
             self.learn()
@@ -116,7 +116,7 @@ class Learning:
 
     def pending(self) -> int:
         """How many corrections of this model are kept and not in effect: not learnt yet, or held back."""
-        effective = self._steps.learnt()
+        effective = self._steps.ids_in_effect()
         return sum(item.id not in effective for item in self.items())
 
     def steps(self) -> list[Step]:
@@ -128,7 +128,7 @@ class Learning:
         present = self._present
         return (present.get(user) or present[EVERYBODY]).classifier
 
-    def learn(self, stop: Callable[[], bool] = never) -> Learned:
+    def learn(self, stop: Callable[[], bool] = never) -> LearningResult:
         """Solve anew with every correction that is kept, and let the result answer from now on.
 
         Corrections that make held-out figures worse than the settings allow are held back: they stay in the store, those in effect stay
@@ -136,27 +136,29 @@ class Learning:
         `stop` is asked before each solution: once it says so, what has not been judged by then waits for the next step.
         """
         with self._lock:
-            kept, effective = self.items(), self._steps.learnt()
+            kept, effective = self.items(), self._steps.ids_in_effect()
             steps = {user: self._step(user, kept, effective, stop) for user in _users(kept)}
-            self._settle(kept)
+            self._activate(kept)
         if not steps:
-            return Learned(False, "there is nothing to learn")
+            return LearningResult(False, "there is nothing to learn")
         first = next(iter(steps.values()))
         reasons = dict.fromkeys(step.reason for step in steps.values() if not step.learned) or [first.reason]
-        return Learned(all(step.learned for step in steps.values()), "; ".join(reasons), {u: step.figures for u, step in steps.items()})
+        return LearningResult(
+            all(step.learned for step in steps.values()), "; ".join(reasons), {u: step.figures for u, step in steps.items()}
+        )
 
-    def _step(self, user: str, kept: list[Correction], effective: set[int], stop: Callable[[], bool]) -> Learned:
+    def _step(self, user: str, kept: list[Correction], effective: set[int], stop: Callable[[], bool]) -> LearningResult:
         """Learn a user's corrections on top of everybody's in effect, and write down how it went; `effective` grows by them."""
         own = [item for item in kept if item.user == user]
         shared = [item for item in kept if item.user == EVERYBODY and item.id in effective and user != EVERYBODY]
         done = [item for item in own if item.id in effective]
-        best: Outcome | None = None
-        refused: list[tuple[int, Outcome]] = []
+        best: RefitResult | None = None
+        refused: list[tuple[int, RefitResult]] = []
         waiting, tries = [[item for item in own if item.id not in effective]], 0
         while waiting:
             some = waiting.pop(0)
             try:
-                outcome, tries = self._attempts.outcome(_combined(shared, done + some), stop), tries + 1
+                outcome, tries = self._attempts.result(_combined(shared, done + some), stop), tries + 1
             except Interrupted:
                 return self._stopped(user, shared, done, best, effective)
             if outcome.learned:
@@ -170,16 +172,18 @@ class Learning:
             held = sum(count for count, _ in refused)
             reason = refused[0][1].reason + (f" ({held:,} of {len(own):,} corrections wait)" if held < len(own) else "")
         shown = best or refused[0][1]
-        result = Learned(learned, shown.reason if learned else reason, shown.figures)
+        result = LearningResult(learned, shown.reason if learned else reason, shown.figures)
         new = {item.id for item in done} - effective
         if new or self._steps.is_news(user, mark, learned=learned):
             self._steps.record(user, done, mark, learned=learned, reason=result.reason, figures=result.figures)
         effective |= new
         return result
 
-    def _stopped(self, user: str, shared: list[Correction], done: list[Correction], best: Outcome | None, effective: set[int]) -> Learned:
+    def _stopped(
+        self, user: str, shared: list[Correction], done: list[Correction], best: RefitResult | None, effective: set[int]
+    ) -> LearningResult:
         """Keep what a step has learnt by now; the rest is tried again by the next one."""
-        result = Learned(False, "stopped on the way; goes on soon", best.figures if best else {})
+        result = LearningResult(False, "stopped on the way; goes on soon", best.figures if best else {})
         new = {item.id for item in done} - effective
         if new:
             mark = mark_of(_combined(shared, done))
@@ -193,7 +197,7 @@ class Learning:
             if all(item.id != id for item in self.items()) or not self._store.remove(id):
                 return False
             self._attempts.forget({id})
-            self._settle(self.items())
+            self._activate(self.items())
             return True
 
     def remove_all(self, user: str | None = None) -> int:
@@ -205,14 +209,14 @@ class Learning:
             ids = {item.id for item in self.items() if user is None or item.user == user}
             removed = self._store.remove_all(model=self._model, user=user)
             self._attempts.forget(ids)
-            self._settle(self.items())
+            self._activate(self.items())
             return removed
 
-    def _settle(self, kept: list[Correction]) -> None:
+    def _activate(self, kept: list[Correction]) -> None:
         """Let what is in effect answer, for everybody and for every user with corrections of their own; swapped in whole."""
-        effective = self._steps.learnt()
+        effective = self._steps.ids_in_effect()
         in_effect = [item for item in kept if item.id in effective]
-        present: dict[str, _Present] = {}
+        present: dict[str, _Active] = {}
         for user in dict.fromkeys((EVERYBODY, *_users(in_effect))):
             own = [item for item in in_effect if item.user == user]
             wanted = _combined([item for item in in_effect if item.user == EVERYBODY], own)
@@ -220,10 +224,10 @@ class Learning:
             if before is not None and before.mark == mark:
                 present[user] = before
                 continue
-            head = self._attempts.outcome(wanted).head if wanted else None
+            head = self._attempts.result(wanted).head if wanted else None
             # What remains after another was undone may be refused: then none of it answers, rather than what was undone.
             without = self._plain if user == EVERYBODY else present[EVERYBODY].classifier
-            present[user] = _Present(without if head is None else self._with(head), mark)
+            present[user] = _Active(without if head is None else self._with(head), mark)
         self._present = present
 
     def _with(self, head: LinearHead) -> TextClassifier:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import TrainingRows
 from tamis.decision.calibration import softmax
-from tamis.feedback.guards import LearningSettings, balance, figures, is_sure, too_few
+from tamis.feedback.guards import LearningSettings, balance, figures, is_confident, too_few
 from tamis.head.refit import LinearHead, Metric, head_of, solve_again
 
 Floats = NDArray[np.float64]
@@ -42,7 +42,7 @@ def never() -> bool:
 
 
 @dataclass(frozen=True)
-class Taught:
+class CorrectionRows:
     """n corrections as the head sees them, ordered by key so that the order of their coming does not matter."""
 
     features: Floats
@@ -99,15 +99,15 @@ class Base:
         """(N, K) of the present head, or of another one."""
         return softmax((head or self.head).logits(features))
 
-    def refuses(self, taught: Taught) -> str | None:
+    def refuses(self, corrections: CorrectionRows) -> str | None:
         """Why these corrections do not count yet; None where they do."""
         classes = len(self.classes)
-        counts = np.bincount(self.targets, minlength=classes) + np.bincount(taught.targets, minlength=classes)
+        counts = np.bincount(self.targets, minlength=classes) + np.bincount(corrections.targets, minlength=classes)
         return too_few(counts, self.classes, self.settings)
 
     def candidate(
         self,
-        taught: Taught,
+        corrections: CorrectionRows,
         *,
         emphasis: int | None = None,
         start: LinearHead | None = None,
@@ -122,14 +122,14 @@ class Base:
         """
         emphasis = emphasis or self.settings.emphasis
         head, metric = start or self.head, None
-        counted = taught.force | ~self._sure(taught, self.head)
+        counted = corrections.force | ~self._confident(corrections, self.head)
         weights = counted.astype(np.float64)
-        system = System(self, taught, stop)
+        system = System(self, corrections, stop)
         for _ in range(MOST_ROUNDS):
             head, metric = system.solve(weights, start=head, metric=metric)
-            labels = self.rule.labels(self.probabilities(taught.features, head), self.classes)
-            louder = counted & (labels != taught.targets) & (2 * weights <= emphasis)
-            further = ~counted & ~self._sure(taught, head)
+            labels = self.rule.labels(self.probabilities(corrections.features, head), self.classes)
+            louder = counted & (labels != corrections.targets) & (2 * weights <= emphasis)
+            further = ~counted & ~self._confident(corrections, head)
             if not (louder | further).any():
                 break
             weights = np.where(louder, 2 * weights, np.where(further, 1.0, weights))
@@ -137,8 +137,10 @@ class Base:
         assert metric is not None
         return Candidate(head, metric, weights, system)
 
-    def _sure(self, taught: Taught, head: LinearHead) -> NDArray[np.bool_]:
-        return is_sure(self.probabilities(taught.features, head), taught.targets, self.rule, self.classes, self.settings.sure)
+    def _confident(self, corrections: CorrectionRows, head: LinearHead) -> NDArray[np.bool_]:
+        return is_confident(
+            self.probabilities(corrections.features, head), corrections.targets, self.rule, self.classes, self.settings.confident
+        )
 
     def held_out(self, candidate: Candidate) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Figures before and after on the same held-out rows; None where there are none.
@@ -163,14 +165,14 @@ class Base:
     @cached_property
     def _folds(self) -> NDArray[np.int64] | None:
         assert self.rows is not None
-        return folds_of(self.rows.targets, self.rows.groups)
+        return class_balanced_fold_ids(self.rows.targets, self.rows.groups)
 
     @cached_property
     def _out_of_fold(self) -> Floats | None:
         """(N, K) logits of the training rows from heads without corrections that did not see them."""
         if self._folds is None:
             return None
-        nothing = nobody(self.head.weight.shape[1])
+        nothing = no_corrections(self.head.weight.shape[1])
         system = System(self, nothing)
         head, metric = system.solve(np.empty(0))
         return system.out_of_fold(Candidate(head, metric, np.empty(0), system), self._folds)
@@ -179,15 +181,15 @@ class Base:
 class System:
     """The rows of one solve, put together once: training rows (one that a correction contradicts counts for nothing), then corrections."""
 
-    def __init__(self, base: Base, taught: Taught, stop: Callable[[], bool] = never) -> None:
+    def __init__(self, base: Base, corrections: CorrectionRows, stop: Callable[[], bool] = never) -> None:
         """Nothing is solved yet; `stop` is asked before each solution."""
-        self.base, self.taught, self._stop = base, taught, stop
+        self.base, self.corrections, self._stop = base, corrections, stop
         classes = len(base.classes)
-        self.features = np.concatenate([base.features, taught.features])
+        self.features = np.concatenate([base.features, corrections.features])
         each = np.eye(classes)
         asked = each[base.targets] if base.exact else base.probabilities(base.features)
-        self._asked = np.concatenate([asked, each[taught.targets]])
-        said = {key.tobytes(): target for key, target in zip(taught.keys, taught.targets.tolist(), strict=True)}
+        self._asked = np.concatenate([asked, each[corrections.targets]])
+        said = {key.tobytes(): target for key, target in zip(corrections.keys, corrections.targets.tolist(), strict=True)}
         rows = zip(base.keys, base.targets.tolist(), strict=True)
         self._kept = np.array([said.get(key.tobytes(), target) == target for key, target in rows], dtype=np.float64)
         if base.exact:
@@ -209,7 +211,7 @@ class System:
         """
         if self._stop():
             raise Interrupted
-        base, taught, asked = self.base, self.taught, self._asked
+        base, taught, asked = self.base, self.corrections, self._asked
         classes, temperature = len(base.classes), base.temperature
         # What the model is sure of is not learnt; where the head is only pulled it holds it in place, as training rows do.
         holding = (weights == 0) & (not base.exact)
@@ -247,10 +249,10 @@ class System:
         return logits
 
 
-def nobody(channels: int) -> Taught:
+def no_corrections(channels: int) -> CorrectionRows:
     """No corrections."""
     empty = np.empty(0, dtype=np.int64)
-    return Taught(np.empty((0, channels)), empty, empty.astype(bool), np.empty((0, 32), dtype=np.uint8))
+    return CorrectionRows(np.empty((0, channels)), empty, empty.astype(bool), np.empty((0, 32), dtype=np.uint8))
 
 
 def among(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -259,7 +261,7 @@ def among(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool
     return np.fromiter((key.tobytes() in known for key in keys), dtype=bool, count=len(keys))
 
 
-def folds_of(targets: NDArray[np.int64], groups: NDArray[np.int64], *, seed: int = 42) -> NDArray[np.int64] | None:
+def class_balanced_fold_ids(targets: NDArray[np.int64], groups: NDArray[np.int64], *, seed: int = 42) -> NDArray[np.int64] | None:
     """(N,) fold of every row: groups whole, classes spread evenly; None where a class has one group alone."""
     _, first, number = np.unique(groups, return_index=True, return_inverse=True)
     class_of = targets[first]

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import TrainingRows, read_training_rows, text_keys
 from tamis.errors import ConfigError
-from tamis.evaluation.prequential import DELAY, SHARE, Learner, OnlineFigures, Replay, feedbacks, judge, replay
+from tamis.evaluation.prequential import DELAY, SHARE, PrequentialFigures, PrequentialFilter, Replay, feedbacks, prequential_figures, replay
 from tamis.evaluation.prequential_tfidf import HashedTfidf
-from tamis.feedback.guards import LearningSettings, is_sure
-from tamis.feedback.refit import Base, Taught
+from tamis.feedback.guards import LearningSettings, is_confident
+from tamis.feedback.refit import Base, CorrectionRows
 from tamis.head.linear_head import DEFAULT
 from tamis.head.refit import LinearHead, features_of, solve_again
 from tamis.progress import Progress, Silent
@@ -45,14 +45,16 @@ class ServedFilter:
         base = self._base
         if base.rows is not None:  # training rows hold the head; without them what it is sure of has to
             sure = [
-                is_sure(base.probabilities(self._features[known], head), self._targets[known], base.rule, base.classes, base.settings.sure)
+                is_confident(
+                    base.probabilities(self._features[known], head), self._targets[known], base.rule, base.classes, base.settings.confident
+                )
                 for head in (base.head, self._head)
             ]
             known = known[~(sure[0] & sure[1])]
         # The same text again says the same: the last label counts, as in the store.
         last = {key.tobytes(): row for key, row in zip(self._keys[known], known.tolist(), strict=True)}
         known = np.array(sorted(last.values()), dtype=np.int64)
-        taught = Taught(self._features[known], self._targets[known], np.zeros(len(known), dtype=bool), self._keys[known])
+        taught = CorrectionRows(self._features[known], self._targets[known], np.zeros(len(known), dtype=bool), self._keys[known])
         if len(known) and base.refuses(taught) is None:
             self._head = base.candidate(taught, start=self._head).head
 
@@ -89,7 +91,7 @@ class FreshFilter:
         return scores
 
 
-def run_online(
+def run_prequential(
     classifier: TextClassifier,
     run: Path | str,
     texts: Sequence[str],
@@ -101,7 +103,7 @@ def run_online(
     share: float = SHARE,
     settings: LearningSettings | None = None,
     progress: Progress | None = None,
-) -> tuple[list[OnlineFigures], list[str]]:
+) -> tuple[list[PrequentialFigures], list[str]]:
     """Replay labelled messages through the model and TF-IDF under every kind of feedback; figures, and sentences to show.
 
     Args:
@@ -126,7 +128,7 @@ def run_online(
     kept, seed = read_training_rows(Path(run)), classifier.recipe_.seed
     base = Base(classifier, kept, settings or LearningSettings())
     trunk = classifier.scorer().transformer
-    features = features_of(trunk, classifier.messages(list(texts)), progress=progress).astype(np.float64)
+    features = features_of(trunk, classifier.encode(list(texts)), progress=progress).astype(np.float64)
     targets = np.array([names.index(label) for label in labels], dtype=np.int64)
     place, keys = names.index(positive), text_keys(texts)
     truth = targets == place
@@ -135,17 +137,17 @@ def run_online(
     results = []
     with (progress or Silent()).task("replay", total=3 * len(kinds) + 1, unit="replays") as task:
         static = Replay(base.probabilities(features)[:, place], 0, 0)
-        results.append(judge(STATIC, "", static, truth, threshold=threshold, seed=seed))
+        results.append(prequential_figures(STATIC, "", static, truth, threshold=threshold, seed=seed))
         task.advance()
         for kind in kinds:
-            filters: list[tuple[str, Learner, float]] = [
+            filters: list[tuple[str, PrequentialFilter, float]] = [
                 (SERVED, ServedFilter(base, features, targets, keys, place), threshold),
                 (FRESH, FreshFilter(features, truth), 0.5),
                 (TFIDF, HashedTfidf(texts, truth, before=before[0], before_is_positive=known), 0.5),
             ]
             for name, learner, cut in filters:
                 found = replay(learner, kind, len(texts), seed=seed)
-                results.append(judge(name, kind.name, found, truth, threshold=cut, seed=seed))
+                results.append(prequential_figures(name, kind.name, found, truth, threshold=cut, seed=seed))
                 task.advance()
     return results, _notes(base, kept, keys, bool(len(before[0])))
 

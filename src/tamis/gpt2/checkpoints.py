@@ -22,7 +22,7 @@ from torch import Tensor
 from tamis.errors import CheckpointError, ConfigError
 from tamis.files import replaced
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, GPT2Config, MeanPoolingBlock
-from tamis.gpt2.pooling import recognise, written_out
+from tamis.gpt2.pooling import recognize, written_out
 
 WEIGHTS = "model.safetensors"
 CONV1D = re.compile(r"(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight$")
@@ -147,7 +147,7 @@ def build(config: GPT2Config, state: dict[str, Tensor]) -> GPT2:
     """A GPT2 holding exactly `state`; a pooling block written out there becomes a `MeanPoolingBlock`."""
     with torch.device("meta"):
         model = GPT2(config)
-    factor = recognise(state, config)
+    factor = recognize(state, config)
     if factor is not None:
         block = f"h.{config.n_layer - 1}."
         keep = {f"{block}ln_1.weight", f"{block}ln_1.bias"}

@@ -23,7 +23,7 @@ from tamis.files import locked, write_text
 from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.linear_swap import ExchangedLinear
 from tamis.gpt2.model import GPT2
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 
 Frozen = NDArray[np.float32]
 
@@ -63,7 +63,7 @@ class Entry:
             _count(self._place).unlink(missing_ok=True)
 
 
-class StateStore:
+class FeatureCache:
     """Entries in a folder of the cache directory; without a folder, in memory and forgotten."""
 
     def __init__(self, folder: Path | None) -> None:
@@ -71,7 +71,7 @@ class StateStore:
         self.folder = folder
 
     @contextmanager
-    def open(self, model: GPT2, messages: Messages, what: str, shape: tuple[int, int]) -> Iterator[Entry]:
+    def open(self, model: GPT2, messages: EncodedTexts, what: str, shape: tuple[int, int]) -> Iterator[Entry]:
         """The entry for this work: finished, half done, or new. Work that is interrupted is marked."""
         if self.folder is None:
             yield Entry(np.empty(shape, dtype=np.float32))
@@ -94,7 +94,7 @@ class StateStore:
                 raise
         self._prune(keep=place)
 
-    def _key(self, model: GPT2, messages: Messages, what: str) -> str:
+    def _key(self, model: GPT2, messages: EncodedTexts, what: str) -> str:
         weights = next(model.h.parameters())
         parts = (
             trunk_fingerprint(model),
@@ -118,7 +118,7 @@ class StateStore:
                 file.unlink(missing_ok=True)
 
 
-NO_STORE = StateStore(None)
+NO_CACHE = FeatureCache(None)
 
 
 def trunk_fingerprint(model: GPT2) -> str:

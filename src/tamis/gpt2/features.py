@@ -16,36 +16,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tamis.compute.parallel import computed_side_by_side
-from tamis.gpt2.feature_cache import NO_STORE, Frozen, StateStore
+from tamis.compute.parallel import compute_in_parallel
+from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache, Frozen
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.packing import Packed, by_length, pack
 from tamis.progress import Progress, Silent
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 
 FROZEN_TOKENS = 1024
 """Tokens a batch when frozen states are computed: large enough for full speed, small enough to stay in the cache."""
 
 
-class States:
+class FeatureExtractor:
     """Inputs of the trained part of a model."""
 
-    def __init__(self, messages: Messages, start: int, frozen: Frozen | None, whole: bool) -> None:
+    def __init__(self, messages: EncodedTexts, start: int, frozen: Frozen | None, whole: bool) -> None:
         """`start`: lowest trained block; `frozen`: (tokens, C) or, if `whole`, (windows, C) states that enter it."""
         self.messages, self.start, self.frozen, self.whole = messages, start, frozen, whole
         self.first_token = np.cumsum(messages.lengths) - messages.lengths
 
-    def recut(self, messages: Messages) -> States:
+    def retokenized(self, messages: EncodedTexts) -> FeatureExtractor:
         """The same rows cut into other tokens, where the embeddings are computed each time."""
         assert self.frozen is None
-        return States(messages, self.start, None, self.whole)
+        return FeatureExtractor(messages, self.start, None, self.whole)
 
     def forward(
-        self, model: GPT2Classifier, rows: NDArray[np.int64], *, next_token_share: float = 0.0, token_dropout: float = 0.0
+        self, model: GPT2Classifier, rows: NDArray[np.int64], *, lm_loss_share: float = 0.0, token_dropout: float = 0.0
     ) -> tuple[Tensor, Tensor | None]:
         """Last tokens (windows of `rows`, C) before ln_f, and the summed next-token loss where it is asked for.
 
-        The next-token loss, on `next_token_share` of the positions, needs every token's state, so nothing is saved in the last
+        The next-token loss, on `lm_loss_share` of the positions, needs every token's state, so nothing is saved in the last
         block then. `token_dropout` is the share of tokens left out of each message at random, the first one excepted (only where
         embeddings are computed).
         """
@@ -55,12 +55,12 @@ class States:
             assert self.frozen is not None
             return torch.from_numpy(self.frozen[windows]).to(trunk.wte.weight.device), None
         ids = [self.messages.windows[w] for w in windows]
-        packed = pack([_thinned(i, token_dropout) for i in ids] if token_dropout and self.frozen is None else ids)
+        packed = pack([_drop_tokens(i, token_dropout) for i in ids] if token_dropout and self.frozen is None else ids)
         packed = packed.to(trunk.wte.weight.device)
         hidden = trunk.embed(packed) if self.frozen is None else self._frozen_tokens(packed, windows)
-        if not next_token_share:
+        if not lm_loss_share:
             return trunk.last(hidden, packed, self.start), None
-        return _with_next_token(trunk, hidden, packed, self.start, next_token_share)
+        return _with_next_token(trunk, hidden, packed, self.start, lm_loss_share)
 
     def _frozen_tokens(self, packed: Packed, windows: NDArray[np.int64]) -> Tensor:
         assert self.frozen is not None
@@ -68,7 +68,7 @@ class States:
         return torch.from_numpy(self.frozen[np.concatenate(places)]).float().to(packed.ids.device)
 
 
-def _thinned(ids: NDArray[Any], share: float) -> NDArray[Any]:
+def _drop_tokens(ids: NDArray[Any], share: float) -> NDArray[Any]:
     """A message without a random share of its tokens. torch's generator, which a checkpoint keeps."""
     keep = torch.rand(len(ids)).numpy() >= share
     keep[0] = True
@@ -91,17 +91,19 @@ def _with_next_token(trunk: GPT2, hidden: Tensor, packed: Packed, start: int, sh
     return packed.restore(last).float(), loss
 
 
-def last_tokens(model: GPT2, messages: Messages, *, store: StateStore | None = None, progress: Progress | None = None) -> Frozen:
+def last_tokens(model: GPT2, messages: EncodedTexts, *, cache: FeatureCache | None = None, progress: Progress | None = None) -> Frozen:
     """(W, C): every window's last token before ln_f, mean-pooled where the model ends in a pooling block."""
 
     def rows(windows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         packed = pack([messages.windows[w] for w in windows]).to(model.wte.weight.device)
         return windows, model.last(model.embed(packed), packed).cpu().numpy()
 
-    return computed(model, messages, "last", len(messages.windows), rows, store, progress)
+    return compute_cached(model, messages, "last", len(messages.windows), rows, cache, progress)
 
 
-def all_tokens(model: GPT2, messages: Messages, stop: int, *, store: StateStore | None = None, progress: Progress | None = None) -> Frozen:
+def all_tokens(
+    model: GPT2, messages: EncodedTexts, stop: int, *, cache: FeatureCache | None = None, progress: Progress | None = None
+) -> Frozen:
     """(all tokens of all windows, C): every token's state before block `stop`, windows in their order."""
     first = np.cumsum(messages.lengths) - messages.lengths
 
@@ -110,24 +112,24 @@ def all_tokens(model: GPT2, messages: Messages, stop: int, *, store: StateStore 
         places = [np.arange(first[w], first[w] + messages.lengths[w]) for w in windows[packed.order]]
         return np.concatenate(places), model.blocks(model.embed(packed), packed, 0, stop).float().cpu().numpy()
 
-    return computed(model, messages, f"tokens:{stop}", int(messages.lengths.sum()), rows, store, progress)
+    return compute_cached(model, messages, f"tokens:{stop}", int(messages.lengths.sum()), rows, cache, progress)
 
 
-def computed(
+def compute_cached(
     model: GPT2,
-    messages: Messages,
+    messages: EncodedTexts,
     what: str,
     rows: int,
     compute: Callable[[NDArray[Any]], tuple[NDArray[np.int64], NDArray[np.float32]]],
-    store: StateStore | None,
+    cache: FeatureCache | None,
     progress: Progress | None,
     *,
     width: int | None = None,
 ) -> Frozen:
-    """Run `compute` on every batch (in several threads: it may only read) into (rows, C or `width`), kept and resumed by `store`."""
+    """Run `compute` on every batch (in several threads: it may only read) into (rows, C or `width`), kept and resumed by `cache`."""
     model.eval()
     shape = (rows, width or model.config.n_embd)
-    with (store or NO_STORE).open(model, messages, f"{what}, {FROZEN_TOKENS}", shape) as kept:
+    with (cache or NO_CACHE).open(model, messages, f"{what}, {FROZEN_TOKENS}", shape) as kept:
         if kept.complete:
             return kept.array
         batches = list(by_length(messages.lengths, FROZEN_TOKENS))
@@ -136,7 +138,7 @@ def computed(
         done = sum(len(windows) for windows in batches[: kept.batches])
         with (progress or Silent()).task("frozen trunk", total=len(messages.windows), unit="messages", done=done) as task:
             left = batches[kept.batches :]
-            for windows, (places, values) in zip(left, computed_side_by_side(compute, left, device=model.wte.weight.device), strict=True):
+            for windows, (places, values) in zip(left, compute_in_parallel(compute, left, device=model.wte.weight.device), strict=True):
                 kept.array[places] = values
                 kept.advance()
                 task.advance(len(windows))

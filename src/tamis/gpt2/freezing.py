@@ -11,27 +11,27 @@ from tamis.gpt2.pooling import add_mean_pooling
 
 
 @dataclass(frozen=True)
-class Reading:
+class Pooling:
     """Where a head reads."""
 
     layer: int
     """blocks that are kept"""
-    position: str
+    mode: str
     """one of head/layer_selection.py's POSITIONS"""
 
 
-def with_position(recipe: Recipe, trunk: GPT2) -> GPT2:
+def with_pooling(recipe: Recipe, trunk: GPT2) -> GPT2:
     """The trunk with as many blocks as the recipe says, ending in a pooling block where the head reads the mean. Changes it.
 
     Raises:
         ConfigError: the backbone has fewer blocks, or the recipe asks for what only an exact head can read.
     """
-    if recipe.text.position == "both":
-        raise ConfigError("text.position = both is for the exact head (tune = head); use mean or last_real")
-    if recipe.text.layer != "auto":
-        check_layer(recipe.text.layer, trunk)
-        cut_to(trunk, recipe.text.layer)
-    if recipe.text.position in ("mean", "attention") and not isinstance(trunk.h[-1], MeanPoolingBlock):
+    if recipe.text.pooling == "mean_and_last":
+        raise ConfigError("text.pooling = mean_and_last is for the exact head (tune = head); use mean or last_token")
+    if recipe.text.layers != "auto":
+        check_layer(recipe.text.layers, trunk)
+        keep_layers(trunk, recipe.text.layers)
+    if recipe.text.pooling in ("mean", "attention") and not isinstance(trunk.h[-1], MeanPoolingBlock):
         return add_mean_pooling(trunk)
     return trunk
 
@@ -43,7 +43,7 @@ def check_layer(layer: int, trunk: GPT2) -> None:
         ConfigError: the backbone has fewer.
     """
     if layer > len(trunk.h):
-        raise ConfigError(f"text.layer = {layer}: the backbone has {len(trunk.h)} blocks")
+        raise ConfigError(f"text.layers = {layer}: the backbone has {len(trunk.h)} blocks")
 
 
 def trained_parameters(model: GPT2Classifier) -> int:
@@ -67,7 +67,7 @@ def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None
     return start
 
 
-def cut_to(model: GPT2, layer: int) -> GPT2:
+def keep_layers(model: GPT2, layer: int) -> GPT2:
     """The trunk with its first `layer` blocks alone; the final LayerNorm stays. Changes the model given."""
     if layer < len(model.h):
         model.h = model.h[:layer]
@@ -75,12 +75,12 @@ def cut_to(model: GPT2, layer: int) -> GPT2:
     return model
 
 
-def read_by(model: GPT2, reading: Reading, factor: float) -> GPT2:
+def apply_pooling(model: GPT2, pooling: Pooling, factor: float) -> GPT2:
     """The trunk ending as a reading says: cut, and with a pooling block of that factor (0: none). Changes the model given."""
-    cut_to(model, reading.layer)
+    keep_layers(model, pooling.layer)
     if factor:
         add_mean_pooling(model)
-        pooling = model.h[-1]
-        assert isinstance(pooling, MeanPoolingBlock)
-        pooling.factor = factor
+        block = model.h[-1]
+        assert isinstance(block, MeanPoolingBlock)
+        block.factor = factor
     return model

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tamis.compute.parallel import computed_side_by_side
+from tamis.compute.parallel import compute_in_parallel
 from tamis.gpt2.model import GPT2, MeanPoolingBlock
 from tamis.gpt2.packing import Packed, by_length, pack
 from tamis.progress import Progress, Silent
@@ -57,7 +57,7 @@ def bits_per_byte(
 
     batches = list(by_length(lengths, BATCH_TOKENS))
     with (progress or Silent()).task("likelihood", total=len(stretches), unit="messages") as task:
-        for rows, (ordered, nats) in zip(batches, computed_side_by_side(compute, batches, device=device), strict=True):
+        for rows, (ordered, nats) in zip(batches, compute_in_parallel(compute, batches, device=device), strict=True):
             first = np.cumsum(lengths[ordered]) - lengths[ordered]
             for row, begin in zip(ordered.tolist(), first.tolist(), strict=True):
                 bits[owner[row]] += nats[begin + counted[row] : begin + lengths[row]].sum() / math.log(2)

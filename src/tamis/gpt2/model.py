@@ -73,7 +73,7 @@ class Embedding(nn.Embedding):
         """Leave the weights as they are."""
 
 
-def dropped(values: Tensor, share: float, training: bool) -> Tensor:
+def apply_dropout(values: Tensor, share: float, training: bool) -> Tensor:
     """Dropout by torch, which is not called where it drops nothing: a single message would call it nine times."""
     return F.dropout(values, share) if training and share else values
 
@@ -117,7 +117,7 @@ class Attention(nn.Module):
         return self._drop(self.c_proj(torch.cat(parts)))
 
     def _drop(self, mixed: Tensor) -> Tensor:
-        return dropped(mixed, self.dropout, self.training)
+        return apply_dropout(mixed, self.dropout, self.training)
 
 
 class MLP(nn.Module):
@@ -134,7 +134,7 @@ class MLP(nn.Module):
         """(..., C) -> (..., C)."""
         inner = self.c_fc(hidden)  # (..., 4C), the largest matrix there is: without gradients it is overwritten, not copied
         inner = F.gelu(inner, approximate="tanh") if torch.is_grad_enabled() else torch.ops.aten.gelu_(inner, approximate="tanh")
-        return dropped(self.c_proj(inner), self.dropout, self.training)
+        return apply_dropout(self.c_proj(inner), self.dropout, self.training)
 
 
 class Block(nn.Module):
@@ -235,7 +235,7 @@ class GPT2(nn.Module):
             raise DataError(
                 f"a message has {packed.longest} tokens, the model's context holds {self.config.n_positions}; cut it into windows"
             )
-        return dropped(self.wte(packed.ids) + self.wpe(packed.positions), self.dropout, self.training)
+        return apply_dropout(self.wte(packed.ids) + self.wpe(packed.positions), self.dropout, self.training)
 
     def blocks(self, hidden: Tensor, packed: Packed, start: int = 0, stop: int | None = None) -> Tensor:
         """(N, C) -> (N, C): blocks `start` to `stop` (exclusive) on all tokens."""

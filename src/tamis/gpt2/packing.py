@@ -136,10 +136,10 @@ def by_length(lengths: Sequence[int] | NDArray[np.int64], max_tokens: int) -> It
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
-    yield from in_order(order, lengths, max_tokens)
+    yield from batch_by_tokens(order, lengths, max_tokens)
 
 
-def in_order(order: NDArray[np.int64], lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
+def batch_by_tokens(order: NDArray[np.int64], lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
     """The given rows, in the given order, cut into batches of at most `max_tokens` tokens (never an empty batch)."""
     begin, tokens = 0, 0
     for place, row in enumerate(order):

@@ -45,7 +45,7 @@ def written_out(block: MeanPoolingBlock, config: GPT2Config) -> Block:
     return full.to(block.ln_1.weight.device)
 
 
-def recognise(state: dict[str, Tensor], config: GPT2Config) -> float | None:
+def recognize(state: dict[str, Tensor], config: GPT2Config) -> float | None:
     """The factor a if the last block of `state` (names of GPT2, Linear orientation) is a mean-pooling block, else None."""
     prefix, channels = f"h.{config.n_layer - 1}.", config.n_embd
     value, projection = state[f"{prefix}attn.c_attn.weight"], state[f"{prefix}attn.c_proj.weight"]

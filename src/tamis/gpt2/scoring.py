@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tamis.compute.parallel import computed_side_by_side
+from tamis.compute.parallel import compute_in_parallel
 from tamis.gpt2.features import FROZEN_TOKENS
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.packing import by_length, pack
 from tamis.progress import Progress, Silent
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Scored:
     """(R,) number of the window that decided, within the text; 0 where there is one"""
 
 
-def score(model: GPT2Classifier, messages: Messages, *, progress: Progress | None = None) -> NDArray[np.float64]:
+def score(model: GPT2Classifier, messages: EncodedTexts, *, progress: Progress | None = None) -> NDArray[np.float64]:
     """(R, K) logits of every text. A text's scores depend on no other text (to rounding) and on no order."""
     return score_windows(model, messages, progress=progress).logits
 
 
-def score_windows(model: GPT2Classifier, messages: Messages, *, progress: Progress | None = None) -> Scored:
+def score_windows(model: GPT2Classifier, messages: EncodedTexts, *, progress: Progress | None = None) -> Scored:
     """The same with the window that decided each text. Windows are computed `FROZEN_TOKENS` tokens at a time, however long a text is."""
     if any(module.training for module in model.modules()):  # setting what is set already takes a quarter of a millisecond
         model.eval()
@@ -44,11 +44,11 @@ def score_windows(model: GPT2Classifier, messages: Messages, *, progress: Progre
 
     batches = list(by_length(messages.lengths, FROZEN_TOKENS))
     with torch.inference_mode(), (progress or Silent()).task("scoring", total=len(logits), unit="messages") as task:
-        for windows, found in zip(batches, computed_side_by_side(compute, batches, device=device), strict=True):
+        for windows, found in zip(batches, compute_in_parallel(compute, batches, device=device), strict=True):
             logits[windows] = found
             task.advance(len(windows))
         rows = np.arange(len(messages.distinct_of))
         if len(rows) == 0:
             return Scored(np.empty((0, width)), np.empty(0, dtype=np.int64))
         own = logits[messages.windows_of(rows)].double()
-        return Scored(messages.over_windows(own, rows).numpy(), messages.deciding(own.numpy(), rows))
+        return Scored(messages.aggregate(own, rows).numpy(), messages.deciding(own.numpy(), rows))

@@ -29,7 +29,7 @@ def class_weights(recipe: Recipe, targets: Rows, classes: list[str]) -> NDArray[
     return np.ones(len(classes))
 
 
-def evenly(targets: Rows, seed: int) -> Rows:
+def undersampled(targets: Rows, seed: int) -> Rows:
     """(M,) numbers, rising, of as many rows of every class as the rarest has, drawn by seed; `targets` (N,) class numbers."""
     order = np.random.default_rng([seed, 0]).permutation(len(targets))
     counts = np.bincount(targets)
@@ -38,7 +38,7 @@ def evenly(targets: Rows, seed: int) -> Rows:
     return np.asarray(np.sort(kept))
 
 
-def trained_shares(recipe: Recipe, targets: Rows, copied: Rows, classes: list[str]) -> NDArray[np.float64]:
+def effective_class_weights(recipe: Recipe, targets: Rows, copied: Rows, classes: list[str]) -> NDArray[np.float64]:
     """(K,) what each class weighs in training beside the others, in any unit: rows and copies, weights, undersampling.
 
     Args:
@@ -47,10 +47,10 @@ def trained_shares(recipe: Recipe, targets: Rows, copied: Rows, classes: list[st
         copied: class numbers of their attacked copies.
         classes: K labels.
     """
-    exact = recipe.tune == "head" and recipe.train.head == "exact"
+    exact = recipe.tune == "head" and recipe.train.head_solver == "lbfgs"
     every = np.concatenate([targets, copied])
-    weights = np.where(np.arange(len(every)) < len(targets), 1.0, recipe.train.attacked_weight if exact else 1.0)
+    weights = np.where(np.arange(len(every)) < len(targets), 1.0, recipe.train.augment_weight if exact else 1.0)
     # The loop draws anew each epoch, always as many; copies may weigh less, so for the exact head it matters which were drawn.
-    kept = evenly(every, recipe.seed) if recipe.train.undersample else np.arange(len(every))
+    kept = undersampled(every, recipe.seed) if recipe.train.undersample else np.arange(len(every))
     trained = np.bincount(every[kept], weights[kept], minlength=len(classes))
     return np.asarray(trained * class_weights(recipe, targets, classes))

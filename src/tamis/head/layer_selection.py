@@ -16,19 +16,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tamis.data.folds import folds_of
+from tamis.data.folds import stratified_group_folds
 from tamis.evaluation.model_selection import validate
-from tamis.gpt2.feature_cache import Frozen, StateStore
-from tamis.gpt2.features import computed
-from tamis.gpt2.freezing import Reading
+from tamis.gpt2.feature_cache import FeatureCache, Frozen
+from tamis.gpt2.features import compute_cached
+from tamis.gpt2.freezing import Pooling
 from tamis.gpt2.model import GPT2, MeanPoolingBlock
 from tamis.gpt2.packing import pack
-from tamis.head.class_weights import evenly
+from tamis.head.class_weights import undersampled
 from tamis.head.linear_head import DEFAULT, length_one, solve
 from tamis.progress import Progress, Silent
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 
-POSITIONS = ("mean", "both", "last_real")
+POOLING_MODES = ("mean", "mean_and_last", "last_token")
 MOST_LAYERS = 6
 """Layers tried; of a deeper trunk evenly spaced ones, the last among them."""
 MOST_ROWS = 4000
@@ -46,34 +46,34 @@ class Layers:
     """(W, 2 * S * C): of each layer the last token's state, then the mean over tokens of the final LayerNorm's output"""
     channels: int
 
-    def last(self, reading: Reading) -> tuple[Frozen, float]:
+    def last(self, pooling: Pooling) -> tuple[Frozen, float]:
         """(W, C) what leaves the blocks at the last token, before the last LayerNorm, and the pooling block's factor (0: no block)."""
-        start = 2 * self.channels * self.layers.index(reading.layer)
+        start = 2 * self.channels * self.layers.index(pooling.layer)
         own = self.states[:, start : start + self.channels]
         mean = self.states[:, start + self.channels : start + 2 * self.channels]
-        if reading.position == "last_real":
+        if pooling.mode == "last_token":
             return np.ascontiguousarray(own), 0.0
         # A power of two is exact in every type. The two are added at about one length.
         lengths = np.linalg.norm(own, axis=1).mean() / max(1e-6, float(np.linalg.norm(mean, axis=1).mean()))
-        factor = MeanPoolingBlock.FACTOR if reading.position == "mean" else 2.0 ** round(math.log2(max(lengths, 2.0**-14)))
+        factor = MeanPoolingBlock.FACTOR if pooling.mode == "mean" else 2.0 ** round(math.log2(max(lengths, 2.0**-14)))
         return own + np.float32(factor) * mean, factor
 
 
-def candidates(depth: int, *, layer: int | None, position: str) -> list[Reading]:
+def candidates(depth: int, *, layer: int | None, mode: str) -> list[Pooling]:
     """What is tried, the usual reading first: all blocks, the mean.
 
     Args:
         depth: blocks of the trunk.
         layer: the only one, where it is given.
-        position: the only one, where it is not `auto`.
+        mode: the only one, where it is not `auto`.
     """
     spread = np.linspace(depth / min(depth, MOST_LAYERS), depth, min(depth, MOST_LAYERS)).round().astype(int).tolist()
     layers = sorted(set(spread), reverse=True) if layer is None else [layer]
-    return [Reading(one, way) for one in layers for way in (POSITIONS if position == "auto" else (position,))]
+    return [Pooling(one, way) for one in layers for way in (POOLING_MODES if mode == "auto" else (mode,))]
 
 
 def all_layers(
-    model: GPT2, messages: Messages, layers: tuple[int, ...], *, store: StateStore | None = None, progress: Progress | None = None
+    model: GPT2, messages: EncodedTexts, layers: tuple[int, ...], *, cache: FeatureCache | None = None, progress: Progress | None = None
 ) -> Layers:
     """Last token and mean of the given layers for every window."""
 
@@ -92,14 +92,14 @@ def all_layers(
         return windows, torch.cat(list(parts(windows)), 1).cpu().numpy()
 
     width = 2 * len(layers) * model.config.n_embd
-    states = computed(model, messages, f"layers:{layers}", len(messages.windows), rows, store, progress, width=width)
+    states = compute_cached(model, messages, f"layers:{layers}", len(messages.windows), rows, cache, progress, width=width)
     return Layers(layers, states, model.config.n_embd)
 
 
-def choose(
+def select_layer(
     layers: Layers,
-    tried: list[Reading],
-    messages: Messages,
+    tried: list[Pooling],
+    messages: EncodedTexts,
     targets: NDArray[np.int64],
     groups: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -110,7 +110,7 @@ def choose(
     positive: int | None = None,
     undersample: bool = False,
     progress: Progress | None = None,
-) -> tuple[Reading, dict[Reading, float]]:
+) -> tuple[Pooling, dict[Pooling, float]]:
     """The reading with the best out-of-fold merit on `rows`, and every merit; the first of `tried` unless another is clearly better.
 
     Clearly: by more average precision than half a row of the rarest class (of the positive one of two, where one is named: `positive`,
@@ -122,10 +122,10 @@ def choose(
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_ROWS])
     classes = len(class_weights)
     own = targets[rows]
-    folds = folds_of(own, groups[rows], classes, seed, most=FOLDS)
+    folds = stratified_group_folds(own, groups[rows], classes, seed, most=FOLDS)
     if not folds:
         return tried[0], {}
-    merits: dict[Reading, float] = {}
+    merits: dict[Pooling, float] = {}
     with (progress or Silent()).task("layers", total=len(tried) * len(folds), unit="solutions") as task:
         for reading in tried:
             last, _ = layers.last(reading)
@@ -133,7 +133,7 @@ def choose(
             features = messages.mean_over_windows(normed, rows).numpy()
             logits = np.empty((len(rows), classes))
             for within, outside in folds:
-                inside = within[evenly(own[within], seed)] if undersample else within
+                inside = within[undersampled(own[within], seed)] if undersample else within
                 weights = class_weights[own[inside]]
                 head = solve(features[inside], own[inside], weights, DEFAULT, tolerance=TOLERANCE).head
                 logits[outside] = head.logits(features[outside])
@@ -145,10 +145,10 @@ def choose(
     return (best if merits[best] > merits[tried[0]] + level else tried[0]), merits
 
 
-def why(reading: Reading, tried: list[Reading], merits: dict[Reading, float]) -> str:
+def selection_reason(pooling: Pooling, tried: list[Pooling], merits: dict[Pooling, float]) -> str:
     """Why a reading was chosen, in words."""
     best = max(tried, key=lambda one: merits[one])
-    if reading != best:
-        other = f"{best.position} of layer {best.layer}, {merits[best]:.3f}"
-        return f"out of fold {merits[reading]:.3f}, level with the best of {len(tried)} ({other})"
+    if pooling != best:
+        other = f"{best.mode} of layer {best.layer}, {merits[best]:.3f}"
+        return f"out of fold {merits[pooling]:.3f}, level with the best of {len(tried)} ({other})"
     return f"the best of {len(tried)} out of fold, {merits[best]:.3f}" + ("" if best == tried[0] else f" against {merits[tried[0]]:.3f}")

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tamis.data.folds import divided_by, folds_of
+from tamis.data.folds import folds_from_ids, stratified_group_folds
 from tamis.evaluation.model_selection import validate
 from tamis.gpt2.model import GPT2Classifier
-from tamis.head.class_weights import evenly
+from tamis.head.class_weights import undersampled
 from tamis.head.logistic_regression import TOLERANCE, LinearHead, Matrix, Solution, solve_again
 from tamis.progress import Progress, Silent
 
@@ -86,8 +86,8 @@ def fit_head(
     *,
     groups: NDArray[np.int64],
     row_weights: Matrix | None = None,
-    judged: int | None = None,
-    parts: NDArray[np.int64] | None = None,
+    scored_rows: int | None = None,
+    fold_ids: NDArray[np.int64] | None = None,
     positive: int | None = None,
     undersample: bool = False,
     logits_of: Callable[[LinearHead, NDArray[np.int64]], Matrix] | None = None,
@@ -103,8 +103,8 @@ def fit_head(
         class_weights: (K,) weight of a row by its class.
         groups: (N,) rows of one group (repeats of a message, its attacked copies) stay in one fold.
         row_weights: (N,) further weight of each row; 1 by default.
-        judged: only this many rows, the first, choose the penalty and have out-of-fold scores; the others are copies of them.
-        parts: (N,) the fold in which each row is judged, a copy in its row's; drawn by `seed` where it is not given, and with a single
+        scored_rows: only this many rows, the first, choose the penalty and have out-of-fold scores; the others are copies of them.
+        fold_ids: (N,) the fold in which each row is judged, a copy in its row's; drawn by `seed` where it is not given, and with a single
             one nothing is chosen out of fold.
         positive: class number of the positive class of two, for the choice; the rarer one where it is not given.
         undersample: fit as many rows of every class as the rarest has, drawn by `seed`; all rows are judged.
@@ -113,26 +113,26 @@ def fit_head(
         seed: of the folds.
         progress: counts the solutions.
     """
-    judged = len(targets) if judged is None else judged
+    scored_rows = len(targets) if scored_rows is None else scored_rows
     scored = logits_of or (lambda head, rows: head.logits(features[rows]))
     classes = len(class_weights)
     weights = class_weights[targets] * (1.0 if row_weights is None else row_weights)
 
     def fitted(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return rows[evenly(targets[rows], seed)] if undersample else rows
+        return rows[undersampled(targets[rows], seed)] if undersample else rows
 
-    divided = folds_of(targets, groups, classes, seed) if parts is None else divided_by(parts)
+    divided = stratified_group_folds(targets, groups, classes, seed) if fold_ids is None else folds_from_ids(fold_ids)
     folds = [(fitted(inside), outside) for inside, outside in divided] if len(candidates) > 1 else []
-    out_of_fold = {candidate: np.empty((judged, classes)) for candidate in candidates} if folds else {}
+    out_of_fold = {candidate: np.empty((scored_rows, classes)) for candidate in candidates} if folds else {}
     with (progress or Silent()).task("head", total=len(candidates) * len(folds) + 1, unit="solutions") as task:
         for inside, outside in folds:
-            asked = outside[outside < judged]
+            asked = outside[outside < scored_rows]
             head: LinearHead | None = None
             for candidate in candidates:
                 head = solve(features[inside], targets[inside], weights[inside], candidate, start=head, tolerance=TOLERANCE).head
                 out_of_fold[candidate][asked] = scored(head, asked)
                 task.advance()
-        truth = torch.from_numpy(targets[:judged])
+        truth = torch.from_numpy(targets[:scored_rows])
         tried = {candidate: validate(torch.from_numpy(logits), truth, positive).merit for candidate, logits in out_of_fold.items()}
         best = max(tried, key=lambda c: (tried[c], -c)) if tried else DEFAULT if len(candidates) > 1 else candidates[0]
         kept = fitted(np.arange(len(targets)))

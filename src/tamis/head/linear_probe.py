@@ -10,23 +10,23 @@ import torch
 from numpy.typing import NDArray
 
 from tamis.config import Recipe
-from tamis.gpt2.feature_cache import Frozen, StateStore
+from tamis.gpt2.feature_cache import FeatureCache, Frozen
 from tamis.gpt2.features import last_tokens
-from tamis.gpt2.freezing import check_layer, freeze, read_by, trained_parameters, with_position
+from tamis.gpt2.freezing import apply_pooling, check_layer, freeze, trained_parameters, with_pooling
 from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
-from tamis.head.layer_selection import all_layers, candidates, choose, why
+from tamis.head.layer_selection import all_layers, candidates, select_layer, selection_reason
 from tamis.head.linear_head import CANDIDATES, ExactHead, fit_head, fold_into, length_one
 from tamis.head.logistic_regression import LinearHead
-from tamis.head.result import Rows, Tuned
+from tamis.head.result import Rows, TrainingResult
 from tamis.progress import Progress
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 
 
-def solved(
+def solve_linear_probe(
     model: GPT2Classifier,
     recipe: Recipe,
-    messages: Messages,
+    messages: EncodedTexts,
     targets: Rows,
     weights: NDArray[np.float64],
     rows: Rows,
@@ -36,13 +36,13 @@ def solved(
     progress: Progress | None,
     penalties: Sequence[float] = CANDIDATES,
     *,
-    parts: Rows | None = None,
+    fold_ids: Rows | None = None,
     positive: int | None = None,
 ) -> tuple[NDArray[np.float64], ExactHead]:
     """Solve the head on `rows` and their copies and fold it in; the features (len(rows), C) of `rows`, and the head.
 
     `last` (W, C) are the windows' last tokens before the final LayerNorm; `penalties` as fit_head's candidates,
-    `parts` (len(rows),) and `positive` as there.
+    `fold_ids` (len(rows),) and `positive` as there.
     """
     normed = torch.from_numpy(length_one(last, model.transformer.ln_f.eps))
     every = np.concatenate([rows, copies])
@@ -50,20 +50,20 @@ def solved(
 
     def logits_of(head: LinearHead, judged: Rows) -> NDArray[np.float64]:
         windows = torch.from_numpy(head.logits(normed[messages.windows_of(rows[judged])].numpy()))
-        return np.asarray(messages.over_windows(windows, rows[judged]).numpy())
+        return np.asarray(messages.aggregate(windows, rows[judged]).numpy())
 
-    if parts is not None:
+    if fold_ids is not None:
         # A copy goes out with its row: they are of one group, and a group is of one part.
-        place = dict(zip(groups[rows].tolist(), parts.tolist(), strict=True))
-        parts = np.array([place[group] for group in groups[every].tolist()], dtype=np.int64)
+        place = dict(zip(groups[rows].tolist(), fold_ids.tolist(), strict=True))
+        fold_ids = np.array([place[group] for group in groups[every].tolist()], dtype=np.int64)
     head = fit_head(
         features,
         targets[every],
         weights,
         groups=groups[every],
-        row_weights=np.where(np.arange(len(every)) < len(rows), 1.0, recipe.train.attacked_weight),
-        judged=len(rows),
-        parts=parts,
+        row_weights=np.where(np.arange(len(every)) < len(rows), 1.0, recipe.train.augment_weight),
+        scored_rows=len(rows),
+        fold_ids=fold_ids,
         positive=positive,
         undersample=recipe.train.undersample,
         logits_of=logits_of,
@@ -75,36 +75,36 @@ def solved(
     return features[: len(rows)], head
 
 
-def exact(
+def fit_linear_probe(
     model: GPT2Classifier,
     recipe: Recipe,
-    messages: Messages,
+    messages: EncodedTexts,
     targets: Rows,
     weights: NDArray[np.float64],
     train: Rows,
     copies: Rows,
     groups: Rows,
-    store: StateStore,
+    cache: FeatureCache,
     progress: Progress | None,
     *,
-    parts: Rows | None,
+    fold_ids: Rows | None,
     positive: int | None,
-) -> Tuned:
+) -> TrainingResult:
     """Choose what the head reads, solve it, and score every row out of fold.
 
     Arguments as `tune`'s; `weights` (K,) by class, `positive` the number of the positive class of two where one is named.
     """
     trunk = model.transformer
-    if isinstance(trunk.h[-1], MeanPoolingBlock) or recipe.text.position == "last":
-        with_position(recipe, trunk)
-        last = last_tokens(in_dtype(trunk, recipe), messages, store=store, progress=progress)
-        chosen: dict[str, Any] = {"text.position": "last" if recipe.text.position == "last" else "mean"}
+    if isinstance(trunk.h[-1], MeanPoolingBlock) or recipe.text.pooling == "last_position":
+        with_pooling(recipe, trunk)
+        last = last_tokens(in_dtype(trunk, recipe), messages, cache=cache, progress=progress)
+        chosen: dict[str, Any] = {"text.pooling": "last_position" if recipe.text.pooling == "last_position" else "mean"}
         notes: list[str] = []
     else:
-        last, chosen, notes = _read(trunk, recipe, messages, targets, weights, train, groups, store, progress, positive)
+        last, chosen, notes = _select_features(trunk, recipe, messages, targets, weights, train, groups, cache, progress, positive)
     freeze(model, head_only=True)
-    about_rows: dict[str, Any] = {"parts": parts, "positive": positive}
-    features, head = solved(model, recipe, messages, targets, weights, train, copies, groups, last, progress, **about_rows)
+    about_rows: dict[str, Any] = {"fold_ids": fold_ids, "positive": positive}
+    features, head = solve_linear_probe(model, recipe, messages, targets, weights, train, copies, groups, last, progress, **about_rows)
     if not head.converged:
         notes.append("The head's solver stopped before its optimum; its figures may be a little low.")
     facts = {"inverse_penalty": head.inverse_penalty, "trained_parameters": trained_parameters(model)}
@@ -112,34 +112,34 @@ def exact(
     kept = features.astype(np.float32)
     with torch.inference_mode():
         windows = model.head(torch.from_numpy(np.array(last)).to(recipe.compute.device)).cpu()[messages.windows_of(rows)].double()
-        every = messages.over_windows(windows, rows).numpy()
-    about: dict[str, Any] = {"facts": facts, "notes": notes, "chosen": chosen}
+        every = messages.aggregate(windows, rows).numpy()
+    about: dict[str, Any] = {"facts": facts, "notes": notes, "selected_settings": chosen}
     if head.out_of_fold is None:
-        return Tuned(model, train[:0], np.empty((0, len(weights))), every, kept, **about)
-    return Tuned(model, train, head.out_of_fold, every, kept, **about)
+        return TrainingResult(model, train[:0], np.empty((0, len(weights))), every, kept, **about)
+    return TrainingResult(model, train, head.out_of_fold, every, kept, **about)
 
 
-def _read(
+def _select_features(
     trunk: GPT2,
     recipe: Recipe,
-    messages: Messages,
+    messages: EncodedTexts,
     targets: Rows,
     weights: NDArray[np.float64],
     train: Rows,
     groups: Rows,
-    store: StateStore,
+    cache: FeatureCache,
     progress: Progress | None,
     positive: int | None,
 ) -> tuple[Frozen, dict[str, Any], list[str]]:
     """Choose layer and pooling and make the trunk end there: the windows' last tokens (W, C), the settings found, and what to say."""
-    asked = None if recipe.text.layer == "auto" else recipe.text.layer
+    asked = None if recipe.text.layers == "auto" else recipe.text.layers
     if asked is not None:
         check_layer(asked, trunk)
-    tried = candidates(len(trunk.h), layer=asked, position=recipe.text.position)
+    tried = candidates(len(trunk.h), layer=asked, mode=recipe.text.pooling)
     layers = tuple(sorted({reading.layer for reading in tried}))
-    states = all_layers(in_dtype(trunk, recipe), messages, layers, store=store, progress=progress)
+    states = all_layers(in_dtype(trunk, recipe), messages, layers, cache=cache, progress=progress)
     epsilon = trunk.ln_f.eps
-    reading, merits = choose(
+    reading, merits = select_layer(
         states,
         tried,
         messages,
@@ -155,6 +155,10 @@ def _read(
     )
     depth = len(trunk.h)
     last, factor = states.last(reading)
-    read_by(trunk, reading, factor)
-    notes = [f"The head reads {reading.position} of layer {reading.layer} of {depth}: {why(reading, tried, merits)}."] if merits else []
-    return last, {"text.layer": reading.layer, "text.position": reading.position}, notes
+    apply_pooling(trunk, reading, factor)
+    notes = (
+        [f"The head reads {reading.mode} of layer {reading.layer} of {depth}: {selection_reason(reading, tried, merits)}."]
+        if merits
+        else []
+    )
+    return last, {"text.layers": reading.layer, "text.pooling": reading.mode}, notes

@@ -10,19 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tamis.gpt2.feature_cache import StateStore
+from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.features import last_tokens
 from tamis.gpt2.model import GPT2, GPT2Classifier, Linear
 from tamis.head.linear_head import fold_into, length_one
 from tamis.head.logistic_regression import LinearHead, Matrix, Metric, Solution, solve_again
 from tamis.progress import Progress
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 
 __all__ = ["LinearHead", "Metric", "Solution", "features_of", "head_of", "solve_again", "with_head"]
 
 
 def features_of(
-    trunk: GPT2, messages: Messages, *, store: StateStore | None = None, progress: Progress | None = None
+    trunk: GPT2, messages: EncodedTexts, *, cache: FeatureCache | None = None, progress: Progress | None = None
 ) -> NDArray[np.float32]:
     """(R, C) features of length one of every text, from one pass of the trunk; a long text's are the mean over its windows.
 
@@ -30,25 +30,25 @@ def features_of(
     window decides (text/windows.py); what is learnt from a long text is then learnt from all of it.
     """
     rows = np.arange(len(messages.distinct_of))
-    normed = _by_window(trunk, messages, store, progress)
+    normed = _by_window(trunk, messages, cache, progress)
     return messages.mean_over_windows(normed[messages.windows_of(rows)], rows).numpy().astype(np.float32)
 
 
 def features_and_logits(
-    model: GPT2Classifier, messages: Messages, *, store: StateStore | None = None, progress: Progress | None = None
+    model: GPT2Classifier, messages: EncodedTexts, *, cache: FeatureCache | None = None, progress: Progress | None = None
 ) -> tuple[NDArray[np.float32], Matrix]:
     """`features_of` (R, C), and (R, K) the logits that the model gives, its windows pooled by its own rule, from the same pass."""
     rows = np.arange(len(messages.distinct_of))
-    normed = _by_window(model.transformer, messages, store, progress)[messages.windows_of(rows)]
-    logits = messages.over_windows(torch.from_numpy(head_of(model).logits(normed.numpy())), rows)
+    normed = _by_window(model.transformer, messages, cache, progress)[messages.windows_of(rows)]
+    logits = messages.aggregate(torch.from_numpy(head_of(model).logits(normed.numpy())), rows)
     return messages.mean_over_windows(normed, rows).numpy().astype(np.float32), logits.numpy()
 
 
-def _by_window(trunk: GPT2, messages: Messages, store: StateStore | None, progress: Progress | None) -> torch.Tensor:
+def _by_window(trunk: GPT2, messages: EncodedTexts, cache: FeatureCache | None, progress: Progress | None) -> torch.Tensor:
     """(W, C) features of length one of every window."""
     if len(messages.distinct_of) == 0:
         return torch.empty((0, trunk.config.n_embd), dtype=torch.float64)
-    return torch.from_numpy(length_one(last_tokens(trunk, messages, store=store, progress=progress), trunk.ln_f.eps))
+    return torch.from_numpy(length_one(last_tokens(trunk, messages, cache=cache, progress=progress), trunk.ln_f.eps))
 
 
 def head_of(model: GPT2Classifier) -> LinearHead:

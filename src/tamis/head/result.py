@@ -14,7 +14,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TrainingResult:
     """A tuned classifier, with scores of rows it was not fitted on."""
 
     model: GPT2Classifier
@@ -26,7 +26,7 @@ class Tuned:
     """(R, K) of all messages, training rows and others, where frozen states made them cheap; None otherwise."""
     features: NDArray[np.float32] | None = None
     """(len(train), C) of length one, where the exact head was solved on them; None otherwise."""
-    joined: NDArray[np.float64] | None = None
+    concatenated_logits: NDArray[np.float64] | None = None
     """(V, K) of windows of long texts joined from held-out negatives (decision/window_penalty.py), by a model that saw none of them; None:
     not asked for."""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Tuned:
     facts: dict[str, Any] = field(default_factory=dict)
     """What was chosen or found on the way, for the report."""
     notes: list[str] = field(default_factory=list)
-    crossfit: bool = False
+    cross_validated: bool = False
     """Whether the held-out scores come from folds: the model itself was fitted on those rows."""
-    chosen: dict[str, Any] = field(default_factory=dict)
+    selected_settings: dict[str, Any] = field(default_factory=dict)
     """Settings that were left open and found on the way, by name."""

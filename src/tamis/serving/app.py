@@ -22,7 +22,7 @@ from tamis.serving.middleware import Guard
 from tamis.serving.model_registry import Models, Served
 from tamis.serving.routes.admin import add_operator_routes
 from tamis.serving.routes.feedback import add_feedback_routes
-from tamis.serving.routes.predict import add_judging_routes
+from tamis.serving.routes.predict import add_prediction_routes
 from tamis.serving.service import Service
 
 PROTECTED = ("/v1/", "/metrics")
@@ -75,7 +75,7 @@ def create_app(
     app.add_middleware(Guard, keys=service.keys, hosts=hosts, metrics=service.metrics, protected=PROTECTED)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _parameter_error)
-    add_judging_routes(app, service)
+    add_prediction_routes(app, service)
     add_feedback_routes(app, service)
     add_operator_routes(app, service, PROTECTED)
     return app

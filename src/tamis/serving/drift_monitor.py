@@ -1,6 +1,6 @@
 """Texts outside of what was learnt: a sample of those judged is looked at behind the answers, in a small share of the time.
 
-Whether a text is familiar costs more than its verdict, so a thread looks at a few texts and then rests for as long as keeps its share.
+Whether a text is out-of-distribution costs more than its verdict, so a thread looks at a few texts and then rests for as long as keeps its share.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Drift(Worker):
     """The thread. Texts that come while it looks or rests are passed over, and so is what waits when it ends."""
 
     def __init__(self, looked: Callable[[str, list[bool]], None], *, share: float = SHARE) -> None:
-        """`looked` is told, in the thread, a model's name and of each text whether it was familiar."""
+        """`looked` is told, in the thread, a model's name and of each text whether it is out-of-distribution."""
         super().__init__("drift")
         self._looked, self._share = looked, share
         self._waiting: dict[str, tuple[TextClassifier, list[str]]] = {}
@@ -33,7 +33,7 @@ class Drift(Worker):
 
     def offer(self, model: str, classifier: TextClassifier, texts: Sequence[str]) -> None:
         """Texts that were judged; a sample is looked at where the model knows its limit and none of its texts wait."""
-        if classifier.familiarity_ is None or not texts or model in self._waiting:
+        if classifier.ood_detector_ is None or not texts or model in self._waiting:
             return
         some = texts if len(texts) <= AT_ONCE else self._chance.sample(texts, AT_ONCE)
         with self._changed:
@@ -51,10 +51,10 @@ class Drift(Worker):
                 classifier, texts = self._waiting[model]
             begun = time.monotonic()
             try:
-                found = classifier.is_familiar(texts, classifier.familiarity(texts))
+                found = classifier.is_ood(texts, classifier.bits_per_byte(texts))
             except Exception:  # what it cannot look at is nothing to stop for
                 found = []
-            self._looked(model, [known for known in found if known is not None])
+            self._looked(model, [far for far in found if far is not None])
             rest_s = (time.monotonic() - begun) * (1 / self._share - 1)
             with self._changed:
                 self._changed.wait_for(lambda: self._closing, timeout=rest_s)

@@ -28,7 +28,7 @@ from tamis.gpt2.packing import pack
 from tamis.serving.errors import Refusal
 from tamis.serving.limits import Limits
 from tamis.serving.worker import Worker
-from tamis.text.windows import Pooled
+from tamis.text.windows import RunningAggregation
 
 if TYPE_CHECKING:
     from tamis.classifier.text_classifier import TextClassifier
@@ -65,10 +65,10 @@ class _Job:
     """Texts that are tokenized."""
     windows: deque[tuple[int, Ids]] = field(default_factory=deque)
     """Tokenized and not computed, each with the number of its text."""
-    pooled: Pooled = field(init=False)
+    pooled: RunningAggregation = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pooled = Pooled(len(self.texts), len(self.classifier.classes_), self.classifier.pooling)
+        self.pooled = RunningAggregation(len(self.texts), len(self.classifier.classes_), self.classifier.aggregation)
 
     @property
     def done(self) -> bool:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from tamis.compute.parallel import own_threads
-from tamis.serving.model_registry import Outcome, Served
+from tamis.serving.model_registry import LearningOutcome, Served
 from tamis.serving.worker import ASIDE_THREADS
 
 T = TypeVar("T")
@@ -22,10 +22,10 @@ _UNDO, _SOLVE, _END = range(3)
 """In the order in which they are carried out."""
 
 
-class Learner:
+class FeedbackWorker:
     """The thread. Nothing is lost with it: what waits to be learnt stands in the store."""
 
-    def __init__(self, learned: Callable[[Served, Outcome | Exception], None]) -> None:
+    def __init__(self, learned: Callable[[Served, LearningOutcome | Exception], None]) -> None:
         """`learned` is told, in the thread, how each solve went."""
         self._learned = learned
         self._orders: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = queue.PriorityQueue()
@@ -93,7 +93,7 @@ class Learner:
             return stopped
 
         try:
-            outcome: Outcome | Exception = served.learn(stop)
+            outcome: LearningOutcome | Exception = served.learn(stop)
         except Exception as error:
             outcome = error
         if stopped:

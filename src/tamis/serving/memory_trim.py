@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tamis.compute.memory import hand_back
+from tamis.compute.memory import release_memory
 from tamis.serving.worker import Worker
 
 EVERY_S = 10.0
@@ -27,5 +27,5 @@ class Trim(Worker):
                 if self._changed.wait_for(lambda: self._closing, timeout=rest_s):
                     return
             begun = time.monotonic()
-            hand_back()
+            release_memory()
             rest_s = max(self._rest_s, (time.monotonic() - begun) / SHARE)

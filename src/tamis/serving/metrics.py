@@ -16,7 +16,7 @@ from tamis.decision.verdict import UNSURE
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 RECENT = 1_000
 """Texts of a model that its shares are about: enough for a share, few enough to show a change within the hour."""
-UNFAMILIAR = "unfamiliar"
+IN_DISTRIBUTION, OOD = "in_distribution", "ood"
 _SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24)
 _METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
 
@@ -44,16 +44,16 @@ class Metrics:
         self.waiting = Gauge("tamis_waiting_requests", "Requests that wait to be judged", registry=self.registry)
         self.turns = Gauge("tamis_batches", "Batches computed since the start", registry=self.registry)
         self.batched = Gauge("tamis_batched_texts", "Distinct texts in those batches", registry=self.registry)
-        self._shares = Shares("tamis_verdict_share", f"Share of a verdict among a model's last {RECENT:,} texts", "verdict")
-        self._looked = Total(
-            "tamis_familiarity",
-            "Texts of a sample, by whether they are like what the model has learnt",
-            ["model", "familiarity"],
+        self._shares = RecentShares("tamis_verdict_share", f"Share of a verdict among a model's last {RECENT:,} texts", "verdict")
+        self._ood = Total(
+            "tamis_ood",
+            "Texts of a sample, by whether they are out-of-distribution",
+            ["model", "kind"],
             registry=self.registry,
         )
-        self._familiar = Shares("tamis_familiarity_share", f"The same as a share of the last {RECENT:,} texts of the sample", "familiarity")
+        self._ood_shares = RecentShares("tamis_ood_share", f"The same as a share of the last {RECENT:,} texts of the sample", "kind")
         self.registry.register(self._shares)
-        self.registry.register(self._familiar)
+        self.registry.register(self._ood_shares)
         ProcessCollector(registry=self.registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -67,19 +67,19 @@ class Metrics:
             self._verdicts.labels(name, verdict)
         self._shares.announce(name, (*labels, UNSURE))
 
-    def judged(self, model: str, verdicts: Sequence[str]) -> None:
+    def predicted(self, model: str, verdicts: Sequence[str]) -> None:
         """Texts got their verdicts."""
         for verdict, count in Counter(verdicts).items():
             self._verdicts.labels(model, verdict).inc(count)
         self._shares.add(model, verdicts)
 
-    def looked_at(self, model: str, familiar: Sequence[bool]) -> None:
-        """Texts of the sample were looked at: whether each is like what the model has learnt."""
-        said = ["familiar" if known else UNFAMILIAR for known in familiar]
-        for familiarity in ("familiar", UNFAMILIAR):
-            self._looked.labels(model, familiarity).inc(said.count(familiarity))
-        self._familiar.announce(model, ("familiar", UNFAMILIAR))
-        self._familiar.add(model, said)
+    def ood_checked(self, model: str, ood: Sequence[bool]) -> None:
+        """Texts of the sample were looked at: whether each is out-of-distribution."""
+        said = [OOD if far else IN_DISTRIBUTION for far in ood]
+        for kind in (IN_DISTRIBUTION, OOD):
+            self._ood.labels(model, kind).inc(said.count(kind))
+        self._ood_shares.announce(model, (IN_DISTRIBUTION, OOD))
+        self._ood_shares.add(model, said)
 
     def corrected(self, model: str, count: int) -> None:
         """Corrections are in the store."""
@@ -98,7 +98,7 @@ class Metrics:
         return bytes(generate_latest(self.registry))
 
 
-class Shares(Collector):
+class RecentShares(Collector):
     """The share of each verdict, or of whatever is said of texts, among a model's last texts."""
 
     def __init__(self, name: str, help: str, label: str) -> None:

@@ -23,7 +23,7 @@ _FILES = ("config.json", "model.safetensors", "tokenizer.json", META)
 Signature = tuple[tuple[int, int, int] | None, ...]
 
 
-class Outcome(Protocol):
+class LearningOutcome(Protocol):
     """How learning went."""
 
     @property
@@ -37,14 +37,14 @@ class Outcome(Protocol):
         ...
 
 
-class Learns(Protocol):
+class FeedbackModel(Protocol):
     """A model that learns from corrections (`feedback.Learning`)."""
 
     def add(self, items: Sequence[NewCorrection]) -> list[int]:
         """Keep corrections; they are on the disk when it returns."""
         ...
 
-    def learn(self, stop: Callable[[], bool] = ...) -> Outcome:
+    def learn(self, stop: Callable[[], bool] = ...) -> LearningOutcome:
         """Take everything that is kept into account, or come to an early end between two solves once `stop` says so."""
         ...
 
@@ -69,7 +69,7 @@ class Learns(Protocol):
         ...
 
 
-MakeLearning = Callable[[TextClassifier, Path, str], Learns]
+MakeLearning = Callable[[TextClassifier, Path, str], FeedbackModel]
 """From a classifier, its run and its name."""
 
 
@@ -78,7 +78,7 @@ class Loaded:
     """A model as it was found on disk, with what it has learnt since."""
 
     classifier: TextClassifier
-    learning: Learns
+    learning: FeedbackModel
     signature: Signature
     at: str
     """UTC, ISO 8601"""
@@ -95,13 +95,13 @@ class Served:
         """
         self.name, self.run = name, run
         self.stale = False
-        self.outcome: Outcome | None = None
+        self.outcome: LearningOutcome | None = None
         self._load = load
         self.loaded = load(name, run)
         self._seen = self._refused = self.loaded.signature
 
     @property
-    def learning(self) -> Learns:
+    def learning(self) -> FeedbackModel:
         """What learns, now."""
         return self.loaded.learning
 
@@ -114,7 +114,7 @@ class Served:
         """Labels as texts, in the order of the probabilities."""
         return [str(label) for label in self.loaded.classifier.classes_]
 
-    def learn(self, stop: Callable[[], bool] = lambda: False) -> Outcome:
+    def learn(self, stop: Callable[[], bool] = lambda: False) -> LearningOutcome:
         """Take the corrections into account, and remember how that went."""
         self.outcome = self.loaded.learning.learn(stop)
         return self.outcome
@@ -216,7 +216,7 @@ class Models:
             self._thread.join()
 
 
-def _learnt(learning: Learns) -> Outcome | None:
+def _learnt(learning: FeedbackModel) -> LearningOutcome | None:
     return learning.learn() if learning.items() else None
 
 

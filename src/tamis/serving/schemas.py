@@ -78,13 +78,13 @@ class TokenPoint(BaseModel):
     probability: Share
 
 
-class WordShare(BaseModel):
+class WordAttribution(BaseModel):
     """A word, and the log-odds that it gives to the explained label."""
 
     start: Annotated[int, Field(description="first character, counted in Unicode code points")]
     end: int
     word: str
-    share: float
+    attribution: float
 
 
 class Window(BaseModel):
@@ -106,7 +106,7 @@ class ExplainedText(Prediction):
     threshold: Annotated[float | None, Field(description="P(explained) at which the label changes")]
     tokens: list[TokenPoint]
     turn: Annotated[int, Field(description="number of the token from which on the label was the final one")]
-    words: list[WordShare]
+    words: list[WordAttribution]
     log_odds: float
     empty_log_odds: Annotated[float, Field(description="of an empty text")]
     remainder: Annotated[float, Field(description="what the words' shares leave over")]
@@ -120,26 +120,26 @@ class Explanations(BaseModel):
     results: list[ExplainedText]
 
 
-class Outcome(BaseModel):
+class FeedbackStatus(BaseModel):
     """Whether what was asked for has been learnt already."""
 
     learned: bool
     reason: str
 
 
-class Kept(Outcome):
+class StoredFeedback(FeedbackStatus):
     """Corrections that are on the disk."""
 
     ids: Annotated[list[int], Field(description="in the order of the items")]
 
 
-class Removed(Outcome):
+class RemovedFeedback(FeedbackStatus):
     """Corrections that are gone, with their texts."""
 
     removed: int
 
 
-class KeptItem(BaseModel):
+class StoredItem(BaseModel):
     """One correction."""
 
     id: int
@@ -148,10 +148,10 @@ class KeptItem(BaseModel):
     model: Annotated[str | None, Field(description="where several models are served")] = None
 
 
-class KeptItems(BaseModel):
+class StoredItems(BaseModel):
     """All corrections in the order of their ids."""
 
-    items: list[KeptItem]
+    items: list[StoredItem]
 
 
 class ServedModel(BaseModel):
@@ -163,14 +163,14 @@ class ServedModel(BaseModel):
     positive: str | None
     threshold: Annotated[float | None, Field(description="P(positive) from which a text is positive")]
     unsure: Annotated[list[float] | None, Field(description="both ends of the band on P(positive) in which the verdict is unsure")]
-    floor: Annotated[float | None, Field(description="more than two labels: a most probable label below this is unsure")]
+    confidence_floor: Annotated[float | None, Field(description="more than two labels: a most probable label below this is unsure")]
     loaded: Annotated[str, Field(description="UTC, ISO 8601")]
     stale: Annotated[bool, Field(description="its folder was replaced by one that cannot be loaded; the one before answers")]
-    learning: Annotated[Outcome | None, Field(description="how learning from the corrections went last; none before the first time")]
+    learning: Annotated[FeedbackStatus | None, Field(description="how learning from the corrections went last; none before the first time")]
     pending: Annotated[int | None, Field(description="corrections that are kept and not in effect; none where the store cannot be read")]
 
 
-class TakenOn(BaseModel):
+class RequestLimits(BaseModel):
     """What a request may hold; beyond it the answer is 413."""
 
     body_bytes: int
@@ -182,7 +182,7 @@ class ServedModels(BaseModel):
     """All models, the default one first."""
 
     models: list[ServedModel]
-    limits: TakenOn
+    limits: RequestLimits
 
 
 class Health(BaseModel):

@@ -14,11 +14,11 @@ from tamis.serving.api_keys import Keys
 from tamis.serving.drift_monitor import Drift
 from tamis.serving.dynamic_batching import Batcher
 from tamis.serving.errors import Refusal
-from tamis.serving.feedback_worker import Learner
+from tamis.serving.feedback_worker import FeedbackWorker
 from tamis.serving.limits import Limits
 from tamis.serving.memory_trim import Trim
 from tamis.serving.metrics import Metrics
-from tamis.serving.model_registry import Models, Outcome, Served
+from tamis.serving.model_registry import LearningOutcome, Models, Served
 from tamis.serving.request_body import Bodies
 from tamis.serving.worker import ASIDE_THREADS
 
@@ -34,8 +34,8 @@ class Service:
         self.metrics = Metrics()
         self.bodies = Bodies(limits)
         self.batcher = Batcher(limits)
-        self.learner = Learner(self._learned)
-        self.drift = Drift(self.metrics.looked_at)
+        self.learner = FeedbackWorker(self._learned)
+        self.drift = Drift(self.metrics.ood_checked)
         self.trim = Trim()
         self.stopping = False
         self.explanations = 0
@@ -89,7 +89,7 @@ class Service:
         except sqlite3.Error as error:
             raise _not_stored(error) from None
 
-    def _learned(self, served: Served, outcome: Outcome | Exception) -> None:
+    def _learned(self, served: Served, outcome: LearningOutcome | Exception) -> None:
         if isinstance(outcome, Exception):
             self.metrics.learned(served.name, "failed")
             json_logs.event("learn", level=40, model=served.name, **json_logs.failure(outcome))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 ASIDE_THREADS = 1
-"""Torch threads of what is computed beside verdicts (explanations, familiarity, learning), so that it does not stop them."""
+"""Torch threads of what is computed beside verdicts (explanations, out-of-distribution checks, learning), so that it does not stop them."""
 
 
 class Worker:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.config import TrainSettings
-from tamis.text.perturbations import ATTACKS, attacked
+from tamis.text.perturbations import PERTURBATIONS, perturb
 
 GOOD_WORDS = 0.6
 """Share of the positives' copies that get other texts' words; as many of the negatives' copies get them, so that length tells nothing."""
@@ -32,7 +32,7 @@ MOST_TEXTS = 7
 
 
 @dataclass(frozen=True)
-class Copies:
+class AugmentedCopies:
     """M attacked copies."""
 
     texts: list[str]
@@ -44,7 +44,7 @@ class Copies:
         return len(self.texts)
 
 
-def attacked_copies(
+def augmented_copies(
     texts: Sequence[str],
     targets: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -52,9 +52,9 @@ def attacked_copies(
     positive: int | None,
     settings: TrainSettings,
     seed: int,
-    normalise: Callable[[str], str] = str,
-    parts: NDArray[np.int64] | None = None,
-) -> Copies:
+    normalize: Callable[[str], str] = str,
+    fold_ids: NDArray[np.int64] | None = None,
+) -> AugmentedCopies:
     """Copies of some rows, each under an attack drawn for it; the same seed gives the same copies.
 
     Args:
@@ -62,41 +62,41 @@ def attacked_copies(
         targets: (R,) class numbers.
         rows: numbers of the rows that are trained on; nothing is taken from any other.
         positive: class number of the positive class; None for more than two classes: all are copied alike, and none gets good words.
-        settings: `attacked_positives` and `attacked_negatives`, copies of a row; a fraction is a chance.
+        settings: `augment_positives` and `augment_negatives`, copies of a row; a fraction is a chance.
         seed: of the draws.
-        normalise: what the tokenizer makes of a text before it cuts it.
-        parts: (R,) the fold of each row; texts put around a copy are then of its row's fold: a fold's texts go out with its rows.
+        normalize: what the tokenizer makes of a text before it cuts it.
+        fold_ids: (R,) the fold of each row; texts put around a copy are then of its row's fold: a fold's texts go out with its rows.
     """
     draw = random.Random(f"attacked copies {seed}")
     made, of = [], []
-    part = np.zeros(len(texts), dtype=np.int64) if parts is None else parts
+    part = np.zeros(len(texts), dtype=np.int64) if fold_ids is None else fold_ids
     ham: dict[int, list[str]] = defaultdict(list)
     for row in rows.tolist():
         if positive is not None and targets[row] != positive and texts[row].strip():
             ham[part[row]].append(texts[row])
     for row in rows.tolist():
-        share = settings.attacked_negatives if positive is not None and targets[row] != positive else settings.attacked_positives
+        share = settings.augment_negatives if positive is not None and targets[row] != positive else settings.augment_positives
         for _ in range(int(share) + (draw.random() < share % 1)):
-            made.append(_copy(texts[row], ham[part[row]], draw, normalise))
+            made.append(_copy(texts[row], ham[part[row]], draw, normalize))
             of.append(row)
-    return Copies(made, np.array(of, dtype=np.int64))
+    return AugmentedCopies(made, np.array(of, dtype=np.int64))
 
 
-_EDITS = [name for name, attack in ATTACKS.items() if not attack.needs_ham]
+_EDITS = [name for name, attack in PERTURBATIONS.items() if not attack.needs_ham]
 _WEIGHTS = [DIGITS if name == "leetspeak" else 1 for name in _EDITS]
 
 
-def _copy(text: str, ham: list[str], draw: random.Random, normalise: Callable[[str], str]) -> str:
+def _copy(text: str, ham: list[str], draw: random.Random, normalize: Callable[[str], str]) -> str:
     if draw.random() < WHOLE:
         text = _other_case(text, draw)
     padded = bool(ham) and draw.random() < GOOD_WORDS
     if not padded or draw.random() < BOTH:
-        before = normalise(text)
+        before = normalize(text)
         for _ in range(DRAWS):
             (name,) = draw.choices(_EDITS, _WEIGHTS)
-            strength = min(1.0, ATTACKS[name].strength * draw.uniform(0.5, 2.0))
-            edited = attacked([text], name, seed=draw.getrandbits(32), strength=strength)[0]
-            if normalise(edited) != before:
+            strength = min(1.0, PERTURBATIONS[name].strength * draw.uniform(0.5, 2.0))
+            edited = perturb([text], name, seed=draw.getrandbits(32), strength=strength)[0]
+            if normalize(edited) != before:
                 break
         text = edited
     if padded:

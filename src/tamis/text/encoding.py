@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tamis.text.tokenizer import Tokenizer
-from tamis.text.windows import OVERLAP, Pooling
+from tamis.text.windows import OVERLAP, WindowAggregation
 
 
 @dataclass(frozen=True)
-class Messages:
+class EncodedTexts:
     """R texts, D of them distinct, as W windows of token ids (W = D unless a text is longer than the context).
 
     Repeats are tokenized and, where the trunk is frozen, computed once; rows are always numbers of the caller's R texts.
@@ -33,13 +33,19 @@ class Messages:
     """(D + 1,) index of each distinct text's first window, and W."""
     distinct_of: NDArray[np.int64]
     """(R,) for each text, its number among the distinct ones."""
-    pooling: Pooling = field(default_factory=Pooling)
+    aggregation: WindowAggregation = field(default_factory=WindowAggregation)
     """How the windows of a text become one score."""
 
     @classmethod
     def encode(
-        cls, texts: Sequence[str], tokenizer: Tokenizer, *, context: int, window: int | None = None, pooling: Pooling | None = None
-    ) -> Messages:
+        cls,
+        texts: Sequence[str],
+        tokenizer: Tokenizer,
+        *,
+        context: int,
+        window: int | None = None,
+        aggregation: WindowAggregation | None = None,
+    ) -> EncodedTexts:
         """Tokenize texts.
 
         Args:
@@ -47,13 +53,13 @@ class Messages:
             tokenizer: prepares them as the model is used to.
             context: tokens that the model takes at once; a longer text is cut into windows.
             window: tokens of a window; the context by default.
-            pooling: how the windows of a text become one score; their mean by default.
+            aggregation: how the windows of a text become one score; their mean by default.
         """
         number: dict[str, int] = {}
         distinct_of = np.array([number.setdefault(text, len(number)) for text in texts], dtype=np.int64)
         cut = [tokenizer.windows(ids, context, size=window, overlap=OVERLAP) for ids in tokenizer.encode(list(number))]
         first = np.cumsum([0, *(len(parts) for parts in cut)])
-        return cls(tuple(ids for parts in cut for ids in parts), first, distinct_of, pooling or Pooling())
+        return cls(tuple(ids for parts in cut for ids in parts), first, distinct_of, aggregation or WindowAggregation())
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -86,17 +92,17 @@ class Messages:
         """(R,) whether each text has more than one window."""
         return [bool(many) for many in (np.diff(self.first) > 1)[self.distinct_of]]
 
-    def over_windows(self, logits: Tensor, rows: NDArray[np.int64]) -> Tensor:
-        """(windows of `rows`, K) logits -> (rows, K): one score a text, by `pooling`."""
-        return self.pooling(logits, self._counts(rows))
+    def aggregate(self, logits: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """(windows of `rows`, K) logits -> (rows, K): one score a text, by `aggregation`."""
+        return self.aggregation(logits, self._counts(rows))
 
     def deciding(self, logits: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(windows of `rows`, K) logits -> (rows,): each text's window that decides, counted within the text."""
-        return self.pooling.deciding(logits, self._counts(rows))
+        return self.aggregation.deciding(logits, self._counts(rows))
 
     def mean_over_windows(self, values: Tensor, rows: NDArray[np.int64]) -> Tensor:
         """(windows of `rows`, ...) -> (rows, ...): the mean over each text's windows."""
-        return Pooling()(values, self._counts(rows))
+        return WindowAggregation()(values, self._counts(rows))
 
     def _counts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         texts = self.distinct_of[rows]

@@ -26,7 +26,7 @@ _LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t"}
 _EVERYDAY = r"\p{Cyrillic}\p{Greek}\p{Armenian}\p{Hebrew}\p{Arabic}\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Devanagari}"
 
 
-def hardening() -> normalizers.Normalizer:
+def robust_normalizer() -> normalizers.Normalizer:
     """The steps in order; applying them twice is applying them once, and a text takes time linear in its length.
 
     1. Compatibility forms to their letters (full-width, mathematical, circled), characters that show nothing dropped; letters written as
@@ -39,7 +39,7 @@ def hardening() -> normalizers.Normalizer:
     5. "@", "$", "!", "€" as letters inside words; then separators inside words ("fr-ee", "fr|ee"), unless a capitalised word follows.
     6. Digits as letters inside words ("fr33", "w1n"), but in nothing that has other digits, a unit, or a postcode's form.
     """
-    return normalizers.Sequence([*_visible(), *_joined(), *_one_alphabet(), *_plain_letters(), *_signs(), *_digits()])
+    return normalizers.Sequence([*_visible(), *_rejoined(), *_one_alphabet(), *_plain_letters(), *_signs(), *_digits()])
 
 
 def _drop(pattern: str) -> normalizers.Normalizer:
@@ -112,7 +112,7 @@ def _encoded() -> list[normalizers.Normalizer]:
     return [*steps, _drop(_MARK)]
 
 
-def _joined() -> list[normalizers.Normalizer]:
+def _rejoined() -> list[normalizers.Normalizer]:
     element = rf"(?:[{_LETTER}]\p{{M}}*|[013457@$])"
     # A hyphen at a line's end, and single signs one blank apart between wider gaps.
     steps = [_drop(r"-\r?\n(?<=[a-z]-\r?\n)(?=[a-z])"), _drop(r" (?<=(?:\A|\s{2})(?:\S ){1,20})(?=(?:\S ){0,20}\S(?:\s{2}|\z))")]

@@ -37,7 +37,7 @@ _TAIL = re.compile(r"[.,!?;:)]*$")
 
 @dataclass(frozen=True)
 class Edit:
-    """A disguise of one text: `apply(text, strength, draw)`; the other fields as in `attacks.Attack`."""
+    """A disguise of one text: `apply(text, strength, draw)`; the other fields as in `perturbations.Perturbation`."""
 
     name: str
     description: str

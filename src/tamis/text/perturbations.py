@@ -16,7 +16,7 @@ from tamis.text.perturbation_edits import EDITS, Edit
 
 
 @dataclass(frozen=True)
-class Attack:
+class Perturbation:
     """One way to disguise a text.
 
     `strength` is the default; `unit` says what it counts. `needs_ham` marks attacks that draw from a pool of negatives' texts,
@@ -31,18 +31,18 @@ class Attack:
     always_changes: bool = True
 
 
-def _suite() -> dict[str, Attack]:
-    attacks = [Attack(e.name, e.description, e.strength, e.unit, always_changes=e.always_changes) for e in EDITS.values()]
+def _suite() -> dict[str, Perturbation]:
+    attacks = [Perturbation(e.name, e.description, e.strength, e.unit, always_changes=e.always_changes) for e in EDITS.values()]
     for place in ("appended", "prepended"):
-        attacks.append(Attack(f"good_words_{place}", f"whole texts drawn from negatives {place}", 3.0, "texts drawn", needs_ham=True))
+        attacks.append(Perturbation(f"good_words_{place}", f"whole texts drawn from negatives {place}", 3.0, "texts drawn", needs_ham=True))
     return {attack.name: attack for attack in attacks}
 
 
-ATTACKS: dict[str, Attack] = _suite()
+PERTURBATIONS: dict[str, Perturbation] = _suite()
 """The suite by name, in the order of its tables."""
 
 
-def attacked(texts: Sequence[str], name: str, *, seed: int, ham: Sequence[str] = (), strength: float | None = None) -> list[str]:
+def perturb(texts: Sequence[str], name: str, *, seed: int, ham: Sequence[str] = (), strength: float | None = None) -> list[str]:
     """The texts under one attack; the same seed gives the same texts, whatever other texts stand beside them.
 
     A text's draw depends on the seed, the attack, the text's row and the text. No text becomes empty, none gets a lone surrogate that it
@@ -50,18 +50,18 @@ def attacked(texts: Sequence[str], name: str, *, seed: int, ham: Sequence[str] =
 
     Args:
         texts: what to disguise.
-        name: a key of `ATTACKS`.
+        name: a key of `PERTURBATIONS`.
         seed: of the draws.
         ham: texts of negatives for the good-word attacks, best training rows; no text is padded with itself where there are others.
-        strength: share of letters, of words or number of texts as `ATTACKS[name].unit` says; None takes the attack's own.
+        strength: share of letters, of words or number of texts as `PERTURBATIONS[name].unit` says; None takes the attack's own.
 
     Raises:
         ConfigError: the attack is unknown or the strength is not above 0 (for shares also not above 1).
         DataError: a good-word attack without any `ham` text that has a word.
     """
-    attack = ATTACKS.get(name)
+    attack = PERTURBATIONS.get(name)
     if attack is None:
-        raise ConfigError(f"the attack must be one of {', '.join(ATTACKS)}; got {name!r}")
+        raise ConfigError(f"the attack must be one of {', '.join(PERTURBATIONS)}; got {name!r}")
     amount = attack.strength if strength is None else strength
     if not 0 < amount <= (100 if attack.needs_ham else 1):
         most = "100 texts" if attack.needs_ham else "1 (a share)"

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer as _Tokenizer
 from tamis.config import Recipe
 from tamis.errors import CheckpointError, ConfigError, DataError
 from tamis.files import replaced, write_text
-from tamis.text.normalizer import hardening
+from tamis.text.normalizer import robust_normalizer
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's only special token: between documents while pretraining, here a possible first token and the padding."""
@@ -82,33 +82,33 @@ class Tokenizer:
         backend.train_from_iterator((_PART_OF_WORD.sub(r"\g<0>\n", text) for text in texts), trainer)
         return cls(backend)
 
-    def prepared(self, *, begin: bool, normalise: str = "none", fixed_length: int | None = None, pad: bool = False) -> Tokenizer:
+    def prepared(self, *, add_bos: bool, normalize: str = "none", fixed_length: int | None = None, pad: bool = False) -> Tokenizer:
         """A copy that prepares messages the given way.
 
         Args:
-            begin: put `<|endoftext|>` before every message.
-            normalise: "none", "nfkc" (compatibility forms folded, invisible format characters dropped), or "harden"
+            add_bos: put `<|endoftext|>` before every message.
+            normalize: "none", "nfkc" (compatibility forms folded, invisible format characters dropped), or "robust"
                 (look-alikes, spaced letters and letters written as digits undone as well; see normalizer.py).
             fixed_length: cut messages to this many tokens, as the reference does.
             pad: with `fixed_length`, also fill shorter messages up to it with `<|endoftext|>`.
 
         Raises:
-            ConfigError: `normalise` is unknown, or the vocabulary has no `<|endoftext|>` for `begin` or `pad`.
+            ConfigError: `normalize` is unknown, or the vocabulary has no `<|endoftext|>` for `add_bos` or `pad`.
         """
         backend = _Tokenizer.from_str(self.backend.to_str())
         end = backend.token_to_id(END_OF_TEXT)
-        if (begin or pad) and end is None:
-            raise ConfigError(f"the tokenizer has no {END_OF_TEXT}; set text.begin=false and text.padding=none for this backbone")
+        if (add_bos or pad) and end is None:
+            raise ConfigError(f"the tokenizer has no {END_OF_TEXT}; set text.add_bos=false and text.padding=none for this backbone")
         steps: list[Any] = [processors.ByteLevel(trim_offsets=False)]
-        if begin:
+        if add_bos:
             steps.append(processors.TemplateProcessing(single=f"{END_OF_TEXT} $A", special_tokens=[(END_OF_TEXT, end)]))
         backend.post_processor = processors.Sequence(steps)
-        if normalise == "nfkc":
+        if normalize == "nfkc":
             backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\p{Cf}"), "")])
-        elif normalise == "harden":
-            backend.normalizer = hardening()
-        elif normalise != "none":
-            raise ConfigError(f"text.normalise must be 'none', 'nfkc' or 'harden'; got {normalise!r}")
+        elif normalize == "robust":
+            backend.normalizer = robust_normalizer()
+        elif normalize != "none":
+            raise ConfigError(f"text.normalize must be 'none', 'nfkc' or 'robust'; got {normalize!r}")
         if fixed_length is None:
             backend.no_truncation()
             backend.no_padding()
@@ -147,7 +147,7 @@ class Tokenizer:
         nothing = np.array([self.end_of_text or 0], dtype=np.int32)
         return [np.array(e.ids, dtype=np.int32) if e.ids else nothing for e in encoded]
 
-    def normal(self, text: str) -> str:
+    def normalized(self, text: str) -> str:
         """A text as it is cut into tokens, after the normaliser."""
         return text if self.backend.normalizer is None else str(self.backend.normalizer.normalize_str(text))
 
@@ -235,5 +235,5 @@ def _byte_level(model: models.BPE) -> _Tokenizer:
 def prepared_tokenizer(recipe: Recipe, tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer with the recipe's way of preparing a message in it."""
     text = recipe.text
-    pad = text.fixed_length is not None and text.position == "last"
-    return tokenizer.prepared(begin=text.begin, normalise=text.normalise, fixed_length=text.fixed_length, pad=pad)
+    pad = text.fixed_length is not None and text.pooling == "last_position"
+    return tokenizer.prepared(add_bos=text.add_bos, normalize=text.normalize, fixed_length=text.fixed_length, pad=pad)

@@ -38,7 +38,7 @@ def size_for(lengths: NDArray[np.int64], context: int) -> int:
 
 
 @dataclass(frozen=True)
-class Pooling:
+class WindowAggregation:
     """How windows become one score."""
 
     positive: int | None = None
@@ -82,18 +82,18 @@ class Pooling:
         return np.asarray(number[order[np.cumsum(counts) - 1]])
 
 
-class Pooled:
-    """Scores of T texts whose windows are computed one by one, in any order: what `Pooling` gives for all of them at once."""
+class RunningAggregation:
+    """Scores of T texts whose windows are computed one by one, in any order: what `WindowAggregation` gives for all of them at once."""
 
-    def __init__(self, texts: int, classes: int, pooling: Pooling) -> None:
+    def __init__(self, texts: int, classes: int, aggregation: WindowAggregation) -> None:
         """Nothing computed yet."""
         self.counts = np.zeros(texts, dtype=np.int64)
-        self._pooling, self._kept = pooling, np.zeros((texts, classes))
+        self._aggregation, self._kept = aggregation, np.zeros((texts, classes))
         """(T, K) the sum of a text's windows, or the one that decides so far"""
 
     def add(self, text: int, logits: NDArray[np.float64]) -> None:
         """One window of a text, (K,)."""
-        place = self._pooling.positive
+        place = self._aggregation.positive
         self.counts[text] += 1
         if place is None:
             self._kept[text] += logits
@@ -102,18 +102,18 @@ class Pooled:
 
     def with_one_more(self, text: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(M, K) what a text's score would be if its next window, and last, gave each of the M rows of `values`."""
-        place, count = self._pooling.positive, self.counts[text] + 1
+        place, count = self._aggregation.positive, self.counts[text] + 1
         if place is None:
             return np.asarray((self._kept[text] + values) / count)
         stronger = values[:, place] - values[:, 1 - place] > self._kept[text, place] - self._kept[text, 1 - place]
         pooled = np.where((stronger | (count == 1))[:, None], values, self._kept[text])
-        pooled[:, place] -= self._pooling.penalty * np.log(count)
+        pooled[:, place] -= self._aggregation.penalty * np.log(count)
         return pooled
 
     def logits(self) -> NDArray[np.float64]:
         """(T, K); every text has had a window."""
-        if self._pooling.positive is None:
+        if self._aggregation.positive is None:
             return self._kept / self.counts[:, None]
         lowered = np.zeros_like(self._kept)
-        lowered[:, self._pooling.positive] = self._pooling.penalty * np.log(self.counts)
+        lowered[:, self._aggregation.positive] = self._aggregation.penalty * np.log(self.counts)
         return self._kept - lowered

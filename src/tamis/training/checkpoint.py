@@ -20,7 +20,7 @@ from tamis.errors import CheckpointError
 from tamis.gpt2.checkpoints import write_tensors
 from tamis.gpt2.model import GPT2Classifier
 from tamis.training.adamw import AdamW
-from tamis.training.loop import Progressed, Training
+from tamis.training.loop import Training, TrainingState
 
 FILE = "training.safetensors"
 EVERY_S = 60.0
@@ -35,12 +35,12 @@ class Checkpointer:
         self.path, self.identity, self.every_s = folder / FILE, identity, every_s
         self._saved = time.monotonic()
 
-    def __call__(self, model: GPT2Classifier, optimizer: AdamW, at: Progressed, best: dict[str, Tensor], epoch_ended: bool) -> None:
+    def __call__(self, model: GPT2Classifier, optimizer: AdamW, at: TrainingState, best: dict[str, Tensor], epoch_ended: bool) -> None:
         """Save if an epoch has ended or the last save is long enough ago."""
         if epoch_ended or time.monotonic() - self._saved >= self.every_s:
             self.save(model, optimizer, at, best)
 
-    def save(self, model: GPT2Classifier, optimizer: AdamW, at: Progressed, best: dict[str, Tensor]) -> None:
+    def save(self, model: GPT2Classifier, optimizer: AdamW, at: TrainingState, best: dict[str, Tensor]) -> None:
         """Write the state now."""
         tensors = {f"now.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad}
         tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
@@ -67,7 +67,7 @@ class Checkpointer:
                 if metadata.get("identity", self.identity) != self.identity:
                     return False
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # not a mapping
-            at = Progressed(**json.loads(metadata["at"]))
+            at = TrainingState(**json.loads(metadata["at"]))
             now = {name: tensors[f"now.{name}"] for name in training.trained}
             random, cuda = tensors["random"], training.device.type == "cuda"
             random_cuda = tensors["random_cuda"] if cuda else None

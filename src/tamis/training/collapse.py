@@ -56,9 +56,9 @@ def remedy_for(*, tune: str, pooled: bool, weighted: bool, epochs: int) -> str:
     """
     ways = []
     if not pooled:
-        ways.append("read the mean over tokens (text.position=mean, text.padding=none)")
+        ways.append("read the mean over tokens (text.pooling=mean, text.padding=none)")
     if tune == "head":
-        ways.append("solve the head instead of stepping it (train.head=exact) or train blocks as well (--tune blocks:2)")
+        ways.append("solve the head instead of stepping it (train.head_solver=lbfgs) or train blocks as well (--tune blocks:2)")
     if not weighted:
         ways.append("weigh the classes (--class-weight balanced)")
     if epochs < 3:
@@ -66,7 +66,7 @@ def remedy_for(*, tune: str, pooled: bool, weighted: bool, epochs: int) -> str:
     return "remedy: " + ", or ".join(ways or ["raise train.learning_rate"])
 
 
-class Watched(Training):
+class CollapseCallback(Training):
     """A training that says after an epoch that it has collapsed."""
 
     warned: str | None = None

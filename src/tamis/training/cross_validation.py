@@ -26,7 +26,7 @@ class FoldScores:
 
     rows: NDArray[np.float64]
     """(rows, K)"""
-    joined: NDArray[np.float64]
+    concatenated: NDArray[np.float64]
     """(V, K) of windows of long texts joined from their negatives (decision/window_penalty.py); none where they were not asked for"""
 
 
@@ -34,12 +34,12 @@ Fold = Callable[[Rows, Path | None, str], FoldScores]
 """Trains without some rows, its state kept in a folder, told under a name, and scores those rows."""
 
 
-def out_of_fold(fold: Fold, parts: Rows, *, classes: int, identity: str, checkpoint: Path | None) -> FoldScores:
+def out_of_fold(fold: Fold, fold_ids: Rows, *, classes: int, identity: str, checkpoint: Path | None) -> FoldScores:
     """Scores of R rows, each from a model trained without its part, and of the texts joined from each part.
 
     Args:
         fold: trains one of the models.
-        parts: (R,) as `parts_of` gives them.
+        fold_ids: (R,) as `fold_ids` gives them.
         classes: K.
         identity: says what is trained on what; scores of another identity are never taken up.
         checkpoint: folder for the state; of a fold that has ended only the scores are kept.
@@ -47,10 +47,10 @@ def out_of_fold(fold: Fold, parts: Rows, *, classes: int, identity: str, checkpo
     Raises:
         CheckpointError: scores in the folder are damaged.
     """
-    logits, joined = np.empty((len(parts), classes)), []
-    count = int(parts.max()) + 1
+    logits, joined = np.empty((len(fold_ids), classes)), []
+    count = int(fold_ids.max()) + 1
     for number in range(count):
-        outside = np.flatnonzero(parts == number)
+        outside = np.flatnonzero(fold_ids == number)
         state = None if checkpoint is None else checkpoint / f"fold-{number}"
         found = None if state is None else _read(state.with_suffix(".npz"), identity, len(outside), classes)
         if found is None:
@@ -58,10 +58,10 @@ def out_of_fold(fold: Fold, parts: Rows, *, classes: int, identity: str, checkpo
             if state is not None:
                 state.parent.mkdir(parents=True, exist_ok=True)
                 with replaced(state.with_suffix(".npz")) as beside, beside.open("wb") as file:
-                    np.savez(file, identity=identity, logits=found.rows, joined=found.joined)
+                    np.savez(file, identity=identity, logits=found.rows, concatenated=found.concatenated)
                 shutil.rmtree(state, ignore_errors=True)
         logits[outside] = found.rows
-        joined.append(found.joined)
+        joined.append(found.concatenated)
     return FoldScores(logits, np.concatenate(joined))
 
 
@@ -75,9 +75,9 @@ def _read(path: Path, identity: str, rows: int, classes: int) -> FoldScores | No
         return None
     try:
         with path.open("rb") as file, np.load(file) as kept:
-            if str(kept["identity"]) != identity or "joined" not in kept:
+            if str(kept["identity"]) != identity or "concatenated" not in kept:
                 return None
-            found = FoldScores(np.asarray(kept["logits"], dtype=np.float64), np.asarray(kept["joined"], dtype=np.float64))
-            return found if found.rows.shape == (rows, classes) and found.joined.shape[1:] == (classes,) else None
+            found = FoldScores(np.asarray(kept["logits"], dtype=np.float64), np.asarray(kept["concatenated"], dtype=np.float64))
+            return found if found.rows.shape == (rows, classes) and found.concatenated.shape[1:] == (classes,) else None
     except Exception as error:  # a zip archive that was cut off or altered fails in many ways
         raise CheckpointError(f"{path} is damaged ({error}); delete it to train that fold again") from error

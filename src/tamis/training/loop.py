@@ -1,6 +1,6 @@
 """The one training loop: the last K blocks, everything, or head and final LayerNorm by mini-batches as in the reference.
 
-What is trained is a matter of `requires_grad`; what lies under the lowest trained block comes from `States`, computed once.
+What is trained is a matter of `requires_grad`; what lies under the lowest trained block comes from `FeatureExtractor`, computed once.
 Losses are sums divided once by the step's own count, so that cutting a step into micro-batches changes nothing.
 """
 
@@ -19,11 +19,11 @@ from torch.nn import functional as F
 
 from tamis.errors import ConfigError, DataError
 from tamis.evaluation.model_selection import Scores, validate
-from tamis.gpt2.features import States
+from tamis.gpt2.features import FeatureExtractor
 from tamis.gpt2.model import GPT2Classifier
-from tamis.gpt2.packing import in_order
+from tamis.gpt2.packing import batch_by_tokens
 from tamis.progress import Progress, Silent
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tamis.training.adamw import AdamW
 
 
@@ -36,24 +36,24 @@ class LoopSettings:
     head_learning_rate: float
     weight_decay: float
     decay_everything: bool
-    warmup_share: float
+    warmup_ratio: float
     schedule: str
     clip_norm: float
     batch_rows: int | None
     batch_tokens: int
-    micro_tokens: int
+    micro_batch_tokens: int
     patience: int | None
     undersample: bool
     label_smoothing: float
-    next_token_weight: float
-    next_token_share: float
+    lm_loss_weight: float
+    lm_loss_share: float
     token_dropout: float
     autocast: torch.dtype | None
     seed: int
 
 
 @dataclass
-class Progressed:
+class TrainingState:
     """Everything but tensors that a resumed training needs to go on as if it had never stopped."""
 
     step: int = 0
@@ -65,7 +65,7 @@ class Progressed:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-Save = Callable[[GPT2Classifier, AdamW, Progressed, dict[str, Tensor], bool], None]
+Save = Callable[[GPT2Classifier, AdamW, TrainingState, dict[str, Tensor], bool], None]
 
 
 class Training:
@@ -75,13 +75,13 @@ class Training:
     """Told an epoch's number (from 1) and its validation figures; what it raises ends the training."""
     name: str = "training"
     """Under which progress is told."""
-    recut: Callable[[int], Messages] | None = None
+    retokenize: Callable[[int], EncodedTexts] | None = None
     """Gives the rows of `states` cut into other tokens for an epoch, numbered from 0; what is judged is never cut anew."""
 
     def __init__(
         self,
         model: GPT2Classifier,
-        states: States,
+        states: FeatureExtractor,
         targets: NDArray[np.int64],
         class_weights: NDArray[np.float64],
         settings: LoopSettings,
@@ -111,12 +111,12 @@ class Training:
         decisive = held_out if positive is None else held_out[[positive]]
         self.level = 0.5 / decisive[decisive > 0].min() if decisive.any() else 0.0
         """Average precisions closer than half a held-out row of the positive class, or of the rarest, are level."""
-        self.at = Progressed()
+        self.at = TrainingState()
         steps = sum(1 for _ in self._steps_of(0))
         self.steps_per_epoch = steps
         self.total_steps = steps * settings.epochs
 
-    def run(self, *, save: Save | None = None, progress: Progress | None = None) -> Progressed:
+    def run(self, *, save: Save | None = None, progress: Progress | None = None) -> TrainingState:
         """Train to the end or until `patience` epochs were worse than the best, then put the best epoch's weights back.
 
         With `save`, it is called after every step (it decides when to write) and, last argument true, at every epoch's end.
@@ -129,7 +129,7 @@ class Training:
         done = self.at.epoch * len(self.fit_rows_of(0))
         with (progress or Silent()).task(self.name, total=messages, unit="messages", done=done) as task:
             while self.at.epoch < self.settings.epochs and not self._patience_is_over():
-                states = self.states if self.recut is None else self.states.recut(self.recut(self.at.epoch))
+                states = self.states if self.retokenize is None else self.states.retokenized(self.retokenize(self.at.epoch))
                 for place, rows in enumerate(self._steps_of(self.at.epoch)):
                     if place < self.at.place:
                         continue
@@ -163,9 +163,9 @@ class Training:
         if self.settings.batch_rows is not None:
             yield from (rows[i : i + self.settings.batch_rows] for i in range(0, len(rows), self.settings.batch_rows))
         else:
-            yield from in_order(rows, self.states.messages.tokens, self.settings.batch_tokens)
+            yield from batch_by_tokens(rows, self.states.messages.tokens, self.settings.batch_tokens)
 
-    def _step(self, rows: NDArray[np.int64], states: States) -> tuple[float, float]:
+    def _step(self, rows: NDArray[np.int64], states: FeatureExtractor) -> tuple[float, float]:
         """One optimiser step over `rows` of `states`; returns the class loss and the accuracy of the batch before the step."""
         settings = self.settings
         self.model.train()
@@ -176,23 +176,23 @@ class Training:
         # Predicted positions: all but one a window; of what is drawn at random the expected number, known before anything is drawn.
         messages = states.messages
         windows = len(messages.windows_of(rows))
-        kept = (1.0 - settings.token_dropout) * settings.next_token_share
+        kept = (1.0 - settings.token_dropout) * settings.lm_loss_share
         tokens = max(1.0, kept * (int(messages.tokens[rows].sum()) - windows))
         loss_sum, right = 0.0, 0
-        for part in in_order(rows, messages.tokens, settings.micro_tokens):
+        for part in batch_by_tokens(rows, messages.tokens, settings.micro_batch_tokens):
             targets = self.targets[part].to(self.device)
             with torch.autocast(self.device.type, settings.autocast or torch.bfloat16, enabled=settings.autocast is not None):
                 last, next_token_loss = states.forward(
                     self.model,
                     part,
-                    next_token_share=settings.next_token_share if settings.next_token_weight else 0.0,
+                    lm_loss_share=settings.lm_loss_share if settings.lm_loss_weight else 0.0,
                     token_dropout=settings.token_dropout,
                 )
-            logits = messages.over_windows(self.model.head(last), part)
+            logits = messages.aggregate(self.model.head(last), part)
             losses = F.cross_entropy(logits, targets, weight=self.loss_weights, reduction="sum", label_smoothing=settings.label_smoothing)
             total = losses / weight
             if next_token_loss is not None:
-                total = total + settings.next_token_weight * next_token_loss / tokens
+                total = total + settings.lm_loss_weight * next_token_loss / tokens
             total.backward()  # type: ignore[no-untyped-call]
             loss_sum += float(losses.detach())
             right += int((logits.detach().argmax(1) == targets).sum())
@@ -240,16 +240,16 @@ class Training:
         tokens = self.states.messages.tokens[rows]
         order = np.argsort(-tokens, kind="stable")
         with torch.no_grad():
-            for places in in_order(order, tokens, self.settings.micro_tokens):
-                last, _ = self.states.forward(self.model, rows[places], next_token_share=0.0)
-                out[places] = self.states.messages.over_windows(self.model.head(last), rows[places]).cpu()
+            for places in batch_by_tokens(order, tokens, self.settings.micro_batch_tokens):
+                last, _ = self.states.forward(self.model, rows[places], lm_loss_share=0.0)
+                out[places] = self.states.messages.aggregate(self.model.head(last), rows[places]).cpu()
         return out
 
     def _schedule(self) -> float:
         """Share of the peak learning rate at this step: linear warm-up, then cosine to zero or constant."""
-        warmup = max(1, round(self.settings.warmup_share * self.total_steps))
+        warmup = max(1, round(self.settings.warmup_ratio * self.total_steps))
         step = self.at.step
-        if self.settings.warmup_share and step < warmup:
+        if self.settings.warmup_ratio and step < warmup:
             return (step + 1) / warmup
         if self.settings.schedule == "constant":
             return 1.0

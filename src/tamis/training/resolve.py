@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from tamis.config import Recipe
 from tamis.data.splits import positive_label
-from tamis.decision.fit_rule import check_verdict
-from tamis.decision.prior import weights_stand
+from tamis.decision.fit_rule import check_decision_settings
+from tamis.decision.prior import keeps_class_weights
 from tamis.gpt2.backbones import EMBEDDED, is_scratch
-from tamis.training.defaults import chosen_tune, resolve, without_attention
+from tamis.training.defaults import attention_fallback, resolve_defaults, resolve_tune
 from tamis.training.time_estimate import training_time
 
 
 @dataclass(frozen=True)
-class Settled:
+class ResolvedRecipe:
     """A recipe that is ready for its rows."""
 
     recipe: Recipe
@@ -42,11 +42,11 @@ def check_rows(recipe: Recipe, labels: Sequence[str]) -> str | None:
         ConfigError: the positive label is none of the labels; a setting needs two classes, or contradicts another.
     """
     positive, classes = positive_label(labels, recipe.data.positive), len(set(labels))
-    check_verdict(recipe.verdict, classes)
+    check_decision_settings(recipe.decision, classes)
     return positive if classes == 2 else None
 
 
-def settle(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) -> Settled:
+def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) -> ResolvedRecipe:
     """Check a recipe, its device and threads settled, against R training texts and their labels, and settle what else it leaves open.
 
     Raises:
@@ -56,18 +56,18 @@ def settle(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) -> Settl
     pretrained, small, classes = not is_scratch(recipe.backbone), recipe.backbone in EMBEDDED, len(set(labels))
 
     def resolved(tune: str) -> Recipe:
-        return resolve(recipe.changed({"tune": tune}), pretrained=pretrained, rows=len(labels), classes=classes, small=small)
+        return resolve_defaults(recipe.changed({"tune": tune}), pretrained=pretrained, rows=len(labels), classes=classes, small=small)
 
     duration = training_time(resolved("full"), texts, labels, positive) if recipe.tune == "auto" and small and pretrained else None
-    tune, reason = chosen_tune(recipe.tune, pretrained=pretrained, small=small, duration=duration)
+    tune, reason = resolve_tune(recipe.tune, pretrained=pretrained, small=small, duration=duration)
     settled = resolved(tune)
     notes = _notes(recipe, classes)
     if recipe.tune == "auto" and pretrained and small and tune != "full":
         notes.append(f"tune = {tune} ({reason}).")
-    if recipe.text.position == "attention" and (instead := without_attention(recipe.changed({"tune": tune}), pretrained=pretrained)):
+    if recipe.text.pooling == "attention" and (instead := attention_fallback(recipe.changed({"tune": tune}), pretrained=pretrained)):
         read = "the layer and position that do best out of fold are" if instead[0] == "auto" else "the mean of tokens is"
-        notes.append(f"text.position = attention plays no part: {instead[1]}; {read} read instead.")
-    return Settled(settled, reason, positive, notes)
+        notes.append(f"text.pooling = attention plays no part: {instead[1]}; {read} read instead.")
+    return ResolvedRecipe(settled, reason, positive, notes)
 
 
 def _notes(asked: Recipe, classes: int) -> list[str]:
@@ -77,7 +77,7 @@ def _notes(asked: Recipe, classes: int) -> list[str]:
             f"data.positive = {asked.data.positive!r} plays no part: the data have {classes} classes, and all count alike. "
             "A positive class needs two; give every other row one common label for that."
         )
-    if weights_stand(asked, classes):
+    if keeps_class_weights(asked, classes):
         notes.append(
             "Class weights and undersampling stand for the shares of messages to come where there are more than two classes: rare classes "
             "are chosen more often, and probabilities hold for such shares, not for those of the rows. Leave them out for the latter."

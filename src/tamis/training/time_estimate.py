@@ -59,8 +59,8 @@ def training_time(recipe: Recipe, texts: Sequence[str], labels: Sequence[str], p
     assert folder is not None
     shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     blocks, channels = shape["n_layer"] + 1, shape["n_embd"]
-    train, folds = recipe.train, recipe.verdict.folds or 0
-    copies = {label: train.attacked_positives if positive in (None, label) else train.attacked_negatives for label in set(labels)}
+    train, folds = recipe.train, recipe.decision.cv_folds or 0
+    copies = {label: train.augment_positives if positive in (None, label) else train.augment_negatives for label in set(labels)}
     once = sum(1 + len(text.encode("utf-8", "replace")) / BYTES_A_TOKEN for text in texts)
     rows = sum(1 + copies[label] for label in labels) / len(labels)
     # Each of F folds is trained without an F-th of the rows, and all rows once more.

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from tamis.evaluation.model_selection import Scores
 
-SHARES = (0.25, 0.5)
+CANDIDATES = (0.25, 0.5)
 """Shares of the start that are tried beside none."""
 
 Weights = Mapping[str, Tensor]
 
 
-class Judge(Protocol):
+class Evaluator(Protocol):
     """The part of a `Training` that chooses."""
 
     level: float
@@ -35,30 +35,30 @@ class Judge(Protocol):
         """Of the validation rows with the weights as they are; None without such rows."""
 
 
-def copied(trained: Weights) -> dict[str, Tensor]:
+def copy_weights(trained: Weights) -> dict[str, Tensor]:
     """The weights as they are now, apart from what becomes of them."""
     return {name: weights.detach().clone() for name, weights in trained.items()}
 
 
 @torch.no_grad()
-def mix(trained: Weights, start: Weights, share: float) -> None:
+def interpolate(trained: Weights, start: Weights, share: float) -> None:
     """Move what was trained towards the start: `share` of it and 1 - share of what stands there."""
     for name, weights in trained.items():
         weights.lerp_(start[name], share)
 
 
-def mix_as_judged(training: Judge, start: Weights) -> float:
+def interpolate_by_validation(training: Evaluator, start: Weights) -> float:
     """Mix by the share with the best held-out merit, none where no share is ahead of it by more than is level; returns the share."""
     end = training.held_out_scores()
     if end is None:
         return 0.0
     best, merit = 0.0, end.merit + training.level
-    for share in SHARES:
-        mix(training.trained, start, share)
+    for share in CANDIDATES:
+        interpolate(training.trained, start, share)
         found = training.held_out_scores()
         if found is not None and found.merit > merit:
             best, merit = share, found.merit
-        mix(training.trained, training.best, 1.0)
+        interpolate(training.trained, training.best, 1.0)
     if best:
-        mix(training.trained, start, best)
+        interpolate(training.trained, start, best)
     return best

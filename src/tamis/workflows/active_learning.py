@@ -22,10 +22,10 @@ from tamis.data.deduplication import near_repeat_groups
 from tamis.data.files.message_reader import Message
 from tamis.decision.calibration import softmax
 from tamis.errors import ConfigError, DataError
-from tamis.gpt2.feature_cache import NO_STORE, StateStore
+from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache
 from tamis.head.refit import features_and_logits
 from tamis.progress import Progress
-from tamis.workflows.query_strategies import STRATEGIES, Strategy, centred, doubt, select
+from tamis.workflows.query_strategies import STRATEGIES, Strategy, centred, select, uncertainty
 from tamis.workflows.run_folder import PREDICTIONS
 
 BATCH = 4096
@@ -44,7 +44,7 @@ class Suggestion:
     label: str
     """what the model would say now"""
     probabilities: dict[str, float]
-    doubt: float
+    uncertainty: float
     """in [0, 1]: 1 where the label hangs in the balance"""
     columns: dict[str, Any] = field(default_factory=dict, compare=False)
     """the row's own"""
@@ -79,21 +79,27 @@ class _Candidates:
     messages: list[Message]
     features: NDArray[np.float32]
     probabilities: NDArray[np.float64]
-    doubts: NDArray[np.float64]
+    uncertainties: NDArray[np.float64]
 
-    def joined(self, other: _Candidates) -> _Candidates:
+    def merged(self, other: _Candidates) -> _Candidates:
         """Both, the most doubtful `HELD` of them in the order they came."""
         messages = self.messages + other.messages
         arrays = [
             np.concatenate([a, b])
-            for a, b in ((self.features, other.features), (self.probabilities, other.probabilities), (self.doubts, other.doubts))
+            for a, b in (
+                (self.features, other.features),
+                (self.probabilities, other.probabilities),
+                (self.uncertainties, other.uncertainties),
+            )
         ]
         keep = np.sort(np.argsort(-arrays[2], kind="stable")[:HELD])
         return _Candidates([messages[i] for i in keep.tolist()], *(array[keep] for array in arrays))
 
     def of(self, rows: NDArray[np.int64]) -> _Candidates:
         """Some of them."""
-        return _Candidates([self.messages[i] for i in rows.tolist()], self.features[rows], self.probabilities[rows], self.doubts[rows])
+        return _Candidates(
+            [self.messages[i] for i in rows.tolist()], self.features[rows], self.probabilities[rows], self.uncertainties[rows]
+        )
 
 
 def suggest(
@@ -104,7 +110,7 @@ def suggest(
     run: Path | None = None,
     strategy: Strategy = "clusters",
     seed: int = 42,
-    store: StateStore = NO_STORE,
+    cache: FeatureCache = NO_CACHE,
     progress: Progress | None = None,
 ) -> Suggested:
     """The messages whose label would teach most.
@@ -114,9 +120,9 @@ def suggest(
         messages: the unlabelled ones, read once.
         count: how many to suggest.
         run: the model's run folder, or the model folder in it, to leave out what is labelled there.
-        strategy: one of `selection.STRATEGIES`.
+        strategy: one of `query_strategies.STRATEGIES`.
         seed: of what is drawn.
-        store: keeps features between calls.
+        cache: keeps features between calls.
         progress: is told what goes on.
 
     Raises:
@@ -144,12 +150,12 @@ def suggest(
                 came.add(key)
                 fresh.append(message)
         if fresh:
-            found = _judged(classifier, fresh, store, progress)
-            held = found if held is None else held.joined(found)
+            found = _scored(classifier, fresh, cache, progress)
+            held = found if held is None else held.merged(found)
     if held is None:
         raise DataError(_nothing(seen, labelled))
     # Of each group of near-repeats the most doubtful one; equal doubts leave the first.
-    order = np.argsort(-held.doubts, kind="stable")
+    order = np.argsort(-held.uncertainties, kind="stable")
     groups = near_repeat_groups([message.text for message in held.messages])
     once = np.sort(order[np.unique(groups[order], return_index=True)[1]])
     repeated += len(held.messages) - len(once)
@@ -160,17 +166,17 @@ def suggest(
     labels = classifier.rule_.labels(chosen.probabilities, names)
     suggestions = tuple(
         Suggestion(m.line, m.text, names[k], dict(zip(names, p.tolist(), strict=True)), float(d), dict(m.columns))
-        for m, k, p, d in zip(chosen.messages, labels, chosen.probabilities, chosen.doubts, strict=True)
+        for m, k, p, d in zip(chosen.messages, labels, chosen.probabilities, chosen.uncertainties, strict=True)
     )
     return Suggested(suggestions, seen, labelled, repeated, strategy)
 
 
-def _judged(classifier: TextClassifier, batch: list[Message], store: StateStore, progress: Progress | None) -> _Candidates:
+def _scored(classifier: TextClassifier, batch: list[Message], cache: FeatureCache, progress: Progress | None) -> _Candidates:
     scorer = classifier.scorer()
-    encoded = classifier.messages([message.text for message in batch])
-    features, logits = features_and_logits(scorer, encoded, store=store, progress=progress)
+    encoded = classifier.encode([message.text for message in batch])
+    features, logits = features_and_logits(scorer, encoded, cache=cache, progress=progress)
     probabilities = softmax(logits)
-    return _Candidates(batch, features, probabilities, doubt(_even(classifier, probabilities)))
+    return _Candidates(batch, features, probabilities, uncertainty(_even(classifier, probabilities)))
 
 
 def _even(classifier: TextClassifier, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

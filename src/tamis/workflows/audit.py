@@ -12,13 +12,13 @@ from tamis.data.audit import Audit, audit
 from tamis.data.review_table import write_review
 from tamis.evaluation.baselines import out_of_fold
 from tamis.gpt2.backbones import is_scratch, load_backbone, scratch_backbone
-from tamis.gpt2.feature_cache import StateStore
+from tamis.gpt2.feature_cache import FeatureCache
 from tamis.progress import Progress
-from tamis.workflows.dataset import Prepared, prepare
+from tamis.workflows.dataset import Dataset, load_dataset
 from tamis.workflows.label_issues import examine
 
 
-def review_data(prepared: Prepared, recipe: Recipe, file: Path, *, progress: Progress | None = None) -> str:
+def review_data(dataset: Dataset, recipe: Recipe, file: Path, *, progress: Progress | None = None) -> str:
     """Write the rows of a table that a person should look at; returns what to say of them.
 
     A backbone from scratch knows no language yet, so `nano` looks through its rows.
@@ -27,31 +27,31 @@ def review_data(prepared: Prepared, recipe: Recipe, file: Path, *, progress: Pro
         TamisError: the backbone cannot be had, or the file cannot be written.
     """
     backbone = load_backbone("nano" if is_scratch(recipe.backbone) else recipe.backbone)
-    store = StateStore(cache_directory() / "states")
-    findings = examine(prepared.parts.table, backbone, seed=recipe.seed, store=store, progress=progress)
+    store = FeatureCache(cache_directory() / "states")
+    findings = examine(dataset.split.table, backbone, seed=recipe.seed, cache=store, progress=progress)
     write_review(file, findings)
     counts = Counter(" ".join(finding.reason.split()[:2]) for finding in findings)
     shown = ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing to review"
-    left = sum(finding.leave_out for finding in findings)
-    return f"wrote {len(findings):,} rows to {file}: {shown}; {left:,} are marked to be left out by: tamis train DATA --without {file}"
+    left = sum(finding.exclude for finding in findings)
+    return f"wrote {len(findings):,} rows to {file}: {shown}; {left:,} are marked to be left out by: tamis train DATA --exclude {file}"
 
 
-def audit_data(data: str, recipe: Recipe) -> tuple[Prepared, Audit]:
+def audit_data(data: str, recipe: Recipe) -> tuple[Dataset, Audit]:
     """A table read, divided and looked through; tokens are those of the recipe's backbone, without a leading `<|endoftext|>`.
 
     Raises:
         TamisError: the table or the backbone cannot be had.
     """
-    prepared = prepare(data, recipe)
+    prepared = load_dataset(data, recipe)
     name = recipe.backbone
-    parts = prepared.parts
+    parts = prepared.split
     scratch = is_scratch(name)
     backbone = (
         scratch_backbone(name, parts.texts("fit"), seed=recipe.seed)
         if scratch
         else load_backbone(Path(name) if Path(name).is_dir() else name)
     )
-    tokenizer = backbone.tokenizer.prepared(begin=False)  # the text's own tokens, as the reference counts them
+    tokenizer = backbone.tokenizer.prepared(add_bos=False)  # the text's own tokens, as the reference counts them
 
     def lengths(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in tokenizer.encode(list(texts))]

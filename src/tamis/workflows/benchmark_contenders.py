@@ -27,7 +27,7 @@ from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.gpt2.scoring import score
-from tamis.text.encoding import Messages
+from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer
 
 Score = Callable[[Sequence[str]], Any]
@@ -56,9 +56,9 @@ class Subject:
         """Longest window in tokens."""
         return self.model.transformer.config.n_positions
 
-    def encode(self, texts: Sequence[str]) -> Messages:
+    def encode(self, texts: Sequence[str]) -> EncodedTexts:
         """Token ids of texts."""
-        return Messages.encode(texts, self.tokenizer, context=self.context)
+        return EncodedTexts.encode(texts, self.tokenizer, context=self.context)
 
     def in_dtype(self, dtype: Dtype) -> GPT2Classifier:
         """The same classifier, computed in another type."""
@@ -84,7 +84,7 @@ def subject(name: str) -> Subject:
     trunk = backbone.model
     if not isinstance(trunk.h[-1], MeanPoolingBlock):
         add_mean_pooling(trunk)
-    tokenizer = backbone.tokenizer.prepared(begin=backbone.tokenizer.end_of_text is not None)
+    tokenizer = backbone.tokenizer.prepared(add_bos=backbone.tokenizer.end_of_text is not None)
     torch.manual_seed(42)
     return Subject(name, GPT2Classifier(trunk, 2).requires_grad_(False).eval(), tokenizer, trained=False)
 
@@ -163,7 +163,7 @@ def best_batch(of_batch: Callable[[int], Score], texts: Sequence[str]) -> int:
     return min(RIVAL_BATCHES, key=seconds)
 
 
-def useful_operations(trunk: GPT2, messages: Messages) -> float:
+def useful_operations(trunk: GPT2, messages: EncodedTexts) -> float:
     """Floating-point operations that a pass over the messages needs: two for each weight of a matrix and each real token.
 
     Embeddings, attention and LayerNorm count nothing, and what the last block leaves out is left out.

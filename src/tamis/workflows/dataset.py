@@ -7,23 +7,23 @@ from pathlib import Path
 
 from tamis.config import Recipe
 from tamis.data import catalog
-from tamis.data.splits import Parts, split_table
+from tamis.data.splits import DataSplit, split_table
 from tamis.data.tables import check_trainable, read_table
-from tamis.workflows.excluded_rows import leave_out
+from tamis.workflows.excluded_rows import exclude_rows
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Dataset:
     """A table found, read and divided."""
 
     name: str
-    parts: Parts
+    split: DataSplit
     notes: tuple[str, ...]
-    disputed: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = ()
     """Rows of the table that are not trained on."""
 
 
-def prepare(data: str, recipe: Recipe) -> Prepared:
+def load_dataset(data: str, recipe: Recipe) -> Dataset:
     """Find, read and divide a table as the recipe says.
 
     Raises:
@@ -35,5 +35,5 @@ def prepare(data: str, recipe: Recipe) -> Prepared:
     check_trainable(table)
     test = None if settings.test is None else read_table(Path(settings.test), text=settings.text, label=settings.label)
     parts = split_table(table, settings.split, seed=recipe.seed, validation_share=settings.validation_share, test=test)
-    parts, disputed = (parts, ()) if settings.without is None else leave_out(parts, Path(settings.without))
-    return Prepared(located.name, parts, (*located.notes, *table.notes, *parts.notes), disputed)
+    parts, disputed = (parts, ()) if settings.exclude is None else exclude_rows(parts, Path(settings.exclude))
+    return Dataset(located.name, parts, (*located.notes, *table.notes, *parts.notes), disputed)

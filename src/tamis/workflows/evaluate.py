@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tamis.classifier.out_of_distribution import looked_through
+from tamis.classifier.out_of_distribution import ood_report
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import read_training_rows, text_keys
 from tamis.config import Recipe
@@ -17,14 +17,14 @@ from tamis.data import catalog
 from tamis.data.splits import positive_label, split_table
 from tamis.data.tables import Table, read_table
 from tamis.errors import ConfigError, DataError
-from tamis.evaluation.prequential import OnlineFigures
+from tamis.evaluation.prequential import PrequentialFigures
 from tamis.evaluation.report.plots import write_all
 from tamis.evaluation.report.prequential_plot import write_learning_curves
 from tamis.evaluation.report.render_html import write_html
 from tamis.evaluation.report.report import Part, ReportInputs, build_report, most_confident_mistakes
-from tamis.evaluation.report.robustness_plot import write_attacks
-from tamis.evaluation.robustness import AttackResult, under_attack
-from tamis.feedback.replay import run_online
+from tamis.evaluation.report.robustness_plot import write_robustness
+from tamis.evaluation.robustness import PerturbationResult, evaluate_robustness
+from tamis.feedback.replay import run_prequential
 from tamis.progress import Progress
 from tamis.workflows.environment import Clock, Say, silent, versions
 
@@ -35,8 +35,8 @@ def evaluate(
     *,
     settings: Mapping[str, Any] | None = None,
     page: Path | None = None,
-    attacks: bool = False,
-    online: tuple[int, float] | None = None,
+    robustness: bool = False,
+    prequential: tuple[int, float] | None = None,
     say: Say = silent,
     progress: Progress | None = None,
     **compute: Any,
@@ -48,8 +48,8 @@ def evaluate(
         data: file or name of the catalog; all its rows are judged.
         settings: `text`, `label`, `positive`, `split` (then only that split's test rows are judged).
         page: also write a self-contained HTML page there.
-        attacks: also judge texts that a sender has disguised, at the model's own threshold (two classes only).
-        online: also replay the rows in order (two classes only): messages until a label is known where it is late, and the share of
+        robustness: also judge texts that a sender has disguised, at the model's own threshold (two classes only).
+        prequential: also replay the rows in order (two classes only): messages until a label is known where it is late, and the share of
             labels that is ever known where they are few; the learning curves are written beside the page.
         say: is told what was decided.
         progress: is told what goes on.
@@ -96,26 +96,26 @@ def evaluate(
     )
     report = build_report(inputs, seed=classifier.recipe_.seed)
     report["notes"] += trained_on(run, texts)
-    report["familiarity"] = looked_through(classifier, texts, labels, progress=progress)
-    disguised = _attacked(classifier, texts, labels, positive, threshold, pool) if attacks else []
-    if attacks:
-        report["attacks"] = [result.to_dict() for result in disguised]
-    replayed: list[OnlineFigures] = []
-    if online is not None:
+    report["ood"] = ood_report(classifier, texts, labels, progress=progress)
+    disguised = _robustness(classifier, texts, labels, positive, threshold, pool) if robustness else []
+    if robustness:
+        report["robustness"] = [result.to_dict() for result in disguised]
+    replayed: list[PrequentialFigures] = []
+    if prequential is not None:
         before = (pool.texts, pool.labels) if pool is not table else ((), ())
-        delay, share = online
-        replayed, notes = run_online(
+        delay, share = prequential
+        replayed, notes = run_prequential(
             classifier, run, texts, labels, positive=positive, before=before, delay=delay, share=share, progress=progress
         )
-        report["online"] = {"delay": delay, "share": share, "results": [result.to_dict() for result in replayed], "notes": notes}
+        report["prequential"] = {"delay": delay, "share": share, "results": [result.to_dict() for result in replayed], "notes": notes}
     if page is not None:
         mistakes = most_confident_mistakes(Part(labels, probabilities, texts), names, positive=positive, threshold=threshold)
         with tempfile.TemporaryDirectory() as folder:
             plots = write_all(folder, classes=names, positive=positive, threshold=threshold, labels=labels, probabilities=probabilities)
             if disguised:
-                plots["attacks"] = write_attacks(Path(folder) / "attacks.png", disguised, positive=str(positive))
+                plots["robustness"] = write_robustness(Path(folder) / "robustness.png", disguised, positive=str(positive))
             if replayed:
-                curves = write_learning_curves(page.with_name(f"{page.stem}-online.png"), replayed)
+                curves = write_learning_curves(page.with_name(f"{page.stem}-prequential.png"), replayed)
                 plots["Replayed in order: 1-ROCA % of the messages so far"] = curves
                 say(f"wrote {curves}")
             write_html(page, report, plots, mistakes)
@@ -132,16 +132,16 @@ def trained_on(run: Path | str, texts: Sequence[str]) -> list[str]:
     return [f"{count:,} of these {len(texts):,} texts are among the rows this model learnt from, so the figures flatter it."] * bool(count)
 
 
-def _attacked(
+def _robustness(
     classifier: TextClassifier, texts: list[str], labels: list[str], positive: str | None, threshold: float | None, pool: Table
-) -> list[AttackResult]:
+) -> list[PerturbationResult]:
     """The suite at the model's own threshold; good words come from the pool's negatives, never from the text that is attacked alone."""
     if positive is None or threshold is None:
         raise ConfigError("attacks are judged at the model's own threshold, which two classes with the model's own positive label have")
     place = [str(c) for c in classifier.classes_].index(positive)
     good = list(dict.fromkeys(text for text, label in zip(pool.texts, pool.labels, strict=True) if label != positive))
     truth = np.array([label == positive for label in labels])
-    return under_attack(
+    return evaluate_robustness(
         lambda some: classifier.predict_proba(some)[:, place], texts, truth, threshold=threshold, seed=classifier.recipe_.seed, ham=good
     )
 

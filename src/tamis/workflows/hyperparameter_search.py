@@ -24,12 +24,12 @@ from tamis.data.deduplication import near_repeat_groups
 from tamis.data.splits import hold_out, positive_label
 from tamis.errors import ConfigError, DataError, MissingExtraError, RunError
 from tamis.evaluation.model_selection import Scores
-from tamis.evaluation.paired_comparison import average_precision, gain
+from tamis.evaluation.paired_comparison import average_precision, paired_difference
 from tamis.files import locked, write_text
 from tamis.gpt2.backbones import is_scratch
-from tamis.gpt2.feature_cache import StateStore
+from tamis.gpt2.feature_cache import FeatureCache
 from tamis.progress import Progress
-from tamis.workflows.dataset import Prepared, prepare
+from tamis.workflows.dataset import Dataset, load_dataset
 from tamis.workflows.environment import Say, silent
 
 HELD_OUT, FEWEST = 0.2, 2
@@ -43,7 +43,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Halves:
+class SearchSplit:
     """The training rows of a search: fitted, choosing, confirming; every array holds row numbers into `texts`."""
 
     texts: list[str]
@@ -59,13 +59,13 @@ class Halves:
         return average_precision([self.labels[row] for row in rows.tolist()], probabilities, sorted(set(self.labels)), self.positive)
 
 
-def halves(prepared: Prepared, recipe: Recipe) -> Halves:
+def search_split(dataset: Dataset, recipe: Recipe) -> SearchSplit:
     """Divide the training part.
 
     Raises:
         DataError: the rows are too few to hold any out.
     """
-    texts, labels = prepared.parts.texts("train"), prepared.parts.labels("train")
+    texts, labels = dataset.split.texts("train"), dataset.split.labels("train")
     groups = near_repeat_groups(texts)
     held = hold_out(labels, groups, HELD_OUT, seed=recipe.seed)
     own = [labels[row] for row in held.tolist()]
@@ -75,18 +75,18 @@ def halves(prepared: Prepared, recipe: Recipe) -> Halves:
         counts = [sum(labels[row] == name for row in half.tolist()) for name in sorted(set(labels))]
         if min(counts) < FEWEST:
             raise DataError(
-                f"{prepared.name}: {len(texts):,} training rows are too few to choose settings on (each class needs "
-                f"{round(2 * FEWEST / HELD_OUT)} or more that are unlike each other); take the default recipe: tamis train {prepared.name}"
+                f"{dataset.name}: {len(texts):,} training rows are too few to choose settings on (each class needs "
+                f"{round(2 * FEWEST / HELD_OUT)} or more that are unlike each other); take the default recipe: tamis train {dataset.name}"
             )
     positive = positive_label(labels, recipe.data.positive) if len(set(labels)) == 2 else None
-    return Halves(texts, labels, groups, np.setdiff1d(np.arange(len(texts)), held), choosing, confirming, positive)
+    return SearchSplit(texts, labels, groups, np.setdiff1d(np.arange(len(texts)), held), choosing, confirming, positive)
 
 
 def fitted(
-    rows: Halves, recipe: Recipe, on_epoch: Callable[[int, Scores], None] | None, progress: Progress | None
+    rows: SearchSplit, recipe: Recipe, on_epoch: Callable[[int, Scores], None] | None, progress: Progress | None
 ) -> tuple[Floats, Floats]:
     """Train by a recipe; probabilities of the choosing and of the confirming rows. A loop stops by the choosing rows, a head needs none."""
-    exact = recipe.tune == "head" and recipe.train.head == "exact"
+    exact = recipe.tune == "head" and recipe.train.head_solver == "lbfgs"
     used = rows.fit if exact else np.concatenate([rows.fit, rows.choosing])
     asked = [[rows.texts[row] for row in part.tolist()] for part in (rows.choosing, rows.confirming)]
     classifier = TextClassifier.from_recipe(recipe)
@@ -97,7 +97,7 @@ def fitted(
         validation=None if exact else np.arange(len(rows.fit), len(used)),
         groups=rows.groups[used],
         also=asked[0] + asked[1],
-        store=StateStore(cache_directory() / "states"),
+        cache=FeatureCache(cache_directory() / "states"),
         progress=progress,
     )
     choosing, confirming = (classifier.predict_proba(texts) for texts in asked)
@@ -136,11 +136,11 @@ def search(
         raise MissingExtraError("optuna", "search", "searching for settings") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     begun = time.monotonic()
-    prepared = prepare(data, recipe)
-    rows = halves(prepared, recipe)
+    prepared = load_dataset(data, recipe)
+    rows = search_split(prepared, recipe)
     for note in prepared.notes:
         say(note)
-    asked = {"data": prepared.parts.table.fingerprint, "recipe": recipe.model_dump(), "rows": len(rows.texts)}
+    asked = {"data": prepared.split.table.fingerprint, "recipe": recipe.model_dump(), "rows": len(rows.texts)}
     _open(folder, asked)
     with locked(folder / "lock") as mine:
         if not mine:
@@ -167,7 +167,7 @@ def search(
     return found
 
 
-def _tried(study: Any, rows: Halves, recipe: Recipe, *, first: bool, progress: Progress | None) -> str:
+def _tried(study: Any, rows: SearchSplit, recipe: Recipe, *, first: bool, progress: Progress | None) -> str:
     """One trial: asked, trained, told; what to say of it."""
     import optuna
 
@@ -213,7 +213,7 @@ def _ended(study: Any) -> list[Any]:
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
 
 
-def _outcome(study: Any, rows: Halves, recipe: Recipe, name: str) -> dict[str, Any]:
+def _outcome(study: Any, rows: SearchSplit, recipe: Recipe, name: str) -> dict[str, Any]:
     """The table of trials, the best of them, and its gain over the first on rows that chose nothing."""
     ended = _ended(study)
     finished = [trial for trial in ended if trial.state.name == "COMPLETE"]
@@ -235,7 +235,7 @@ def _outcome(study: Any, rows: Halves, recipe: Recipe, name: str) -> dict[str, A
         "positive": rows.positive,
         "rows": {"fit": len(rows.fit), "choosing": len(rows.choosing), "confirming": len(rows.confirming)},
         "best": next(row for row in table if row["trial"] == best.number),
-        "gain": asdict(gain(truth, before, after, sorted(set(rows.labels)), rows.positive, seed=recipe.seed)),
+        "gain": asdict(paired_difference(truth, before, after, sorted(set(rows.labels)), rows.positive, seed=recipe.seed)),
         "trials": table,
     }
 
@@ -282,7 +282,7 @@ def suggested(trial: Trial, backbone: str) -> dict[str, Any]:
     kind = depth.partition(":")[0]
     chosen: dict[str, Any] = {"tune": depth, "train.class_weight": trial.suggest_categorical(f"{kind}.class_weight", ("none", "balanced"))}
     if kind == "head":
-        return chosen | {"text.normalise": trial.suggest_categorical("head.normalise", ("none", "nfkc", "harden"))}
+        return chosen | {"text.normalize": trial.suggest_categorical("head.normalize", ("none", "nfkc", "robust"))}
     low, high = {"blocks": (3e-5, 2e-3), "lora": (1e-4, 5e-3), "full": (5e-5, 1e-3)}[kind]
     if is_scratch(backbone):
         low, high = 1e-4, 1e-2

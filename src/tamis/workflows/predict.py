@@ -34,11 +34,11 @@ def predict_command(
     say: Callable[[str], None],
     one: bool = False,
     windows: bool = False,
-    familiarity: bool = False,
+    ood: bool = False,
 ) -> int:
     """Judge and print or write; returns the exit code of the last verdict (`--exit-code`).
 
-    `one`: stdin is one text, or a mail. `windows`: JSON also names the window that decided a long text. `familiarity`: tell of each text
+    `one`: stdin is one text, or a mail. `windows`: JSON also names the window that decided a long text. `ood`: tell of each text
     whether it is like what was learnt; for people those given on the command line that are not are marked without being asked.
 
     Raises:
@@ -50,9 +50,9 @@ def predict_command(
         raise ConfigError(
             f"--exit-code says positive or negative, and this model has no positive label ({names}); read its verdict instead"
         )
-    if familiarity and classifier.familiarity_ is None:
-        say("the model holds no limit for what is like its training texts, so `familiar` is unknown; train it again on 100 texts or more")
-    familiarity = familiarity or (bool(texts) and out is None and not as_json and classifier.familiarity_ is not None)
+    if ood and classifier.ood_detector_ is None:
+        say("the model holds no limit for what is like its training texts, so `ood` is unknown; train it again on 100 texts or more")
+    ood = ood or (bool(texts) and out is None and not as_json and classifier.ood_detector_ is not None)
     if texts:
         source: Iterator[Message] = iter([Message(text, {}, line) for line, text in enumerate(texts, 1)])
     elif one:
@@ -66,33 +66,33 @@ def predict_command(
     if out is not None:
         with row_writer(out) as sink:
             count = 0
-            for message, verdict in judged(classifier, source, familiarity=familiarity):
+            for message, verdict in iter_verdicts(classifier, source, ood=ood):
                 own = message.columns or {"text": message.text}
                 added: dict[str, object] = {"label": verdict.label, "verdict": verdict.verdict}
                 added |= {f"p_{label}": p for label, p in verdict.probabilities.items()}
-                if familiarity:
-                    added |= {"familiar": verdict.familiar, "bits_per_byte": verdict.bits_per_byte}
+                if ood:
+                    added |= {"ood": verdict.ood, "bits_per_byte": verdict.bits_per_byte}
                 sink.write(beside_own(own, added))
                 count, code = count + 1, exit_code(verdict, classifier)
         say(f"wrote {count:,} verdicts to {out}")
         return code
-    for _, verdict in judged(classifier, source, familiarity=familiarity):
-        found = verdict.to_dict(windows=windows, familiarity=familiarity)
+    for _, verdict in iter_verdicts(classifier, source, ood=ood):
+        found = verdict.to_dict(windows=windows, ood=ood)
         print(json.dumps(found, ensure_ascii=False) if as_json else line(verdict), flush=True)
         code = exit_code(verdict, classifier)
     return code
 
 
-def judged(classifier: TextClassifier, source: Iterator[Message], *, familiarity: bool = False) -> Iterator[tuple[Message, Verdict]]:
+def iter_verdicts(classifier: TextClassifier, source: Iterator[Message], *, ood: bool = False) -> Iterator[tuple[Message, Verdict]]:
     """Every message with its verdict, in order; a slow source is answered message by message, a fast one in large batches."""
     for batch in _ready(source):
-        yield from zip(batch, classifier.verdicts([message.text for message in batch], familiarity=familiarity), strict=True)
+        yield from zip(batch, classifier.verdicts([message.text for message in batch], ood=ood), strict=True)
 
 
 def line(verdict: Verdict) -> str:
     """Verdict, probability of the label, and the text on one line, tab-separated; a fourth part where the text is unlike those learnt."""
     text = verdict.text.replace("\\", "\\\\").replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
-    mark = f"\tunlike what was learnt ({verdict.bits_per_byte:.1f} bits per byte)" if verdict.familiar is False else ""
+    mark = f"\tunlike what was learnt ({verdict.bits_per_byte:.1f} bits per byte)" if verdict.ood else ""
     return f"{verdict.verdict}\t{verdict.probabilities[verdict.label]:.4f}\t{text}{mark}"
 
 

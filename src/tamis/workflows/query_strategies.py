@@ -20,7 +20,7 @@ AHEAD = 10
 """`clusters` looks at so many times the rows that are asked for, the most uncertain ones."""
 
 
-def doubt(probabilities: Matrix, *, positive: int | None = None, threshold: float | None = None) -> Matrix:
+def uncertainty(probabilities: Matrix, *, positive: int | None = None, threshold: float | None = None) -> Matrix:
     """(N, K) -> (N,) in [0, 1]: 1 where the label hangs in the balance, 0 where it is certain.
 
     One minus the distance between the two most probable classes; with a threshold on P(positive), probabilities are first shifted so
@@ -63,7 +63,7 @@ def select(features: Matrix, probabilities: Matrix, count: int, *, strategy: Str
         return np.empty(0, dtype=np.int64)
     if strategy == "random":
         return random.permutation(len(features))[:count].astype(np.int64)
-    uncertain = doubt(probabilities)
+    uncertain = uncertainty(probabilities)
     order = np.argsort(-uncertain, kind="stable")
     if strategy == "margin":
         return order[:count]

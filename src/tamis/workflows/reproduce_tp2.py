@@ -13,15 +13,15 @@ import numpy as np
 from tamis.cache import cache_directory
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.config import Recipe
-from tamis.data.splits import Parts
+from tamis.data.splits import DataSplit
 from tamis.evaluation.baselines import fit_baselines
 from tamis.evaluation.metrics import figures
 from tamis.evaluation.report.plots import write_all
 from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.classification_head import head_shape, replace_head
-from tamis.gpt2.feature_cache import StateStore
+from tamis.gpt2.feature_cache import FeatureCache
 from tamis.progress import Progress
-from tamis.workflows.dataset import prepare
+from tamis.workflows.dataset import load_dataset
 from tamis.workflows.environment import versions
 from tamis.workflows.inspect_backbone import inspected
 
@@ -30,17 +30,17 @@ POSITIVE = "spam"
 REMEDIES: dict[str, dict[str, Any]] = {
     "5 epochs": {"train.epochs": 5},
     "undersampling": {"train.undersample": True},
-    "head on the last real token": {"text.position": "last_real"},
+    "head on the last real token": {"text.pooling": "last_token"},
     "last block trained too": {"tune": "blocks:1"},
-    "mean pooling": {"text.position": "mean"},
-    "threshold for a budget (0.2 % of ham)": {"verdict.max_blocked": 0.002, "data.validation_share": 0.1},
+    "mean pooling": {"text.pooling": "mean"},
+    "threshold for a budget (0.2 % of ham)": {"decision.max_fpr": 0.002, "data.validation_share": 0.1},
 }
 """Each of the report's own remedies and of the real causes, alone; the last line of the table takes all of them."""
 EXACT: dict[str, Any] = {
-    "train.head": "exact",
-    "text.position": "mean",
+    "train.head_solver": "lbfgs",
+    "text.pooling": "mean",
     "text.padding": "none",
-    "text.begin": True,
+    "text.add_bos": True,
     "train.class_weight": "balanced",
 }
 
@@ -96,19 +96,19 @@ def reproduce_tp2(
         TamisError: the data or the backbone cannot be had.
     """
     table = Table()
-    prepared = prepare(data, recipe)
+    prepared = load_dataset(data, recipe)
     for note in prepared.notes:
         say(note)
-    parts = prepared.parts
+    parts = prepared.split
     positive = POSITIVE if POSITIVE in parts.table.classes else recipe.data.positive
     recipe = recipe.changed({"data.positive": positive})
     scratch = is_scratch(recipe.backbone)
     backbone = scratch_backbone(recipe.backbone, parts.texts("train"), seed=recipe.seed) if scratch else load_backbone(recipe.backbone)
     _environment(table, recipe)
     _checkpoint(table, backbone)
-    _data(table, parts, backbone, prepare(data, recipe).parts, recipe)
+    _data(table, parts, backbone, load_dataset(data, recipe).split, recipe)
     _head(table, backbone, len(parts.table.classes))
-    runner = Runner(parts, StateStore(cache_directory() / "states"), progress)
+    runner = Runner(parts, FeatureCache(cache_directory() / "states"), progress)
     say("reference: one epoch, head and final LayerNorm")
     classifier = runner.fit(recipe)
     _training(table, classifier, recipe, plots)
@@ -121,9 +121,9 @@ def reproduce_tp2(
 class Runner:
     """Fits recipes on the split's training rows and judges them on its test rows; the frozen trunk runs once for alike recipes."""
 
-    def __init__(self, parts: Parts, store: StateStore, progress: Progress | None) -> None:
-        """`store` keeps the frozen states."""
-        self.parts, self.store, self.progress = parts, store, progress
+    def __init__(self, split: DataSplit, cache: FeatureCache, progress: Progress | None) -> None:
+        """`cache` keeps the frozen states."""
+        self.parts, self.store, self.progress = split, cache, progress
 
     def fit(self, recipe: Recipe) -> TextClassifier:
         """A classifier fitted on all training rows (a budget needs validation rows, which it then does not see)."""
@@ -131,11 +131,11 @@ class Runner:
             self.parts.texts("train"),
             self.parts.labels("train"),
             also=self.parts.texts("test"),
-            store=self.store,
+            cache=self.store,
             progress=self.progress,
         )
 
-    def judge(self, classifier: TextClassifier, part: Any = "test") -> dict[str, Any]:
+    def evaluate(self, classifier: TextClassifier, part: Any = "test") -> dict[str, Any]:
         """Figures on a part."""
         probabilities = classifier.predict_proba(self.parts.texts(part))
         names = [str(c) for c in classifier.classes_]
@@ -168,10 +168,10 @@ def _checkpoint(table: Table, backbone: Backbone) -> None:
     table.add("4", "configuration", ", ".join(f"{key} {found.config[key]}" for key in keys))
 
 
-def _data(table: Table, parts: Parts, backbone: Backbone, again: Parts, recipe: Recipe) -> None:
-    counts = {part: parts.counts(part) for part in ("train", "test")}
+def _data(table: Table, split: DataSplit, backbone: Backbone, again: DataSplit, recipe: Recipe) -> None:
+    counts = {part: split.counts(part) for part in ("train", "test")}
     rows = {part: sum(counts[part].values()) for part in counts}
-    same = np.array_equal(parts.train, again.train) and np.array_equal(parts.test, again.test)
+    same = np.array_equal(split.train, again.train) and np.array_equal(split.test, again.test)
     table.add("5.1", "rows", f"{rows['train']} train, {rows['test']} test", "4457 train, 1115 test")
     table.add("5.1", "split at a second run", "the same" if same else "another", "the same")
     reported = {"train": {"ham": 3860, "spam": 597}, "test": {"ham": 965, "spam": 150}}
@@ -181,7 +181,7 @@ def _data(table: Table, parts: Parts, backbone: Backbone, again: Parts, recipe: 
             table.add("5.2", f"{part}: {label}", f"{count} ({_percent(count / rows[part])})", "" if given is None else _count(given, part))
     length = recipe.text.fixed_length or 120
     batch = recipe.train.batch_rows or 16
-    tokens = [len(ids) for ids in backbone.tokenizer.prepared(begin=False).encode(parts.texts("train"))]
+    tokens = [len(ids) for ids in backbone.tokenizer.prepared(add_bos=False).encode(split.texts("train"))]
     table.add("6", "batch shapes", f"[{batch}, {length}] and [{batch}]", "[16, 120] and [16]")
     table.add("6", f"train messages longer than {length} tokens, cut there", sum(n > length for n in tokens))
     table.add("7", "train rows, no undersampling", rows["train"], 4457)
@@ -224,7 +224,7 @@ def _training(table: Table, classifier: TextClassifier, recipe: Recipe, plots: P
 
 
 def _result(table: Table, runner: Runner, classifier: TextClassifier, backbone: str) -> None:
-    train, test = runner.judge(classifier, "train"), runner.judge(classifier)
+    train, test = runner.evaluate(classifier, "train"), runner.evaluate(classifier)
     table.add("10", "train accuracy", _percent(train["accuracy"]), "about 86 %", compare=False)
     table.add("10", "test accuracy", _with_interval(test, "accuracy"), "about 86 %", compare=False)
     table.add("10", f"test accuracy on {classifier.positive_} (recall)", _with_interval(test, "recall"), "0 %", compare=False)
@@ -243,7 +243,7 @@ def _remedies(table: Table, runner: Runner, recipe: Recipe, say: Say) -> None:
     runs["exact head on pooled features, no padding (tamis)"] = recipe.changed(EXACT)
     for name, changed in runs.items():
         say(f"remedy: {name}")
-        table.add("remedy", name, _line(runner.judge(runner.fit(changed))))
+        table.add("remedy", name, _line(runner.evaluate(runner.fit(changed))))
     classes = sorted(set(parts.labels("train")))
     rival = fit_baselines(parts.texts("train"), parts.labels("train"), parts.texts("test"), classes)["tfidf"]
     positive = recipe.data.positive if len(classes) == 2 else None
@@ -253,8 +253,8 @@ def _remedies(table: Table, runner: Runner, recipe: Recipe, say: Say) -> None:
 
 def _line(found: dict[str, Any]) -> str:
     cells = [f"accuracy {_percent(found['accuracy'])}", f"recall {_percent(found['recall'])}"]
-    if found["blocked_ham"] is not None:
-        cells.append(f"ham blocked {_percent(found['blocked_ham'])}")
+    if found["false_positive_rate"] is not None:
+        cells.append(f"ham blocked {_percent(found['false_positive_rate'])}")
     cells.append(f"F1 {found['f1']:.3f}")
     if found["average_precision"] is not None:
         cells.append(f"average precision {found['average_precision']:.3f}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import TrainingRows, sample, text_keys, write_training_rows
 from tamis.config import Recipe
-from tamis.data.splits import Parts
+from tamis.data.splits import DataSplit
 from tamis.decision.calibration import uncalibrated
 from tamis.decision.verdict import UNSURE
 from tamis.evaluation.baselines import fit_baselines
@@ -23,28 +23,30 @@ from tamis.evaluation.report.report import Part, ReportInputs, build_report, mos
 from tamis.head.class_weights import class_weights
 from tamis.head.refit import features_of
 from tamis.progress import Progress
-from tamis.workflows.dataset import Prepared
+from tamis.workflows.dataset import Dataset
 from tamis.workflows.environment import Clock, versions
 from tamis.workflows.run_folder import PREDICTIONS, RunFolder, slug
 
 
-def training_rows(classifier: TextClassifier, parts: Parts, groups: NDArray[np.int64], progress: Progress | None = None) -> TrainingRows:
+def training_rows(
+    classifier: TextClassifier, split: DataSplit, groups: NDArray[np.int64], progress: Progress | None = None
+) -> TrainingRows:
     """The training rows as the fitted head sees them; the trunk runs over them once more where it was trained itself."""
     names, recipe = [str(c) for c in classifier.classes_], classifier.recipe_
-    targets = np.array([names.index(label) for label in parts.labels("train")], dtype=np.int64)
+    targets = np.array([names.index(label) for label in split.labels("train")], dtype=np.int64)
     rows, exact = sample(targets, seed=recipe.seed), classifier.features_ is not None
-    texts = [parts.texts("train")[row] for row in rows.tolist()]
+    texts = [split.texts("train")[row] for row in rows.tolist()]
     if classifier.features_ is not None:
         features = classifier.features_[rows]
     else:
         trunk = classifier.scorer().transformer
-        features = features_of(trunk, classifier.messages(texts), progress=progress)
+        features = features_of(trunk, classifier.encode(texts), progress=progress)
     return TrainingRows(
         features=features,
         targets=targets[rows],
         groups=groups[rows],
         keys=text_keys(texts),
-        held_out=np.zeros(len(rows), dtype=bool) if exact or classifier.crossfit_ else np.isin(rows, classifier.held_out_),
+        held_out=np.zeros(len(rows), dtype=bool) if exact or classifier.cross_validated_ else np.isin(rows, classifier.held_out_),
         classes=tuple(names),
         class_weights=class_weights(recipe, targets, names),
         # Neither attacked copies nor what was drawn are kept: a head solved on all these rows alone would be another.
@@ -53,14 +55,14 @@ def training_rows(classifier: TextClassifier, parts: Parts, groups: NDArray[np.i
 
 
 def _others(recipe: Recipe) -> bool:
-    return bool(recipe.train.attacked_positives or recipe.train.attacked_negatives or recipe.train.undersample)
+    return bool(recipe.train.augment_positives or recipe.train.augment_negatives or recipe.train.undersample)
 
 
-def judge(
-    classifier: TextClassifier, prepared: Prepared, clock: Clock, *, progress: Progress | None = None
+def evaluate_classifier(
+    classifier: TextClassifier, dataset: Dataset, clock: Clock, *, progress: Progress | None = None
 ) -> tuple[dict[str, Any], ReportInputs]:
     """Figures of a fitted classifier on the validation and test rows, beside the baselines fitted on the same training rows."""
-    parts, names = prepared.parts, [str(c) for c in classifier.classes_]
+    parts, names = dataset.split, [str(c) for c in classifier.classes_]
     with clock.phase("test"):
         probabilities = classifier.predict_proba(parts.texts("test"), progress=progress)
     with clock.phase("baselines"):
@@ -77,7 +79,7 @@ def judge(
         split=parts.name,
         backbone=recipe.backbone,
         tune=recipe.tune,
-        data=prepared.name,
+        data=dataset.name,
         rows={part: len(parts.rows(part)) for part in ("train", "validation", "test")},
         test=Part(parts.labels("test"), probabilities, parts.texts("test")) if len(parts.test) else None,
         validation=_validation(classifier, parts),
@@ -88,31 +90,31 @@ def judge(
         baselines={name: baseline.probabilities for name, baseline in baselines.items()} if len(parts.test) else {},
         timing=timing,
         versions=versions(),
-        notes=[*prepared.notes, *classifier.extra_notes_],
+        notes=[*dataset.notes, *classifier.extra_notes_],
     )
     report = build_report(inputs, seed=recipe.seed)
     report["folds"] = None
-    if classifier.parts_ is not None:
+    if classifier.fold_ids_ is not None:
         labels, threshold = parts.labels("train"), classifier.rule_.threshold
-        scores, folds, about = classifier.held_out_probabilities_, classifier.parts_, classifier.positive_
+        scores, folds, about = classifier.held_out_probabilities_, classifier.fold_ids_, classifier.positive_
         report["folds"] = fold_figures(labels, scores, folds, names, positive=about, threshold=threshold)
     return report, inputs
 
 
-def _validation(classifier: TextClassifier, parts: Parts) -> Part | None:
+def _validation(classifier: TextClassifier, split: DataSplit) -> Part | None:
     """The validation rows, with scores from models that did not see them."""
-    places = np.flatnonzero(np.isin(parts.train[classifier.held_out_], parts.validation))
+    places = np.flatnonzero(np.isin(split.train[classifier.held_out_], split.validation))
     if not len(places):
         return None
-    rows = parts.train[classifier.held_out_][places]
-    table = parts.table
+    rows = split.train[classifier.held_out_][places]
+    table = split.table
     return Part([table.labels[r] for r in rows], classifier.held_out_probabilities_[places], [table.texts[r] for r in rows])
 
 
 def write_run(
     folder: RunFolder,
     classifier: TextClassifier,
-    prepared: Prepared,
+    dataset: Dataset,
     report: dict[str, Any],
     inputs: ReportInputs,
     rows: TrainingRows,
@@ -120,9 +122,9 @@ def write_run(
     """Everything a finished run folder holds; report.json last."""
     folder.write_lines("history.jsonl", classifier.history_)
     folder.write_lines(PREDICTIONS, predictions(classifier, inputs))
-    about = {"data": {"name": prepared.name, "fingerprint": prepared.parts.table.fingerprint}, "versions": report["versions"]}
+    about = {"data": {"name": dataset.name, "fingerprint": dataset.split.table.fingerprint}, "versions": report["versions"]}
     about["figures"] = {"test": report["test"], "validation": report["validation"], "facts": classifier.facts_}
-    classifier.save(folder.path / "model", card=model_card(report, name=slug(prepared.name)), about=about)
+    classifier.save(folder.path / "model", card=model_card(report, name=slug(dataset.name)), about=about)
     write_training_rows(folder.path, rows)
     shown = inputs.test or inputs.validation
     plots = write_all(

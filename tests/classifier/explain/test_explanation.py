@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tamis import ConfigError, DataError, NotFittedError, TextClassifier
 from tamis.classifier.explain import Explanation, explain
 from tamis.classifier.explain.explanation import printable
-from tamis.classifier.explain.occlusion import MOST_TOKENS, PARTS, RUNS, shares, without, words_of
+from tamis.classifier.explain.occlusion import MOST_TOKENS, PARTS, RUNS, leave_out_words, word_attributions, words_of
 from tamis.classifier.explain.render_html import page as as_page
 from tamis.classifier.explain.token_curve import _logits_of_all_tokens
 from tamis.gpt2.packing import pack
@@ -53,7 +53,7 @@ def fitted() -> TextClassifier:
 @cache
 def fitted_last() -> TextClassifier:
     """Reads the last token's own state."""
-    return fit(**{"text.position": "last", "text.normalise": "nfkc"})
+    return fit(**{"text.pooling": "last_position", "text.normalize": "nfkc"})
 
 
 @cache
@@ -93,7 +93,7 @@ class Adding:
 
 
 def shares_of(classifier: Adding, text: str, *, tokens: int | None = None) -> Any:
-    return shares(cast(TextClassifier, classifier), text, 1, tokens=tokens if tokens is not None else len(text.split()))
+    return word_attributions(cast(TextClassifier, classifier), text, 1, tokens=tokens if tokens is not None else len(text.split()))
 
 
 @pytest.mark.parametrize("make", [fitted, fitted_last, fitted_three])
@@ -137,12 +137,12 @@ def test_only_words_of_the_window_that_decides_have_shares() -> None:
     assert window is not None
     assert any(note.endswith("speaks most for spam.") for note in found.notes)  # whatever the verdict
     outside = [word for word in found.words if word.end <= window.start or word.start >= window.end]
-    assert len(outside) > 20 and all(word.share == 0 for word in outside)
+    assert len(outside) > 20 and all(word.attribution == 0 for word in outside)
     inside = [word for word in found.words if word not in outside]
-    alone = shares(classifier, text[inside[0].start : inside[-1].end], 1, tokens=99)
-    assert [word.share for word in inside] == [word.share for word in alone.words]
+    alone = word_attributions(classifier, text[inside[0].start : inside[-1].end], 1, tokens=99)
+    assert [word.attribution for word in inside] == [word.attribution for word in alone.words]
     assert found.log_odds == pytest.approx(np.log(found.probabilities["spam"] / found.probabilities["ham"]))
-    assert found.log_odds == pytest.approx(found.empty_log_odds + sum(word.share for word in found.words) + found.remainder)
+    assert found.log_odds == pytest.approx(found.empty_log_odds + sum(word.attribution for word in found.words) + found.remainder)
 
 
 def test_windows_of_any_lengths_come_back_in_their_order() -> None:
@@ -183,7 +183,7 @@ def test_the_sums_hold(make: Any, text: str) -> None:
     whole, empty = classifier.predict_proba([text, ""])[:, place]
     assert found.log_odds == pytest.approx(np.log(whole / (1 - whole)), abs=1e-6)
     assert found.empty_log_odds == pytest.approx(np.log(empty / (1 - empty)), abs=1e-6)
-    total = found.empty_log_odds + sum(word.share for word in found.words) + found.remainder
+    total = found.empty_log_odds + sum(word.attribution for word in found.words) + found.remainder
     assert total == pytest.approx(found.log_odds, abs=1e-9)
     assert 1 / (1 + np.exp(-found.log_odds)) == pytest.approx(found.tokens[-1].probability, abs=1e-5)
 
@@ -193,7 +193,7 @@ def test_of_a_single_word_the_share_is_everything() -> None:
     (word,) = found.words
     assert (word.start, word.end) == (2, 8)
     assert found.remainder == pytest.approx(0, abs=0.05)  # the white space is no word's
-    assert shares_of(Adding({"win": 2.5}), "win").words[0].share == pytest.approx(2.5)
+    assert shares_of(Adding({"win": 2.5}), "win").words[0].attribution == pytest.approx(2.5)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t\u2003 "])
@@ -206,12 +206,12 @@ def test_a_text_without_words_has_no_shares(text: str) -> None:
 @pytest.mark.parametrize("text", ["\n" * 3000, "a " + " " * 3000])
 def test_a_long_text_whose_window_has_no_words_is_explained_too(text: str) -> None:
     found = explain(fitted(), text)
-    assert [word.share for word in found.words] == [0.0] * len(text.split())
-    assert found.log_odds == pytest.approx(found.empty_log_odds + sum(word.share for word in found.words) + found.remainder)
+    assert [word.attribution for word in found.words] == [0.0] * len(text.split())
+    assert found.log_odds == pytest.approx(found.empty_log_odds + sum(word.attribution for word in found.words) + found.remainder)
 
 
 def slow_shares(classifier: Adding, words: list[str]) -> list[float]:
-    """The rule of `shares` once more, word by word."""
+    """The rule of `word_attributions` once more, word by word."""
     whole = classifier.log_odds(" ".join(words))
     lengths = [n for n in RUNS if n < len(words)]
     found = []
@@ -230,19 +230,19 @@ def test_shares_equal_a_slow_second_version(count: int) -> None:
     words = ["hi", "win", "cash", "at", "the", "bank", "now", "or", "win", "it", "back", "ok", "x"][:count]
     classifier = Adding({"hi": -1.0, "win": 0.7, "cash": 1.9, "now": 0.4, "ok": -0.6}, together=2.0)
     found = shares_of(classifier, " ".join(words))
-    assert [word.share for word in found.words] == pytest.approx(slow_shares(classifier, words), abs=1e-9)
+    assert [word.attribution for word in found.words] == pytest.approx(slow_shares(classifier, words), abs=1e-9)
     assert classifier.texts_scored <= len(RUNS) * count + 2
 
 
 def test_words_that_say_the_same_get_the_same_at_the_ends_as_in_the_middle() -> None:
     found = shares_of(Adding({"yes": 0.25}), " ".join(["yes"] * 11))
-    assert [word.share for word in found.words] == pytest.approx([0.25] * 11, abs=1e-9)
-    assert found.log_odds - found.empty_log_odds - sum(word.share for word in found.words) == pytest.approx(0, abs=1e-9)
+    assert [word.attribution for word in found.words] == pytest.approx([0.25] * 11, abs=1e-9)
+    assert found.log_odds - found.empty_log_odds - sum(word.attribution for word in found.words) == pytest.approx(0, abs=1e-9)
 
 
 def test_what_two_words_say_only_together_reaches_both() -> None:
     found = shares_of(Adding({}, together=4.0), "a b c win cash d e f g")
-    best = sorted(found.words, key=lambda word: -word.share)[:2]
+    best = sorted(found.words, key=lambda word: -word.attribution)[:2]
     assert {"a b c win cash d e f g"[word.start : word.end] for word in best} == {"win", "cash"}
 
 
@@ -253,8 +253,8 @@ def test_a_long_text_is_taken_apart_within_bounds_and_the_word_is_found(place: i
     text = " ".join(words)
     classifier = Adding({"win": 3.0, "word": 0.0})
     found = shares_of(classifier, text, tokens=5000)
-    best = max(found.words, key=lambda word: word.share)
-    assert text[best.start : best.end] == "win" and best.share > 0.5
+    best = max(found.words, key=lambda word: word.attribution)
+    assert text[best.start : best.end] == "win" and best.attribution > 0.5
     levels = 3  # 3,000 words, 375, 47, 6
     assert classifier.texts_scored <= PARTS * levels + 19 + 2
     assert len(found.words) == 3000 and len(found.notes) == 1
@@ -268,8 +268,8 @@ def test_words_of_a_part_that_is_not_taken_apart_have_equal_parts_of_its_share()
     words[123], words[750] = "cash", "win"
     found = shares_of(Adding({"win": 3.0, "cash": 1.0}), " ".join(words), tokens=5000)
     # Eight parts of 100 words: the one with "cash" stays whole.
-    assert [word.share for word in found.words[100:200]] == pytest.approx([0.01] * 100, abs=1e-9)
-    assert sum(word.share for word in found.words[:700]) == pytest.approx(1.0, abs=1e-9)
+    assert [word.attribution for word in found.words[100:200]] == pytest.approx([0.01] * 100, abs=1e-9)
+    assert sum(word.attribution for word in found.words[:700]) == pytest.approx(1.0, abs=1e-9)
 
 
 def test_up_to_the_bound_every_word_is_left_out_by_itself_and_beyond_it_the_work_does_not_jump() -> None:
@@ -299,10 +299,10 @@ def test_words_are_what_stands_between_white_space_and_single_han_characters(tex
 def test_left_out_words_take_the_white_space_behind_them_along() -> None:
     text = " Win  a\nprize now "
     words = words_of(text)
-    assert without(text, words, 0, 1) == " a\nprize now "
-    assert without(text, words, 1, 3) == " Win  now "
-    assert without(text, words, 2, 4) == " Win  a "
-    assert without(text, words, 0, 4) == ""
+    assert leave_out_words(text, words, 0, 1) == " a\nprize now "
+    assert leave_out_words(text, words, 1, 3) == " Win  now "
+    assert leave_out_words(text, words, 2, 4) == " Win  a "
+    assert leave_out_words(text, words, 0, 4) == ""
 
 
 @given(st.text(alphabet="ab \n\u00a0é你。", max_size=20), st.data())
@@ -311,7 +311,7 @@ def test_leaving_words_out_leaves_the_other_words(text: str, data: st.DataObject
     if words:
         first = data.draw(st.integers(0, len(words) - 1))
         stop = data.draw(st.integers(first + 1, len(words)))
-        left = without(text, words, first, stop)
+        left = leave_out_words(text, words, first, stop)
         kept = [text[a:b] for a, b in words[:first] + words[stop:]]
         # Compared without white space: a Han character may take over the punctuation of the one before it.
         assert "".join(left.split()) == "".join("".join(kept).split())
@@ -351,7 +351,7 @@ def test_the_positive_label_is_explained_whatever_the_verdict_unless_another_is_
     other = explain(fitted(), ham.text, label="ham")
     assert (other.label, other.explained, other.turn) == ("ham", "ham", ham.turn)
     assert other.threshold == pytest.approx(1 - fitted().rule_.threshold)  # type: ignore[operator] # two classes have one
-    assert [word.share for word in other.words] == pytest.approx([-word.share for word in ham.words], abs=1e-5)
+    assert [word.attribution for word in other.words] == pytest.approx([-word.attribution for word in ham.words], abs=1e-5)
     assert other.tokens[-1].probability == pytest.approx(1 - ham.tokens[-1].probability, abs=1e-6)
 
 
@@ -383,7 +383,7 @@ def test_the_dictionary_is_json_and_its_offsets_are_the_texts(text: str) -> None
         assert text[item["start"] : item["end"]] == item["word"]
     assert [item["word"] for item in values["words"]] == [text[a:b] for a, b in words_of(text)]
     assert all(text[item["start"] : item["end"]] == item["token"] for item in values["tokens"])
-    sums = values["empty_log_odds"] + sum(item["share"] for item in values["words"]) + values["remainder"]
+    sums = values["empty_log_odds"] + sum(item["attribution"] for item in values["words"]) + values["remainder"]
     assert sums == pytest.approx(values["log_odds"], abs=1e-9)
 
 
@@ -440,10 +440,10 @@ def test_the_page_holds_the_text_as_it_is_and_nothing_that_runs_or_is_fetched(te
     assert not any(name.startswith("on") or name in ("src", "href") for name, _ in read.attributes)
     assert "url(" not in page and "@import" not in page and "prefers-color-scheme: dark" in page
     assert len(read.shaded) == len(found.words)
-    largest = max((abs(word.share) for word in found.words), default=1.0)
+    largest = max((abs(word.attribution) for word in found.words), default=1.0)
     for (kind, style), word in zip(read.shaded, found.words, strict=True):
-        assert kind == ("against" if word.share < 0 else "for")
-        assert float(style.removeprefix("--a:")) == pytest.approx(0.75 * abs(word.share) / largest, abs=1e-3)
+        assert kind == ("against" if word.attribution < 0 else "for")
+        assert float(style.removeprefix("--a:")) == pytest.approx(0.75 * abs(word.attribution) / largest, abs=1e-3)
     drawing = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
     line = drawing.find("polyline")
     assert line is not None and len(line.attrib["points"].split()) == len(found.tokens)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tamis.decision.calibration import calibrate
-from tamis.decision.thresholds import choose_threshold, unsure_band, unsure_floor
+from tamis.decision.thresholds import choose_threshold, confidence_floor, reject_band
 from tamis.errors import DataError
 from tamis.evaluation.metrics import METRICS
 from tamis.evaluation.report import plots
@@ -34,8 +34,8 @@ def _report(run, **changes):
         "rows": {"train": 300, "validation": 97, "test": 97},
         "test": Part(run.labels, run.probabilities, run.texts),
         "validation": Part(run.labels, run.probabilities),
-        "threshold": choose_threshold(scores, truth, max_blocked=0.001, negative="ham"),
-        "unsure": unsure_band(scores, truth, 0.5, share=0.1),
+        "threshold": choose_threshold(scores, truth, max_fpr=0.001, negative="ham"),
+        "unsure": reject_band(scores, truth, 0.5, share=0.1),
         "baselines": {"majority": np.tile([0.86, 0.14], (97, 1)), "tfidf": run.tfidf},
         "timing": {"head": np.float32(1.5), "dtype": {"dtype": "fp32", "reason": "kept"}},
         "versions": {"tamis": "1.0"},
@@ -187,7 +187,7 @@ def test_many_classes_have_macro_figures_and_a_floor():
         backbone="nano",
         tune="head",
         test=Part([classes[i] for i in truth], probabilities),
-        unsure=unsure_floor(probabilities, probabilities.argmax(axis=1) == truth, 0.1),
+        unsure=confidence_floor(probabilities, probabilities.argmax(axis=1) == truth, 0.1),
         calibration=calibrate(logits, truth),
     )
     report = build_report(inputs, bootstrap=5)

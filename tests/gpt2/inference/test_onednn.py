@@ -128,7 +128,7 @@ def test_a_classifier_is_the_same_with_it(tune: str, tmp_path: Path, monkeypatch
     loaded = TextClassifier.load(tmp_path / "model")
     assert loaded.model_ is loaded.scorer()  # the plain matrices are not kept beside
     np.testing.assert_allclose(loaded.predict_proba(TEXTS), fitted.predict_proba(TEXTS), atol=1e-6)
-    np.testing.assert_allclose(loaded.familiarity(TEXTS), fitted.familiarity(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(loaded.bits_per_byte(TEXTS), fitted.bits_per_byte(TEXTS), atol=1e-5)
     assert loaded.fingerprint() == fitted.fingerprint()
     loaded.save(tmp_path / "again")
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (tmp_path / "model" / "model.safetensors").read_bytes()

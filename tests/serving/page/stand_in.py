@@ -13,8 +13,8 @@ from typing import Any
 from tamis.serving.middleware import HEADERS
 from tamis.serving.routes.admin import INDEX, static_files
 
-SPAM = {"labels": ["ham", "spam"], "positive": "spam", "threshold": 0.6, "unsure": [0.5, 0.7], "floor": None}
-TOPICS = {"labels": ["alarm", "music", "weather"], "positive": None, "threshold": None, "unsure": None, "floor": 0.4}
+SPAM = {"labels": ["ham", "spam"], "positive": "spam", "threshold": 0.6, "unsure": [0.5, 0.7], "confidence_floor": None}
+TOPICS = {"labels": ["alarm", "music", "weather"], "positive": None, "threshold": None, "unsure": None, "confidence_floor": 0.4}
 _SCORE = re.compile(r"p=(0?\.\d+)")
 _WORD = re.compile(r"\S+")
 
@@ -88,7 +88,7 @@ class Answers:
             unsure = model["unsure"][0] <= score <= model["unsure"][1]
         else:
             label = max(labels, key=lambda name: probabilities[name])
-            unsure = probabilities[label] < model["floor"]
+            unsure = probabilities[label] < model["confidence_floor"]
         return {"label": label, "verdict": "unsure" if unsure else label, "probabilities": probabilities}
 
 
@@ -96,7 +96,7 @@ def explained(text: str, model: dict[str, Any], answers: Answers) -> dict[str, A
     """Words in capitals speak for the label with 1.5, others against it with -0.25; a token is a word, P grows by capitals."""
     verdict = Answers.verdict(text, model, answers)
     spans = [(match.start(), match.end(), match[0]) for match in _WORD.finditer(text)]
-    words = [{"start": a, "end": b, "word": word, "share": 1.5 if word.isupper() else -0.25} for a, b, word in spans]
+    words = [{"start": a, "end": b, "word": word, "attribution": 1.5 if word.isupper() else -0.25} for a, b, word in spans]
     capitals = [sum(word.isupper() for _, _, word in spans[:count]) for count in range(len(spans) + 1)]
     tokens = [{"start": 0, "end": 0, "token": "", "probability": 0.1}]
     tokens += [

@@ -45,7 +45,7 @@ def test_models_say_how_they_decide_and_nothing_of_where_they_lie(small: TestCli
         "positive": "spam",
         "threshold": rule.threshold,
         "unsure": None if rule.low is None else [rule.low, rule.high],
-        "floor": None,
+        "confidence_floor": None,
         "stale": False,
     }
     assert str(runs.finished_run()) not in small.get("/v1/models").text
@@ -96,7 +96,7 @@ def test_the_document_has_every_call_with_every_refusal(small: TestClient) -> No
             assert call["description"] and ("requestBody" in call) == (method == "post")
     schemas = document["components"]["schemas"]
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
-    assert references <= schemas.keys() and "Outcome" in references
+    assert references <= schemas.keys() and "FeedbackStatus" in references
     texts = schemas["TextsBody"]["properties"]["texts"]
     assert (texts["description"], texts["items"]["description"]) == ("up to 1,000", "up to 100,000 characters")
     assert schemas["FeedbackItem"]["properties"]["label"]["enum"] == ["ham", "spam"]

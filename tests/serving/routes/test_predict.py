@@ -75,7 +75,7 @@ def test_explanations_are_the_librarys_own(small: TestClient, classifier: TextCl
         expected = explain(classifier, text).to_dict()
         assert found.keys() == expected.keys() and found["label"] == expected["label"] and found["notes"] == expected["notes"]
         assert [(w["start"], w["end"], w["word"]) for w in found["words"]] == [(w["start"], w["end"], w["word"]) for w in expected["words"]]
-        for kind, value in (("tokens", "probability"), ("words", "share")):
+        for kind, value in (("tokens", "probability"), ("words", "attribution")):
             np.testing.assert_allclose([x[value] for x in found[kind]], [x[value] for x in expected[kind]], atol=1e-4)
 
 

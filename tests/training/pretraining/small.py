@@ -16,7 +16,7 @@ from tamis.text.tokenizer import Tokenizer
 from tamis.training.pretraining.corpus import Corpus
 from tamis.training.pretraining.initialization import map_start, random_start
 from tamis.training.pretraining.loop import Pretraining
-from tamis.training.pretraining.losses import Pupil
+from tamis.training.pretraining.losses import Student
 from tamis.training.pretraining.recipe import PretrainRecipe
 from tamis.training.pretraining.sequences import encode
 from tamis.training.pretraining.teacher import TeacherStore
@@ -65,7 +65,7 @@ def recipe(changes: dict[str, Any]) -> PretrainRecipe:
         "schedule.batch_tokens": 60,
         "schedule.warmup_tokens": 80,
         "schedule.measure_every": 400,
-        "objective.next_token_share": 0.5,
+        "objective.lm_loss_share": 0.5,
     }
     return PretrainRecipe().changed(settings | changes)
 
@@ -73,13 +73,13 @@ def recipe(changes: dict[str, Any]) -> PretrainRecipe:
 def pretraining(folder: Path | None = None, changes: dict[str, Any] | None = None) -> Pretraining:
     """A new one; `folder` holds the teacher's vectors, None for no teacher."""
     settled, data = recipe(changes or {}), corpus()
-    tokenizer = Tokenizer.train(data.texts, vocab_size=300).prepared(begin=True)
+    tokenizer = Tokenizer.train(data.texts, vocab_size=300).prepared(add_bos=True)
     model = GPT2(GPT2Config(vocab_size=tokenizer.size, n_positions=24, n_embd=12, n_layer=2, n_head=3))
     random_start(model, settled.seed)
     vectors = None if folder is None else store(folder)
-    pupil = Pupil(model, None if vectors is None else map_start(12, DIMENSIONS, None, settled.seed))
+    pupil = Student(model, None if vectors is None else map_start(12, DIMENSIONS, None, settled.seed))
     return Pretraining(pupil, settled, data, encode(data.texts, tokenizer, 24), vectors)
 
 
 def weights(training: Pretraining) -> dict[str, torch.Tensor]:
-    return {name: p.detach().clone() for name, p in training.pupil.named_parameters()}
+    return {name: p.detach().clone() for name, p in training.student.named_parameters()}

@@ -67,7 +67,7 @@ def test_a_longer_schedule_uses_the_latest_state_while_the_learning_rate_is_stil
 def test_a_finished_one_stays_as_it_is(tmp_path: Path) -> None:
     whole = run(tmp_path)
     again = run(tmp_path)
-    assert again.at == whole.at and torch.equal(again.pupil.trunk.wte.weight, whole.pupil.trunk.wte.weight)
+    assert again.at == whole.at and torch.equal(again.student.trunk.wte.weight, whole.student.trunk.wte.weight)
 
 
 def test_the_stable_state_has_had_no_step_at_a_fallen_rate(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tamis.training.pretraining.corpus import Corpus, SourceCounts
 from tamis.training.pretraining.sequences import encode
 from tests.training.pretraining import small
 
-TOKENIZER = Tokenizer.train([*small.texts(200), "é ß 日本語 " * 3], vocab_size=400).prepared(begin=True)
+TOKENIZER = Tokenizer.train([*small.texts(200), "é ß 日本語 " * 3], vocab_size=400).prepared(add_bos=True)
 WORDS = st.sampled_from(["free", "prize", "station", "é", "日本語", "\U0001f600", "x" * 40, "!!", "12345", "\n"])
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tamis.data.deduplication import normalise
+from tamis.data.deduplication import normalize
 from tamis.errors import DataError
 from tamis.training.pretraining import decontamination
 from tamis.training.pretraining.decontamination import WORDS, Excluded, messages_of
@@ -88,10 +88,10 @@ def test_punctuation_alone_is_held_only_as_itself() -> None:
 
 def held_slowly(messages: Sequence[str], text: str, least: int) -> bool:
     """The definition, by comparing every run of at least so many words with every message."""
-    words = normalise(text).split(" ")
-    keys = {normalise(message) for message in messages}
+    words = normalize(text).split(" ")
+    keys = {normalize(message) for message in messages}
     runs = {" ".join(words[a:b]) for a in range(len(words)) for b in range(a + least, len(words) + 1)}
-    return normalise(text) in keys or bool(runs & keys)
+    return normalize(text) in keys or bool(runs & keys)
 
 
 def of_two_words(least: int, most: int) -> st.SearchStrategy[str]:

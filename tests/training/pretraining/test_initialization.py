@@ -34,7 +34,7 @@ def test_a_teacher_with_fewer_dimensions_is_filled_up_with_zeros() -> None:
 
 def begun(folder: Path, noise: float) -> tuple[GPT2, Tokenizer, torch.Tensor]:
     texts = small.texts()
-    tokenizer = Tokenizer.train(texts, vocab_size=300).prepared(begin=True)
+    tokenizer = Tokenizer.train(texts, vocab_size=300).prepared(add_bos=True)
     model = GPT2(GPT2Config(vocab_size=tokenizer.size, n_positions=24, n_embd=12, n_layer=2, n_head=3))
     projection = teacher_start(model, tokenizer, small.store(folder), noise=noise, seed=42)
     return model, tokenizer, map_start(12, small.DIMENSIONS, projection, 42)

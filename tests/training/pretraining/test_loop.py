@@ -14,18 +14,18 @@ from tests.training.pretraining import small
 
 def test_a_step_is_the_gradient_of_the_weighted_mean_losses(tmp_path: Path) -> None:
     """Plain gradient descent by hand: every position predicted, three losses, means over positions and texts."""
-    settings = {"objective.next_token_share": 1.0, "objective.next_token_weight": 0.7, "optimizer.clip_norm": 0.0}
+    settings = {"objective.lm_loss_share": 1.0, "objective.lm_loss_weight": 0.7, "optimizer.clip_norm": 0.0}
     training = small.pretraining(tmp_path, settings)
     rows = next(training._steps())
     for optimizer in training.optimizers:
         optimizer.step = lambda: None  # type: ignore[method-assign, assignment] # only the gradients are looked at
     found = training._step(rows)
-    got = {name: p.grad.clone() for name, p in training.pupil.named_parameters() if p.grad is not None}
+    got = {name: p.grad.clone() for name, p in training.student.named_parameters() if p.grad is not None}
 
     fresh = small.pretraining(tmp_path, settings)
-    trunk, sequences = fresh.pupil.trunk, fresh.sequences
+    trunk, sequences = fresh.student.trunk, fresh.sequences
     from tamis.gpt2.packing import pack
-    from tamis.training.pretraining.losses import likeness_loss, pooled
+    from tamis.training.pretraining.losses import pooled, similarity_loss
 
     nats, states, count = torch.zeros(()), [], 0
     for row in rows:
@@ -38,12 +38,12 @@ def test_a_step_is_the_gradient_of_the_weighted_mean_losses(tmp_path: Path) -> N
         states.append(pooled(hidden, packed))
     vectors = torch.from_numpy(fresh.store.of([fresh.corpus.texts[i] for i in rows]))  # type: ignore[union-attr]
     together = torch.cat(states)
-    mapped = torch.nn.functional.normalize(together @ fresh.pupil.to_teacher.T, dim=1)  # type: ignore[union-attr]
-    terms = (nats / count, (1 - (mapped * vectors).sum(1)).mean(), likeness_loss(together, vectors, 0.05) / len(rows))
+    mapped = torch.nn.functional.normalize(together @ fresh.student.to_teacher.T, dim=1)  # type: ignore[union-attr]
+    terms = (nats / count, (1 - (mapped * vectors).sum(1)).mean(), similarity_loss(together, vectors, 0.05) / len(rows))
     (0.7 * terms[0] + 5.0 * terms[1] + terms[2]).backward()
-    for name, value in zip(("next_token", "cosine_distance", "likeness"), terms, strict=True):
+    for name, value in zip(("next_token", "cosine_distance", "similarity"), terms, strict=True):
         assert found[name] == pytest.approx(float(value.detach()), rel=1e-4)
-    for name, parameter in fresh.pupil.named_parameters():
+    for name, parameter in fresh.student.named_parameters():
         torch.testing.assert_close(got[name], parameter.grad, atol=2e-5, rtol=1e-3)
 
 
@@ -54,7 +54,7 @@ def test_losses_fall_and_the_teacher_is_approached(tmp_path: Path) -> None:
     ended = training._step(next(training._steps()))
     assert ended["next_token"] < begun["next_token"] - 0.15  # a network twelve wide
     assert ended["cosine_distance"] < 0.75 * begun["cosine_distance"]
-    assert ended["likeness"] < 0.5 * begun["likeness"]
+    assert ended["similarity"] < 0.5 * begun["similarity"]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
@@ -62,12 +62,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path)
     for training in (first, second, other):
         training.run()
     assert all(torch.equal(a, b) for a, b in zip(small.weights(first).values(), small.weights(second).values(), strict=True))
-    assert not torch.equal(first.pupil.trunk.wte.weight, other.pupil.trunk.wte.weight)
+    assert not torch.equal(first.student.trunk.wte.weight, other.student.trunk.wte.weight)
 
 
 def test_parts_of_a_step_change_nothing_but_rounding(tmp_path: Path) -> None:
-    whole = small.pretraining(tmp_path, {"objective.likeness_weight": 0.0, "schedule.tokens": 300})
-    parts = small.pretraining(tmp_path, {"objective.likeness_weight": 0.0, "schedule.tokens": 300, "schedule.micro_tokens": 17})
+    whole = small.pretraining(tmp_path, {"objective.similarity_weight": 0.0, "schedule.tokens": 300})
+    parts = small.pretraining(tmp_path, {"objective.similarity_weight": 0.0, "schedule.tokens": 300, "schedule.micro_batch_tokens": 17})
     losses = []
     for training in (whole, parts):
         training.run()
@@ -78,7 +78,7 @@ def test_parts_of_a_step_change_nothing_but_rounding(tmp_path: Path) -> None:
 
 
 def test_drawn_positions_are_the_share_asked_for_and_differ_from_step_to_step() -> None:
-    training = small.pretraining(None, {"objective.next_token_share": 0.25})
+    training = small.pretraining(None, {"objective.lm_loss_share": 0.25})
     steps = list(training._steps())
     seen = []
     for rows in steps[:3]:
@@ -93,8 +93,8 @@ def test_drawn_positions_are_the_share_asked_for_and_differ_from_step_to_step() 
 
 def test_the_share_of_positions_leaves_the_expected_loss_unchanged() -> None:
     """Over many draws at one set of weights the mean of the sampled loss is the full loss."""
-    full = small.pretraining(None, {"objective.next_token_share": 1.0, "optimizer.clip_norm": 0.0})
-    part = small.pretraining(None, {"objective.next_token_share": 0.2, "optimizer.clip_norm": 0.0})
+    full = small.pretraining(None, {"objective.lm_loss_share": 1.0, "optimizer.clip_norm": 0.0})
+    part = small.pretraining(None, {"objective.lm_loss_share": 0.2, "optimizer.clip_norm": 0.0})
     rows = next(full._steps())
     for training in (full, part):
         for optimizer in training.optimizers:
@@ -128,7 +128,7 @@ def test_the_teacher_is_asked_once_for_each_text(tmp_path: Path) -> None:
 
 def test_longer_texts_teach_their_next_tokens_alone(tmp_path: Path) -> None:
     """The teacher is not asked for them, and the means are over the taught."""
-    training = small.pretraining(tmp_path, {"objective.taught_words": 4, "objective.next_token_weight": 0.0})
+    training = small.pretraining(tmp_path, {"objective.distilled_words": 4, "objective.lm_loss_weight": 0.0})
     store = training.store
     assert store is not None
     training.run()
@@ -139,17 +139,17 @@ def test_longer_texts_teach_their_next_tokens_alone(tmp_path: Path) -> None:
     assert 2 <= len(short) < len(rows)
     before = {name: tensor.clone() for name, tensor in small.weights(training).items()}
     mixed = training._step(rows)
-    for name, parameter in training.pupil.named_parameters():
+    for name, parameter in training.student.named_parameters():
         parameter.data.copy_(before[name])
     alone = training._step(np.array(short))
     assert mixed["cosine_distance"] == pytest.approx(alone["cosine_distance"], rel=1e-5)
-    assert mixed["likeness"] == pytest.approx(alone["likeness"], rel=1e-4)
+    assert mixed["similarity"] == pytest.approx(alone["similarity"], rel=1e-4)
 
 
 def test_with_every_piece_among_the_candidates_training_is_the_plain_one(tmp_path: Path) -> None:
     plain = small.pretraining(tmp_path, {"schedule.tokens": 300})
-    sampled = small.pretraining(tmp_path, {"schedule.tokens": 300, "objective.frequent_pieces": 100, "objective.drawn_pieces": 5000})
-    fewer = small.pretraining(tmp_path, {"schedule.tokens": 300, "objective.frequent_pieces": 100, "objective.drawn_pieces": 20})
+    sampled = small.pretraining(tmp_path, {"schedule.tokens": 300, "objective.frequent_pieces": 100, "objective.sampled_pieces": 5000})
+    fewer = small.pretraining(tmp_path, {"schedule.tokens": 300, "objective.frequent_pieces": 100, "objective.sampled_pieces": 20})
     for training in (plain, sampled, fewer):
         training.run()
     for name, tensor in small.weights(plain).items():
@@ -160,6 +160,6 @@ def test_with_every_piece_among_the_candidates_training_is_the_plain_one(tmp_pat
 def test_a_loss_that_is_no_number_stops_with_the_remedy() -> None:
     training = small.pretraining()
     with torch.no_grad():
-        training.pupil.trunk.wte.weight.fill_(float("nan"))
+        training.student.trunk.wte.weight.fill_(float("nan"))
     with pytest.raises(ConfigError, match=r"lower optimizer\.learning_rate"):
         training.run()

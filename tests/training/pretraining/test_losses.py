@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.training.pretraining.losses import Pupil, likeness_loss, losses, pooled
+from tamis.training.pretraining.losses import Student, losses, pooled, similarity_loss
 from tests.tiny import trunk
 from tests.training.pretraining import small
 
@@ -56,7 +56,7 @@ def test_likeness_by_hand_for_three_texts() -> None:
         return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
 
     wanted = divergence(0.0 - 0.8, 0.6 - 0.0) + divergence(0.0 - 0.6, 0.6 - 0.8) + divergence(0.8 - 0.6, 0.0 - 0.8)
-    assert float(likeness_loss(states, vectors, temperature)) == pytest.approx(wanted, rel=1e-5)
+    assert float(similarity_loss(states, vectors, temperature)) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_likeness_is_zero_for_equal_geometry_at_any_scale_and_its_gradient_is_finite() -> None:
@@ -64,20 +64,20 @@ def test_likeness_is_zero_for_equal_geometry_at_any_scale_and_its_gradient_is_fi
     vectors = F.normalize(torch.randn(9, 5, generator=generator), dim=1)
     turn = torch.linalg.qr(torch.randn(5, 5, generator=generator))[0]
     states = (vectors @ turn * 7.0).requires_grad_()
-    loss = likeness_loss(states, vectors, 0.05)
+    loss = similarity_loss(states, vectors, 0.05)
     loss.backward()
     assert float(loss.detach()) == pytest.approx(0.0, abs=1e-4)
     assert states.grad is not None and bool(torch.isfinite(states.grad).all())
-    assert float(likeness_loss(-states.detach()[torch.randperm(9, generator=generator)], vectors, 0.05)) > 0.5
+    assert float(similarity_loss(-states.detach()[torch.randperm(9, generator=generator)], vectors, 0.05)) > 0.5
 
 
 def test_the_losses_of_a_batch_equal_plain_sums() -> None:
     model = trunk()
-    pupil = Pupil(model, torch.randn(small.DIMENSIONS, 12, generator=torch.Generator().manual_seed(1)))
+    pupil = Student(model, torch.randn(small.DIMENSIONS, 12, generator=torch.Generator().manual_seed(1)))
     packed = pack(ids())
     vectors = F.normalize(torch.randn(5, small.DIMENSIONS, generator=torch.Generator().manual_seed(2)), dim=1)
     drawn, targets = torch.tensor([0, 4, 11, 20]), torch.tensor([3, 36, 0, 9])
-    found = losses(pupil, packed, drawn, targets, vectors, temperature=0.1, likeness=True)
+    found = losses(pupil, packed, drawn, targets, vectors, temperature=0.1, similarity=True)
     with torch.no_grad():
         hidden = model(packed)
         logits = hidden[drawn] @ model.wte.weight.T
@@ -85,13 +85,13 @@ def test_the_losses_of_a_batch_equal_plain_sums() -> None:
         states = pooled(hidden, packed)
         mapped = states @ pupil.to_teacher.T  # type: ignore[union-attr]
         distance = sum(1 - float(torch.dot(m, v) / m.norm()) for m, v in zip(mapped, vectors, strict=True))
-        likeness = float(likeness_loss(states, vectors, 0.1))
+        likeness = float(similarity_loss(states, vectors, 0.1))
     assert found.next_token is not None and float(found.next_token.detach()) == pytest.approx(wanted, rel=1e-5)
     assert found.cosine_distance is not None and float(found.cosine_distance.detach()) == pytest.approx(distance, rel=1e-5)
-    assert found.likeness is not None and float(found.likeness.detach()) == pytest.approx(likeness, rel=1e-5)
+    assert found.similarity is not None and float(found.similarity.detach()) == pytest.approx(likeness, rel=1e-5)
 
 
 def test_without_drawn_positions_or_teacher_there_is_no_such_loss() -> None:
     nothing = torch.empty(0, dtype=torch.int64)
-    found = losses(Pupil(trunk(), None), pack(ids()), nothing, nothing, None, temperature=0.1, likeness=True)
-    assert (found.next_token, found.cosine_distance, found.likeness) == (None, None, None)
+    found = losses(Student(trunk(), None), pack(ids()), nothing, nothing, None, temperature=0.1, similarity=True)
+    assert (found.next_token, found.cosine_distance, found.similarity) == (None, None, None)

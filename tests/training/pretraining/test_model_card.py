@@ -19,10 +19,10 @@ RECIPE = PretrainRecipe(name="tiny-3").changed(
     {
         "seed": 77,
         "corpus.sources": {name: source.model_dump() for name, source in SOURCES.items()},
-        "objective.next_token_weight": 1.25,
-        "objective.next_token_share": 0.35,
+        "objective.lm_loss_weight": 1.25,
+        "objective.lm_loss_share": 0.35,
         "objective.teacher_weight": 5.5,
-        "objective.likeness_weight": 0.75,
+        "objective.similarity_weight": 0.75,
     }
 )
 COUNTS = {"lines": 13_131, "repeated": 14_141, "held_out": 15_151}
@@ -128,12 +128,12 @@ def test_without_a_teacher_the_card_speaks_of_none() -> None:
     del facts["held_out"]["cosine"]
     card = model_card(facts)
     assert "Begun from: gpt2. Teacher: none." in card and "Losses: next token x 1.25 on 35% of the positions.\n" in card
-    assert "likeness" not in card and "Mean cosine" not in card
+    assert "similarity" not in card and "Mean cosine" not in card
 
 
 def test_what_part_of_the_vocabulary_and_of_the_texts_was_learnt_is_told() -> None:
     facts = copy.deepcopy(FACTS)
-    facts["recipe"]["objective"] |= {"frequent_pieces": 2048, "drawn_pieces": 512, "taught_words": 32}
+    facts["recipe"]["objective"] |= {"frequent_pieces": 2048, "sampled_pieces": 512, "distilled_words": 32}
     card = model_card(facts)
     assert "on 35% of the positions (summed over the 2,048 most frequent pieces and 512 drawn ones), 1 - cosine" in card
     assert "likeness x 0.75 (both of texts up to 32 words)." in card

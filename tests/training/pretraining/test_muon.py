@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.training.pretraining.muon import Muon, decay_begins, optimizers, orthogonalised, rate
+from tamis.training.pretraining.muon import Muon, decay_begins, optimizers, orthogonalized, rate
 from tamis.training.pretraining.recipe import OptimizerSettings, ScheduleSettings
 from tests.training.pretraining import small
 
@@ -28,14 +28,14 @@ def published(matrix: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(5, 9), (9, 5), (7, 7)])
 def test_orthogonalised_equals_the_published_iteration(shape: tuple[int, int]) -> None:
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1))
-    for found, matrix in zip(orthogonalised(matrices), matrices, strict=True):
+    for found, matrix in zip(orthogonalized(matrices), matrices, strict=True):
         np.testing.assert_allclose(found.numpy(), published(matrix.double().numpy()), atol=2e-4)
 
 
 @given(st.integers(0, 10_000))
 def test_orthogonalised_keeps_directions_and_levels_sizes(seed: int) -> None:
     matrix = torch.randn(1, 6, 11, generator=torch.Generator().manual_seed(seed))
-    found = orthogonalised(matrix)[0]
+    found = orthogonalized(matrix)[0]
     left, sizes, right = torch.linalg.svd(matrix[0], full_matrices=False)
     levelled = left.T @ found @ right.T  # diagonal: the same singular vectors
     off = levelled - torch.diag(levelled.diagonal())
@@ -73,8 +73,8 @@ def test_queries_keys_and_values_are_three_matrices_and_tall_ones_take_larger_st
 
 def test_every_weight_has_one_optimiser_and_only_block_matrices_go_to_muon() -> None:
     training = small.pretraining()
-    adamw, muon = optimizers(training.pupil, OptimizerSettings())
-    names = {id(p): name for name, p in training.pupil.named_parameters()}
+    adamw, muon = optimizers(training.student, OptimizerSettings())
+    names = {id(p): name for name, p in training.student.named_parameters()}
     in_muon = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     in_adamw = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
     assert in_muon == {f"trunk.h.{i}.{m}.weight" for i in range(2) for m in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")}
@@ -84,7 +84,7 @@ def test_every_weight_has_one_optimiser_and_only_block_matrices_go_to_muon() -> 
     peaks = {names[id(p)]: group["peak"] for group in adamw.param_groups for p in group["params"]}
     assert peaks["trunk.wte.weight"] == OptimizerSettings().embedding_learning_rate
     assert peaks["trunk.ln_f.weight"] == OptimizerSettings().learning_rate
-    only = optimizers(training.pupil, OptimizerSettings(name="adamw"))
+    only = optimizers(training.student, OptimizerSettings(name="adamw"))
     assert len(only) == 1 and sum(len(group["params"]) for group in only[0].param_groups) == len(names)
 
 

@@ -48,7 +48,7 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
         ("[schedule]\ntokens = 0\nbatch_tokens = -1", r"schedule\.tokens: .*got 0; schedule\.batch_tokens: .*got -1"),
         ("seed = -1", r"seed: .*got -1"),
         (
-            "[objective]\nnext_token_weight = 0\nteacher_weight = 0\nlikeness_weight = 0",
+            "[objective]\nlm_loss_weight = 0\nteacher_weight = 0\nsimilarity_weight = 0",
             r"every weight of \[objective\] is zero, so nothing would be learnt",
         ),
         ("name = ", r"is not readable as TOML"),

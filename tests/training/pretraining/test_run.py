@@ -66,7 +66,7 @@ def test_the_folder_is_a_backbone_and_loads_in_transformers(tmp_path: Path, taug
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     text = "free prize at the station 7"
     ids = tokenizer(text)["input_ids"]
-    assert ids == backbone.tokenizer.prepared(begin=True).encode([text])[0].tolist()
+    assert ids == backbone.tokenizer.prepared(add_bos=True).encode([text])[0].tolist()
     from tamis.gpt2.packing import pack
 
     with torch.no_grad():
@@ -141,7 +141,7 @@ def test_a_folder_for_classifiers_is_refused_as_a_start(tmp_path: Path) -> None:
 def test_what_cannot_be_learnt_is_told(tmp_path: Path) -> None:
     file = corpus_file(tmp_path)
     with pytest.raises(ConfigError, match="give --teacher"):
-        pretrain([file], tmp_path / "a", recipe(**{"objective.next_token_weight": 0.0}))
+        pretrain([file], tmp_path / "a", recipe(**{"objective.lm_loss_weight": 0.0}))
     with pytest.raises(ConfigError, match="start = teacher needs a teacher"):
         pretrain([file], tmp_path / "b", recipe(**{"objective.start": "teacher"}))
     with pytest.raises(DataError, match="does not exist"):
@@ -229,7 +229,7 @@ def test_all_of_a_text_beyond_the_context_is_learnt_and_it_is_told(tmp_path: Pat
     file = tmp_path / "prose.txt"
     file.write_text("\n".join(" ".join(small.texts(12, seed=seed)) for seed in range(8)) + "\n" + "q" * 3000, encoding="utf-8")
     said: list[str] = []
-    result = pretrain([file], tmp_path / "out", recipe(**{"schedule.tokens": None, "schedule.passes": 1.0}), say=said.append)
+    result = pretrain([file], tmp_path / "out", recipe(**{"schedule.tokens": None, "schedule.epochs": 1.0}), say=said.append)
     tokenizer = load_backbone(tmp_path / "out").tokenizer
     lines = file.read_text(encoding="utf-8").splitlines()
     tokens = sum(len(ids) for ids in tokenizer.encode(lines)) * 8 / 9  # a line is held out
@@ -285,11 +285,11 @@ def test_the_folder_of_the_start_is_not_the_result(tmp_path: Path, monkeypatch: 
 
 
 def test_a_teacher_of_whom_nothing_is_learnt_is_told_and_not_asked(tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weightless = {"objective.teacher_weight": 0.0, "objective.likeness_weight": 0.0, "schedule.tokens": 60}
+    weightless = {"objective.teacher_weight": 0.0, "objective.similarity_weight": 0.0, "schedule.tokens": 60}
     monkeypatch.setattr(small.HashTeacher, "embed", lambda *_: pytest.fail("a vector was computed"))
     said: list[str] = []
     result = pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe(**weightless), teacher=taught, say=said.append)
-    assert any("teacher does not teach: objective.teacher_weight and objective.likeness_weight are 0" in sentence for sentence in said)
+    assert any("teacher does not teach: objective.teacher_weight and objective.similarity_weight are 0" in sentence for sentence in said)
     assert result.facts["teacher"] is None and "Teacher: none." in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     with pytest.raises(ConfigError, match=r"give one of them a value, or leave objective\.start at auto"):
         pretrain([tmp_path / "words.txt"], tmp_path / "b", recipe(**weightless, **{"objective.start": "teacher"}), teacher=taught)
@@ -383,6 +383,6 @@ def _free_port() -> str:
 def test_left_open_the_corpus_is_seen_three_times(tmp_path: Path) -> None:
     result = pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe(**{"schedule.tokens": None, "corpus.held_out_share": 0.0}))
     backbone = load_backbone(tmp_path / "out")
-    once = sum(len(ids) for ids in backbone.tokenizer.prepared(begin=True).encode(small.texts()))
+    once = sum(len(ids) for ids in backbone.tokenizer.prepared(add_bos=True).encode(small.texts()))
     assert result.facts["recipe"]["schedule"]["tokens"] == 3 * once
     assert 3 * once <= result.facts["tokens"] < 3 * once + 60

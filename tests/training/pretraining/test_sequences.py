@@ -24,7 +24,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.train(["abab cd", "abab cd", "ab cd cdcd"] * 3, vocab_size=265).prepared(begin=True)
+    return Tokenizer.train(["abab cd", "abab cd", "ab cd cdcd"] * 3, vocab_size=265).prepared(add_bos=True)
 
 
 def alone(tokenizer: Tokenizer, text: str) -> list[int]:

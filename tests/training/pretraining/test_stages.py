@@ -21,7 +21,7 @@ from tamis.training.pretraining.run import pretrain
 from tamis.training.pretraining.stages import pretrain_in_stages, stage_recipes
 from tests.training.pretraining.test_run import corpus_file, recipe
 
-STAGES = [{"schedule.tokens": 300, "schedule.decay_share": 0.0}, {"schedule.tokens": 420, "objective.next_token_share": 1.0}]
+STAGES = [{"schedule.tokens": 300, "schedule.decay_share": 0.0}, {"schedule.tokens": 420, "objective.lm_loss_share": 1.0}]
 
 
 def staged() -> PretrainRecipe:
@@ -33,7 +33,7 @@ def test_each_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
     result = pretrain_in_stages([corpus], tmp_path / "out", staged())
     by_hand = recipe(**{"schedule.tokens": 300, "schedule.decay_share": 0.0})
     pretrain([corpus], tmp_path / "first", by_hand)
-    second = recipe(**{"schedule.tokens": 420, "objective.next_token_share": 1.0})
+    second = recipe(**{"schedule.tokens": 420, "objective.lm_loss_share": 1.0})
     pretrain([corpus], tmp_path / "second", second, start=tmp_path / "first")
     assert load_backbone(tmp_path / "out").fingerprint == load_backbone(tmp_path / "second").fingerprint
     facts = json.loads((tmp_path / "out" / FACTS).read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def test_a_setting_by_hand_holds_in_every_stage() -> None:
     shorter = staged().changed({"schedule.tokens": 90, "optimizer.name": "adamw"})
     assert [stage.schedule.tokens for stage in stage_recipes(shorter)] == [90, 90]
     assert {stage.optimizer.name for stage in stage_recipes(shorter)} == {"adamw"}
-    assert [stage.objective.next_token_share for stage in stage_recipes(shorter)] == [0.25, 1.0]
+    assert [stage.objective.lm_loss_share for stage in stage_recipes(shorter)] == [0.25, 1.0]
     assert all(stage.stages == () for stage in stage_recipes(shorter))
     assert stage_recipes(recipe()) == [recipe()]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tamis.classifier.explain.explanation import Explanation, TokenPoint, WordShare
-from tamis.classifier.explain.occlusion import shares, shares_inside
+from tamis.classifier.explain.explanation import Explanation, TokenPoint, WordAttribution
+from tamis.classifier.explain.occlusion import window_attributions, word_attributions
 from tamis.classifier.explain.token_curve import offsets, running_probabilities
 from tamis.decision.verdict import Window
 from tamis.errors import ConfigError
@@ -15,7 +15,7 @@ from tamis.errors import ConfigError
 if TYPE_CHECKING:
     from tamis.classifier.text_classifier import TextClassifier
 
-__all__ = ["Explanation", "TokenPoint", "WordShare", "explain"]
+__all__ = ["Explanation", "TokenPoint", "WordAttribution", "explain"]
 
 
 def explain(classifier: TextClassifier, text: str, *, label: str | None = None) -> Explanation:
@@ -43,9 +43,9 @@ def explain(classifier: TextClassifier, text: str, *, label: str | None = None) 
     others = np.flatnonzero(labels != labels[-1])
     points = zip(offsets(classifier, text), running[:, place].tolist(), strict=True)
     if verdict.window is not None and classifier.positive_ is not None:
-        found = shares_inside(classifier, text, place, verdict.window)
+        found = window_attributions(classifier, text, place, verdict.window)
     else:
-        found = shares(classifier, text, place, tokens=len(running))
+        found = word_attributions(classifier, text, place, tokens=len(running))
     return Explanation(
         text=text,
         label=verdict.label,

@@ -23,13 +23,13 @@ class TokenPoint:
 
 
 @dataclass(frozen=True)
-class WordShare:
+class WordAttribution:
     """One word, punctuation included, and its share."""
 
     start: int
     end: int
     """Its characters in the text."""
-    share: float
+    attribution: float
     """Log-odds that it gives to the explained label; below 0 it speaks against it."""
 
 
@@ -53,7 +53,7 @@ class Explanation:
     tokens: tuple[TokenPoint, ...]
     turn: int
     """Number of the token from which on the label was the final one."""
-    words: tuple[WordShare, ...]
+    words: tuple[WordAttribution, ...]
     log_odds: float
     """Of the text."""
     empty_log_odds: float
@@ -68,11 +68,11 @@ class Explanation:
     @property
     def remainder(self) -> float:
         """What the words' shares leave over, in log-odds."""
-        return self.log_odds - self.empty_log_odds - sum(word.share for word in self.words)
+        return self.log_odds - self.empty_log_odds - sum(word.attribution for word in self.words)
 
-    def strongest(self) -> list[WordShare]:
+    def strongest(self) -> list[WordAttribution]:
         """The words, the one that speaks most for the explained label first."""
-        return sorted(self.words, key=lambda word: -word.share)
+        return sorted(self.words, key=lambda word: -word.attribution)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON takes it; `label`, `verdict` and `probabilities` as in `predict --json`."""
@@ -86,7 +86,7 @@ class Explanation:
             "threshold": self.threshold,
             "tokens": [{"start": t.start, "end": t.end, "token": text[t.start : t.end], "probability": t.probability} for t in self.tokens],
             "turn": self.turn,
-            "words": [{"start": w.start, "end": w.end, "word": text[w.start : w.end], "share": w.share} for w in self.words],
+            "words": [{"start": w.start, "end": w.end, "word": text[w.start : w.end], "attribution": w.attribution} for w in self.words],
             "log_odds": self.log_odds,
             "empty_log_odds": self.empty_log_odds,
             "remainder": self.remainder,
@@ -96,11 +96,11 @@ class Explanation:
 
     def to_text(self) -> str:
         """Lines for a terminal, without control characters of the text's own."""
-        largest = max((abs(word.share) for word in self.words), default=0.0)
+        largest = max((abs(word.attribution) for word in self.words), default=0.0)
         lines = [self.headline(), "", f"what each word gives to {printable(self.explained)} (log-odds; below 0: against it)"]
         for word in self.strongest():
-            bar = ("░" if word.share < 0 else "█") * round(_BAR * abs(word.share) / (largest or 1.0))
-            lines.append(f"{word.share:+8.2f}  {bar:{_BAR}}  {printable(self.text[word.start : word.end])}")
+            bar = ("░" if word.attribution < 0 else "█") * round(_BAR * abs(word.attribution) / (largest or 1.0))
+            lines.append(f"{word.attribution:+8.2f}  {bar:{_BAR}}  {printable(self.text[word.start : word.end])}")
         lines += ["", self.sums(), "", f"P({printable(self.explained)}) after every token"]
         for number, token in enumerate(self.tokens):
             bar, piece = "█" * round(_BAR * token.probability), self.text[token.start : token.end]
@@ -116,7 +116,7 @@ class Explanation:
 
     def sums(self) -> str:
         """The sums of the class's docstring with this text's numbers, in one line."""
-        words = sum(word.share for word in self.words)
+        words = sum(word.attribution for word in self.words)
         return (
             f"empty text {self.empty_log_odds:+.2f}, words {words:+.2f}, only together {self.remainder:+.2f}: "
             f"log-odds {self.log_odds:+.2f} for {printable(self.explained)}"

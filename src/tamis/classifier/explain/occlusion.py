@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.classifier.explain.explanation import WordShare
+from tamis.classifier.explain.explanation import WordAttribution
 from tamis.decision.verdict import Window
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ Score = Callable[[list[str]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Shares:
-    """What `shares` found, in log-odds of one label."""
+class Attributions:
+    """What `word_attributions` found, in log-odds of one label."""
 
-    words: tuple[WordShare, ...]
+    words: tuple[WordAttribution, ...]
     log_odds: float
     empty_log_odds: float
     notes: list[str] = field(default_factory=list)
 
 
-def shares(classifier: TextClassifier, text: str, place: int, *, tokens: int) -> Shares:
+def word_attributions(classifier: TextClassifier, text: str, place: int, *, tokens: int) -> Attributions:
     """Shares of all words of a text in the log-odds of class number `place`.
 
     A word's share is the mean over run lengths L in `RUNS` of the mean, over the runs of L words that hold it, of the log-odds lost
@@ -68,19 +68,21 @@ def shares(classifier: TextClassifier, text: str, place: int, *, tokens: int) ->
     while stop - first > PARTS and len(RUNS) * (stop - first) * tokens > MOST_TOKENS:
         edges = np.linspace(first, stop, PARTS + 1).astype(int).tolist()
         parts = list(itertools.pairwise(edges))
-        lost = whole - log_odds([without(text, words, *part) for part in parts])
+        lost = whole - log_odds([leave_out_words(text, words, *part) for part in parts])
         for (a, b), loss in zip(parts, lost, strict=True):
             values[a:b] = loss / (b - a)
         first, stop = parts[int(np.argmax(values[edges[:-1]]))]
     if stop - first < len(words):
         a, b = words[first][0], words[stop - 1][1]
         notes.append(f"The text is long: only the words at characters {a} to {b} were left out one by one, the others in larger parts.")
-    values[first:stop] = _word_by_word(lambda runs: whole - log_odds([without(text, words, *run) for run in runs]), first, stop, len(words))
-    found = tuple(WordShare(*word, share) for word, share in zip(words, values.tolist(), strict=True))
-    return Shares(found, whole, empty, notes)
+    values[first:stop] = _word_by_word(
+        lambda runs: whole - log_odds([leave_out_words(text, words, *run) for run in runs]), first, stop, len(words)
+    )
+    found = tuple(WordAttribution(*word, share) for word, share in zip(words, values.tolist(), strict=True))
+    return Attributions(found, whole, empty, notes)
 
 
-def shares_inside(classifier: TextClassifier, text: str, place: int, window: Window) -> Shares:
+def window_attributions(classifier: TextClassifier, text: str, place: int, window: Window) -> Attributions:
     """The same where one window of a long text decides: its words alone have shares, as if it were the text; the others have none.
 
     Leaving out words of the whole text would move every window behind them, which changes more than the words do. The bound on what is
@@ -89,14 +91,16 @@ def shares_inside(classifier: TextClassifier, text: str, place: int, window: Win
     words = words_of(text)
     inside = [number for number, (start, end) in enumerate(words) if end > window.start and start < window.end]
     if not inside:  # a window of white space
-        empty = shares(classifier, "", place, tokens=1)
-        return replace(empty, words=tuple(WordShare(*word, 0.0) for word in words), log_odds=float(_log_odds(classifier, [text], place)[0]))
+        empty = word_attributions(classifier, "", place, tokens=1)
+        return replace(
+            empty, words=tuple(WordAttribution(*word, 0.0) for word in words), log_odds=float(_log_odds(classifier, [text], place)[0])
+        )
     first, last = words[inside[0]][0], words[inside[-1]][1]  # whole words, where the window begins or ends in one
-    own = shares(classifier, text[first:last], place, tokens=window.stop_token - window.first_token)
-    found = [WordShare(start, end, 0.0) for start, end in words]
+    own = word_attributions(classifier, text[first:last], place, tokens=window.stop_token - window.first_token)
+    found = [WordAttribution(start, end, 0.0) for start, end in words]
     for number, word in zip(inside, own.words, strict=True):
-        found[number] = WordShare(word.start + first, word.end + first, word.share)
-    return Shares(tuple(found), float(_log_odds(classifier, [text], place)[0]), own.empty_log_odds, own.notes)
+        found[number] = WordAttribution(word.start + first, word.end + first, word.attribution)
+    return Attributions(tuple(found), float(_log_odds(classifier, [text], place)[0]), own.empty_log_odds, own.notes)
 
 
 def _log_odds(classifier: TextClassifier, texts: list[str], place: int) -> NDArray[np.float64]:
@@ -131,7 +135,7 @@ def words_of(text: str) -> list[Span]:
     return [match.span() for match in _WORD.finditer(text)]
 
 
-def without(text: str, words: Sequence[Span], first: int, stop: int) -> str:
+def leave_out_words(text: str, words: Sequence[Span], first: int, stop: int) -> str:
     """The text without words `first` to `stop` and the white space behind them (before them, at the text's end)."""
     if stop < len(words):
         return text[: words[first][0]] + text[words[stop][0] :]

@@ -68,21 +68,21 @@ def _safe(text: str) -> str:
 
 
 def _text(explanation: Explanation) -> str:
-    largest = max((abs(word.share) for word in explanation.words), default=0.0) or 1.0
+    largest = max((abs(word.attribution) for word in explanation.words), default=0.0) or 1.0
     pieces, done = [], 0
     for word in explanation.words:
-        kind = "against" if word.share < 0 else "for"
-        shade = _STRONGEST * abs(word.share) / largest
+        kind = "against" if word.attribution < 0 else "for"
+        shade = _STRONGEST * abs(word.attribution) / largest
         shown = _safe(explanation.text[word.start : word.end])
         pieces.append(_safe(explanation.text[done : word.start]))
-        pieces.append(f'<span class="{kind}" style="--a:{shade:.3f}" title="{word.share:+.2f}">{shown}</span>')
+        pieces.append(f'<span class="{kind}" style="--a:{shade:.3f}" title="{word.attribution:+.2f}">{shown}</span>')
         done = word.end
     return "".join([*pieces, _safe(explanation.text[done:])])
 
 
 def _table(explanation: Explanation) -> str:
-    strongest = sorted(explanation.words, key=lambda word: -abs(word.share))[:_ROWS]
-    rows = [f"<tr><td>{w.share:+.2f}</td><td>{_safe(explanation.text[w.start : w.end])}</td></tr>" for w in strongest]
+    strongest = sorted(explanation.words, key=lambda word: -abs(word.attribution))[:_ROWS]
+    rows = [f"<tr><td>{w.attribution:+.2f}</td><td>{_safe(explanation.text[w.start : w.end])}</td></tr>" for w in strongest]
     return f"<table>{''.join(rows)}</table>" if rows else ""
 
 

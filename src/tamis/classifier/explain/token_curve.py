@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tamis.decision.calibration import softmax
 from tamis.gpt2.features import FROZEN_TOKENS
 from tamis.gpt2.packing import by_length, pack
-from tamis.text.windows import Pooled
+from tamis.text.windows import RunningAggregation
 
 if TYPE_CHECKING:
     from tamis.classifier.text_classifier import TextClassifier
@@ -29,7 +29,7 @@ def running_probabilities(classifier: TextClassifier, text: str) -> NDArray[np.f
     # Cut like the ids, the numbers of the tokens say which of them each window holds.
     places = classifier.windows(np.arange(len(ids), dtype=np.int32))
     logits = _logits_of_all_tokens(classifier, [ids[p] for p in places])
-    pooled, joined, seen = Pooled(1, logits[0].shape[1], classifier.pooling), [], -1
+    pooled, joined, seen = RunningAggregation(1, logits[0].shape[1], classifier.aggregation), [], -1
     for window, values in zip(places, logits, strict=True):
         joined.append(pooled.with_one_more(0, values[window > seen]))
         pooled.add(0, values[-1])

@@ -104,14 +104,14 @@ def is_header(first: Sequence[str], rest: Sequence[Sequence[str]], *, named: Seq
     return bool(groups) and all(first[column] not in below[column] for column in groups)
 
 
-def find_text(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: str, wanted: str | None, label: int | None = None) -> int:
+def find_text(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: str, requested: str | None, label: int | None = None) -> int:
     """The index of the text column. `rows` is a sample of the data rows; `label` a column already taken.
 
     Raises:
-        DataError: `wanted` is no column, or no column or more than one could be the text.
+        DataError: `requested` is no column, or no column or more than one could be the text.
     """
-    if wanted is not None:
-        return _named(names, wanted, source, "--text")
+    if requested is not None:
+        return _named(names, requested, source, "--text")
     found = _by_name(names, TEXT_NAMES, taken=label)
     if len(found) == 1:
         return found[0]
@@ -127,16 +127,16 @@ def find_text(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: st
     raise _unclear(names, source, "text", "--text")
 
 
-def find_label(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: str, wanted: str | None, text: int) -> int:
+def find_label(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: str, requested: str | None, text: int) -> int:
     """The index of the label column, as `find_text`; by content it is the one column whose values repeat.
 
     Raises:
-        DataError: `wanted` is no column or the text column, or no column or more than one could be the label.
+        DataError: `requested` is no column or the text column, or no column or more than one could be the label.
     """
-    if wanted is not None:
-        column = _named(names, wanted, source, "--label")
+    if requested is not None:
+        column = _named(names, requested, source, "--label")
         if column == text:
-            raise DataError(f"{source}: column {wanted!r} was named both as text and as label; name two columns")
+            raise DataError(f"{source}: column {requested!r} was named both as text and as label; name two columns")
         return column
     found = _by_name(names, LABEL_NAMES, taken=text)
     if len(found) == 1:
@@ -171,8 +171,8 @@ def find_both(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: st
         if _looks_like_label(rows, first):
             return second, first
         raise _unclear(names, source, "label", "--label")
-    column = find_text(names, rows, source=source, wanted=text, label=taken)
-    return column, find_label(names, rows, source=source, wanted=label, text=column)
+    column = find_text(names, rows, source=source, requested=text, label=taken)
+    return column, find_label(names, rows, source=source, requested=label, text=column)
 
 
 def _plain(cell: str) -> str:
@@ -185,18 +185,18 @@ def _by_name(names: Sequence[str], known: Sequence[str], *, taken: int | None) -
     return first if len(first) == 1 else found
 
 
-def _named(names: Sequence[str], wanted: str, source: str, option: str) -> int:
-    for same in (lambda name: name == wanted, lambda name: _plain(name) == _plain(wanted)):
+def _named(names: Sequence[str], requested: str, source: str, option: str) -> int:
+    for same in (lambda name: name == requested, lambda name: _plain(name) == _plain(requested)):
         found = [column for column, name in enumerate(names) if same(name)]
         if len(found) == 1:
             return found[0]
         if found:
-            raise DataError(f"{source}: column {wanted!r} occurs {len(found)} times ({_listed(names)}); rename one of them")
-    if wanted.isdigit() and 1 <= int(wanted) <= len(names):
-        return int(wanted) - 1
-    near = difflib.get_close_matches(wanted, names, n=1)
+            raise DataError(f"{source}: column {requested!r} occurs {len(found)} times ({_listed(names)}); rename one of them")
+    if requested.isdigit() and 1 <= int(requested) <= len(names):
+        return int(requested) - 1
+    near = difflib.get_close_matches(requested, names, n=1)
     hint = f"did you mean {option} {near[0]!r}?" if near else f"name one of them with {option} COLUMN"
-    raise DataError(f"{source}: there is no column {wanted!r}; the columns are {_listed(names)}; {hint}")
+    raise DataError(f"{source}: there is no column {requested!r}; the columns are {_listed(names)}; {hint}")
 
 
 def _filled(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:

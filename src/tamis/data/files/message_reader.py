@@ -181,7 +181,7 @@ def _table_messages(lines: Iterable[str], layout: csv_reader.Layout, name: str, 
     header = is_header(head, rest, named=[] if text is None else [text])
     names = header_names(head) if header else tuple(str(position) for position in range(1, len(head) + 1))
     data = sample[1:] if header else sample
-    column = find_text(names, [record.fields for record in data], source=name, wanted=text)
+    column = find_text(names, [record.fields for record in data], source=name, requested=text)
     if len(set(names)) < len(names):
         raise DataError(f"{name}: two columns have the same name ({', '.join(map(repr, names))}); rename one of them")
 
@@ -201,7 +201,7 @@ def _json_messages(format_: str, name: str, rows: Iterator[json_reader.JsonRow],
         raise DataError(f"{name}: expected JSON objects, found none; give at least one")
     names = tuple(first.values)
     strings = [["" if not isinstance(first.values[key], str) else str(first.values[key]) for key in names]]
-    column = names[find_text(names, strings, source=f"{name} line {first.line}", wanted=text)] if names else "text"
+    column = names[find_text(names, strings, source=f"{name} line {first.line}", requested=text)] if names else "text"
 
     def messages() -> Iterator[Message]:
         for row in chain([first], rows):
@@ -214,7 +214,7 @@ def _parquet_messages(path: Path, text: str | None) -> Messages:
     names, rows = parquet_reader.parquet_rows(path)
     sample = list(islice(rows, SAMPLE_ROWS))
     shown = [["" if not isinstance(value, str) else value for value in row] for row in sample]
-    column = find_text(names, shown, source=str(path), wanted=text)
+    column = find_text(names, shown, source=str(path), requested=text)
 
     def messages() -> Iterator[Message]:
         for number, row in enumerate(chain(sample, rows), 1):

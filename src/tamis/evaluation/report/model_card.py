@@ -37,14 +37,14 @@ def model_card(report: Mapping[str, Any], *, name: str = "model", license: str |
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(report: Mapping[str, Any], judged: Mapping[str, Any] | None, name: str, license: str | None) -> str:
+def _front_matter(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, name: str, license: str | None) -> str:
     # JSON strings are YAML strings: no label or file name can break the front matter.
     lines = ["---", "library_name: transformers", "pipeline_tag: text-classification", "language: unknown"]
     if license:
         lines.append(f"license: {json.dumps(license)}")
     lines += ["tags:", "- tamis", "- gpt2", "- text-classification", "metrics:"]
     lines += [f"- {metric}" for metric in _HUB_METRICS]
-    values = [(metric, judged[metric]) for metric in _HUB_METRICS if judged and judged[metric] is not None]
+    values = [(metric, evaluated[metric]) for metric in _HUB_METRICS if evaluated and evaluated[metric] is not None]
     if values:
         lines += [
             "model-index:",
@@ -79,12 +79,12 @@ def _warnings(report: Mapping[str, Any]) -> str:
     return "\n".join(f"> **Warning:** {_line(sentence)}\n>" for sentence in report["warnings"]).removesuffix("\n>")
 
 
-def _figures(report: Mapping[str, Any], judged: Mapping[str, Any] | None, part: str) -> str:
+def _figures(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, part: str) -> str:
     folds = folds_sentence(report.get("folds"))
-    if not judged:
+    if not evaluated:
         return f"## Figures\n\n{folds or 'No rows were held out, so there are no figures.'}"
     others = sorted(report["baselines"], key=lambda other: (other == "majority", other)) if part == "test" else []
-    beside = {"model": judged, **{other: report["baselines"][other] for other in others}}
+    beside = {"model": evaluated, **{other: report["baselines"][other] for other in others}}
     head = "| | " + " | ".join(_cell(name) for name in beside) + " |\n|---|" + "---|" * len(beside)
     lines = []
     for key, heading, percent in columns(report):
@@ -95,7 +95,7 @@ def _figures(report: Mapping[str, Any], judged: Mapping[str, Any] | None, part: 
         lines.append(f"| {_cell(heading)} | " + " | ".join(cells) + " |")
     sentence = mcnemar_sentence(report)
     return (
-        f"## Figures\n\nOn {judged['n']:,} {part} rows, with 95 % intervals. `tfidf` is TF-IDF with logistic "
+        f"## Figures\n\nOn {evaluated['n']:,} {part} rows, with 95 % intervals. `tfidf` is TF-IDF with logistic "
         "regression, `majority` "
         f"always answers the commonest class.\n\n{head}\n" + "\n".join(lines) + "".join(f"\n\n{text}" for text in (sentence, folds) if text)
     )
@@ -116,16 +116,16 @@ def _decision(report: Mapping[str, Any]) -> str:
     return "## Threshold and verdicts\n\n" + "\n".join(sentences) if sentences else ""
 
 
-def _limits(report: Mapping[str, Any], judged: Mapping[str, Any] | None, part: str) -> str:
+def _limits(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, part: str) -> str:
     items = [
         "The figures hold for texts like those of the data above; other senders, years or languages can change them.",
         "The language of the data was not examined.",
         "Who writes to get past a filter will find ways that these figures do not show.",
     ]
-    blocked = (judged or {}).get("ci95", {}).get("blocked_ham")
+    blocked = (evaluated or {}).get("ci95", {}).get("false_positive_rate")
     if blocked:
         items.append(
-            f"With {judged['n'] if judged else 0:,} {part} rows the true share of `{_line(negative_name(report))}` "
+            f"With {evaluated['n'] if evaluated else 0:,} {part} rows the true share of `{_line(negative_name(report))}` "
             "that is blocked may be "
             f"as high as {100 * blocked[1]:.2f} % (upper end of the 95 % interval)."
         )

@@ -13,11 +13,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tamis.decision.out_of_distribution import familiarity_sentence
+from tamis.decision.out_of_distribution import ood_sentence
 from tamis.evaluation.fold_spread import folds_sentence
 from tamis.evaluation.report.confusion import confusions_table, per_class_table
 from tamis.evaluation.report.report import mcnemar_sentence
-from tamis.evaluation.robustness import AttackResult, attack_rows
+from tamis.evaluation.robustness import PerturbationResult, robustness_rows
 
 CSS = """
 :root{--ink:#1c1f23;--soft:#5c6670;--line:#dfe3e8;--blue:#0072b2;--warn:#fff3e6;--edge:#d55e00}
@@ -59,7 +59,7 @@ pre{background:#f5f7f9;border-radius:6px;padding:.8rem;overflow-x:auto;font-size
 _BINARY = (
     ("f1", "F1", False),
     ("recall", "Recall", True),
-    ("blocked_ham", "{negative} blocked", True),
+    ("false_positive_rate", "{negative} blocked", True),
     ("precision", "Precision", True),
     ("average_precision", "Average precision", False),
     ("mcc", "MCC", False),
@@ -82,7 +82,7 @@ _PLOTS = {
     "precision_recall": "Precision and recall at every threshold",
     "confusion": "Labels against predictions",
     "calibration": "Predicted probabilities against what came true",
-    "attacks": "Disguised texts, at the model's own threshold, with 95 % intervals",
+    "robustness": "Disguised texts, at the model's own threshold, with 95 % intervals",
     "loss": "Loss over the training steps",
     "accuracy": "Accuracy over the training steps",
 }
@@ -123,8 +123,8 @@ def render(report: Mapping[str, Any], plots: Mapping[str, Path], examples: Seque
         _comparison(report),
         _threshold(report),
         _figures(plots),
-        _attacks(report),
-        _familiarity(report),
+        _robustness(report),
+        _ood(report),
         per_class_table(report, figure_text),
         confusions_table(report),
         _mistakes(examples),
@@ -240,8 +240,8 @@ def _threshold(report: Mapping[str, Any]) -> str:
     if choice:
         sentences.append(
             f"On the rows it was chosen on it catches {100 * choice['recall']:.1f} % and blocks "
-            f"{100 * choice['blocked_ham']:.2f} % "
-            f"of {negative_name(report)!r}, at most {100 * choice['blocked_ham_upper95']:.2f} % (upper 95 % bound)."
+            f"{100 * choice['false_positive_rate']:.2f} % "
+            f"of {negative_name(report)!r}, at most {100 * choice['false_positive_rate_upper95']:.2f} % (upper 95 % bound)."
         )
     if unsure:
         where = (
@@ -271,11 +271,11 @@ def _figures(plots: Mapping[str, Path]) -> str:
     return f'<h2>Plots</h2><div class="plots">{"".join(shown)}</div>' if shown else ""
 
 
-def _attacks(report: Mapping[str, Any]) -> str:
+def _robustness(report: Mapping[str, Any]) -> str:
     """What is caught and blocked of disguised texts."""
-    if not report.get("attacks"):
+    if not report.get("robustness"):
         return ""
-    header, rows = attack_rows([AttackResult(**result) for result in report["attacks"]])
+    header, rows = robustness_rows([PerturbationResult(**result) for result in report["robustness"]])
     cells = "".join("<tr>" + "".join(f'<td class="text">{_text(cell)}</td>' for cell in row) + "</tr>" for row in rows)
     names = "".join(f'<th class="text">{_text(name)}</th>' for name in header)
     return (
@@ -284,9 +284,9 @@ def _attacks(report: Mapping[str, Any]) -> str:
     )
 
 
-def _familiarity(report: Mapping[str, Any]) -> str:
+def _ood(report: Mapping[str, Any]) -> str:
     """Test texts that are unlike what was learnt."""
-    found = report.get("familiarity")
+    found = report.get("ood")
     if not found:
         return ""
     rows = "".join(
@@ -296,7 +296,7 @@ def _familiarity(report: Mapping[str, Any]) -> str:
     )
     header = '<th>bits per byte</th><th>label</th><th class="text">text</th>'
     table = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
-    return f"<h2>Outside of what was learnt</h2><p>{_text(familiarity_sentence(found))}</p>" + (table if rows else "")
+    return f"<h2>Outside of what was learnt</h2><p>{_text(ood_sentence(found))}</p>" + (table if rows else "")
 
 
 def _mistakes(examples: Sequence[Mapping[str, Any]]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.decision.calibration import Calibration
-from tamis.decision.thresholds import Band, Floor, Threshold
+from tamis.decision.thresholds import ConfidenceFloor, RejectBand, Threshold
 from tamis.errors import DataError
 from tamis.evaluation.metrics import collapse_warnings, figures, mcnemar, predictions
 from tamis.evaluation.report.confusion import confusions
@@ -49,7 +49,7 @@ class ReportInputs:
     test: Part | None = None
     validation: Part | None = None
     threshold: Threshold | float | None = None
-    unsure: Band | Floor | None = None
+    unsure: RejectBand | ConfidenceFloor | None = None
     temperature: float | None = None
     calibration: Calibration | None = None
     baselines: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -210,7 +210,7 @@ def _unsure(inputs: ReportInputs, threshold: float | None) -> dict[str, Any] | N
     result: dict[str, Any] = asdict(inputs.unsure)
     if inputs.test is not None and len(inputs.test.labels):
         scores = np.asarray(inputs.test.probabilities, dtype=np.float64)
-        if isinstance(inputs.unsure, Floor):
+        if isinstance(inputs.unsure, ConfidenceFloor):
             inside = scores.max(axis=1) < inputs.unsure.value
         else:
             own = scores[:, list(inputs.classes).index(str(inputs.positive))]

@@ -13,7 +13,7 @@ from tamis.serving.errors import Refusal, json_response
 from tamis.serving.metrics import CONTENT_TYPE
 from tamis.serving.model_registry import Served
 from tamis.serving.openapi import document, refuses
-from tamis.serving.schemas import Health, ServedModels, TakenOn
+from tamis.serving.schemas import Health, RequestLimits, ServedModels
 from tamis.serving.service import Service
 
 _TYPES = {
@@ -44,7 +44,7 @@ def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ..
             except Refusal:  # how the models decide can be told all the same
                 pending = None
             found.append({**_model(served, default=not found), "pending": pending})
-        limits = {name: getattr(service.limits, name) for name in TakenOn.model_fields}
+        limits = {name: getattr(service.limits, name) for name in RequestLimits.model_fields}
         return json_response({"models": found, "limits": limits})
 
     @app.get("/healthz", response_model=Health, tags=["server"], **refuses(503))
@@ -129,7 +129,7 @@ def _model(served: Served, *, default: bool) -> dict[str, Any]:
         "positive": rule.positive,
         "threshold": rule.threshold,
         "unsure": band,
-        "floor": rule.floor,
+        "confidence_floor": rule.confidence_floor,
         "loaded": served.loaded.at,
         "stale": served.stale,
         "learning": None if outcome is None else {"learned": outcome.learned, "reason": outcome.reason},

@@ -14,7 +14,7 @@ from tamis.serving.errors import Refusal, json_response, shown
 from tamis.serving.middleware import NOTES
 from tamis.serving.model_registry import Served
 from tamis.serving.openapi import refuses, takes
-from tamis.serving.schemas import FeedbackBody, FeedbackItem, Kept, KeptItems, Removed
+from tamis.serving.schemas import FeedbackBody, FeedbackItem, RemovedFeedback, StoredFeedback, StoredItems
 from tamis.serving.service import Service
 
 OfModel = Annotated[str | None, Query(description="only those of this model")]
@@ -26,7 +26,7 @@ LARGEST_ID = 2**63 - 1
 def add_feedback_routes(app: FastAPI, service: Service) -> None:
     """Add the four routes."""
 
-    @app.post("/v1/feedback", response_model=Kept, tags=["feedback"], **takes(FeedbackBody, refuses=(404, 429, 507)))
+    @app.post("/v1/feedback", response_model=StoredFeedback, tags=["feedback"], **takes(FeedbackBody, refuses=(404, 429, 507)))
     async def add(request: Request) -> Response:
         """Correct: which label texts should have. The same text again with another label replaces the correction."""
         body = await service.bodies.read(request, FeedbackBody)
@@ -49,7 +49,7 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
         request.scope[NOTES]["items"] = len(ids)
         return json_response({"ids": ids, **_QUEUED})
 
-    @app.get("/v1/feedback", response_model=KeptItems, response_model_exclude_none=True, tags=["feedback"], **refuses(404, 507))
+    @app.get("/v1/feedback", response_model=StoredItems, response_model_exclude_none=True, tags=["feedback"], **refuses(404, 507))
     async def items(request: Request, model: OfModel = None, user: OfUser = None) -> Response:
         """List all corrections, without their texts."""
         several = len(service.models) > 1
@@ -62,7 +62,7 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
             ]
         return json_response({"items": sorted(found, key=lambda item: int(item["id"]))})
 
-    @app.delete("/v1/feedback/{id}", response_model=Removed, tags=["feedback"], **refuses(404, 507))
+    @app.delete("/v1/feedback/{id}", response_model=RemovedFeedback, tags=["feedback"], **refuses(404, 507))
     async def remove(request: Request, id: Annotated[int, Path(ge=1, le=LARGEST_ID)]) -> Response:
         """Undo one correction: its text is gone from the store, and what it taught is forgotten."""
         for served in service.models:
@@ -71,7 +71,7 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
                 return json_response({"removed": 1, **_QUEUED})
         raise Refusal(404, "there is no such correction", field="id")
 
-    @app.delete("/v1/feedback", response_model=Removed, tags=["feedback"], **refuses(404, 507))
+    @app.delete("/v1/feedback", response_model=RemovedFeedback, tags=["feedback"], **refuses(404, 507))
     async def remove_all(request: Request, model: OfModel = None, user: OfUser = None) -> Response:
         """Undo all corrections: their texts are gone from the store, and what they taught is forgotten."""
         removed, asked = 0, _asked(service, request, model)

@@ -22,7 +22,7 @@ _WATCHED_CHARS = 4_000
 """Characters of a request from which on it is given up when its client goes away; a smaller one is done before that is noticed."""
 
 
-def add_judging_routes(app: FastAPI, service: Service) -> None:
+def add_prediction_routes(app: FastAPI, service: Service) -> None:
     """Add the two routes."""
 
     async def asked(request: Request) -> tuple[TextsBody, Served]:
@@ -43,7 +43,7 @@ def add_judging_routes(app: FastAPI, service: Service) -> None:
         work = service.batcher.probabilities(classifier, body.texts)
         probabilities = await (unless_gone(request, work) if sum(map(len, body.texts)) > _WATCHED_CHARS else work)
         verdicts = classifier.rule_.verdicts(body.texts, probabilities, [str(label) for label in classifier.classes_])
-        service.metrics.judged(served.name, [verdict.verdict for verdict in verdicts])
+        service.metrics.predicted(served.name, [verdict.verdict for verdict in verdicts])
         service.drift.offer(served.name, served.loaded.classifier, body.texts)
         return json_response({"results": [{"label": v.label, "verdict": v.verdict, "probabilities": v.probabilities} for v in verdicts]})
 

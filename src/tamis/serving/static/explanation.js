@@ -29,9 +29,9 @@ export function explanation(found) {
 function words(found) {
   const { explained } = found;
   if (found.words.length === 0) return [element("p", {}, "There are no words in it.")];
-  const strongest = Math.max(...found.words.map((word) => Math.abs(word.share))) || 1;
+  const strongest = Math.max(...found.words.map((word) => Math.abs(word.attribution))) || 1;
   const readout = element("p", { class: "readout", "aria-hidden": "true" }, "Point at a word, or walk along them with the arrow keys.");
-  const said = (word) => `${beginning(word.word, LONGEST_WORD)}: ${signed(word.share)} ${word.share < 0 ? "against" : "for"} ${explained}`;
+  const said = (word) => `${beginning(word.word, LONGEST_WORD)}: ${signed(word.attribution)} ${word.attribution < 0 ? "against" : "for"} ${explained}`;
   const box = element("div", {
     class: "words",
     role: "listbox",
@@ -44,7 +44,7 @@ function words(found) {
   let done = 0;
   const spans = found.words.map((word, place) => {
     const span = element("span", {
-      class: word.share < 0 ? "against" : "for",
+      class: word.attribution < 0 ? "against" : "for",
       role: "option",
       tabindex: place ? -1 : 0,
       title: said(word),
@@ -52,7 +52,7 @@ function words(found) {
       "aria-selected": "false",
     });
     span.textContent = word.word;
-    span.style.setProperty("--shade", String((STRONGEST_SHADE * Math.abs(word.share)) / strongest));
+    span.style.setProperty("--shade", String((STRONGEST_SHADE * Math.abs(word.attribution)) / strongest));
     span.addEventListener("pointerenter", () => (readout.textContent = said(word)));
     box.append(characters.slice(done, word.start).join(""), span);
     done = word.end;
@@ -80,17 +80,17 @@ function words(found) {
     element("span", { class: "against sample" }, `against ${explained}`),
     "the stronger the shade, the larger the share",
   );
-  const sorted = [...found.words].sort((one, other) => Math.abs(other.share) - Math.abs(one.share));
+  const sorted = [...found.words].sort((one, other) => Math.abs(other.attribution) - Math.abs(one.attribution));
   const list = table(
     "Every word, the largest share first",
     ["Word", `Share in the log-odds for ${explained}`],
-    sorted.map((word) => [beginning(word.word, LONGEST_WORD), signed(word.share)]),
+    sorted.map((word) => [beginning(word.word, LONGEST_WORD), signed(word.attribution)]),
   );
   return [box, readout, legend, list, element("p", { class: "faint" }, sums(found))];
 }
 
 function sums(found) {
-  const all = found.words.reduce((sum, word) => sum + word.share, 0);
+  const all = found.words.reduce((sum, word) => sum + word.attribution, 0);
   return (
     `An empty text has ${signed(found.empty_log_odds)}, the words give ${signed(all)}, ` +
     `what they say only together ${signed(found.remainder)}: log-odds of ${signed(found.log_odds)} for ${found.explained}.`

@@ -49,7 +49,7 @@ function choose(chosen) {
   const facts = [model.labels.join(" / ")];
   if (rule) facts.push(`${rule.positive} from ${probability(rule.threshold)}`);
   if (rule && rule.low !== null) facts.push(`unsure ${probability(rule.low)} to ${probability(rule.high)}`);
-  if (model.floor !== null) facts.push(`unsure below ${probability(model.floor)}`);
+  if (model.confidence_floor !== null) facts.push(`unsure below ${probability(model.confidence_floor)}`);
   if (model.stale) facts.push("its folder was replaced by one that cannot be loaded; the one before answers");
   byId("model-facts").textContent = facts.join(" · ");
   controls.show(rule);

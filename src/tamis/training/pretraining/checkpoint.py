@@ -42,7 +42,7 @@ class StateFiles:
 
     def save(self, training: Pretraining, name: str = LATEST) -> None:
         """Write the state now."""
-        tensors = {f"now.{key}": p.detach().cpu().contiguous() for key, p in training.pupil.named_parameters()}
+        tensors = {f"now.{key}": p.detach().cpu().contiguous() for key, p in training.student.named_parameters()}
         for i, optimizer in enumerate(training.optimizers):
             for key, value in _moments(optimizer).items():
                 tensors[f"optimizer.{i}.{key}"] = value.detach().cpu().contiguous()
@@ -122,7 +122,7 @@ def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def _put_back(training: Pretraining, tensors: dict[str, Tensor]) -> None:
     with torch.no_grad():
-        for name, parameter in training.pupil.named_parameters():
+        for name, parameter in training.student.named_parameters():
             parameter.copy_(tensors[f"now.{name}"])
     for i, optimizer in enumerate(training.optimizers):
         for group, settings in enumerate(optimizer.param_groups):

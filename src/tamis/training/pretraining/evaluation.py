@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from tamis.gpt2.likelihood import token_nats
 from tamis.gpt2.model import GPT2
 from tamis.gpt2.packing import by_length, pack
-from tamis.training.pretraining.losses import Pupil, pooled
+from tamis.training.pretraining.losses import Student, pooled
 from tamis.training.pretraining.sequences import Sequences
 
 BATCH_TOKENS = 1024
@@ -48,12 +48,12 @@ def bits_per_byte(nats: NDArray[np.float64], text_bytes: NDArray[np.int64]) -> f
 
 
 def measure(
-    pupil: Pupil, sequences: Sequences, source: NDArray[np.int16], names: Sequence[str], vectors: NDArray[np.float32] | None
+    student: Student, sequences: Sequences, source: NDArray[np.int16], names: Sequence[str], vectors: NDArray[np.float32] | None
 ) -> dict[str, Any]:
     """Figures of the held-out texts.
 
     Args:
-        pupil: the network as it is.
+        student: the network as it is.
         sequences: the held-out texts.
         source: (texts,) their sources.
         names: sources by number.
@@ -62,24 +62,24 @@ def measure(
     Returns:
         `bits_per_byte`, `by_source` and, with a teacher, `cosine`, the mean over texts.
     """
-    nats = text_nats(pupil.trunk, sequences)
+    nats = text_nats(student.trunk, sequences)
     found: dict[str, Any] = {"bits_per_byte": bits_per_byte(nats, sequences.text_bytes)}
     found["by_source"] = {
         name: bits_per_byte(nats[mine], sequences.text_bytes[mine]) for i, name in enumerate(names) if (mine := source == i).any()
     }
-    if vectors is not None and pupil.to_teacher is not None:
-        found["cosine"] = float(_cosines(pupil, sequences, vectors).mean())
+    if vectors is not None and student.to_teacher is not None:
+        found["cosine"] = float(_cosines(student, sequences, vectors).mean())
     return found
 
 
-def _cosines(pupil: Pupil, sequences: Sequences, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+def _cosines(student: Student, sequences: Sequences, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     cosines = np.empty(len(sequences))
-    device = pupil.trunk.wte.weight.device
+    device = student.trunk.wte.weight.device
     with torch.inference_mode():
         for rows in by_length(sequences.lengths, BATCH_TOKENS):
             packed = pack([sequences.inputs(row) for row in rows])
-            states = pooled(pupil.trunk(packed.to(device)), packed)
-            mapped = F.normalize(F.linear(states, pupil.to_teacher), dim=1).cpu()  # type: ignore[arg-type] # the caller checked it
+            states = pooled(student.trunk(packed.to(device)), packed)
+            mapped = F.normalize(F.linear(states, student.to_teacher), dim=1).cpu()  # type: ignore[arg-type] # the caller checked it
             ordered = rows[packed.order]
             cosines[ordered] = F.cosine_similarity(mapped, torch.from_numpy(vectors[ordered]), dim=1).numpy()
     return cosines

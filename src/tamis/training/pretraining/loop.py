@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import distributed
 
 from tamis.errors import ConfigError
-from tamis.gpt2.packing import in_order, pack
+from tamis.gpt2.packing import batch_by_tokens, pack
 from tamis.progress import Progress, Silent
 from tamis.training.pretraining.corpus import Corpus
 from tamis.training.pretraining.distributed import summed
-from tamis.training.pretraining.losses import Pupil, losses
+from tamis.training.pretraining.losses import Student, losses
 from tamis.training.pretraining.muon import decay_begins, optimizers, rate
 from tamis.training.pretraining.recipe import PretrainRecipe
 from tamis.training.pretraining.sampled_softmax import by_frequency, draw
@@ -53,9 +53,9 @@ class Place:
 Event = Callable[["Pretraining"], None]
 
 
-def taught(corpus: Corpus, recipe: PretrainRecipe) -> NDArray[np.bool_]:
+def distilled(corpus: Corpus, recipe: PretrainRecipe) -> NDArray[np.bool_]:
     """(texts,) whether the teacher's vector of each is learnt."""
-    longest = recipe.objective.taught_words
+    longest = recipe.objective.distilled_words
     if longest is None:
         return np.ones(len(corpus.texts), dtype=bool)
     return np.array([len(text.split()) <= longest for text in corpus.texts], dtype=bool)
@@ -66,7 +66,7 @@ class Pretraining:
 
     def __init__(
         self,
-        pupil: Pupil,
+        student: Student,
         recipe: PretrainRecipe,
         corpus: Corpus,
         sequences: Sequences,
@@ -78,7 +78,7 @@ class Pretraining:
         """Begin.
 
         Args:
-            pupil: what learns; its weights are changed.
+            student: what learns; its weights are changed.
             recipe: what is done.
             corpus: the texts.
             sequences: the same texts as tokens.
@@ -86,20 +86,20 @@ class Pretraining:
             autocast: type of matrix products, None for fp32.
             earlier: tokens that the network has seen in stages before; each stage draws another order of the same texts.
         """
-        self.pupil, self.recipe, self.corpus, self.sequences, self.store = pupil, recipe, corpus, sequences, store
+        self.student, self.recipe, self.corpus, self.sequences, self.store = student, recipe, corpus, sequences, store
         self.autocast = autocast
         self.seed = int(np.random.SeedSequence([recipe.seed, earlier]).generate_state(1)[0]) if earlier else recipe.seed
         """Of every draw of order, positions and candidates."""
-        self.optimizers = optimizers(pupil, recipe.optimizer)
+        self.optimizers = optimizers(student, recipe.optimizer)
         self.at = Place()
         self.before = 0
         """Tokens seen before the last step."""
-        self.device = pupil.trunk.wte.weight.device
+        self.device = student.trunk.wte.weight.device
         self.rank, self.world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
         self.rows = None if store is None else store.find(corpus.texts)
-        self.taught = taught(corpus, recipe) if store is not None else np.zeros(len(corpus.texts), dtype=bool)
+        self.taught = distilled(corpus, recipe) if store is not None else np.zeros(len(corpus.texts), dtype=bool)
         frequent = recipe.objective.frequent_pieces
-        self.pieces = by_frequency(sequences.flat, pupil.trunk.config.vocab_size) if frequent else None
+        self.pieces = by_frequency(sequences.flat, student.trunk.config.vocab_size) if frequent else None
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -147,7 +147,7 @@ class Pretraining:
             self._order = self.at.number, self.corpus.a_pass(self.seed, self.at.number)
         order = self._order[1]
         place = 0
-        for rows in in_order(order, self.sequences.lengths, self.recipe.schedule.batch_tokens):
+        for rows in batch_by_tokens(order, self.sequences.lengths, self.recipe.schedule.batch_tokens):
             if place >= self.at.place:
                 self._look_ahead(order, place)
                 yield rows
@@ -182,10 +182,10 @@ class Pretraining:
         sums = torch.zeros(3, dtype=torch.float64)
         learnt = int(self.taught[rows].sum())
         mine = rows[self.rank :: self.world]
-        for part in in_order(mine, self.sequences.lengths, recipe.schedule.micro_tokens):
+        for part in batch_by_tokens(mine, self.sequences.lengths, recipe.schedule.micro_batch_tokens):
             self._part(part, drawn, count, learnt, sums)
         if self.world > 1:
-            for parameter in self.pupil.parameters():
+            for parameter in self.student.parameters():
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 distributed.all_reduce(parameter.grad)
@@ -196,22 +196,22 @@ class Pretraining:
                 f"(now {recipe.optimizer.learning_rate:g}) or optimizer.matrix_learning_rate ({recipe.optimizer.matrix_learning_rate:g})"
             )
         if recipe.optimizer.clip_norm:
-            torch.nn.utils.clip_grad_norm_(list(self.pupil.parameters()), recipe.optimizer.clip_norm)
+            torch.nn.utils.clip_grad_norm_(list(self.student.parameters()), recipe.optimizer.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
         self.at.tokens += int(self.sequences.lengths[rows].sum())
-        found = dict(zip(("next_token", "cosine_distance", "likeness"), sums.tolist(), strict=True))
+        found = dict(zip(("next_token", "cosine_distance", "similarity"), sums.tolist(), strict=True))
         taught = self.store is not None
         wanted = {
-            "next_token": objective.next_token_weight > 0,
+            "next_token": objective.lm_loss_weight > 0,
             "cosine_distance": taught and objective.teacher_weight > 0,
-            "likeness": taught and objective.likeness_weight > 0,
+            "similarity": taught and objective.similarity_weight > 0,
         }
         return {name: value for name, value in found.items() if wanted[name]}
 
     def _draw(self, rows: NDArray[np.int64]) -> tuple[dict[int, NDArray[np.bool_]], int]:
         """For each text the positions whose next token is predicted, and how many there are in the step."""
-        share = self.recipe.objective.next_token_share if self.recipe.objective.next_token_weight else 0.0
+        share = self.recipe.objective.lm_loss_share if self.recipe.objective.lm_loss_weight else 0.0
         lengths = self.sequences.lengths[rows]
         whole = np.zeros(int(lengths.sum()), dtype=bool)
         count = min(len(whole), math.ceil(share * len(whole)))
@@ -220,39 +220,39 @@ class Pretraining:
         ends = np.cumsum(lengths)
         return {int(row): whole[end - length : end] for row, length, end in zip(rows, lengths, ends, strict=True)}, count
 
-    def _part(self, rows: NDArray[np.int64], drawn: dict[int, NDArray[np.bool_]], count: int, texts: int, sums: torch.Tensor) -> None:
+    def _part(self, rows: NDArray[np.int64], sampled: dict[int, NDArray[np.bool_]], count: int, texts: int, sums: torch.Tensor) -> None:
         """Losses and gradients of a part of a step, added to what is there."""
         objective = self.recipe.objective
         packed = pack([self.sequences.inputs(row) for row in rows])
         ordered = rows[packed.order]
-        chosen = np.concatenate([drawn[int(row)] for row in ordered])
+        chosen = np.concatenate([sampled[int(row)] for row in ordered])
         targets = np.concatenate([self.sequences.targets(row) for row in ordered])
         chosen &= targets >= 0
         vectors = learning = candidates = None
-        if self.store is not None and self.rows is not None and (objective.teacher_weight or objective.likeness_weight):
+        if self.store is not None and self.rows is not None and (objective.teacher_weight or objective.similarity_weight):
             learning = torch.from_numpy(np.flatnonzero(self.taught[ordered])).to(self.device)
             vectors = torch.from_numpy(self.store.vectors[self.rows[ordered[self.taught[ordered]]]].astype(np.float32)).to(self.device)
         if self.pieces is not None:
             seed = [self.seed, self.at.number, self.at.place, 1]
-            candidates = draw(self.pieces, objective.frequent_pieces, objective.drawn_pieces, seed).to(self.device)
+            candidates = draw(self.pieces, objective.frequent_pieces, objective.sampled_pieces, seed).to(self.device)
         places = torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
         wanted = torch.from_numpy(targets[chosen].astype(np.int64)).to(self.device)
         with torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
             found = losses(
-                self.pupil,
+                self.student,
                 packed.to(self.device),
                 places,
                 wanted,
                 vectors,
                 temperature=objective.temperature,
-                likeness=objective.likeness_weight > 0,
-                taught=learning,
+                similarity=objective.similarity_weight > 0,
+                distilled=learning,
                 candidates=candidates,
             )
         scaled = (
-            (found.next_token, objective.next_token_weight, max(1, count)),
+            (found.next_token, objective.lm_loss_weight, max(1, count)),
             (found.cosine_distance, objective.teacher_weight, max(1, texts)),
-            (found.likeness, objective.likeness_weight, max(1, texts)),
+            (found.similarity, objective.similarity_weight, max(1, texts)),
         )
         terms = [(weight * loss / n, float(loss.detach()) / n, i) for i, (loss, weight, n) in enumerate(scaled) if loss is not None]
         if not terms:

@@ -16,7 +16,7 @@ from tamis.gpt2.packing import Packed
 from tamis.training.pretraining.sampled_softmax import Candidates, candidate_cross_entropy
 
 
-class Pupil(nn.Module):
+class Student(nn.Module):
     """A GPT-2 that learns; `to_teacher` maps its pooled states to the teacher's space and is not part of what is kept."""
 
     def __init__(self, trunk: GPT2, to_teacher: Tensor | None) -> None:
@@ -34,7 +34,7 @@ class Losses:
     """summed over the drawn positions, nats"""
     cosine_distance: Tensor | None
     """1 - cosine, summed over texts"""
-    likeness: Tensor | None
+    similarity: Tensor | None
     """Kullback-Leibler divergence of similarities, summed over texts, nats"""
 
 
@@ -48,49 +48,49 @@ def pooled(hidden: Tensor, packed: Packed) -> Tensor:
 
 
 def losses(
-    pupil: Pupil,
+    student: Student,
     packed: Packed,
-    drawn: Tensor,
+    sampled: Tensor,
     targets: Tensor,
     vectors: Tensor | None,
     *,
     temperature: float,
-    likeness: bool,
-    taught: Tensor | None = None,
+    similarity: bool,
+    distilled: Tensor | None = None,
     candidates: Candidates | None = None,
 ) -> Losses:
     """The losses of one part of a step.
 
     Args:
-        pupil: the network.
+        student: the network.
         packed: its texts.
-        drawn: (P,) places in the packed batch whose next token is predicted; may be empty.
+        sampled: (P,) places in the packed batch whose next token is predicted; may be empty.
         targets: (P,) those tokens.
         vectors: (T, D) the teacher's, of length one, in packed order; None without a teacher.
         temperature: of both similarity matrices.
-        likeness: whether similarities are compared.
-        taught: (T,) places in packed order of the texts that have a teacher's vector; None where all B have one.
+        similarity: whether similarities are compared.
+        distilled: (T,) places in packed order of the texts that have a teacher's vector; None where all B have one.
         candidates: the pieces that stand for the whole vocabulary; None sums over all of it.
     """
-    trunk = pupil.trunk
+    trunk = student.trunk
     hidden = trunk(packed)
     next_token = None
-    if len(drawn):
-        states = hidden.index_select(0, drawn).to(trunk.wte.weight.dtype)
+    if len(sampled):
+        states = hidden.index_select(0, sampled).to(trunk.wte.weight.dtype)
         if candidates is None:
             next_token = F.cross_entropy(trunk.next_token_logits(states).float(), targets, reduction="sum")
         else:
             next_token = candidate_cross_entropy(states, trunk.wte.weight, targets, candidates)
-    if vectors is None or pupil.to_teacher is None or not len(vectors):
+    if vectors is None or student.to_teacher is None or not len(vectors):
         return Losses(next_token, None, None)
     states = pooled(hidden.float(), packed)
-    states = states if taught is None else states.index_select(0, taught)
-    mapped = F.normalize(F.linear(states, pupil.to_teacher), dim=1)
+    states = states if distilled is None else states.index_select(0, distilled)
+    mapped = F.normalize(F.linear(states, student.to_teacher), dim=1)
     distance = (1.0 - (mapped * vectors).sum(1)).sum()
-    return Losses(next_token, distance, likeness_loss(states, vectors, temperature) if likeness and len(states) > 1 else None)
+    return Losses(next_token, distance, similarity_loss(states, vectors, temperature) if similarity and len(states) > 1 else None)
 
 
-def likeness_loss(states: Tensor, vectors: Tensor, temperature: float) -> Tensor:
+def similarity_loss(states: Tensor, vectors: Tensor, temperature: float) -> Tensor:
     """Summed KL(teacher's similarities || pupil's) over texts: each text's softmax over all others of the part.
 
     Args:

@@ -130,12 +130,12 @@ def _stages(facts: dict[str, Any]) -> list[str]:
 
 
 def _losses(objective: dict[str, Any], teacher: str | None) -> str:
-    text = f"next token x {objective['next_token_weight']:g} on {objective['next_token_share']:.0%} of the positions"
+    text = f"next token x {objective['lm_loss_weight']:g} on {objective['lm_loss_share']:.0%} of the positions"
     if objective.get("frequent_pieces"):
-        text += f" (summed over the {objective['frequent_pieces']:,} most frequent pieces and {objective['drawn_pieces']:,} drawn ones)"
+        text += f" (summed over the {objective['frequent_pieces']:,} most frequent pieces and {objective['sampled_pieces']:,} drawn ones)"
     if teacher:
-        text += f", 1 - cosine to the teacher x {objective['teacher_weight']:g}, likeness x {objective['likeness_weight']:g}"
-        words = objective.get("taught_words")
+        text += f", 1 - cosine to the teacher x {objective['teacher_weight']:g}, likeness x {objective['similarity_weight']:g}"
+        words = objective.get("distilled_words")
         text += f" (both of texts up to {words} words)" if words else ""
     return text
 

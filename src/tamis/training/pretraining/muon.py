@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tamis.training.pretraining.losses import Pupil
+from tamis.training.pretraining.losses import Student
 from tamis.training.pretraining.recipe import OptimizerSettings, ScheduleSettings
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
+def orthogonalized(matrices: Tensor) -> Tensor:
     """(M, rows, columns) -> the same shapes with singular values near one: the quintic Newton-Schulz iteration, five times."""
     a, b, c = _COEFFICIENTS
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
@@ -56,7 +56,7 @@ class Muon(torch.optim.Optimizer):
                 for part, step in zip(_parts(weight), _parts(ahead), strict=True):
                     by_shape.setdefault((part.shape[0], part.shape[1]), []).append((part, step))
             for (rows, columns), pairs in by_shape.items():
-                steps = orthogonalised(torch.stack([step for _, step in pairs]))
+                steps = orthogonalized(torch.stack([step for _, step in pairs]))
                 size = group["lr"] * max(1.0, rows / columns) ** 0.5
                 for (part, _), step in zip(pairs, steps, strict=True):
                     part.sub_(step, alpha=size)
@@ -67,13 +67,13 @@ def _parts(matrix: Tensor) -> tuple[Tensor, ...]:
     return torch.split(matrix, columns) if rows == 3 * columns else (matrix,)
 
 
-def optimizers(pupil: Pupil, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
+def optimizers(student: Student, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
     """The optimisers of a pupil's weights; each group's `peak` is its highest learning rate."""
     matrices: list[Tensor] = []
     plain: list[Tensor] = []
     embeddings: list[Tensor] = []
     rest: list[Tensor] = []
-    for name, parameter in pupil.named_parameters():
+    for name, parameter in student.named_parameters():
         if ".h." in name and parameter.ndim == 2:
             matrices.append(parameter)
         elif ".wpe." in name or ".wte." in name:

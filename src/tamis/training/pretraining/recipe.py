@@ -67,21 +67,21 @@ class CorpusSettings(Section):
 class ObjectiveSettings(Section):
     """What is learnt, in any mix."""
 
-    next_token_weight: Annotated[float, Field(ge=0)] = 1.0
+    lm_loss_weight: Annotated[float, Field(ge=0)] = 1.0
     """weight of the next-token loss (nats a token)"""
-    next_token_share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    lm_loss_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     """share of positions whose next token is predicted in a step, drawn at random: the mean over them is unbiased, only noisier"""
     frequent_pieces: Annotated[int, Field(ge=0)] = 0
     """most frequent pieces that the softmax of the next token always sums over in training; 0 sums over all pieces"""
-    drawn_pieces: Count = 1024
+    sampled_pieces: Count = 1024
     """pieces drawn from the rest for each step, which stand for all of it; without effect where `frequent_pieces` is 0"""
     teacher_weight: Annotated[float, Field(ge=0)] = 5.0
     """weight of 1 - cosine between a linear map of the pooled state and the teacher's embedding"""
-    likeness_weight: Annotated[float, Field(ge=0)] = 1.0
+    similarity_weight: Annotated[float, Field(ge=0)] = 1.0
     """weight of the Kullback-Leibler divergence (nats) between the teacher's and the pupil's similarities inside a step"""
     temperature: Positive = 0.05
     """of both similarity matrices"""
-    taught_words: Count | None = None
+    distilled_words: Count | None = None
     """longest text, in words, whose teacher's vector is learnt; longer ones only teach their next tokens. Open: all texts"""
     start: Literal["auto", "random", "teacher"] = "auto"
     """token embeddings begin at random, or as the teacher's embedding of each piece; `auto`: the latter where there is a teacher"""
@@ -119,12 +119,12 @@ class ScheduleSettings(Section):
     """How long, and how fast when."""
 
     tokens: Count | None = None
-    """tokens to train on, repeats counted; open: `passes` times those of the corpus"""
-    passes: Positive = 3.0
+    """tokens to train on, repeats counted; open: `epochs` times those of the corpus"""
+    epochs: Positive = 3.0
     """how often the corpus is seen where `tokens` is left open"""
     batch_tokens: Count = 8192
     """tokens of a step, texts drawn at random until they are full"""
-    micro_tokens: Count = 16384
+    micro_batch_tokens: Count = 16384
     """tokens computed at once; bounds the memory. A step of several parts compares similarities inside each part only"""
     warmup_tokens: Annotated[int, Field(ge=0)] = 200_000
     """tokens over which the learning rate rises to its peak, at most a tenth of all"""
@@ -167,7 +167,7 @@ class PretrainRecipe(Section):
     @model_validator(mode="after")
     def _something_is_learnt(self) -> PretrainRecipe:
         objective = self.objective
-        if not (objective.next_token_weight or objective.teacher_weight or objective.likeness_weight):
+        if not (objective.lm_loss_weight or objective.teacher_weight or objective.similarity_weight):
             raise ValueError("every weight of [objective] is zero, so nothing would be learnt")
         return self
 

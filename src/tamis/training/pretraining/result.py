@@ -116,7 +116,7 @@ def write_result(
     out: Path,
     training: Pretraining,
     tokenizer: Tokenizer,
-    told: dict[str, Any],
+    facts: dict[str, Any],
     *,
     start: str | Path | None,
     teacher: Path | None,
@@ -128,12 +128,12 @@ def write_result(
         out: the folder.
         training: at its end.
         tokenizer: its tokenizer.
-        told: further facts.
+        facts: further facts.
         start: the backbone it went on from, None for none.
         teacher: the teacher's folder, None without one.
         compute: where and how it was computed.
     """
-    trunk, recipe, texts = training.pupil.trunk, training.recipe, training.corpus
+    trunk, recipe, texts = training.student.trunk, training.recipe, training.corpus
     figures: dict[str, Any] = next((row["held_out"] for row in reversed(training.at.history) if "held_out" in row), {})
     samples = sample(trunk, tokenizer, list(BEGINNINGS), seed=recipe.seed)
     # What is stored has 16 bits; the fingerprint is that of the stored numbers, as whoever loads them finds it.
@@ -153,7 +153,7 @@ def write_result(
         "corpus": {name: asdict(counts) for name, counts in texts.counts.items()},
         "parameters": sum(tensor.numel() for tensor in state.values()),
         "fingerprint": fingerprint(trunk.config, state),
-        **told,
+        **facts,
         "tokens": training.at.tokens,
         "steps": training.at.step,
         "tokens_per_second": round(training.at.tokens / max(1e-9, training.at.seconds), 1),

@@ -32,8 +32,8 @@ from tamis.training.pretraining.corpus import Corpus, read_corpus
 from tamis.training.pretraining.decontamination import Excluded
 from tamis.training.pretraining.evaluation import measure
 from tamis.training.pretraining.initialization import fitted_map, map_start, random_start, teacher_start
-from tamis.training.pretraining.loop import Pretraining, taught
-from tamis.training.pretraining.losses import Pupil, pooled
+from tamis.training.pretraining.loop import Pretraining, distilled
+from tamis.training.pretraining.losses import Student, pooled
 from tamis.training.pretraining.output_folder import TOKENIZER_OF, WORK, check_folder, made
 from tamis.training.pretraining.recipe import PretrainRecipe
 from tamis.training.pretraining.result import FACTS, Pretrained, earlier_stages, finished, write_result
@@ -81,13 +81,13 @@ def pretrain(
             f"the recipe {recipe.name} has {len(recipe.stages)} stages; call pretrain_in_stages of tamis.training.pretraining.stages"
         )
     check_folder(out, start)
-    if teacher is not None and not (recipe.objective.teacher_weight or recipe.objective.likeness_weight):
+    if teacher is not None and not (recipe.objective.teacher_weight or recipe.objective.similarity_weight):
         if recipe.objective.start == "teacher":
             raise ConfigError(
                 "objective.start = teacher is for what is learnt from the teacher, but objective.teacher_weight and "
-                "objective.likeness_weight are 0; give one of them a value, or leave objective.start at auto"
+                "objective.similarity_weight are 0; give one of them a value, or leave objective.start at auto"
             )
-        say(f"{teacher} does not teach: objective.teacher_weight and objective.likeness_weight are 0")
+        say(f"{teacher} does not teach: objective.teacher_weight and objective.similarity_weight are 0")
         teacher = None
     compute = device.resolve(processes.own_device(recipe.compute.device), recipe.compute.threads, recipe.compute.dtype, int8=False)
     device.apply(compute)
@@ -120,12 +120,12 @@ def pretrain(
             return done
         if restored and first:
             say(f"going on after {training.at.tokens:,} tokens")
-        held_out = encode(texts.held_out, tokenizer, training.pupil.trunk.config.n_positions)
+        held_out = encode(texts.held_out, tokenizer, training.student.trunk.config.n_positions)
         vectors = store.of(texts.held_out, progress) if store is not None and first and texts.held_out else None
 
         def measured(at: Pretraining) -> None:
             if first and len(held_out):
-                figures = measure(at.pupil, held_out, texts.held_out_source, texts.names, vectors)
+                figures = measure(at.student, held_out, texts.held_out_source, texts.names, vectors)
                 at.at.history.append({"step": at.at.step, "tokens": at.at.tokens, "held_out": figures})
 
         training.run(each_step=states.after_step if first else lambda _: None, measure=measured, progress=progress)
@@ -156,12 +156,12 @@ def _tokenizer(
         backbone = load_backbone(start)
         if isinstance(backbone.model.h[-1], MeanPoolingBlock):
             raise ConfigError(f"{start} ends in a pooling block, which is for classifiers; give the backbone it was made from")
-        return backbone.tokenizer.prepared(begin=True), backbone
+        return backbone.tokenizer.prepared(add_bos=True), backbone
     if first:
         _see_to_tokenizer(work, texts, recipe)
     if distributed.is_initialized():
         distributed.barrier()
-    return Tokenizer.from_folder(work).prepared(begin=True), None
+    return Tokenizer.from_folder(work).prepared(add_bos=True), None
 
 
 def _see_to_tokenizer(work: Path, texts: Corpus, recipe: PretrainRecipe) -> None:
@@ -195,8 +195,8 @@ def _prepared(
 ) -> Pretraining:
     """Network, teacher's map and data, at the beginning."""
     objective = recipe.objective
-    if store is None and not objective.next_token_weight:
-        raise ConfigError("objective.next_token_weight is 0 and there is no teacher, so nothing would be learnt; give --teacher")
+    if store is None and not objective.lm_loss_weight:
+        raise ConfigError("objective.lm_loss_weight is 0 and there is no teacher, so nothing would be learnt; give --teacher")
     projection = None
     if backbone is None:
         shape = recipe.shape
@@ -212,17 +212,17 @@ def _prepared(
     sequences = encode(texts.texts, tokenizer, model.config.n_positions, progress)
     if recipe.schedule.tokens is None:
         of_a_pass = int(sequences.lengths[texts.a_pass(recipe.seed, 0)].sum())
-        recipe = recipe.changed({"schedule.tokens": max(1, round(recipe.schedule.passes * of_a_pass))})
+        recipe = recipe.changed({"schedule.tokens": max(1, round(recipe.schedule.epochs * of_a_pass))})
     model.to(compute.device)
     first_map = None
     if store is not None and backbone is None:
         first_map = map_start(model.config.n_embd, store.teacher.dimensions, projection, recipe.seed)
     elif store is not None:
         rows = texts.a_pass(recipe.seed, 0)
-        rows = rows[taught(texts, recipe)[rows]][:_FIT_TEXTS]
+        rows = rows[distilled(texts, recipe)[rows]][:_FIT_TEXTS]
         vectors = store.of([texts.texts[i] for i in rows], progress)
         first_map = fitted_map(_pooled_states(model, sequences, rows), vectors)
-    pupil = Pupil(model, first_map).to(compute.device)
+    pupil = Student(model, first_map).to(compute.device)
     autocast = torch.bfloat16 if compute.dtype == "bf16" else None
     return Pretraining(pupil, recipe, texts, sequences, store, autocast=autocast, earlier=earlier)
 
@@ -239,7 +239,7 @@ def _pooled_states(model: GPT2, sequences: Sequences, rows: np.ndarray[Any, np.d
 def _identity(training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | None, dtype: str) -> str:
     """Hash of everything that decides a step, the schedule's length aside."""
     tree = training.recipe.model_dump()
-    for name in ("tokens", "passes", "decay_share", "measure_every"):
+    for name in ("tokens", "epochs", "decay_share", "measure_every"):
         del tree["schedule"][name]
     del tree["compute"], tree["name"], tree["limits"], tree["teacher"], tree["stages"]
     digest = hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode())

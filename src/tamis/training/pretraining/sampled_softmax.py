@@ -41,22 +41,22 @@ def by_frequency(tokens: NDArray[np.int32], vocab_size: int) -> NDArray[np.int64
     return np.argsort(-np.bincount(tokens, minlength=vocab_size), kind="stable")
 
 
-def draw(pieces: NDArray[np.int64], frequent: int, drawn: int, seed: list[int]) -> Candidates:
-    """The first `frequent` of `pieces` and `drawn` of the others.
+def draw(pieces: NDArray[np.int64], frequent: int, sampled: int, seed: list[int]) -> Candidates:
+    """The first `frequent` of `pieces` and `sampled` of the others.
 
     Args:
         pieces: (V,) all pieces in the order of `by_frequency`.
         frequent: how many always count.
-        drawn: how many of the rest are drawn; all, where there are no more.
+        sampled: how many of the rest are drawn; all, where there are no more.
         seed: of the draw.
     """
     rest = len(pieces) - min(frequent, len(pieces))
-    drawn = min(drawn, rest)
-    chosen = pieces[len(pieces) - rest :][np.random.default_rng(seed).permutation(rest)[:drawn]]
+    sampled = min(sampled, rest)
+    chosen = pieces[len(pieces) - rest :][np.random.default_rng(seed).permutation(rest)[:sampled]]
     found = np.concatenate([pieces[: len(pieces) - rest], np.sort(chosen)])
     log_weight = np.zeros(len(found), dtype=np.float32)
-    if drawn:
-        log_weight[len(found) - drawn :] = math.log(rest / drawn)
+    if sampled:
+        log_weight[len(found) - sampled :] = math.log(rest / sampled)
     column = np.full(len(pieces), -1, dtype=np.int64)
     column[found] = np.arange(len(found))
     return Candidates(torch.from_numpy(found), torch.from_numpy(log_weight), torch.from_numpy(column))

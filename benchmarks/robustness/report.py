@@ -1,6 +1,6 @@
-"""`docs/attacks.md`'s table and its plot, made from the lines that `benchmarks.attacks.measure` wrote.
+"""`docs/robustness.md`'s table and its plot, made from the lines that `benchmarks.robustness.measure` wrote.
 
-    python -m benchmarks.attacks.report benchmarks/attacks/results.jsonl
+    python -m benchmarks.robustness.report benchmarks/robustness/results.jsonl
 
 A test holds page and lines together.
 """
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "attacks.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "robustness.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 Lines = list[dict[str, Any]]
@@ -22,7 +22,7 @@ def main() -> None:
     """Write the section and the plot beside it."""
     lines = [json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
     DOCUMENT.write_text(page(DOCUMENT.read_text(encoding="utf-8"), lines), encoding="utf-8")
-    plot(lines, DOCUMENT.with_name("attacks.png"))
+    plot(lines, DOCUMENT.with_name("robustness.png"))
 
 
 def page(text: str, lines: Lines) -> str:
@@ -34,8 +34,8 @@ def page(text: str, lines: Lines) -> str:
 def section(lines: Lines) -> str:
     """The prices on clean messages, then a row an attack and a column a model, as Markdown."""
     models = list(dict.fromkeys(line["model"] for line in lines))
-    found = {(line["model"], line["hand"], line["attack"]): line for line in lines}
-    attacks = list(dict.fromkeys((line["hand"], line["attack"]) for line in lines if line["hand"]))
+    found = {(line["model"], line["hand"], line["perturbation"]): line for line in lines}
+    attacks = list(dict.fromkeys((line["hand"], line["perturbation"]) for line in lines if line["hand"]))
     clean = {model: found[model, "", "clean"] for model in models}
     about = clean[models[0]]
     rows = [
@@ -45,7 +45,7 @@ def section(lines: Lines) -> str:
         "| clean messages | F1 | caught % | ham blocked % |",
         "|---|---|---|---|",
         *(
-            f"| {model} | {clean[model]['f1']:.3f} | {share(clean[model], 'caught')} | {share(clean[model], 'blocked')} |"
+            f"| {model} | {clean[model]['f1']:.3f} | {share(clean[model], 'recall')} | {share(clean[model], 'false_positive_rate')} |"
             for model in models
         ),
         "",
@@ -54,17 +54,17 @@ def section(lines: Lines) -> str:
     ]
     for hand, attack in attacks:
         name = attack.replace("_", " ") + (" (other hand)" if hand == "other" else "")
-        cells = [share(found.get((model, hand, attack)), kind) for model in models for kind in ("caught", "blocked")]
+        cells = [share(found.get((model, hand, attack)), kind) for model in models for kind in ("recall", "false_positive_rate")]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     rows.append("")
     for model in models:
         own = [line for line in lines if line["model"] == model and line["hand"]]
-        caught, attack = min((line["caught"], line["attack"]) for line in own)
-        blocked, other = max((line["blocked"], line["attack"]) for line in own)
+        caught, attack = min((line["recall"], line["perturbation"]) for line in own)
+        blocked, other = max((line["false_positive_rate"], line["perturbation"]) for line in own)
         least, most = (name.replace("_", " ") for name in (attack, other))
         worst = f"least caught {100 * caught:.1f} % ({least}), most ham blocked {100 * blocked:.1f} % ({most})"
         rows.append(f"- {model}, {len(own)} attacks: {worst}")
-    rows += ["", "![Spam caught under every attack, a mark a model](attacks.png)"]
+    rows += ["", "![Spam caught under every attack, a mark a model](robustness.png)"]
     return "\n".join(rows)
 
 
@@ -83,8 +83,8 @@ def plot(lines: Lines, path: Path) -> None:
     from tamis.evaluation.report.canvas import house_style
 
     models = list(dict.fromkeys(line["model"] for line in lines))
-    attacks = list(dict.fromkeys((line["hand"], line["attack"]) for line in lines if line["hand"]))
-    found = {(line["model"], line["hand"], line["attack"]): line["caught"] for line in lines}
+    attacks = list(dict.fromkeys((line["hand"], line["perturbation"]) for line in lines if line["hand"]))
+    found = {(line["model"], line["hand"], line["perturbation"]): line["recall"] for line in lines}
     with house_style():
         figure = Figure(figsize=(8, 1.5 + 0.2 * len(attacks)), layout="constrained")
         axes = figure.subplots()

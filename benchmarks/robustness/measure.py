@@ -1,10 +1,10 @@
 """What a model catches and blocks under every attack, of the suite and of another hand, with 95 % intervals; and what each remedy costs.
 
-    python -m benchmarks.attacks.measure --data SMSSpamCollection --run NAME=RUN... --out attacks.jsonl
+    python -m benchmarks.robustness.measure --data SMSSpamCollection --run NAME=RUN... --out robustness.jsonl
 
-Each RUN is a model trained on the split's training rows (`tamis train sms-spam --seed 42 -o RUN`, with and without `--harden`). Every
+Each RUN is a model trained on the split's training rows (`tamis train sms-spam --seed 42 -o RUN`, with and without `--robust`). Every
 model is judged on the same test rows at its own clean threshold; good words come from training rows of ham. A line a model and attack; what
-is in the file already is not computed again. `docs/attacks.md` and its plot are made from it by `python -m benchmarks.attacks.report`.
+is in the file already is not computed again. `docs/robustness.md` and its plot are made from it by `python -m benchmarks.robustness.report`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.attacks.other_hand import OTHERS, disguised
+from benchmarks.robustness.other_hand import OTHERS, disguised
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.data.splits import split_table
 from tamis.data.tables import read_table
 from tamis.evaluation.metrics import wilson
-from tamis.text.perturbations import ATTACKS, attacked
+from tamis.text.perturbations import PERTURBATIONS, perturb
 
 
 def main() -> None:
@@ -40,17 +40,17 @@ def main() -> None:
         for hand, attack, changed in sets(texts, ham, seed=options.seed):
             if (name, hand, attack) in done:
                 continue
-            line = {"model": name, "hand": hand, "attack": attack, **figures(classifier, changed, truth)}
+            line = {"model": name, "hand": hand, "perturbation": attack, **figures(classifier, changed, truth)}
             with options.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            print(name, hand, attack, f"caught {line['caught']:.3f}, blocked {line['blocked']:.4f}", flush=True)
+            print(name, hand, attack, f"caught {line['recall']:.3f}, blocked {line['false_positive_rate']:.4f}", flush=True)
 
 
 def sets(texts: list[str], ham: list[str], *, seed: int) -> Iterator[tuple[str, str, list[str]]]:
     """Whose attack, its name and the texts under it; first the texts as they are."""
     yield "", "clean", texts
-    for name in ATTACKS:
-        yield "suite", name, attacked(texts, name, seed=seed, ham=ham)
+    for name in PERTURBATIONS:
+        yield "suite", name, perturb(texts, name, seed=seed, ham=ham)
     for name in OTHERS:
         yield "other", name, disguised(texts, name, seed=seed, ham=ham)
 
@@ -71,10 +71,10 @@ def figures(classifier: TextClassifier, texts: list[str], truth: np.ndarray[Any,
     return {
         "positives": positives,
         "negatives": negatives,
-        "caught": caught / positives,
-        "caught_ci95": wilson(caught, positives),
-        "blocked": blocked / negatives,
-        "blocked_ci95": wilson(blocked, negatives),
+        "recall": caught / positives,
+        "recall_ci95": wilson(caught, positives),
+        "false_positive_rate": blocked / negatives,
+        "false_positive_rate_ci95": wilson(blocked, negatives),
         "f1": 2 * caught / (caught + blocked + positives),
     }
 
@@ -83,7 +83,7 @@ def _done(path: Path) -> set[tuple[str, str, str]]:
     if not path.exists():
         return set()
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return {(line["model"], line["hand"], line["attack"]) for line in lines}
+    return {(line["model"], line["hand"], line["perturbation"]) for line in lines}
 
 
 def _options() -> argparse.Namespace:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.attacks import report
-from benchmarks.attacks.measure import chosen, figures, sets
-from benchmarks.attacks.other_hand import OTHERS, disguised
+from benchmarks.robustness import report
+from benchmarks.robustness.measure import chosen, figures, sets
+from benchmarks.robustness.other_hand import OTHERS, disguised
 from tamis import TextClassifier
-from tamis.text.normalizer import hardening
-from tamis.text.perturbations import ATTACKS
+from tamis.text.normalizer import robust_normalizer
+from tamis.text.perturbations import PERTURBATIONS
 from tests import runs
 from tests.rows import messages
 
@@ -35,7 +35,7 @@ def words(text: str) -> list[str]:
     return re.findall("[a-z]{3,}", str(NORMALISER.normalize_str(text)).lower())
 
 
-NORMALISER = hardening()
+NORMALISER = robust_normalizer()
 
 
 @pytest.mark.parametrize("name", sorted(OTHERS))
@@ -61,7 +61,11 @@ def test_what_only_writes_letters_otherwise_is_read_as_the_words_they_are(name: 
 
 def test_the_other_hand_has_no_table_in_common_with_the_suite() -> None:
     source = Path(report.__file__).with_name("other_hand.py").read_text(encoding="utf-8")
-    assert "tamis" not in re.sub("`tamis.evaluation`", "", source) and set(OTHERS) & set(ATTACKS) <= {"full_width", "numbers", "links"}
+    assert "tamis" not in re.sub("`tamis.evaluation`", "", source) and set(OTHERS) & set(PERTURBATIONS) <= {
+        "full_width",
+        "numbers",
+        "links",
+    }
 
 
 def test_figures_are_counted_at_the_models_own_threshold() -> None:
@@ -69,10 +73,10 @@ def test_figures_are_counted_at_the_models_own_threshold() -> None:
     texts, truth = [*SPAM[:7], *HAM[:11]], np.arange(18) < 7
     found = figures(classifier, texts, truth)
     labels = classifier.predict(texts)
-    assert found["caught"] == (labels[:7] == "spam").mean() and found["blocked"] == (labels[7:] == "spam").mean()
-    low, high = found["caught_ci95"]
-    assert low <= found["caught"] <= high
-    assert len(list(sets(SPAM[:2], HAM, seed=1))) == 1 + len(ATTACKS) + len(OTHERS)
+    assert found["recall"] == (labels[:7] == "spam").mean() and found["false_positive_rate"] == (labels[7:] == "spam").mean()
+    low, high = found["recall_ci95"]
+    assert low <= found["recall"] <= high
+    assert len(list(sets(SPAM[:2], HAM, seed=1))) == 1 + len(PERTURBATIONS) + len(OTHERS)
     assert chosen(np.array([False, True, False, False, True]), 2).tolist() == [1, 4, 0, 3]
 
 
@@ -87,18 +91,18 @@ def test_the_page_has_a_row_for_every_attack_and_both_models(tmp_path: Path) -> 
 
     def line(model: str, hand: str, attack: str) -> dict[str, object]:
         caught, blocked = draw.random(), draw.random() / 9
-        about = {"model": model, "hand": hand, "attack": attack, "positives": 9, "negatives": 31, "f1": 0.5}
-        return about | {"caught": caught, "caught_ci95": [0.1, 0.9], "blocked": blocked, "blocked_ci95": [0.0, 0.2]}
+        about = {"model": model, "hand": hand, "perturbation": attack, "positives": 9, "negatives": 31, "f1": 0.5}
+        return about | {"recall": caught, "recall_ci95": [0.1, 0.9], "false_positive_rate": blocked, "false_positive_rate_ci95": [0.0, 0.2]}
 
     attacks = (("", "clean"), ("suite", "case"), ("other", "greek"))
     lines = [line(model, hand, name) for model in ("plain", "hardened") for hand, name in attacks]
     text = report.page(f"before\n{report.BEGIN}\nearlier figures\n{report.END}\nafter\n", lines)
     assert text.startswith("before\n") and text.endswith("after\n") and "earlier figures" not in text
-    assert f"| case | {100 * lines[1]['caught']:.1f} (10.0 to 90.0)" in text and "greek (other hand)" in text  # type: ignore[operator]
+    assert f"| case | {100 * lines[1]['recall']:.1f} (10.0 to 90.0)" in text and "greek (other hand)" in text  # type: ignore[operator]
     assert report.page(text, lines) == text
     missing = report.section(lines[:-1])  # the hardened model's last attack is not there yet
     assert re.search(r"\| greek \(other hand\) \| [\d.]+ \(.*\) \| [\d.]+ \(.*\) \| - \| - \|", missing)
     assert "- plain, 2 attacks: least caught" in missing and "- hardened, 1 attacks: least caught" in missing
     report.plot(lines[:-1], tmp_path / "missing.png")
-    report.plot(lines, tmp_path / "attacks.png")
-    assert (tmp_path / "attacks.png").read_bytes().startswith(b"\x89PNG")
+    report.plot(lines, tmp_path / "robustness.png")
+    assert (tmp_path / "robustness.png").read_bytes().startswith(b"\x89PNG")
