@@ -1,9 +1,12 @@
-"""How near the frozen trunk of a random GPT-2 124M comes to this machine's matmul ceiling, both measured in one run, in turn.
+"""How near the frozen trunk of a random GPT-2 124M comes to this machine's matmul ceiling, both
+measured in one run, in turn.
 
-    python benchmarks/trunk.py [--data FILE] [--messages 512] [--rounds 5] [--dtype fp32|bf16|int8] [--json]
+    python benchmarks/trunk.py [--data FILE] [--messages 512] [--rounds 5] [--dtype fp32|bf16|int8]
+    [--json]
 
-Useful work is 2 multiply-adds for each of the trunk's matrix weights and each real token (embeddings, attention and LayerNorm count
-nothing), less what the last block leaves out; the ceiling is the bare product of the model's own shapes on as many rows.
+Useful work is 2 multiply-adds for each of the trunk's matrix weights and each real token
+(embeddings, attention and LayerNorm count nothing), less what the last block leaves out; the
+ceiling is the bare product of the model's own shapes on as many rows.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ from tamis.workflows.benchmark_contenders import products, useful_operations
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="sms-spam")
     parser.add_argument("--messages", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
@@ -51,7 +56,11 @@ def main() -> None:
 
     table = read_table(catalog.resolve(options.data).path)
     texts = list(dict.fromkeys(table.texts))[: options.messages]
-    results: dict[str, Any] = {"dtype": options.dtype, "threads": compute.threads, "messages": len(texts)}
+    results: dict[str, Any] = {
+        "dtype": options.dtype,
+        "threads": compute.threads,
+        "messages": len(texts),
+    }
     for pooling in ("last", "mean"):
         model = GPT2(GPT2Config())
         initialise(model, torch.Generator().manual_seed(42))
@@ -88,7 +97,8 @@ def main() -> None:
         print(
             f"{pooling}: {found['gflops']:.0f} of {found['ceiling_gflops']:.0f} GFLOP/s, "
             f"{100 * found['share_of_ceiling']:.1f} % of the ceiling "
-            f"({min(found['shares']):.3f} to {max(found['shares']):.3f}), {found['messages_per_s']:.1f} messages/s"
+            f"({min(found['shares']):.3f} to {max(found['shares']):.3f}), "
+            f"{found['messages_per_s']:.1f} messages/s"
         )
 
 

@@ -1,4 +1,5 @@
-"""Write docs/nano.md and docs/nano_curve.png from the figures in benchmarks/nano and the card of the backbone. A test holds them together.
+"""Write docs/nano.md and docs/nano_curve.png from the figures in benchmarks/nano and the card of
+the backbone. A test holds them together.
 
 PYTHONPATH=src:. python docs/make_nano.py
 """
@@ -11,7 +12,14 @@ from typing import Any
 
 from benchmarks.nano.variants import UNTRAINED, VARIANTS
 from benchmarks.quality.table import read, table
-from tamis.evaluation.report.canvas import BLUE, GREY, ORANGE, figure_with_axes, house_style, save_png
+from tamis.evaluation.report.canvas import (
+    BLUE,
+    GREY,
+    ORANGE,
+    figure_with_axes,
+    house_style,
+    save_png,
+)
 from tamis.gpt2.backbones import local_folder
 
 ROOT = Path(__file__).parents[1]
@@ -19,15 +27,22 @@ NANO = ROOT / "benchmarks" / "nano"
 PAGE, CURVE = ROOT / "docs" / "nano.md", ROOT / "docs" / "nano_curve.png"
 RIVAL = "5-gram"
 MEANING = (
-    "Reading, with one pretraining of each kind: the two losses together are ahead of either alone, or level, wherever labels are few.",
-    "The teacher alone is no language model. The next token alone leaves states from which intents and questions are read no better",
-    "than from random weights; only with all rows of sms-spam does it come near. AdamW was given no rate of its own; after as many",
+    "Reading, with one pretraining of each kind: the two losses together are ahead of either "
+    "alone, or level, wherever labels are few.",
+    "The teacher alone is no language model. The next token alone leaves states from which "
+    "intents and questions are read no better",
+    "than from random weights; only with all rows of sms-spam does it come near. AdamW was "
+    "given no rate of its own; after as many",
     "steps Muon is ahead in both losses and in nearly every task.",
     "",
-    "60 % of sms-spam's ham comes from the NUS corpus, and `nano` has read the rest of that corpus, though no message of sms-spam",
-    "itself. So its few-label figures on sms-spam owe something to text from the same senders: without it they are one to two points",
-    "lower at 8, 32 and 128 labels a class, and those of the whole tables are level. Messages from elsewhere should be expected to do",
-    "as `without-nus` does. `banking77`, which has nothing to do with that corpus, is lower without it as well and `trec6` higher, so",
+    "60 % of sms-spam's ham comes from the NUS corpus, and `nano` has read the rest of that "
+    "corpus, though no message of sms-spam",
+    "itself. So its few-label figures on sms-spam owe something to text from the same senders: "
+    "without it they are one to two points",
+    "lower at 8, 32 and 128 labels a class, and those of the whole tables are level. Messages "
+    "from elsewhere should be expected to do",
+    "as `without-nus` does. `banking77`, which has nothing to do with that corpus, is lower "
+    "without it as well and `trec6` higher, so",
     "two pretrainings of this length may differ by as much by chance.",
 )
 """What the tables say; written by hand, to be read again when they change."""
@@ -50,12 +65,18 @@ def bits(file: str = "bits.json") -> dict[str, Any]:
 
 
 def curve(facts: dict[str, Any]) -> list[tuple[int, float]]:
-    """(tokens, bits per byte of all held-out texts): the ends of earlier stages, then the last stage as it was measured."""
+    """(tokens, bits per byte of all held-out texts): the ends of earlier stages, then the last
+    stage as it was measured.
+    """
     before, points = 0, []
     for stage in facts["stages"]:
         before += stage["tokens"]
         points.append((before, stage["held_out"]["bits_per_byte"]))
-    points += [(before + row["tokens"], row["held_out"]["bits_per_byte"]) for row in facts["history"] if "held_out" in row]
+    points += [
+        (before + row["tokens"], row["held_out"]["bits_per_byte"])
+        for row in facts["history"]
+        if "held_out" in row
+    ]
     return points
 
 
@@ -64,20 +85,28 @@ def draw(facts: dict[str, Any], rival: float) -> None:
     tokens, values = zip(*curve(facts), strict=True)
     with house_style():
         figure, axes = figure_with_axes()
-        axes.plot([t / 1e6 for t in tokens], values, color=BLUE, marker="o", markersize=4, label="nano")
+        axes.plot(
+            [t / 1e6 for t in tokens], values, color=BLUE, marker="o", markersize=4, label="nano"
+        )
         axes.axhline(rival, color=ORANGE, linestyle="--", label="Kneser-Ney 5-gram, same corpus")
         end = 0
         for stage in facts["stages"]:
             end += stage["tokens"]
             axes.axvline(end / 1e6, color=GREY, linewidth=0.8, linestyle=":")
-        axes.set(title="Held-out texts while nano was pretrained", xlabel="million tokens (dotted: stages)", ylabel="bits per byte")
+        axes.set(
+            title="Held-out texts while nano was pretrained",
+            xlabel="million tokens (dotted: stages)",
+            ylabel="bits per byte",
+        )
         axes.legend(loc="upper right")
         save_png(figure, CURVE)
 
 
 def variants() -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     """What each variant is by itself, and the judged tasks of classifiers that begin with one."""
-    found: dict[str, dict[str, Any]] = json.loads((NANO / "variants.json").read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = json.loads(
+        (NANO / "variants.json").read_text(encoding="utf-8")
+    )
     rows = read(NANO / "variants.jsonl")
     columns = [*VARIANTS, UNTRAINED]
     return found, sorted(rows, key=lambda row: columns.index(row["method"]))
@@ -89,7 +118,10 @@ def variant_lines(found: dict[str, dict[str, Any]], rows: list[dict[str, Any]]) 
     for source in SHOWN:
         cells = [each["by_source"].get(source) for each in found.values()]
         lines.append(f"| bits per byte, {source} | {' | '.join(_number(cell) for cell in cells)} |")
-    lines.append(f"| cosine to the teacher | {' | '.join(_number(each['cosine']) for each in found.values())} |")
+    lines.append(
+        "| cosine to the teacher | "
+        f"{' | '.join(_number(each['cosine']) for each in found.values())} |"
+    )
     return [*lines, "", table(rows)]
 
 
@@ -104,10 +136,14 @@ def parts(found: dict[str, dict[str, Any]], rows: list[dict[str, Any]]) -> list[
     return [
         "## What each part is worth",
         "",
-        f"Short runs of one stage, {tokens / 1e6:.1f} million tokens each, by the last stage's settings, alike but for what the name says:",
-        "`both` losses, the next token alone, the teacher alone, both without the NUS corpus, both by AdamW (at the recipe's rate) instead",
-        f"of Muon; `{UNTRAINED}` is the same network with random weights. All serve frozen, under the exact head, so that the table",
-        "compares what pretraining left in the states (`benchmarks/nano/variants.py` has the commands). Mean and deviation over draws;",
+        f"Short runs of one stage, {tokens / 1e6:.1f} million tokens each, by the last stage's "
+        "settings, alike but for what the name says:",
+        "`both` losses, the next token alone, the teacher alone, both without the NUS corpus, "
+        "both by AdamW (at the recipe's rate) instead",
+        f"of Muon; `{UNTRAINED}` is the same network with random weights. All serve frozen, "
+        "under the exact head, so that the table",
+        "compares what pretraining left in the states (`benchmarks/nano/variants.py` has the "
+        "commands). Mean and deviation over draws;",
         f"tokens a second on one thread beside other work: {speeds}.",
         "",
         *variant_lines(found, rows),
@@ -121,33 +157,45 @@ def page(facts: dict[str, Any], found: dict[str, Any]) -> str:
     """The page as Markdown."""
     whole, informal = found["sources"]["all"], found["sources"]["informal, together"]
     present = bits("bits_present.json")["sources"]
-    now = [f"{present[name]['backbone']:.3f} against {present[name][RIVAL]:.3f}" for name in ("all", "informal, together")]
+    now = [
+        f"{present[name]['backbone']:.3f} against {present[name][RIVAL]:.3f}"
+        for name in ("all", "informal, together")
+    ]
     total = sum(stage["tokens"] for stage in facts["stages"]) + facts["tokens"]
     lines = [
         "# `nano`: what pretraining is worth",
         "",
-        "Made by `python docs/make_nano.py` from the figures in `benchmarks/nano` and the model's card.",
-        "What it learnt from, its licences, teacher and limits: `src/tamis/gpt2/embedded/nano/README.md`.",
+        "Made by `python docs/make_nano.py` from the figures in `benchmarks/nano` and the "
+        "model's card.",
+        "What it learnt from, its licences, teacher and limits: "
+        "`src/tamis/gpt2/embedded/nano/README.md`.",
         "",
         "## As a language model",
         "",
-        f"{facts['parameters'] / 1e6:.1f} million parameters, {total / 1e6:.1f} million tokens of training.",
-        "Bits per byte of held-out texts, beside an interpolated Kneser-Ney 5-gram fitted on the same corpus",
-        "(`python -m benchmarks.nano.bits CORPUS --exclude DATA --out benchmarks/nano/bits_present.json`):",
+        f"{facts['parameters'] / 1e6:.1f} million parameters, {total / 1e6:.1f} million tokens "
+        "of training.",
+        "Bits per byte of held-out texts, beside an interpolated Kneser-Ney 5-gram fitted on "
+        "the same corpus",
+        "(`python -m benchmarks.nano.bits CORPUS --exclude DATA --out "
+        "benchmarks/nano/bits_present.json`):",
         "",
-        "The table is of the texts that all stages kept out (`bits.json`). The command now holds out other lines of `irc` and `speeches`,",
-        f"some of which the stages may have read: it gives {now[0]} on {present['all']['texts']:,} texts, {now[1]} on the informal ones.",
+        "The table is of the texts that all stages kept out (`bits.json`). The command now "
+        "holds out other lines of `irc` and `speeches`,",
+        f"some of which the stages may have read: it gives {now[0]} on "
+        f"{present['all']['texts']:,} texts, {now[1]} on the informal ones.",
         "",
         "| held-out texts | nano | 5-gram |",
         "|---|---|---|",
-        f"| informal sources together ({informal['texts']} texts) | {informal['backbone']:.3f} | {informal[RIVAL]:.3f} |",
+        f"| informal sources together ({informal['texts']} texts) | {informal['backbone']:.3f} "
+        f"| {informal[RIVAL]:.3f} |",
         f"| all ({whole['texts']} texts) | {whole['backbone']:.3f} | {whole[RIVAL]:.3f} |",
         "",
         "![bits per byte by tokens](nano_curve.png)",
         "",
         "## As the start of a classifier",
         "",
-        "Beside the same network from scratch, TF-IDF and a frozen sentence encoder, few labels and many: [quality.md](quality.md).",
+        "Beside the same network from scratch, TF-IDF and a frozen sentence encoder, few labels "
+        "and many: [quality.md](quality.md).",
         "",
         *parts(*variants()),
     ]

@@ -1,6 +1,8 @@
-"""Write README's results from docs/results.json. Run: python docs/make_results.py [RUN COMMAND]... (a test holds them together).
+"""Write README's results from docs/results.json. Run: python docs/make_results.py [RUN COMMAND]...
+(a test holds them together).
 
-With arguments, pairs of a run folder and the command that made it, the JSON is made anew from their report.json first.
+With arguments, pairs of a run folder and the command that made it, the JSON is made anew from their
+report.json first.
 """
 
 from __future__ import annotations
@@ -24,10 +26,14 @@ def collected(run: Path, command: str) -> dict[str, Any]:
         "TF-IDF + logistic regression": report["baselines"]["tfidf"],
         "majority": report["baselines"]["majority"],
     }
-    figures = {name: {key: [found[key], *(found["ci95"].get(key) or [])] for key in KEYS} for name, found in models.items()}
+    figures = {
+        name: {key: [found[key], *(found["ci95"].get(key) or [])] for key in KEYS}
+        for name, found in models.items()
+    }
     return {
         "command": command,
-        "data": f"{report['data']}, split {report['split']}: {report['rows']['train']:,} training and {report['rows']['test']:,} test rows",
+        "data": f"{report['data']}, split {report['split']}: {report['rows']['train']:,} training "
+        f"and {report['rows']['test']:,} test rows",
         "figures": figures,
         "p": report["mcnemar"]["p_value"],
         "train_s": report["timing"]["train"],
@@ -36,12 +42,30 @@ def collected(run: Path, command: str) -> dict[str, Any]:
 
 def rendered(results: list[dict[str, Any]]) -> str:
     """The section as Markdown."""
-    lines = ["Figures on test rows with 95 % intervals, the positive class being spam; made by the command above each table.", ""]
+    lines = [
+        "Figures on test rows with 95 % intervals, the positive class being spam; made by the "
+        "command above each table.",
+        "",
+    ]
     for result in results:
-        lines += [f"`{result['command']}` ({result['data']}; trained in {result['train_s']:.0f} s on 2 cores):", ""]
-        lines += ["| | F1 | recall | ham blocked | average precision | accuracy |", "|---|---|---|---|---|---|"]
-        lines += [f"| {name} | {' | '.join(cell(figures[key]) for key in KEYS)} |" for name, figures in result["figures"].items()]
-        verdict = "these rows cannot tell the two apart" if result["p"] >= 0.05 else "a difference beyond chance"
+        lines += [
+            f"`{result['command']}` ({result['data']}; "
+            f"trained in {result['train_s']:.0f} s on 2 cores):",
+            "",
+        ]
+        lines += [
+            "| | F1 | recall | ham blocked | average precision | accuracy |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {name} | {' | '.join(cell(figures[key]) for key in KEYS)} |"
+            for name, figures in result["figures"].items()
+        ]
+        verdict = (
+            "these rows cannot tell the two apart"
+            if result["p"] >= 0.05
+            else "a difference beyond chance"
+        )
         lines += ["", f"McNemar's exact test against TF-IDF: p = {result['p']:.2f}, {verdict}.", ""]
     return "\n".join(lines).rstrip()
 
@@ -58,12 +82,20 @@ def page() -> str:
     """README with the section in its place."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = rendered(json.loads(RESULTS.read_text(encoding="utf-8")))
-    return re.sub(r"(<!-- results -->\n).*(<!-- /results -->)", lambda m: f"{m[1]}{section}\n{m[2]}", text, flags=re.DOTALL)
+    return re.sub(
+        r"(<!-- results -->\n).*(<!-- /results -->)",
+        lambda m: f"{m[1]}{section}\n{m[2]}",
+        text,
+        flags=re.DOTALL,
+    )
 
 
 if __name__ == "__main__":
     pairs = sys.argv[1:]
     if pairs:
-        found = [collected(Path(run), command) for run, command in zip(pairs[::2], pairs[1::2], strict=True)]
+        found = [
+            collected(Path(run), command)
+            for run, command in zip(pairs[::2], pairs[1::2], strict=True)
+        ]
         RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     (ROOT / "README.md").write_text(page(), encoding="utf-8")

@@ -1,4 +1,6 @@
-"""What every test gets: no network but loopback, a cache of its own, two threads, small rows; and who is skipped."""
+"""What every test gets: no network but loopback, a cache of its own, two threads, small rows; and
+who is skipped.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     slow = pytest.mark.skip(reason="slow: run with --slow")
-    weights = pytest.mark.skip(reason="needs the real GPT-2 weights: TAMIS_GPT2_FOLDER does not name their folder")
+    weights = pytest.mark.skip(
+        reason="needs the real GPT-2 weights: TAMIS_GPT2_FOLDER does not name their folder"
+    )
     for item in items:
         if "slow" in item.keywords and not config.getoption("--slow"):
             item.add_marker(slow)
@@ -40,12 +44,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class NetworkForbiddenError(RuntimeError):
-    """A test reached for the network. Not an OSError, so that no code under test takes it for a failed connection."""
+    """A test reached for the network. Not an OSError, so that no code under test takes it for a
+    failed connection.
+    """
 
 
 def _is_local(host: object) -> bool:
     name = host.decode() if isinstance(host, bytes) else host
-    return name in (None, "", "localhost", "::1", "0.0.0.0") or (isinstance(name, str) and name.startswith("127."))
+    return name in (None, "", "localhost", "::1", "0.0.0.0") or (
+        isinstance(name, str) and name.startswith("127.")
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +85,15 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def own_surroundings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """An empty cache directory, no setting of the user's, and hubs told to stay offline."""
-    for name in [name for name in os.environ if name.startswith(("HF_", "TAMIS_", "HUGGING", "TRANSFORMERS_"))]:
+    for name in [
+        name
+        for name in os.environ
+        if name.startswith(("HF_", "TAMIS_", "HUGGING", "TRANSFORMERS_"))
+    ]:
         if name != "TAMIS_GPT2_FOLDER":
             monkeypatch.delenv(name)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
@@ -93,7 +107,9 @@ def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 
 @pytest.fixture(autouse=True)
 def torch_as_found() -> Iterator[None]:
-    """Two threads and the usual algorithms before and after every test, without importing torch for it."""
+    """Two threads and the usual algorithms before and after every test, without importing torch for
+    it.
+    """
     _settle_torch()
     yield
     _settle_torch()

@@ -1,4 +1,5 @@
-"""Short messages written for this project, in the manner of text messages: no row of any public data set.
+"""Short messages written for this project, in the manner of text messages: no row of any public
+data set.
 
 `messages()` is the same list at every call and on every machine: it draws nothing at random.
 """
@@ -24,7 +25,8 @@ _SPAM = [
     "URGENT! Your number won a £{n}00 prize. Call 0900 555 01{n} NOW, code T{n}",
     "FREE ringtones for {n} weeks! Txt TONE to 8{n}0{n}. 150p/msg, 18+ only, STOP to end",
     "Dear customer, your account is on hold. Verify at http://bank-{n}.example/login today",
-    "Congrats!!! You have been chosen for a holiday for 2. Claim within {n} hrs: www.win{n}.example",
+    "Congrats!!! You have been chosen for a holiday for 2. Claim within {n} hrs: "
+    "www.win{n}.example",
     "Lonely? {n} singles near you want to chat. Reply MEET to 6{n}11, £1.50 per text",
     "Final notice: parcel #{n}4{n} is waiting, pay the £1.{n} fee at parcel{n}.example",
 ]
@@ -43,7 +45,8 @@ _ODD = [
     ("spam", "C.L.A.I.M y0ur v0ucher n0w -> http://xn--bcher-kva.example"),
 ]
 HAM_ROWS, SPAM_ROWS = 96, 28
-"""Of 124 rows: the natural share of spam, roughly. Three ham and two spam rows repeat an earlier one exactly."""
+"""Of 124 rows: the natural share of spam, roughly. Three ham and two spam rows repeat an earlier
+one exactly."""
 
 
 def messages() -> list[tuple[str, str]]:
@@ -51,8 +54,11 @@ def messages() -> list[tuple[str, str]]:
     odd = {label: [text for kind, text in _ODD if kind == label] for label in ("ham", "spam")}
     ham = odd["ham"] + [_ham(number) for number in range(HAM_ROWS - len(odd["ham"]) - 3)]
     spam = odd["spam"] + [_spam(number) for number in range(SPAM_ROWS - len(odd["spam"]) - 2)]
-    rows = [("ham", text) for text in ham + ham[20:23]] + [("spam", text) for text in spam + spam[5:7]]
-    # 37 shares no factor with 124: every row is visited once, in an order without long runs of either class.
+    rows = [("ham", text) for text in ham + ham[20:23]] + [
+        ("spam", text) for text in spam + spam[5:7]
+    ]
+    # 37 shares no factor with 124: every row is visited once, in an order without long runs of
+    # either class.
     return [rows[37 * position % len(rows)] for position in range(len(rows))]
 
 

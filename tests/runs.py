@@ -1,6 +1,8 @@
-"""The command line called in this process or in one of its own, and runs trained once for all tests.
+"""The command line called in this process or in one of its own, and runs trained once for all
+tests.
 
-A run here is `scratch:tiny` on the small rows, two epochs at a rate at which it learns them: a second or two of work.
+A run here is `scratch:tiny` on the small rows, two epochs at a rate at which it learns them: a
+second or two of work.
 """
 
 from __future__ import annotations
@@ -26,13 +28,21 @@ import threadpoolctl  # type: ignore[import-untyped]
 
 from tests.rows import messages
 
-# On a busy machine the solver's threads wait for each other: many times as long for the same result.
+# On a busy machine the solver's threads wait for each other: many times as long for the same
+# result.
 threadpoolctl.threadpool_limits(1, "blas")
 
 SETTINGS = ("train.epochs=2", "train.learning_rate=0.01", "data.validation_share=0.3")
 EPOCH = ("--set", "train.epochs=1")
-TINY = ("--backbone", "scratch:tiny", "--threads", "1", *(word for setting in SETTINGS for word in ("--set", setting)))
-"""Three tenths are held out for the threshold: with the usual tenth these few rows would hold out no spam."""
+TINY = (
+    "--backbone",
+    "scratch:tiny",
+    "--threads",
+    "1",
+    *(word for setting in SETTINGS for word in ("--set", setting)),
+)
+"""Three tenths are held out for the threshold: with the usual tenth these few rows would hold out
+no spam."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +68,18 @@ class Stdin(io.TextIOWrapper):
 
 
 def tamis(*arguments: str | Path, stdin: bytes = b"") -> Said:
-    """Call the command line in this process. No plots are drawn: they would cost more than everything else."""
+    """Call the command line in this process. No plots are drawn: they would cost more than
+    everything else.
+    """
     from tamis.cli import main
 
     out, err = io.StringIO(), io.StringIO()
     code = 0
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         patch.setattr(sys, "argv", ["tamis", *map(str, arguments)])
         patch.setattr(sys, "stdin", Stdin(stdin))
         if "train" in arguments:
@@ -81,7 +97,11 @@ def process(*arguments: str | Path, before: str = "", **options: Any) -> subproc
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
     program = f"{before}\nfrom tamis.cli import main\nmain()"
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], env=environment, **{**pipes, **options})
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env=environment,
+        **{**pipes, **options},
+    )
 
 
 @cache
@@ -130,7 +150,11 @@ def copy_of(source: Path, target: Path) -> Path:
 
 def contents(path: Path) -> dict[str, bytes]:
     """Every file under a folder with its bytes."""
-    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
 
 
 def settings(**more: Any) -> dict[str, Any]:
@@ -140,7 +164,9 @@ def settings(**more: Any) -> dict[str, Any]:
 
 @cache
 def pretrained() -> Path:
-    """A backbone as transformers writes one: GPT2LMHeadModel with 3 blocks of width 24 and a tokenizer of its own."""
+    """A backbone as transformers writes one: GPT2LMHeadModel with 3 blocks of width 24 and a
+    tokenizer of its own.
+    """
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
     from tamis.text.tokenizer import Tokenizer
@@ -148,8 +174,17 @@ def pretrained() -> Path:
     path = folder() / "pretrained"
     backend = Tokenizer.train([text for _, text in messages()], vocab_size=400).backend
     end = "<|endoftext|>"
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=end, eos_token=end, unk_token=end)
-    config = GPT2Config(vocab_size=len(tokenizer) + 3, n_positions=96, n_embd=24, n_layer=3, n_head=2, initializer_range=0.2)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token=end, eos_token=end, unk_token=end
+    )
+    config = GPT2Config(
+        vocab_size=len(tokenizer) + 3,
+        n_positions=96,
+        n_embd=24,
+        n_layer=3,
+        n_head=2,
+        initializer_range=0.2,
+    )
     import torch
 
     torch.manual_seed(3)
@@ -158,13 +193,20 @@ def pretrained() -> Path:
     return path
 
 
-def scores_in_transformers(model_folder: Path, texts: Sequence[str], **tokenizer_options: Any) -> np.ndarray:
-    """(N, K) probabilities of each text alone, by AutoModelForSequenceClassification and AutoTokenizer."""
+def scores_in_transformers(
+    model_folder: Path, texts: Sequence[str], **tokenizer_options: Any
+) -> np.ndarray:
+    """(N, K) probabilities of each text alone, by AutoModelForSequenceClassification and
+    AutoTokenizer.
+    """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     model = AutoModelForSequenceClassification.from_pretrained(model_folder).eval()
     with torch.no_grad():
-        logits = [model(**tokenizer(text, return_tensors="pt", **tokenizer_options)).logits[0] for text in texts]
+        logits = [
+            model(**tokenizer(text, return_tensors="pt", **tokenizer_options)).logits[0]
+            for text in texts
+        ]
     return torch.softmax(torch.stack(logits).double(), 1).numpy()

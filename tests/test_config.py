@@ -33,7 +33,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "text.normalize": st.sampled_from(["none", "nfkc", "robust"]),
     "text.padding": st.sampled_from(["none", "fixed:1", "fixed:120"]),
     "text.pooling": st.sampled_from(["auto", "mean", "last_token", "last_position"]),
-    "train.class_weight": st.sampled_from(["none", "balanced"]) | st.dictionaries(TEXT, POSITIVE, max_size=3),
+    "train.class_weight": st.sampled_from(["none", "balanced"])
+    | st.dictionaries(TEXT, POSITIVE, max_size=3),
     "train.learning_rate": st.none() | POSITIVE,
     "train.epochs": st.none() | COUNT,
     "train.warmup_ratio": SHARE,
@@ -50,12 +51,18 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 @given(st.fixed_dictionaries({}, optional=VALUES))
 @settings(max_examples=150)
-@example({"backbone": 'a"b\\c\n\x00\x7f\u2028🙂', "train.class_weight": {'say "hi"': 1e-300, "é.x": 2.0, "": 5e300}})
+@example(
+    {
+        "backbone": 'a"b\\c\n\x00\x7f\u2028🙂',
+        "train.class_weight": {'say "hi"': 1e-300, "é.x": 2.0, "": 5e300},
+    }
+)
 def test_a_recipe_written_as_toml_reads_back_the_same(changes: dict[str, Any]) -> None:
     recipe = Recipe().changed(changes)
     tree = tomllib.loads(recipe.to_toml())
     again = Recipe.model_validate(tree)
-    # None has no place in TOML: it is what a recipe that does not name the setting has, but for `patience`.
+    # None has no place in TOML: it is what a recipe that does not name the setting has, but for
+    # `patience`.
     for section, name, field in fields():
         before = getattr(getattr(recipe, section) if section else recipe, name)
         after = getattr(getattr(again, section) if section else again, name)
@@ -75,24 +82,37 @@ def test_every_setting_stands_in_the_toml_with_its_text() -> None:
     text = Recipe().to_toml()
     for section, name, field in fields():
         assert field.description, name
-        assert f"# {field.description}\n" in text and (f"\n{name} = " in text or f"\n# {name} = (none)" in text)
+        assert f"# {field.description}\n" in text and (
+            f"\n{name} = " in text or f"\n# {name} = (none)" in text
+        )
         assert section is None or f"[{section}]" in text
 
 
 def test_every_setting_is_drawn_or_simple() -> None:
     known = {f"{section}.{name}" if section else name for section, name, _ in fields()}
-    assert set(VALUES) <= known and {name.partition(".")[0] for name in known} >= {"data", "text", "train", "decision", "compute"}
+    assert set(VALUES) <= known and {name.partition(".")[0] for name in known} >= {
+        "data",
+        "text",
+        "train",
+        "decision",
+        "compute",
+    }
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[tain]\nepochs = 3\n", "unknown section [tain]; known sections: data, text, train, decision, compute"),
+        (
+            "[tain]\nepochs = 3\n",
+            "unknown section [tain]; known sections: data, text, train, decision, compute",
+        ),
         ("epochs = 3\n", "epochs stands in the wrong place; write epochs under [train]"),
         ("[train]\nseed = 3\n", "unknown setting 'train.seed'; did you mean "),
     ],
 )
-def test_what_stands_in_the_wrong_place_of_a_file_is_told_the_right_one(content: str, words: str, tmp_path: Path) -> None:
+def test_what_stands_in_the_wrong_place_of_a_file_is_told_the_right_one(
+    content: str, words: str, tmp_path: Path
+) -> None:
     (tmp_path / "r.toml").write_text(content)
     with pytest.raises(ConfigError) as error:
         read_recipe(tmp_path / "r.toml")
@@ -101,7 +121,12 @@ def test_what_stands_in_the_wrong_place_of_a_file_is_told_the_right_one(content:
 
 def test_settings_are_named_in_full_or_by_their_key() -> None:
     recipe = Recipe().changed({"train.epochs": 3, "add_bos": False, "seed": 7, "text": "body"})
-    assert (recipe.train.epochs, recipe.text.add_bos, recipe.seed, recipe.data.text) == (3, False, 7, "body")
+    assert (recipe.train.epochs, recipe.text.add_bos, recipe.seed, recipe.data.text) == (
+        3,
+        False,
+        7,
+        "body",
+    )
     assert recipe != Recipe() and Recipe().changed({}) == Recipe()
 
 
@@ -113,7 +138,9 @@ def test_settings_are_named_in_full_or_by_their_key() -> None:
         ("zzzzzz", "known settings: backbone, tune, seed, data.split"),
     ],
 )
-def test_an_unknown_name_is_told_the_nearest_known_one(name: str, hint: str, tmp_path: Path) -> None:
+def test_an_unknown_name_is_told_the_nearest_known_one(
+    name: str, hint: str, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError) as error:
         Recipe().changed({name: 1})
     assert f"unknown setting {name!r}; {hint}" in str(error.value)
@@ -158,7 +185,9 @@ def test_a_value_out_of_range_is_refused_with_name_and_value(name: str, value: A
     shown = value["spam"] if isinstance(value, dict) else value
     assert name.rpartition(".")[2] in str(error.value), str(error.value)
     if value != "spam=0":
-        assert f"got {shown!r}" in str(error.value) or f"got {value!r}" in str(error.value), str(error.value)
+        assert f"got {shown!r}" in str(error.value) or f"got {value!r}" in str(error.value), str(
+            error.value
+        )
 
 
 def test_all_problems_of_a_file_are_named_at_once(tmp_path: Path) -> None:
@@ -166,7 +195,13 @@ def test_all_problems_of_a_file_are_named_at_once(tmp_path: Path) -> None:
     path.write_text('seed = -1\n[train]\nepochs = 0\nepoch = 3\n[text]\nadd_bos = "x"\n')
     with pytest.raises(ConfigError) as error:
         read_recipe(path)
-    for words in (str(path), "seed", "train.epochs", "unknown setting 'train.epoch'; did you mean 'train.epochs'?", "text.add_bos"):
+    for words in (
+        str(path),
+        "seed",
+        "train.epochs",
+        "unknown setting 'train.epoch'; did you mean 'train.epochs'?",
+        "text.add_bos",
+    ):
         assert words in str(error.value)
 
 
@@ -203,12 +238,16 @@ def test_weights_by_label_are_written_as_pairs() -> None:
 
 
 def test_columns_and_labels_may_be_numbers() -> None:
-    recipe = Recipe().changed(dict(parse_setting(text) for text in ("data.text=2", "label=1", "positive=1")))
+    recipe = Recipe().changed(
+        dict(parse_setting(text) for text in ("data.text=2", "label=1", "positive=1"))
+    )
     assert (recipe.data.text, recipe.data.label, recipe.data.positive) == ("2", "1", "1")
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_shipped_recipe_is_read_and_survives_the_round_trip(name: str, tmp_path: Path) -> None:
+def test_every_shipped_recipe_is_read_and_survives_the_round_trip(
+    name: str, tmp_path: Path
+) -> None:
     recipe = named_recipe(name)
     (tmp_path / "again.toml").write_text(recipe.to_toml(), "utf-8")
     assert named_recipe(str(tmp_path / "again.toml")) == recipe
@@ -216,7 +255,12 @@ def test_every_shipped_recipe_is_read_and_survives_the_round_trip(name: str, tmp
 
 def test_the_reference_is_among_the_shipped_recipes() -> None:
     recipe = named_recipe("tp2")
-    assert (recipe.text.fixed_length, recipe.text.pooling, recipe.data.split, recipe.tune) == (120, "last_position", "tp2", "head")
+    assert (recipe.text.fixed_length, recipe.text.pooling, recipe.data.split, recipe.tune) == (
+        120,
+        "last_position",
+        "tp2",
+        "head",
+    )
 
 
 def test_a_missing_recipe_is_told_the_known_ones(tmp_path: Path) -> None:
@@ -241,7 +285,10 @@ def test_blocks_and_fixed_length_are_read_from_their_texts() -> None:
     assert Recipe().text.fixed_length is None
 
 
-@pytest.mark.parametrize(("text", "share"), [("0.1%", 0.001), (" 2 % ", 0.02), ("100%", 1.0), ("0.003", 0.003), (0.25, 0.25)])
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("0.1%", 0.001), (" 2 % ", 0.02), ("100%", 1.0), ("0.003", 0.003), (0.25, 0.25)],
+)
 def test_a_share_may_be_written_in_percent(text: Any, share: float) -> None:
     assert Recipe().changed({"decision.max_fpr": text}).decision.max_fpr == share
     if share < 1:

@@ -1,4 +1,6 @@
-"""Downloads against a real server on the loopback interface that can cut, lie, change its file and refuse."""
+"""Downloads against a real server on the loopback interface that can cut, lie, change its file and
+refuse.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def sha256(content: bytes) -> str:
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves one file under every path; the lists say what happens to the coming requests, in order."""
+    """Serves one file under every path; the lists say what happens to the coming requests, in
+    order.
+    """
 
     daemon_threads = True
 
@@ -117,10 +121,17 @@ def leftovers(target: Path) -> list[str]:
     return sorted(path.name for path in target.parent.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_a_file_is_fetched_verified_and_progress_reaches_the_end(server: FileServer, tmp_path: Path) -> None:
+def test_a_file_is_fetched_verified_and_progress_reaches_the_end(
+    server: FileServer, tmp_path: Path
+) -> None:
     seen: list[tuple[int, int | None]] = []
     target = tmp_path / "new" / "file.bin"
-    got = fetch([server.url], target, sha256=sha256(CONTENT), progress=lambda done, total: seen.append((done, total)))
+    got = fetch(
+        [server.url],
+        target,
+        sha256=sha256(CONTENT),
+        progress=lambda done, total: seen.append((done, total)),
+    )
     assert got == target and target.read_bytes() == CONTENT
     assert seen[-1] == (len(CONTENT), len(CONTENT)) and seen == sorted(seen)
     assert leftovers(target) == ["file.bin"]
@@ -146,7 +157,9 @@ def test_a_cut_connection_is_continued_where_it_ended(server: FileServer, tmp_pa
     assert server.requests[1]["If-Range"] == '"v1"'
 
 
-def test_a_later_call_continues_what_an_earlier_one_left(server: FileServer, tmp_path: Path) -> None:
+def test_a_later_call_continues_what_an_earlier_one_left(
+    server: FileServer, tmp_path: Path
+) -> None:
     server.cuts = [50_000]
     server.statuses = []
     target = tmp_path / "file"
@@ -163,7 +176,9 @@ def test_a_later_call_continues_what_an_earlier_one_left(server: FileServer, tmp
     assert server.requests[-1]["Range"] == f"bytes={kept}-"
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     cuts=st.lists(st.integers(1, 60_000), max_size=6),
     ranges=st.booleans(),
@@ -205,13 +220,17 @@ def test_a_weak_validator_does_not_join_two_halves(server: FileServer, tmp_path:
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_a_part_of_unknown_origin_and_the_right_size_is_not_trusted(server: FileServer, tmp_path: Path) -> None:
+def test_a_part_of_unknown_origin_and_the_right_size_is_not_trusted(
+    server: FileServer, tmp_path: Path
+) -> None:
     (tmp_path / "file.part").write_bytes(OTHER)
     fetch([server.url], tmp_path / "file", sha256=None, size=len(CONTENT))
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_a_part_of_unknown_origin_is_used_only_where_a_checksum_decides(server: FileServer, tmp_path: Path) -> None:
+def test_a_part_of_unknown_origin_is_used_only_where_a_checksum_decides(
+    server: FileServer, tmp_path: Path
+) -> None:
     (tmp_path / "file.part").write_bytes(CONTENT[:40_000])
     fetch([server.url], tmp_path / "file", sha256=None)
     assert "Range" not in server.requests[0]
@@ -221,7 +240,9 @@ def test_a_part_of_unknown_origin_is_used_only_where_a_checksum_decides(server: 
     assert (tmp_path / "file").read_bytes() == (tmp_path / "other").read_bytes() == CONTENT
 
 
-def test_a_glued_file_fails_its_checksum_and_is_fetched_once_more_from_nothing(server: FileServer, tmp_path: Path) -> None:
+def test_a_glued_file_fails_its_checksum_and_is_fetched_once_more_from_nothing(
+    server: FileServer, tmp_path: Path
+) -> None:
     server.honours_if_range = False
     (tmp_path / "file.part").write_bytes(OTHER[:40_000])
     fetch([server.url], tmp_path / "file", sha256=sha256(CONTENT))
@@ -249,7 +270,10 @@ def test_a_wrong_checksum_leaves_nothing_and_names_both(server: FileServer, tmp_
         fetch([server.url], tmp_path / "file", sha256=sha256(OTHER), what="the weights")
     message = str(caught.value)
     assert message.startswith("the weights (sha256 " + sha256(OTHER))
-    assert f"{server.url}: expected sha256 {sha256(OTHER)}, got {sha256(CONTENT)} (100,003 bytes)" in message
+    assert (
+        f"{server.url}: expected sha256 {sha256(OTHER)}, got {sha256(CONTENT)} (100,003 bytes)"
+        in message
+    )
     assert f"put the file at {tmp_path / 'file'} by hand" in message
     assert leftovers(tmp_path / "file") == []
 
@@ -267,21 +291,27 @@ def test_another_size_is_refused_before_the_body(server: FileServer, tmp_path: P
     assert leftovers(tmp_path / "file") == []
 
 
-def test_the_second_address_helps_where_the_first_is_dead_or_wrong(server: FileServer, tmp_path: Path) -> None:
+def test_the_second_address_helps_where_the_first_is_dead_or_wrong(
+    server: FileServer, tmp_path: Path
+) -> None:
     fetch([dead_url(), server.url], tmp_path / "a", sha256=sha256(CONTENT))
     server.statuses = [404]
     fetch([server.url, server.url], tmp_path / "b", sha256=sha256(CONTENT))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == CONTENT
 
 
-def test_a_part_survives_an_address_that_has_not_the_file(server: FileServer, tmp_path: Path) -> None:
+def test_a_part_survives_an_address_that_has_not_the_file(
+    server: FileServer, tmp_path: Path
+) -> None:
     (tmp_path / "file.part").write_bytes(CONTENT[:40_000])
     server.statuses = [404]
     fetch([server.url, server.url], tmp_path / "file", sha256=sha256(CONTENT))
     assert [request["Range"] for request in server.requests] == ["bytes=40000-"] * 2
 
 
-def test_passing_troubles_are_retried_and_lasting_ones_are_not(server: FileServer, tmp_path: Path) -> None:
+def test_passing_troubles_are_retried_and_lasting_ones_are_not(
+    server: FileServer, tmp_path: Path
+) -> None:
     server.statuses = [503, 429]
     fetch([server.url], tmp_path / "file", sha256=sha256(CONTENT))
     assert len(server.requests) == 3
@@ -300,16 +330,22 @@ def test_a_server_that_never_gets_on_is_given_up(server: FileServer, tmp_path: P
 
 
 @pytest.mark.parametrize("switch", ["TAMIS_OFFLINE", "HF_HUB_OFFLINE"])
-def test_offline_means_no_attempt(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
+def test_offline_means_no_attempt(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switch: str
+) -> None:
     monkeypatch.setenv(switch, "1")
-    with pytest.raises(DownloadError, match=f"the table is expected at .* {switch} forbids fetching it; unset"):
+    with pytest.raises(
+        DownloadError, match=f"the table is expected at .* {switch} forbids fetching it; unset"
+    ):
         fetch([server.url], tmp_path / "file", sha256=None, what="the table")
     (tmp_path / "file").write_bytes(CONTENT)
     fetch([server.url], tmp_path / "file", sha256=sha256(CONTENT))
     assert server.requests == []
 
 
-def test_the_proxy_of_the_environment_is_used(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_of_the_environment_is_used(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("http_proxy", server.url.removesuffix("/file"))
     monkeypatch.setenv("no_proxy", "")
     fetch(["http://files.example/x"], tmp_path / "file", sha256=sha256(CONTENT))
@@ -342,7 +378,9 @@ def test_a_place_that_cannot_be_written_is_named(server: FileServer, tmp_path: P
         fetch([server.url], tmp_path / "blocked" / "file", sha256=None)
 
 
-def test_a_proof_is_remembered_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proof_is_remembered_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
     hashed: list[Path] = []
@@ -364,7 +402,9 @@ def test_a_proof_is_remembered_until_the_file_changes(tmp_path: Path, monkeypatc
     assert not is_verified(tmp_path, sha256=sha256(CONTENT))
 
 
-def test_the_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_directory_follows_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert cache_directory() == tmp_path / "cache"
     monkeypatch.delenv("TAMIS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))

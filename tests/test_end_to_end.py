@@ -1,4 +1,6 @@
-"""Whole runs through the command line: the same bytes again, from a recipe, after a kill and after Ctrl-C; what is never overwritten."""
+"""Whole runs through the command line: the same bytes again, from a recipe, after a kill and after
+Ctrl-C; what is never overwritten.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ from tamis.errors import ConfigError
 from tests import runs
 from tests.rows import messages
 
-SAME = ("model/config.json", "model/model.safetensors", "model/tokenizer.json", "model/tokenizer_config.json")
+SAME = (
+    "model/config.json",
+    "model/model.safetensors",
+    "model/tokenizer.json",
+    "model/tokenizer_config.json",
+)
 SAME_LINES = ("predictions.jsonl", "history.jsonl")
 LONG = (*runs.TINY, "--set", "train.epochs=16", "--set", "train.patience=0")
 SLOWED = """
@@ -31,7 +38,11 @@ Training._step = lambda self, rows, states: (time.sleep(1.0), step(self, rows, s
 
 def same(one: Path, other: Path) -> None:
     """Every file that decides or tells a score has the same bytes."""
-    differing = [name for name in (*SAME, *SAME_LINES, "recipe.toml") if (one / name).read_bytes() != (other / name).read_bytes()]
+    differing = [
+        name
+        for name in (*SAME, *SAME_LINES, "recipe.toml")
+        if (one / name).read_bytes() != (other / name).read_bytes()
+    ]
     assert not differing
 
 
@@ -49,7 +60,9 @@ def begun(run: Path) -> subprocess.Popen[bytes]:
     process = runs.process("train", runs.table(), *LONG, "-o", run, before=SLOWED)
     until = time.monotonic() + 90
     while not (run / "checkpoint" / "training.safetensors").is_file():
-        assert process.poll() is None and time.monotonic() < until, process.communicate()[1].decode()
+        assert process.poll() is None and time.monotonic() < until, process.communicate()[
+            1
+        ].decode()
         time.sleep(0.01)
     return process
 
@@ -61,7 +74,14 @@ def test_the_same_seed_gives_the_same_bytes_in_another_folder(tmp_path: Path) ->
 
 
 def test_training_from_the_runs_own_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
-    said = runs.tamis("train", runs.table(), "--recipe", runs.finished_run() / "recipe.toml", "-o", tmp_path / "again")
+    said = runs.tamis(
+        "train",
+        runs.table(),
+        "--recipe",
+        runs.finished_run() / "recipe.toml",
+        "-o",
+        tmp_path / "again",
+    )
     assert said.code == 0, said.err
     same(tmp_path / "again", runs.finished_run())
 
@@ -72,7 +92,9 @@ def test_every_setting_that_may_be_none_is_none_by_default_since_toml_cannot_say
         if default is not None and not isinstance(field.annotation, type):
             with contextlib.suppress(ConfigError):
                 settled = Recipe().changed({f"{section}.{name}" if section else name: None})
-                assert getattr(getattr(settled, section) if section else settled, name) is not None, name
+                assert (
+                    getattr(getattr(settled, section) if section else settled, name) is not None
+                ), name
 
 
 def test_no_limit_of_patience_is_written_as_zero() -> None:
@@ -83,14 +105,30 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     said = runs.tamis("train", runs.table(), *runs.TINY, "--seed", "43", "-o", tmp_path / "other")
     assert said.code == 0, said.err
     weights = "model/model.safetensors"
-    assert (tmp_path / "other" / weights).read_bytes() != (runs.finished_run() / weights).read_bytes()
+    assert (tmp_path / "other" / weights).read_bytes() != (
+        runs.finished_run() / weights
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("tune", ["head", "blocks:1"])
-def test_tuning_over_kept_states_gives_the_same_bytes_as_computing_them(tune: str, tmp_path: Path) -> None:
-    options = ("--backbone", runs.pretrained(), "--threads", "1", "--tune", tune, "--set", "data.validation_share=0.3")
+def test_tuning_over_kept_states_gives_the_same_bytes_as_computing_them(
+    tune: str, tmp_path: Path
+) -> None:
+    options = (
+        "--backbone",
+        runs.pretrained(),
+        "--threads",
+        "1",
+        "--tune",
+        tune,
+        "--set",
+        "data.validation_share=0.3",
+    )
     for name in ("first", "second"):  # the second finds the frozen trunk's states in the cache
-        assert runs.tamis("train", runs.table(), *options, *runs.EPOCH, "-o", tmp_path / name).code == 0
+        assert (
+            runs.tamis("train", runs.table(), *options, *runs.EPOCH, "-o", tmp_path / name).code
+            == 0
+        )
     same(tmp_path / "first", tmp_path / "second")
 
 
@@ -103,11 +141,16 @@ def test_a_killed_training_goes_on_with_the_same_command_to_the_same_bytes(tmp_p
     error = runs.tamis("predict", run, "hello").error
     assert "holds a training that has not ended; run the same tamis train command again" in error
     said = runs.tamis("train", runs.table(), *LONG, "-o", run)
-    assert said.code == 0 and "holds an unfinished run of the same recipe; going on with it" in said.err
+    assert (
+        said.code == 0
+        and "holds an unfinished run of the same recipe; going on with it" in said.err
+    )
     same(run, uninterrupted())
 
 
-def test_a_second_process_is_refused_and_ctrl_c_ends_the_first_with_130_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_and_ctrl_c_ends_the_first_with_130_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
     run = tmp_path / "run"
     process = begun(run)
     for overwrite in ((), ("--overwrite",)):
@@ -117,16 +160,24 @@ def test_a_second_process_is_refused_and_ctrl_c_ends_the_first_with_130_and_lose
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == b"" and b"Traceback" not in err
-    assert err.decode().splitlines()[-1].startswith("interrupted; nothing that was finished is lost")
+    assert (
+        err.decode().splitlines()[-1].startswith("interrupted; nothing that was finished is lost")
+    )
     assert runs.tamis("train", runs.table(), *LONG, "-o", run).code == 0
     same(run, uninterrupted())
 
 
 @pytest.mark.parametrize(
     "place",
-    ["tamis.workflows.results.write_html", "tamis.workflows.run_folder.RunFolder.write_lines", "tamis.workflows.train.evaluate_classifier"],
+    [
+        "tamis.workflows.results.write_html",
+        "tamis.workflows.run_folder.RunFolder.write_lines",
+        "tamis.workflows.train.evaluate_classifier",
+    ],
 )
-def test_a_stop_after_training_is_resumed_too(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_after_training_is_resumed_too(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "run"
 
     def stopped(*positional: object, **named: object) -> None:
@@ -140,7 +191,9 @@ def test_a_stop_after_training_is_resumed_too(place: str, tmp_path: Path, monkey
     same(run, runs.finished_run())
 
 
-def test_an_unfinished_run_asked_for_something_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_run_asked_for_something_else_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "run"
 
     def stopped(*positional: object, **named: object) -> None:
@@ -151,9 +204,14 @@ def test_an_unfinished_run_asked_for_something_else_is_left_alone(tmp_path: Path
         assert runs.tamis("train", runs.table(), *runs.TINY, "-o", run).code == 130
     before = runs.contents(run)
     error = runs.tamis("train", runs.table(), *runs.TINY, "--seed", "7", "-o", run).error
-    assert "unfinished run that was asked for something else (recipe)" in error and "--overwrite" in error
+    assert (
+        "unfinished run that was asked for something else (recipe)" in error
+        and "--overwrite" in error
+    )
     other = runs.write_table(tmp_path / "other.tsv", messages()[:-2])
-    assert "asked for something else (data)" in runs.tamis("train", other, *runs.TINY, "-o", run).error
+    assert (
+        "asked for something else (data)" in runs.tamis("train", other, *runs.TINY, "-o", run).error
+    )
     assert runs.contents(run) == before
 
 
@@ -161,7 +219,10 @@ def test_a_finished_run_is_left_alone_and_overwritten_only_when_asked(tmp_path: 
     run = runs.copy_of(runs.finished_run(), tmp_path / "run")
     before = runs.contents(run)
     error = runs.tamis("train", runs.table(), *runs.TINY, "-o", run).error
-    assert "holds a finished run; choose another folder with -o, or pass --overwrite to replace it" in error
+    assert (
+        "holds a finished run; choose another folder with -o, or pass --overwrite to replace it"
+        in error
+    )
     assert runs.contents(run) == before
     said = runs.tamis("train", runs.table(), *runs.TINY, "--seed", "5", "--overwrite", "-o", run)
     assert said.code == 0, said.err
@@ -170,15 +231,21 @@ def test_a_finished_run_is_left_alone_and_overwritten_only_when_asked(tmp_path: 
 
 
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
-def test_a_folder_of_something_else_is_refused_and_untouched(overwrite: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_refused_and_untouched(
+    overwrite: tuple[str, ...], tmp_path: Path
+) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years", encoding="utf-8")
-    error = runs.tamis("train", runs.table(), *runs.TINY, *overwrite, "-o", tmp_path / "thesis").error
+    error = runs.tamis(
+        "train", runs.table(), *runs.TINY, *overwrite, "-o", tmp_path / "thesis"
+    ).error
     assert "exists and is not a run folder" in error
     assert runs.contents(tmp_path / "thesis") == {"chapter.tex": b"years"}
 
 
-def test_without_o_the_folder_is_named_after_data_backbone_and_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_o_the_folder_is_named_after_data_backbone_and_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     said = runs.tamis("train", runs.table(), *runs.TINY, "--tune", "head", "--json")
     assert said.code == 0, said.err

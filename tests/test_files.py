@@ -37,15 +37,22 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_the_umask_says_who_may_read_whatever_wrote_the_file(tmp_path: Path, mask: int, mode: int) -> None:
+def test_the_umask_says_who_may_read_whatever_wrote_the_file(
+    tmp_path: Path, mask: int, mode: int
+) -> None:
     before = os.umask(mask)
     try:
         with replaced(tmp_path / "a.safetensors") as beside:
-            save_file({"a": np.zeros(3)}, beside)  # written through a temporary file of its own, 0600
+            save_file(
+                {"a": np.zeros(3)}, beside
+            )  # written through a temporary file of its own, 0600
         write_text(tmp_path / "b.json", "{}")
     finally:
         os.umask(before)
-    assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {"a.safetensors": mode, "b.json": mode}
+    assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {
+        "a.safetensors": mode,
+        "b.json": mode,
+    }
 
 
 def test_nothing_written_is_an_error_not_an_empty_file(tmp_path: Path) -> None:
@@ -91,7 +98,11 @@ with locked(pathlib.Path({str(path)!r})) as mine:
 """
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as other:
         assert other.stdout is not None and other.stdout.readline() == "True\n"
         with locked(path) as mine:
@@ -102,7 +113,9 @@ with locked(pathlib.Path({str(path)!r})) as mine:
             assert mine
 
 
-def test_a_lock_file_that_vanished_while_it_was_taken_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_file_that_vanished_while_it_was_taken_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, original = tmp_path / "work.lock", fcntl.flock
     calls = []
 

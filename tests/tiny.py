@@ -1,4 +1,6 @@
-"""A small trunk far from its start, and messages of made-up ids: what the tests of this room train."""
+"""A small trunk far from its start, and messages of made-up ids: what the tests of this room
+train.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def messages(lengths: list[int] = LENGTHS, seed: int = 1) -> EncodedTexts:
 def windowed(parts: list[list[int]], seed: int = 1) -> EncodedTexts:
     """A text for every list, a window for every length in it."""
     flat = messages([n for text in parts for n in text], seed)
-    return EncodedTexts(flat.windows, np.cumsum([0, *(len(text) for text in parts)]), np.arange(len(parts)))
+    return EncodedTexts(
+        flat.windows, np.cumsum([0, *(len(text) for text in parts)]), np.arange(len(parts))
+    )
 
 
 def everything(model: GPT2Classifier, of: EncodedTexts) -> FeatureExtractor:
@@ -95,7 +99,9 @@ def training(
     rows = np.arange(len(targets)) if fit is None else fit
     held_out = np.array([], dtype=np.int64) if validation is None else validation
     loop = LoopSettings(**(SETTINGS | changes))
-    return kind(model, states, targets, np.array(weights), loop, fit_rows=rows, validation_rows=held_out)
+    return kind(
+        model, states, targets, np.array(weights), loop, fit_rows=rows, validation_rows=held_out
+    )
 
 
 def gradients(model: GPT2Classifier) -> dict[str, torch.Tensor]:
@@ -115,4 +121,6 @@ def close(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], tolerance: flo
     assert a.keys() == b.keys()
     for name, tensor in a.items():
         difference = float((tensor - b[name]).abs().max())
-        assert torch.allclose(tensor, b[name], atol=tolerance, rtol=tolerance), f"{name} differs by {difference:g}"
+        assert torch.allclose(tensor, b[name], atol=tolerance, rtol=tolerance), (
+            f"{name} differs by {difference:g}"
+        )

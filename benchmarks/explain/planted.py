@@ -1,9 +1,11 @@
-"""Whether `explain` points at what makes a text spam: a spam phrase planted in ham, and the word with the largest share.
+"""Whether `explain` points at what makes a text spam: a spam phrase planted in ham, and the word
+with the largest share.
 
     python -m benchmarks.explain.planted --data SMSSpamCollection --run RUN
 
-200 seeded cases: two ham test rows with a run of 4 to 8 words of a spam test row between them, kept where the model flags it and would not
-flag the ham alone. Counted is how often the word that `explain` gives the most lies inside the phrase.
+200 seeded cases: two ham test rows with a run of 4 to 8 words of a spam test row between them, kept
+where the model flags it and would not flag the ham alone. Counted is how often the word that
+`explain` gives the most lies inside the phrase.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from tamis.evaluation.metrics import wilson
 
 def main() -> None:
     """Read the command line and measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="the labelled table")
     parser.add_argument("--run", required=True, help="a model trained on its training rows")
     parser.add_argument("--positive", default="spam")
@@ -32,7 +34,11 @@ def main() -> None:
     options = parser.parse_args()
     parts = split_table(read_table(options.data), "leakfree", seed=options.seed)
     texts = {
-        kind: [t for t, k in zip(parts.texts("test"), parts.labels("test"), strict=True) if (k == options.positive) == kind]
+        kind: [
+            t
+            for t, k in zip(parts.texts("test"), parts.labels("test"), strict=True)
+            if (k == options.positive) == kind
+        ]
         for kind in (True, False)
     }
     classifier = TextClassifier.load(options.run, threads=options.threads)
@@ -41,14 +47,26 @@ def main() -> None:
     while cases < options.cases:
         tried += 1
         text, start, end, ham = planted(texts[True], texts[False], draw)
-        flagged, alone = (verdict.label == options.positive for verdict in classifier.verdicts([text, ham]))
+        flagged, alone = (
+            verdict.label == options.positive for verdict in classifier.verdicts([text, ham])
+        )
         if not flagged or alone:
             continue
         cases += 1
         strongest = explain(classifier, text, label=options.positive).strongest()[0]
         inside += start <= strongest.start and strongest.end <= end
         if cases % 20 == 0:
-            print(json.dumps({"cases": cases, "inside": inside / cases, "ci95": wilson(inside, cases), "drawn": tried}), flush=True)
+            print(
+                json.dumps(
+                    {
+                        "cases": cases,
+                        "inside": inside / cases,
+                        "ci95": wilson(inside, cases),
+                        "drawn": tried,
+                    }
+                ),
+                flush=True,
+            )
 
 
 def planted(spam: list[str], ham: list[str], draw: random.Random) -> tuple[str, int, int, str]:
@@ -58,7 +76,12 @@ def planted(spam: list[str], ham: list[str], draw: random.Random) -> tuple[str, 
     place = draw.randint(0, len(words) - count)
     phrase = " ".join(words[place : place + count])
     before, after = draw.choice(ham).strip(), draw.choice(ham).strip()
-    return f"{before} {phrase} {after}", len(before) + 1, len(before) + 1 + len(phrase), f"{before} {after}"
+    return (
+        f"{before} {phrase} {after}",
+        len(before) + 1,
+        len(before) + 1 + len(phrase),
+        f"{before} {after}",
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""What choosing the rows to label is worth: the figure after so many labels, chosen by each strategy and by lot, over seeds.
+"""What choosing the rows to label is worth: the figure after so many labels, chosen by each
+strategy and by lot, over seeds.
 
-    PYTHONPATH=src:. python -m benchmarks.labelling.curve --data DATA --out FILE [--task sms-spam --seeds 5]
+    PYTHONPATH=src:. python -m benchmarks.labelling.curve --data DATA --out FILE [--task sms-spam
+    --seeds 5]
 
-The head is solved anew on nano's kept features after every batch of labels, on the test rows of a division in which repeats never
-cross. Lines of JSON, one a curve: an interrupted run goes on where it was.
+The head is solved anew on nano's kept features after every batch of labels, on the test rows of a
+division in which repeats never cross. Lines of JSON, one a curve: an interrupted run goes on where
+it was.
 """
 
 from __future__ import annotations
@@ -61,7 +64,13 @@ def curve(
     labelled = start_rows(targets, seed)
     points = []
     while True:
-        head = solve(pool[labelled], targets[labelled], np.ones(len(labelled)), INVERSE_PENALTY, tolerance=1e-4).head
+        head = solve(
+            pool[labelled],
+            targets[labelled],
+            np.ones(len(labelled)),
+            INVERSE_PENALTY,
+            tolerance=1e-4,
+        ).head
         rare = int(np.bincount(targets[labelled]).min())
         points.append((len(labelled), figure(softmax(head.logits(test)), truth), rare))
         if len(labelled) >= MOST:
@@ -70,7 +79,9 @@ def curve(
         left = np.flatnonzero(~np.isin(unlike, unlike[labelled]))
         left = left[np.unique(unlike[left], return_index=True)[1]]
         probabilities = softmax(head.logits(pool[left]))
-        chosen = select(pool[left], probabilities, BATCH, strategy=strategy, seed=seed + len(labelled))
+        chosen = select(
+            pool[left], probabilities, BATCH, strategy=strategy, seed=seed + len(labelled)
+        )
         labelled = np.concatenate([labelled, left[chosen]])
 
 
@@ -99,27 +110,47 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cache", type=Path)
     options = parser.parse_args()
-    done = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    done = (
+        [json.loads(line) for line in options.out.read_text().splitlines()]
+        if options.out.exists()
+        else []
+    )
     backbone = load_backbone("nano")
     tokenizer, trunk = backbone.tokenizer.prepared(add_bos=True), add_mean_pooling(backbone.model)
     for task in options.task or list(FILES):
         for seed in range(options.seeds):
-            missing = [s for s in STRATEGIES if not any((d["task"], d["seed"], d["strategy"]) == (task, seed, s) for d in done)]
+            missing = [
+                s
+                for s in STRATEGIES
+                if not any((d["task"], d["seed"], d["strategy"]) == (task, seed, s) for d in done)
+            ]
             if not missing:
                 continue
             pool, test = rows_of(task, options.data, seed)
-            both = Table.of([*sorted({*pool.texts, *test.texts})], [""] * len({*pool.texts, *test.texts}))
+            both = Table.of(
+                [*sorted({*pool.texts, *test.texts})], [""] * len({*pool.texts, *test.texts})
+            )
             messages = EncodedTexts.encode(both.texts, tokenizer, context=trunk.config.n_positions)
-            features = features_of(trunk, messages, cache=FeatureCache(options.cache)).astype(np.float64)
+            features = features_of(trunk, messages, cache=FeatureCache(options.cache)).astype(
+                np.float64
+            )
             place = {text: row for row, text in enumerate(both.texts)}
             classes = list(pool.classes)
             own, asked = (features[[place[t] for t in table.texts]] for table in (pool, test))
-            targets, truth = (np.array([classes.index(label) for label in table.labels]) for table in (pool, test))
+            targets, truth = (
+                np.array([classes.index(label) for label in table.labels]) for table in (pool, test)
+            )
             unlike = near_repeat_groups(pool.texts)
             for strategy in missing:
                 begun = time.perf_counter()
                 points = curve(own, targets, asked, truth, unlike, strategy, seed)
-                found = {"task": task, "seed": seed, "strategy": strategy, "points": points, "seconds": time.perf_counter() - begun}
+                found = {
+                    "task": task,
+                    "seed": seed,
+                    "strategy": strategy,
+                    "points": points,
+                    "seconds": time.perf_counter() - begun,
+                }
                 done.append(found)
                 with options.out.open("a") as file:
                     file.write(json.dumps(found) + "\n")
@@ -132,13 +163,24 @@ def lines(done: list[dict[str, object]]) -> list[str]:
     for task in dict.fromkeys(str(d["task"]) for d in done):
         out.append(task)
         for strategy in STRATEGIES:
-            curves = np.array([d["points"] for d in done if d["task"] == task and d["strategy"] == strategy], dtype=float)
+            curves = np.array(
+                [d["points"] for d in done if d["task"] == task and d["strategy"] == strategy],
+                dtype=float,
+            )
             if len(curves):
                 cells = [
                     f"{int(n)}: {m:.3f} ({s:.3f})"
-                    for n, m, s in zip(curves[0, :, 0], curves[:, :, 1].mean(0), curves[:, :, 1].std(0), strict=True)
+                    for n, m, s in zip(
+                        curves[0, :, 0],
+                        curves[:, :, 1].mean(0),
+                        curves[:, :, 1].std(0),
+                        strict=True,
+                    )
                 ]
-                out.append(f"  {strategy:10s} {'  '.join(cells[::2])}  rarest {curves[:, -1, 2].mean():.0f}")
+                out.append(
+                    f"  {strategy:10s} {'  '.join(cells[::2])}  rarest "
+                    f"{curves[:, -1, 2].mean():.0f}"
+                )
     return out
 
 

@@ -1,10 +1,13 @@
-"""Planted wrong labels: which of them the data doctor names, beside confident learning and each of its two witnesses alone.
+"""Planted wrong labels: which of them the data doctor names, beside confident learning and each of
+its two witnesses alone.
 
-    PYTHONPATH=src:. python -m benchmarks.labelling.flips --data DATA [--task sms-spam] [--share 0.05] [--seeds 3]
+    PYTHONPATH=src:. python -m benchmarks.labelling.flips --data DATA [--task sms-spam] [--share
+    0.05] [--seeds 3]
 
-A share of the rows gets another label by lot. Precision counts rows that were wrong before as false alarms, so it is a lower bound.
-cleanlab is asked too where it is installed; its rule for one set of out-of-fold probabilities (Northcutt et al., "Confident learning",
-JAIR 2021, prune by noise rate) is written out here as well.
+A share of the rows gets another label by lot. Precision counts rows that were wrong before as false
+alarms, so it is a lower bound. cleanlab is asked too where it is installed; its rule for one set of
+out-of-fold probabilities (Northcutt et al., "Confident learning", JAIR 2021, prune by noise rate)
+is written out here as well.
 """
 
 from __future__ import annotations
@@ -22,7 +25,11 @@ from tamis.gpt2.backbones import load_backbone
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.workflows.label_issues import find_label_issues, head_out_of_fold
 
-FILES = {"sms-spam": "sms-spam/SMSSpamCollection", "trec6": "trec6/train.tsv", "tweeteval-irony": "tweeteval-irony/train.tsv"}
+FILES = {
+    "sms-spam": "sms-spam/SMSSpamCollection",
+    "trec6": "trec6/train.tsv",
+    "tweeteval-irony": "tweeteval-irony/train.tsv",
+}
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
@@ -47,7 +54,9 @@ def confident_learning(probabilities: Floats, labels: Rows) -> NDArray[np.bool_]
     np.add.at(joint, (labels[counted], confident[counted]), 1)
     own = np.bincount(labels, minlength=classes)
     joint = np.where(joint.sum(1, keepdims=True) > 0, joint, np.eye(classes))
-    joint = joint / joint.sum(1, keepdims=True) * own[:, None]  # rows sum to the counts of the given labels
+    joint = (
+        joint / joint.sum(1, keepdims=True) * own[:, None]
+    )  # rows sum to the counts of the given labels
     named = np.zeros(len(labels), dtype=bool)
     for given in range(classes):
         rows = np.flatnonzero(labels == given)
@@ -66,7 +75,12 @@ def main() -> None:
     parser.add_argument("--task", choices=list(FILES), action="append")
     parser.add_argument("--share", type=float, default=0.05)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first-seed", type=int, default=10, help="the rule was chosen on seeds 0 and 1 of the first two tasks")
+    parser.add_argument(
+        "--first-seed",
+        type=int,
+        default=10,
+        help="the rule was chosen on seeds 0 and 1 of the first two tasks",
+    )
     parser.add_argument("--cache", type=Path)
     options = parser.parse_args()
     for task in options.task or list(FILES):
@@ -78,7 +92,14 @@ def main() -> None:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
             given, wrong = flipped(targets, len(classes), options.share, seed)
             labels = [classes[k] for k in given]
-            head = head_out_of_fold(load_backbone("nano"), table.texts, given, groups, seed=42, cache=FeatureCache(options.cache))
+            head = head_out_of_fold(
+                load_backbone("nano"),
+                table.texts,
+                given,
+                groups,
+                seed=42,
+                cache=FeatureCache(options.cache),
+            )
             words = out_of_fold(table.texts, labels, groups.tolist(), seed=42)
             assert head is not None
             rules = {
@@ -92,12 +113,17 @@ def main() -> None:
             } | cleanlabs(head, words, given)
             for name, named in rules.items():
                 hits = int((named & wrong).sum())
-                scores.setdefault(name, []).append((hits / max(1, int(named.sum())), hits / int(wrong.sum()), int(named.sum())))
+                scores.setdefault(name, []).append(
+                    (hits / max(1, int(named.sum())), hits / int(wrong.sum()), int(named.sum()))
+                )
         print(f"{task}: {len(targets):,} rows, {options.share:.0%} flipped, {options.seeds} seeds")
         for name, values in scores.items():
             precision, recall, count = np.mean(values, 0)
             both = 2 * precision * recall / max(1e-9, precision + recall)
-            print(f"  {name:28s} precision {precision:.3f}  recall {recall:.3f}  F1 {both:.3f}  named {count:.0f}")
+            print(
+                f"  {name:28s} precision {precision:.3f}  recall {recall:.3f}  F1 {both:.3f}  "
+                f"named {count:.0f}"
+            )
 
 
 def cleanlabs(head: Floats, words: Floats, given: Rows) -> dict[str, NDArray[np.bool_]]:
@@ -107,7 +133,10 @@ def cleanlabs(head: Floats, words: Floats, given: Rows) -> dict[str, NDArray[np.
     except ImportError:
         return {}
     parts = {"head": head, "TF-IDF": words, "mean": (head + words) / 2}
-    return {f"cleanlab, {name}": np.asarray(find_label_issues(given, p, n_jobs=1)) for name, p in parts.items()}
+    return {
+        f"cleanlab, {name}": np.asarray(find_label_issues(given, p, n_jobs=1))
+        for name, p in parts.items()
+    }
 
 
 if __name__ == "__main__":

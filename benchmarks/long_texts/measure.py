@@ -1,11 +1,15 @@
-"""Spam hidden in long ham: how often it is found, how often ham of the same length is blocked, and the memory that takes.
+"""Spam hidden in long ham: how often it is found, how often ham of the same length is blocked, and
+the memory that takes.
 
-    python -m benchmarks.long_texts.measure --data SMSSpamCollection --run NAME=RUN... --out results.jsonl
+    python -m benchmarks.long_texts.measure --data SMSSpamCollection --run NAME=RUN... --out
+    results.jsonl
 
-Ham test rows are joined until a text has 5,000 tokens; into each of 100 texts one spam test row is put at a seeded place, 100 others have
-none. Every text is judged at the model's own threshold, the largest of n windows lowered by the model's own multiple of log n
-(`text.window_penalty`). `--shift 0` (and others) shows what another multiple would do. `docs/robustness.md` is made from the file by
-`python -m benchmarks.long_texts.report`; a model that is in it already is not measured again.
+Ham test rows are joined until a text has 5,000 tokens; into each of 100 texts one spam test row is
+put at a seeded place, 100 others have none. Every text is judged at the model's own threshold, the
+largest of n windows lowered by the model's own multiple of log n (`text.window_penalty`).
+`--shift 0` (and others) shows what another multiple would do. `docs/robustness.md` is made from the
+file by `python -m benchmarks.long_texts.report`; a model that is in it already is not measured
+again.
 """
 
 from __future__ import annotations
@@ -46,11 +50,18 @@ def main() -> None:
                 file.write(json.dumps({"model": name, **line}) + "\n")
 
 
-def measured(classifier: TextClassifier, by_label: dict[bool, list[str]], options: argparse.Namespace) -> list[dict[str, Any]]:
+def measured(
+    classifier: TextClassifier, by_label: dict[bool, list[str]], options: argparse.Namespace
+) -> list[dict[str, Any]]:
     """A line a multiple, the model's own first."""
     random = np.random.default_rng(options.seed)
-    plain = [joined(classifier, by_label[False], random, options.tokens) for _ in range(options.texts)]
-    hidden = [planted(joined(classifier, by_label[False], random, options.tokens), by_label[True], random) for _ in range(options.texts)]
+    plain = [
+        joined(classifier, by_label[False], random, options.tokens) for _ in range(options.texts)
+    ]
+    hidden = [
+        planted(joined(classifier, by_label[False], random, options.tokens), by_label[True], random)
+        for _ in range(options.texts)
+    ]
     place = [str(c) for c in classifier.classes_].index(str(classifier.positive_))
     threshold = classifier.rule_.threshold or 0.5
     logits = {
@@ -61,21 +72,37 @@ def measured(classifier: TextClassifier, by_label: dict[bool, list[str]], option
     own = classifier.aggregation.penalty
     lines = []
     for shift in [own, *options.shift]:
-        line: dict[str, Any] = {"texts": options.texts, "tokens": options.tokens, "window": classifier.recipe_.text.window}
+        line: dict[str, Any] = {
+            "texts": options.texts,
+            "tokens": options.tokens,
+            "window": classifier.recipe_.text.window,
+        }
         line |= {"windows": windows, "shift": shift, "own": shift == own}
         for name, values in logits.items():
-            flagged = int((values + (own - shift) * np.log(windows) >= np.log(threshold / (1 - threshold))).sum())
+            flagged = int(
+                (
+                    values + (own - shift) * np.log(windows) >= np.log(threshold / (1 - threshold))
+                ).sum()
+            )
             line |= {name: flagged / len(values), f"{name}_ci95": wilson(flagged, len(values))}
-        lines.append(line | {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024})
+        lines.append(
+            line | {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+        )
     return lines
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
     """What a file of results has so far."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if path.is_file()
+        else []
+    )
 
 
-def joined(classifier: TextClassifier, ham: list[str], random: np.random.Generator, tokens: int) -> list[str]:
+def joined(
+    classifier: TextClassifier, ham: list[str], random: np.random.Generator, tokens: int
+) -> list[str]:
     """Texts of ham in a drawn order, as many as give so many tokens together."""
     parts: list[str] = []
     count = 0
@@ -96,19 +123,34 @@ def planted(parts: list[str], spam: list[str], random: np.random.Generator) -> l
 def margins(classifier: TextClassifier, texts: list[str], place: int) -> NDArray[np.float64]:
     """(N,) log-odds of the positive class, one text at a time."""
     chances = np.array([classifier.predict_proba([text])[0, place] for text in texts])
-    return np.asarray(np.log(np.maximum(chances, 1e-300)) - np.log(np.maximum(1 - chances, 2.0**-53)))
+    return np.asarray(
+        np.log(np.maximum(chances, 1e-300)) - np.log(np.maximum(1 - chances, 2.0**-53))
+    )
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="the labelled table")
-    parser.add_argument("--run", required=True, action="append", help="NAME=RUN, a model trained on its training rows")
+    parser.add_argument(
+        "--run",
+        required=True,
+        action="append",
+        help="NAME=RUN, a model trained on its training rows",
+    )
     parser.add_argument("--out", type=Path, required=True, help="lines of JSON")
     parser.add_argument("--positive", default="spam")
     parser.add_argument("--tokens", type=int, default=5000)
-    parser.add_argument("--texts", type=int, default=100, help="texts with spam, and as many without")
+    parser.add_argument(
+        "--texts", type=int, default=100, help="texts with spam, and as many without"
+    )
     parser.add_argument("--window", type=int, help="tokens of a window [default: the model's own]")
-    parser.add_argument("--shift", type=float, action="append", default=None, help="further multiples of log n [default: 0, .5, 1, 1.5]")
+    parser.add_argument(
+        "--shift",
+        type=float,
+        action="append",
+        default=None,
+        help="further multiples of log n [default: 0, .5, 1, 1.5]",
+    )
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

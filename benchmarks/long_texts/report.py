@@ -1,4 +1,5 @@
-"""`docs/robustness.md`'s table on long texts, made from the lines that `benchmarks.long_texts.measure` wrote.
+"""`docs/robustness.md`'s table on long texts, made from the lines that
+`benchmarks.long_texts.measure` wrote.
 
     python -m benchmarks.long_texts.report benchmarks/long_texts/results.jsonl
 
@@ -19,7 +20,9 @@ BEGIN, END = "<!-- long texts: begin -->", "<!-- long texts: end -->"
 
 def main() -> None:
     """Write the section."""
-    DOCUMENT.write_text(page(DOCUMENT.read_text(encoding="utf-8"), lines_of(Path(sys.argv[1]))), encoding="utf-8")
+    DOCUMENT.write_text(
+        page(DOCUMENT.read_text(encoding="utf-8"), lines_of(Path(sys.argv[1]))), encoding="utf-8"
+    )
 
 
 def page(text: str, lines: list[dict[str, Any]]) -> str:
@@ -32,7 +35,8 @@ def section(lines: list[dict[str, Any]]) -> str:
     """A row a model and penalty, as Markdown."""
     about = lines[0]
     rows = [
-        f"Spam hidden in ham of {about['tokens']:,} tokens, {about['texts']} texts with and {about['texts']} without, 95 % intervals:",
+        f"Spam hidden in ham of {about['tokens']:,} tokens, {about['texts']} texts with and "
+        f"{about['texts']} without, 95 % intervals:",
         "",
         "| model | penalty | spam found % | ham blocked % | peak memory, MB |",
         "|---|---|---|---|---|",
@@ -40,7 +44,8 @@ def section(lines: list[dict[str, Any]]) -> str:
     for line in lines:
         penalty = f"{line['shift']:.2f}, the model's own" if line["own"] else f"{line['shift']:.2f}"
         rows.append(
-            f"| {line['model']} | {penalty} | {share(line, 'recall')} | {share(line, 'false_positive_rate')} | {line['peak_memory_mb']} |"
+            f"| {line['model']} | {penalty} | {share(line, 'recall')} | "
+            f"{share(line, 'false_positive_rate')} | {line['peak_memory_mb']} |"
         )
     return "\n".join(rows)
 

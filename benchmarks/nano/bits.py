@@ -1,9 +1,12 @@
-"""Bits per byte of held-out texts: a pretrained backbone beside an interpolated Kneser-Ney 5-gram on the same tokens of the same corpus.
+"""Bits per byte of held-out texts: a pretrained backbone beside an interpolated Kneser-Ney 5-gram
+on the same tokens of the same corpus.
 
-    python -m benchmarks.nano.bits CORPUS... --recipe nano --backbone nano [--exclude DATA] [--out FILE]
+    python -m benchmarks.nano.bits CORPUS... --recipe nano --backbone nano [--exclude DATA] [--out
+    FILE]
 
-The corpus is read exactly as `tamis pretrain` reads it, so the held-out texts are those that neither has seen. The 5-gram weighs texts
-by the recipe's shares and reads the backbone's own pieces; bits per byte do not depend on the pieces.
+The corpus is read exactly as `tamis pretrain` reads it, so the held-out texts are those that
+neither has seen. The 5-gram weighs texts by the recipe's shares and reads the backbone's own
+pieces; bits per byte do not depend on the pieces.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ INFORMAL = ("nus_sms", "self_dialogue", "multidogo", "irc")
 
 def main() -> None:
     """Print the comparison, by source and for the informal ones together."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("corpus", type=Path, nargs="+")
     parser.add_argument("--recipe", default="nano")
     parser.add_argument("--backbone", default="nano")
@@ -42,28 +47,46 @@ def main() -> None:
     recipe = read_pretrain_recipe(options.recipe)
     backbone = load_backbone(options.backbone)
     excluded = Excluded(messages_of(options.exclude))
-    corpus = read_corpus(options.corpus, recipe.corpus, excluded=excluded, seed=recipe.seed, progress=Bars())
+    corpus = read_corpus(
+        options.corpus, recipe.corpus, excluded=excluded, seed=recipe.seed, progress=Bars()
+    )
     tokenizer = backbone.tokenizer.prepared(add_bos=True)
     context = backbone.model.config.n_positions
     training = encode(corpus.texts, tokenizer, context, Bars())
     held_out = encode(corpus.held_out, tokenizer, context)
     say(f"{len(training.flat):,} training tokens; {len(held_out):,} held-out texts")
-    times = np.rint(corpus.times[corpus.source] * 4).astype(np.int64)  # shares as whole numbers: quarters
-    sequences = [training.flat[a:b] for a, b in zip(training.starts[:-1], training.starts[1:], strict=True)]
+    times = np.rint(corpus.times[corpus.source] * 4).astype(
+        np.int64
+    )  # shares as whole numbers: quarters
+    sequences = [
+        training.flat[a:b] for a, b in zip(training.starts[:-1], training.starts[1:], strict=True)
+    ]
     rival = KneserNey.fit(sequences, tokenizer.size, options.order, times=times)
     nats = {
         "backbone": text_nats(backbone.model, held_out),
-        f"{options.order}-gram": rival.text_nats([held_out.inputs(row) for row in range(len(held_out))]),
+        f"{options.order}-gram": rival.text_nats(
+            [held_out.inputs(row) for row in range(len(held_out))]
+        ),
     }
     groups = {name: corpus.held_out_source == i for i, name in enumerate(corpus.names)}
-    informal = np.isin(corpus.held_out_source, [i for i, name in enumerate(corpus.names) if name in INFORMAL])
+    informal = np.isin(
+        corpus.held_out_source, [i for i, name in enumerate(corpus.names) if name in INFORMAL]
+    )
     groups |= {"informal, together": informal, "all": np.ones(len(held_out), dtype=bool)}
     found = {
-        name: {"texts": int(mine.sum()), **{who: bits_per_byte(of[mine], held_out.text_bytes[mine]) for who, of in nats.items()}}
+        name: {
+            "texts": int(mine.sum()),
+            **{who: bits_per_byte(of[mine], held_out.text_bytes[mine]) for who, of in nats.items()},
+        }
         for name, mine in groups.items()
         if mine.any()
     }
-    print(table([[name, *(_shown(value) for value in row.values())] for name, row in found.items()], header=("source", "texts", *nats)))
+    print(
+        table(
+            [[name, *(_shown(value) for value in row.values())] for name, row in found.items()],
+            header=("source", "texts", *nats),
+        )
+    )
     if options.out:
         whole = {"backbone": backbone.fingerprint, "order": options.order, "sources": found}
         options.out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")

@@ -1,15 +1,19 @@
-"""What each part of the pretraining is worth: short runs, all alike but for that part, as starts of the same classifiers.
+"""What each part of the pretraining is worth: short runs, all alike but for that part, as starts of
+the same classifiers.
 
     python -m benchmarks.nano.variants CORPUS --teacher TEACHER --exclude DATA --out FOLDER
     python -m benchmarks.quality --data DATA --out benchmarks/nano/variants.jsonl \
         $(python -m benchmarks.nano.variants --methods --out FOLDER)
     python -m benchmarks.nano.variants --out FOLDER --facts benchmarks/nano/variants.json
 
-Every variant is pretrained from nothing on the corpus and shape of the recipe `nano`, in one stage of `--tokens` tokens, by the settings of
-its last stage: `both` losses, the next token alone, the teacher alone, both without the NUS corpus (from which 60 % of sms-spam's ham
-comes), and both by AdamW instead of Muon. One that is finished is not done again, an unfinished one goes on. `--methods` adds the network
-that learnt nothing; `--facts` writes what the finished ones are as language models and as pupils of the teacher. The tables of docs/nano.md
-are of `--task` sms-tp2, sms-almeida, sms-tp2-8, sms-tp2-32, sms-tp2-128 and trec6-10, and with `--seeds 2` of sms-leakfree and banking77-8.
+Every variant is pretrained from nothing on the corpus and shape of the recipe `nano`, in one stage
+of `--tokens` tokens, by the settings of its last stage: `both` losses, the next token alone, the
+teacher alone, both without the NUS corpus (from which 60 % of sms-spam's ham comes), and both by
+AdamW instead of Muon. One that is finished is not done again, an unfinished one goes on.
+`--methods` adds the network that learnt nothing; `--facts` writes what the finished ones are as
+language models and as pupils of the teacher. The tables of docs/nano.md are of `--task` sms-tp2,
+sms-almeida, sms-tp2-8, sms-tp2-32, sms-tp2-128 and trec6-10, and with `--seeds 2` of sms-leakfree
+and banking77-8.
 """
 
 from __future__ import annotations
@@ -36,7 +40,11 @@ def main() -> None:
     """Pretrain the variants, or print them as methods of benchmarks.quality."""
     options = _options()
     if options.methods:
-        finished = [f"--method {name}={options.out / name}@head" for name in VARIANTS if (options.out / name / FACTS).is_file()]
+        finished = [
+            f"--method {name}={options.out / name}@head"
+            for name in VARIANTS
+            if (options.out / name / FACTS).is_file()
+        ]
         print(" ".join([*finished, f"--method {UNTRAINED}=scratch:nano@head"]))
         return
     if options.facts is not None:
@@ -47,7 +55,9 @@ def main() -> None:
         folder = options.out / name
         if (folder / FACTS).is_file():
             continue
-        recipe = variant(read_pretrain_recipe("nano"), name, options.tokens).changed({"compute.threads": options.threads})
+        recipe = variant(read_pretrain_recipe("nano"), name, options.tokens).changed(
+            {"compute.threads": options.threads}
+        )
         teacher = options.teacher if taught(recipe) else None
         found = pretrain(
             options.corpus,
@@ -63,7 +73,8 @@ def main() -> None:
 
 
 def variant(recipe: PretrainRecipe, name: str, tokens: int) -> PretrainRecipe:
-    """The recipe in one stage of so many tokens, by its last stage's settings, but for what the name says.
+    """The recipe in one stage of so many tokens, by its last stage's settings, but for what the
+    name says.
 
     Raises:
         ValueError: there is no such variant.
@@ -71,7 +82,11 @@ def variant(recipe: PretrainRecipe, name: str, tokens: int) -> PretrainRecipe:
     if name not in VARIANTS:
         raise ValueError(f"expected one of {', '.join(VARIANTS)}, got {name!r}")
     settings: dict[str, Any] = dict(recipe.stages[-1])
-    settings |= {"schedule.tokens": tokens, "schedule.warmup_tokens": min(40_000, tokens // 20), "schedule.measure_every": tokens}
+    settings |= {
+        "schedule.tokens": tokens,
+        "schedule.warmup_tokens": min(40_000, tokens // 20),
+        "schedule.measure_every": tokens,
+    }
     settings |= {"schedule.decay_share": 0.6}
     if name == "next-token":
         settings |= {"objective.teacher_weight": 0.0, "objective.similarity_weight": 0.0}
@@ -79,15 +94,23 @@ def variant(recipe: PretrainRecipe, name: str, tokens: int) -> PretrainRecipe:
         settings["objective.lm_loss_weight"] = 0.0
     elif name == "adamw":
         settings["optimizer.name"] = "adamw"
-    changed = recipe.model_copy(update={"stages": (), "name": f"{recipe.name}, {name}"}).changed(settings)
+    changed = recipe.model_copy(update={"stages": (), "name": f"{recipe.name}, {name}"}).changed(
+        settings
+    )
     if name == "without-nus":
-        sources = {source: about for source, about in changed.corpus.sources.items() if source != NUS}
-        changed = changed.model_copy(update={"corpus": changed.corpus.model_copy(update={"sources": sources})})
+        sources = {
+            source: about for source, about in changed.corpus.sources.items() if source != NUS
+        }
+        changed = changed.model_copy(
+            update={"corpus": changed.corpus.model_copy(update={"sources": sources})}
+        )
     return changed
 
 
 def facts(folder: Path) -> dict[str, dict[str, Any]]:
-    """Of each finished variant in a folder tokens, tokens a second, bits per byte by source and cosine to the teacher (None: untaught)."""
+    """Of each finished variant in a folder tokens, tokens a second, bits per byte by source and
+    cosine to the teacher (None: untaught).
+    """
     found = {}
     for name in VARIANTS:
         path = folder / name / FACTS
@@ -105,16 +128,31 @@ def taught(recipe: PretrainRecipe) -> bool:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("corpus", type=Path, nargs="*")
     parser.add_argument("--teacher", type=Path, help="folder of the sentence-transformers model")
-    parser.add_argument("--exclude", action="append", default=[], help="tables whose messages must not be learnt")
-    parser.add_argument("--out", type=Path, required=True, help="a folder for each variant goes into it")
+    parser.add_argument(
+        "--exclude", action="append", default=[], help="tables whose messages must not be learnt"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="a folder for each variant goes into it"
+    )
     parser.add_argument("--tokens", type=int, default=700_000)
     parser.add_argument("--only", action="append", choices=VARIANTS)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--facts", type=Path, metavar="FILE", help="write the figures of the finished variants as JSON")
-    parser.add_argument("--methods", action="store_true", help="print the finished variants as methods of benchmarks.quality")
+    parser.add_argument(
+        "--facts",
+        type=Path,
+        metavar="FILE",
+        help="write the figures of the finished variants as JSON",
+    )
+    parser.add_argument(
+        "--methods",
+        action="store_true",
+        help="print the finished variants as methods of benchmarks.quality",
+    )
     return parser.parse_args()
 
 

@@ -1,10 +1,11 @@
-"""Every task by every method and seed: what a classifier is worth, what it costs, and that pretraining pays.
+"""Every task by every method and seed: what a classifier is worth, what it costs, and that
+pretraining pays.
 
-    python -m benchmarks.quality --data DATA --out results.jsonl --method tfidf --method nano-full=nano@full
-    python -m benchmarks.quality --out results.jsonl --table
+    python -m benchmarks.quality --data DATA --out results.jsonl --method tfidf --method
+    nano-full=nano@full python -m benchmarks.quality --out results.jsonl --table
 
-Each figure is a line of the file, so that an interrupted run goes on where it was, and several at once may share the tasks; `--table`
-prints what is there.
+Each figure is a line of the file, so that an interrupted run goes on where it was, and several at
+once may share the tasks; `--table` prints what is there.
 """
 
 from __future__ import annotations
@@ -14,10 +15,26 @@ import json
 from pathlib import Path
 
 from benchmarks.quality import methods
-from benchmarks.quality.table import FIGURES, costs, current, embedded_fingerprint, judged, read, table
+from benchmarks.quality.table import (
+    FIGURES,
+    costs,
+    current,
+    embedded_fingerprint,
+    judged,
+    read,
+    table,
+)
 from benchmarks.quality.tasks import SEEDS, tasks
 
-FIXED_ROWS = ("sms-tp2", "sms-almeida", "trec6", "banking77", "tweeteval-offensive", "tweeteval-irony", "sms-to-spamassassin")
+FIXED_ROWS = (
+    "sms-tp2",
+    "sms-almeida",
+    "trec6",
+    "banking77",
+    "tweeteval-offensive",
+    "tweeteval-irony",
+    "sms-to-spamassassin",
+)
 """Tasks whose rows are the same for every seed."""
 DRAWS = {"banking77-8": 10}
 """Draws of a task where they are not one a seed: MTEB's protocol has ten."""
@@ -42,7 +59,9 @@ def main() -> None:
         if name not in known:
             parser.error(f"--task {name}: expected one of {', '.join(known)}")
     try:
-        settings = dict(parse_setting(text) for text in options.set) | {"compute.threads": options.threads}
+        settings = dict(parse_setting(text) for text in options.set) | {
+            "compute.threads": options.threads
+        }
         chosen = [methods.named(text, options.teacher, settings) for text in options.method]
     except (TamisError, ValueError) as error:
         parser.error(str(error))
@@ -60,24 +79,54 @@ def main() -> None:
                 found = method(task)
                 figures = judged(task, found.probabilities, found.labels)
                 speed = round(len(task.test_texts) / found.test_s, 1)
-                row = {"method": name, "task": task_name, "seed": seed, "fit_s": round(found.fit_s, 2), "messages_per_s": speed}
+                row = {
+                    "method": name,
+                    "task": task_name,
+                    "seed": seed,
+                    "fit_s": round(found.fit_s, 2),
+                    "messages_per_s": speed,
+                }
                 row |= {"figures": figures} | ({"of": of} if of else {})
                 with options.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-                shown = ", ".join(f"{figure} {figures[figure]:.3f}" for figure in FIGURES[task_name] if figure in figures)
-                print(f"{name} {task_name} {seed}: {shown} (fit {found.fit_s:.1f} s, {speed:,.0f}/s)", flush=True)
+                shown = ", ".join(
+                    f"{figure} {figures[figure]:.3f}"
+                    for figure in FIGURES[task_name]
+                    if figure in figures
+                )
+                print(
+                    f"{name} {task_name} {seed}: {shown} (fit {found.fit_s:.1f} s, {speed:,.0f}/s)",
+                    flush=True,
+                )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--out", type=Path, required=True, help="results, a line a figure")
     rivals = "majority, tfidf, tfidf-threshold, minilm, setfit"
-    parser.add_argument("--method", action="append", default=[], help=f"{rivals}, or NAME=BACKBONE@TUNE for tamis")
-    parser.add_argument("--teacher", type=Path, help="folder of the sentence-transformers model for minilm and setfit")
+    parser.add_argument(
+        "--method", action="append", default=[], help=f"{rivals}, or NAME=BACKBONE@TUNE for tamis"
+    )
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        help="folder of the sentence-transformers model for minilm and setfit",
+    )
     parser.add_argument("--task", action="append", help="only these tasks")
-    parser.add_argument("--seeds", type=int, help="how many seeds [default: 5, or as many draws as a task's protocol has]")
-    parser.add_argument("--set", action="append", default=[], help="a setting for every tamis method, e.g. train.epochs=8")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        help="how many seeds [default: 5, or as many draws as a task's protocol has]",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        help="a setting for every tamis method, e.g. train.epochs=8",
+    )
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--table", action="store_true", help="print the table")
     return parser

@@ -1,6 +1,8 @@
-"""What is compared: the majority, TF-IDF and frozen MiniLM with logistic regression, SetFit, and tamis at every depth of tuning.
+"""What is compared: the majority, TF-IDF and frozen MiniLM with logistic regression, SetFit, and
+tamis at every depth of tuning.
 
-Each method fits on a task's training rows and gives probabilities of its test rows, classes in sorted order, and how long both took.
+Each method fits on a task's training rows and gives probabilities of its test rows, classes in
+sorted order, and how long both took.
 """
 
 from __future__ import annotations
@@ -50,16 +52,23 @@ def _timed(task: Task, fit: Callable[[], Callable[[list[str]], Probabilities]]) 
 
 def majority(task: Task) -> Judged:
     """The commonest class of the training rows, always."""
-    return _timed(task, lambda: lambda texts: shares(task.train_labels, len(texts), sorted(set(task.train_labels))))
+    return _timed(
+        task,
+        lambda: lambda texts: shares(task.train_labels, len(texts), sorted(set(task.train_labels))),
+    )
 
 
 def tfidf(task: Task) -> Judged:
     """TF-IDF of words and characters, logistic regression: the baseline of every report."""
-    return _timed(task, lambda: tfidf_model().fit(task.train_texts, task.train_labels).predict_proba)
+    return _timed(
+        task, lambda: tfidf_model().fit(task.train_texts, task.train_labels).predict_proba
+    )
 
 
 def tfidf_threshold(task: Task) -> Judged:
-    """The same, between two classes with the threshold of the best F1, chosen on out-of-fold probabilities as tamis chooses its own."""
+    """The same, between two classes with the threshold of the best F1, chosen on out-of-fold
+    probabilities as tamis chooses its own.
+    """
     from sklearn.model_selection import cross_val_predict
 
     from tamis.data.splits import positive_label
@@ -73,9 +82,13 @@ def tfidf_threshold(task: Task) -> Judged:
         return found
     positive = task.positive or positive_label(task.train_labels)
     place = classes.index(positive)
-    held_out = cross_val_predict(tfidf_model(), task.train_texts, task.train_labels, cv=5, method="predict_proba")[:, place]
+    held_out = cross_val_predict(
+        tfidf_model(), task.train_texts, task.train_labels, cv=5, method="predict_proba"
+    )[:, place]
     is_positive = np.array(task.train_labels) == positive
-    cut = choose_threshold(held_out, is_positive, max_fpr=None, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE).value
+    cut = choose_threshold(
+        held_out, is_positive, max_fpr=None, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE
+    ).value
     labels = [classes[place if row[place] >= cut else 1 - place] for row in found.probabilities]
     return replace(found, labels=labels, fit_s=found.fit_s + time.perf_counter() - begun)
 
@@ -84,16 +97,25 @@ def tamis(backbone: str, tune: str, settings: dict[str, Any] | None = None) -> M
     """A tamis classifier; nothing is kept from one task to the next."""
 
     def run(task: Task) -> Judged:
-        classifier = TextClassifier(backbone, tune, seed=42 + task.seed, positive=task.positive, settings=settings)
-        found = _timed(task, lambda: classifier.fit(task.train_texts, task.train_labels).predict_proba)
+        classifier = TextClassifier(
+            backbone, tune, seed=42 + task.seed, positive=task.positive, settings=settings
+        )
+        found = _timed(
+            task, lambda: classifier.fit(task.train_texts, task.train_labels).predict_proba
+        )
         classes = [str(name) for name in classifier.classes_]
-        return replace(found, labels=[classes[i] for i in classifier.rule_.labels(found.probabilities, classes)])
+        return replace(
+            found,
+            labels=[classes[i] for i in classifier.rule_.labels(found.probabilities, classes)],
+        )
 
     return run
 
 
 def minilm(folder: Path) -> Method:
-    """Frozen sentence embeddings (mean pooling, length one) and the same logistic regression as the exact head, penalty out of fold."""
+    """Frozen sentence embeddings (mean pooling, length one) and the same logistic regression as the
+    exact head, penalty out of fold.
+    """
 
     def run(task: Task) -> Judged:
         from scipy.special import softmax
@@ -108,7 +130,9 @@ def minilm(folder: Path) -> Method:
             targets = np.array([classes.index(label) for label in task.train_labels])
             groups = exact_groups(map(repeat_key, task.train_texts))
             head = fit_head(embed(task.train_texts), targets, np.ones(len(classes)), groups=groups)
-            return lambda texts: np.asarray(softmax(embed(texts) @ head.weight.T + head.bias, axis=1))
+            return lambda texts: np.asarray(
+                softmax(embed(texts) @ head.weight.T + head.bias, axis=1)
+            )
 
         return _timed(task, fit)
 
@@ -121,7 +145,14 @@ def setfit(folder: Path) -> Method:
     def run(task: Task) -> Judged:
         from benchmarks.quality.rival_setfit import SetFit
 
-        return _timed(task, lambda: SetFit(folder, 42 + task.seed).fit(task.train_texts, task.train_labels).predict_proba)
+        return _timed(
+            task,
+            lambda: (
+                SetFit(folder, 42 + task.seed)
+                .fit(task.train_texts, task.train_labels)
+                .predict_proba
+            ),
+        )
 
     return run
 
@@ -134,7 +165,9 @@ def _embedder(folder: Path) -> Callable[[list[str]], Probabilities]:
     return lambda texts: np.asarray(teacher.embed(texts), dtype=np.float64)
 
 
-def named(text: str, teacher: Path | None, settings: dict[str, Any]) -> tuple[str, str, str, Method]:
+def named(
+    text: str, teacher: Path | None, settings: dict[str, Any]
+) -> tuple[str, str, str, Method]:
     """(name, backbone, tune, method) from NAME, one of the rivals, or NAME=BACKBONE@TUNE for tamis.
 
     Raises:
@@ -146,7 +179,14 @@ def named(text: str, teacher: Path | None, settings: dict[str, Any]) -> tuple[st
         return name, backbone, tune, tamis(backbone, tune, settings)
     if name in ("minilm", "setfit") and teacher is not None:
         return name, "", "", (minilm if name == "minilm" else setfit)(teacher)
-    rivals: dict[str, Method] = {"majority": majority, "tfidf": tfidf, "tfidf-threshold": tfidf_threshold}
+    rivals: dict[str, Method] = {
+        "majority": majority,
+        "tfidf": tfidf,
+        "tfidf-threshold": tfidf_threshold,
+    }
     if name not in rivals:
-        raise ValueError(f"--method {text}: expected {', '.join(rivals)}, minilm or setfit (with --teacher FOLDER) or NAME=BACKBONE@TUNE")
+        raise ValueError(
+            f"--method {text}: expected {', '.join(rivals)}, minilm or setfit (with --teacher "
+            "FOLDER) or NAME=BACKBONE@TUNE"
+        )
     return name, "", "", rivals[name]

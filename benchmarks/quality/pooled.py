@@ -1,9 +1,12 @@
-"""Test rows of several runs taken together: caught, blocked, calibration, and what the unsure band holds.
+"""Test rows of several runs taken together: caught, blocked, calibration, and what the unsure band
+holds.
 
-    for seed in 0 1 2 3 4; do tamis train sms-spam --seed $seed --max-fpr 0.1% -o runs/seed-$seed; done
-    python -m benchmarks.quality.pooled runs/seed-* --name '`--max-fpr 0.1%`' --out benchmarks/quality/pooled.json
+    for seed in 0 1 2 3 4; do tamis train sms-spam --seed $seed --max-fpr 0.1% -o runs/seed-$seed;
+    done python -m benchmarks.quality.pooled runs/seed-* --name '`--max-fpr 0.1%`' --out
+    benchmarks/quality/pooled.json
 
-Each run has its own division of the table, its own threshold and its own band; one run's test part is too small to tell 0.1 % from 0.4 %.
+Each run has its own division of the table, its own threshold and its own band; one run's test part
+is too small to tell 0.1 % from 0.4 %.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ from tamis.evaluation.metrics import wilson
 
 
 def pooled(runs: list[Path]) -> dict[str, Any]:
-    """Figures of the runs' test rows, with 95 % intervals of shares, and each run's beside its TF-IDF."""
+    """Figures of the runs' test rows, with 95 % intervals of shares, and each run's beside its
+    TF-IDF.
+    """
     rows: list[dict[str, Any]] = []
     each: list[dict[str, float]] = []
     positive = ""
@@ -44,7 +49,10 @@ def pooled(runs: list[Path]) -> dict[str, Any]:
         ("unsure", unsure.sum(), len(rows)),
         ("errors_in_band", (wrong & unsure).sum(), wrong.sum()),
     ):
-        found[name], found[f"{name}_ci95"] = float(hits / of) if of else None, wilson(int(hits), int(of)) if of else None
+        found[name], found[f"{name}_ci95"] = (
+            float(hits / of) if of else None,
+            wilson(int(hits), int(of)) if of else None,
+        )
     found["errors"] = int(wrong.sum())
     found["each"] = each
     found["ece"] = expected_calibration_error(probability, truth)
@@ -52,26 +60,39 @@ def pooled(runs: list[Path]) -> dict[str, Any]:
 
 
 def _beside_tfidf(report: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, float]:
-    """A run's average precision, and its MCC where the likelier class is chosen, which is how TF-IDF's is; both of both."""
+    """A run's average precision, and its MCC where the likelier class is chosen, which is how
+    TF-IDF's is; both of both.
+    """
     truth = [row["label"] == report["positive"] for row in rows]
     likelier = [row["probabilities"][report["positive"]] >= 0.5 for row in rows]
     tfidf = report["baselines"]["tfidf"]
-    found = {"average_precision": report["test"]["average_precision"], "mcc": float(matthews_corrcoef(truth, likelier))}
+    found = {
+        "average_precision": report["test"]["average_precision"],
+        "mcc": float(matthews_corrcoef(truth, likelier)),
+    }
     return found | {f"tfidf_{name}": tfidf[name] for name in ("average_precision", "mcc")}
 
 
 def main() -> None:
     """Print the figures as JSON, and put them into a file of such figures by name."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", type=Path, nargs="+", help="finished runs")
-    parser.add_argument("--out", type=Path, help="file of figures by name; what else is in it stays")
+    parser.add_argument(
+        "--out", type=Path, help="file of figures by name; what else is in it stays"
+    )
     parser.add_argument("--name", default="default", help="what the runs have in common")
     options = parser.parse_args()
     found = pooled(options.runs)
     print(json.dumps(found, indent=1))
     if options.out:
-        before = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
-        options.out.write_text(json.dumps(before | {options.name: found}, indent=1) + "\n", encoding="utf-8")
+        before = (
+            json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
+        )
+        options.out.write_text(
+            json.dumps(before | {options.name: found}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

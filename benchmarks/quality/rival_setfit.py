@@ -1,7 +1,9 @@
-"""SetFit (Tunstall et al. 2022): a sentence encoder tuned on pairs of labelled rows, then logistic regression on its vectors.
+"""SetFit (Tunstall et al. 2022): a sentence encoder tuned on pairs of labelled rows, then logistic
+regression on its vectors.
 
-The recipe is its paper's: 20 positive and 20 negative pairs a row, one epoch, batches of 16, learning rate 2e-5. Not among this project's
-dependencies: `pip install setfit==1.2.0 datasets==4.4.1 evaluate==0.4.6`.
+The recipe is its paper's: 20 positive and 20 negative pairs a row, one epoch, batches of 16,
+learning rate 2e-5. Not among this project's dependencies:
+`pip install setfit==1.2.0 datasets==4.4.1 evaluate==0.4.6`.
 """
 
 from __future__ import annotations
@@ -37,7 +39,13 @@ class SetFit:
         self.model = SetFitModel.from_pretrained(str(self.folder), local_files_only=True)
         with tempfile.TemporaryDirectory() as kept:
             settings = TrainingArguments(
-                output_dir=kept, num_iterations=PAIRS, num_epochs=1, batch_size=16, seed=self.seed, report_to="none", save_strategy="no"
+                output_dir=kept,
+                num_iterations=PAIRS,
+                num_epochs=1,
+                batch_size=16,
+                seed=self.seed,
+                report_to="none",
+                save_strategy="no",
             )
             rows = Dataset.from_dict({"text": texts, "label": numbers})
             Trainer(model=self.model, args=settings, train_dataset=rows).train()

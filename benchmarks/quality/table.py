@@ -1,4 +1,6 @@
-"""Figures of judged rows, and the table of them: a line of JSON a task, method and seed in a results file."""
+"""Figures of judged rows, and the table of them: a line of JSON a task, method and seed in a
+results file.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,11 @@ FIGURES = {
 NAMES = {"labels_macro_f1": "macro f1, own threshold"}
 
 
-def judged(task: Task, probabilities: NDArray[np.float64], labels: list[str] | None = None) -> dict[str, float]:
-    """Accuracy, macro F1 and, where one class is the positive one, its F1, MCC and average precision, at the most likely class.
+def judged(
+    task: Task, probabilities: NDArray[np.float64], labels: list[str] | None = None
+) -> dict[str, float]:
+    """Accuracy, macro F1 and, where one class is the positive one, its F1, MCC and average
+    precision, at the most likely class.
 
     `labels`, those that a method gives by a threshold of its own, have a macro F1 of their own.
     """
@@ -60,17 +65,25 @@ def judged(task: Task, probabilities: NDArray[np.float64], labels: list[str] | N
     if task.positive is not None:
         truth = np.array([label == task.positive for label in task.test_labels])
         found["f1"] = f1_score(task.test_labels, predicted, pos_label=task.positive)
-        found["average_precision"] = average_precision_score(truth, probabilities[:, classes.index(task.positive)])
+        found["average_precision"] = average_precision_score(
+            truth, probabilities[:, classes.index(task.positive)]
+        )
     return {name: float(value) for name, value in found.items()}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The lines of a results file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if path.is_file()
+        else []
+    )
 
 
 def current(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of methods without a backbone in the package, and those made with the one that is there now."""
+    """The rows of methods without a backbone in the package, and those made with the one that is
+    there now.
+    """
     return [row for row in rows if row.get("of") in (None, embedded_fingerprint())]
 
 
@@ -82,7 +95,9 @@ def embedded_fingerprint() -> str:
 
 
 def table(rows: list[dict[str, Any]], tasks: Iterable[str] = FIGURES) -> str:
-    """Mean and standard deviation over seeds, as Markdown: a line a task and figure, a column a method."""
+    """Mean and standard deviation over seeds, as Markdown: a line a task and figure, a column a
+    method.
+    """
     names = list(dict.fromkeys(row["method"] for row in rows))
     cells: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in rows:
@@ -94,12 +109,17 @@ def table(rows: list[dict[str, Any]], tasks: Iterable[str] = FIGURES) -> str:
         for figure in FIGURES[task]:
             found = [_mean_and_deviation(cells.get((task, figure, name), [])) for name in names]
             if any(found):
-                lines.append(f"| {task} | {NAMES.get(figure, figure.replace('_', ' '))} | {' | '.join(found)} |")
+                lines.append(
+                    f"| {task} | {NAMES.get(figure, figure.replace('_', ' '))} | "
+                    f"{' | '.join(found)} |"
+                )
     return "\n".join(lines)
 
 
 def costs(rows: list[dict[str, Any]], tasks: Iterable[str] = FIGURES) -> str:
-    """Median seconds of the fit and messages a second of the test rows, in the same columns, but for the majority, which reads nothing."""
+    """Median seconds of the fit and messages a second of the test rows, in the same columns, but
+    for the majority, which reads nothing.
+    """
     rows = [row for row in rows if row["method"] != "majority"]
     names = list(dict.fromkeys(row["method"] for row in rows if "fit_s" in row))
     cells: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
@@ -117,7 +137,9 @@ def costs(rows: list[dict[str, Any]], tasks: Iterable[str] = FIGURES) -> str:
 def _mean_and_deviation(values: list[float]) -> str:
     if not values:
         return ""
-    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
+    return f"{np.mean(values):.3f}" + (
+        f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    )
 
 
 def _cost(values: list[tuple[float, float]]) -> str:

@@ -1,6 +1,7 @@
 """The tasks: tables, splits and draws, each by name and seed.
 
-Everything is read from a folder of data sets (`sms-spam/SMSSpamCollection`, `trec6/train.tsv`, ...), whose origins README names.
+Everything is read from a folder of data sets (`sms-spam/SMSSpamCollection`, `trec6/train.tsv`,
+...), whose origins README names.
 """
 
 from __future__ import annotations
@@ -54,27 +55,43 @@ def tasks(data: Path) -> dict[str, Callable[[int], Task]]:
 
         return make
 
-    def divided(folder: str, shots: int | None = None, positive: str | None = None) -> Callable[[int], Task]:
+    def divided(
+        folder: str, shots: int | None = None, positive: str | None = None
+    ) -> Callable[[int], Task]:
         def make(seed: int) -> Task:
             train, test = (read_table(data / folder / f"{part}.tsv") for part in ("train", "test"))
             whole = Task(folder, seed, *_columns(train), *_columns(test), positive=positive)
-            return whole if shots is None else _subset(whole, drawn(whole.train_labels, shots, seed), f"{folder}-{shots}")
+            return (
+                whole
+                if shots is None
+                else _subset(whole, drawn(whole.train_labels, shots, seed), f"{folder}-{shots}")
+            )
 
         return make
 
     def split_by_seed(folder: str, positive: str | None = None) -> Callable[[int], Task]:
         def make(seed: int) -> Task:
             parts = split_table(read_table(data / folder / "all.tsv"), "leakfree", seed=seed)
-            return Task(folder, seed, *_columns(parts.select("train")), *_columns(parts.select("test")), positive=positive)
+            return Task(
+                folder,
+                seed,
+                *_columns(parts.select("train")),
+                *_columns(parts.select("test")),
+                positive=positive,
+            )
 
         return make
 
     def transfer(seed: int) -> Task:
         table = read_table(data / "sms-spam" / "SMSSpamCollection")
         mails = read_table(data / "spamassassin" / "all.tsv")
-        return Task("sms-to-spamassassin", seed, *_columns(table), *_columns(mails), positive="spam")
+        return Task(
+            "sms-to-spamassassin", seed, *_columns(table), *_columns(mails), positive="spam"
+        )
 
-    found: dict[str, Callable[[int], Task]] = {f"sms-{split}": sms(split) for split in ("tp2", "leakfree", "almeida")}
+    found: dict[str, Callable[[int], Task]] = {
+        f"sms-{split}": sms(split) for split in ("tp2", "leakfree", "almeida")
+    }
     found |= {f"sms-tp2-{count}": sms_shots(count) for count in SHOTS}
     for folder in ("trec6", "banking77", "tweeteval-offensive", "tweeteval-irony"):
         found[folder] = divided(folder)
@@ -87,10 +104,14 @@ def tasks(data: Path) -> dict[str, Callable[[int], Task]]:
 
 
 def drawn(labels: list[str], count: int, seed: int) -> NDArray[np.int64]:
-    """Rows of a draw of `count` rows a class (all, where a class has fewer), by class and then by lot."""
+    """Rows of a draw of `count` rows a class (all, where a class has fewer), by class and then by
+    lot.
+    """
     random = np.random.default_rng(seed)
     kinds = np.asarray(labels)
-    return np.concatenate([random.permutation(np.flatnonzero(kinds == kind))[:count] for kind in sorted(set(labels))])
+    return np.concatenate(
+        [random.permutation(np.flatnonzero(kinds == kind))[:count] for kind in sorted(set(labels))]
+    )
 
 
 def _columns(table: Table) -> tuple[list[str], list[str]]:

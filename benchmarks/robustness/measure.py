@@ -1,10 +1,14 @@
-"""What a model catches and blocks under every attack, of the suite and of another hand, with 95 % intervals; and what each remedy costs.
+"""What a model catches and blocks under every attack, of the suite and of another hand, with 95 %
+intervals; and what each remedy costs.
 
-    python -m benchmarks.robustness.measure --data SMSSpamCollection --run NAME=RUN... --out robustness.jsonl
+    python -m benchmarks.robustness.measure --data SMSSpamCollection --run NAME=RUN... --out
+    robustness.jsonl
 
-Each RUN is a model trained on the split's training rows (`tamis train sms-spam --seed 42 -o RUN`, with and without `--robust`). Every
-model is judged on the same test rows at its own clean threshold; good words come from training rows of ham. A line a model and attack; what
-is in the file already is not computed again. `docs/robustness.md` and its plot are made from it by `python -m benchmarks.robustness.report`.
+Each RUN is a model trained on the split's training rows (`tamis train sms-spam --seed 42 -o RUN`,
+with and without `--robust`). Every model is judged on the same test rows at its own clean
+threshold; good words come from training rows of ham. A line a model and attack; what is in the file
+already is not computed again. `docs/robustness.md` and its plot are made from it by
+`python -m benchmarks.robustness.report`.
 """
 
 from __future__ import annotations
@@ -29,10 +33,17 @@ def main() -> None:
     """Read the command line and measure."""
     options = _options()
     parts = split_table(read_table(options.data), "leakfree", seed=options.seed)
-    texts, truth = parts.texts("test"), np.array([label == options.positive for label in parts.labels("test")])
+    texts, truth = (
+        parts.texts("test"),
+        np.array([label == options.positive for label in parts.labels("test")]),
+    )
     rows = chosen(truth, options.ham)
     texts, truth = [texts[row] for row in rows], truth[rows]
-    ham = [text for text, label in zip(parts.texts("train"), parts.labels("train"), strict=True) if label != options.positive]
+    ham = [
+        text
+        for text, label in zip(parts.texts("train"), parts.labels("train"), strict=True)
+        if label != options.positive
+    ]
     done = _done(options.out)
     for named in options.run:
         name, _, run = named.partition("=")
@@ -40,10 +51,21 @@ def main() -> None:
         for hand, attack, changed in sets(texts, ham, seed=options.seed):
             if (name, hand, attack) in done:
                 continue
-            line = {"model": name, "hand": hand, "perturbation": attack, **figures(classifier, changed, truth)}
+            line = {
+                "model": name,
+                "hand": hand,
+                "perturbation": attack,
+                **figures(classifier, changed, truth),
+            }
             with options.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            print(name, hand, attack, f"caught {line['recall']:.3f}, blocked {line['false_positive_rate']:.4f}", flush=True)
+            print(
+                name,
+                hand,
+                attack,
+                f"caught {line['recall']:.3f}, blocked {line['false_positive_rate']:.4f}",
+                flush=True,
+            )
 
 
 def sets(texts: list[str], ham: list[str], *, seed: int) -> Iterator[tuple[str, str, list[str]]]:
@@ -55,15 +77,23 @@ def sets(texts: list[str], ham: list[str], *, seed: int) -> Iterator[tuple[str, 
         yield "other", name, disguised(texts, name, seed=seed, ham=ham)
 
 
-def chosen(truth: np.ndarray[Any, np.dtype[np.bool_]], most_ham: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def chosen(
+    truth: np.ndarray[Any, np.dtype[np.bool_]], most_ham: int
+) -> np.ndarray[Any, np.dtype[np.int64]]:
     """All positives and at most so many negatives, evenly spaced."""
     negatives = np.flatnonzero(~truth)
-    spaced = negatives[np.linspace(0, len(negatives) - 1, min(most_ham, len(negatives))).astype(int)]
+    spaced = negatives[
+        np.linspace(0, len(negatives) - 1, min(most_ham, len(negatives))).astype(int)
+    ]
     return np.concatenate([np.flatnonzero(truth), spaced])
 
 
-def figures(classifier: TextClassifier, texts: list[str], truth: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, Any]:
-    """Shares caught and blocked at the model's own threshold, and F1, with the intervals of the shares."""
+def figures(
+    classifier: TextClassifier, texts: list[str], truth: np.ndarray[Any, np.dtype[np.bool_]]
+) -> dict[str, Any]:
+    """Shares caught and blocked at the model's own threshold, and F1, with the intervals of the
+    shares.
+    """
     place = [str(c) for c in classifier.classes_].index(str(classifier.positive_))
     flagged = classifier.predict_proba(texts)[:, place] >= (classifier.rule_.threshold or 0.5)
     caught, blocked = int(flagged[truth].sum()), int(flagged[~truth].sum())
@@ -87,9 +117,11 @@ def _done(path: Path) -> set[tuple[str, str, str]]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="the labelled table")
-    parser.add_argument("--run", action="append", required=True, help="NAME=RUN, once for every model")
+    parser.add_argument(
+        "--run", action="append", required=True, help="NAME=RUN, once for every model"
+    )
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, added to")
     parser.add_argument("--positive", default="spam")
     parser.add_argument("--ham", type=int, default=10**9, help="negatives judged, at the most")

@@ -1,7 +1,9 @@
-"""Attacks of another hand than the suite's: a second way of disguising texts, to see whether a remedy holds for the kind or for the list.
+"""Attacks of another hand than the suite's: a second way of disguising texts, to see whether a
+remedy holds for the kind or for the list.
 
-Shares no table and no code with `tamis.evaluation`: letters come from Unicode's character names and blocks, not from pairs. A disguise
-takes a text, a draw and texts of ham, and gives another text; the same seed gives the same texts.
+Shares no table and no code with `tamis.evaluation`: letters come from Unicode's character names and
+blocks, not from pairs. A disguise takes a text, a draw and texts of ham, and gives another text;
+the same seed gives the same texts.
 """
 
 from __future__ import annotations
@@ -15,17 +17,23 @@ from collections.abc import Callable, Sequence
 Disguise = Callable[[str, random.Random, Sequence[str]], str]
 
 _GREEK = dict(zip("AaBEeHIiKkMNnOoPpTtuvXxYyZ", "ΑαΒΕεΗΙιΚκΜΝηΟοΡρΤτυνΧχΥγΖ", strict=True))
-_CYRILLIC = dict(zip("AaBbCcEeHhIiJjKkMmOoPpSsTtXxYy", "АаВЬСсЕеНһІіЈјКкМмОоРрЅѕТтХхУу", strict=True))
+_CYRILLIC = dict(
+    zip("AaBbCcEeHhIiJjKkMmOoPpSsTtXxYy", "АаВЬСсЕеНһІіЈјКкМмОоРрЅѕТтХхУу", strict=True)
+)
 _ARMENIAN = dict(zip("oOhugnLSUqj", "օՕհսցոԼՏՍզյ", strict=True))
 _MARKS = [chr(code) for code in range(0x300, 0x362) if unicodedata.combining(chr(code))]
 _VOWELS = re.compile(r"(?<=[A-Za-z])[aeiouAEIOU](?=[A-Za-z])")
 
 
 def _named(pattern: str) -> dict[str, str]:
-    """Letter → the character of that Unicode name; `{}` stands for the letter, and CAPITAL or SMALL for its case in `<>`."""
+    """Letter → the character of that Unicode name; `{}` stands for the letter, and CAPITAL or SMALL
+    for its case in `<>`.
+    """
     found = {}
     for letter in string.ascii_letters:
-        name = pattern.replace("<>", "CAPITAL" if letter.isupper() else "SMALL").format(letter.upper())
+        name = pattern.replace("<>", "CAPITAL" if letter.isupper() else "SMALL").format(
+            letter.upper()
+        )
         try:
             found[letter] = unicodedata.lookup(name)
         except KeyError:
@@ -34,23 +42,34 @@ def _named(pattern: str) -> dict[str, str]:
 
 
 def _letters(table: dict[str, str], share: float) -> Disguise:
-    return lambda text, draw, ham: "".join(table[c] if c in table and draw.random() < share else c for c in text)
+    return lambda text, draw, ham: "".join(
+        table[c] if c in table and draw.random() < share else c for c in text
+    )
 
 
 def _between(signs: Sequence[str], share: float) -> Disguise:
-    return lambda text, draw, ham: "".join(c + draw.choice(signs) if c.isalpha() and draw.random() < share else c for c in text)
+    return lambda text, draw, ham: "".join(
+        c + draw.choice(signs) if c.isalpha() and draw.random() < share else c for c in text
+    )
 
 
-def _each_word(change: Callable[[str, random.Random], str], share: float, shortest: int = 4) -> Disguise:
+def _each_word(
+    change: Callable[[str, random.Random], str], share: float, shortest: int = 4
+) -> Disguise:
     def apply(text: str, draw: random.Random, ham: Sequence[str]) -> str:
         words = re.split(r"(\W+)", text)
-        return "".join(change(w, draw) if w.isalpha() and len(w) >= shortest and draw.random() < share else w for w in words)
+        return "".join(
+            change(w, draw) if w.isalpha() and len(w) >= shortest and draw.random() < share else w
+            for w in words
+        )
 
     return apply
 
 
 def _zalgo(text: str, draw: random.Random, ham: Sequence[str]) -> str:
-    return "".join(c + "".join(draw.choices(_MARKS, k=draw.randint(1, 4))) if c.isalpha() else c for c in text)
+    return "".join(
+        c + "".join(draw.choices(_MARKS, k=draw.randint(1, 4))) if c.isalpha() else c for c in text
+    )
 
 
 def _overlay(text: str, draw: random.Random, ham: Sequence[str]) -> str:
@@ -59,7 +78,14 @@ def _overlay(text: str, draw: random.Random, ham: Sequence[str]) -> str:
 
 
 def _bidi(text: str, draw: random.Random, ham: Sequence[str]) -> str:
-    return " ".join(draw.choice("\u202a\u2066\u202d") + w[: len(w) // 2] + "\u200e" + w[len(w) // 2 :] + "\u202c" for w in text.split(" "))
+    return " ".join(
+        draw.choice("\u202a\u2066\u202d")
+        + w[: len(w) // 2]
+        + "\u200e"
+        + w[len(w) // 2 :]
+        + "\u202c"
+        for w in text.split(" ")
+    )
 
 
 def _tags(text: str, draw: random.Random, ham: Sequence[str]) -> str:
@@ -67,7 +93,9 @@ def _tags(text: str, draw: random.Random, ham: Sequence[str]) -> str:
 
 
 def _spaces(text: str, draw: random.Random, ham: Sequence[str]) -> str:
-    return "".join(draw.choice("\u00a0\u2003\u2009\u3000\u1680\u202f\u205f") if c == " " else c for c in text)
+    return "".join(
+        draw.choice("\u00a0\u2003\u2009\u3000\u1680\u202f\u205f") if c == " " else c for c in text
+    )
 
 
 def _whole_spaced(text: str, draw: random.Random, ham: Sequence[str]) -> str:
@@ -75,16 +103,33 @@ def _whole_spaced(text: str, draw: random.Random, ham: Sequence[str]) -> str:
 
 
 def _broken_lines(text: str, draw: random.Random, ham: Sequence[str]) -> str:
-    return _each_word(lambda w, d: (lambda k: w[:k] + d.choice(["\n", "-\n", "\r\n"]) + w[k:])(d.randrange(1, len(w))), 0.4)(
-        text, draw, ham
-    )
+    return _each_word(
+        lambda w, d: (lambda k: w[:k] + d.choice(["\n", "-\n", "\r\n"]) + w[k:])(
+            d.randrange(1, len(w))
+        ),
+        0.4,
+    )(text, draw, ham)
 
 
-_LEET = {"a": "4@^", "b": "8", "e": "3", "g": "9", "i": "1!|", "l": "1|", "o": "0", "s": "5$", "t": "7+", "z": "2"}
+_LEET = {
+    "a": "4@^",
+    "b": "8",
+    "e": "3",
+    "g": "9",
+    "i": "1!|",
+    "l": "1|",
+    "o": "0",
+    "s": "5$",
+    "t": "7+",
+    "z": "2",
+}
 
 
 def _leet(text: str, draw: random.Random, ham: Sequence[str]) -> str:
-    return "".join(draw.choice(_LEET[c.lower()]) if c.lower() in _LEET and draw.random() < 0.35 else c for c in text)
+    return "".join(
+        draw.choice(_LEET[c.lower()]) if c.lower() in _LEET and draw.random() < 0.35 else c
+        for c in text
+    )
 
 
 def _swapped(word: str, draw: random.Random) -> str:
@@ -99,7 +144,13 @@ def _doubled(word: str, draw: random.Random) -> str:
 
 def _mistyped(word: str, draw: random.Random) -> str:
     k = draw.randrange(len(word))
-    return word[:k] + draw.choice(["", draw.choice(string.ascii_lowercase), word[k] + draw.choice(string.ascii_lowercase)]) + word[k + 1 :]
+    return (
+        word[:k]
+        + draw.choice(
+            ["", draw.choice(string.ascii_lowercase), word[k] + draw.choice(string.ascii_lowercase)]
+        )
+        + word[k + 1 :]
+    )
 
 
 def _random_case(text: str, draw: random.Random, ham: Sequence[str]) -> str:
@@ -108,19 +159,33 @@ def _random_case(text: str, draw: random.Random, ham: Sequence[str]) -> str:
 
 def _entities(text: str, draw: random.Random, ham: Sequence[str]) -> str:
     forms = (lambda c: f"&#{ord(c)};", lambda c: f"&#x{ord(c):x};")
-    return "".join(draw.choice(forms)(c) if c.isascii() and c.isalpha() and draw.random() < 0.4 else c for c in text)
+    return "".join(
+        draw.choice(forms)(c) if c.isascii() and c.isalpha() and draw.random() < 0.4 else c
+        for c in text
+    )
 
 
 def _percent(text: str, draw: random.Random, ham: Sequence[str]) -> str:
-    return "".join(f"%{ord(c):02X}" if c.isascii() and c.isalpha() and draw.random() < 0.4 else c for c in text)
+    return "".join(
+        f"%{ord(c):02X}" if c.isascii() and c.isalpha() and draw.random() < 0.4 else c for c in text
+    )
 
 
 def _other_links(text: str, draw: random.Random, ham: Sequence[str]) -> str:
     def change(found: re.Match[str]) -> str:
         name = "".join(draw.choices(string.ascii_lowercase, k=7))
-        return draw.choice([f"https://{name}.page/{name[:3]}", f"t.ly/{name}", found.group().replace(".", " dot "), found.group().upper()])
+        return draw.choice(
+            [
+                f"https://{name}.page/{name[:3]}",
+                f"t.ly/{name}",
+                found.group().replace(".", " dot "),
+                found.group().upper(),
+            ]
+        )
 
-    return re.sub(r"(?i)\b(?:https?://|www\.)\S+|\b[\w-]+\.(?:com|co\.uk|net|org|tv|biz)\S*", change, text)
+    return re.sub(
+        r"(?i)\b(?:https?://|www\.)\S+|\b[\w-]+\.(?:com|co\.uk|net|org|tv|biz)\S*", change, text
+    )
 
 
 _DIGIT_WORDS = "zero one two three four five six seven eight nine".split()
@@ -154,7 +219,11 @@ def _good_words(before: int, after: int, sign: str = " ") -> Disguise:
 
 
 def _small_capitals() -> dict[str, str]:
-    found = {letter: char for letter, char in _named("LATIN LETTER SMALL CAPITAL {}").items() if letter.islower()}
+    found = {
+        letter: char
+        for letter, char in _named("LATIN LETTER SMALL CAPITAL {}").items()
+        if letter.islower()
+    }
     return found | {letter.upper(): char for letter, char in found.items()}
 
 
@@ -176,7 +245,9 @@ OTHERS: dict[str, Disguise] = {
     "mathematical_fraktur": _letters(_named("MATHEMATICAL BOLD FRAKTUR <> {}"), 1.0),
     "double_struck": _letters(_named("MATHEMATICAL DOUBLE-STRUCK <> {}"), 0.6),
     "monospace": _letters(_named("MATHEMATICAL MONOSPACE <> {}"), 1.0),
-    "full_width": _letters({c: chr(ord(c) + 0xFEE0) for c in string.ascii_letters + string.digits}, 0.5),
+    "full_width": _letters(
+        {c: chr(ord(c) + 0xFEE0) for c in string.ascii_letters + string.digits}, 0.5
+    ),
     "circled": _letters(_named("CIRCLED LATIN <> LETTER {}"), 1.0),
     "negative_circled": _letters(_capitals_only("NEGATIVE CIRCLED LATIN CAPITAL LETTER {}"), 1.0),
     "squared": _letters(_capitals_only("SQUARED LATIN CAPITAL LETTER {}"), 1.0),
@@ -190,7 +261,9 @@ OTHERS: dict[str, Disguise] = {
     "soft_hyphens": _between("\u00ad", 0.6),
     "bidi_controls": _bidi,
     "tag_characters": _tags,
-    "variation_selectors": _between([chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE0110))], 0.7),
+    "variation_selectors": _between(
+        [chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE0110))], 0.7
+    ),
     "exotic_spaces": _spaces,
     "spaced_words": _each_word(lambda w, d: " ".join(w), 0.6),
     "spaced_whole": _whole_spaced,
@@ -199,7 +272,9 @@ OTHERS: dict[str, Disguise] = {
     "starred_words": _each_word(lambda w, d: d.choice(["*", "_", "/", "~", "  "]).join(w), 0.6),
     "broken_lines": _broken_lines,
     "leet": _leet,
-    "vowels_dropped": lambda text, draw, ham: _VOWELS.sub(lambda f: "" if draw.random() < 0.5 else f.group(), text),
+    "vowels_dropped": lambda text, draw, ham: _VOWELS.sub(
+        lambda f: "" if draw.random() < 0.5 else f.group(), text
+    ),
     "doubled_letters": _each_word(_doubled, 0.6),
     "swapped_letters": _each_word(_swapped, 0.6),
     "mistyped": _each_word(_mistyped, 0.6),
@@ -221,4 +296,7 @@ OTHERS: dict[str, Disguise] = {
 
 def disguised(texts: Sequence[str], name: str, *, seed: int, ham: Sequence[str]) -> list[str]:
     """The texts under one disguise."""
-    return [OTHERS[name](text, random.Random(f"{name} {seed} {row}"), ham) for row, text in enumerate(texts)]
+    return [
+        OTHERS[name](text, random.Random(f"{name} {seed} {row}"), ham)
+        for row, text in enumerate(texts)
+    ]

@@ -1,4 +1,5 @@
-"""`docs/robustness.md`'s table and its plot, made from the lines that `benchmarks.robustness.measure` wrote.
+"""`docs/robustness.md`'s table and its plot, made from the lines that
+`benchmarks.robustness.measure` wrote.
 
     python -m benchmarks.robustness.report benchmarks/robustness/results.jsonl
 
@@ -20,7 +21,9 @@ Lines = list[dict[str, Any]]
 
 def main() -> None:
     """Write the section and the plot beside it."""
-    lines = [json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
+    ]
     DOCUMENT.write_text(page(DOCUMENT.read_text(encoding="utf-8"), lines), encoding="utf-8")
     plot(lines, DOCUMENT.with_name("robustness.png"))
 
@@ -35,17 +38,21 @@ def section(lines: Lines) -> str:
     """The prices on clean messages, then a row an attack and a column a model, as Markdown."""
     models = list(dict.fromkeys(line["model"] for line in lines))
     found = {(line["model"], line["hand"], line["perturbation"]): line for line in lines}
-    attacks = list(dict.fromkeys((line["hand"], line["perturbation"]) for line in lines if line["hand"]))
+    attacks = list(
+        dict.fromkeys((line["hand"], line["perturbation"]) for line in lines if line["hand"])
+    )
     clean = {model: found[model, "", "clean"] for model in models}
     about = clean[models[0]]
     rows = [
-        f"{about['positives']:,} spam and {about['negatives']:,} ham test rows, each model at its own threshold; 95 % intervals. "
+        f"{about['positives']:,} spam and {about['negatives']:,} ham test rows, each model at "
+        "its own threshold; 95 % intervals. "
         "A dash: not measured.",
         "",
         "| clean messages | F1 | caught % | ham blocked % |",
         "|---|---|---|---|",
         *(
-            f"| {model} | {clean[model]['f1']:.3f} | {share(clean[model], 'recall')} | {share(clean[model], 'false_positive_rate')} |"
+            f"| {model} | {clean[model]['f1']:.3f} | {share(clean[model], 'recall')} | "
+            f"{share(clean[model], 'false_positive_rate')} |"
             for model in models
         ),
         "",
@@ -54,7 +61,11 @@ def section(lines: Lines) -> str:
     ]
     for hand, attack in attacks:
         name = attack.replace("_", " ") + (" (other hand)" if hand == "other" else "")
-        cells = [share(found.get((model, hand, attack)), kind) for model in models for kind in ("recall", "false_positive_rate")]
+        cells = [
+            share(found.get((model, hand, attack)), kind)
+            for model in models
+            for kind in ("recall", "false_positive_rate")
+        ]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     rows.append("")
     for model in models:
@@ -62,7 +73,10 @@ def section(lines: Lines) -> str:
         caught, attack = min((line["recall"], line["perturbation"]) for line in own)
         blocked, other = max((line["false_positive_rate"], line["perturbation"]) for line in own)
         least, most = (name.replace("_", " ") for name in (attack, other))
-        worst = f"least caught {100 * caught:.1f} % ({least}), most ham blocked {100 * blocked:.1f} % ({most})"
+        worst = (
+            f"least caught {100 * caught:.1f} % ({least}), most ham blocked {100 * blocked:.1f} "
+            f"% ({most})"
+        )
         rows.append(f"- {model}, {len(own)} attacks: {worst}")
     rows += ["", "![Spam caught under every attack, a mark a model](robustness.png)"]
     return "\n".join(rows)
@@ -83,7 +97,9 @@ def plot(lines: Lines, path: Path) -> None:
     from tamis.evaluation.report.canvas import house_style
 
     models = list(dict.fromkeys(line["model"] for line in lines))
-    attacks = list(dict.fromkeys((line["hand"], line["perturbation"]) for line in lines if line["hand"]))
+    attacks = list(
+        dict.fromkeys((line["hand"], line["perturbation"]) for line in lines if line["hand"])
+    )
     found = {(line["model"], line["hand"], line["perturbation"]): line["recall"] for line in lines}
     with house_style():
         figure = Figure(figsize=(8, 1.5 + 0.2 * len(attacks)), layout="constrained")
@@ -94,7 +110,11 @@ def plot(lines: Lines, path: Path) -> None:
         axes.axvline(90, linewidth=1, color="grey")
         axes.set_yticks(range(len(attacks)), [name.replace("_", " ") for _, name in attacks])
         axes.set_ylim(len(attacks), -1)
-        axes.set(xlabel="spam caught at the clean threshold, %", title="Spam caught under attack", xlim=(-2, 102))
+        axes.set(
+            xlabel="spam caught at the clean threshold, %",
+            title="Spam caught under attack",
+            xlim=(-2, 102),
+        )
         axes.legend(loc="lower left")
         figure.savefig(path, dpi=120)
 

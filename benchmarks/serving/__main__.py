@@ -1,8 +1,10 @@
-"""Measure a served model: python -m benchmarks.serving PART... [--run RUN | --data DATA] [--out FILE].
+"""Measure a served model: python -m benchmarks.serving PART... [--run RUN | --data DATA] [--out
+FILE].
 
-Parts: latency, speed, answers, load, memory, trunk, kills, or all of them. Every part starts `tamis serve` in a process of its own on a
-free port, and the clients in another. Without --run a run is made first: all blocks of `nano`, the head alone trained, on --data.
-Figures go to stdout as a table and to --out as lines of JSON; the sizes below are those that the measures ask for.
+Parts: latency, speed, answers, load, memory, trunk, kills, or all of them. Every part starts
+`tamis serve` in a process of its own on a free port, and the clients in another. Without --run a
+run is made first: all blocks of `nano`, the head alone trained, on --data. Figures go to stdout as
+a table and to --out as lines of JSON; the sizes below are those that the measures ask for.
 """
 
 from __future__ import annotations
@@ -22,13 +24,27 @@ PARTS = tuple(dict.fromkeys(wanted.part for wanted in results.MEASURES.values())
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    found = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    found = argparse.ArgumentParser(
+        prog="python -m benchmarks.serving",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     add = found.add_argument
     add("parts", nargs="+", choices=(*PARTS, "all"), metavar="PART")
     add("--run", type=Path, help="run or model folder [default: one made here]")
     add("--data", default="sms-spam", help="table whose texts are asked")
-    add("--texts", type=int, default=512, help="distinct texts of the speeds, the trunk, the load and the memory")
-    add("--requests", type=int, default=2_000, help="single requests of the latency, texts of the answers")
+    add(
+        "--texts",
+        type=int,
+        default=512,
+        help="distinct texts of the speeds, the trunk, the load and the memory",
+    )
+    add(
+        "--requests",
+        type=int,
+        default=2_000,
+        help="single requests of the latency, texts of the answers",
+    )
     add("--seconds", type=float, default=10.0, help="of one round of the speeds")
     add("--rounds", type=int, default=3, help="of the speeds")
     add("--load-seconds", type=float, default=60.0, help="of the load")
@@ -59,7 +75,9 @@ def main(arguments: list[str] | None = None) -> None:
     print(results.table(found, only_measured=True))
 
 
-def _measures(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Callable[[], list[Figure]]]]:
+def _measures(
+    options: argparse.Namespace, folder: Path
+) -> Iterator[tuple[str, Callable[[], list[Figure]]]]:
     """What each part runs; a run is made when the first one needs it."""
     texts = subject.distinct_texts(options.data)
     some, threads = subject.sample(texts, options.texts), options.threads
@@ -76,13 +94,29 @@ def _measures(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, 
 
     def trunk() -> list[Figure]:
         large = subject.random_gpt2(folder / "random", layers=options.layers, width=options.width)
-        return speed.trunk(large, some, seconds=options.seconds, rounds=options.rounds, threads=threads)
+        return speed.trunk(
+            large, some, seconds=options.seconds, rounds=options.rounds, threads=threads
+        )
 
     yield "latency", lambda: speed.latency(run(), texts, requests=options.requests, threads=threads)
-    yield "speed", lambda: speed.speed(run(), some, seconds=options.seconds, rounds=options.rounds, threads=threads)
-    yield "answers", lambda: steadiness.answers(run(), subject.sample(texts, options.requests), threads=threads)
-    yield "load", lambda: steadiness.load(run(), some, seconds=options.load_seconds, threads=threads)
-    yield "memory", lambda: steadiness.memory(run(), some, requests=options.memory_requests, threads=threads)
+    yield (
+        "speed",
+        lambda: speed.speed(
+            run(), some, seconds=options.seconds, rounds=options.rounds, threads=threads
+        ),
+    )
+    yield (
+        "answers",
+        lambda: steadiness.answers(run(), subject.sample(texts, options.requests), threads=threads),
+    )
+    yield (
+        "load",
+        lambda: steadiness.load(run(), some, seconds=options.load_seconds, threads=threads),
+    )
+    yield (
+        "memory",
+        lambda: steadiness.memory(run(), some, requests=options.memory_requests, threads=threads),
+    )
     yield "trunk", trunk
     yield "kills", killed
 

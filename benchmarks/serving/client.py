@@ -1,7 +1,9 @@
-"""A load generator in a process of its own: connections that are kept, a request under way on each, one thread.
+"""A load generator in a process of its own: connections that are kept, a request under way on each,
+one thread.
 
-Nothing but the standard library, so that it starts at once and leaves the processor to the server. As a stand-in for itself (`canned`) it
-talks to sockets of its own that answer at once, and stops at a share of the processor: what a client costs, without a server.
+Nothing but the standard library, so that it starts at once and leaves the processor to the server.
+As a stand-in for itself (`canned`) it talks to sockets of its own that answer at once, and stops at
+a share of the processor: what a client costs, without a server.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from typing import Any
 _STEP_S = 0.002
 """Longest nap of a client that is ahead of its share."""
 _ANSWERED_BYTES = 160
-_CANNED = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (_ANSWERED_BYTES, b"." * _ANSWERED_BYTES)
+_CANNED = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (
+    _ANSWERED_BYTES,
+    b"." * _ANSWERED_BYTES,
+)
 
 
 @dataclass
@@ -33,7 +38,8 @@ class Load:
     statuses: dict[str, int] = field(default_factory=dict)
     """answers by status; `broken` is a connection that ended in the middle of a request"""
     ms: list[float] = field(default_factory=list)
-    """from the first byte sent to the last one received, of every answer in the order of their coming"""
+    """from the first byte sent to the last one received, of every answer in the order of their
+    coming"""
 
     @property
     def answers(self) -> int:
@@ -44,16 +50,34 @@ class Load:
 class Client:
     """N connections, each asking the next request as soon as it has its answer."""
 
-    def __init__(self, address: tuple[str, int] | None, requests: Sequence[bytes], *, share: float = 1.0, keep: bool = False) -> None:
-        """Take what is to be asked, in turn and over again; without an address the client answers itself, at a share of the processor."""
+    def __init__(
+        self,
+        address: tuple[str, int] | None,
+        requests: Sequence[bytes],
+        *,
+        share: float = 1.0,
+        keep: bool = False,
+    ) -> None:
+        """Take what is to be asked, in turn and over again; without an address the client answers
+        itself, at a share of the processor.
+        """
         self.address, self.requests, self.share = address, requests, share
         self.bodies: dict[int, bytes] | None = {} if keep else None
         """By the number of the request."""
         self._selector = selectors.DefaultSelector()
         self._next = 0
 
-    def run(self, clients: int, *, count: int | None = None, seconds: float | None = None, pause_s: float = 0.0) -> Load:
-        """Ask `count` requests, or for some seconds; `pause_s` lies between an answer and the next request."""
+    def run(
+        self,
+        clients: int,
+        *,
+        count: int | None = None,
+        seconds: float | None = None,
+        pause_s: float = 0.0,
+    ) -> Load:
+        """Ask `count` requests, or for some seconds; `pause_s` lies between an answer and the next
+        request.
+        """
         load, statuses = Load(), Counter[str]()
         begun, processor = time.perf_counter(), time.process_time()
         last = begun + seconds if seconds is not None else float("inf")
@@ -87,12 +111,17 @@ class Client:
                 else:
                     under_way -= 1
                     connection.close()
-        load.seconds, load.processor_s = time.perf_counter() - begun, time.process_time() - processor
+        load.seconds, load.processor_s = (
+            time.perf_counter() - begun,
+            time.process_time() - processor,
+        )
         load.statuses = dict(statuses)
         return load
 
     def _ask(self, connection: _Connection) -> None:
-        connection.ask(self._next % len(self.requests), self.requests[self._next % len(self.requests)])
+        connection.ask(
+            self._next % len(self.requests), self.requests[self._next % len(self.requests)]
+        )
         self._next += 1
 
 
@@ -126,7 +155,12 @@ class _Connection:
 
     def ask(self, number: int, request: bytes) -> None:
         """Send a request."""
-        self.number, self.since, self._received, self._length = number, time.perf_counter(), bytearray(), -1
+        self.number, self.since, self._received, self._length = (
+            number,
+            time.perf_counter(),
+            bytearray(),
+            -1,
+        )
         try:
             self._socket.sendall(request)
             if self._peer is not None:
@@ -151,8 +185,13 @@ class _Connection:
                 return None
             head = bytes(received[:end]).lower()
             place = head.find(b"content-length:")
-            self._start, self._length = end + 4, int(head[place + 15 :].split(b"\r\n", 1)[0]) if place >= 0 else 0
-        return bytes(received[9:12]).decode() if len(received) >= self._start + self._length else None
+            self._start, self._length = (
+                end + 4,
+                int(head[place + 15 :].split(b"\r\n", 1)[0]) if place >= 0 else 0,
+            )
+        return (
+            bytes(received[9:12]).decode() if len(received) >= self._start + self._length else None
+        )
 
     @property
     def body(self) -> bytearray:
@@ -164,16 +203,28 @@ def request(method: str, path: str, body: Any = None) -> bytes:
     """A request as it goes over the wire."""
     raw = b"" if body is None else json.dumps(body).encode()
     kind = b"" if body is None else b"content-type: application/json\r\n"
-    return f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n".encode() + kind + b"content-length: %d\r\n\r\n" % len(raw) + raw
+    return (
+        f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n".encode()
+        + kind
+        + b"content-length: %d\r\n\r\n" % len(raw)
+        + raw
+    )
 
 
 def main() -> None:
     """Run as a process: an order (JSON) on stdin, what was seen (JSON) on stdout."""
     order = json.load(sys.stdin)
-    asked = [request(*one) for one in json.loads(Path(order["requests"]).read_text(encoding="utf-8"))]
+    asked = [
+        request(*one) for one in json.loads(Path(order["requests"]).read_text(encoding="utf-8"))
+    ]
     address = (order["host"], order["port"]) if "host" in order else None
     client = Client(address, asked, share=order.get("share", 1.0), keep=order.get("keep", False))
-    load = client.run(order["clients"], count=order.get("count"), seconds=order.get("seconds"), pause_s=order.get("pause_s", 0.0))
+    load = client.run(
+        order["clients"],
+        count=order.get("count"),
+        seconds=order.get("seconds"),
+        pause_s=order.get("pause_s", 0.0),
+    )
     bodies = {number: body.decode() for number, body in (client.bodies or {}).items()}
     json.dump({"load": asdict(load), "bodies": bodies}, sys.stdout)
 

@@ -1,7 +1,8 @@
-"""Corrections under kill -9: clients correct and undo, the server is killed in the middle of it, and the store is held against the answers.
+"""Corrections under kill -9: clients correct and undo, the server is killed in the middle of it,
+and the store is held against the answers.
 
-Each client keeps a ledger of what it was told. What was acknowledged must be so after a kill; what was under way may be either way, and is
-asked for again.
+Each client keeps a ledger of what it was told. What was acknowledged must be so after a kill; what
+was under way may be either way, and is asked for again.
 """
 
 from __future__ import annotations
@@ -58,13 +59,27 @@ class Tally:
 
 
 def kills(
-    run: Path, texts: Sequence[str], labels: Sequence[str], folder: Path, *, count: int, threads: int | None, seed: int = 42
+    run: Path,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    folder: Path,
+    *,
+    count: int,
+    threads: int | None,
+    seed: int = 42,
 ) -> list[Figure]:
     """Correct every text, undo some, kill so many times meanwhile and once at the end."""
     trial = Trial(run, folder / "store.sqlite", texts, labels, threads=threads, seed=seed)
     tally = trial.go(count)
-    scale = {"corrections": len(texts), "kills": tally.kills, "undone": sum(len(ledger.undone) for ledger in trial.ledgers)}
-    return [Figure(name, getattr(tally, name), scale, asdict(tally)) for name in ("lost", "came_back", "unopened")]
+    scale = {
+        "corrections": len(texts),
+        "kills": tally.kills,
+        "undone": sum(len(ledger.undone) for ledger in trial.ledgers),
+    }
+    return [
+        Figure(name, getattr(tally, name), scale, asdict(tally))
+        for name in ("lost", "came_back", "unopened")
+    ]
 
 
 def plan(texts: Sequence[str], chance: random.Random) -> Plan:
@@ -83,7 +98,16 @@ def plan(texts: Sequence[str], chance: random.Random) -> Plan:
 class Trial:
     """A server that is killed and started again, and the clients that ask it."""
 
-    def __init__(self, run: Path, store: Path, texts: Sequence[str], labels: Sequence[str], *, threads: int | None, seed: int) -> None:
+    def __init__(
+        self,
+        run: Path,
+        store: Path,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        *,
+        threads: int | None,
+        seed: int,
+    ) -> None:
         """`texts` are distinct; each is corrected to one of `labels`."""
         self.run, self.store, self.labels, self.threads = run, store, labels, threads
         self.chance = random.Random(seed)
@@ -96,7 +120,10 @@ class Trial:
 
     def go(self, count: int) -> Tally:
         """Work through the plans; the kills are spread over them."""
-        workers = [threading.Thread(target=self._work, args=(number,), daemon=True) for number in range(WORKERS)]
+        workers = [
+            threading.Thread(target=self._work, args=(number,), daemon=True)
+            for number in range(WORKERS)
+        ]
         for worker in workers:
             worker.start()
         whole = sum(map(len, self.plans))
@@ -104,16 +131,22 @@ class Trial:
             if self._server is None:
                 self._start()
             time.sleep(self.chance.uniform(0.0, 0.05))  # anywhere in a request
-            if self.tally.kills < count and self.done * (count + 1) > whole * (self.tally.kills + 1):
+            if self.tally.kills < count and self.done * (count + 1) > whole * (
+                self.tally.kills + 1
+            ):
                 self._kill()
         self._kill()
         return self.tally
 
     def _start(self) -> None:
         server = start(self.run, self.store, threads=self.threads)
-        listed = {int(item["id"]) for item in json.loads(_ask(server, "GET", "/v1/feedback")[1])["items"]}
+        listed = {
+            int(item["id"]) for item in json.loads(_ask(server, "GET", "/v1/feedback")[1])["items"]
+        }
         for ledger in self.ledgers:
-            self.tally.lost += sum(id not in listed for text, id in ledger.kept.items() if text != ledger.open)
+            self.tally.lost += sum(
+                id not in listed for text, id in ledger.kept.items() if text != ledger.open
+            )
         with self._changed:
             self._server = server
             self._changed.notify_all()
@@ -125,7 +158,9 @@ class Trial:
         if server is not None:
             server.kill()
         with self._changed:
-            self._changed.wait_for(lambda: all(ledger.pauses for ledger in self.ledgers), timeout=_PATIENCE_S)
+            self._changed.wait_for(
+                lambda: all(ledger.pauses for ledger in self.ledgers), timeout=_PATIENCE_S
+            )
         self.tally.kills += 1
         self.tally.broken_off += sum(ledger.open is not None for ledger in self.ledgers)
         try:
@@ -136,7 +171,9 @@ class Trial:
         there = {item.text: item.id for item in store.all()}
         store.close()
         for ledger in self.ledgers:
-            self.tally.lost += sum(there.get(text) != id for text, id in ledger.kept.items() if text != ledger.open)
+            self.tally.lost += sum(
+                there.get(text) != id for text, id in ledger.kept.items() if text != ledger.open
+            )
             self.tally.came_back += sum(text in there for text in ledger.undone)
 
     def _work(self, number: int) -> None:
@@ -163,14 +200,22 @@ class Trial:
         ledger.open = text
         try:
             if corrects:
-                status, body = _ask(server, "POST", "/v1/feedback", {"items": [{"text": text, "label": label, "force": True}]})
+                status, body = _ask(
+                    server,
+                    "POST",
+                    "/v1/feedback",
+                    {"items": [{"text": text, "label": label, "force": True}]},
+                )
             else:
                 status, body = _ask(server, "DELETE", f"/v1/feedback/{ledger.kept[text]}")
         except (OSError, http.client.HTTPException):
             return False
         if corrects and status == 200:
             ledger.kept[text] = int(json.loads(body)["ids"][0])
-        elif not corrects and status in (200, 404):  # 404: it was undone before the kill, and the answer lost
+        elif not corrects and status in (
+            200,
+            404,
+        ):  # 404: it was undone before the kill, and the answer lost
             del ledger.kept[text]
             ledger.undone.add(text)
         else:

@@ -37,11 +37,18 @@ class Server:
     def resident_bytes(self) -> int:
         """Memory that the process holds now (Linux)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        return next(
+            1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")
+        )
 
     def processor_s(self) -> float:
         """Processor time that the process has taken so far (Linux)."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{self.process.pid}/stat")
+            .read_text(encoding="ascii")
+            .rpartition(")")[2]
+            .split()
+        )
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
@@ -52,10 +59,22 @@ class Server:
 
 def start(run: Path, store: Path, *, threads: int | None = None, module: str = "tamis") -> Server:
     """`tamis serve` on a free port. `module` is what Python runs in its place."""
-    command = [sys.executable, "-m", module, "serve", str(run), "--port", "0", "--store", str(store)]
+    command = [
+        sys.executable,
+        "-m",
+        module,
+        "serve",
+        str(run),
+        "--port",
+        "0",
+        "--store",
+        str(store),
+    ]
     command += ["--threads", str(threads)] if threads else []
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, cwd=ROOT, env=environment())
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=said, text=True, cwd=ROOT, env=environment()
+        )
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         process.stdout.close()  # it says nothing else
@@ -84,20 +103,28 @@ def serving(run: Path, *, threads: int | None = None, module: str = "tamis") -> 
 
 
 def ask(server: Server | None, requests: Sequence[Request], *, clients: int, **how: Any) -> Load:
-    """Load a server from a second process; see `client.Client.run` and, for a server that is None, its `canned`."""
+    """Load a server from a second process; see `client.Client.run` and, for a server that is None,
+    its `canned`.
+    """
     return asked(server, requests, clients=clients, **how)[0]
 
 
-def asked(server: Server | None, requests: Sequence[Request], *, clients: int, **how: Any) -> tuple[Load, dict[int, Any]]:
+def asked(
+    server: Server | None, requests: Sequence[Request], *, clients: int, **how: Any
+) -> tuple[Load, dict[int, Any]]:
     """The same, with the answers' bodies by the number of the request where `keep`."""
     with asking(server, requests, clients=clients, **how) as client:
         out, _ = client.communicate()
     found = json.loads(out)
-    return Load(**found["load"]), {int(number): json.loads(body) for number, body in found["bodies"].items()}
+    return Load(**found["load"]), {
+        int(number): json.loads(body) for number, body in found["bodies"].items()
+    }
 
 
 @contextlib.contextmanager
-def asking(server: Server | None, requests: Sequence[Request], *, clients: int, **how: Any) -> Iterator[subprocess.Popen[str]]:
+def asking(
+    server: Server | None, requests: Sequence[Request], *, clients: int, **how: Any
+) -> Iterator[subprocess.Popen[str]]:
     """The client as a process that runs beside the block."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "requests.json"
@@ -105,7 +132,14 @@ def asking(server: Server | None, requests: Sequence[Request], *, clients: int, 
         where = {"host": server.host, "port": server.port} if server else {}
         order = json.dumps({"requests": str(file), "clients": clients, **where, **how})
         command = [sys.executable, "-m", "benchmarks.serving.client"]
-        client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment())
+        client = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment(),
+        )
         assert client.stdin is not None
         client.stdin.write(order)
         client.stdin.close()

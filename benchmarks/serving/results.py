@@ -1,4 +1,6 @@
-"""What is wanted of a served model, and what was measured: a line of JSON a figure, a table of the last ones."""
+"""What is wanted of a served model, and what was measured: a line of JSON a figure, a table of the
+last ones.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +34,22 @@ class Wanted:
 MEASURES = {
     "p50": Wanted("latency", "one request at a time: median", "ms", 10.0),
     "p99": Wanted("latency", "one request at a time: 99th percentile", "ms", 40.0),
-    "share_of_bulk": Wanted("speed", "32 clients, a message each: share of the bulk speed beside the same client", "", 0.6, least=True),
-    "over_unbatched": Wanted("speed", "the same over a server that does not batch", "times", 2.0, least=True),
+    "share_of_bulk": Wanted(
+        "speed",
+        "32 clients, a message each: share of the bulk speed beside the same client",
+        "",
+        0.6,
+        least=True,
+    ),
+    "over_unbatched": Wanted(
+        "speed", "the same over a server that does not batch", "times", 2.0, least=True
+    ),
     "difference": Wanted("answers", "largest difference from `predict_proba`", "", 1e-5),
     "server_errors": Wanted("load", "5xx under load", "", 0.0),
     "memory_growth": Wanted("memory", "growth of the server's memory", "", 0.05),
-    "trunk_share": Wanted("trunk", "random GPT-2 124M through HTTP: share of its bulk speed", "", 0.7, least=True),
+    "trunk_share": Wanted(
+        "trunk", "random GPT-2 124M through HTTP: share of its bulk speed", "", 0.7, least=True
+    ),
     "lost": Wanted("kills", "acknowledged corrections lost", "", 0.0),
     "came_back": Wanted("kills", "undone corrections that came back", "", 0.0),
     "unopened": Wanted("kills", "kills after which the store did not open", "", 0.0),
@@ -74,19 +86,30 @@ class Figure:
 
 def machine() -> dict[str, Any]:
     """What this runs on, and how busy it is besides."""
-    return {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system(), "load": round(os.getloadavg()[0], 2)}
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "load": round(os.getloadavg()[0], 2),
+    }
 
 
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def read(file: Path) -> list[Figure]:
     """All figures of a file, in their order; none where there is no file."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return [Figure(**{key: value for key, value in json.loads(line).items() if key != "met"}) for line in lines]
+    return [
+        Figure(**{key: value for key, value in json.loads(line).items() if key != "met"})
+        for line in lines
+    ]
 
 
 def table(figures: Iterable[Figure], *, only_measured: bool = False) -> str:
@@ -98,14 +121,22 @@ def table(figures: Iterable[Figure], *, only_measured: bool = False) -> str:
         found = last.get(name)
         if found is None and only_measured:
             continue
-        measured = ("not measured yet", "") if found is None else (_measured(found), _scale(found.scale))
+        measured = (
+            ("not measured yet", "") if found is None else (_measured(found), _scale(found.scale))
+        )
         lines.append(f"| {wanted.what} | {bound} | {' | '.join(measured)} | `{wanted.part}` |")
     return "\n".join(lines)
 
 
 def shown(value: float, unit: str) -> str:
     """A value and its unit."""
-    number = f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
+    number = (
+        f"{value:.1e}"
+        if 0 < abs(value) < 1e-3
+        else f"{value:,.3g}"
+        if value < 100
+        else f"{value:,.0f}"
+    )
     return f"{number} {unit}".rstrip()
 
 

@@ -1,4 +1,6 @@
-"""How fast a server answers: one request at a time, and 32 clients beside what the model does in bulk on what the client leaves over."""
+"""How fast a server answers: one request at a time, and 32 clients beside what the model does in
+bulk on what the client leaves over.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ def latency(run: Path, texts: Sequence[str], *, requests: int, threads: int | No
         "server_processor_ms": 1000 * processor_s / requests,
         "client_processor_ms": 1000 * load.processor_s / requests,
     }
-    return [Figure(name, percentile(load.ms, share), {"requests": requests}, details) for name, share in (("p50", 0.5), ("p99", 0.99))]
+    return [
+        Figure(name, percentile(load.ms, share), {"requests": requests}, details)
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    ]
 
 
 @dataclass(frozen=True)
@@ -56,15 +61,30 @@ class Speeds:
 
     def details(self) -> dict[str, object]:
         """Medians, to be kept beside a share."""
-        named = {"tokens_per_s": self.served, "unbatched": self.unbatched, "bulk": self.bulk, "bulk_alone": self.alone}
-        return {name: statistics.median(values) for name, values in {**named, "client_share": self.client}.items() if values}
+        named = {
+            "tokens_per_s": self.served,
+            "unbatched": self.unbatched,
+            "bulk": self.bulk,
+            "bulk_alone": self.alone,
+        }
+        return {
+            name: statistics.median(values)
+            for name, values in {**named, "client_share": self.client}.items()
+            if values
+        }
 
     def share(self, rival: Sequence[float]) -> float:
-        """The median over rounds of what was served as a multiple of the rival: what else the machine does meets both sides of a round."""
-        return statistics.median(mine / other for mine, other in zip(self.served, rival, strict=True))
+        """The median over rounds of what was served as a multiple of the rival: what else the
+        machine does meets both sides of a round.
+        """
+        return statistics.median(
+            mine / other for mine, other in zip(self.served, rival, strict=True)
+        )
 
 
-def speed(run: Path, texts: Sequence[str], *, seconds: float, rounds: int, threads: int | None) -> list[Figure]:
+def speed(
+    run: Path, texts: Sequence[str], *, seconds: float, rounds: int, threads: int | None
+) -> list[Figure]:
     """32 clients beside bulk, and beside a server that does not batch."""
     found = _speeds(run, texts, seconds=seconds, rounds=rounds, threads=threads, unbatched=True)
     scale = {"clients": CLIENTS, "rounds": rounds, "seconds a round": seconds}
@@ -74,15 +94,31 @@ def speed(run: Path, texts: Sequence[str], *, seconds: float, rounds: int, threa
     ]
 
 
-def trunk(run: Path, texts: Sequence[str], *, seconds: float, rounds: int, threads: int | None) -> list[Figure]:
+def trunk(
+    run: Path, texts: Sequence[str], *, seconds: float, rounds: int, threads: int | None
+) -> list[Figure]:
     """The same clients on a larger model, whose trunk takes nearly all the time."""
     found = _speeds(run, texts, seconds=seconds, rounds=rounds, threads=threads, unbatched=False)
     size = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    scale = {"layers": size["n_layer"], "channels": size["n_embd"], "clients": CLIENTS, "rounds": rounds, "seconds a round": seconds}
+    scale = {
+        "layers": size["n_layer"],
+        "channels": size["n_embd"],
+        "clients": CLIENTS,
+        "rounds": rounds,
+        "seconds a round": seconds,
+    }
     return [Figure("trunk_share", found.share(found.bulk), scale, found.details())]
 
 
-def _speeds(run: Path, texts: Sequence[str], *, seconds: float, rounds: int, threads: int | None, unbatched: bool) -> Speeds:
+def _speeds(
+    run: Path,
+    texts: Sequence[str],
+    *,
+    seconds: float,
+    rounds: int,
+    threads: int | None,
+    unbatched: bool,
+) -> Speeds:
     """Rounds of served, unbatched, bulk beside the client, bulk alone, in turn."""
     model = TextClassifier.load(run, threads=threads)
     lengths = [len(ids) for ids in model.tokenizer_.encode(texts)]
@@ -90,7 +126,13 @@ def _speeds(run: Path, texts: Sequence[str], *, seconds: float, rounds: int, thr
     found = Speeds([], [], [], [], [])
     with contextlib.ExitStack() as servers:
         batching = servers.enter_context(serving(run, threads=threads))
-        rival = servers.enter_context(serving(run, threads=threads, module="benchmarks.serving.unbatched")) if unbatched else None
+        rival = (
+            servers.enter_context(
+                serving(run, threads=threads, module="benchmarks.serving.unbatched")
+            )
+            if unbatched
+            else None
+        )
         for server in (batching, rival):
             if server is not None:
                 ask(server, requests, clients=CLIENTS, seconds=min(1.0, seconds))

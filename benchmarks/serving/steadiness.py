@@ -1,4 +1,6 @@
-"""What a server stands: the right answers to many clients at once, load of every kind, tens of thousands of requests in the same memory."""
+"""What a server stands: the right answers to many clients at once, load of every kind, tens of
+thousands of requests in the same memory.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +17,33 @@ from benchmarks.serving.speed import CLIENTS, predictions
 from tamis.classifier.text_classifier import TextClassifier
 
 SETTLING = 0.1
-"""Share of the requests before memory is looked at for the first time: threads, caches and buffers fill up in it."""
+"""Share of the requests before memory is looked at for the first time: threads, caches and buffers
+fill up in it."""
 _LOOKS = 5
 
 
 def answers(run: Path, texts: Sequence[str], *, threads: int | None) -> list[Figure]:
-    """Probabilities that 32 clients got, a text a request, beside `predict_proba` of all texts in this process."""
+    """Probabilities that 32 clients got, a text a request, beside `predict_proba` of all texts in
+    this process.
+    """
     with serving(run, threads=threads) as server:
         _, bodies = asked(server, predictions(texts), clients=CLIENTS, count=len(texts), keep=True)
     model = TextClassifier.load(run, threads=threads)
     expected = model.predict_proba(texts)
     names = [str(label) for label in model.classes_]
-    got = np.array([[bodies[number]["results"][0]["probabilities"][name] for name in names] for number in range(len(texts))])
-    return [Figure("difference", float(np.abs(got - expected).max()), {"texts": len(texts), "clients": CLIENTS})]
+    got = np.array(
+        [
+            [bodies[number]["results"][0]["probabilities"][name] for name in names]
+            for number in range(len(texts))
+        ]
+    )
+    return [
+        Figure(
+            "difference",
+            float(np.abs(got - expected).max()),
+            {"texts": len(texts), "clients": CLIENTS},
+        )
+    ]
 
 
 def load(run: Path, texts: Sequence[str], *, seconds: float, threads: int | None) -> list[Figure]:
@@ -35,20 +51,42 @@ def load(run: Path, texts: Sequence[str], *, seconds: float, threads: int | None
     with serving(run, threads=threads) as server:
         seen = ask(server, mixed(texts), clients=CLIENTS, seconds=seconds)
         after = ask(server, predictions(texts), clients=1, count=1)
-    failed = sum(count for status, count in seen.statuses.items() if status.startswith("5") or status == "broken")
+    failed = sum(
+        count
+        for status, count in seen.statuses.items()
+        if status.startswith("5") or status == "broken"
+    )
     failed += set(after.statuses) != {"200"}
     scale = {"seconds": seconds, "clients": CLIENTS, "requests": sum(seen.statuses.values())}
-    return [Figure("server_errors", failed, scale, {"statuses": dict(sorted(seen.statuses.items()))})]
+    return [
+        Figure("server_errors", failed, scale, {"statuses": dict(sorted(seen.statuses.items()))})
+    ]
 
 
 def mixed(texts: Sequence[str]) -> list[Request]:
-    """What many clients may send: mostly single texts, now and then many, an explanation, a correction, something invalid."""
+    """What many clients may send: mostly single texts, now and then many, an explanation, a
+    correction, something invalid.
+    """
     found: list[Request] = []
     for number, text in enumerate(texts):
         found.append(("POST", "/v1/predict", {"texts": [text]}))
         if number % 10 == 0:
-            found.append(("POST", "/v1/predict", {"texts": list(itertools.islice(itertools.cycle(texts), number, number + 20))}))
-            found.append(("GET", ("/v1/models", "/healthz", "/readyz", "/metrics", "/openapi.json", "/")[number // 10 % 6], None))
+            found.append(
+                (
+                    "POST",
+                    "/v1/predict",
+                    {"texts": list(itertools.islice(itertools.cycle(texts), number, number + 20))},
+                )
+            )
+            found.append(
+                (
+                    "GET",
+                    ("/v1/models", "/healthz", "/readyz", "/metrics", "/openapi.json", "/")[
+                        number // 10 % 6
+                    ],
+                    None,
+                )
+            )
         if number % 25 == 0:
             invalid: list[Request] = [
                 ("POST", "/v1/predict", {"texts": text}),
@@ -66,11 +104,20 @@ def memory(run: Path, texts: Sequence[str], *, requests: int, threads: int | Non
     """Resident memory of the server before and after many requests."""
     settling = max(1, round(SETTLING * requests))
     with serving(run, threads=threads) as server:
-        statuses = Counter(ask(server, predictions(texts), clients=CLIENTS, count=settling).statuses)
+        statuses = Counter(
+            ask(server, predictions(texts), clients=CLIENTS, count=settling).statuses
+        )
         seen = [server.resident_bytes()]
         for part in range(_LOOKS):
             count = requests * (part + 1) // _LOOKS - requests * part // _LOOKS
             statuses.update(ask(server, predictions(texts), clients=CLIENTS, count=count).statuses)
             seen.append(server.resident_bytes())
     details = {"resident_mb": [round(size / 2**20, 1) for size in seen], "statuses": dict(statuses)}
-    return [Figure("memory_growth", max(seen[1:]) / seen[0] - 1, {"requests": requests, "before them": settling}, details)]
+    return [
+        Figure(
+            "memory_growth",
+            max(seen[1:]) / seen[0] - 1,
+            {"requests": requests, "before them": settling},
+            details,
+        )
+    ]

@@ -31,18 +31,28 @@ def sample(texts: list[str], count: int) -> list[str]:
 
 
 def trained(folder: Path, data: str, threads: int | None) -> Path:
-    """A run made here: all of `nano`, the head alone solved; it keeps its training rows, so it learns from corrections as runs do."""
-    layers = load_backbone("nano").model.config.n_layer  # by itself a head may want a part of the blocks
+    """A run made here: all of `nano`, the head alone solved; it keeps its training rows, so it
+    learns from corrections as runs do.
+    """
+    layers = load_backbone(
+        "nano"
+    ).model.config.n_layer  # by itself a head may want a part of the blocks
     whole = ["--backbone", "nano", "--tune", "head", "--set", f"text.layers={layers}"]
     command = [sys.executable, "-m", "tamis", "train", data, *whole, "-o", str(folder)]
     subprocess.run(
-        [*command, *(["--threads", str(threads)] if threads else [])], check=True, cwd=ROOT, env=environment(), stdout=sys.stderr
+        [*command, *(["--threads", str(threads)] if threads else [])],
+        check=True,
+        cwd=ROOT,
+        env=environment(),
+        stdout=sys.stderr,
     )
     return folder
 
 
 def random_gpt2(folder: Path, *, layers: int, width: int) -> Path:
-    """A classifier of GPT-2's shape with random weights: speed does not depend on them. 12 layers of 768 are GPT-2 124M."""
+    """A classifier of GPT-2's shape with random weights: speed does not depend on them. 12 layers
+    of 768 are GPT-2 124M.
+    """
     config = GPT2Config(n_layer=layers, n_embd=width, n_head=max(1, width // 64))
     trunk = GPT2(config)
     generator = torch.Generator().manual_seed(42)

@@ -1,4 +1,6 @@
-"""Write the table of docs/serving.md from results.jsonl. Run: python -m benchmarks.serving.table (a test holds the two together)."""
+"""Write the table of docs/serving.md from results.jsonl. Run: python -m benchmarks.serving.table (a
+test holds the two together).
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,22 @@ def page() -> str:
     figures = results.read(RESULTS)
     lines = [results.table(figures)]
     if figures:
-        machines = dict.fromkeys(f"{figure.machine['processor']}, {figure.machine['cores']} cores" for figure in figures)
+        machines = dict.fromkeys(
+            f"{figure.machine['processor']}, {figure.machine['cores']} cores" for figure in figures
+        )
         loads = [figure.machine["load"] for figure in figures]
         lines += [
             "",
-            f"Measured on {'; '.join(machines)}; load average {min(loads):.1f} to {max(loads):.1f}, the measurement itself included.",
+            f"Measured on {'; '.join(machines)}; load average {min(loads):.1f} to "
+            f"{max(loads):.1f}, the measurement itself included.",
         ]
     section = "\n".join(lines)
-    return re.sub(r"(<!-- measures -->\n).*(<!-- /measures -->)", lambda m: f"{m[1]}{section}\n{m[2]}", text, flags=re.DOTALL)
+    return re.sub(
+        r"(<!-- measures -->\n).*(<!-- /measures -->)",
+        lambda m: f"{m[1]}{section}\n{m[2]}",
+        text,
+        flags=re.DOTALL,
+    )
 
 
 if __name__ == "__main__":

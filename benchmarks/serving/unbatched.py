@@ -1,4 +1,6 @@
-"""`tamis serve` without batches: the same code, but every turn takes one text. The rival that shows what gathering texts brings."""
+"""`tamis serve` without batches: the same code, but every turn takes one text. The rival that shows
+what gathering texts brings.
+"""
 
 from __future__ import annotations
 

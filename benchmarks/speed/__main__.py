@@ -1,10 +1,13 @@
-"""tamis beside what its users would pick, on one machine, in one run, in turn: ratios and shares of the limit, not seconds alone.
+"""tamis beside what its users would pick, on one machine, in one run, in turn: ratios and shares of
+the limit, not seconds alone.
 
-    PYTHONPATH=src:. python -m benchmarks.speed PART... --out FILE.jsonl [--share 0.05] [--rounds 3] [--threads 1 2]
-    PYTHONPATH=src:. python -m benchmarks.speed show --out FILE.jsonl [--markdown FILE.md] [--plot FILE.png]
+    PYTHONPATH=src:. python -m benchmarks.speed PART... --out FILE.jsonl [--share 0.05] [--rounds 3]
+    [--threads 1 2] PYTHONPATH=src:. python -m benchmarks.speed show --out FILE.jsonl [--markdown
+    FILE.md] [--plot FILE.png]
 
-Parts: job, frozen, blocks (three epochs of blocks:2), full (one epoch), inference, latency, start, growth, length; `all` for all of them.
-An interrupted run goes on where it was; figures of other settings stand beside those. `show` makes tables and a plot of what is there.
+Parts: job, frozen, blocks (three epochs of blocks:2), full (one epoch), inference, latency, start,
+growth, length; `all` for all of them. An interrupted run goes on where it was; figures of other
+settings stand beside those. `show` makes tables and a plot of what is there.
 """
 
 from __future__ import annotations
@@ -47,7 +50,9 @@ def parts_of(options: argparse.Namespace) -> dict[str, Part]:
 
 
 def settings_of(options: argparse.Namespace, data: shared.Rows) -> dict[str, Settings]:
-    """What the figures of every part depend on besides threads and round; each is named as its option, `data` by what is in it."""
+    """What the figures of every part depend on besides threads and round; each is named as its
+    option, `data` by what is in it.
+    """
     model: Settings = {"model": options.model}
     on_rows: Settings = {**model, "share": options.share, "data": data.fingerprint}
     read: Settings = {"pooling": options.pooling}  # whole jobs and trainings choose their own
@@ -63,9 +68,18 @@ def settings_of(options: argparse.Namespace, data: shared.Rows) -> dict[str, Set
 
 
 def measure(
-    part: str, timed: Iterable[Timed], kept: Results, *, threads: int, rounds: int, settings: Settings, only: Sequence[str] = ()
+    part: str,
+    timed: Iterable[Timed],
+    kept: Results,
+    *,
+    threads: int,
+    rounds: int,
+    settings: Settings,
+    only: Sequence[str] = (),
 ) -> None:
-    """Rounds A B C, A B C, ... of what is not there yet; of contenders with one of `only` in their names, where there are any."""
+    """Rounds A B C, A B C, ... of what is not there yet; of contenders with one of `only` in their
+    names, where there are any.
+    """
     contenders = [one for one in timed if not only or any(words in one.name for words in only)]
     if not contenders:
         say(f"{part}: no contender has {' or '.join(only)} in its name")
@@ -74,15 +88,33 @@ def measure(
             if kept.has(results.key(part, one.variant, one.name, threads, number, settings)):
                 continue
             value = one.call(number)
-            kept.add(Figure(part, one.variant, one.name, threads, number, value, one.unit, one.size, one.about, dict(settings)))
-            say(f"{part}, round {number + 1}: {' '.join(filter(None, [one.name, one.variant]))}: {value:.4g} {one.unit}")
+            kept.add(
+                Figure(
+                    part,
+                    one.variant,
+                    one.name,
+                    threads,
+                    number,
+                    value,
+                    one.unit,
+                    one.size,
+                    one.about,
+                    dict(settings),
+                )
+            )
+            say(
+                f"{part}, round {number + 1}: "
+                f"{' '.join(filter(None, [one.name, one.variant]))}: {value:.4g} {one.unit}"
+            )
 
 
 def setting(place: Path, data: shared.Rows, *, size: str, pooling: str, threads: int) -> Setting:
     """A random GPT-2 as trunk and as classifier, on disk for those that read files."""
     if size == "tiny":
         tokenizer = Tokenizer.train(data.train_texts, vocab_size=400)
-        config = GPT2Config(vocab_size=tokenizer.size, n_positions=256, n_embd=24, n_layer=2, n_head=2)
+        config = GPT2Config(
+            vocab_size=tokenizer.size, n_positions=256, n_embd=24, n_layer=2, n_head=2
+        )
     else:
         tokenizer, config = shared.gpt2_tokenizer(), GPT2Config()
     pad = tokenizer.end_of_text or 0
@@ -91,17 +123,34 @@ def setting(place: Path, data: shared.Rows, *, size: str, pooling: str, threads:
     if pooling == "mean":
         add_mean_pooling(trunk)
     prepared = tokenizer.prepared(add_bos=False)
-    subject = Subject(size, GPT2Classifier(trunk, 2).requires_grad_(False).eval(), prepared, trained=False)
+    subject = Subject(
+        size, GPT2Classifier(trunk, 2).requires_grad_(False).eval(), prepared, trained=False
+    )
     save_model(place / "run", SavedModel(subject.model, prepared, ["ham", "spam"]))
-    return Setting(subject, folder, place / "run", place, data, threads, worth_timing(devices.available_dtypes(), threads))
+    return Setting(
+        subject,
+        folder,
+        place / "run",
+        place,
+        data,
+        threads,
+        worth_timing(devices.available_dtypes(), threads),
+    )
 
 
 def worth_timing(dtypes: Sequence[Dtype], threads: int) -> tuple[Dtype, ...]:
-    """Those types in which bare products reach a tenth of fp32's speed: what emulates a type in software would take hours."""
-    speeds = {dtype: measure_matmul([(64, 768, 768)], dtype, 0.2, threads=threads) for dtype in dtypes}
+    """Those types in which bare products reach a tenth of fp32's speed: what emulates a type in
+    software would take hours.
+    """
+    speeds = {
+        dtype: measure_matmul([(64, 768, 768)], dtype, 0.2, threads=threads) for dtype in dtypes
+    }
     slow = [dtype for dtype, speed in speeds.items() if speed < speeds["fp32"] / 10]
     for dtype in slow:
-        say(f"{dtype} is left out: {speeds[dtype]:.2g} GFLOP/s in bare products, fp32 {speeds['fp32']:.3g}")
+        say(
+            f"{dtype} is left out: {speeds[dtype]:.2g} GFLOP/s in bare products, fp32 "
+            f"{speeds['fp32']:.3g}"
+        )
     return tuple(dtype for dtype in dtypes if dtype not in slow)
 
 
@@ -125,17 +174,27 @@ def show(kept: Results, options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse, measure, show."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="+", metavar="PART")
     parser.add_argument("--out", type=Path, required=True, help="lines of JSON")
     parser.add_argument("--data", default="sms-spam")
     parser.add_argument(
-        "--share", type=float, default=1.0, help="share of the rows; the reference's loop over all takes the better part of an hour"
+        "--share",
+        type=float,
+        default=1.0,
+        help="share of the rows; the reference's loop over all takes the better part of an hour",
     )
     parser.add_argument(
-        "--loop-share", type=float, default=1.0, help="share of these that the reference's loop runs on; seconds are scaled"
+        "--loop-share",
+        type=float,
+        default=1.0,
+        help="share of these that the reference's loop runs on; seconds are scaled",
     )
-    parser.add_argument("--contender", action="append", default=[], help="only contenders with this in their name")
+    parser.add_argument(
+        "--contender", action="append", default=[], help="only contenders with this in their name"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[2])
     parser.add_argument("--rows", type=int, default=500, help="messages of growth at 1x")
@@ -156,10 +215,18 @@ def main(arguments: list[str] | None = None) -> None:
         for threads in options.threads:
             devices.apply(devices.resolve("cpu", threads, "fp32"))
             with tempfile.TemporaryDirectory() as place:
-                of = setting(Path(place), data, size=options.model, pooling=options.pooling, threads=threads)
+                of = setting(
+                    Path(place), data, size=options.model, pooling=options.pooling, threads=threads
+                )
                 for part in wanted:
                     measure(
-                        part, known[part](of), kept, threads=threads, rounds=options.rounds, settings=settings[part], only=options.contender
+                        part,
+                        known[part](of),
+                        kept,
+                        threads=threads,
+                        rounds=options.rounds,
+                        settings=settings[part],
+                        only=options.contender,
                     )
     show(kept, options)
 

@@ -1,4 +1,6 @@
-"""Where rivals are faster than tamis, in words made from the results: a table shows it only to those who look for it."""
+"""Where rivals are faster than tamis, in words made from the results: a table shows it only to
+those who look for it.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,30 @@ _SAID = {"inference": "bulk scoring", "latency": "single messages"}
 
 
 def ahead(figures: list[Figure]) -> list[str]:
-    """A line for every part and variant in which a rival took less time than tamis in the type that the rival multiplies in.
+    """A line for every part and variant in which a rival took less time than tamis in the type that
+    the rival multiplies in.
 
     Args:
-        figures: seconds of all contenders; a rival whose name has `int8` is put beside `tamis int8`, all others beside the last of ours.
+        figures: seconds of all contenders; a rival whose name has `int8` is put beside
+            `tamis int8`, all others beside the last of ours.
 
     Returns:
-        Such as "bulk scoring: ONNX Runtime int8 1.22 times as fast as tamis int8": one over the tables' "times the last", where it shows
+        Such as "bulk scoring: ONNX Runtime int8 1.22 times as fast as tamis int8": one over the
+            tables' "times the last", where it shows
         as more than 1.
     """
     groups: dict[tuple[str, str, int, str], dict[str, dict[int, float]]] = {}
     for figure in figures:
         if figure.part in COMPARED and figure.unit == "s":
-            place = (figure.part, figure.variant, figure.threads, json.dumps(figure.settings, sort_keys=True))
-            groups.setdefault(place, {}).setdefault(figure.contender, {})[figure.round] = figure.value
+            place = (
+                figure.part,
+                figure.variant,
+                figure.threads,
+                json.dumps(figure.settings, sort_keys=True),
+            )
+            groups.setdefault(place, {}).setdefault(figure.contender, {})[figure.round] = (
+                figure.value
+            )
     several = len({threads for _, _, threads, _ in groups}) > 1
     lines = []
     for (part, variant, threads, _), timed in groups.items():
@@ -36,7 +48,11 @@ def ahead(figures: list[Figure]) -> list[str]:
             if rival in ours or not ours:
                 continue
             beside = "tamis int8" if "int8" in rival and "tamis int8" in ours else ours[-1]
-            times = 1 / median(seconds / timed[beside][n] for n, seconds in timed[rival].items() if n in timed[beside])
+            times = 1 / median(
+                seconds / timed[beside][n]
+                for n, seconds in timed[rival].items()
+                if n in timed[beside]
+            )
             shown = f"{times:.2f}" if times < 10 else f"{times:.0f}"
             if float(shown) > 1:
                 faster.append(f"{rival} {shown} times as fast as {beside}")

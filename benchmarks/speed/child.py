@@ -1,4 +1,5 @@
-"""A fresh process that scores so many messages and tells what it cost: seconds, tokens, and the most memory it ever held.
+"""A fresh process that scores so many messages and tells what it cost: seconds, tokens, and the
+most memory it ever held.
 
 python -m benchmarks.speed.child FOLDER MESSAGES THREADS DTYPE
 """
@@ -27,7 +28,16 @@ def main() -> None:
     took = time.perf_counter() - begun
     scale = 1e6 if sys.platform == "darwin" else 1e3  # kilobytes on Linux, bytes on macOS
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": took, "tokens": tokens, "peak_mb": peak / scale, "before_mb": before / scale}))
+    print(
+        json.dumps(
+            {
+                "seconds": took,
+                "tokens": tokens,
+                "peak_mb": peak / scale,
+                "before_mb": before / scale,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ Contenders = dict[str, Callable[[int], float]]
 
 
 def job(folder: Path, data: Rows, threads: int, loop_data: Rows | None = None) -> Contenders:
-    """The whole TP2 job: the reference's loop, transformers' Trainer where accelerate is installed, and tamis with either pooling.
+    """The whole TP2 job: the reference's loop, transformers' Trainer where accelerate is installed,
+    and tamis with either pooling.
 
     `loop_data`: the rows of the reference's loop, where they are others than `data`.
     """
@@ -23,21 +24,35 @@ def job(folder: Path, data: Rows, threads: int, loop_data: Rows | None = None) -
     model, tokenizer = trunk(), gpt2_tokenizer().prepared(add_bos=False)
 
     def loop(number: int) -> float:
-        train, test = (tokenizer.encode(renewed(texts, number)) for texts in (loop_data.train_texts, loop_data.test_texts))
+        train, test = (
+            tokenizer.encode(renewed(texts, number))
+            for texts in (loop_data.train_texts, loop_data.test_texts)
+        )
         return reference.run_job(model, train, loop_data.train_labels, test).whole
 
     def ours(position: str) -> Callable[[int], float]:
-        return lambda number: jobs.whole_job(folder, _new(data, number), position=position, threads=threads)
+        return lambda number: jobs.whole_job(
+            folder, _new(data, number), position=position, threads=threads
+        )
 
     contenders: Contenders = {"reference loop": loop}
     if importlib.util.find_spec("accelerate") is not None:
-        contenders["Trainer, padded to the batch"] = lambda n: trainer.whole_job(folder, _new(data, n), group_by_length=False)
-        contenders["Trainer, grouped by length"] = lambda n: trainer.whole_job(folder, _new(data, n), group_by_length=True)
-    return contenders | {"tamis, mean pooling": ours("mean"), "tamis, last token": ours("last_token")}
+        contenders["Trainer, padded to the batch"] = lambda n: trainer.whole_job(
+            folder, _new(data, n), group_by_length=False
+        )
+        contenders["Trainer, grouped by length"] = lambda n: trainer.whole_job(
+            folder, _new(data, n), group_by_length=True
+        )
+    return contenders | {
+        "tamis, mean pooling": ours("mean"),
+        "tamis, last token": ours("last_token"),
+    }
 
 
 def train(folder: Path, data: Rows, how: str, epochs: int) -> Contenders:
-    """One tuning: transformers' Trainer with dynamic padding and with length grouping, and tamis."""
+    """One tuning: transformers' Trainer with dynamic padding and with length grouping, and
+    tamis.
+    """
     tune = "head" if how == "frozen" else how
     settings: dict[str, Any] = {"text.pooling": "last_token", "train.batch_rows": 16}
     if how == "frozen":
@@ -45,11 +60,21 @@ def train(folder: Path, data: Rows, how: str, epochs: int) -> Contenders:
     else:
         settings |= {"train.head_init": "random", "train.wise_ft": 0.0}
     return {
-        "Trainer, padded to the batch": lambda n: trainer.train(folder, _new(data, n), how, epochs=epochs, group_by_length=False),
-        "Trainer, grouped by length": lambda n: trainer.train(folder, _new(data, n), how, epochs=epochs, group_by_length=True),
-        "tamis": lambda n: jobs.train(folder, _new(data, n), tune, epochs=epochs, settings=settings),
+        "Trainer, padded to the batch": lambda n: trainer.train(
+            folder, _new(data, n), how, epochs=epochs, group_by_length=False
+        ),
+        "Trainer, grouped by length": lambda n: trainer.train(
+            folder, _new(data, n), how, epochs=epochs, group_by_length=True
+        ),
+        "tamis": lambda n: jobs.train(
+            folder, _new(data, n), tune, epochs=epochs, settings=settings
+        ),
     }
 
 
 def _new(data: Rows, number: int) -> Rows:
-    return replace(data, train_texts=renewed(data.train_texts, number), test_texts=renewed(data.test_texts, number))
+    return replace(
+        data,
+        train_texts=renewed(data.train_texts, number),
+        test_texts=renewed(data.test_texts, number),
+    )

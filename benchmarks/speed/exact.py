@@ -1,6 +1,8 @@
-"""The same training twice: tamis and transformers' network from the same weights, on the same batches in the same order, without dropout.
+"""The same training twice: tamis and transformers' network from the same weights, on the same
+batches in the same order, without dropout.
 
-Only then are seconds an epoch comparable: both must draw the same loss curve (to 1e-3 in fp32), and whoever is faster did the same work.
+Only then are seconds an epoch comparable: both must draw the same loss curve (to 1e-3 in fp32), and
+whoever is faster did the same work.
 """
 
 from __future__ import annotations
@@ -50,35 +52,61 @@ class Curve:
 
 
 def usable(rows: Rows) -> Rows:
-    """The training rows without repeats, cut to whole batches: what is left over would otherwise run on into the next epoch."""
-    places = list({text: i for i, text in reversed(list(enumerate(rows.train_texts)))}.values())[::-1]
+    """The training rows without repeats, cut to whole batches: what is left over would otherwise
+    run on into the next epoch.
+    """
+    places = list({text: i for i, text in reversed(list(enumerate(rows.train_texts)))}.values())[
+        ::-1
+    ]
     places = places[: len(places) // BATCH * BATCH]
-    return Rows([rows.train_texts[i] for i in places], rows.train_labels[places], rows.test_texts, rows.test_labels)
+    return Rows(
+        [rows.train_texts[i] for i in places],
+        rows.train_labels[places],
+        rows.test_texts,
+        rows.test_labels,
+    )
 
 
 def ours(folder: Path, rows: Rows, tune: str, *, epochs: int) -> Curve:
-    """tamis, through what users call. What lies under the lowest trained block is run in this time as well."""
+    """tamis, through what users call. What lies under the lowest trained block is run in this time
+    as well.
+    """
     begun: list[float] = []
-    classifier = TextClassifier(str(folder), tune, seed=SEED, settings={**SETTINGS, "train.epochs": epochs})
+    classifier = TextClassifier(
+        str(folder), tune, seed=SEED, settings={**SETTINGS, "train.epochs": epochs}
+    )
     classifier.on_resolved = lambda _: begun.append(time.perf_counter())
-    classifier.fit(rows.train_texts, ["spam" if label else "ham" for label in rows.train_labels], validation=np.arange(0))
-    return Curve(time.perf_counter() - begun[0], [row["loss"] for row in classifier.history_ if "loss" in row])
+    classifier.fit(
+        rows.train_texts,
+        ["spam" if label else "ham" for label in rows.train_labels],
+        validation=np.arange(0),
+    )
+    return Curve(
+        time.perf_counter() - begun[0],
+        [row["loss"] for row in classifier.history_ if "loss" in row],
+    )
 
 
 def theirs(folder: Path, rows: Rows, tune: str, *, epochs: int) -> Curve:
-    """The rival transformers' network, padded to the longest message of each batch, fed in the order that tamis draws.
+    """The rival transformers' network, padded to the longest message of each batch, fed in the
+    order that tamis draws.
 
-    The steps are those of its Trainer (AdamW, clipping, a constant rate) in a plain loop, which leaves out what Trainer costs besides:
-    a ratio to this loop is a little smaller than one to Trainer.
+    The steps are those of its Trainer (AdamW, clipping, a constant rate) in a plain loop, which
+    leaves out what Trainer costs besides: a ratio to this loop is a little smaller than one to
+    Trainer.
     """
     model, pad = _network(folder, tune)
     ids = Tokenizer.from_folder(folder).prepared(add_bos=False).encode(rows.train_texts)
-    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=RATE, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        (p for p in model.parameters() if p.requires_grad), lr=RATE, weight_decay=0.0
+    )
     losses: list[float] = []
     begun = time.perf_counter()
     model.train()
     for epoch in range(epochs):
-        order = np.random.default_rng([SEED, epoch]).permutation(len(ids))  # as `Training.fit_rows_of` draws it
+        order = np.random.default_rng([SEED, epoch]).permutation(
+            len(ids)
+        )  # as `Training.fit_rows_of` draws it
         for start in range(0, len(order), BATCH):
             part = order[start : start + BATCH]
             longest = max(len(ids[i]) for i in part)
@@ -89,7 +117,10 @@ def theirs(folder: Path, rows: Rows, tune: str, *, epochs: int) -> Curve:
                 mask[row, : len(ids[i])] = 1
             optimizer.zero_grad()
             # tamis numbers its classes in the order of their names: ham 0, spam 1.
-            loss = F.cross_entropy(model(input_ids=filled, attention_mask=mask).logits, torch.from_numpy(rows.train_labels[part]))
+            loss = F.cross_entropy(
+                model(input_ids=filled, attention_mask=mask).logits,
+                torch.from_numpy(rows.train_labels[part]),
+            )
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -100,12 +131,18 @@ def theirs(folder: Path, rows: Rows, tune: str, *, epochs: int) -> Curve:
 def _network(folder: Path, tune: str) -> tuple[Any, int]:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    config = AutoConfig.from_pretrained(folder, num_labels=2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
-    # The class looks for the last token that is no padding; an id that no message ends with will do.
-    config.pad_token_id = config.vocab_size - 1 if config.pad_token_id is None else config.pad_token_id
+    config = AutoConfig.from_pretrained(
+        folder, num_labels=2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0
+    )
+    # The class looks for the last token that is no padding; an id that no message ends with will
+    # do.
+    config.pad_token_id = (
+        config.vocab_size - 1 if config.pad_token_id is None else config.pad_token_id
+    )
     model = AutoModelForSequenceClassification.from_pretrained(folder, config=config)
     freeze(model, tune)
-    # The head that tamis draws: torch's generator at the seed, before anything else is drawn from it.
+    # The head that tamis draws: torch's generator at the seed, before anything else is drawn from
+    # it.
     torch.manual_seed(SEED)
     torch.nn.init.normal_(model.score.weight.data, std=0.02)
     return model, int(config.pad_token_id)

@@ -1,7 +1,9 @@
-"""GPT-2 with a classification head as an ONNX graph, written node by node: the rivals ONNX Runtime and OpenVINO read it.
+"""GPT-2 with a classification head as an ONNX graph, written node by node: the rivals ONNX Runtime
+and OpenVINO read it.
 
-Inputs: `ids` (B, T) int64, padded on the right with anything, and `last` (B,) int64, the place of each row's last real token. Output:
-`logits` (B, K). Causal attention never looks at what stands behind, so padding needs no mask.
+Inputs: `ids` (B, T) int64, padded on the right with anything, and `last` (B,) int64, the place of
+each row's last real token. Output: `logits` (B, K). Causal attention never looks at what stands
+behind, so padding needs no mask.
 """
 
 from __future__ import annotations
@@ -44,7 +46,11 @@ class _Graph:
 
     def linear(self, x: str, layer: Any) -> Any:
         weight = layer.weight.detach().numpy().T
-        return self.node("Add", self.node("MatMul", x, self.constant(weight)), self.constant(layer.bias.detach().numpy()))
+        return self.node(
+            "Add",
+            self.node("MatMul", x, self.constant(weight)),
+            self.constant(layer.bias.detach().numpy()),
+        )
 
     def norm(self, x: str, layer: Any) -> Any:
         weight, bias = (self.constant(t.detach().numpy()) for t in (layer.weight, layer.bias))
@@ -60,8 +66,12 @@ def export(model: GPT2Classifier, path: Path) -> Path:
     length = graph.node("Gather", graph.node("Shape", "ids"), graph.constant(np.array(1)))
     places = graph.node("Range", graph.constant(np.array(0)), length, graph.constant(np.array(1)))
     tables = [graph.constant(table.weight.detach().numpy()) for table in (trunk.wte, trunk.wpe)]
-    x = graph.node("Add", graph.node("Gather", tables[0], "ids"), graph.node("Gather", tables[1], places))
-    square = graph.node("Concat", *[graph.node("Reshape", length, graph.constant(np.array([1])))] * 2, axis=0)
+    x = graph.node(
+        "Add", graph.node("Gather", tables[0], "ids"), graph.node("Gather", tables[1], places)
+    )
+    square = graph.node(
+        "Concat", *[graph.node("Reshape", length, graph.constant(np.array([1])))] * 2, axis=0
+    )
     filled = graph.node("Expand", graph.constant(np.array(-1e9, dtype=np.float32)), square)
     mask = graph.node("Trilu", filled, graph.constant(np.array(1)), upper=1)
     for block in trunk.h:
@@ -69,34 +79,73 @@ def export(model: GPT2Classifier, path: Path) -> Path:
         x = _block(graph, x, block, trunk, mask)
     ends = graph.node("Unsqueeze", "last", graph.constant(np.array([1])))
     rows = graph.norm(graph.node("GatherND", x, ends, batch_dims=1), trunk.ln_f)
-    graph.nodes.append(helper.make_node("MatMul", [rows, graph.constant(model.score.weight.detach().numpy().T)], ["logits"]))
-    inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, s) for n, s in (("ids", ["B", "T"]), ("last", ["B"]))]
-    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", model.score.out_features])]
+    graph.nodes.append(
+        helper.make_node(
+            "MatMul", [rows, graph.constant(model.score.weight.detach().numpy().T)], ["logits"]
+        )
+    )
+    inputs = [
+        helper.make_tensor_value_info(n, TensorProto.INT64, s)
+        for n, s in (("ids", ["B", "T"]), ("last", ["B"]))
+    ]
+    outputs = [
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", model.score.out_features])
+    ]
     built = helper.make_graph(graph.nodes, "gpt2", inputs, outputs, initializer=graph.constants)
-    onnx.save(helper.make_model(built, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10), str(path))
+    onnx.save(
+        helper.make_model(built, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10),
+        str(path),
+    )
     return path
 
 
 def _block(graph: _Graph, x: str, block: Block, trunk: GPT2, mask: str) -> Any:
     heads, width = trunk.config.n_head, trunk.config.n_embd // trunk.config.n_head
-    qkv = graph.node("Split", graph.linear(graph.norm(x, block.ln_1), block.attn.c_attn), outputs=3, axis=2, num_outputs=3)
-    apart, together = (graph.constant(np.array(shape)) for shape in ([0, 0, heads, width], [0, 0, heads * width]))
+    qkv = graph.node(
+        "Split",
+        graph.linear(graph.norm(x, block.ln_1), block.attn.c_attn),
+        outputs=3,
+        axis=2,
+        num_outputs=3,
+    )
+    apart, together = (
+        graph.constant(np.array(shape)) for shape in ([0, 0, heads, width], [0, 0, heads * width])
+    )
     orders = ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3])
-    q, k, v = (graph.node("Transpose", graph.node("Reshape", t, apart), perm=p) for t, p in zip(qkv, orders, strict=True))
+    q, k, v = (
+        graph.node("Transpose", graph.node("Reshape", t, apart), perm=p)
+        for t, p in zip(qkv, orders, strict=True)
+    )
     scaled = graph.node("Mul", q, graph.constant(np.array(width**-0.5, dtype=np.float32)))
-    weights = graph.node("Softmax", graph.node("Add", graph.node("MatMul", scaled, k), mask), axis=-1)
-    mixed = graph.node("Reshape", graph.node("Transpose", graph.node("MatMul", weights, v), perm=[0, 2, 1, 3]), together)
+    weights = graph.node(
+        "Softmax", graph.node("Add", graph.node("MatMul", scaled, k), mask), axis=-1
+    )
+    mixed = graph.node(
+        "Reshape",
+        graph.node("Transpose", graph.node("MatMul", weights, v), perm=[0, 2, 1, 3]),
+        together,
+    )
     x = graph.node("Add", x, graph.linear(mixed, block.attn.c_proj))
-    inner = graph.node("Gelu", graph.linear(graph.norm(x, block.ln_2), block.mlp.c_fc), approximate="tanh")
+    inner = graph.node(
+        "Gelu", graph.linear(graph.norm(x, block.ln_2), block.mlp.c_fc), approximate="tanh"
+    )
     return graph.node("Add", x, graph.linear(inner, block.mlp.c_proj))
 
 
 def quantised(path: Path) -> Path:
-    """The same graph with ONNX Runtime's dynamic quantisation: int8 weights a channel, activations a batch."""
+    """The same graph with ONNX Runtime's dynamic quantisation: int8 weights a channel, activations
+    a batch.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     out = path.with_name(f"{path.stem}-int8.onnx")
-    quantize_dynamic(str(path), str(out), weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul"])
+    quantize_dynamic(
+        str(path),
+        str(out),
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        op_types_to_quantize=["MatMul"],
+    )
     return out
 
 
@@ -111,7 +160,9 @@ def onnx_runtime(path: Path, *, threads: int, batch_tokens: int) -> Run:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return _in_batches(lambda ids, last: session.run(None, {"ids": ids, "last": last})[0], batch_tokens)
+    return _in_batches(
+        lambda ids, last: session.run(None, {"ids": ids, "last": last})[0], batch_tokens
+    )
 
 
 def openvino(path: Path, *, threads: int, batch_tokens: int) -> Run:
@@ -123,11 +174,15 @@ def openvino(path: Path, *, threads: int, batch_tokens: int) -> Run:
 
 
 def openvino_type(path: Path) -> str:
-    """The type that OpenVINO multiplies a graph in on this processor, by our name for it; empty for one that has none here."""
+    """The type that OpenVINO multiplies a graph in on this processor, by our name for it; empty for
+    one that has none here.
+    """
     import openvino as ov
 
     compiled = ov.Core().compile_model(str(path), "CPU", {})
-    return {"f32": "fp32", "bf16": "bf16"}.get(compiled.get_property("INFERENCE_PRECISION_HINT").to_string(), "")
+    return {"f32": "fp32", "bf16": "bf16"}.get(
+        compiled.get_property("INFERENCE_PRECISION_HINT").to_string(), ""
+    )
 
 
 def _in_batches(call: Callable[[Any, Any], Any], batch_tokens: int) -> Run:

@@ -1,4 +1,6 @@
-"""Write docs/speed.md's figures and docs/speed.png from the results. Run: python -m benchmarks.speed.page (a test holds them together)."""
+"""Write docs/speed.md's figures and docs/speed.png from the results. Run: python -m
+benchmarks.speed.page (a test holds them together).
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,25 @@ PLOT = PAGE.with_suffix(".png")
 
 def published() -> dict[str, list[Figure]]:
     """The figures of every file of results, by its name in words."""
-    return {file.stem.replace("_", " "): Results(file).figures for file in sorted(RESULTS.glob("*.jsonl"))}
+    return {
+        file.stem.replace("_", " "): Results(file).figures
+        for file in sorted(RESULTS.glob("*.jsonl"))
+    }
 
 
 def page() -> str:
-    """The page with the tables in their place: a file of results each, under what its `.txt` says of the machine and the rows."""
+    """The page with the tables in their place: a file of results each, under what its `.txt` says
+    of the machine and the rows.
+    """
     tables: list[str] = []
     faster: list[str] = []
     for name, figures in published().items():
         about = (RESULTS / f"{name.replace(' ', '_')}.txt").read_text(encoding="utf-8").strip()
         tables += [about, "", markdown(figures)]
         faster += [f"- {name}, {line}" for line in ahead(figures)]
-    text = _filled(PAGE.read_text(encoding="utf-8"), "rivals", "\n".join(faster or ["None was faster."]))
+    text = _filled(
+        PAGE.read_text(encoding="utf-8"), "rivals", "\n".join(faster or ["None was faster."])
+    )
     return _filled(text, "figures", "\n".join(tables).strip())
 
 
@@ -37,7 +46,12 @@ def draw(path: Path) -> None:
 
 
 def _filled(text: str, name: str, section: str) -> str:
-    return re.sub(rf"(<!-- {name} -->\n).*(<!-- /{name} -->)", lambda m: f"{m[1]}{section}\n{m[2]}", text, flags=re.DOTALL)
+    return re.sub(
+        rf"(<!-- {name} -->\n).*(<!-- /{name} -->)",
+        lambda m: f"{m[1]}{section}\n{m[2]}",
+        text,
+        flags=re.DOTALL,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The parts of the speed benchmark: who is timed at what. Each is a generator of contenders; `run` times them in turn.
+"""The parts of the speed benchmark: who is timed at what. Each is a generator of contenders; `run`
+times them in turn.
 
-`job` and the trainings compare whole jobs, `inference` bulk scoring, `latency` single messages; `growth`, `length` and `start` are
-tamis alone.
+`job` and the trainings compare whole jobs, `inference` bulk scoring, `latency` single messages;
+`growth`, `length` and `start` are tamis alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from tamis.compute.matmul_benchmark import Dtype, measure_matmul
 from tamis.gpt2.scoring import score
 from tamis.text.encoding import EncodedTexts
 from tamis.workflows.benchmark import fresh_process
-from tamis.workflows.benchmark_contenders import Subject, new_texts, ours, products, tfidf, useful_operations
+from tamis.workflows.benchmark_contenders import (
+    Subject,
+    new_texts,
+    ours,
+    products,
+    tfidf,
+    useful_operations,
+)
 
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024)
 GROWTH = (1, 4, 16)
@@ -58,14 +66,19 @@ class Timed:
     unit: str = "s"
     size: float = 1.0
     about: dict[str, str | float] = field(default_factory=dict)
-    """`ceiling`: the type whose ceiling its `size` (GFLOP) is a share of; `batch`: a rival's, in words."""
+    """`ceiling`: the type whose ceiling its `size` (GFLOP) is a share of; `batch`: a rival's, in
+    words."""
 
 
 def ceilings(of: Setting) -> Iterator[Timed]:
     """Bare products of the model's own shapes, in every type."""
     shapes = products(of.of.model.transformer, 1024)
     for dtype in of.dtypes:
-        yield Timed(f"ceiling {dtype}", lambda _, d=dtype: measure_matmul(shapes, d, 0.5, threads=of.threads), unit="GFLOP/s")  # type: ignore[misc]
+        yield Timed(
+            f"ceiling {dtype}",
+            lambda _, d=dtype: measure_matmul(shapes, d, 0.5, threads=of.threads),  # type: ignore[misc]
+            unit="GFLOP/s",
+        )
 
 
 def job(of: Setting, loop_share: float = 1.0) -> Iterator[Timed]:
@@ -74,7 +87,9 @@ def job(of: Setting, loop_share: float = 1.0) -> Iterator[Timed]:
     It costs the same for every row and nothing besides, so its seconds are divided by that share.
     """
     some = of.rows.part(loop_share)
-    part = (len(some.train_texts) + len(some.test_texts)) / (len(of.rows.train_texts) + len(of.rows.test_texts))
+    part = (len(some.train_texts) + len(some.test_texts)) / (
+        len(of.rows.train_texts) + len(of.rows.test_texts)
+    )
     for name, call in compare.job(of.folder, of.rows, of.threads, loop_data=some).items():
         if name == "reference loop" and part < 1:
             yield Timed(f"{name}, from {part:.0%} of the rows", lambda n, c=call: c(n) / part)  # type: ignore[misc]
@@ -83,7 +98,9 @@ def job(of: Setting, loop_share: float = 1.0) -> Iterator[Timed]:
 
 
 def train(of: Setting, how: str, epochs: int) -> Iterator[Timed]:
-    """One tuning: Trainer (where accelerate is installed), and the same steps in a plain loop, beside tamis."""
+    """One tuning: Trainer (where accelerate is installed), and the same steps in a plain loop,
+    beside tamis.
+    """
     if importlib.util.find_spec("accelerate") is not None:
         for name, call in compare.train(of.folder, of.rows, how, epochs).items():
             if name != "tamis":
@@ -96,12 +113,19 @@ def train(of: Setting, how: str, epochs: int) -> Iterator[Timed]:
     def new(number: int) -> Rows:
         return replace(rows, train_texts=renewed(rows.train_texts, number))
 
-    yield Timed("transformers, plain loop", lambda n: exact.theirs(of.folder, new(n), how, epochs=epochs).seconds)
-    yield Timed("tamis, the same steps", lambda n: exact.ours(of.folder, new(n), how, epochs=epochs).seconds)
+    yield Timed(
+        "transformers, plain loop",
+        lambda n: exact.theirs(of.folder, new(n), how, epochs=epochs).seconds,
+    )
+    yield Timed(
+        "tamis, the same steps", lambda n: exact.ours(of.folder, new(n), how, epochs=epochs).seconds
+    )
 
 
 def inference(of: Setting) -> Iterator[Timed]:
-    """Bulk scoring of the test rows, every rival at its best batch size; TF-IDF is the floor of cost."""
+    """Bulk scoring of the test rows, every rival at its best batch size; TF-IDF is the floor of
+    cost.
+    """
     texts = of.rows.test_texts
     work = useful_operations(of.of.model.transformer, of.of.encode(texts)) / 1e9
     yield from ceilings(of)
@@ -112,13 +136,21 @@ def inference(of: Setting) -> Iterator[Timed]:
             about["ceiling"] = rival.ceiling
         yield Timed(rival.name, _timing(rival.run, texts), size=work, about=about)
     for dtype in of.dtypes[::-1]:
-        yield Timed(f"tamis {dtype}", _timing(ours(of.of, dtype), texts), size=work, about={"ceiling": dtype})
+        yield Timed(
+            f"tamis {dtype}",
+            _timing(ours(of.of, dtype), texts),
+            size=work,
+            about={"ceiling": dtype},
+        )
 
 
 def latency(of: Setting, calls: int = 50) -> Iterator[Timed]:
     """One message at a time: the median and the 99th percentile of `calls` calls."""
     contenders = {"TF-IDF + logistic regression": tfidf()}
-    contenders |= {rival.name: rival.run for rival in rivals(of.of, of.place, of.threads, of.rows.test_texts[:8])}
+    contenders |= {
+        rival.name: rival.run
+        for rival in rivals(of.of, of.place, of.threads, of.rows.test_texts[:8])
+    }
     contenders |= {f"tamis {dtype}": ours(of.of, dtype) for dtype in of.dtypes[::-1]}
     for name, run in contenders.items():
         times: dict[int, Any] = {}
@@ -135,13 +167,29 @@ def latency(of: Setting, calls: int = 50) -> Iterator[Timed]:
 
 
 def start(of: Setting) -> Iterator[Timed]:
-    """`import tamis`, `tamis predict` from a cold start, and what a fresh process holds after it scored."""
+    """`import tamis`, `tamis predict` from a cold start, and what a fresh process holds after it
+    scored.
+    """
     python = [sys.executable, "-c", "import tamis"]
-    predict = [sys.executable, "-m", "tamis", "predict", str(of.run), "You have won a prize", "--threads", str(of.threads)]
+    predict = [
+        sys.executable,
+        "-m",
+        "tamis",
+        "predict",
+        str(of.run),
+        "You have won a prize",
+        "--threads",
+        str(of.threads),
+    ]
     yield Timed("import tamis", lambda _: _process(python))
     yield Timed("tamis predict, one text", lambda _: _process(predict))
     for dtype in of.dtypes:
-        yield Timed("memory at rest", lambda _, d=dtype: fresh_process(of.run, d, of.threads).memory_mb or 0.0, dtype, "MB")  # type: ignore[misc]
+        yield Timed(
+            "memory at rest",
+            lambda _, d=dtype: fresh_process(of.run, d, of.threads).memory_mb or 0.0,  # type: ignore[misc]
+            dtype,
+            "MB",
+        )
 
 
 def growth(of: Setting, base: int) -> Iterator[Timed]:
@@ -151,12 +199,33 @@ def growth(of: Setting, base: int) -> Iterator[Timed]:
 
         def once(number: int, factor: int = factor, found: dict[int, Any] = found) -> Any:
             if number not in found:
-                command = [sys.executable, "-m", "benchmarks.speed.child", str(of.run), str(base * factor), str(of.threads), "fp32"]
-                found[number] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                command = [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.speed.child",
+                    str(of.run),
+                    str(base * factor),
+                    str(of.threads),
+                    "fp32",
+                ]
+                found[number] = json.loads(
+                    subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                )
             return found[number]
 
-        yield Timed(f"{factor}x messages", lambda n, f=once: float(f(n)["seconds"]), "time", size=base * factor)  # type: ignore[misc]
-        yield Timed(f"{factor}x messages", lambda n, f=once: float(f(n)["peak_mb"]), "peak memory", "MB", base * factor)  # type: ignore[misc]
+        yield Timed(
+            f"{factor}x messages",
+            lambda n, f=once: float(f(n)["seconds"]),  # type: ignore[misc]
+            "time",
+            size=base * factor,
+        )
+        yield Timed(
+            f"{factor}x messages",
+            lambda n, f=once: float(f(n)["peak_mb"]),  # type: ignore[misc]
+            "peak memory",
+            "MB",
+            base * factor,
+        )
 
 
 def length(of: Setting, tokens: int) -> Iterator[Timed]:
@@ -168,7 +237,11 @@ def length(of: Setting, tokens: int) -> Iterator[Timed]:
         rows = max(1, tokens // size)
 
         def once(_: int, size: int = size, rows: int = rows) -> float:
-            windows = tuple(random.integers(0, of.of.model.transformer.config.vocab_size, (rows, size)).astype(np.int32))
+            windows = tuple(
+                random.integers(0, of.of.model.transformer.config.vocab_size, (rows, size)).astype(
+                    np.int32
+                )
+            )
             messages = EncodedTexts(windows, np.arange(rows + 1), np.arange(rows))
             return _seconds(lambda m: score(of.of.model, m), messages)
 

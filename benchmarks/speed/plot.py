@@ -19,10 +19,12 @@ Panel = tuple[str, list[Row]]
 
 
 def panels(named: dict[str, list[Figure]]) -> list[Panel]:
-    """A title and the rows that are compared, in the order they were measured: one of every part, variant, threads and settings.
+    """A title and the rows that are compared, in the order they were measured: one of every part,
+    variant, threads and settings.
 
     Args:
-        named: figures by what is to be said of the scoring in the titles, such as the pooling; `""` for nothing.
+        named: figures by what is to be said of the scoring in the titles, such as the pooling; `""`
+            for nothing.
     """
     found: dict[tuple[str, ...], list[Row]] = {}
     for name, figures in named.items():
@@ -31,7 +33,9 @@ def panels(named: dict[str, list[Figure]]) -> list[Panel]:
             of_part = [other for other in judged if other.part == row.part]
             told = [f"{n} {row.settings[n]}" for n in telling(of_part) if n in row.settings]
             said = name if row.part in SCORING else ""
-            found.setdefault((row.part, row.variant, said, f"{row.threads} threads", *told), []).append(row)
+            found.setdefault(
+                (row.part, row.variant, said, f"{row.threads} threads", *told), []
+            ).append(row)
     return [(", ".join(filter(None, title)), compared) for title, compared in found.items()]
 
 
@@ -43,35 +47,61 @@ def drawn(panels: list[Panel]) -> Canvas:
     heights = [len(compared) + 1.6 for _, compared in panels]
     canvas = Canvas(figsize=(7.5, 0.6 + 0.2 * sum(heights)), layout="constrained")
     FigureCanvasAgg(canvas)
-    axes: Any = canvas.subplots(len(panels), 1, squeeze=False, height_ratios=heights, sharex=True)[:, 0] if panels else []
+    axes: Any = (
+        canvas.subplots(len(panels), 1, squeeze=False, height_ratios=heights, sharex=True)[:, 0]
+        if panels
+        else []
+    )
     for axis, (title, compared) in zip(axes, panels, strict=True):
         names = [row.name([]) for row in compared]
         colours = [OURS if row.contender.startswith("tamis") else RIVAL for row in compared]
-        bars = axis.barh(range(len(names)), [row.times for row in compared], color=colours, height=0.72)
-        behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # or the line at 1 would run through the figures
+        bars = axis.barh(
+            range(len(names)), [row.times for row in compared], color=colours, height=0.72
+        )
+        behind = {
+            "facecolor": "white",
+            "edgecolor": "none",
+            "pad": 0.6,
+        }  # or the line at 1 would run through the figures
         axis.bar_label(bars, fmt="%.2f", padding=3, fontsize=8, bbox=behind)
         axis.set_yticks(range(len(names)), names, fontsize=8)
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.axvline(1.0, color="#444444", linewidth=0.8)
         axis.grid(visible=False, axis="y")
-        axis.set_title(f"{title}: times as long as {compared[-1].contender}", fontsize=9, loc="left")
+        axis.set_title(
+            f"{title}: times as long as {compared[-1].contender}", fontsize=9, loc="left"
+        )
         axis.tick_params(axis="x", labelsize=8)
     return canvas
 
 
 def fingerprint(panels: list[Panel]) -> str:
-    """What a picture shows, in a few letters: it lies in the file, so that a picture of other figures is found out."""
-    told = [(title, [(row.name([]), f"{row.times:.2f}") for row in compared]) for title, compared in panels]
+    """What a picture shows, in a few letters: it lies in the file, so that a picture of other
+    figures is found out.
+    """
+    told = [
+        (title, [(row.name([]), f"{row.times:.2f}") for row in compared])
+        for title, compared in panels
+    ]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
 def plot(named: dict[str, list[Figure]], path: Path, *, parts: tuple[str, ...] = ()) -> None:
     """Draw figures as a PNG file; `parts`: only these, in this order."""
-    shown = [panel for part in parts for panel in panels(of_part(part, named))] if parts else panels(named)
+    shown = (
+        [panel for part in parts for panel in panels(of_part(part, named))]
+        if parts
+        else panels(named)
+    )
     with house_style():
-        drawn(shown).savefig(path, dpi=90, metadata={"Source": fingerprint(shown)}, pil_kwargs={"optimize": True})
+        drawn(shown).savefig(
+            path, dpi=90, metadata={"Source": fingerprint(shown)}, pil_kwargs={"optimize": True}
+        )
 
 
 def of_part(part: str, named: dict[str, list[Figure]]) -> dict[str, list[Figure]]:
     """The figures of one part."""
-    return {name: [figure for figure in figures if figure.part == part] for name, figures in named.items()}
+    return {
+        name: [figure for figure in figures if figure.part == part]
+        for name, figures in named.items()
+    }

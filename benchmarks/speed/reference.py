@@ -1,8 +1,10 @@
-"""The reference experiment's loop in plain PyTorch, as a lab on language models writes it: what tamis is measured against.
+"""The reference experiment's loop in plain PyTorch, as a lab on language models writes it: what
+tamis is measured against.
 
-Written from the experiment's description: a GPTModel with its own attention, messages cut and padded to 120 tokens with <|endoftext|>,
-batches of 16, everything frozen but a new two-class head and the final LayerNorm, weighted loss, one epoch, then a pass each for the
-figures of the training and of the test rows. The network is the usual one of "Build a Large Language Model (From Scratch)".
+Written from the experiment's description: a GPTModel with its own attention, messages cut and
+padded to 120 tokens with <|endoftext|>, batches of 16, everything frozen but a new two-class head
+and the final LayerNorm, weighted loss, one epoch, then a pass each for the figures of the training
+and of the test rows. The network is the usual one of "Build a Large Language Model (From Scratch)".
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class MultiHeadAttention(nn.Module):
         """(B, T, C) -> (B, T, C)."""
         b, t, c = x.shape
         queries, keys, values = (
-            layer(x).view(b, t, self.heads, self.head_dim).transpose(1, 2) for layer in (self.W_query, self.W_key, self.W_value)
+            layer(x).view(b, t, self.heads, self.head_dim).transpose(1, 2)
+            for layer in (self.W_query, self.W_key, self.W_value)
         )
         scores = queries @ keys.transpose(2, 3)
         scores = scores.masked_fill(self.mask.bool()[:t, :t], -torch.inf)
@@ -63,7 +66,9 @@ class TransformerBlock(nn.Module):
         x = x + self.att(self.norm1(x))
         inner = self.up(self.norm2(x))
         # The formula written out, as the book has it.
-        inner = 0.5 * inner * (1 + torch.tanh((2.0 / torch.pi) ** 0.5 * (inner + 0.044715 * inner**3)))
+        inner = (
+            0.5 * inner * (1 + torch.tanh((2.0 / torch.pi) ** 0.5 * (inner + 0.044715 * inner**3)))
+        )
         hidden: Tensor = x + self.down(inner)
         return hidden
 
@@ -75,9 +80,15 @@ class GPTModel(nn.Module):
         """The weights of `trunk`, copied; the head is new."""
         super().__init__()
         config = trunk.config
-        self.tok_emb, self.pos_emb = nn.Embedding(config.vocab_size, config.n_embd), nn.Embedding(config.n_positions, config.n_embd)
+        self.tok_emb, self.pos_emb = (
+            nn.Embedding(config.vocab_size, config.n_embd),
+            nn.Embedding(config.n_positions, config.n_embd),
+        )
         self.trf_blocks = nn.Sequential(
-            *(TransformerBlock(config.n_embd, config.n_positions, config.n_head) for _ in range(config.n_layer))
+            *(
+                TransformerBlock(config.n_embd, config.n_positions, config.n_head)
+                for _ in range(config.n_layer)
+            )
         )
         self.final_norm = nn.LayerNorm(config.n_embd)
         self.out_head = nn.Linear(config.n_embd, classes)
@@ -92,11 +103,19 @@ class GPTModel(nn.Module):
             assert isinstance(mine, TransformerBlock) and isinstance(theirs, Block)
             mine.norm1.load_state_dict(theirs.ln_1.state_dict())
             mine.norm2.load_state_dict(theirs.ln_2.state_dict())
-            thirds = zip(theirs.attn.c_attn.weight.chunk(3), theirs.attn.c_attn.bias.chunk(3), strict=True)
-            for layer, (weight, bias) in zip((mine.att.W_query, mine.att.W_key, mine.att.W_value), thirds, strict=True):
+            thirds = zip(
+                theirs.attn.c_attn.weight.chunk(3), theirs.attn.c_attn.bias.chunk(3), strict=True
+            )
+            for layer, (weight, bias) in zip(
+                (mine.att.W_query, mine.att.W_key, mine.att.W_value), thirds, strict=True
+            ):
                 layer.weight.copy_(weight)
                 layer.bias.copy_(bias)
-            for layer, source in ((mine.att.out_proj, theirs.attn.c_proj), (mine.up, theirs.mlp.c_fc), (mine.down, theirs.mlp.c_proj)):
+            for layer, source in (
+                (mine.att.out_proj, theirs.attn.c_proj),
+                (mine.up, theirs.mlp.c_fc),
+                (mine.down, theirs.mlp.c_proj),
+            ):
                 layer.load_state_dict(source.state_dict())
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -129,7 +148,12 @@ class JobTimes:
 
 
 def run_job(
-    trunk: GPT2, train: Sequence[NDArray[np.int32]], train_labels: NDArray[np.int64], test: Sequence[NDArray[np.int32]], *, seed: int = 42
+    trunk: GPT2,
+    train: Sequence[NDArray[np.int32]],
+    train_labels: NDArray[np.int64],
+    test: Sequence[NDArray[np.int32]],
+    *,
+    seed: int = 42,
 ) -> JobTimes:
     """Train one epoch and compute train and test figures, each a pass over padded batches."""
     torch.manual_seed(seed)
@@ -139,8 +163,12 @@ def run_job(
     for module in (model.out_head, model.final_norm):
         for parameter in module.parameters():
             parameter.requires_grad_(True)
-    weights = torch.tensor(len(train_labels) / (2 * np.bincount(train_labels, minlength=2)), dtype=torch.float32)
-    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=5e-5, weight_decay=0.1)
+    weights = torch.tensor(
+        len(train_labels) / (2 * np.bincount(train_labels, minlength=2)), dtype=torch.float32
+    )
+    optimizer = torch.optim.AdamW(
+        (p for p in model.parameters() if p.requires_grad), lr=5e-5, weight_decay=0.1
+    )
     inputs, targets = padded(train), torch.from_numpy(train_labels)
     begun = time.perf_counter()
     model.train()

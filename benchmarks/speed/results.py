@@ -1,4 +1,6 @@
-"""Measurements as lines of JSON, one a figure: an interrupted run goes on where it was. Also tables of them."""
+"""Measurements as lines of JSON, one a figure: an interrupted run goes on where it was. Also tables
+of them.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,14 @@ class Figure:
     unit: str
     """`s` (less is better), `GFLOP/s`, `MB` or a ratio's name."""
     size: float = 1.0
-    """What a second is for: useful GFLOP where `share` can be told, messages or tokens elsewhere."""
+    """What a second is for: useful GFLOP where `share` can be told, messages or tokens
+    elsewhere."""
     about: dict[str, str | float] = field(default_factory=dict)
-    """`ceiling`: the type whose ceiling it is a share of; `batch`: a rival's, in words. What may be another when a run goes on."""
+    """`ceiling`: the type whose ceiling it is a share of; `batch`: a rival's, in words. What may be
+    another when a run goes on."""
     settings: Settings = field(default_factory=dict)
-    """What it was asked for with and depends on, such as the model and the rows; lines from before these were kept have none."""
+    """What it was asked for with and depends on, such as the model and the rows; lines from before
+    these were kept have none."""
 
     @property
     def key(self) -> Key:
@@ -40,7 +45,9 @@ class Figure:
         return key(self.part, self.variant, self.contender, self.threads, self.round, self.settings)
 
 
-def key(part: str, variant: str, contender: str, threads: int, number: int, settings: Settings) -> Key:
+def key(
+    part: str, variant: str, contender: str, threads: int, number: int, settings: Settings
+) -> Key:
     """What makes a measurement the same as another: with other settings it is another one."""
     return part, variant, contender, threads, number, json.dumps(settings, sort_keys=True)
 
@@ -88,7 +95,8 @@ class Row:
     most: float
     unit: str
     times: float | None
-    """Median over the rounds of its time over the last contender's of the same part; None where nothing is to be compared."""
+    """Median over the rounds of its time over the last contender's of the same part; None where
+    nothing is to be compared."""
     share: float | None
     """Of the matmul ceiling of the same round."""
     settings: Settings
@@ -96,9 +104,20 @@ class Row:
     """Batch sizes that were best, in the order they first came; empty where there are none."""
 
     def name(self, telling: Sequence[str]) -> str:
-        """The contender, its batch, and those settings by which the rows of a part can be told apart."""
+        """The contender, its batch, and those settings by which the rows of a part can be told
+        apart.
+        """
         batch = f"batches of {' and '.join(self.batches)}" if self.batches else ""
-        return ", ".join(filter(None, [self.contender, batch, *(f"{n} {self.settings[n]}" for n in telling if n in self.settings)]))
+        return ", ".join(
+            filter(
+                None,
+                [
+                    self.contender,
+                    batch,
+                    *(f"{n} {self.settings[n]}" for n in telling if n in self.settings),
+                ],
+            )
+        )
 
 
 def telling(rows: Sequence[Row]) -> list[str]:
@@ -111,16 +130,32 @@ def rows(figures: list[Figure]) -> list[Row]:
     """A row a contender, in the order they were measured."""
     groups: dict[tuple[str, str, int, str], dict[str, dict[int, Figure]]] = {}
     for figure in figures:
-        place = groups.setdefault((figure.part, figure.variant, figure.threads, json.dumps(figure.settings, sort_keys=True)), {})
+        place = groups.setdefault(
+            (
+                figure.part,
+                figure.variant,
+                figure.threads,
+                json.dumps(figure.settings, sort_keys=True),
+            ),
+            {},
+        )
         place.setdefault(figure.contender, {})[figure.round] = figure
     found = []
     for (part, variant, threads, settings), contenders in groups.items():
-        limits = {name.removeprefix("ceiling "): by for name, by in contenders.items() if name.startswith("ceiling ")}
+        limits = {
+            name.removeprefix("ceiling "): by
+            for name, by in contenders.items()
+            if name.startswith("ceiling ")
+        }
         timed = [name for name, by in contenders.items() if next(iter(by.values())).unit == "s"]
         for name, by in contenders.items():
             values = [figure.value for figure in by.values()]
             unit = next(iter(by.values())).unit
-            ratios = [by[n].value / last.value for n, last in contenders[timed[-1]].items() if n in by] if name in timed else []
+            ratios = (
+                [by[n].value / last.value for n, last in contenders[timed[-1]].items() if n in by]
+                if name in timed
+                else []
+            )
             shares = [
                 figure.size / figure.value / limit[n].value
                 for n, figure in by.items()
@@ -139,7 +174,13 @@ def rows(figures: list[Figure]) -> list[Row]:
                     statistics.median(ratios) if ratios else None,
                     statistics.median(shares) if shares else None,
                     json.loads(settings),
-                    list(dict.fromkeys(str(figure.about["batch"]) for figure in by.values() if "batch" in figure.about)),
+                    list(
+                        dict.fromkeys(
+                            str(figure.about["batch"])
+                            for figure in by.values()
+                            if "batch" in figure.about
+                        )
+                    ),
                 )
             )
     return found
@@ -149,14 +190,22 @@ def markdown(figures: list[Figure]) -> str:
     """One table a part."""
     lines: list[str] = []
     for part in dict.fromkeys(figure.part for figure in figures):
-        lines += [f"### {part}", "", "| | threads | median | range | unit | times the last | of the ceiling |", f"|{'---|' * 7}"]
+        lines += [
+            f"### {part}",
+            "",
+            "| | threads | median | range | unit | times the last | of the ceiling |",
+            f"|{'---|' * 7}",
+        ]
         found = rows([figure for figure in figures if figure.part == part])
         for row in found:
             name = ", ".join(filter(None, [row.name(telling(found)), row.variant]))
             times = "" if row.times is None else f"{row.times:.2f}"
             share = "" if row.share is None else f"{100 * row.share:.0f} %"
             span = f"{row.least:.3g} to {row.most:.3g}"
-            lines.append(f"| {name} | {row.threads} | {row.median:.4g} | {span} | {row.unit} | {times} | {share} |")
+            lines.append(
+                f"| {name} | {row.threads} | {row.median:.4g} | {span} | {row.unit} | {times} | "
+                f"{share} |"
+            )
         lines.append("")
     return "\n".join(lines)
 
@@ -168,5 +217,14 @@ def plain(figures: list[Figure]) -> str:
         found = rows([figure for figure in figures if figure.part == part])
         for r in found:
             times = "" if r.times is None else f"{r.times:.2f}"
-            body.append([r.part, r.variant, r.name(telling(found)), str(r.threads), f"{r.median:.4g} {r.unit}", times])
+            body.append(
+                [
+                    r.part,
+                    r.variant,
+                    r.name(telling(found)),
+                    str(r.threads),
+                    f"{r.median:.4g} {r.unit}",
+                    times,
+                ]
+            )
     return table(body, header=("part", "", "contender", "threads", "median", "times the last"))

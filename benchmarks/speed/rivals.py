@@ -1,4 +1,5 @@
-"""Who else computes the same: transformers as a network and as a pipeline, ONNX Runtime, OpenVINO, each at its best batch size.
+"""Who else computes the same: transformers as a network and as a pipeline, ONNX Runtime, OpenVINO,
+each at its best batch size.
 
 All read the last token: the pooling block, which no other package has, is left out for them.
 """
@@ -12,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.speed import onnx_model, trainer
-from tamis.workflows.benchmark_contenders import Score, Subject, best_batch, transformers_is_here, transformers_model, without_pooling
+from tamis.workflows.benchmark_contenders import (
+    Score,
+    Subject,
+    best_batch,
+    transformers_is_here,
+    transformers_model,
+    without_pooling,
+)
 
 BATCH_TOKENS = (512, 2048)
 """Batches that the exported rivals are tried with; the faster one is taken."""
@@ -25,13 +33,19 @@ class Rival:
     name: str
     run: Score
     ceiling: str
-    """The type that it multiplies in, whose ceiling its speed is a share of; empty where that is not known."""
+    """The type that it multiplies in, whose ceiling its speed is a share of; empty where that is
+    not known."""
     batch: str
-    """In words, such as `16 rows`: what is best may be another when a measurement goes on, so it is no part of the name."""
+    """In words, such as `16 rows`: what is best may be another when a measurement goes on, so it is
+    no part of the name."""
 
 
-def rivals(of: Subject, place: Path, threads: int, probe: Sequence[str], *, pipeline: bool = False) -> Iterator[Rival]:
-    """Every rival that is installed, tried on the texts of `probe`; files are written to `place`. `pipeline`: also transformers' own."""
+def rivals(
+    of: Subject, place: Path, threads: int, probe: Sequence[str], *, pipeline: bool = False
+) -> Iterator[Rival]:
+    """Every rival that is installed, tried on the texts of `probe`; files are written to `place`.
+    `pipeline`: also transformers' own.
+    """
     if transformers_is_here():
         of_batch = transformers_model(of, place / "transformers")
         rows = best_batch(of_batch, probe)
@@ -46,7 +60,9 @@ def rivals(of: Subject, place: Path, threads: int, probe: Sequence[str], *, pipe
     made = [("ONNX Runtime fp32", onnx_model.onnx_runtime, graph, "fp32")]
     made.append(("ONNX Runtime int8", onnx_model.onnx_runtime, onnx_model.quantised(graph), "int8"))
     if importlib.util.find_spec("openvino"):
-        made.append(("OpenVINO, its own type", onnx_model.openvino, graph, onnx_model.openvino_type(graph)))
+        made.append(
+            ("OpenVINO, its own type", onnx_model.openvino, graph, onnx_model.openvino_type(graph))
+        )
     messages = of.tokenizer.encode(probe)
     for name, make, path, kind in made:
         runs = {tokens: make(path, threads=threads, batch_tokens=tokens) for tokens in BATCH_TOKENS}

@@ -1,4 +1,6 @@
-"""What every contender gets: one random GPT-2, one tokenizer, the same messages, the matmul ceiling of the same run."""
+"""What every contender gets: one random GPT-2, one tokenizer, the same messages, the matmul ceiling
+of the same run.
+"""
 
 from __future__ import annotations
 
@@ -38,20 +40,32 @@ class Rows:
     @property
     def fingerprint(self) -> str:
         """Which messages these are: figures on others are other figures."""
-        named = [self.train_texts, self.train_labels.tolist(), self.test_texts, self.test_labels.tolist()]
+        named = [
+            self.train_texts,
+            self.train_labels.tolist(),
+            self.test_texts,
+            self.test_labels.tolist(),
+        ]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:12]
 
     def part(self, share: float) -> Rows:
         """The first `share` of both sides: the rows are shuffled already."""
         a, b = (max(32, round(share * len(texts))) for texts in (self.train_texts, self.test_texts))
-        return Rows(self.train_texts[:a], self.train_labels[:a], self.test_texts[:b], self.test_labels[:b])
+        return Rows(
+            self.train_texts[:a], self.train_labels[:a], self.test_texts[:b], self.test_labels[:b]
+        )
 
 
 def rows(data: str) -> Rows:
     """The split tp2 of `data`, labels as 0 and 1."""
     parts = split_table(read_table(catalog.resolve(data).path), "tp2")
-    labels = {name: np.array([label == "spam" for label in parts.labels(name)], dtype=np.int64) for name in ("train", "test")}
-    return Rows(list(parts.texts("train")), labels["train"], list(parts.texts("test")), labels["test"])
+    labels = {
+        name: np.array([label == "spam" for label in parts.labels(name)], dtype=np.int64)
+        for name in ("train", "test")
+    }
+    return Rows(
+        list(parts.texts("train")), labels["train"], list(parts.texts("test")), labels["test"]
+    )
 
 
 def trunk(config: GPT2Config | None = None, seed: int = 42) -> GPT2:
@@ -95,7 +109,9 @@ class Timed:
 
 
 def in_turn(contenders: dict[str, Callable[[int], float]], rounds: int) -> list[Timed]:
-    """Rounds A B C, A B C, ...: whatever the machine does besides meets all alike. A contender is given the round's number."""
+    """Rounds A B C, A B C, ...: whatever the machine does besides meets all alike. A contender is
+    given the round's number.
+    """
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds):
         for name, run in contenders.items():
@@ -104,6 +120,8 @@ def in_turn(contenders: dict[str, Callable[[int], float]], rounds: int) -> list[
 
 
 def renewed(texts: Sequence[str], number: int) -> list[str]:
-    """The same texts as nobody has seen them: one letter of each is another in every round, so that nothing kept can help."""
+    """The same texts as nobody has seen them: one letter of each is another in every round, so that
+    nothing kept can help.
+    """
     letters = "abcdefghijklmnopqrstuvwxyz"
     return [f"{text} {letters[(i + number) % 26]}" for i, text in enumerate(texts)]

@@ -1,4 +1,6 @@
-"""transformers' own way: GPT2ForSequenceClassification with Trainer and its pipeline, padded to the longest message of a batch."""
+"""transformers' own way: GPT2ForSequenceClassification with Trainer and its pipeline, padded to the
+longest message of a batch.
+"""
 
 from __future__ import annotations
 
@@ -14,45 +16,88 @@ import torch
 from benchmarks.speed.shared import Rows
 
 
-def train(folder: Path, rows: Rows, how: str, *, epochs: int, group_by_length: bool, batch: int = 16, learning_rate: float = 5e-5) -> float:
+def train(
+    folder: Path,
+    rows: Rows,
+    how: str,
+    *,
+    epochs: int,
+    group_by_length: bool,
+    batch: int = 16,
+    learning_rate: float = 5e-5,
+) -> float:
     """Seconds of `Trainer.train()`; loading, tokenising and the result are not counted.
 
     Args:
         folder: the backbone.
         rows: training rows.
-        how: `frozen` (head and final LayerNorm trained), `blocks:2` (also the last two blocks) or `full`.
+        how: `frozen` (head and final LayerNorm trained), `blocks:2` (also the last two blocks) or
+            `full`.
         epochs: passes.
         group_by_length: whether batches are drawn of like lengths.
         batch: rows a step.
         learning_rate: of AdamW.
     """
-    with _prepared(folder, rows.train_texts, rows.train_labels, how, epochs, group_by_length, batch, learning_rate) as (trainer, _):
+    with _prepared(
+        folder,
+        rows.train_texts,
+        rows.train_labels,
+        how,
+        epochs,
+        group_by_length,
+        batch,
+        learning_rate,
+    ) as (trainer, _):
         begun: float = time.perf_counter()
         trainer.train()
         return time.perf_counter() - begun
 
 
 def whole_job(folder: Path, rows: Rows, *, group_by_length: bool, batch: int = 16) -> float:
-    """Seconds of the TP2 job by Trainer: an epoch over head and final LayerNorm, then the figures of the training and of the test rows.
+    """Seconds of the TP2 job by Trainer: an epoch over head and final LayerNorm, then the figures
+    of the training and of the test rows.
 
-    Loading and tokenising are counted, as for tamis; what is predicted is padded to the longest of a batch, in the rows' own order.
+    Loading and tokenising are counted, as for tamis; what is predicted is padded to the longest of
+    a batch, in the rows' own order.
     """
     from sklearn.metrics import f1_score
 
     begun = time.perf_counter()
-    with _prepared(folder, rows.train_texts, rows.train_labels, "frozen", 1, group_by_length, batch, 5e-5) as (trainer, encoded):
+    with _prepared(
+        folder, rows.train_texts, rows.train_labels, "frozen", 1, group_by_length, batch, 5e-5
+    ) as (trainer, encoded):
         trainer.train()
-        for texts, truth in ((rows.train_texts, rows.train_labels), (rows.test_texts, rows.test_labels)):
-            f1_score(truth, trainer.predict(encoded(texts, truth)).predictions.argmax(1), zero_division=0.0)
+        for texts, truth in (
+            (rows.train_texts, rows.train_labels),
+            (rows.test_texts, rows.test_labels),
+        ):
+            f1_score(
+                truth,
+                trainer.predict(encoded(texts, truth)).predictions.argmax(1),
+                zero_division=0.0,
+            )
         return time.perf_counter() - begun
 
 
 @contextmanager
 def _prepared(
-    folder: Path, texts: list[str], labels: Any, how: str, epochs: int, group_by_length: bool, batch: int, learning_rate: float
+    folder: Path,
+    texts: list[str],
+    labels: Any,
+    how: str,
+    epochs: int,
+    group_by_length: bool,
+    batch: int,
+    learning_rate: float,
 ) -> Iterator[tuple[Any, Callable[[list[str], Any], list[dict[str, Any]]]]]:
     """A Trainer about to begin, and what makes rows for it."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+    )
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.pad_token = "<|endoftext|>"
@@ -62,7 +107,10 @@ def _prepared(
 
     def encoded(texts: list[str], labels: Any) -> list[dict[str, Any]]:
         found = tokenizer(texts, truncation=True, max_length=1024)["input_ids"]
-        return [{"input_ids": ids or [50256], "labels": int(label)} for ids, label in zip(found, labels, strict=True)]
+        return [
+            {"input_ids": ids or [50256], "labels": int(label)}
+            for ids, label in zip(found, labels, strict=True)
+        ]
 
     with tempfile.TemporaryDirectory() as out:
         arguments = TrainingArguments(
@@ -79,14 +127,21 @@ def _prepared(
             disable_tqdm=True,
         )
         data = encoded(texts, labels)
-        trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=DataCollatorWithPadding(tokenizer))
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=data,
+            data_collator=DataCollatorWithPadding(tokenizer),
+        )
         yield trainer, encoded
 
 
 def pipeline_of(folder: Path) -> Callable[[int], Callable[[Sequence[str]], Any]]:
-    """The text-classification pipeline on a classifier's folder: batch size -> texts, sorted by length as its documentation advises.
+    """The text-classification pipeline on a classifier's folder: batch size -> texts, sorted by
+    length as its documentation advises.
 
-    What comes back is in that order: a dict of `label` and `score` for each text. Texts are cut to the tokenizer's `model_max_length`.
+    What comes back is in that order: a dict of `label` and `score` for each text. Texts are cut to
+    the tokenizer's `model_max_length`.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
@@ -94,7 +149,9 @@ def pipeline_of(folder: Path) -> Callable[[int], Callable[[Sequence[str]], Any]]
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     model.config.pad_token_id = tokenizer.pad_token_id
-    classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, device=torch.device("cpu"))
+    classify: Any = pipeline(
+        "text-classification", model=model, tokenizer=tokenizer, device=torch.device("cpu")
+    )
 
     def of_batch(rows: int) -> Callable[[Sequence[str]], Any]:
         return lambda texts: classify(sorted(texts, key=len), batch_size=rows, truncation=True)
@@ -103,7 +160,9 @@ def pipeline_of(folder: Path) -> Callable[[int], Callable[[Sequence[str]], Any]]
 
 
 def freeze(model: Any, how: str) -> None:
-    """Leave trainable: the head and the final LayerNorm, also the last K blocks (`blocks:K`), or everything (`full`)."""
+    """Leave trainable: the head and the final LayerNorm, also the last K blocks (`blocks:K`), or
+    everything (`full`).
+    """
     if how == "full":
         return
     last = int(how.removeprefix("blocks:")) if how.startswith("blocks:") else 0

@@ -1,6 +1,7 @@
 """tamis turns a GPT-2 language model into a text classifier on an ordinary machine.
 
-The public names are below; each is imported from its home at first use, so that importing tamis stays instant.
+The public names are below; each is imported from its home at first use, so that importing tamis
+stays instant.
 """
 
 from __future__ import annotations

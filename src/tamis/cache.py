@@ -1,4 +1,6 @@
-"""Where files that were fetched or computed once are kept, and the switch that forbids network access."""
+"""Where files that were fetched or computed once are kept, and the switch that forbids network
+access.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ _OFFLINE_SWITCHES = ("TAMIS_OFFLINE", "HF_HUB_OFFLINE")
 
 
 def cache_directory() -> Path:
-    """The folder for everything fetched or computed once: `TAMIS_CACHE`, else the platform's cache folder.
+    """The folder for everything fetched or computed once: `TAMIS_CACHE`, else the platform's cache
+    folder.
 
     It is not created here.
     """
@@ -24,7 +27,9 @@ def cache_directory() -> Path:
 
 
 def offline_switch() -> str | None:
-    """The environment variable that forbids network access (`TAMIS_OFFLINE`, `HF_HUB_OFFLINE`), or None."""
+    """The environment variable that forbids network access (`TAMIS_OFFLINE`, `HF_HUB_OFFLINE`), or
+    None.
+    """
     for name in _OFFLINE_SWITCHES:
         if os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}:
             return name

@@ -1,7 +1,8 @@
 """The recipe: every setting once, with its text, unit and default; TOML in and out.
 
-Help texts, the documentation's table and the resolved `recipe.toml` of a run are made from these fields. A setting that is left at
-`None` is resolved by what it depends on (how much is trained, whether the backbone is pretrained); the run's recipe shows the outcome.
+Help texts, the documentation's table and the resolved `recipe.toml` of a run are made from these
+fields. A setting that is left at `None` is resolved by what it depends on (how much is trained,
+whether the backbone is pretrained); the run's recipe shows the outcome.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ def toml_value(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, dict):
-        pairs = (f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else toml_value(key)} = {toml_value(item)}" for key, item in value.items())
+        pairs = (
+            f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else toml_value(key)} = "
+            f"{toml_value(item)}"
+            for key, item in value.items()
+        )
         return "{ " + ", ".join(pairs) + " }"
     return repr(value)
 
@@ -46,20 +51,40 @@ def toml_value(value: Any) -> str:
 def _pairs(value: Any) -> Any:
     """`a=1,b=2`, as a table is written on the command line, as one; anything else as it is."""
     if isinstance(value, str) and "=" in value:
-        return {name.strip(): number for name, _, number in (part.rpartition("=") for part in value.split(","))}
+        return {
+            name.strip(): number
+            for name, _, number in (part.rpartition("=") for part in value.split(","))
+        }
     return value
 
 
 Share = Annotated[float, BeforeValidator(parse_percent), Field(ge=0, le=1)]
-Prior = Annotated[Literal["rows", "trained"] | Annotated[float, Field(gt=0, lt=1)], BeforeValidator(parse_percent)]
-ClassWeight = Annotated[Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_pairs)]
-Costs = Annotated[dict[Literal["blocked", "missed", "unsure"], Annotated[float, Field(gt=0)]], BeforeValidator(_pairs)]
+Prior = Annotated[
+    Literal["rows", "trained"] | Annotated[float, Field(gt=0, lt=1)], BeforeValidator(parse_percent)
+]
+ClassWeight = Annotated[
+    Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_pairs)
+]
+Costs = Annotated[
+    dict[Literal["blocked", "missed", "unsure"], Annotated[float, Field(gt=0)]],
+    BeforeValidator(_pairs),
+]
 
 
 class Section(BaseModel):
     """A part of a recipe: unknown names are refused, texts of settings are their docstrings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """A setting's text is one line, however it is wrapped in the source."""
+        super().__pydantic_init_subclass__(**options)
+        for field in cls.model_fields.values():
+            if field.description is not None:
+                field.description = " ".join(field.description.split())
 
 
 class DataSettings(Section):
@@ -77,9 +102,11 @@ class DataSettings(Section):
     test: str | None = None
     """file with test rows of its own; DATA is not divided then"""
     exclude: str | None = None
-    """rows to train without: a review table of `tamis data DATA --label-issues FILE`, or a .txt with a row number (from 0) a line"""
+    """rows to train without: a review table of `tamis data DATA --label-issues FILE`, or a .txt
+    with a row number (from 0) a line"""
     positive: str | None = None
-    """label that recall, precision, the threshold and what is chosen on the way are about; the rarer one by default (two classes)"""
+    """label that recall, precision, the threshold and what is chosen on the way are about; the
+    rarer one by default (two classes)"""
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """share of the training rows held out for early stopping and the threshold"""
 
@@ -90,17 +117,24 @@ class TextSettings(Section):
     add_bos: bool = True
     """put `<|endoftext|>` before every message"""
     normalize: Literal["none", "nfkc", "robust"] = "none"
-    """`nfkc` folds full-width forms and drops invisible characters; `robust` also undoes look-alikes, split words and leetspeak"""
+    """`nfkc` folds full-width forms and drops invisible characters; `robust` also undoes
+    look-alikes, split words and leetspeak"""
     window: Annotated[int, Field(ge=8)] | None = None
-    """tokens of a window where a text is longer than the context; by default as many as 95 of 100 training texts have at most"""
+    """tokens of a window where a text is longer than the context; by default as many as 95 of 100
+    training texts have at most"""
     window_penalty: Annotated[float, Field(ge=0)] | None = None
-    """times log n that the strongest of n windows is lowered by (two classes); by default learnt from held-out rows, or 1"""
+    """times log n that the strongest of n windows is lowered by (two classes); by default learnt
+    from held-out rows, or 1"""
     padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
     """`none`, or `fixed:N`: cut and filled to N tokens as the reference does with 120"""
-    pooling: Literal["auto", "mean", "attention", "last_token", "mean_and_last", "last_position"] = "auto"
-    """what the head reads: `mean` of tokens, `attention` (a trained mean, as `blocks:K` has anyway), `last_token`, `mean_and_last`, padded `last_position`"""
+    pooling: Literal[
+        "auto", "mean", "attention", "last_token", "mean_and_last", "last_position"
+    ] = "auto"
+    """what the head reads: `mean` of tokens, `attention` (a trained mean, as `blocks:K` has
+    anyway), `last_token`, `mean_and_last`, padded `last_position`"""
     layers: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """blocks of the backbone kept; `auto`: all; head alone: as many (and, where open, the position) as do best out of fold"""
+    """blocks of the backbone kept; `auto`: all; head alone: as many (and, where open, the position)
+    as do best out of fold"""
 
     @property
     def fixed_length(self) -> int | None:
@@ -112,21 +146,28 @@ class TrainSettings(Section):
     """How the trained part is trained."""
 
     class_weight: ClassWeight = "none"
-    """weight of a row in the loss: `none`, `balanced` (N / (K * rows of the class)) or a weight by label"""
+    """weight of a row in the loss: `none`, `balanced` (N / (K * rows of the class)) or a weight by
+    label"""
     undersample: bool = False
-    """train on as many rows of every class as the rarest has, drawn anew each epoch (a solved head: once)"""
+    """train on as many rows of every class as the rarest has, drawn anew each epoch (a solved head:
+    once)"""
     augment_positives: Annotated[float, Field(ge=0)] = 0.0
-    """attacked copies of each training row of the positive class (every class, where there are more than two); a fraction is a chance"""
+    """attacked copies of each training row of the positive class (every class, where there are more
+    than two); a fraction is a chance"""
     augment_negatives: Annotated[float, Field(ge=0)] = 0.0
     """attacked copies of each training row of the negative class; a fraction is a chance"""
     augment_weight: Annotated[float, Field(gt=0)] = 0.5
-    """weight of a copy beside its row's 1 where the head is solved exactly; the loop takes every copy as a row"""
+    """weight of a copy beside its row's 1 where the head is solved exactly; the loop takes every
+    copy as a row"""
     head_solver: Literal["lbfgs", "adamw"] = "lbfgs"
-    """with `tune = "head"`: solve the head to its optimum, or mini-batch epochs over head and final LayerNorm (the reference)"""
+    """with `tune = "head"`: solve the head to its optimum, or mini-batch epochs over head and final
+    LayerNorm (the reference)"""
     head_init: Literal["linear_probe", "random"] | None = None
-    """where blocks are trained: the head begins at the optimum on the untouched backbone's features, or at random"""
+    """where blocks are trained: the head begins at the optimum on the untouched backbone's
+    features, or at random"""
     wise_ft: Literal["auto"] | Share | None = None
-    """share of the weights before training in those that come out, both averaged (0: training's own; `auto`: as held-out rows say)"""
+    """share of the weights before training in those that come out, both averaged (0: training's
+    own; `auto`: as held-out rows say)"""
     epochs: Annotated[int, Field(ge=1)] | None = None
     """passes over the training rows"""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
@@ -154,15 +195,18 @@ class TrainSettings(Section):
     token_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """share of tokens left out of each message while everything is trained, drawn anew each time"""
     bpe_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """share of the tokenizer's merges left out while everything is trained, drawn anew each epoch: words in other pieces"""
+    """share of the tokenizer's merges left out while everything is trained, drawn anew each epoch:
+    words in other pieces"""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """share of each target spread over all classes"""
     lm_loss_weight: Annotated[float, Field(ge=0)] | None = None
     """weight of the next-token loss beside the class loss (everything trained only)"""
     lm_loss_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """share of the positions whose next token is predicted in a step, drawn at random; the loss stays unbiased"""
+    """share of the positions whose next token is predicted in a step, drawn at random; the loss
+    stays unbiased"""
     patience: Annotated[int, Field(ge=0)] = 3
-    """epochs worse than the best by validation average precision before training stops, 0 for no limit"""
+    """epochs worse than the best by validation average precision before training stops, 0 for no
+    limit"""
 
     @field_validator("patience", mode="before")
     @classmethod
@@ -175,22 +219,30 @@ class DecisionSettings(Section):
     """From probabilities to verdicts."""
 
     max_fpr: Share | None = None
-    """budget: largest share of negatives (ham) that may be blocked; without it the threshold has the best F1"""
+    """budget: largest share of negatives (ham) that may be blocked; without it the threshold has
+    the best F1"""
     costs: Costs | None = None
-    """what mistakes cost, e.g. `blocked=10,missed=1`: the threshold with the least expected cost; `unsure=0.5` is what asking costs"""
+    """what mistakes cost, e.g. `blocked=10,missed=1`: the threshold with the least expected cost;
+    `unsure=0.5` is what asking costs"""
     prior: Prior = "rows"
-    """share of the positive class to come: as in the `rows`, a number (2%), or as `trained`; of more than two classes weights stand"""
+    """share of the positive class to come: as in the `rows`, a number (2%), or as `trained`; of
+    more than two classes weights stand"""
     cv_folds: Annotated[int, Field(ge=0, le=20)] | None = None
-    """where blocks are trained: parts of the training rows, each judged by a model trained on the others; 0: some rows are held out"""
+    """where blocks are trained: parts of the training rows, each judged by a model trained on the
+    others; 0: some rows are held out"""
     abstain_rate: Share = 0.015
-    """share of messages, the likeliest to be judged wrong, whose verdict is `unsure`; with a cost of `unsure` the costs decide"""
+    """share of messages, the likeliest to be judged wrong, whose verdict is `unsure`; with a cost
+    of `unsure` the costs decide"""
 
     @field_validator("costs")
     @classmethod
     def _both_costs(cls, value: Costs | None) -> Costs | None:
         """A threshold weighs one mistake against the other."""
         if value is not None and not {"blocked", "missed"} <= set(value):
-            raise ValueError("needs the cost of a blocked negative and of a missed positive, as blocked=10,missed=1")
+            raise ValueError(
+                "needs the cost of a blocked negative and of a missed positive, as "
+                "blocked=10,missed=1"
+            )
         return value
 
 
@@ -209,9 +261,11 @@ class Recipe(Section):
     """One experiment, whole."""
 
     backbone: str = "nano"
-    """a name (`nano`, `gpt2`, `scratch:small`, ...), a folder in the Hugging Face layout, or an OpenAI checkpoint folder"""
+    """a name (`nano`, `gpt2`, `scratch:small`, ...), a folder in the Hugging Face layout, or an
+    OpenAI checkpoint folder"""
     tune: Annotated[str, Field(pattern=r"^(auto|head|full|(blocks|lora):[1-9][0-9]*)$")] = "auto"
-    """what is trained: `head`, last K blocks (`blocks:K`), rank-R adapters (`lora:R`), `full`; `auto`: by backbone, rows and speed"""
+    """what is trained: `head`, last K blocks (`blocks:K`), rank-R adapters (`lora:R`), `full`;
+    `auto`: by backbone, rows and speed"""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """of Python, NumPy and torch"""
     data: DataSettings = Field(default_factory=lambda: DataSettings())
@@ -234,7 +288,8 @@ class Recipe(Section):
         """A recipe with the given settings, named `section.key` or, where that is clear, `key`.
 
         Raises:
-            ConfigError: a name is unknown (the nearest known one is named), or a value is out of range.
+            ConfigError: a name is unknown (the nearest known one is named), or a value is out of
+                range.
         """
         tree = self.model_dump()
         for name, value in settings.items():
@@ -264,7 +319,9 @@ def read_recipe(path: Path | str) -> Recipe:
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"recipe {path} does not exist; known recipes: {', '.join(recipe_names())}") from None
+        raise ConfigError(
+            f"recipe {path} does not exist; known recipes: {', '.join(recipe_names())}"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"recipe {path} is not readable as TOML: {error}") from error
     return _validated(tree, str(path))
@@ -283,12 +340,16 @@ def named_recipe(name: str) -> Recipe:
 def recipe_names() -> list[str]:
     """Names of the recipes in the package, those of pretrainings (which have a corpus) aside."""
     recipes = (Path(__file__).parent / "recipes").glob("*.toml")
-    return sorted(path.stem for path in recipes if "[corpus" not in path.read_text(encoding="utf-8"))
+    return sorted(
+        path.stem for path in recipes if "[corpus" not in path.read_text(encoding="utf-8")
+    )
 
 
 @cache
 def fields() -> tuple[tuple[str | None, str, Any], ...]:
-    """Every setting: section (None at the top), name and pydantic's field with description and default."""
+    """Every setting: section (None at the top), name and pydantic's field with description and
+    default.
+    """
     return tuple(_fields())
 
 
@@ -326,7 +387,11 @@ def _validated(tree: Mapping[str, Any], where: str) -> Recipe:
     except ValidationError as error:
         problems = []
         for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"] if isinstance(part, str) and not part.startswith(("literal", "dict")))
+            name = ".".join(
+                str(part)
+                for part in problem["loc"]
+                if isinstance(part, str) and not part.startswith(("literal", "dict"))
+            )
             if problem["type"] == "extra_forbidden":
                 problems.append(_misplaced(name, problem.get("input")))
                 continue

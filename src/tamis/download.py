@@ -1,8 +1,10 @@
-"""Fetching files over HTTP: resumed after a cut, verified before use, safe with two processes at once.
+"""Fetching files over HTTP: resumed after a cut, verified before use, safe with two processes at
+once.
 
-Owns the proof that a file is the expected one; the cache directory and the offline switch are cache.py's. Knows no file of
-its own: names, addresses and checksums live with those who need them (data/catalog.py, gpt2/hub.py).
-Source: RFC 9110, sections 13.1.5 (If-Range) and 14 (range requests).
+Owns the proof that a file is the expected one; the cache directory and the offline switch are
+cache.py's. Knows no file of its own: names, addresses and checksums live with those who need them
+(data/catalog.py, gpt2/hub.py). Source: RFC 9110, sections 13.1.5 (If-Range) and 14 (range
+requests).
 """
 
 from __future__ import annotations
@@ -29,17 +31,20 @@ from tamis.errors import DownloadError
 Progress = Callable[[int, int | None], None]
 
 _CHUNK_BYTES = 1 << 20
-_TIMEOUT_S = 20.0  # without a single byte; a slow but living connection may take as long as it needs
+_TIMEOUT_S = (
+    20.0  # without a single byte; a slow but living connection may take as long as it needs
+)
 _ATTEMPTS = 3  # in a row without progress, per address
 _BACKOFF_S = 0.5  # doubled after every attempt
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def is_verified(path: Path, *, sha256: str, size: int | None = None) -> bool:
-    """Whether `path` is a file with this SHA-256 (lower-case hex) and, where given, this size in bytes.
+    """Whether `path` is a file with this SHA-256 (lower-case hex) and, where given, this size in
+    bytes.
 
-    A file that passed is remembered in the cache directory by path, size, modification time and inode, so that
-    500 MB are hashed once and not at every start.
+    A file that passed is remembered in the cache directory by path, size, modification time and
+    inode, so that 500 MB are hashed once and not at every start.
     """
     try:
         status = path.stat()
@@ -48,7 +53,11 @@ def is_verified(path: Path, *, sha256: str, size: int | None = None) -> bool:
     if not path.is_file() or (size is not None and status.st_size != size):
         return False
     proof = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino, sha256]
-    mark = cache_directory() / "verified" / (hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32] + ".json")
+    mark = (
+        cache_directory()
+        / "verified"
+        / (hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32] + ".json")
+    )
     try:
         if json.loads(mark.read_text("utf-8")) == proof:
             return True
@@ -72,29 +81,37 @@ def fetch(
 ) -> Path:
     """Bring the file to `target`, from the first of `urls` that delivers it, and return `target`.
 
-    A target that is already there and verified is returned at once, without any network access. What came before
-    a cut is kept in `<target>.part` and continued, if the server states that it is still the same file. Size and
-    SHA-256 are checked before the file gets its name, so `target` is either absent, as before, or right.
+    A target that is already there and verified is returned at once, without any network access.
+    What came before a cut is kept in `<target>.part` and continued, if the server states that it is
+    still the same file. Size and SHA-256 are checked before the file gets its name, so `target` is
+    either absent, as before, or right.
 
     Units and arguments:
-        urls      http(s) addresses of the same file, tried in order; proxies come from the environment
-        sha256    lower-case hex; None where no checksum is known (then size or the server's length is all there is)
+        urls      http(s) addresses of the same file, tried in order; proxies come from the
+                  environment
+        sha256    lower-case hex; None where no checksum is known (then size or the server's length
+                  is all there is)
         size      bytes, checked as soon as the server states a length
         what      the name of the thing for error messages
         progress  called with (bytes so far, bytes in all or None)
 
     Raises:
-        DownloadError: no address delivered the file, **or** the network is switched off by `TAMIS_OFFLINE` or
-            `HF_HUB_OFFLINE`, **or** what came has another size or SHA-256, **or** it cannot be written.
+        DownloadError: no address delivered the file, **or** the network is switched off by
+            `TAMIS_OFFLINE` or `HF_HUB_OFFLINE`, **or** what came has another size or SHA-256,
+            **or** it cannot be written.
     """
     if _is_present(target, sha256=sha256, size=size):
         return target
     by_hand = f"or put the file at {target} by hand"
     if switch := offline_switch():
-        raise DownloadError(f"{what} is expected at {target}, is not there, and {switch} forbids fetching it; unset {switch}, {by_hand}")
+        raise DownloadError(
+            f"{what} is expected at {target}, is not there, and {switch} forbids fetching it; "
+            f"unset {switch}, {by_hand}"
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A lock of the operating system, not a mere file: it goes with the process, kill -9 included.
+        # A lock of the operating system, not a mere file: it goes with the process, kill -9
+        # included.
         with FileLock(target.with_name(f".{target.name}.lock")):
             if _is_present(target, sha256=sha256, size=size):
                 return target  # another process fetched it while this one waited
@@ -107,17 +124,23 @@ def fetch(
                     failures.append(f"{url}: {failure.reason}")
     except OSError as error:
         raise DownloadError(
-            f"{what} cannot be written to {target}: {error.strerror or error}; free some space or choose another "
+            f"{what} cannot be written to {target}: {error.strerror or error}; free some space "
+            "or choose another "
             f"folder with TAMIS_CACHE (now {cache_directory()})"
         ) from error
     expected = f" (sha256 {sha256})" if sha256 else f" ({size:,} bytes)" if size is not None else ""
     tried = "; ".join(failures) or "nothing: no address is known"
-    raise DownloadError(f"{what}{expected} could not be fetched; tried {tried}; check the connection and the proxy settings, {by_hand}")
+    raise DownloadError(
+        f"{what}{expected} could not be fetched; tried {tried}; check the connection and the "
+        f"proxy settings, {by_hand}"
+    )
 
 
 @dataclass(eq=False)
 class _Failure(Exception):
-    """An attempt failed: `transient` if the next may succeed, `stale_part` if what was kept before may be the cause."""
+    """An attempt failed: `transient` if the next may succeed, `stale_part` if what was kept before
+    may be the cause.
+    """
 
     reason: str
     transient: bool = False
@@ -137,7 +160,9 @@ class _Transfer:
 
     def __post_init__(self) -> None:
         self._part = self.target.with_name(self.target.name + ".part")
-        self._notes = self.target.with_name(self.target.name + ".part.json")  # where it came from, and its validator
+        self._notes = self.target.with_name(
+            self.target.name + ".part.json"
+        )  # where it came from, and its validator
 
     def run(self) -> None:
         """Fetch, verify and rename; raises _Failure, or OSError where the disk refuses."""
@@ -171,7 +196,9 @@ class _Transfer:
         self._notes.unlink(missing_ok=True)
 
     def _range_headers(self) -> dict[str, str]:
-        """The headers that continue the part, or none where nothing could prove that it is of the same file."""
+        """The headers that continue the part, or none where nothing could prove that it is of the
+        same file.
+        """
         kept = self._part_bytes()
         if not kept:
             return {}
@@ -191,7 +218,9 @@ class _Transfer:
         if self.sha256 is not None and self._part_bytes() == self.size:
             return  # all there: the process ended between the last byte and the rename
         headers = self._range_headers()
-        request = urllib.request.Request(self.url, headers={"User-Agent": "tamis", "Accept-Encoding": "identity", **headers})
+        request = urllib.request.Request(
+            self.url, headers={"User-Agent": "tamis", "Accept-Encoding": "identity", **headers}
+        )
         if request.type not in {"http", "https"}:
             raise _Failure(f"expected an http or https address, got {request.type}")
         try:
@@ -199,7 +228,10 @@ class _Transfer:
             answer = urllib.request.build_opener().open(request, timeout=_TIMEOUT_S)
         except urllib.error.HTTPError as error:
             with error:
-                if error.code == 416 and error.headers.get("Content-Range", "") == f"bytes */{self._part_bytes()}":
+                if (
+                    error.code == 416
+                    and error.headers.get("Content-Range", "") == f"bytes */{self._part_bytes()}"
+                ):
                     return  # nothing is missing
                 wait = error.headers.get("Retry-After", "")
                 raise _Failure(
@@ -210,7 +242,10 @@ class _Transfer:
                 ) from None
         except urllib.error.URLError as error:
             raise _network_failure(error.reason) from None
-        except (OSError, http.client.HTTPException) as error:  # urllib lets those of the answer's head through
+        except (
+            OSError,
+            http.client.HTTPException,
+        ) as error:  # urllib lets those of the answer's head through
             raise _network_failure(error) from None
         with answer:
             self._receive(answer, asked_range=bool(headers))
@@ -219,16 +254,22 @@ class _Transfer:
         start = 0
         if answer.status == 206:
             start = self._part_bytes()
-            if not asked_range or not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            if not asked_range or not answer.headers.get("Content-Range", "").startswith(
+                f"bytes {start}-"
+            ):
                 came = answer.headers.get("Content-Range")
-                raise _Failure(f"asked for bytes {start}-, got Content-Range {came}", stale_part=True)
+                raise _Failure(
+                    f"asked for bytes {start}-, got Content-Range {came}", stale_part=True
+                )
         length = answer.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
         if self.size is not None and total is not None and total != self.size:
             kind = answer.headers.get_content_type()
             raise _Failure(f"expected {self.size:,} bytes, the server has {total:,} ({kind})")
         etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
-        validator = etag if etag and not etag.startswith("W/") else modified  # a weak tag cannot join two halves
+        validator = (
+            etag if etag and not etag.startswith("W/") else modified
+        )  # a weak tag cannot join two halves
         if not start:
             _write_beside(self._notes, json.dumps({"url": self.url, "validator": validator}))
         done = start
@@ -247,7 +288,9 @@ class _Transfer:
             part.flush()
             os.fsync(part.fileno())
         if total is not None and done < total:
-            raise _Failure(f"the connection ended after {done:,} of {total:,} bytes", transient=True)
+            raise _Failure(
+                f"the connection ended after {done:,} of {total:,} bytes", transient=True
+            )
 
     def _verify(self) -> None:
         """Compare the part with what was expected; a wrong one is deleted."""
@@ -257,13 +300,24 @@ class _Transfer:
             raise _Failure(f"expected {self.size:,} bytes, got {came:,}", stale_part=True)
         if self.sha256 is not None and (got := _sha256_of(self._part).hexdigest()) != self.sha256:
             self._discard_part()
-            raise _Failure(f"expected sha256 {self.sha256}, got {got} ({came:,} bytes)", stale_part=True)
+            raise _Failure(
+                f"expected sha256 {self.sha256}, got {got} ({came:,} bytes)", stale_part=True
+            )
 
 
 def _network_failure(reason: object) -> _Failure:
-    """Sort a failure below HTTP into worth another attempt (a cut, a timeout) or not (no route, no trust)."""
-    hopeless = (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError, http.client.InvalidURL)
-    return _Failure(f"{type(reason).__name__}: {reason}", transient=not isinstance(reason, hopeless))
+    """Sort a failure below HTTP into worth another attempt (a cut, a timeout) or not (no route, no
+    trust).
+    """
+    hopeless = (
+        socket.gaierror,
+        ConnectionRefusedError,
+        ssl.SSLCertVerificationError,
+        http.client.InvalidURL,
+    )
+    return _Failure(
+        f"{type(reason).__name__}: {reason}", transient=not isinstance(reason, hopeless)
+    )
 
 
 def _is_present(target: Path, *, sha256: str | None, size: int | None) -> bool:

@@ -1,4 +1,6 @@
-"""Files written beside and renamed, so that a reader never sees half of one and a crash never costs the old one."""
+"""Files written beside and renamed, so that a reader never sees half of one and a crash never costs
+the old one.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,11 @@ from pathlib import Path
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; renamed to `path` when the block ends well, removed when it does not.
+    """A path beside `path` to write to; renamed to `path` when the block ends well, removed when it
+    does not.
 
-    Who may read the file is for the umask to say, whatever wrote it (safetensors' files are their owner's alone).
+    Who may read the file is for the umask to say, whatever wrote it (safetensors' files are their
+    owner's alone).
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     beside.touch()
@@ -32,7 +36,9 @@ def replaced(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Whether this process got the lock file `path`, which is freed at the end of the block or of the process, however it ends."""
+    """Whether this process got the lock file `path`, which is freed at the end of the block or of
+    the process, however it ends.
+    """
     import fcntl
 
     while True:
@@ -42,7 +48,8 @@ def locked(path: Path) -> Iterator[bool]:
             except OSError:
                 yield False
                 return
-            # The holder before may have removed the file between opening and locking: the next one would lock another file then.
+            # The holder before may have removed the file between opening and locking: the next one
+            # would lock another file then.
             if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 continue
             try:

@@ -1,6 +1,8 @@
-"""How long work reports on itself: the library counts, whoever shows it (the command line) decides how.
+"""How long work reports on itself: the library counts, whoever shows it (the command line) decides
+how.
 
-The library never prints. A function that takes long accepts a `Progress` and calls `task`; the default shows nothing.
+The library never prints. A function that takes long accepts a `Progress` and calls `task`; the
+default shows nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +19,19 @@ class Task(Protocol):
         """Begin."""
         ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """End, well or not."""
         ...
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        """Say that `amount` more units are done; `note` is a short figure to show, such as the loss."""
+        """Say that `amount` more units are done; `note` is a short figure to show, such as the
+        loss.
+        """
         ...
 
 
@@ -45,7 +54,12 @@ class Silent:
         """Begin."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """End."""
 
     def advance(self, amount: int = 1, note: str = "") -> None:

@@ -1,4 +1,6 @@
-"""The variants of the pretraining differ from one another in what their names say, and in nothing else."""
+"""The variants of the pretraining differ from one another in what their names say, and in nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ from tamis.training.pretraining.result import FACTS
 def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in tree.items():
-        found |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+        found |= (
+            flat(value, f"{before}{name}.")
+            if isinstance(value, dict)
+            else {f"{before}{name}": value}
+        )
     return found
 
 
@@ -32,9 +38,15 @@ def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
 )
 def test_a_variant_differs_from_the_whole_in_its_part_alone(name: str, differs: set[str]) -> None:
     recipe = read_pretrain_recipe("nano")
-    both, other = (flat(variants.variant(recipe, which, 1_000_000).model_dump()) for which in ("both", name))
+    both, other = (
+        flat(variants.variant(recipe, which, 1_000_000).model_dump()) for which in ("both", name)
+    )
     assert {key for key in both | other if both.get(key) != other.get(key)} - {"name"} == differs
-    assert both["schedule.tokens"] == 1_000_000 and both["schedule.warmup_tokens"] == 40_000 and both["stages"] == ()
+    assert (
+        both["schedule.tokens"] == 1_000_000
+        and both["schedule.warmup_tokens"] == 40_000
+        and both["stages"] == ()
+    )
 
 
 def test_without_nus_the_other_sources_stay() -> None:
@@ -46,7 +58,9 @@ def test_without_nus_the_other_sources_stay() -> None:
 
 def test_a_teacher_is_loaded_only_where_it_weighs() -> None:
     recipe = read_pretrain_recipe("nano")
-    assert [variants.taught(variants.variant(recipe, name, 1000)) for name in variants.VARIANTS] == [True, False, True, True, True]
+    assert [
+        variants.taught(variants.variant(recipe, name, 1000)) for name in variants.VARIANTS
+    ] == [True, False, True, True, True]
     with pytest.raises(ValueError, match="expected one of both, next-token"):
         variants.variant(recipe, "neither", 1000)
 
@@ -66,10 +80,15 @@ def test_every_finished_variant_is_a_method_of_the_quality_benchmark(
     words = capsys.readouterr().out.split()
     assert words[::2] == ["--method"] * 3
     found = [named(word, None, {})[:3] for word in words[1::2]]
-    assert found == [*((name, str(tmp_path / name), "head") for name in finished), ("untrained", "scratch:nano", "head")]
+    assert found == [
+        *((name, str(tmp_path / name), "head") for name in finished),
+        ("untrained", "scratch:nano", "head"),
+    ]
 
 
-def test_the_figures_of_the_finished_variants_are_gathered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_figures_of_the_finished_variants_are_gathered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, cosine in (("both", {"cosine": 0.5}), ("next-token", {})):
         (tmp_path / name).mkdir()
         held_out = {"bits_per_byte": 2.0, "by_source": {"irc": 2.5}, **cosine}
@@ -80,10 +99,15 @@ def test_the_figures_of_the_finished_variants_are_gathered(tmp_path: Path, monke
     monkeypatch.setattr(sys, "argv", ["variants", "--out", str(tmp_path), "--facts", str(out)])
     variants.main()
     same = {"tokens": 10, "tokens_per_second": 3.5, "by_source": {"irc": 2.5}}
-    assert json.loads(out.read_text(encoding="utf-8")) == {"both": same | {"cosine": 0.5}, "next-token": same | {"cosine": None}}
+    assert json.loads(out.read_text(encoding="utf-8")) == {
+        "both": same | {"cosine": 0.5},
+        "next-token": same | {"cosine": None},
+    }
 
 
-def test_what_is_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_finished_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done: list[tuple[str, object]] = []
 
     class Found:
@@ -92,7 +116,9 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.
 
     def told(corpus: list[Path], out: Path, recipe: Any, **rest: Any) -> Found:
         done.append((out.name, rest["teacher"]))
-        assert sorted(rest["excluded"]) == ["WIN now", "hi"] and rest["excluded_sets"] == {"kept-out.tsv": 2}  # the card names them
+        assert sorted(rest["excluded"]) == ["WIN now", "hi"] and rest["excluded_sets"] == {
+            "kept-out.tsv": 2
+        }  # the card names them
         out.mkdir()
         (out / FACTS).touch()
         return Found()
@@ -100,7 +126,11 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(variants, "pretrain", told)
     (tmp_path / "kept-out.tsv").write_text("label\ttext\nham\thi\nspam\tWIN now\n")
     exclude = ["--exclude", str(tmp_path / "kept-out.tsv")]
-    monkeypatch.setattr(sys, "argv", ["variants", str(tmp_path), "--teacher", "t", "--out", str(tmp_path), *exclude])
+    monkeypatch.setattr(
+        sys, "argv", ["variants", str(tmp_path), "--teacher", "t", "--out", str(tmp_path), *exclude]
+    )
     for _ in range(2):
         variants.main()
-    assert done == [(name, None if name == "next-token" else Path("t")) for name in variants.VARIANTS]
+    assert done == [
+        (name, None if name == "next-token" else Path("t")) for name in variants.VARIANTS
+    ]

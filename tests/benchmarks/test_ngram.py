@@ -1,4 +1,6 @@
-"""The n-gram rival against a slow second implementation in dictionaries, numbers by hand, and properties."""
+"""The n-gram rival against a slow second implementation in dictionaries, numbers by hand, and
+properties.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,13 @@ def ids(*texts: list[int]) -> list[NDArray[np.int32]]:
 
 
 class Slow:
-    """The definition, gram by gram: for every order the count and the mass of each gram in a dictionary, the recursion as a function."""
+    """The definition, gram by gram: for every order the count and the mass of each gram in a
+    dictionary, the recursion as a function.
+    """
 
-    def __init__(self, texts: list[list[int]], vocab_size: int, order: int, times: list[int]) -> None:
+    def __init__(
+        self, texts: list[list[int]], vocab_size: int, order: int, times: list[int]
+    ) -> None:
         self.vocab_size, self.order = vocab_size, order
         self.count: list[dict[Gram, int]] = [defaultdict(int) for _ in range(order + 1)]
         self.mass: list[dict[Gram, float]] = [defaultdict(float) for _ in range(order + 1)]
@@ -32,7 +38,9 @@ class Slow:
             if length < order:
                 for longer in self.count[length + 1]:
                     self.count[length][longer[1:]] += 1
-                    self.mass[length][longer[1:]] += self.mass[length + 1][longer] / self.count[length + 1][longer]
+                    self.mass[length][longer[1:]] += (
+                        self.mass[length + 1][longer] / self.count[length + 1][longer]
+                    )
             for text, often in zip(texts, times, strict=True):
                 for end in range(2, len(text) + 1):
                     if often and (end >= length if length == order else end == length):
@@ -61,21 +69,31 @@ class Slow:
         return (own + left * lower) / total
 
     def nats(self, text: list[int]) -> list[float]:
-        return [-math.log(self.chance(text[end], tuple(text[max(0, end - self.order + 1) : end]))) for end in range(1, len(text))]
+        return [
+            -math.log(self.chance(text[end], tuple(text[max(0, end - self.order + 1) : end])))
+            for end in range(1, len(text))
+        ]
 
 
 def rows(vocab_size: int, *, texts: int, longest: int) -> st.SearchStrategy[list[list[int]]]:
     """Texts of which at least one predicts something."""
     row = st.lists(st.integers(0, vocab_size - 1), max_size=longest)
-    return st.lists(row, min_size=1, max_size=texts).filter(lambda found: any(len(text) > 1 for text in found))
+    return st.lists(row, min_size=1, max_size=texts).filter(
+        lambda found: any(len(text) > 1 for text in found)
+    )
 
 
 def skewed(vocab_size: int, texts: int, seed: int) -> list[list[int]]:
-    """Texts whose tokens are rare and frequent, so that all counts of counts occur; each begins with token 0, as after a mark."""
+    """Texts whose tokens are rare and frequent, so that all counts of counts occur; each begins
+    with token 0, as after a mark.
+    """
     generator = np.random.default_rng(seed)
     odds = 1 / np.arange(1, vocab_size) ** 1.1
     lengths = generator.integers(0, 17, texts)
-    return [[0, *(1 + generator.choice(vocab_size - 1, length, p=odds / odds.sum())).tolist()] for length in lengths]
+    return [
+        [0, *(1 + generator.choice(vocab_size - 1, length, p=odds / odds.sum())).tolist()]
+        for length in lengths
+    ]
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
@@ -84,7 +102,9 @@ def test_it_is_what_the_definition_says_gram_by_gram(order: int, weighted: bool)
     vocab_size = 29
     texts = skewed(vocab_size, 41, seed=3)
     times = [index % 4 for index in range(41)] if weighted else [1] * 41
-    fast = KneserNey.fit(ids(*texts), vocab_size, order, times=np.array(times) if weighted else None)
+    fast = KneserNey.fit(
+        ids(*texts), vocab_size, order, times=np.array(times) if weighted else None
+    )
     slow = Slow(texts, vocab_size, order, times)
     # Above single tokens, discounts are estimated.
     assert order == 1 or any(level.discounts != FALLBACK for level in fast.levels)
@@ -104,8 +124,8 @@ def test_it_is_what_the_definition_says_for_any_texts(
 
 
 def test_a_bigram_model_by_hand() -> None:
-    # 0 begins. The bigrams: 01 twice, 12 once, 11 once. The tokens before 1 are 0 and 1, before 2 only 1: three continuations.
-    # No counts of counts, so once, twice: 0.5, 1.
+    # 0 begins. The bigrams: 01 twice, 12 once, 11 once. The tokens before 1 are 0 and 1, before 2
+    # only 1: three continuations. No counts of counts, so once, twice: 0.5, 1.
     model = KneserNey.fit(ids([0, 1, 2], [0, 1, 1]), 4, 2)
     one = (2 - 1) / 3 + (1 + 0.5) / 3 / 4
     two = (1 - 0.5) / 3 + (1 + 0.5) / 3 / 4
@@ -124,22 +144,33 @@ def test_a_bigram_model_by_hand() -> None:
 
 
 def test_a_gram_that_begins_a_sequence_counts_every_time_below_the_highest_order() -> None:
-    # 0 1 begins three sequences and nothing can stand before it: its count is 3, not its 0 continuations; 0 2 begins one.
+    # 0 1 begins three sequences and nothing can stand before it: its count is 3, not its 0
+    # continuations; 0 2 begins one.
     model = KneserNey.fit(ids([0, 1], [0, 1], [0, 1], [0, 2]), 3, 3)
     two = (1 - 0.5) / 2 + (0.5 + 0.5) / 2 / 3  # 1 and 2 have one token before them each
-    assert math.exp(-model.nats(ids([0, 2])[0])[0]) == pytest.approx((1 - 0.5) / 4 + (1.5 + 0.5) / 4 * two, rel=1e-12)
+    assert math.exp(-model.nats(ids([0, 2])[0])[0]) == pytest.approx(
+        (1 - 0.5) / 4 + (1.5 + 0.5) / 4 * two, rel=1e-12
+    )
 
 
 def test_the_discounts_by_hand() -> None:
     # n = 4, 3, 2, 1: Y = 4 / (4 + 6).
-    assert discounts(np.array([1] * 4 + [2] * 3 + [3] * 2 + [4] + [0] * 5 + [9])) == pytest.approx((0.4, 1.2, 2.2), rel=1e-12)
+    assert discounts(np.array([1] * 4 + [2] * 3 + [3] * 2 + [4] + [0] * 5 + [9])) == pytest.approx(
+        (0.4, 1.2, 2.2), rel=1e-12
+    )
     assert discounts(np.array([1, 2, 3])) == FALLBACK
     # n = 5, 1, 3, 1: D2 = 2 - 3 x 5/7 x 3 would give mass to what was seen twice.
     assert discounts(np.array([1] * 5 + [2] + [3] * 3 + [4])) == FALLBACK
 
 
-@given(rows(7, texts=5, longest=13), st.lists(st.integers(0, 6), min_size=1, max_size=6), st.integers(1, 5))
-def test_the_chances_of_all_tokens_after_any_context_sum_to_one(texts: list[list[int]], context: list[int], order: int) -> None:
+@given(
+    rows(7, texts=5, longest=13),
+    st.lists(st.integers(0, 6), min_size=1, max_size=6),
+    st.integers(1, 5),
+)
+def test_the_chances_of_all_tokens_after_any_context_sum_to_one(
+    texts: list[list[int]], context: list[int], order: int
+) -> None:
     model = KneserNey.fit(ids(*texts), 7, order)
     losses = np.array([model.nats(ids([*context, token])[0])[-1] for token in range(7)])
     assert np.isfinite(losses).all()
@@ -156,7 +187,9 @@ def test_the_chances_sum_to_one_where_the_discounts_are_estimated() -> None:
 
 
 @given(rows(5, texts=7, longest=9), rows(5, texts=6, longest=9), st.integers(1, 4))
-def test_texts_in_a_batch_are_the_sums_of_texts_alone(texts: list[list[int]], new: list[list[int]], order: int) -> None:
+def test_texts_in_a_batch_are_the_sums_of_texts_alone(
+    texts: list[list[int]], new: list[list[int]], order: int
+) -> None:
     model = KneserNey.fit(ids(*texts), 5, order)
     alone = [model.nats(text).sum() for text in ids(*new)]
     np.testing.assert_allclose(model.text_nats(ids(*new)), alone, rtol=1e-12)
@@ -178,7 +211,8 @@ def test_times_draw_the_model_to_a_sequence_and_leave_what_is_unseen() -> None:
     texts = ids([0, 1, 2], [0, 1, 3])
     even, drawn = KneserNey.fit(texts, 5, 3), KneserNey.fit(texts, 5, 3, times=np.array([6, 1]))
     assert (drawn.text_nats(texts) - even.text_nats(texts) < 0).tolist() == [True, False]
-    # Both grams after 0 1 occur once, so half of either goes to the orders below, whatever they weigh.
+    # Both grams after 0 1 occur once, so half of either goes to the orders below, whatever they
+    # weigh.
     assert drawn.levels[2].backoff[drawn.levels[2].keys // 5].tolist() == [0.5, 0.5]
     assert drawn.levels[2].share.tolist() == pytest.approx([6 / 14, 1 / 14], rel=1e-12)
 
@@ -187,8 +221,12 @@ def test_only_tokens_of_the_same_sequence_are_context() -> None:
     model = KneserNey.fit(ids(*skewed(11, 31, seed=7)), 11, 5)
     first, second = ids([0, 1, 2, 3, 1], [0, 4, 1])
     together = model.text_nats([first, second])
-    np.testing.assert_allclose(together, [model.nats(first).sum(), model.nats(second).sum()], rtol=1e-12)
-    assert model.nats(ids([5, 9, 8, 1, 2, 3, 1])[0])[-1] == model.nats(ids([7, 8, 1, 2, 3, 1])[0])[-1]
+    np.testing.assert_allclose(
+        together, [model.nats(first).sum(), model.nats(second).sum()], rtol=1e-12
+    )
+    assert (
+        model.nats(ids([5, 9, 8, 1, 2, 3, 1])[0])[-1] == model.nats(ids([7, 8, 1, 2, 3, 1])[0])[-1]
+    )
 
 
 def test_sequences_without_a_token_to_predict_have_no_loss() -> None:
@@ -220,9 +258,13 @@ def test_an_id_outside_the_vocabulary_is_named_with_its_place(bad: int, place: i
 def test_what_cannot_be_fitted_is_refused() -> None:
     with pytest.raises(ConfigError, match="got order 0 and vocab_size 7"):
         KneserNey.fit(ids([0, 1]), 7, 0)
-    with pytest.raises(DataError, match="expected a sequence of two tokens or more that counts, got 2 shorter ones"):
+    with pytest.raises(
+        DataError, match="expected a sequence of two tokens or more that counts, got 2 shorter ones"
+    ):
         KneserNey.fit(ids([0], [0]), 7)
-    with pytest.raises(DataError, match=r"each of the 2 sequences, got int64 of shape \(2,\), the least -3"):
+    with pytest.raises(
+        DataError, match=r"each of the 2 sequences, got int64 of shape \(2,\), the least -3"
+    ):
         KneserNey.fit(ids([0, 1], [0, 1]), 7, times=np.array([1, -3]))
     with pytest.raises(DataError, match=r"each of the 1 sequences, got int64 of shape \(0,\)$"):
         KneserNey.fit(ids([0, 1]), 7, times=np.array([], dtype=np.int64))

@@ -1,4 +1,6 @@
-"""The serving benchmark's own parts: the client counts what came, the ledger finds what is lost, every part runs at tiny size."""
+"""The serving benchmark's own parts: the client counts what came, the ledger finds what is lost,
+every part runs at tiny size.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def test_the_client_counts_every_answer_and_every_broken_connection(echo: tuple[
 
 def test_the_client_keeps_bodies_by_the_number_of_the_request(echo: tuple[str, int]) -> None:
     Echo.count = -1_000  # -1_000 to -994: no multiple of 7 or 10 in the six that follow
-    client = Client(echo, [request("POST", "/", {"n": n, "text": "é" * 50_000}) for n in range(5)], keep=True)
+    client = Client(
+        echo, [request("POST", "/", {"n": n, "text": "é" * 50_000}) for n in range(5)], keep=True
+    )
     load = client.run(2, count=5)
     assert sum(load.statuses.values()) == 5 and client.bodies is not None
     assert all(json.loads(body)["n"] == n for n, body in client.bodies.items())
@@ -81,7 +85,11 @@ def test_without_a_server_the_client_keeps_to_its_share_of_the_processor() -> No
 
 def test_percentiles_are_values_that_came() -> None:
     values = [float(n) for n in range(100, 0, -1)]
-    assert (percentile(values, 0.5), percentile(values, 0.99), percentile([3.0], 0.99)) == (50.0, 99.0, 3.0)
+    assert (percentile(values, 0.5), percentile(values, 0.99), percentile([3.0], 0.99)) == (
+        50.0,
+        99.0,
+        3.0,
+    )
 
 
 def test_tokens_are_those_of_the_texts_that_were_asked_in_turn() -> None:
@@ -117,33 +125,58 @@ def test_the_ledger_tells_what_is_lost_and_what_came_back(tmp_path: Path) -> Non
         ledger.pauses = True
     trial._kill()
     tally = trial.tally
-    assert (tally.kills, tally.broken_off, tally.lost, tally.came_back, tally.unopened) == (1, 1, 1, 1, 0) and b
+    assert (tally.kills, tally.broken_off, tally.lost, tally.came_back, tally.unopened) == (
+        1,
+        1,
+        1,
+        1,
+        0,
+    ) and b
     (tmp_path / "store.sqlite").write_bytes(b"not a database" * 100)
     trial._kill()
     assert trial.tally.unopened == 1
 
 
-def test_a_bound_is_met_on_its_own_side_and_a_figure_comes_back_from_its_line(tmp_path: Path) -> None:
+def test_a_bound_is_met_on_its_own_side_and_a_figure_comes_back_from_its_line(
+    tmp_path: Path,
+) -> None:
     assert MEASURES["p50"].met(10.0) and not MEASURES["p50"].met(10.1)
     assert MEASURES["share_of_bulk"].met(0.6) and not MEASURES["share_of_bulk"].met(0.59)
-    figures = [Figure("p50", 12.0, {"requests": 3}), Figure("p50", 4.25, {"requests": 2_000}), Figure("lost", 1, {"kills": 2})]
+    figures = [
+        Figure("p50", 12.0, {"requests": 3}),
+        Figure("p50", 4.25, {"requests": 2_000}),
+        Figure("lost", 1, {"kills": 2}),
+    ]
     file = tmp_path / "results.jsonl"
     file.write_text("\n".join(figure.line() for figure in figures))
     assert results.read(file) == figures and json.loads(figures[2].line())["met"] is False
     lines = results.table(results.read(file)).splitlines()
-    assert "| one request at a time: median | at most 10 ms | 4.25 ms | 2,000 requests | `latency` |" in lines
-    assert any(line.startswith("| acknowledged corrections lost | at most 0 | 1 (missed) |") for line in lines)
-    assert len(lines) == 2 + len(MEASURES) and sum("not measured yet" in line for line in lines) == len(MEASURES) - 2
+    assert (
+        "| one request at a time: median | at most 10 ms | 4.25 ms | 2,000 requests | `latency` |"
+        in lines
+    )
+    assert any(
+        line.startswith("| acknowledged corrections lost | at most 0 | 1 (missed) |")
+        for line in lines
+    )
+    assert (
+        len(lines) == 2 + len(MEASURES)
+        and sum("not measured yet" in line for line in lines) == len(MEASURES) - 2
+    )
     assert len(results.table(figures, only_measured=True).splitlines()) == 4
 
 
 def test_the_page_has_the_figures_of_the_results() -> None:
-    assert table.PAGE.read_text(encoding="utf-8") == table.page(), "run: python -m benchmarks.serving.table"
+    assert table.PAGE.read_text(encoding="utf-8") == table.page(), (
+        "run: python -m benchmarks.serving.table"
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
-def test_every_part_runs_at_tiny_size(part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_part_runs_at_tiny_size(
+    part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "results.jsonl"
     sizes = {
         "--texts": 20,
@@ -159,7 +192,18 @@ def test_every_part_runs_at_tiny_size(part: str, tmp_path: Path, capsys: pytest.
         "--threads": 1,
     }
     options = [str(word) for pair in sizes.items() for word in pair]
-    main([part, "--run", str(runs.finished_run()), "--data", str(runs.table()), "--out", str(out), *options])
+    main(
+        [
+            part,
+            "--run",
+            str(runs.finished_run()),
+            "--data",
+            str(runs.table()),
+            "--out",
+            str(out),
+            *options,
+        ]
+    )
     found = {figure.measure: figure for figure in results.read(out)}
     assert found.keys() == {name for name, wanted in MEASURES.items() if wanted.part == part}
     for name in found.keys() & {"difference", "server_errors", "lost", "came_back", "unopened"}:
@@ -178,5 +222,8 @@ def test_a_server_starts_on_a_port_of_its_own_and_answers_a_second_process() -> 
 
 
 def test_a_sample_is_the_same_every_time() -> None:
-    assert subject.sample(TEXTS, 5) == subject.sample(TEXTS, 5) and len(set(subject.sample(TEXTS, 5))) == 5
+    assert (
+        subject.sample(TEXTS, 5) == subject.sample(TEXTS, 5)
+        and len(set(subject.sample(TEXTS, 5))) == 5
+    )
     assert sorted(subject.sample(["b", "a"], 9)) == ["a", "b"]

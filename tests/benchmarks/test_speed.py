@@ -1,4 +1,6 @@
-"""The speed benchmark's own parts: the reference's network is GPT-2, contenders run in turn, texts are new every time."""
+"""The speed benchmark's own parts: the reference's network is GPT-2, contenders run in turn, texts
+are new every time.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def test_the_references_job_trains_head_and_final_norm_only() -> None:
     times = reference.run_job(model, ids, LABELS[:20], ids[:5])
     assert min(times.fit, times.train_figures, times.test_figures) > 0
     assert times.whole == times.fit + times.train_figures + times.test_figures
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())  # it works on a copy
+    assert all(
+        torch.equal(before[name], tensor) for name, tensor in model.state_dict().items()
+    )  # it works on a copy
 
 
 def test_contenders_run_in_turn() -> None:
@@ -64,7 +68,10 @@ def test_contenders_run_in_turn() -> None:
 
 def test_texts_are_new_in_every_round() -> None:
     rounds = [renewed(TEXTS, number) for number in range(3)]
-    assert all(not set(a) & set(b) for a, b in ((rounds[0], rounds[1]), (rounds[1], rounds[2]), (rounds[0], TEXTS)))
+    assert all(
+        not set(a) & set(b)
+        for a, b in ((rounds[0], rounds[1]), (rounds[1], rounds[2]), (rounds[0], TEXTS))
+    )
     assert [text[: len(old)] for text, old in zip(rounds[0], TEXTS, strict=True)] == TEXTS
 
 
@@ -77,12 +84,19 @@ def test_tamis_does_the_whole_job(tmp_path: Path) -> None:
 
 def test_a_share_of_the_rows_keeps_their_order() -> None:
     part = Rows(TEXTS * 3, np.tile(LABELS, 3), TEXTS * 2, np.tile(LABELS, 2)).part(0.5)
-    assert part.train_texts == (TEXTS * 3)[: len(part.train_texts)] and len(part.train_texts) == round(len(TEXTS) * 1.5)
+    assert part.train_texts == (TEXTS * 3)[: len(part.train_texts)] and len(
+        part.train_texts
+    ) == round(len(TEXTS) * 1.5)
     assert len(part.test_texts) == len(part.test_labels) == len(TEXTS)
 
 
-def test_a_type_that_the_processor_only_emulates_is_not_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_type_that_the_processor_only_emulates_is_not_timed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     speeds = {"fp32": 100.0, "bf16": 9.9, "int8": 10.1}
-    monkeypatch.setattr("benchmarks.speed.__main__.measure_matmul", lambda shapes, dtype, seconds, threads: speeds[dtype])
+    monkeypatch.setattr(
+        "benchmarks.speed.__main__.measure_matmul",
+        lambda shapes, dtype, seconds, threads: speeds[dtype],
+    )
     assert speed.worth_timing(("fp32", "bf16", "int8"), 2) == ("fp32", "int8")
     assert "bf16 is left out: 9.9 GFLOP/s" in capsys.readouterr().err

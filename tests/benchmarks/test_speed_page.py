@@ -13,8 +13,13 @@ from benchmarks.speed.ahead import COMPARED, ahead
 from benchmarks.speed.results import Figure
 
 
-def rounds(contender: str, *seconds: float, part: str = "inference", **rest: object) -> list[Figure]:
-    return [replace(Figure(part, "", contender, 2, n, value, "s"), **rest) for n, value in enumerate(seconds)]  # type: ignore[arg-type]
+def rounds(
+    contender: str, *seconds: float, part: str = "inference", **rest: object
+) -> list[Figure]:
+    return [
+        replace(Figure(part, "", contender, 2, n, value, "s"), **rest)  # type: ignore[arg-type]
+        for n, value in enumerate(seconds)
+    ]
 
 
 def test_a_rival_that_is_faster_is_named_beside_tamis_in_its_own_type() -> None:
@@ -33,51 +38,98 @@ def test_a_rival_that_is_faster_is_named_beside_tamis_in_its_own_type() -> None:
         *rounds("tamis predict", 6.0, part="start"),
     ]
     assert ahead(figures) == [
-        "bulk scoring: TF-IDF 160 times as fast as tamis fp32, A int8 2.00 times as fast as tamis int8, C 1.01 times as fast as tamis fp32",
+        "bulk scoring: TF-IDF 160 times as fast as tamis fp32, A int8 2.00 times as fast as "
+        "tamis int8, C 1.01 times as fast as tamis fp32",
         "single messages, p99: E 1.50 times as fast as tamis fp32",
     ]
     assert ahead(rounds("slow", 2.0) + rounds("tamis fp32", 1.0)) == []
-    both = [figure for threads in (1, 2) for name, s in (("A", 1.0), ("tamis", 2.0)) for figure in rounds(name, s, threads=threads)]
-    assert [line.split(":")[0] for line in ahead(both)] == ["bulk scoring, 1 threads", "bulk scoring, 2 threads"]
+    both = [
+        figure
+        for threads in (1, 2)
+        for name, s in (("A", 1.0), ("tamis", 2.0))
+        for figure in rounds(name, s, threads=threads)
+    ]
+    assert [line.split(":")[0] for line in ahead(both)] == [
+        "bulk scoring, 1 threads",
+        "bulk scoring, 2 threads",
+    ]
 
 
 def test_figures_of_other_settings_are_not_compared() -> None:
-    figures = rounds("A", 1.0, settings={"share": 0.1}) + rounds("tamis fp32", 9.0, settings={"share": 1.0})
+    figures = rounds("A", 1.0, settings={"share": 0.1}) + rounds(
+        "tamis fp32", 9.0, settings={"share": 1.0}
+    )
     assert ahead(figures) == []
 
 
 def test_the_page_says_where_rivals_are_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     faster = rounds("ONNX Runtime int8", 1.0) + rounds("tamis int8", 3.0)
-    assert "- mean pooling, bulk scoring: TF-IDF" in page.page() and "ONNX Runtime int8 1." in page.page()
-    monkeypatch.setattr(page, "published", lambda: {"last token": faster, "mean pooling": rounds("slow", 2.0) + rounds("tamis", 1.0)})
+    assert (
+        "- mean pooling, bulk scoring: TF-IDF" in page.page()
+        and "ONNX Runtime int8 1." in page.page()
+    )
+    monkeypatch.setattr(
+        page,
+        "published",
+        lambda: {"last token": faster, "mean pooling": rounds("slow", 2.0) + rounds("tamis", 1.0)},
+    )
     lines = page.page().split("<!-- rivals -->\n")[1].split("<!-- /rivals -->")[0]
-    assert lines == "- last token, bulk scoring: ONNX Runtime int8 3.00 times as fast as tamis int8\n"
-    monkeypatch.setattr(page, "published", lambda: {"mean pooling": rounds("slow", 2.0) + rounds("tamis", 1.0)})
+    assert (
+        lines == "- last token, bulk scoring: ONNX Runtime int8 3.00 times as fast as tamis int8\n"
+    )
+    monkeypatch.setattr(
+        page, "published", lambda: {"mean pooling": rounds("slow", 2.0) + rounds("tamis", 1.0)}
+    )
     assert "<!-- rivals -->\nNone was faster.\n<!-- /rivals -->" in page.page()
 
 
 def test_no_rival_that_multiplies_in_eight_bits_is_published_beside_another_ceiling() -> None:
-    shares = {(f.contender, f.about.get("ceiling")) for figures in page.published().values() for f in figures if "ceiling" in f.about}
+    shares = {
+        (f.contender, f.about.get("ceiling"))
+        for figures in page.published().values()
+        for f in figures
+        if "ceiling" in f.about
+    }
     assert {kind for name, kind in shares if name.endswith("int8")} == {"int8"}
     assert {kind for name, kind in shares if "fp32" in name} == {"fp32"}
 
 
 def test_the_picture_of_the_page_shows_the_published_results() -> None:
-    shown = [panel for part in COMPARED for panel in plot.panels(plot.of_part(part, page.published()))]
+    shown = [
+        panel for part in COMPARED for panel in plot.panels(plot.of_part(part, page.published()))
+    ]
     with Image.open(page.PLOT) as image:
-        assert image.info["Source"] == plot.fingerprint(shown), "run: python -m benchmarks.speed.page"
-    assert page.PLOT.stat().st_size < 200_000 and f"({page.PLOT.name})" in page.PAGE.read_text(encoding="utf-8")
+        assert image.info["Source"] == plot.fingerprint(shown), (
+            "run: python -m benchmarks.speed.page"
+        )
+    assert page.PLOT.stat().st_size < 200_000 and f"({page.PLOT.name})" in page.PAGE.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_panel_a_part_a_bar_a_contender(tmp_path: Path) -> None:
-    last = rounds("tamis int8", 2.0) + rounds("rival", 6.0, about={"batch": "16 rows"}) + rounds("tamis fp32", 4.0)
-    named = {"last token": last, "mean pooling": [*rounds("loop", 9.0, part="job"), *rounds("tamis", 3.0, part="job")]}
+    last = (
+        rounds("tamis int8", 2.0)
+        + rounds("rival", 6.0, about={"batch": "16 rows"})
+        + rounds("tamis fp32", 4.0)
+    )
+    named = {
+        "last token": last,
+        "mean pooling": [*rounds("loop", 9.0, part="job"), *rounds("tamis", 3.0, part="job")],
+    }
     shown = plot.panels(named)
     assert [title for title, _ in shown] == ["inference, last token, 2 threads", "job, 2 threads"]
     first, second = plot.drawn(shown).axes
     assert [bar.get_width() for bar in first.patches] == [0.5, 1.5, 1.0]  # type: ignore[attr-defined]
-    assert [label.get_text() for label in first.get_yticklabels()] == ["tamis int8", "rival, batches of 16 rows", "tamis fp32"]
-    assert len({bar.get_facecolor() for bar in first.patches}) == 2 and [bar.get_width() for bar in second.patches] == [3.0, 1.0]  # type: ignore[attr-defined]
+    assert [label.get_text() for label in first.get_yticklabels()] == [
+        "tamis int8",
+        "rival, batches of 16 rows",
+        "tamis fp32",
+    ]
+    assert len({bar.get_facecolor() for bar in first.patches}) == 2 and [
+        bar.get_width()  # type: ignore[attr-defined]
+        for bar in second.patches
+    ] == [3.0, 1.0]
     assert second.get_title(loc="left") == "job, 2 threads: times as long as tamis"
     plot.plot(named, tmp_path / "job.png", parts=("job",))
     with Image.open(tmp_path / "job.png") as image:
@@ -85,5 +137,12 @@ def test_a_panel_a_part_a_bar_a_contender(tmp_path: Path) -> None:
 
 
 def test_panels_of_one_part_are_told_apart_by_their_settings() -> None:
-    figures = [f for share in (0.1, 0.5) for f in rounds("tamis", 1.0, part="job", settings={"model": "tiny", "share": share})]
-    assert [title for title, _ in plot.panels({"": figures})] == ["job, 2 threads, share 0.1", "job, 2 threads, share 0.5"]
+    figures = [
+        f
+        for share in (0.1, 0.5)
+        for f in rounds("tamis", 1.0, part="job", settings={"model": "tiny", "share": share})
+    ]
+    assert [title for title, _ in plot.panels({"": figures})] == [
+        "job, 2 threads, share 0.1",
+        "job, 2 threads, share 0.5",
+    ]

@@ -1,4 +1,6 @@
-"""A classifier that knows what it has learnt: its limit travels with it, verdicts tell, reports count, predict marks."""
+"""A classifier that knows what it has learnt: its limit travels with it, verdicts tell, reports
+count, predict marks.
+"""
 
 from __future__ import annotations
 
@@ -49,14 +51,25 @@ def test_verdicts_tell_only_when_asked(learnt: TextClassifier) -> None:
     told = learnt.verdicts([HAM, FOREIGN], ood=True)
     assert [v.ood for v in told] == [False, True]
     assert told[1].bits_per_byte == pytest.approx(learnt.bits_per_byte(FOREIGN))
-    assert [(v.label, v.verdict, v.probabilities) for v in told] == [(v.label, v.verdict, v.probabilities) for v in plain]
-    assert told[0].to_dict(ood=True).keys() == {"text", "label", "verdict", "probabilities", "ood", "bits_per_byte"}
+    assert [(v.label, v.verdict, v.probabilities) for v in told] == [
+        (v.label, v.verdict, v.probabilities) for v in plain
+    ]
+    assert told[0].to_dict(ood=True).keys() == {
+        "text",
+        "label",
+        "verdict",
+        "probabilities",
+        "ood",
+        "bits_per_byte",
+    }
 
 
 def test_the_limit_travels_with_the_model(learnt: TextClassifier, saved: Path) -> None:
     loaded = TextClassifier.load(saved, threads=1)
     assert loaded.ood_detector_ == learnt.ood_detector_
-    np.testing.assert_allclose(loaded.bits_per_byte(TEXTS[:9]), learnt.bits_per_byte(TEXTS[:9]), rtol=1e-5)
+    np.testing.assert_allclose(
+        loaded.bits_per_byte(TEXTS[:9]), learnt.bits_per_byte(TEXTS[:9]), rtol=1e-5
+    )
     meta = json.loads((saved / "tamis.json").read_text())
     del meta["ood"]
     (other := saved.parent / "without").mkdir(exist_ok=True)
@@ -80,7 +93,9 @@ def test_a_new_fit_forgets_the_limit_and_few_texts_set_none() -> None:
 
 def test_the_backbone_reads_for_a_trunk_that_was_cut(tmp_path: Path) -> None:
     backbone = runs.copy_of(runs.pretrained(), tmp_path / "backbone")
-    classifier = TextClassifier(str(backbone), "head", settings={"text.layers": 1, "text.pooling": "mean"}, threads=1).fit(TEXTS, LABELS)
+    classifier = TextClassifier(
+        str(backbone), "head", settings={"text.layers": 1, "text.pooling": "mean"}, threads=1
+    ).fit(TEXTS, LABELS)
     whole = load_backbone(backbone)
     limit = classifier.fit_ood_detector(TEXTS)
     assert limit is not None and limit.language_model == whole.fingerprint
@@ -90,13 +105,18 @@ def test_the_backbone_reads_for_a_trunk_that_was_cut(tmp_path: Path) -> None:
     loaded = TextClassifier.load(tmp_path / "model", threads=1)
     np.testing.assert_allclose(loaded.bits_per_byte(TEXTS[:9]), expected, rtol=1e-5)
     assert loaded.ood_detector_ == limit and loaded.verdicts([HAM], ood=True)[0].ood is not None
-    backbone.rename(tmp_path / "gone")  # verdicts need no backbone; what is unknown is said to be unknown
+    backbone.rename(
+        tmp_path / "gone"
+    )  # verdicts need no backbone; what is unknown is said to be unknown
     alone = TextClassifier.load(tmp_path / "model", threads=1)
     told = alone.verdicts([HAM], ood=True)[0]
     assert told.ood is None and told.bits_per_byte is not None and alone.ood_detector_ is None
-    uncut = TextClassifier(str(tmp_path / "gone"), "head", settings={"text.layers": 3, "text.pooling": "mean"}, threads=1).fit(
-        TEXTS, LABELS
-    )
+    uncut = TextClassifier(
+        str(tmp_path / "gone"),
+        "head",
+        settings={"text.layers": 3, "text.pooling": "mean"},
+        threads=1,
+    ).fit(TEXTS, LABELS)
     own = uncut.fit_ood_detector(TEXTS)
     assert own is not None and own.language_model is None
 
@@ -114,8 +134,14 @@ def test_predict_marks_them_and_json_only_when_asked(saved: Path, tmp_path: Path
     assert lines[1].split("\t")[3].startswith("unlike what was learnt (")
     plain = [json.loads(line) for line in run("predict", saved, FOREIGN, "--json").out.splitlines()]
     assert plain[0].keys() == {"text", "label", "verdict", "probabilities"}
-    asked = [json.loads(line) for line in run("predict", saved, HAM, FOREIGN, "--json", "--ood").out.splitlines()]
+    asked = [
+        json.loads(line)
+        for line in run("predict", saved, HAM, FOREIGN, "--json", "--ood").out.splitlines()
+    ]
     assert [one["ood"] for one in asked] == [False, True]
     table = tmp_path / "out.csv"
     assert run("predict", saved, FOREIGN, "--out", table, "--ood").code == 0
-    assert table.read_text().splitlines()[0].endswith("ood,bits_per_byte") and ",true," in table.read_text()
+    assert (
+        table.read_text().splitlines()[0].endswith("ood,bits_per_byte")
+        and ",true," in table.read_text()
+    )

@@ -1,4 +1,6 @@
-"""TextClassifier against scikit-learn's contract, point by point: check_estimator feeds numbers, so it does not apply to texts."""
+"""TextClassifier against scikit-learn's contract, point by point: check_estimator feeds numbers, so
+it does not apply to texts.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,12 @@ from tests.rows import messages
 
 ROWS = messages()
 TEXTS, LABELS = [text for _, text in ROWS], [label for label, _ in ROWS]
-FEW = [LABELS.index("ham"), LABELS.index("ham") + 2, LABELS.index("spam"), len(LABELS) - 1 - LABELS[::-1].index("spam")]
+FEW = [
+    LABELS.index("ham"),
+    LABELS.index("ham") + 2,
+    LABELS.index("spam"),
+    len(LABELS) - 1 - LABELS[::-1].index("spam"),
+]
 
 
 def tiny(**settings: Any) -> TextClassifier:
@@ -45,7 +52,9 @@ def fitted_head() -> TextClassifier:
 
 
 def test_the_constructor_only_stores_its_arguments() -> None:
-    arguments: dict[str, Any] = {name: object() for name in inspect.signature(TextClassifier).parameters}
+    arguments: dict[str, Any] = {
+        name: object() for name in inspect.signature(TextClassifier).parameters
+    }
     classifier = TextClassifier(**arguments)
     assert vars(classifier) == arguments
 
@@ -56,8 +65,16 @@ def test_parameters_can_be_read_set_and_cloned() -> None:
     assert classifier.set_params(tune="full", seed=7) is classifier
     copied = clone(classifier)
     assert copied is not classifier and copied.get_params() == classifier.get_params()
-    assert (copied.tune, copied.seed, copied.max_fpr, copied.settings) == ("full", 7, 0.01, {"train.epochs": 3})
-    with pytest.raises(ValueError, match="TextClassifier has no parameter 'tunes'; its parameters are backbone, tune, "):
+    assert (copied.tune, copied.seed, copied.max_fpr, copied.settings) == (
+        "full",
+        7,
+        0.01,
+        {"train.epochs": 3},
+    )
+    with pytest.raises(
+        ValueError,
+        match="TextClassifier has no parameter 'tunes'; its parameters are backbone, tune, ",
+    ):
         classifier.set_params(tunes="full")
 
 
@@ -81,7 +98,9 @@ def test_probabilities_stand_in_the_order_of_the_classes_and_sum_to_one() -> Non
     assert probabilities.shape == (124, 2) and probabilities.dtype == np.float64
     assert np.allclose(probabilities.sum(1), 1)
     spam = np.array(LABELS) == "spam"
-    assert probabilities[spam, 1].mean() > probabilities[~spam, 1].mean() + 0.05  # columns are not swapped
+    assert (
+        probabilities[spam, 1].mean() > probabilities[~spam, 1].mean() + 0.05
+    )  # columns are not swapped
 
 
 def test_labels_follow_the_stored_threshold_not_the_most_probable_class() -> None:
@@ -96,7 +115,9 @@ def test_a_text_alone_gets_a_label_alone() -> None:
     classifier = fitted()
     assert classifier.predict(TEXTS[0]) == classifier.predict([TEXTS[0]])[0]
     assert classifier.predict_proba(TEXTS[0]).shape == (2,)
-    assert np.array_equal(classifier.predict_proba(TEXTS[0]), classifier.predict_proba([TEXTS[0]])[0])
+    assert np.array_equal(
+        classifier.predict_proba(TEXTS[0]), classifier.predict_proba([TEXTS[0]])[0]
+    )
     assert len(classifier.verdicts(TEXTS[0])) == 1
 
 
@@ -108,10 +129,14 @@ def test_no_texts_give_no_answers() -> None:
 @pytest.mark.parametrize("make", [fitted, fitted_head])
 def test_a_score_depends_on_no_other_text_and_on_no_order(make: Any, tmp_path: Path) -> None:
     make().save(tmp_path / "model")
-    classifier = TextClassifier.load(tmp_path / "model", threads=1)  # loaded: nothing is remembered from the fit
+    classifier = TextClassifier.load(
+        tmp_path / "model", threads=1
+    )  # loaded: nothing is remembered from the fit
     together = classifier.predict_proba(TEXTS)
     order = np.random.default_rng(1).permutation(len(TEXTS))
-    assert np.allclose(classifier.predict_proba([TEXTS[i] for i in order]), together[order], atol=1e-6)
+    assert np.allclose(
+        classifier.predict_proba([TEXTS[i] for i in order]), together[order], atol=1e-6
+    )
     for i in (0, 17, 60):
         assert np.allclose(classifier.predict_proba([TEXTS[i]])[0], together[i], atol=1e-6)
     assert np.allclose(make().predict_proba(TEXTS), together, atol=1e-6)
@@ -137,7 +162,9 @@ def test_fitting_again_after_a_prediction_in_another_type_forgets_the_cast_model
     half.predict_proba(["a text of its own"])
     half.fit(TEXTS, LABELS)
     fresh = head(dtype="bf16").fit(TEXTS, LABELS)
-    assert np.allclose(half.predict_proba(["a text of its own"]), fresh.predict_proba(["a text of its own"]))
+    assert np.allclose(
+        half.predict_proba(["a text of its own"]), fresh.predict_proba(["a text of its own"])
+    )
 
 
 @pytest.mark.parametrize("tune", ["head", "full"])
@@ -153,9 +180,18 @@ def test_one_row_of_a_class_is_enough_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "spam", "ham"), [("int", 1, 0), ("int", 7, -3), ("float", 1.5, 0.5), ("bool", True, False), ("str", "spam", "ham")]
+    ("kind", "spam", "ham"),
+    [
+        ("int", 1, 0),
+        ("int", 7, -3),
+        ("float", 1.5, 0.5),
+        ("bool", True, False),
+        ("str", "spam", "ham"),
+    ],
 )
-def test_labels_keep_their_type_through_fit_save_and_load(kind: str, spam: Any, ham: Any, tmp_path: Path) -> None:
+def test_labels_keep_their_type_through_fit_save_and_load(
+    kind: str, spam: Any, ham: Any, tmp_path: Path
+) -> None:
     labels = [spam if label == "spam" else ham for label in LABELS]
     classifier = head().fit(TEXTS, labels)
     classifier.save(tmp_path / "model")
@@ -193,23 +229,31 @@ def test_columns_of_pandas_are_accepted_and_keep_their_type() -> None:
 
 
 def test_arrays_and_iterators_of_texts_are_accepted() -> None:
-    assert head().fit(np.array(TEXTS), np.array(LABELS, dtype=object)).fingerprint() == fitted_head().fingerprint()
+    assert (
+        head().fit(np.array(TEXTS), np.array(LABELS, dtype=object)).fingerprint()
+        == fitted_head().fingerprint()
+    )
     assert head().fit(iter(TEXTS), LABELS).fingerprint() == fitted_head().fingerprint()
 
 
 def test_cross_validation_and_grid_search_work() -> None:
     scores = cross_val_score(head(), TEXTS, LABELS, cv=2)
     assert scores.shape == (2,) and (scores > 0.5).all()
-    search = GridSearchCV(head(), {"class_weight": ["none", "balanced"]}, cv=2, scoring="average_precision").fit(
-        np.array(TEXTS), np.array(LABELS) == "spam"
-    )
+    search = GridSearchCV(
+        head(), {"class_weight": ["none", "balanced"]}, cv=2, scoring="average_precision"
+    ).fit(np.array(TEXTS), np.array(LABELS) == "spam")
     assert search.best_params_["class_weight"] in ("none", "balanced")
     probabilities = cross_val_predict(head(), TEXTS, LABELS, cv=2, method="predict_proba")
     assert probabilities.shape == (124, 2)
 
 
 def test_it_can_be_the_last_step_of_a_pipeline() -> None:
-    pipeline = Pipeline([("lower", FunctionTransformer(lambda texts: [t.lower() for t in texts])), ("classify", head())])
+    pipeline = Pipeline(
+        [
+            ("lower", FunctionTransformer(lambda texts: [t.lower() for t in texts])),
+            ("classify", head()),
+        ]
+    )
     with pytest.raises(SklearnNotFittedError):
         pipeline.predict(TEXTS)
     pipeline.fit(TEXTS, LABELS)
@@ -225,9 +269,16 @@ def test_a_fitted_one_survives_pickling_by_its_user() -> None:
     assert np.array_equal(again.predict_proba(TEXTS), fitted_head().predict_proba(TEXTS))
 
 
-@pytest.mark.parametrize("call", [lambda c: c.predict(["x"]), lambda c: c.predict_proba(["x"]), lambda c: c.verdicts(["x"])])
+@pytest.mark.parametrize(
+    "call",
+    [lambda c: c.predict(["x"]), lambda c: c.predict_proba(["x"]), lambda c: c.verdicts(["x"])],
+)
 def test_before_fit_the_error_says_what_to_call(call: Any) -> None:
-    with pytest.raises(NotFittedError, match=r"this TextClassifier is not fitted yet; call fit\(texts, labels\) or TextClassifier.load"):
+    with pytest.raises(
+        NotFittedError,
+        match=r"this TextClassifier is not fitted yet; call fit\(texts, labels\) or "
+        r"TextClassifier.load",
+    ):
         call(head())
 
 
@@ -262,9 +313,13 @@ def test_missing_numbers_and_pandas_na_are_missing_labels() -> None:
 
 
 def test_what_cannot_be_fitted_is_refused_with_the_place() -> None:
-    with pytest.raises(DataError, match=r"texts\[1\]: expected a string, got int \(3\); convert or drop the row"):
+    with pytest.raises(
+        DataError, match=r"texts\[1\]: expected a string, got int \(3\); convert or drop the row"
+    ):
         head().fit(["a", 3], ["x", "y"])  # type: ignore[list-item]
-    with pytest.raises(DataError, match="labels must be one for each of the 2 texts; got an array of shape"):
+    with pytest.raises(
+        DataError, match="labels must be one for each of the 2 texts; got an array of shape"
+    ):
         head().fit(["a", "b"], ["x"])
     with pytest.raises(DataError, match=r"needs at least two classes; got 1 \(x\)"):
         head().fit(["a", "b"], ["x", "x"])
@@ -277,13 +332,17 @@ def test_what_cannot_be_fitted_is_refused_with_the_place() -> None:
 def test_a_wrong_argument_is_refused_at_fit() -> None:
     with pytest.raises(ConfigError, match="tune"):
         TextClassifier("scratch:tiny", "hed").fit(TEXTS, LABELS)
-    with pytest.raises(ConfigError, match=r"unknown setting 'train.epoch'; did you mean 'train.epochs'"):
+    with pytest.raises(
+        ConfigError, match=r"unknown setting 'train.epoch'; did you mean 'train.epochs'"
+    ):
         TextClassifier("scratch:tiny", settings={"train.epoch": 1}).fit(TEXTS, LABELS)
     with pytest.raises(ConfigError, match="did you mean 'scratch:tiny'"):
         TextClassifier("scratch:tinny").fit(TEXTS, LABELS)
     with pytest.raises(ConfigError, match="names 'eggs', which is not one of the labels"):
         head(class_weight={"eggs": 2.0}).fit(TEXTS, LABELS)
-    with pytest.raises(ConfigError, match=r"positive label: expected one of 'ham', 'spam', got 'spma'"):
+    with pytest.raises(
+        ConfigError, match=r"positive label: expected one of 'ham', 'spam', got 'spma'"
+    ):
         head(positive="spma").fit(TEXTS, LABELS)
 
 
@@ -297,7 +356,9 @@ def test_a_lone_surrogate_is_an_error_and_odd_texts_are_texts() -> None:
 
 def test_a_text_longer_than_the_context_is_not_cut() -> None:
     start = " ".join(TEXTS[:12])  # far beyond 64 tokens
-    one, other = fitted().predict_proba([start + " ok see u", start + " FREE prize! call 0900 now, claim £500"])
+    one, other = fitted().predict_proba(
+        [start + " ok see u", start + " FREE prize! call 0900 now, claim £500"]
+    )
     assert abs(one[1] - other[1]) > 1e-4
 
 
@@ -312,8 +373,12 @@ def test_a_budget_is_read_off_all_rows_and_all_are_learnt() -> None:
     quick = {"train.epochs": 1, "decision.max_fpr": 0.1}
     classifier = TextClassifier("nano", threads=1, settings=quick).fit(TEXTS[:60], LABELS[:60])
     assert classifier.recipe_.decision.cv_folds == 5 and classifier.cross_validated_
-    assert classifier.held_out_.tolist() == list(range(60)) and classifier.held_out_probabilities_.shape == (60, 2)
-    named = TextClassifier("nano", threads=1, settings=quick).fit(TEXTS[:60], LABELS[:60], validation=np.arange(0, 60, 4))
+    assert classifier.held_out_.tolist() == list(
+        range(60)
+    ) and classifier.held_out_probabilities_.shape == (60, 2)
+    named = TextClassifier("nano", threads=1, settings=quick).fit(
+        TEXTS[:60], LABELS[:60], validation=np.arange(0, 60, 4)
+    )
     assert named.recipe_.decision.cv_folds == 0 and len(named.held_out_) == 15
 
 
@@ -321,7 +386,9 @@ def test_repeats_never_stand_on_both_sides_of_the_held_out_rows() -> None:
     texts = [*TEXTS, *(text.upper() for text in TEXTS)]
     classifier = tiny().fit(texts, [*LABELS, *LABELS])
     held = {texts[i].casefold() for i in classifier.held_out_}
-    kept = {texts[i].casefold() for i in set(range(len(texts))) - set(classifier.held_out_.tolist())}
+    kept = {
+        texts[i].casefold() for i in set(range(len(texts))) - set(classifier.held_out_.tolist())
+    }
     assert held and not held & kept
 
 
@@ -332,5 +399,9 @@ def test_scikit_learn_takes_it_for_a_classifier_although_it_does_not_inherit() -
 
     classifier = TextClassifier(seed=7, tune="full")
     assert is_classifier(classifier)
-    assert get_tags(classifier).estimator_type == get_tags(LogisticRegression()).estimator_type == "classifier"
+    assert (
+        get_tags(classifier).estimator_type
+        == get_tags(LogisticRegression()).estimator_type
+        == "classifier"
+    )
     assert repr(classifier) == "TextClassifier(tune='full', seed=7)"

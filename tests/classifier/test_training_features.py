@@ -1,4 +1,6 @@
-"""The training rows kept beside a model: what its head sees, no text, refused once a byte is wrong."""
+"""The training rows kept beside a model: what its head sees, no text, refused once a byte is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tamis import CheckpointError, TextClassifier
-from tamis.classifier.training_features import FEATURES, TrainingRows, read_training_rows, sample, text_keys, write_training_rows
+from tamis.classifier.training_features import (
+    FEATURES,
+    TrainingRows,
+    read_training_rows,
+    sample,
+    text_keys,
+    write_training_rows,
+)
 from tamis.decision.calibration import softmax
 from tamis.head.refit import head_of
 from tests import runs
@@ -40,7 +49,9 @@ def test_the_kept_rows_are_what_the_head_sees_of_the_training_rows(exact: bool) 
     assert len(known) == report["rows"]["train"] and rows.classes == ("ham", "spam")
     assert [rows.classes[target] for target in rows.targets] == [label for _, label in known]
     scores = softmax(head_of(classifier.model_).logits(rows.features.astype(np.float64)))
-    np.testing.assert_allclose(scores, classifier.predict_proba([text for text, _ in known]), atol=1e-5)
+    np.testing.assert_allclose(
+        scores, classifier.predict_proba([text for text, _ in known]), atol=1e-5
+    )
     assert int(rows.held_out.sum()) == (0 if exact else report["rows"]["validation"])
     assert (rows.inverse_penalty is not None) == exact
 
@@ -64,8 +75,15 @@ def test_what_is_written_comes_back_and_the_model_folder_finds_it_too(tmp_path: 
     write_training_rows(run, rows)
     for place in (run, run / "model"):
         again = rows_of(place)
-        assert (again.inverse_penalty, again.classes, again.class_weights.tolist()) == (12.5, rows.classes, [1.0, 3.0])
-        assert all(np.array_equal(getattr(again, n), getattr(rows, n)) for n in ("features", "targets", "groups", "keys", "held_out"))
+        assert (again.inverse_penalty, again.classes, again.class_weights.tolist()) == (
+            12.5,
+            rows.classes,
+            [1.0, 3.0],
+        )
+        assert all(
+            np.array_equal(getattr(again, n), getattr(rows, n))
+            for n in ("features", "targets", "groups", "keys", "held_out")
+        )
     first = (run / FEATURES).read_bytes()
     write_training_rows(run, rows)
     assert (run / FEATURES).read_bytes() == first
@@ -76,7 +94,11 @@ def test_a_model_without_rows_has_none_and_so_has_one_with_other_weights(tmp_pat
     runs.copy_of(run / "model", tmp_path / "alone" / "model")
     assert read_training_rows(tmp_path / "alone") is None
     weights = load_file(run / "model" / "model.safetensors")
-    save_file({name: tensor + 1 for name, tensor in weights.items()}, run / "model" / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: tensor + 1 for name, tensor in weights.items()},
+        run / "model" / "model.safetensors",
+        {"format": "pt"},
+    )
     (run / "model" / "tamis.json").unlink()  # its checksum is then counted from the file
     assert read_training_rows(run) is None
 
@@ -86,13 +108,17 @@ def test_a_damaged_file_is_refused_with_the_way_out(damage: str, tmp_path: Path)
     path = copied(tmp_path / "run") / FEATURES
     content = path.read_bytes()
     tensors = load_file(path)
-    about = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["about"])
+    about = json.loads(
+        json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["about"]
+    )
     if damage == "cut":
         path.write_bytes(content[:-100])
     if damage == "format":
         save_file(tensors, path, {"about": json.dumps(about | {"format": 2})})
     if damage == "lengths":
-        save_file(tensors | {"targets": tensors["targets"][1:].copy()}, path, {"about": json.dumps(about)})
+        save_file(
+            tensors | {"targets": tensors["targets"][1:].copy()}, path, {"about": json.dumps(about)}
+        )
     if damage == "classes":
         save_file(tensors, path, {"about": json.dumps(about | {"classes": ["ham"]})})
     words = "a newer tamis wrote it" if damage == "format" else "truncated or altered"
@@ -105,7 +131,9 @@ def test_of_many_rows_a_sample_is_kept_in_order_with_every_class_by_its_share() 
     targets = np.array([0] * 900 + [1] * 90 + [2] * 10)
     kept = sample(targets, 100)
     assert np.bincount(targets[kept]).tolist() == [90, 9, 2] and (np.diff(kept) > 0).all()
-    assert np.array_equal(sample(targets, 1000), np.arange(1000)) and np.array_equal(sample(targets, 100), kept)
+    assert np.array_equal(sample(targets, 1000), np.arange(1000)) and np.array_equal(
+        sample(targets, 100), kept
+    )
 
 
 def test_a_fifth_is_held_out_where_nothing_is() -> None:

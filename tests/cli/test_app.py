@@ -1,4 +1,6 @@
-"""The command line itself: help, exit codes, one line for an error, JSON for machines, and what it must not import."""
+"""The command line itself: help, exit codes, one line for an error, JSON for machines, and what it
+must not import.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,22 @@ COMMANDS = [command.name or "" for command in app.app.registered_commands]
 
 
 def test_every_command_of_the_design_that_is_built_is_registered() -> None:
-    assert {"inspect", "data", "train", "evaluate", "predict", "explain", "pretrain", "reproduce"} <= set(COMMANDS)
+    assert {
+        "inspect",
+        "data",
+        "train",
+        "evaluate",
+        "predict",
+        "explain",
+        "pretrain",
+        "reproduce",
+    } <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example_and_the_default_of_every_setting(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_has_an_example_and_the_default_of_every_setting(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "240")
     said = run(command, "--help")
     assert said.code == 0 and said.err == ""
@@ -49,12 +62,24 @@ def test_the_version_is_the_packages() -> None:
 
 
 def test_help_and_version_import_nothing_heavy() -> None:
-    before = "import atexit, sys; atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))"
+    before = (
+        "import atexit, sys; atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))"
+    )
     for arguments in (["--help"], ["train", "--help"], ["--version"]):
         process = runs.process(*arguments, before=before)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0 and out
-        heavy = {"torch", "sklearn", "scipy", "matplotlib", "pandas", "polars", "transformers", "tokenizers", "numpy"}
+        heavy = {
+            "torch",
+            "sklearn",
+            "scipy",
+            "matplotlib",
+            "pandas",
+            "polars",
+            "transformers",
+            "tokenizers",
+            "numpy",
+        }
         assert not heavy & set(err.decode().split())
 
 
@@ -65,7 +90,10 @@ def test_help_and_version_import_nothing_heavy() -> None:
         (["train"], "Missing argument"),
         (["train", "x.csv", "--nonsense"], "No such option"),
         (["train", "x.csv", "--seed", "many"], "Invalid value for '--seed'"),
-        (["train", "x.csv", "--seed", "-1"], "seed: input should be greater than or equal to 0, got -1"),
+        (
+            ["train", "x.csv", "--seed", "-1"],
+            "seed: input should be greater than or equal to 0, got -1",
+        ),
         (["train", "x.csv", "--tune", "hed"], "tune"),
         (["train", "x.csv", "--dtype", "fp7"], "dtype"),
         (["train", "x.csv", "--max-fpr", "2"], "max_fpr"),
@@ -92,7 +120,10 @@ def test_wrong_usage_ends_with_2_and_says_why(arguments: list[str], words: str) 
         (["train", "sms_spam"], "did you mean 'sms-spam'"),
         (["data", "."], "this is a directory"),
         (["evaluate", "no-run", "no.csv"], "no-run does not exist"),
-        (["predict", "no-run", "hi"], "no-run does not exist; expected a run folder or a model folder"),
+        (
+            ["predict", "no-run", "hi"],
+            "no-run does not exist; expected a run folder or a model folder",
+        ),
         (["inspect", "gpt3"], "neither a folder nor a known name"),
         (["train", "TABLE", "--backbone", "scratch:tinny"], "did you mean 'scratch:tiny'"),
         (["train", "TABLE", "--recipe", "no.toml"], "recipe no.toml does not exist"),
@@ -133,22 +164,34 @@ def command_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> ru
 
 
 def test_a_missing_extra_says_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    error = command_raising(monkeypatch, MissingExtraError("polars", "tables", "reading Parquet")).error
-    assert error == "tamis: reading Parquet needs the package 'polars', which is not installed; run: pip install 'tamis[tables]'"
+    error = command_raising(
+        monkeypatch, MissingExtraError("polars", "tables", "reading Parquet")
+    ).error
+    assert (
+        error == "tamis: reading Parquet needs the package 'polars', which is not installed; run: "
+        "pip install 'tamis[tables]'"
+    )
 
 
-def test_parquet_without_polars_says_the_install_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_polars_says_the_install_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1" + bytes(20) + b"PAR1")
     monkeypatch.setitem(sys.modules, "polars", None)
     assert "pip install 'tamis[tables]'" in run("train", tmp_path / "x.parquet").error
 
 
 def test_an_error_of_the_system_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert command_raising(monkeypatch, OSError(28, "No space left on device")).error.endswith("No space left on device")
+    assert command_raising(monkeypatch, OSError(28, "No space left on device")).error.endswith(
+        "No space left on device"
+    )
 
 
 def test_a_message_of_several_lines_is_made_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert command_raising(monkeypatch, tamis.DataError("first\n  second")).error == "tamis: first second"
+    assert (
+        command_raising(monkeypatch, tamis.DataError("first\n  second")).error
+        == "tamis: first second"
+    )
 
 
 def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,16 +235,31 @@ def test_json_is_all_there_is_on_stdout(arguments: list[str]) -> None:
 def test_train_prints_figures_warnings_and_where_the_run_is(tmp_path: Path) -> None:
     said = run("train", runs.table(), *runs.TINY, "--tune", "head", "-o", tmp_path / "run")
     assert said.code == 0, said.err
-    for words in ("this model, test", "majority", "tfidf", "ham blocked", "McNemar", f"run folder: {tmp_path / 'run'}"):
+    for words in (
+        "this model, test",
+        "majority",
+        "tfidf",
+        "ham blocked",
+        "McNemar",
+        f"run folder: {tmp_path / 'run'}",
+    ):
         assert words in said.out
-    for words in ("device: cpu (", "threads: 1 (asked for)", "dtype: fp32 (exact, and the default)"):
+    for words in (
+        "device: cpu (",
+        "threads: 1 (asked for)",
+        "dtype: fp32 (exact, and the default)",
+    ):
         assert words in said.err
 
 
 def test_options_win_over_the_recipe_and_set_wins_over_options(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('backbone = "gpt2"\nseed = 5\n[train]\nepochs = 9\npatience = 4\n', encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(
+        'backbone = "gpt2"\nseed = 5\n[train]\nepochs = 9\npatience = 4\n', encoding="utf-8"
+    )
     recipe = options.recipe_from(
-        str(tmp_path / "mine.toml"), {"backbone": "scratch:tiny", "seed": None, "data.split": "none"}, ["epochs=2"]
+        str(tmp_path / "mine.toml"),
+        {"backbone": "scratch:tiny", "seed": None, "data.split": "none"},
+        ["epochs=2"],
     )
     assert (recipe.backbone, recipe.seed, recipe.data.split) == ("scratch:tiny", 5, "none")
     assert (recipe.train.epochs, recipe.train.patience) == (2, 4)

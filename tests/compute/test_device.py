@@ -1,4 +1,6 @@
-"""Device, threads and dtype: every choice with its reason; the measurement behind "auto" and where it is kept."""
+"""Device, threads and dtype: every choice with its reason; the measurement behind "auto" and where
+it is kept.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,15 @@ from tamis.errors import ConfigError
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A made-up machine: which core each logical processor belongs to, and files under /proc and /sys."""
+    """A made-up machine: which core each logical processor belongs to, and files under /proc and
+    /sys.
+    """
 
-    def build(core_of: list[tuple[int, int]], files: dict[str, str] | None = None, allowed: set[int] | None = None) -> None:
+    def build(
+        core_of: list[tuple[int, int]],
+        files: dict[str, str] | None = None,
+        allowed: set[int] | None = None,
+    ) -> None:
         for number, (package, core) in enumerate(core_of):
             topology = tmp_path / f"sys/devices/system/cpu/cpu{number}/topology"
             topology.mkdir(parents=True)
@@ -36,13 +44,19 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(cpu_count, "_PROC", tmp_path / "proc")
         monkeypatch.setattr(cpu_count, "_SYS", tmp_path / "sys")
         everyone = set(range(len(core_of)))
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: everyone if allowed is None else allowed, raising=False)
+        monkeypatch.setattr(
+            os,
+            "sched_getaffinity",
+            lambda _: everyone if allowed is None else allowed,
+            raising=False,
+        )
 
     monkeypatch.delenv("OMP_NUM_THREADS")
     return build
 
 
-# Two packages of three cores with two threads each; the siblings are numbered far apart, as Linux does.
+# Two packages of three cores with two threads each; the siblings are numbered far apart, as Linux
+# does.
 TWELVE = [(package, core) for _ in range(2) for package in range(2) for core in range(3)]
 
 
@@ -79,7 +93,10 @@ def test_only_processors_that_the_process_may_use_are_counted(machine: Any) -> N
             },
             (2, 2),
         ),
-        ({"proc/self/cgroup": "0::/host/only/there\n", "sys/fs/cgroup/cpu.max": "200000 100000"}, (2, 2)),
+        (
+            {"proc/self/cgroup": "0::/host/only/there\n", "sys/fs/cgroup/cpu.max": "200000 100000"},
+            (2, 2),
+        ),
         ({"proc/self/cgroup": "0::/../x\n", "sys/fs/cgroup/x/cpu.max": "200000 100000"}, (2, 2)),
         (
             {
@@ -101,19 +118,25 @@ def test_only_processors_that_the_process_may_use_are_counted(machine: Any) -> N
         ({}, (6, 12)),
     ],
 )
-def test_a_control_group_limits_the_threads(machine: Any, files: dict[str, str], expected: tuple[int, int]) -> None:
+def test_a_control_group_limits_the_threads(
+    machine: Any, files: dict[str, str], expected: tuple[int, int]
+) -> None:
     machine(TWELVE, files)
     assert cpu_count.available_processors() == expected
 
 
-def test_a_system_without_topology_or_affinity_counts_processors(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_topology_or_affinity_counts_processors(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine([])
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
     assert cpu_count.available_processors() == (5, 5)
 
 
-def test_the_default_is_fp32_on_one_thread_a_physical_core(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_is_fp32_on_one_thread_a_physical_core(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine(TWELVE)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve() == Compute(
@@ -142,7 +165,9 @@ def test_threads_asked_for_are_taken_up_to_the_processors_there_are(machine: Any
 
 
 @pytest.mark.parametrize(("value", "threads"), [("2", 2), ("7", 6), ("0", 6), ("x", 6), ("4,2", 6)])
-def test_a_lower_limit_of_the_environment_is_kept(machine: Any, monkeypatch: pytest.MonkeyPatch, value: str, threads: int) -> None:
+def test_a_lower_limit_of_the_environment_is_kept(
+    machine: Any, monkeypatch: pytest.MonkeyPatch, value: str, threads: int
+) -> None:
     machine(TWELVE)
     monkeypatch.setenv("OMP_NUM_THREADS", value)
     compute = resolve("cpu")
@@ -153,32 +178,45 @@ def test_a_lower_limit_of_the_environment_is_kept(machine: Any, monkeypatch: pyt
 
 @pytest.mark.parametrize("threads", [0, -3, True, 2.0, "2"])
 def test_threads_must_be_a_positive_whole_number(threads: Any) -> None:
-    with pytest.raises(ConfigError, match=f"threads: expected a whole number of at least 1, got {threads!r}"):
+    with pytest.raises(
+        ConfigError, match=f"threads: expected a whole number of at least 1, got {threads!r}"
+    ):
         resolve("cpu", threads=threads)
 
 
 @pytest.mark.parametrize("dtype", ["int4", "FP32", "float32", ""])
 def test_an_unknown_dtype_is_refused_with_the_known_ones(dtype: str) -> None:
-    with pytest.raises(ConfigError, match=f"^dtype: expected one of fp32, bf16, int8, auto, got '{dtype}'$"):
+    with pytest.raises(
+        ConfigError, match=f"^dtype: expected one of fp32, bf16, int8, auto, got '{dtype}'$"
+    ):
         resolve("cpu", dtype=dtype)
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cuda:0\n"])
 def test_an_unknown_device_is_refused_with_the_known_ones(name: str) -> None:
-    with pytest.raises(ConfigError, match="device: expected one of auto, cpu, cuda, cuda:N, mps, got"):
+    with pytest.raises(
+        ConfigError, match="device: expected one of auto, cpu, cuda, cuda:N, mps, got"
+    ):
         resolve(name)
 
 
-def test_a_device_that_is_not_there_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_is_not_there_is_refused_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"'cuda' was asked for, but torch .* sees no CUDA devices; take --device cpu"):
+    with pytest.raises(
+        ConfigError,
+        match=r"'cuda' was asked for, but torch .* sees no CUDA devices; take --device cpu",
+    ):
         resolve("cuda")
     with pytest.raises(ConfigError, match="'mps' was asked for, but torch sees no Apple GPU"):
         resolve("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ConfigError, match=r"'cuda:1' was asked for, but torch .* sees 1 CUDA device;"):
+    with pytest.raises(
+        ConfigError, match=r"'cuda:1' was asked for, but torch .* sees 1 CUDA device;"
+    ):
         resolve("cuda:1")
 
 
@@ -187,7 +225,10 @@ def test_auto_takes_cuda_where_there_is_one_and_names_it(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda which=None: f"Card {which}")
     assert (resolve().device, resolve().reasons["device"]) == ("cuda", "auto: torch sees Card None")
-    assert (resolve("cuda:1").device, resolve("cuda:1").reasons["device"]) == ("cuda:1", "asked for: Card cuda:1")
+    assert (resolve("cuda:1").device, resolve("cuda:1").reasons["device"]) == (
+        "cuda:1",
+        "asked for: Card cuda:1",
+    )
 
 
 class FakeSpeed:
@@ -197,7 +238,9 @@ class FakeSpeed:
         self.rates = {"fp32": fp32, "bf16": bf16, "int8": int8}
         self.calls: list[tuple[str, int]] = []
 
-    def __call__(self, shapes: Any, dtype: str, seconds: float, *, device: str, threads: int) -> float:
+    def __call__(
+        self, shapes: Any, dtype: str, seconds: float, *, device: str, threads: int
+    ) -> float:
         assert shapes == MODEL_SHAPES
         self.calls.append((dtype, threads))
         return self.rates[dtype]
@@ -218,7 +261,9 @@ def kept_files() -> list[Path]:
     return sorted((cache_directory() / "speed").glob("*"))
 
 
-def test_auto_takes_bf16_where_it_was_measured_faster_and_shows_the_figures(speed: FakeSpeed) -> None:
+def test_auto_takes_bf16_where_it_was_measured_faster_and_shows_the_figures(
+    speed: FakeSpeed,
+) -> None:
     compute = resolve("cpu", dtype="auto")
     assert compute.dtype == "bf16"
     assert compute.reasons["dtype"] == (
@@ -237,14 +282,23 @@ def test_bf16_must_gain_fifteen_percent(speed: FakeSpeed, bf16: float, expected:
 
 @pytest.mark.parametrize(
     ("fp32", "bf16", "int8", "expected"),
-    [(100.0, 60.0, 150.0, "int8"), (100.0, 60.0, 149.0, "fp32"), (100.0, 200.0, 299.0, "bf16"), (100.0, 200.0, 300.0, "int8")],
+    [
+        (100.0, 60.0, 150.0, "int8"),
+        (100.0, 60.0, 149.0, "fp32"),
+        (100.0, 200.0, 299.0, "bf16"),
+        (100.0, 200.0, 300.0, "int8"),
+    ],
 )
-def test_int8_must_gain_half_over_the_better_of_the_others(speed: FakeSpeed, fp32: float, bf16: float, int8: float, expected: str) -> None:
+def test_int8_must_gain_half_over_the_better_of_the_others(
+    speed: FakeSpeed, fp32: float, bf16: float, int8: float, expected: str
+) -> None:
     speed.rates = {"fp32": fp32, "bf16": bf16, "int8": int8}
     assert resolve("cpu", dtype="auto").dtype == expected
 
 
-def test_where_int8_cannot_be_had_it_is_not_measured(speed: FakeSpeed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_int8_cannot_be_had_it_is_not_measured(
+    speed: FakeSpeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(device, "int8_is_here", lambda: False)
     speed.rates = {"fp32": 100.0, "bf16": 60.0, "int8": 900.0}
     compute = resolve("cpu", dtype="auto")
@@ -257,23 +311,34 @@ def test_where_weights_are_learnt_int8_is_neither_chosen_nor_taken(speed: FakeSp
         speed.rates = {"fp32": 100.0, "bf16": bf16, "int8": 900.0}
         for file in kept_files():
             file.unlink()
-        assert resolve("cpu", dtype="auto").dtype == "int8" and resolve("cpu", dtype="auto", int8=False).dtype == expected
+        assert (
+            resolve("cpu", dtype="auto").dtype == "int8"
+            and resolve("cpu", dtype="auto", int8=False).dtype == expected
+        )
     with pytest.raises(ConfigError, match="int8 is for scoring and frozen weights"):
         resolve("cpu", dtype="int8", int8=False)
 
 
 def test_int8_on_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    with pytest.raises(ConfigError, match="int8 runs on the processor alone, the device is mps; take --device cpu or bf16"):
+    with pytest.raises(
+        ConfigError,
+        match="int8 runs on the processor alone, the device is mps; take --device cpu or bf16",
+    ):
         resolve("mps", dtype="int8")
 
 
 def test_int8_asked_for_says_how_finely_tokens_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "row_levels", lambda: 63)
-    assert resolve("cpu", dtype="int8").reasons["dtype"] == "asked for; weights of 8 bits, tokens of 127 levels"
+    assert (
+        resolve("cpu", dtype="int8").reasons["dtype"]
+        == "asked for; weights of 8 bits, tokens of 127 levels"
+    )
 
 
-def test_what_was_measured_is_kept_for_this_processor_and_thread_count_and_torch(speed: FakeSpeed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_measured_is_kept_for_this_processor_and_thread_count_and_torch(
+    speed: FakeSpeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = resolve("cpu", dtype="auto")
     calls = len(speed.calls)
     assert {dtype for dtype, _ in speed.calls} == {"fp32", "bf16", "int8"}
@@ -321,7 +386,9 @@ def test_fp32_and_bf16_asked_for_are_not_measured(speed: FakeSpeed) -> None:
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_a_corrupted_file_is_measured_anew_and_replaced(speed: FakeSpeed, content: bytes | str) -> None:
+def test_a_corrupted_file_is_measured_anew_and_replaced(
+    speed: FakeSpeed, content: bytes | str
+) -> None:
     resolve("cpu", dtype="auto")
     (path,) = kept_files()
     good = json.loads(path.read_text())
@@ -335,7 +402,9 @@ def test_a_corrupted_file_is_measured_anew_and_replaced(speed: FakeSpeed, conten
         "text": good | {"gflops": {"fp32": "fast", "bf16": 1.0, "int8": 1.0}},
         "another key": good | {"key": good["key"] | {"threads": 99}},
     }
-    path.write_bytes(content if isinstance(content, bytes) else json.dumps(damaged[content]).encode())
+    path.write_bytes(
+        content if isinstance(content, bytes) else json.dumps(damaged[content]).encode()
+    )
     before = len(speed.calls)
     compute = resolve("cpu", dtype="auto")
     assert len(speed.calls) > before
@@ -343,7 +412,9 @@ def test_a_corrupted_file_is_measured_anew_and_replaced(speed: FakeSpeed, conten
     assert json.loads(path.read_text()) == good
 
 
-def test_a_cache_that_cannot_be_written_costs_only_the_keeping(speed: FakeSpeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_costs_only_the_keeping(
+    speed: FakeSpeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "file"))
     compute = resolve("cpu", dtype="auto")
@@ -351,7 +422,9 @@ def test_a_cache_that_cannot_be_written_costs_only_the_keeping(speed: FakeSpeed,
     assert "measured now (not kept: Not a directory)" in compute.reasons["dtype"]
 
 
-def test_figures_of_a_busy_machine_are_not_kept(speed: FakeSpeed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_of_a_busy_machine_are_not_kept(
+    speed: FakeSpeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(device, "_OWN_SHARE", 0.75)
     monkeypatch.setattr(time, "process_time", lambda: 5.0)  # it got no processor at all
     reason = resolve("cpu", dtype="auto").reasons["dtype"]
@@ -366,7 +439,9 @@ def test_the_whole_measurement_is_planned_for_under_a_second() -> None:
 def test_this_machine_is_measured_for_real() -> None:
     speeds, source = device._speeds("cpu", 1)
     assert source.startswith("measured now")
-    assert tuple(speeds) == device.available_dtypes() and all(0 < rate < 1e6 for rate in speeds.values())
+    assert tuple(speeds) == device.available_dtypes() and all(
+        0 < rate < 1e6 for rate in speeds.values()
+    )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
@@ -376,7 +451,9 @@ def test_a_gpu_is_measured_for_real() -> None:
     assert matmul_benchmark.measure_matmul([(512, 768, 768)], "fp32", 0.05, device="cuda") > 0
 
 
-def test_the_processor_is_named_with_its_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processor_is_named_with_its_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(device, "_CPUINFO", tmp_path / "cpuinfo")
     names = []
     for content in (

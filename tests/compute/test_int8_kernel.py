@@ -10,7 +10,9 @@ from tamis.compute import int8_kernel
 from tamis.compute.int8_kernel import Int8Product, int8_is_here, row_levels
 from tamis.errors import ConfigError
 
-needs_engine = pytest.mark.skipif(not int8_is_here(), reason="this torch has no int8 engine for this processor")
+needs_engine = pytest.mark.skipif(
+    not int8_is_here(), reason="this torch has no int8 engine for this processor"
+)
 
 
 @needs_engine
@@ -26,7 +28,9 @@ def test_the_product_is_that_of_the_rounded_matrices() -> None:
     expected = whole * largest / levels @ (np.round(w / steps) * steps).T + bias.double().numpy()
     # A number half-way between two steps may be rounded either way by fp32: one step of one input.
     found = Int8Product(weight, bias)(rows).numpy()
-    np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.02 * np.abs(expected).max(1).min())
+    np.testing.assert_allclose(
+        found, expected, rtol=0.02, atol=0.02 * np.abs(expected).max(1).min()
+    )
     exact = r @ w.T + bias.double().numpy()
     assert np.linalg.norm(found - exact) < 0.03 * np.linalg.norm(exact)
 
@@ -45,13 +49,21 @@ def test_a_row_depends_on_no_other_row() -> None:
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_largest_sums_are_not_cut(sign: float) -> None:
     product = Int8Product(torch.full((8, 256), sign), torch.zeros(8))
-    torch.testing.assert_close(product(torch.ones(3, 256)), torch.full((3, 8), 256.0 * sign), rtol=1e-3, atol=0.0)
+    torch.testing.assert_close(
+        product(torch.ones(3, 256)), torch.full((3, 8), 256.0 * sign), rtol=1e-3, atol=0.0
+    )
 
 
 @needs_engine
 @pytest.mark.parametrize(("cut", "levels"), [(False, 127), (True, 63)])
-def test_an_engine_that_cuts_large_sums_gets_seven_bits(monkeypatch: pytest.MonkeyPatch, cut: bool, levels: int) -> None:
-    monkeypatch.setattr(int8_kernel, "_product", lambda rows, packed, _: torch.full((len(rows), 8), 64.0 if cut else 64 * 127.0))
+def test_an_engine_that_cuts_large_sums_gets_seven_bits(
+    monkeypatch: pytest.MonkeyPatch, cut: bool, levels: int
+) -> None:
+    monkeypatch.setattr(
+        int8_kernel,
+        "_product",
+        lambda rows, packed, _: torch.full((len(rows), 8), 64.0 if cut else 64 * 127.0),
+    )
     row_levels.cache_clear()
     try:
         assert row_levels() == levels
@@ -64,5 +76,8 @@ def test_a_torch_without_the_engine_is_told_what_to_take(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.backends, "quantized", fake)
     row_levels.cache_clear()
     assert not int8_is_here()
-    with pytest.raises(ConfigError, match=r"int8 needs torch's engine fbgemm .* has qnnpack here; take --dtype fp32 or auto"):
+    with pytest.raises(
+        ConfigError,
+        match=r"int8 needs torch's engine fbgemm .* has qnnpack here; take --dtype fp32 or auto",
+    ):
         row_levels()

@@ -1,4 +1,6 @@
-"""The measurement of bare products: what it counts, how it keeps to its time, and what it leaves alone."""
+"""The measurement of bare products: what it counts, how it keeps to its time, and what it leaves
+alone.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from tamis.compute.matmul_benchmark import Shape, measure_matmul
 from tamis.errors import ConfigError
 
 
-def test_gflops_are_two_operations_a_product_over_the_time_of_the_fastest_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gflops_are_two_operations_a_product_over_the_time_of_the_fastest_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     times = {(10, 20, 30): (10, 0.001), (7, 11, 13): (7, 0.002)}
     monkeypatch.setattr(matmul_benchmark, "_time_product", lambda shape, *_, **__: times[shape])
     # 2 * (10 * 20 * 30 + 7 * 11 * 13) = 14,002 operations in 3 ms
@@ -26,20 +30,31 @@ def test_gflops_are_two_operations_a_product_over_the_time_of_the_fastest_runs(m
 def test_in_fp32_the_better_of_two_layouts_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def timed(shape: Shape, dtype: str, seconds: float, device: str, *, prepacked: bool = False) -> tuple[int, float]:
+    def timed(
+        shape: Shape, dtype: str, seconds: float, device: str, *, prepacked: bool = False
+    ) -> tuple[int, float]:
         asked.append((dtype, seconds, prepacked))
         return (10, 0.001) if prepacked else (20, 0.003)
 
     monkeypatch.setattr(matmul_benchmark, "_time_product", timed)
     monkeypatch.setattr(matmul_benchmark, "prepacking_is_here", lambda: True)
     rate = measure_matmul([(20, 30, 40)], "fp32", 1.0)
-    assert rate == pytest.approx(2 * 20 * 30 * 40 / 0.002 / 1e9) and asked == [("fp32", 0.5, False), ("fp32", 0.5, True)]
-    assert measure_matmul([(20, 30, 40)], "bf16", 1.0) == pytest.approx(2 * 20 * 30 * 40 / 0.003 / 1e9)
+    assert rate == pytest.approx(2 * 20 * 30 * 40 / 0.002 / 1e9) and asked == [
+        ("fp32", 0.5, False),
+        ("fp32", 0.5, True),
+    ]
+    assert measure_matmul([(20, 30, 40)], "bf16", 1.0) == pytest.approx(
+        2 * 20 * 30 * 40 / 0.003 / 1e9
+    )
     monkeypatch.setattr(matmul_benchmark, "prepacking_is_here", lambda: False)
-    assert measure_matmul([(20, 30, 40)], "fp32", 1.0) == pytest.approx(2 * 20 * 30 * 40 / 0.003 / 1e9)
+    assert measure_matmul([(20, 30, 40)], "fp32", 1.0) == pytest.approx(
+        2 * 20 * 30 * 40 / 0.003 / 1e9
+    )
 
 
-def test_a_product_too_slow_for_its_time_is_run_on_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_product_too_slow_for_its_time_is_run_on_fewer_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rows_seen = []
 
     def slow(left: torch.Tensor, right: torch.Tensor) -> None:
@@ -79,6 +94,8 @@ def test_measuring_leaves_the_generators_and_threads_as_they_were() -> None:
         ([(4, 3, 2)], "fp32", math.nan, "seconds: expected a positive time"),
     ],
 )
-def test_a_measurement_that_makes_no_sense_is_refused(shapes: Any, dtype: Any, seconds: float, message: str) -> None:
+def test_a_measurement_that_makes_no_sense_is_refused(
+    shapes: Any, dtype: Any, seconds: float, message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         measure_matmul(shapes, dtype, seconds)

@@ -43,7 +43,9 @@ def test_each_batch_has_one_torch_thread_and_the_setting_is_as_before() -> None:
         return threading.get_ident(), torch.get_num_threads(), torch.is_inference_mode_enabled()
 
     found = list(compute_in_parallel(seen, range(9)))
-    assert {threads for _, threads, _ in found} == {1} and len({thread for thread, _, _ in found}) == 3
+    assert {threads for _, threads, _ in found} == {1} and len(
+        {thread for thread, _, _ in found}
+    ) == 3
     assert all(inference for *_, inference in found)
     assert torch.get_num_threads() == 3 and in_a_new_thread() == 3
 

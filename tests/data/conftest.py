@@ -1,4 +1,6 @@
-"""The real data beside the checkout, where there is any; tests that need it are skipped elsewhere."""
+"""The real data beside the checkout, where there is any; tests that need it are skipped
+elsewhere.
+"""
 
 from __future__ import annotations
 

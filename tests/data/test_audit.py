@@ -1,4 +1,6 @@
-"""The audit of a table whose every figure is counted by hand, and of the SMS Spam Collection by its published figures."""
+"""The audit of a table whose every figure is counted by hand, and of the SMS Spam Collection by its
+published figures.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,17 @@ def words(texts: Sequence[str]) -> list[int]:
 
 @pytest.fixture
 def parts() -> DataSplit:
-    train, validation, test = (np.array(each, dtype=np.int64) for each in ([0, 1, 2, 3], [3], [4, 5, 6, 7]))
+    train, validation, test = (
+        np.array(each, dtype=np.int64) for each in ([0, 1, 2, 3], [3], [4, 5, 6, 7])
+    )
     return DataSplit(Table.of(TEXTS, LABELS), "by hand", train, validation, test, 42, ("A note.",))
 
 
 @pytest.fixture
 def by_hand(parts: DataSplit) -> Audit:
-    def out_of_fold(texts: Sequence[str], labels: Sequence[str], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    def out_of_fold(
+        texts: Sequence[str], labels: Sequence[str], groups: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         assert groups.tolist() == [0, 1, 0, 2, 0, 1, 0, 3]
         ham = np.array([0.9, 0.3, 0.9, 0.5, 0.05, 0.4, 0.9, 0.8])
         return np.stack([ham, 1 - ham], axis=1)
@@ -54,9 +60,28 @@ def by_hand(parts: DataSplit) -> Audit:
 def test_every_figure_is_as_counted_by_hand(by_hand: Audit) -> None:
     found = json.loads(json.dumps(by_hand.to_dict()))
     assert found["parts"] == {
-        "train": {"rows": 4, "classes": {"ham": 3, "spam": 1}, "batches": 2, "tokens": 17, "longest": 5, "fit_rows": 3},
-        "validation": {"rows": 1, "classes": {"ham": 1, "spam": 0}, "batches": 1, "tokens": 3, "longest": 3},
-        "test": {"rows": 4, "classes": {"ham": 3, "spam": 1}, "batches": 2, "tokens": 18, "longest": 5},
+        "train": {
+            "rows": 4,
+            "classes": {"ham": 3, "spam": 1},
+            "batches": 2,
+            "tokens": 17,
+            "longest": 5,
+            "fit_rows": 3,
+        },
+        "validation": {
+            "rows": 1,
+            "classes": {"ham": 1, "spam": 0},
+            "batches": 1,
+            "tokens": 3,
+            "longest": 3,
+        },
+        "test": {
+            "rows": 4,
+            "classes": {"ham": 3, "spam": 1},
+            "batches": 2,
+            "tokens": 18,
+            "longest": 5,
+        },
     }
     assert found["repeats"] == {
         "exact": {"texts": 2, "rows": 2},
@@ -70,7 +95,10 @@ def test_every_figure_is_as_counted_by_hand(by_hand: Audit) -> None:
         "normalized": {"rows": 2, "share": 0.5, "by_class": {"ham": 2 / 3, "spam": 0.0}},
         "near": {"rows": 3, "share": 0.75, "by_class": {"ham": 1.0, "spam": 0.0}},
     }
-    assert [(row["row"], row["line"], row["label"], round(row["probability"], 6)) for row in found["label_issues"]] == [
+    assert [
+        (row["row"], row["line"], row["label"], round(row["probability"], 6))
+        for row in found["label_issues"]
+    ] == [
         (4, 5, "ham", 0.05),
         (7, 8, "spam", 0.2),
         (5, 6, "ham", 0.4),
@@ -118,12 +146,29 @@ def test_many_classes_are_summed_up(parts: DataSplit) -> None:
 def test_functions_that_return_another_shape_are_told(parts: DataSplit) -> None:
     with pytest.raises(DataError, match="expected a token count for each of 4 texts, got 1"):
         audit(parts, token_lengths=lambda texts: [1])
-    with pytest.raises(DataError, match=r"expected out-of-fold probabilities of shape \(8, 2\), got \(8, 3\)"):
-        audit(parts, token_lengths=words, out_of_fold=lambda texts, labels, groups: np.zeros((8, 3)))
+    with pytest.raises(
+        DataError, match=r"expected out-of-fold probabilities of shape \(8, 2\), got \(8, 3\)"
+    ):
+        audit(
+            parts, token_lengths=words, out_of_fold=lambda texts, labels, groups: np.zeros((8, 3))
+        )
 
 
 def test_written_parts_are_read_back_by_tamis_and_pandas(tmp_path: Path) -> None:
-    texts = ['she said "come"', "two\nlines", "a,b", " blanks ", "é 🎂", "\r\nend", "tab\there", "x;y", '"', "NA", "12", "k"]
+    texts = [
+        'she said "come"',
+        "two\nlines",
+        "a,b",
+        " blanks ",
+        "é 🎂",
+        "\r\nend",
+        "tab\there",
+        "x;y",
+        '"',
+        "NA",
+        "12",
+        "k",
+    ]
     parts = split_table(Table.of(texts * 2, ["ham", "spam"] * 12), "stratified")
     written = write_split(parts, tmp_path / "new" / "folder")
     assert [path.name for path in written] == ["train.csv", "validation.csv", "test.csv"]
@@ -131,7 +176,10 @@ def test_written_parts_are_read_back_by_tamis_and_pandas(tmp_path: Path) -> None
         table = read_table(path)
         assert (list(table.texts), list(table.labels)) == (parts.texts(part), parts.labels(part))  # type: ignore[arg-type]
         frame = pd.read_csv(path, keep_default_na=False, dtype=str)
-        assert frame["text"].tolist() == list(table.texts) and list(frame.columns) == ["label", "text"]
+        assert frame["text"].tolist() == list(table.texts) and list(frame.columns) == [
+            "label",
+            "text",
+        ]
 
 
 def test_a_folder_that_cannot_be_made_is_told(parts: DataSplit, write: Write) -> None:
@@ -142,11 +190,19 @@ def test_a_folder_that_cannot_be_made_is_told(parts: DataSplit, write: Write) ->
 def test_the_sms_spam_collection_leaks_as_published(real_sms: Path) -> None:
     parts = split_table(read_table(real_sms), "tp2")
     found = audit(parts, token_lengths=words)
-    assert (found.train.rows, found.train.batches, found.train.fit_rows, found.test.batches) == (4_457, 279, 4_011, 70)
+    assert (found.train.rows, found.train.batches, found.train.fit_rows, found.test.batches) == (
+        4_457,
+        279,
+        4_011,
+        70,
+    )
     leaks = found.leaks
     # Published: 10.4 % (22 % of spam) exact, 11.7 % (28.7 %) normalised, 17 % (56 %) near.
     assert (round(leaks.exact.share, 3), round(leaks.exact.by_class["spam"], 2)) == (0.104, 0.22)
-    assert (round(leaks.normalized.share, 3), round(leaks.normalized.by_class["spam"], 3)) == (0.116, 0.287)
+    assert (round(leaks.normalized.share, 3), round(leaks.normalized.by_class["spam"], 3)) == (
+        0.116,
+        0.287,
+    )
     assert (round(leaks.near.share, 2), round(leaks.near.by_class["spam"], 2)) == (0.17, 0.59)
     clean = audit(split_table(read_table(real_sms), "leakfree"), token_lengths=words)
     assert clean.leaks.near.rows == 0

@@ -32,7 +32,9 @@ def zipped(content: bytes, name: str = "Rows") -> bytes:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], list[str]]]:
-    """Serve an archive as the only data set of the catalog, `tiny`; returns the list of requests."""
+    """Serve an archive as the only data set of the catalog, `tiny`; returns the list of
+    requests.
+    """
     servers: list[HTTPServer] = []
     monkeypatch.delenv("HF_HUB_OFFLINE")
 
@@ -101,7 +103,9 @@ def test_an_altered_copy_is_fetched_again_and_told(served: Callable[[bytes], lis
         (b"no zip at all", "expected a zip archive with Rows in it"),
     ],
 )
-def test_an_archive_with_something_else_is_refused(served: Callable[[bytes], list[str]], archive: bytes, message: str) -> None:
+def test_an_archive_with_something_else_is_refused(
+    served: Callable[[bytes], list[str]], archive: bytes, message: str
+) -> None:
     served(archive)
     with pytest.raises(DataError, match=message) as caught:
         resolve("tiny")
@@ -109,7 +113,9 @@ def test_an_archive_with_something_else_is_refused(served: Callable[[bytes], lis
     assert not (cache_directory() / "data" / "tiny" / "Rows").exists()
 
 
-def test_an_archive_of_another_sum_is_refused(served: Callable[[bytes], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_of_another_sum_is_refused(
+    served: Callable[[bytes], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     served(zipped(MEMBER))
     monkeypatch.setitem(CATALOG, "tiny", replace(CATALOG["tiny"], archive_sha256="0" * 64))
     with pytest.raises(DataError, match="expected sha256 0000"):
@@ -128,14 +134,21 @@ def test_offline_the_rows_of_the_installed_package_stand_in() -> None:
     assert (len(table), table.counts) == (4_862, {"ham": 4_220, "spam": 642})
 
 
-def test_with_neither_network_nor_package_the_ways_out_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_neither_network_nor_package_the_ways_out_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def absent(name: str) -> importlib.metadata.Distribution:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "distribution", absent)
     with pytest.raises(DataError) as caught:
         resolve("sms-spam")
-    for way in ("unset HF_HUB_OFFLINE", CATALOG["sms-spam"].url, "give the file SMSSpamCollection as DATA", "pip install 'tamis[demo]'"):
+    for way in (
+        "unset HF_HUB_OFFLINE",
+        CATALOG["sms-spam"].url,
+        "give the file SMSSpamCollection as DATA",
+        "pip install 'tamis[demo]'",
+    ):
         assert way in str(caught.value)
 
 
@@ -152,11 +165,16 @@ def test_paths_are_taken_before_names(write: Write, monkeypatch: pytest.MonkeyPa
     assert resolve(str(path)).path == path
     monkeypatch.chdir(path.parent)
     located = resolve("sms-spam")
-    assert located.path == Path("sms-spam") and "not the data set of the catalog" in located.notes[0]
+    assert (
+        located.path == Path("sms-spam") and "not the data set of the catalog" in located.notes[0]
+    )
 
 
 def test_what_is_neither_file_nor_name_lists_the_names(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"smsspam: there is no such file, .*\(it has: sms-spam\); did you mean 'sms-spam'"):
+    with pytest.raises(
+        DataError,
+        match=r"smsspam: there is no such file, .*\(it has: sms-spam\); did you mean 'sms-spam'",
+    ):
         resolve("smsspam")
     with pytest.raises(DataError, match="this is a directory"):
         resolve(str(tmp_path))

@@ -1,4 +1,6 @@
-"""The normal form by hand and by property; the groups against a brute-force product of all pairs."""
+"""The normal form by hand and by property; the groups against a brute-force product of all
+pairs.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def test_texts_of_punctuation_alone_are_no_repeats_of_each_other() -> None:
 def brute_force(texts: list[str]) -> np.ndarray:
     """Groups by the full matrix of cosines, without any filter."""
     folded = [normalize(text) for text in texts]
-    counts = CountVectorizer(analyzer="char", ngram_range=(4, 4), lowercase=False).fit_transform(folded)
+    counts = CountVectorizer(analyzer="char", ngram_range=(4, 4), lowercase=False).fit_transform(
+        folded
+    )
     near = cosine_similarity(counts, dense_output=True) > 0.8 + 1e-9
     keys = [repeat_key(text) for text in texts]
     near |= np.asarray([[one == other for other in keys] for one in keys])
@@ -57,7 +61,11 @@ def brute_force(texts: list[str]) -> np.ndarray:
 
 
 def same_partition(one: np.ndarray, other: np.ndarray) -> bool:
-    return len({*zip(one.tolist(), other.tolist(), strict=True)}) == len(set(one.tolist())) == len(set(other.tolist()))
+    return (
+        len({*zip(one.tolist(), other.tolist(), strict=True)})
+        == len(set(one.tolist()))
+        == len(set(other.tolist()))
+    )
 
 
 @given(st.lists(st.text(alphabet="abc d", max_size=24), min_size=2, max_size=40))
@@ -66,8 +74,12 @@ def test_groups_are_those_of_all_pairs(texts: list[str]) -> None:
     assert same_partition(near_repeat_groups(texts), brute_force(texts))
 
 
-def test_groups_of_templates_are_those_of_all_pairs(sms_rows: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BLOCK_ROWS", 7)  # several blocks and several chunks, as in large tables
+def test_groups_of_templates_are_those_of_all_pairs(
+    sms_rows: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        module, "_BLOCK_ROWS", 7
+    )  # several blocks and several chunks, as in large tables
     monkeypatch.setattr(module, "_PAIRS_AT_ONCE", 11)
     module._groups.cache_clear()
     texts = [text for _, text in sms_rows]
@@ -77,7 +89,12 @@ def test_groups_of_templates_are_those_of_all_pairs(sms_rows: list[tuple[str, st
 
 
 def test_groups_are_numbered_by_first_occurrence() -> None:
-    texts = ["call me at seven tonight please", "completely different words", "Call me at SEVEN tonight, please!", "k"]
+    texts = [
+        "call me at seven tonight please",
+        "completely different words",
+        "Call me at SEVEN tonight, please!",
+        "k",
+    ]
     assert near_repeat_groups(texts).tolist() == [0, 1, 0, 2]
     assert near_repeat_groups([]).tolist() == []
     assert near_repeat_groups(["a", "b", "a"]).tolist() == [0, 1, 0]
@@ -95,7 +112,9 @@ def test_the_sms_spam_collection_is_grouped_in_seconds(real_sms: Path) -> None:
     start = time.perf_counter()
     groups = near_repeat_groups(texts)
     assert time.perf_counter() - start < 8
-    counts = CountVectorizer(analyzer="char", ngram_range=(4, 4), lowercase=False).fit_transform(map(normalize, texts))
+    counts = CountVectorizer(analyzer="char", ngram_range=(4, 4), lowercase=False).fit_transform(
+        map(normalize, texts)
+    )
     sample = np.random.default_rng(3).choice(len(texts), 700, replace=False)
     near = np.argwhere(cosine_similarity(counts[sample]) > 0.8 + 1e-9)
     assert (groups[sample[near[:, 0]]] == groups[sample[near[:, 1]]]).all()

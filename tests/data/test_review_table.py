@@ -1,4 +1,6 @@
-"""The review table: written and read back whatever the texts hold, edited by a person, refused where it belongs to another file."""
+"""The review table: written and read back whatever the texts hold, edited by a person, refused
+where it belongs to another file.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,17 @@ TABLE = Table.of(TEXTS, ["ham", "spam", "ham", "spam", "ham"])
 def findings() -> list[Finding]:
     marked = (True, True, False, True, False)
     return [
-        Finding(row, row + 1, text, TABLE.labels[row], "spam", 0.1234567891, 0.5, "label doubted by both", marked[row])
+        Finding(
+            row,
+            row + 1,
+            text,
+            TABLE.labels[row],
+            "spam",
+            0.1234567891,
+            0.5,
+            "label doubted by both",
+            marked[row],
+        )
         for row, text in enumerate(TEXTS)
     ]
 
@@ -41,7 +53,9 @@ def test_a_person_changes_the_answer(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text('row,exclude,text\n2,YES,plain\n0,no,"a ""quoted"", one"\n')
     assert read_excluded_rows(path, TABLE) == [2]
-    path.write_text("row,text\n2,plain\n4,ＦＲＥＥ ✅\n")  # without the column every row is left out
+    path.write_text(
+        "row,text\n2,plain\n4,ＦＲＥＥ ✅\n"
+    )  # without the column every row is left out
     assert read_excluded_rows(path, TABLE) == [2, 4]
 
 
@@ -58,11 +72,17 @@ def test_a_list_of_numbers(tmp_path: Path) -> None:
         ("r.txt", "-1\n", "row -1 is not one"),
         ("r.txt", "one\n", "expected a row number, got 'one'"),
         ("r.csv", "row,text\n1,plain\n", "the text is not that of row 1"),
-        ("r.csv", "row,exclude,text\n2,perhaps,plain\n", "exclude must be yes or no, got 'perhaps'"),
+        (
+            "r.csv",
+            "row,exclude,text\n2,perhaps,plain\n",
+            "exclude must be yes or no, got 'perhaps'",
+        ),
         ("r.csv", "line,text\n2,plain\n", "expected a column row"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_its_place(tmp_path: Path, name: str, content: str, words: str) -> None:
+def test_what_cannot_be_used_is_refused_with_its_place(
+    tmp_path: Path, name: str, content: str, words: str
+) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=words):
         read_excluded_rows(tmp_path / name, TABLE)

@@ -1,4 +1,6 @@
-"""Tables read from every format: against pandas and polars, by hand-made rows, and each bad input with its message."""
+"""Tables read from every format: against pandas and polars, by hand-made rows, and each bad input
+with its message.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +45,19 @@ def rows_of(table: Table) -> list[tuple[str, str]]:
         ("ham\thello\nspam\twin\n", "tsv"),
         ("id,Message,Category\n1,hello,ham\n2,win,spam\n", "csv"),
         ("v1,v2,,,\nham,hello,,,\nspam,win,,,\n", "csv"),
-        ('{"label": "ham", "text": "hello"}\n\n{"text": "win", "label": "spam", "id": 3}\n', "jsonl"),
+        (
+            '{"label": "ham", "text": "hello"}\n\n{"text": "win", "label": "spam", "id": 3}\n',
+            "jsonl",
+        ),
         ('[\n {"label": "ham", "text": "hello"},\n {"label": "spam", "text": "win"}\n]\n', "json"),
         ("\ufefflabel,text\r\nham,hello\r\nspam,win\r\n", "csv"),
         ("label,text\rham,hello\rspam,win\r", "csv"),
     ],
 )
 @pytest.mark.parametrize("name", ["table.csv", "table.jsonl", "table"])
-def test_the_content_tells_the_format_and_the_columns(write: Write, content: str, format_: str, name: str) -> None:
+def test_the_content_tells_the_format_and_the_columns(
+    write: Write, content: str, format_: str, name: str
+) -> None:
     table = read_table(write(content, name))
     assert rows_of(table) == [("ham", "hello"), ("spam", "win")]
     assert table.format == format_
@@ -61,15 +68,26 @@ def test_the_content_tells_the_format_and_the_columns(write: Write, content: str
 def test_lines_columns_and_fingerprint_are_those_of_the_file(write: Write) -> None:
     path = write('Class,n,SMS\nham,1,"two\nlines"\n\nspam,2,win\n')
     table = read_table(str(path))
-    assert (table.lines, table.text_column, table.label_column, table.source) == ((2, 5), "SMS", "Class", str(path))
+    assert (table.lines, table.text_column, table.label_column, table.source) == (
+        (2, 5),
+        "SMS",
+        "Class",
+        str(path),
+    )
     assert table.fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()
     assert table.where(1) == f"{path} line 5"
     assert rows_of(table.select([1])) == [("spam", "win")]
 
 
 def test_a_headerless_table_is_named_by_position(write: Write) -> None:
-    table = read_table(write("a\tham\thello you\nb\tspam\twin now\nc\tham\tbye for ever\n"), text="3", label="2")
-    assert (table.text_column, table.label_column, table.labels) == ("3", "2", ("ham", "spam", "ham"))
+    table = read_table(
+        write("a\tham\thello you\nb\tspam\twin now\nc\tham\tbye for ever\n"), text="3", label="2"
+    )
+    assert (table.text_column, table.label_column, table.labels) == (
+        "3",
+        "2",
+        ("ham", "spam", "ham"),
+    )
 
 
 def test_a_first_message_labelled_spam_is_no_header(write: Write) -> None:
@@ -106,7 +124,9 @@ def test_a_mix_of_utf8_and_cp1252_is_said(write: Write) -> None:
 
 
 @given(st.lists(st.tuples(LABEL, ANY_TEXT), min_size=1))
-def test_what_the_csv_module_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
+def test_what_the_csv_module_writes_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
     path = tmp_path_factory.getbasetemp() / "round.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("label", "text"), *rows])
@@ -114,7 +134,9 @@ def test_what_the_csv_module_writes_is_read_back(tmp_path_factory: pytest.TempPa
 
 
 @given(st.lists(st.tuples(LABEL, ANY_TEXT), min_size=1))
-def test_what_json_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
+def test_what_json_writes_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
     objects = [{"label": label, "text": text} for label, text in rows]
     for name, content in {
         "round.jsonl": "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in objects),
@@ -125,8 +147,17 @@ def test_what_json_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory,
         assert rows_of(read_table(path)) == rows
 
 
-@given(st.lists(st.tuples(st.sampled_from(["ham", "spam"]), ANY_TEXT.filter(lambda t: not set(t) & set("\t\r\n"))), min_size=2))
-def test_an_unquoted_tab_file_keeps_every_quote(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ham", "spam"]), ANY_TEXT.filter(lambda t: not set(t) & set("\t\r\n"))
+        ),
+        min_size=2,
+    )
+)
+def test_an_unquoted_tab_file_keeps_every_quote(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
     rows = [("ham", 'this one has a "quote" inside'), *rows]
     path = tmp_path_factory.getbasetemp() / "bare.tsv"
     path.write_bytes("".join(f"{label}\t{text}\n" for label, text in rows).encode())
@@ -145,18 +176,24 @@ def test_pandas_quoting_is_what_pandas_reads(write: Write) -> None:
 def test_parquet_is_read_in_the_order_of_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "no-ending"
     texts = [f'text "{n}",\n{n}' for n in range(9_001)]
-    pl.DataFrame({"id": range(9_001), "text": texts, "label": [n % 3 for n in range(9_001)]}).write_parquet(path)
+    pl.DataFrame(
+        {"id": range(9_001), "text": texts, "label": [n % 3 for n in range(9_001)]}
+    ).write_parquet(path)
     table = read_table(path)
     assert table.texts == tuple(texts)
     assert table.labels[:4] == ("0", "1", "2", "0")
     assert table.where(0) == f"{path} row 1"
 
 
-def test_parquet_without_polars_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_polars_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "t.parquet"
     pl.DataFrame({"text": ["a"], "label": ["b"]}).write_parquet(path)
     monkeypatch.setitem(sys.modules, "polars", None)
-    with pytest.raises(MissingExtraError, match=r"reading Parquet needs .*pip install 'tamis\[tables\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"reading Parquet needs .*pip install 'tamis\[tables\]'"
+    ):
         read_table(path)
 
 
@@ -166,7 +203,11 @@ def test_a_truncated_parquet_file_is_an_error(write: Write) -> None:
 
 
 def test_labels_of_json_may_be_numbers_and_truths(write: Write) -> None:
-    table = read_table(write('{"label": 1, "text": "a"}\n{"label": true, "text": "b"}\n{"label": 2.5, "text": "c"}\n'))
+    table = read_table(
+        write(
+            '{"label": 1, "text": "a"}\n{"label": true, "text": "b"}\n{"label": 2.5, "text": "c"}\n'
+        )
+    )
     assert table.labels == ("1", "true", "2.5")
 
 
@@ -189,37 +230,82 @@ BAD = [
     (b"\n \n", "expected rows, the file is empty"),
     (b"label,text\n", "found only a header line"),
     (b"only words\nno columns\n", "expected a table"),
-    (b"label,text\nham,a\nspam,b,c\n", r"line 3: expected 2 fields separated by comma, found 3; mend the row \(quote a text"),
-    (b"ham\ta\nspam\tb\tc\nham\td\n", r"line 2: expected 2 fields separated by tab, found 3; mend the row \(replace a tab"),
+    (
+        b"label,text\nham,a\nspam,b,c\n",
+        r"line 3: expected 2 fields separated by comma, found 3; mend the row \(quote a text",
+    ),
+    (
+        b"ham\ta\nspam\tb\tc\nham\td\n",
+        r"line 2: expected 2 fields separated by tab, found 3; mend the row \(replace a tab",
+    ),
     (b"label,text\nham,a\n  ,b\n", r"line 3: expected a label in column 'label', found none"),
     (b"label,text\nham,a\x00b\n", "line 2: expected text, found a NUL byte"),
     ("label,text\nham,a\n".encode("utf-16-le"), "this looks like UTF-16 without its mark"),
-    (b"label,text\nham,\x81\xe9\n", r"line 2: byte 0x81 is not UTF-8, and byte 0x81 in line 2 is not cp1252"),
+    (
+        b"label,text\nham,\x81\xe9\n",
+        r"line 2: byte 0x81 is not UTF-8, and byte 0x81 in line 2 is not cp1252",
+    ),
     (b"\xff\xfel\x00\x00\xd8a\x00", "the byte-order mark says utf-16"),
-    (b'label,text\nham,"open\nspam,b\n', "line 2: a quoted field begins in this row and is never closed"),
-    (b'{"label": "ham", "text": "a"}\n{"label": "ham", "te\n', "line 2: expected a JSON object, found broken JSON"),
-    (b'{"label": "ham", "text": "a"}\n[1]\n', "line 2: expected a JSON object such as .* found a list"),
+    (
+        b'label,text\nham,"open\nspam,b\n',
+        "line 2: a quoted field begins in this row and is never closed",
+    ),
+    (
+        b'{"label": "ham", "text": "a"}\n{"label": "ham", "te\n',
+        "line 2: expected a JSON object, found broken JSON",
+    ),
+    (
+        b'{"label": "ham", "text": "a"}\n[1]\n',
+        "line 2: expected a JSON object such as .* found a list",
+    ),
     (b'{"label": "ham", "text": 5}\n', "line 1: expected a text in column 'text', found int 5"),
-    (b'{"label": "ham", "text": null}\n', "line 1: expected a text in column 'text', found nothing"),
+    (
+        b'{"label": "ham", "text": null}\n',
+        "line 1: expected a text in column 'text', found nothing",
+    ),
     (b'{"label": null, "text": "a"}\n', "line 1: expected a label in column 'label', found none"),
-    (b'{"text": "a", "label": "x"}\n{"text": "a"}\n', "line 2: expected a label in column 'label', found none"),
-    (b'{"label": ["x"], "text": "a"}\n', "line 1: expected one label in column 'label', found list"),
+    (
+        b'{"text": "a", "label": "x"}\n{"text": "a"}\n',
+        "line 2: expected a label in column 'label', found none",
+    ),
+    (
+        b'{"label": ["x"], "text": "a"}\n',
+        "line 1: expected one label in column 'label', found list",
+    ),
     (b'{"label": "x", "text": "a\\u0000"}\n', "line 1: column 'text' holds a NUL character"),
-    (b'{"label": "x", "text": "\\ud800"}\n', "line 1: column 'text' holds half of a surrogate pair"),
-    (b'[{"label": "x", "text": "a"},\n {"label": }]\n', "line 2: expected a JSON object, found broken JSON"),
-    (b'[{"label": "x", "text": "a"}\n {"label": "y"}]\n', r"line 2: expected a comma or \] in the JSON array"),
-    (b'[{"label": "x", "text": "a"}] trailing\n', "expected the end of the file behind the JSON array"),
+    (
+        b'{"label": "x", "text": "\\ud800"}\n',
+        "line 1: column 'text' holds half of a surrogate pair",
+    ),
+    (
+        b'[{"label": "x", "text": "a"},\n {"label": }]\n',
+        "line 2: expected a JSON object, found broken JSON",
+    ),
+    (
+        b'[{"label": "x", "text": "a"}\n {"label": "y"}]\n',
+        r"line 2: expected a comma or \] in the JSON array",
+    ),
+    (
+        b'[{"label": "x", "text": "a"}] trailing\n',
+        "expected the end of the file behind the JSON array",
+    ),
     (
         b"subject,body\n" + b"".join(b"hello %d,how are you %d\n" % (n, n) for n in range(11)),
-        "which column holds the label is not clear; the columns are 'subject', 'body'; name it with --label COLUMN",
+        "which column holds the label is not clear; the columns are 'subject', 'body'; name it "
+        "with --label COLUMN",
     ),
     (b"text,message,label\na,b,ham\nc,d,spam\n", None),
-    (b"body,message,label\na,b,ham\nc,d,spam\n", "which column holds the text is not clear.*name it with --text COLUMN"),
+    (
+        b"body,message,label\na,b,ham\nc,d,spam\n",
+        "which column holds the text is not clear.*name it with --text COLUMN",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("content", "message"), BAD, ids=range(len(BAD)))
-def test_bad_input_is_told_with_file_line_and_remedy(write: Write, content: bytes, message: str | None) -> None:
+def test_bad_input_is_told_with_file_line_and_remedy(
+    write: Write, content: bytes, message: str | None
+) -> None:
     path = write(content, "bad.csv")
     if message is None:
         assert read_table(path).text_column == "text"  # the plainest name wins
@@ -238,23 +324,44 @@ def test_a_missing_file_and_a_directory_are_told(tmp_path: Path) -> None:
 
 def test_a_wrong_column_name_lists_the_columns_and_the_nearest(write: Write) -> None:
     path = write("label,text\nham,a\nspam,b\n")
-    with pytest.raises(DataError, match=r"there is no column 'texts'; the columns are 'label', 'text'; did you mean --text 'text'?"):
+    with pytest.raises(
+        DataError,
+        match=r"there is no column 'texts'; the columns are 'label', 'text'; did you mean --text "
+        r"'text'?",
+    ):
         read_table(path, text="texts")
     with pytest.raises(DataError, match="column 'text' was named both"):
         read_table(path, text="text", label="text")
 
 
 TRAINING = [
-    ([("ham", "a"), ("ham", "b")], "expected at least two classes in column 'label', found only 'ham'"),
-    ([("ham", "a"), ("Ham", "b"), ("ham", "c"), ("spam", "d")], "line 3: the labels 'Ham', 'ham' differ in case or white space only"),
-    ([("ham", "a"), ("ham ", "b"), ("ham", "c"), ("spam", "d")], "the labels 'ham', 'ham ' differ in case or white space only"),
-    ([("a", "1"), ("b", "2"), ("c", "3")], "expected at least two rows for each class, found 3 rows for 3 classes"),
-    ([("ham", "a"), ("spam", " \t "), ("ham", "c"), ("spam", "d")], "line 3: expected a text to train on, found an empty one"),
+    (
+        [("ham", "a"), ("ham", "b")],
+        "expected at least two classes in column 'label', found only 'ham'",
+    ),
+    (
+        [("ham", "a"), ("Ham", "b"), ("ham", "c"), ("spam", "d")],
+        "line 3: the labels 'Ham', 'ham' differ in case or white space only",
+    ),
+    (
+        [("ham", "a"), ("ham ", "b"), ("ham", "c"), ("spam", "d")],
+        "the labels 'ham', 'ham ' differ in case or white space only",
+    ),
+    (
+        [("a", "1"), ("b", "2"), ("c", "3")],
+        "expected at least two rows for each class, found 3 rows for 3 classes",
+    ),
+    (
+        [("ham", "a"), ("spam", " \t "), ("ham", "c"), ("spam", "d")],
+        "line 3: expected a text to train on, found an empty one",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("rows", "message"), TRAINING, ids=range(len(TRAINING)))
-def test_what_cannot_be_trained_on_can_be_read_but_is_told(write: Write, rows: list[tuple[str, str]], message: str) -> None:
+def test_what_cannot_be_trained_on_can_be_read_but_is_told(
+    write: Write, rows: list[tuple[str, str]], message: str
+) -> None:
     table = read_table(write("label,text\n" + "".join(f"{label},{text}\n" for label, text in rows)))
     assert rows_of(table) == rows
     with pytest.raises(DataError, match=message):
@@ -269,10 +376,16 @@ def test_rows_from_memory_are_checked_for_their_number() -> None:
 
 def test_reading_tables_imports_nothing_heavy() -> None:
     code = (
-        f"import sys; sys.path = {sys.path!r}; import tamis.data.tables, tamis.data.files.message_reader, tamis.data.catalog; "
+        f"import sys; sys.path = {sys.path!r}; import tamis.data.tables, "
+        "tamis.data.files.message_reader, tamis.data.catalog; "
         "print({'sklearn', 'scipy', 'polars', 'torch'} & set(sys.modules))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "set()\n"
+    )
 
 
 def test_the_sms_spam_collection_has_its_real_rows_and_those_of_pandas(real_sms: Path) -> None:
@@ -281,7 +394,10 @@ def test_the_sms_spam_collection_has_its_real_rows_and_those_of_pandas(real_sms:
     assert time.perf_counter() - start < 1
     assert (len(table), table.counts) == (5_574, {"ham": 4_827, "spam": 747})
     assert (len(set(table.texts)), table.lines[-1], table.notes) == (5_171, 5_574, ())
-    assert (table.fingerprint, real_sms.stat().st_size) == (CATALOG["sms-spam"].member_sha256, CATALOG["sms-spam"].member_size)
+    assert (table.fingerprint, real_sms.stat().st_size) == (
+        CATALOG["sms-spam"].member_sha256,
+        CATALOG["sms-spam"].member_size,
+    )
     again = read_table(real_sms, quoting="pandas")
     frame = pd.read_csv(real_sms, sep="\t", header=None)
     assert (len(again), again.counts) == (5_572, {"ham": 4_825, "spam": 747})
@@ -301,9 +417,13 @@ def test_the_sms_spam_collection_has_its_real_rows_and_those_of_pandas(real_sms:
         ("rotten-tomatoes/all.tsv", 10_662, 2),
     ],
 )
-def test_the_other_sets_are_read_line_by_line(real_data: Path, name: str, rows: int, classes: int) -> None:
+def test_the_other_sets_are_read_line_by_line(
+    real_data: Path, name: str, rows: int, classes: int
+) -> None:
     path = real_data / name
     table = read_table(path)
     assert (len(table), len(table.classes)) == (rows, classes)
     lines = path.read_text("utf-8").split("\n")[1:]
-    assert [f"{label}\t{text}" for label, text in rows_of(table)] == [line for line in lines if line]
+    assert [f"{label}\t{text}" for label, text in rows_of(table)] == [
+        line for line in lines if line
+    ]

@@ -1,4 +1,6 @@
-"""The temperature against a grid and a known answer; the reliability bins against a slow definition."""
+"""The temperature against a grid and a known answer; the reliability bins against a slow
+definition.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from tamis.errors import DataError
 
 
 def _drawn(n: int, k: int, seed: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """Logits whose true temperature is known: labels are drawn from softmax(logits / temperature)."""
+    """Logits whose true temperature is known: labels are drawn from softmax(logits /
+    temperature).
+    """
     generator = np.random.default_rng(seed)
     logits = generator.normal(size=(n, k)) * 4
     chances = scipy_softmax(logits / temperature, axis=1).cumsum(axis=1)
@@ -71,9 +75,15 @@ def _biased(rows, seed, temperature=2.0, bias=-0.8):
 def test_temperature_and_bias_of_two_classes_are_scikit_learns_unpenalised_regression():
     logits, labels = _biased(2003, 1)
     found = calibrate(logits, labels, bias=True)
-    plain = LogisticRegression(C=np.inf, tol=1e-10).fit((logits[:, 1] - logits[:, 0])[:, None], labels)
-    assert (1 / found.temperature, found.bias) == pytest.approx((plain.coef_[0, 0], plain.intercept_[0]), rel=1e-3)
-    assert found.temperature == pytest.approx(2.0, rel=0.15) and found.bias == pytest.approx(-0.8, abs=0.25)
+    plain = LogisticRegression(C=np.inf, tol=1e-10).fit(
+        (logits[:, 1] - logits[:, 0])[:, None], labels
+    )
+    assert (1 / found.temperature, found.bias) == pytest.approx(
+        (plain.coef_[0, 0], plain.intercept_[0]), rel=1e-3
+    )
+    assert found.temperature == pytest.approx(2.0, rel=0.15) and found.bias == pytest.approx(
+        -0.8, abs=0.25
+    )
     probabilities = softmax(logits / found.temperature + np.array([0, found.bias]))
     assert probabilities[:, 1].mean() == pytest.approx(labels.mean(), abs=1e-6)
     assert found.nll_after == pytest.approx(log_loss(labels, probabilities))
@@ -94,7 +104,10 @@ def test_what_stood_before_the_calibration_comes_back():
 @pytest.mark.parametrize("rows", [999, 60])
 def test_too_few_rows_have_no_bias(rows):
     logits, labels = _biased(rows, 2)
-    assert calibrate(logits, labels, bias=True) == calibrate(logits, labels) and calibrate(logits, labels).bias == 0
+    assert (
+        calibrate(logits, labels, bias=True) == calibrate(logits, labels)
+        and calibrate(logits, labels).bias == 0
+    )
 
 
 def test_too_few_mistakes_and_more_classes_have_no_bias():
@@ -107,7 +120,10 @@ def test_too_few_mistakes_and_more_classes_have_no_bias():
     assert calibrate(three, kinds, bias=True) == calibrate(three, kinds)
 
 
-@pytest.mark.parametrize(("rows", "right", "words"), [(11, False, "11 held-out rows are too few"), (41, True, "no held-out row is wrong")])
+@pytest.mark.parametrize(
+    ("rows", "right", "words"),
+    [(11, False, "11 held-out rows are too few"), (41, True, "no held-out row is wrong")],
+)
 def test_rows_that_cannot_show_a_temperature_leave_it_at_one(rows, right, words):
     logits, labels = _drawn(rows, 3, 4, 2.0)
     labels = logits.argmax(axis=1) if right else labels
@@ -118,7 +134,9 @@ def test_rows_that_cannot_show_a_temperature_leave_it_at_one(rows, right, words)
 
 def test_a_temperature_at_the_bound_is_not_believed():
     logits = np.tile([9.0, -9.0], (40, 1))
-    found = calibrate(logits, np.arange(40) % 2)  # half of the sure rows are wrong: no temperature is high enough
+    found = calibrate(
+        logits, np.arange(40) % 2
+    )  # half of the sure rows are wrong: no temperature is high enough
     assert found.temperature == 1.0 and "at the bound" in found.notes[0]
 
 
@@ -136,7 +154,9 @@ def test_reliability_bins_by_hand():
     assert bins.observed[[0, 1, 3, 4]] == pytest.approx([0.5, 0, 1, 1])
     assert np.isnan(bins.observed[2])
     gaps = (0.45 * 2 + 0.2 + 0.4 + 0) / 5
-    error = expected_calibration_error(np.array([0.0, 0.1, 0.2, 0.6, 1.0]), np.array([0, 1, 0, 1, 1]), bins=5)
+    error = expected_calibration_error(
+        np.array([0.0, 0.1, 0.2, 0.6, 1.0]), np.array([0, 1, 0, 1, 1]), bins=5
+    )
     assert error == pytest.approx(gaps)
 
 

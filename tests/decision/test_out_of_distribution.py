@@ -1,4 +1,6 @@
-"""The limit on bits per byte: what it lets through, what it marks, how it knows of length, and what a report says."""
+"""The limit on bits per byte: what it lets through, what it marks, how it knows of length, and what
+a report says.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,20 @@ RANDOM = np.random.default_rng(3)
 def sample(rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Bits per byte around 2 + 3 / n, whose spread shrinks with the length."""
     text_bytes = RANDOM.integers(5, 300, rows)
-    return 2 + 3 / text_bytes + RANDOM.normal(size=rows) * np.sqrt(0.05 + 4 / text_bytes), text_bytes
+    return 2 + 3 / text_bytes + RANDOM.normal(size=rows) * np.sqrt(
+        0.05 + 4 / text_bytes
+    ), text_bytes
 
 
 def test_the_limit_by_hand() -> None:
-    limit = OODDetector(mean=2.0, mean_by_length=10.0, variance=0.25, variance_by_length=0.0, deviations=3.0, texts=100)
+    limit = OODDetector(
+        mean=2.0,
+        mean_by_length=10.0,
+        variance=0.25,
+        variance_by_length=0.0,
+        deviations=3.0,
+        texts=100,
+    )
     assert limit.limits(np.array([10, 100, 0])).tolist() == [4.5, 3.6, 13.5]
     assert limit.is_ood(np.array([4.5, 3.61]), np.array([10, 100])).tolist() == [False, True]
 
@@ -80,7 +91,10 @@ def test_what_a_report_says() -> None:
     assert utf8_lengths(texts).tolist() == [3, 1, 1, 1]
     found = ood_summary(texts, labels, np.array([2.0, 5.0, 3.5, 3.0]), limit)
     assert (found["n"], found["flagged"], found["share"]) == (4, 2, 0.5)
-    assert [(one["row"], one["label"], one["text"]) for one in found["examples"]] == [(1, "spam", "b"), (2, "ham", "c")]
+    assert [(one["row"], one["label"], one["text"]) for one in found["examples"]] == [
+        (1, "spam", "b"),
+        (2, "ham", "c"),
+    ]
     assert "2 of 4 test texts (50.0 %)" in ood_sentence(found)
     assert ood_sentence(None) == ""
     assert ood_summary([], [], np.empty(0), limit)["share"] is None

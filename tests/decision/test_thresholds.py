@@ -8,11 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from tamis.decision.thresholds import choose_threshold, confidence_floor, reject_band, threshold_at, upper_bound
+from tamis.decision.thresholds import (
+    choose_threshold,
+    confidence_floor,
+    reject_band,
+    threshold_at,
+    upper_bound,
+)
 from tamis.errors import ConfigError, DataError
 
 SCORES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 0.75, 1.0]))
-ROWS = st.lists(st.tuples(SCORES, st.booleans()), min_size=2, max_size=30).filter(lambda rows: len({positive for _, positive in rows}) == 2)
+ROWS = st.lists(st.tuples(SCORES, st.booleans()), min_size=2, max_size=30).filter(
+    lambda rows: len({positive for _, positive in rows}) == 2
+)
 
 
 def _arrays(rows) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +28,9 @@ def _arrays(rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _every_cut(scores, truth) -> list[tuple[float, int, int]]:
-    """(lowest score flagged, positives flagged, negatives flagged) of every cut, slowly; inf flags nothing."""
+    """(lowest score flagged, positives flagged, negatives flagged) of every cut, slowly; inf flags
+    nothing.
+    """
     cuts = []
     for value in [*sorted(set(scores.tolist())), float("inf")]:
         flagged = [score >= value for score in scores]
@@ -33,7 +43,10 @@ def _every_cut(scores, truth) -> list[tuple[float, int, int]]:
 def test_the_best_f1_is_that_of_a_brute_force_scan(rows):
     scores, truth = _arrays(rows)
     positives = int(truth.sum())
-    scan = [(2 * hits / (hits + blocked + positives), -blocked, hits) for _, hits, blocked in _every_cut(scores, truth)]
+    scan = [
+        (2 * hits / (hits + blocked + positives), -blocked, hits)
+        for _, hits, blocked in _every_cut(scores, truth)
+    ]
     _, blocked, hits = max(scan)
     chosen = choose_threshold(scores, truth, max_fpr=None)
     assert chosen.recall == hits / positives
@@ -63,7 +76,10 @@ def test_a_threshold_lies_on_no_score_unless_neighbouring_floats_leave_no_room(r
 
 
 def test_neighbouring_floats_are_told_apart():
-    for low in (0.5, float(np.nextafter(0.5, 1))):  # one of the two middles rounds down, the other up
+    for low in (
+        0.5,
+        float(np.nextafter(0.5, 1)),
+    ):  # one of the two middles rounds down, the other up
         scores = np.array([low, np.nextafter(low, 1)])
         chosen = choose_threshold(scores, np.array([False, True]), max_fpr=None)
         assert (chosen.recall, chosen.false_positive_rate) == (1, 0)
@@ -83,22 +99,36 @@ def test_of_cuts_with_equal_f1_the_highest_is_taken():
 
 
 def test_level_cuts_are_settled_by_theory_and_lose_no_more_than_the_rows_stated():
-    # The best cut, 0.95, has no mistake and F1 1; at 0.57 a ham row is blocked, F1 8/9, more than the 6/7 of one more miss.
-    scores, truth = np.array([0.99, 0.98, 0.97, 0.96, 0.94, 0.2, 0.1]), np.array([True, True, True, True, False, False, False])
+    # The best cut, 0.95, has no mistake and F1 1; at 0.57 a ham row is blocked, F1 8/9, more than
+    # the 6/7 of one more miss.
+    scores, truth = (
+        np.array([0.99, 0.98, 0.97, 0.96, 0.94, 0.2, 0.1]),
+        np.array([True, True, True, True, False, False, False]),
+    )
     assert choose_threshold(scores, truth, max_fpr=None).value == pytest.approx(0.95)
     level = choose_threshold(scores, truth, max_fpr=None, level_rows=1)
     assert level.value == pytest.approx((0.94 + 0.2) / 2), "the cut nearest to one half"
     assert level.recall == 1 and level.false_positive_rate == 1 / 3
-    assert choose_threshold(scores, truth, max_fpr=None, level_rows=3, level_share=0.25).value == level.value  # one of the four found
-    assert choose_threshold(scores, truth, max_fpr=None, level_rows=3, level_share=0.24).value == pytest.approx(0.95)  # none of them
+    assert (
+        choose_threshold(scores, truth, max_fpr=None, level_rows=3, level_share=0.25).value
+        == level.value
+    )  # one of the four found
+    assert choose_threshold(
+        scores, truth, max_fpr=None, level_rows=3, level_share=0.24
+    ).value == pytest.approx(0.95)  # none of them
 
 
 @given(ROWS)
 def test_a_level_cut_is_as_good_as_the_best_with_one_more_positive_missed(rows):
     scores, truth = _arrays(rows)
     positives = int(truth.sum())
-    cuts = [(2 * hits / (hits + blocked + positives), hits, blocked) for _, hits, blocked in _every_cut(scores, truth)]
-    highest = next(cut for cut in sorted(cuts, key=lambda cut: cut[1] + cut[2]) if cut[0] == max(cuts)[0])
+    cuts = [
+        (2 * hits / (hits + blocked + positives), hits, blocked)
+        for _, hits, blocked in _every_cut(scores, truth)
+    ]
+    highest = next(
+        cut for cut in sorted(cuts, key=lambda cut: cut[1] + cut[2]) if cut[0] == max(cuts)[0]
+    )
     chosen = choose_threshold(scores, truth, max_fpr=None, level_rows=1)
     flagged = scores >= chosen.value
     f1 = 2 * int((flagged & truth).sum()) / (int(flagged.sum()) + positives)
@@ -133,7 +163,12 @@ def test_the_upper_bound_is_where_so_few_become_unlikely(pair):
 
 def test_a_fixed_threshold_is_described_the_same_way():
     fixed = threshold_at(0.5, np.array([0.5, 0.4, 0.9]), np.array([True, True, False]))
-    assert (fixed.value, fixed.rule, fixed.recall, fixed.false_positive_rate) == (0.5, "fixed", 0.5, 1.0)
+    assert (fixed.value, fixed.rule, fixed.recall, fixed.false_positive_rate) == (
+        0.5,
+        "fixed",
+        0.5,
+        1.0,
+    )
 
 
 @pytest.mark.parametrize("budget", [-0.1, 1.5, float("nan")])
@@ -171,16 +206,23 @@ def test_the_unsure_band_holds_the_rows_likeliest_to_be_wrong(rows, share, thres
             d for d, row in zip(doubt, inside, strict=True) if not row
         )
     least = sorted(doubt)[-wanted]
-    assert inside.sum() <= sum(d >= least - 1e-15 for d in doubt)  # no more than the ties at its edge
+    assert inside.sum() <= sum(
+        d >= least - 1e-15 for d in doubt
+    )  # no more than the ties at its edge
     wrong = (scores >= threshold) != truth
-    assert band.share == pytest.approx(inside.mean()) and band.errors_inside == (inside & wrong).sum()
+    assert (
+        band.share == pytest.approx(inside.mean()) and band.errors_inside == (inside & wrong).sum()
+    )
     assert (band.error_rate_outside is None) == bool(inside.all())
 
 
 def test_a_strict_threshold_has_its_band_below_it():
     scores = np.array([0.001, 0.002, 0.2, 0.4, 0.9, 0.97, 0.999, 0.9995])
     band = reject_band(scores, scores > 0.3, 0.95, share=0.25)
-    assert band is not None and (band.low, band.high) == (0.4, 0.95)  # in doubt by .9 and .4; the flagged .97 by .03
+    assert band is not None and (band.low, band.high) == (
+        0.4,
+        0.95,
+    )  # in doubt by .9 and .4; the flagged .97 by .03
     assert (band.share, band.errors_inside, band.error_rate_outside) == (0.25, 2, 0.0)
 
 

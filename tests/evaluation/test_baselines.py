@@ -1,4 +1,6 @@
-"""Baselines: the majority by hand, TF-IDF on the reference split against known figures, and tables too small for it."""
+"""Baselines: the majority by hand, TF-IDF on the reference split against known figures, and tables
+too small for it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ from tamis.errors import ConfigError, DataError
 from tamis.evaluation.baselines import fit_baselines, majority, out_of_fold
 from tamis.evaluation.metrics import figures
 
-HAM = ["see you at lunch", "running late, sorry", "call mum tonight", "are you home yet", "lunch was lovely, thanks"]
+HAM = [
+    "see you at lunch",
+    "running late, sorry",
+    "call mum tonight",
+    "are you home yet",
+    "lunch was lovely, thanks",
+]
 SPAM = ["WIN a £500 prize now", "FREE prize, call 0800 now", "claim your FREE ringtone now"]
 TEXTS, LABELS = HAM + SPAM, ["ham"] * 5 + ["spam"] * 3
 COLLECTION = Path(__file__).parents[3] / "shared/data/sms-spam/SMSSpamCollection"
@@ -24,7 +32,9 @@ def test_the_majority_rule_answers_the_training_shares():
 
 def test_both_baselines_come_back_in_the_order_of_the_classes():
     there = fit_baselines(TEXTS, LABELS, ["FREE prize now", "lunch tonight"], ["ham", "spam"])
-    here = fit_baselines(TEXTS, LABELS, ["FREE prize now", "lunch tonight"], ["spam", "eggs", "ham"])
+    here = fit_baselines(
+        TEXTS, LABELS, ["FREE prize now", "lunch tonight"], ["spam", "eggs", "ham"]
+    )
     assert list(there) == ["majority", "tfidf"]
     assert there["tfidf"].probabilities.argmax(axis=1).tolist() == [1, 0]
     np.testing.assert_allclose(here["tfidf"].probabilities[:, [2, 0]], there["tfidf"].probabilities)
@@ -34,7 +44,12 @@ def test_both_baselines_come_back_in_the_order_of_the_classes():
 
 @pytest.mark.parametrize(
     ("texts", "labels"),
-    [(["", " "], ["ham", "spam"]), (["a", "b"], ["ham", "ham"]), (["x", "!"], ["ham", "spam"]), (["x"], ["ham"])],
+    [
+        (["", " "], ["ham", "spam"]),
+        (["a", "b"], ["ham", "ham"]),
+        (["x", "!"], ["ham", "spam"]),
+        (["x"], ["ham"]),
+    ],
 )
 def test_tables_too_small_for_tfidf_still_give_probabilities(texts, labels):
     found = fit_baselines(texts, labels, ["x", ""], ["ham", "spam"])["tfidf"].probabilities
@@ -68,7 +83,10 @@ def test_out_of_fold_repeats_with_the_seed_and_follows_sorted_classes():
     np.testing.assert_allclose(first.sum(axis=1), 1)
 
 
-@pytest.mark.parametrize(("labels", "groups"), [(["a", "b", "b"], [0, 1, 2]), (["a", "b", "c"], [0, 1, 2]), (["a", "b", "b"], [0, 0, 0])])
+@pytest.mark.parametrize(
+    ("labels", "groups"),
+    [(["a", "b", "b"], [0, 1, 2]), (["a", "b", "c"], [0, 1, 2]), (["a", "b", "b"], [0, 0, 0])],
+)
 def test_tiny_classes_and_single_groups_are_no_error(labels, groups):
     found = out_of_fold(["one text", "two texts", "three texts"], labels, groups)
     np.testing.assert_allclose(found.sum(axis=1), 1)
@@ -88,13 +106,20 @@ def test_what_does_not_fit_is_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not COLLECTION.exists(), reason="the SMS Spam Collection is not beside this checkout")
+@pytest.mark.skipif(
+    not COLLECTION.exists(), reason="the SMS Spam Collection is not beside this checkout"
+)
 def test_tfidf_reaches_its_known_figures_on_the_reference_split():
     with COLLECTION.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream, delimiter="\t"))
     order = np.random.RandomState(123).permutation(len(rows))
     train, test = order[:4457], order[4457:]
-    found = fit_baselines([rows[i][1] for i in train], [rows[i][0] for i in train], [rows[i][1] for i in test], ["ham", "spam"])
+    found = fit_baselines(
+        [rows[i][1] for i in train],
+        [rows[i][0] for i in train],
+        [rows[i][1] for i in test],
+        ["ham", "spam"],
+    )
     judged = figures(
         [rows[i][0] for i in test],
         found["tfidf"].probabilities,
@@ -103,5 +128,8 @@ def test_tfidf_reaches_its_known_figures_on_the_reference_split():
         threshold=0.5,
         bootstrap=2,
     )
-    assert judged["confusion"] == [[964, 1], [4, 146]]  # 5 errors; recall 97.33 %, blocked ham 0.10 %, F1 .983
+    assert judged["confusion"] == [
+        [964, 1],
+        [4, 146],
+    ]  # 5 errors; recall 97.33 %, blocked ham 0.10 %, F1 .983
     assert judged["average_precision"] == pytest.approx(0.994, abs=0.001)

@@ -1,4 +1,6 @@
-"""Metrics against scikit-learn (an independent implementation), hand-computed numbers, and properties."""
+"""Metrics against scikit-learn (an independent implementation), hand-computed numbers, and
+properties.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ BINARY = ["ham", "spam"]
 def _binary(n: int, seed: int, decimals: int = 2) -> tuple[list[str], np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     truth = np.arange(n) % 7 == 0
-    scores = np.round(np.clip(0.35 * truth + 0.6 * generator.random(n), 0, 1), decimals)  # rounding makes ties
+    scores = np.round(
+        np.clip(0.35 * truth + 0.6 * generator.random(n), 0, 1), decimals
+    )  # rounding makes ties
     return [BINARY[int(value)] for value in truth], np.stack([1 - scores, scores], axis=1), truth
 
 
@@ -76,29 +80,40 @@ def test_multi_class_figures_equal_scikit_learn():
         "precision": sk.precision_score(truth, predicted, average="macro"),
         "f1": sk.f1_score(truth, predicted, average="macro"),
         "mcc": sk.matthews_corrcoef(truth, predicted),
-        "average_precision": sk.average_precision_score(np.eye(5)[truth], probabilities, average="macro"),
+        "average_precision": sk.average_precision_score(
+            np.eye(5)[truth], probabilities, average="macro"
+        ),
         "roc_auc": sk.roc_auc_score(truth, probabilities, multi_class="ovr"),
         "brier": ((probabilities - np.eye(5)[truth]) ** 2).sum(axis=1).mean(),
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
     assert found["false_positive_rate"] is None and found["ci95"]["false_positive_rate"] is None
-    assert [row["recall"] for row in found["per_class"]] == pytest.approx(sk.recall_score(truth, predicted, average=None).tolist())
+    assert [row["recall"] for row in found["per_class"]] == pytest.approx(
+        sk.recall_score(truth, predicted, average=None).tolist()
+    )
 
 
 def test_ece_equals_a_slow_definition():
     labels, probabilities, truth = _binary(173, 4, decimals=4)
     total = 0.0
     for low in range(15):
-        chosen = [i for i, p in enumerate(probabilities[:, 1]) if low <= p * 15 < low + 1 or (low == 14 and p == 1)]
+        chosen = [
+            i
+            for i, p in enumerate(probabilities[:, 1])
+            if low <= p * 15 < low + 1 or (low == 14 and p == 1)
+        ]
         if chosen:
-            gap = np.mean([probabilities[i, 1] for i in chosen]) - np.mean([truth[i] for i in chosen])
+            gap = np.mean([probabilities[i, 1] for i in chosen]) - np.mean(
+                [truth[i] for i in chosen]
+            )
             total += abs(gap) * len(chosen) / len(truth)
     found = _plain(labels, probabilities, BINARY, positive="spam", threshold=0.5)
     assert found["ece"] == pytest.approx(total, abs=1e-12)
 
 
 def test_figures_by_hand():
-    # Rows by score: spam .9, ham .8, spam .7, ham .2. Cut at .75: one hit, one blocked ham, one missed.
+    # Rows by score: spam .9, ham .8, spam .7, ham .2. Cut at .75: one hit, one blocked ham, one
+    # missed.
     found = _plain(
         ["spam", "ham", "spam", "ham"],
         np.array([[0.1, 0.9], [0.2, 0.8], [0.3, 0.7], [0.8, 0.2]]),
@@ -109,7 +124,13 @@ def test_figures_by_hand():
     assert found["confusion"] == [[1, 1], [1, 1]]
     assert found["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
     assert found["roc_auc"] == pytest.approx(3 / 4)
-    assert (found["recall"], found["precision"], found["f1"], found["mcc"], found["false_positive_rate"]) == (
+    assert (
+        found["recall"],
+        found["precision"],
+        found["f1"],
+        found["mcc"],
+        found["false_positive_rate"],
+    ) == (
         0.5,
         0.5,
         0.5,
@@ -120,7 +141,9 @@ def test_figures_by_hand():
 
 
 def test_a_score_on_the_threshold_is_positive():
-    found = _plain(["spam", "ham"], np.array([[0.5, 0.5], [0.6, 0.4]]), BINARY, positive="spam", threshold=0.5)
+    found = _plain(
+        ["spam", "ham"], np.array([[0.5, 0.5], [0.6, 0.4]]), BINARY, positive="spam", threshold=0.5
+    )
     assert found["confusion"] == [[1, 0], [0, 1]]
 
 
@@ -128,10 +151,15 @@ def test_the_positive_class_may_come_first():
     labels, probabilities, _ = _binary(97, 5)
     there = _plain(labels, probabilities, BINARY, positive="spam", threshold=0.4)
     here = _plain(labels, probabilities[:, ::-1], BINARY[::-1], positive="spam", threshold=0.4)
-    assert {name: here[name] for name in METRICS} == pytest.approx({name: there[name] for name in METRICS})
+    assert {name: here[name] for name in METRICS} == pytest.approx(
+        {name: there[name] for name in METRICS}
+    )
 
 
-@given(st.lists(st.booleans(), min_size=2, max_size=40).filter(lambda rows: len(set(rows)) == 2), st.floats(0, 1))
+@given(
+    st.lists(st.booleans(), min_size=2, max_size=40).filter(lambda rows: len(set(rows)) == 2),
+    st.floats(0, 1),
+)
 def test_a_constant_score_has_the_prevalence_as_average_precision(truth, score):
     probabilities = np.tile([1 - score, score], (len(truth), 1))
     labels = [BINARY[int(value)] for value in truth]
@@ -168,7 +196,9 @@ def test_weighted_figures_equal_scikit_learn_with_sample_weights(seed, decimals)
     found = weighted_figures(rows, weights)
     for place, weight in enumerate(weights):
         expected = {
-            "average_precision": sk.average_precision_score(truth, probabilities[:, 1], sample_weight=weight),
+            "average_precision": sk.average_precision_score(
+                truth, probabilities[:, 1], sample_weight=weight
+            ),
             "roc_auc": sk.roc_auc_score(truth, probabilities[:, 1], sample_weight=weight),
             "f1": sk.f1_score(truth, flagged, sample_weight=weight, zero_division=0),
             "mcc": sk.matthews_corrcoef(truth, flagged, sample_weight=weight),
@@ -182,28 +212,55 @@ def test_the_order_of_rows_changes_no_figure(seed):
     labels, probabilities, _ = _binary(37, seed)
     order = np.random.default_rng(seed).permutation(37)
     there = _plain(labels, probabilities, BINARY, positive="spam", threshold=0.4)
-    here = _plain([labels[i] for i in order], probabilities[order], BINARY, positive="spam", threshold=0.4)
-    assert {name: here[name] for name in METRICS} == pytest.approx({name: there[name] for name in METRICS}, abs=1e-12)
+    here = _plain(
+        [labels[i] for i in order], probabilities[order], BINARY, positive="spam", threshold=0.4
+    )
+    assert {name: here[name] for name in METRICS} == pytest.approx(
+        {name: there[name] for name in METRICS}, abs=1e-12
+    )
 
 
 def test_an_absent_class_leaves_figures_undefined_rather_than_pleasant():
     found = _plain(["ham"] * 3, np.array([[0.9, 0.1]] * 3), BINARY, positive="spam", threshold=0.5)
-    undefined = ("balanced_accuracy", "recall", "precision", "f1", "mcc", "average_precision", "roc_auc")
+    undefined = (
+        "balanced_accuracy",
+        "recall",
+        "precision",
+        "f1",
+        "mcc",
+        "average_precision",
+        "roc_auc",
+    )
     assert [found[name] for name in undefined] == [None] * len(undefined)
     assert [found["ci95"][name] for name in undefined] == [None] * len(undefined)
     assert found["false_positive_rate"] == 0 and found["accuracy"] == 1
-    only_spam = _plain(["spam"] * 3, np.array([[0.1, 0.9]] * 3), BINARY, positive="spam", threshold=0.5)
-    assert only_spam["average_precision"] is None and only_spam["false_positive_rate"] is None and only_spam["recall"] == 1
+    only_spam = _plain(
+        ["spam"] * 3, np.array([[0.1, 0.9]] * 3), BINARY, positive="spam", threshold=0.5
+    )
+    assert (
+        only_spam["average_precision"] is None
+        and only_spam["false_positive_rate"] is None
+        and only_spam["recall"] == 1
+    )
 
 
 def test_a_class_without_rows_counts_as_in_scikit_learn():
     truth, predicted = np.array([0, 0, 1, 1, 1]), np.array([0, 2, 1, 1, 0])
     classes = ["a", "b", "c", "d"]
-    found = _plain([classes[i] for i in truth], np.eye(4)[predicted], classes, positive=None, threshold=None)
-    precision, recall, f1, _ = sk.precision_recall_fscore_support(truth, predicted, average="macro", zero_division=0)
-    assert (found["precision"], found["recall"], found["f1"]) == pytest.approx((precision, recall, f1))
+    found = _plain(
+        [classes[i] for i in truth], np.eye(4)[predicted], classes, positive=None, threshold=None
+    )
+    precision, recall, f1, _ = sk.precision_recall_fscore_support(
+        truth, predicted, average="macro", zero_division=0
+    )
+    assert (found["precision"], found["recall"], found["f1"]) == pytest.approx(
+        (precision, recall, f1)
+    )
     assert found["balanced_accuracy"] == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert found["per_class"][3]["precision"] is None and found["per_class"][3]["average_precision"] is None
+    assert (
+        found["per_class"][3]["precision"] is None
+        and found["per_class"][3]["average_precision"] is None
+    )
 
 
 def test_figures_are_json_without_nan():
@@ -246,10 +303,14 @@ def test_intervals_hold_the_figure_and_repeat_with_the_seed():
     options: dict[str, Any] = {"positive": "spam", "threshold": 0.4}
     first = figures(labels, probabilities, BINARY, bootstrap=300, seed=5, **options)
     assert first == figures(labels, probabilities, BINARY, bootstrap=300, seed=5, **options)
-    assert first["ci95"] != figures(labels, probabilities, BINARY, bootstrap=300, seed=6, **options)["ci95"]
+    assert (
+        first["ci95"]
+        != figures(labels, probabilities, BINARY, bootstrap=300, seed=6, **options)["ci95"]
+    )
     for name in METRICS:
         low, high = first["ci95"][name]
-        # ECE is a sum of absolute values, so resampling lifts it: only there may the figure lie below its interval.
+        # ECE is a sum of absolute values, so resampling lifts it: only there may the figure lie
+        # below its interval.
         assert low <= first[name] <= high or name == "ece"
         assert low < high
 
@@ -259,18 +320,39 @@ def test_the_bootstrap_equals_a_slow_one():
     generator = np.random.default_rng(3)
     slow = []
     for _ in range(1000):
-        chosen = np.concatenate([generator.choice(np.flatnonzero(truth == side), (truth == side).sum()) for side in (0, 1)])
+        chosen = np.concatenate(
+            [
+                generator.choice(np.flatnonzero(truth == side), (truth == side).sum())
+                for side in (0, 1)
+            ]
+        )
         slow.append(sk.average_precision_score(truth[chosen], probabilities[chosen, 1]))
     found = figures(labels, probabilities, BINARY, positive="spam", threshold=0.5, bootstrap=4000)
-    assert found["ci95"]["average_precision"] == pytest.approx(np.percentile(slow, [2.5, 97.5]).tolist(), abs=0.03)
+    assert found["ci95"]["average_precision"] == pytest.approx(
+        np.percentile(slow, [2.5, 97.5]).tolist(), abs=0.03
+    )
 
 
 def test_a_faultless_result_keeps_an_open_interval():
     probabilities = np.array([[1.0, 0.0]] * 30 + [[0.0, 1.0]] * 11)
-    found = figures(["ham"] * 30 + ["spam"] * 11, probabilities, BINARY, positive="spam", threshold=0.5, bootstrap=50)
+    found = figures(
+        ["ham"] * 30 + ["spam"] * 11,
+        probabilities,
+        BINARY,
+        positive="spam",
+        threshold=0.5,
+        bootstrap=50,
+    )
     for name in ("balanced_accuracy", "f1", "mcc", "average_precision", "roc_auc"):
         assert found["ci95"][name] == [wilson(11, 11)[0], 1.0]
-    missed = figures(["ham"] * 30 + ["spam"] * 11, probabilities, BINARY, positive="spam", threshold=2.0, bootstrap=50)
+    missed = figures(
+        ["ham"] * 30 + ["spam"] * 11,
+        probabilities,
+        BINARY,
+        positive="spam",
+        threshold=2.0,
+        bootstrap=50,
+    )
     assert missed["f1"] == 0 and missed["ci95"]["f1"] == [0.0, wilson(0, 11)[1]]
 
 
@@ -285,7 +367,9 @@ def test_resampling_in_blocks_changes_nothing(monkeypatch):
     labels, probabilities, _ = _binary(53, 10)
     whole = figures(labels, probabilities, BINARY, positive="spam", threshold=0.5, bootstrap=1)
     monkeypatch.setattr("tamis.evaluation.bootstrap._CHUNK", 100)
-    assert figures(labels, probabilities, BINARY, positive="spam", threshold=0.5, bootstrap=1) == whole
+    assert (
+        figures(labels, probabilities, BINARY, positive="spam", threshold=0.5, bootstrap=1) == whole
+    )
     blocks = figures(labels, probabilities, BINARY, positive="spam", threshold=0.5, bootstrap=21)
     assert blocks["ci95"]["f1"][0] < blocks["f1"] < blocks["ci95"]["f1"][1]
 
@@ -294,7 +378,11 @@ def test_mcnemar_by_hand():
     a = np.array([True] * 10 + [False] * 5 + [True] * 1)
     b = np.array([True] * 10 + [True] * 5 + [False] * 1)
     # P(X <= 1) for X ~ B(6, 1/2) is 7 / 64, twice that two-sided.
-    assert mcnemar(a, b) == {"model_only_wrong": 5, "other_only_wrong": 1, "p_value": pytest.approx(14 / 64)}
+    assert mcnemar(a, b) == {
+        "model_only_wrong": 5,
+        "other_only_wrong": 1,
+        "p_value": pytest.approx(14 / 64),
+    }
     assert mcnemar(a, a) == {"model_only_wrong": 0, "other_only_wrong": 0, "p_value": 1.0}
     with pytest.raises(DataError, match=r"\(16,\) and \(3,\)"):
         mcnemar(a, a[:3])
@@ -303,7 +391,9 @@ def test_mcnemar_by_hand():
 def test_a_collapsed_model_is_called_out_in_words():
     labels = ["ham"] * 6 + ["spam"] * 2
     constant = np.tile([0.8, 0.2], (8, 1))
-    sentences = " ".join(collapse_warnings(labels, constant, BINARY, positive="spam", threshold=0.5))
+    sentences = " ".join(
+        collapse_warnings(labels, constant, BINARY, positive="spam", threshold=0.5)
+    )
     for words in (
         "output is constant",
         "always answers 'ham'",
@@ -318,7 +408,9 @@ def test_a_collapsed_model_is_called_out_in_words():
 
 def test_a_class_of_many_that_is_never_predicted_is_named():
     classes = ["a", "b", "c"]
-    sentences = collapse_warnings(["a", "b", "c", "c"], np.eye(3)[[0, 1, 0, 1]], classes, positive=None, threshold=None)
+    sentences = collapse_warnings(
+        ["a", "b", "c", "c"], np.eye(3)[[0, 1, 0, 1]], classes, positive=None, threshold=None
+    )
     assert "'c' (2 rows)" in sentences[0]
 
 
@@ -328,8 +420,16 @@ def test_a_class_of_many_that_is_never_predicted_is_named():
         ([], np.zeros((0, 2)), "at least one row"),
         (["ham"], np.zeros((1, 3)), r"\(1, 2\), got \(1, 3\)"),
         (["ham", "spma"], np.full((2, 2), 0.5), "row 1: label 'spma' is not one of"),
-        (["ham", "ham"], np.array([[0.5, 0.5], [np.nan, 1]]), "row 1: .*no probability distribution"),
-        (["ham", "ham"], np.array([[0.5, 0.4], [0.5, 0.5]]), "row 0: .*no probability distribution"),
+        (
+            ["ham", "ham"],
+            np.array([[0.5, 0.5], [np.nan, 1]]),
+            "row 1: .*no probability distribution",
+        ),
+        (
+            ["ham", "ham"],
+            np.array([[0.5, 0.4], [0.5, 0.5]]),
+            "row 0: .*no probability distribution",
+        ),
     ],
 )
 def test_rows_that_cannot_be_judged_are_refused(labels, probabilities, words):
@@ -341,6 +441,8 @@ def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(ConfigError, match=r"one of .'ham', 'spam'.*'eggs'"):
         figures(["ham"], np.array([[1.0, 0.0]]), BINARY, positive="eggs", threshold=0.5)
     with pytest.raises(ConfigError, match="at least 1 resample, got 0"):
-        figures(["ham"], np.array([[1.0, 0.0]]), BINARY, positive="spam", threshold=0.5, bootstrap=0)
+        figures(
+            ["ham"], np.array([[1.0, 0.0]]), BINARY, positive="spam", threshold=0.5, bootstrap=0
+        )
     with pytest.raises(DataError, match="two or more different classes"):
         figures(["ham"], np.array([[1.0]]), ["ham"], positive=None, threshold=None)

@@ -1,4 +1,6 @@
-"""The replay: no label before its time, figures against hand-computed numbers and scikit-learn's."""
+"""The replay: no label before its time, figures against hand-computed numbers and
+scikit-learn's.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ from tamis.evaluation.report.prequential_plot import learning_curves, write_lear
 
 GENERATOR = np.random.default_rng(4)
 TRUTH = np.arange(90) % 4 == 0
-SCORES = np.round(np.clip(0.35 * TRUTH + GENERATOR.random(90) * 0.65, 0, 1), 1)  # rounded: with ties
+SCORES = np.round(
+    np.clip(0.35 * TRUTH + GENERATOR.random(90) * 0.65, 0, 1), 1
+)  # rounded: with ties
 
 
 @dataclass
@@ -51,18 +55,30 @@ class Witness:
         return np.full(len(rows), float(self.known))
 
 
-@given(st.integers(1, 200), st.integers(0, 60), st.sampled_from([0.05, 0.5, 1.0]), st.sampled_from([0.0, 0.1, 0.7]))
-def test_every_message_is_judged_once_and_no_label_is_told_before_its_time(n: int, delay: int, share: float, growth: float) -> None:
+@given(
+    st.integers(1, 200),
+    st.integers(0, 60),
+    st.sampled_from([0.05, 0.5, 1.0]),
+    st.sampled_from([0.0, 0.1, 0.7]),
+)
+def test_every_message_is_judged_once_and_no_label_is_told_before_its_time(
+    n: int, delay: int, share: float, growth: float
+) -> None:
     witness, kind = Witness(), Feedback("x", delay=delay, share=share)
     found = replay(witness, kind, n, growth=growth)
     after = kind.known_after(n)
     assert witness.asked == list(range(n)) and len(found.scores) == n
     for judged, known in witness.told:
         assert known.tolist() == np.flatnonzero(after <= judged).tolist() and len(known)
-    assert found.steps == len(witness.told) and found.labels == (after <= n).sum() <= max(0, n - delay)
+    assert found.steps == len(witness.told) and found.labels == (after <= n).sum() <= max(
+        0, n - delay
+    )
     sizes = [len(known) for _, known in witness.told]
-    assert all(later >= earlier + max(1, int(earlier * growth)) for earlier, later in pairwise(sizes))
-    # What is due is learnt at once: whoever judges knows all but the few labels that do not yet make a step.
+    assert all(
+        later >= earlier + max(1, int(earlier * growth)) for earlier, later in pairwise(sizes)
+    )
+    # What is due is learnt at once: whoever judges knows all but the few labels that do not yet
+    # make a step.
     for position, knew in enumerate(found.scores.astype(int).tolist()):
         assert int((after <= position).sum()) < knew + max(1, int(knew * growth))
 
@@ -71,22 +87,50 @@ def test_immediate_feedback_learns_after_each_of_the_first_twenty_then_more_rare
     witness = Witness()
     found = replay(witness, Feedback("immediate"), 100)
     sizes = [len(known) for _, known in witness.told]
-    assert sizes == [*range(1, 21), 22, 24, 26, 28, 30, 33, 36, 39, 42, 46, 50, 55, 60, 66, 72, 79, 86, 94]
+    assert sizes == [
+        *range(1, 21),
+        22,
+        24,
+        26,
+        28,
+        30,
+        33,
+        36,
+        39,
+        42,
+        46,
+        50,
+        55,
+        60,
+        66,
+        72,
+        79,
+        86,
+        94,
+    ]
     assert found.steps == len(sizes) and found.scores[:4].tolist() == [0, 1, 2, 3]
 
 
 def test_delayed_and_partial_feedback_are_what_they_say() -> None:
     immediate, delayed, partial = feedbacks(30, 0.25)
-    assert [kind.name for kind in (immediate, delayed, partial)] == ["immediate", "delayed by 30", "partial (25 %)"]
+    assert [kind.name for kind in (immediate, delayed, partial)] == [
+        "immediate",
+        "delayed by 30",
+        "partial (25 %)",
+    ]
     assert immediate.known_after(5).tolist() == [1, 2, 3, 4, 5]
     assert delayed.known_after(100)[[0, 68, 69, 99]].tolist() == [31, 99, 100, 101]
     known = partial.known_after(10_000)
     chosen = known <= 10_000
     assert 0.23 < chosen.mean() < 0.27 and np.array_equal(known[chosen], np.flatnonzero(chosen) + 1)
-    assert np.array_equal(known, partial.known_after(10_000)) and not np.array_equal(known, partial.known_after(10_000, seed=1))
+    assert np.array_equal(known, partial.known_after(10_000)) and not np.array_equal(
+        known, partial.known_after(10_000, seed=1)
+    )
 
 
-@pytest.mark.parametrize(("delay", "share", "words"), [(-1, 1.0, "delay"), (0, 0.0, "share"), (0, 1.1, "share")])
+@pytest.mark.parametrize(
+    ("delay", "share", "words"), [(-1, 1.0, "delay"), (0, 0.0, "share"), (0, 1.1, "share")]
+)
 def test_a_delay_or_share_out_of_range_is_refused(delay: int, share: float, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Feedback("x", delay=delay, share=share)
@@ -105,9 +149,15 @@ def test_a_draw_is_the_area_of_rows_drawn_with_replacement(monkeypatch: pytest.M
         spam, ham = (generator.choice(SCORES[kind], int(kind.sum())) for kind in (TRUTH, ~TRUTH))
         slow.append(roc_auc(spam, ham))
     assert len(draws) == 400 and draws.mean() == pytest.approx(np.mean(slow), abs=0.01)
-    assert np.percentile(draws, [2.5, 97.5]) == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.03)
-    monkeypatch.setattr("tamis.evaluation.prequential._BLOCK", 200)  # in many blocks: other draws of the same kind
-    assert roc_auc_resampled(SCORES[TRUTH], SCORES[~TRUTH], 400, seed=3).std() == pytest.approx(draws.std(), rel=0.2)
+    assert np.percentile(draws, [2.5, 97.5]) == pytest.approx(
+        np.percentile(slow, [2.5, 97.5]), abs=0.03
+    )
+    monkeypatch.setattr(
+        "tamis.evaluation.prequential._BLOCK", 200
+    )  # in many blocks: other draws of the same kind
+    assert roc_auc_resampled(SCORES[TRUTH], SCORES[~TRUTH], 400, seed=3).std() == pytest.approx(
+        draws.std(), rel=0.2
+    )
 
 
 def test_the_logistic_average_is_the_mean_of_the_log_odds() -> None:
@@ -118,7 +168,9 @@ def test_the_logistic_average_is_the_mean_of_the_log_odds() -> None:
 
 
 def test_figures_are_counted_at_the_threshold() -> None:
-    figures = prequential_figures("f", "immediate", Replay(SCORES, 90, 12), TRUTH, threshold=0.5, resamples=200)
+    figures = prequential_figures(
+        "f", "immediate", Replay(SCORES, 90, 12), TRUTH, threshold=0.5, resamples=200
+    )
     flagged = SCORES >= 0.5
     assert figures.ham_misclassification == pytest.approx(100 * flagged[~TRUTH].mean())
     assert figures.spam_misclassification == pytest.approx(100 * (~flagged)[TRUTH].mean())
@@ -129,7 +181,9 @@ def test_figures_are_counted_at_the_threshold() -> None:
     ):
         assert value is not None and interval is not None and 0 <= interval[0] < value < interval[1]
     assert (figures.messages, figures.labels, figures.steps) == (90, 90, 12)
-    assert figures.curve[-1][0] == 90 and figures.curve[-1][1] == pytest.approx(figures.one_minus_roca)
+    assert figures.curve[-1][0] == 90 and figures.curve[-1][1] == pytest.approx(
+        figures.one_minus_roca
+    )
     assert PrequentialFigures(**figures.to_dict()).to_dict() == figures.to_dict()
 
 
@@ -141,8 +195,13 @@ def test_the_curve_is_of_the_messages_so_far() -> None:
 
 
 def test_one_class_alone_has_the_figures_that_it_can_have() -> None:
-    figures = prequential_figures("f", "", Replay(SCORES[~TRUTH], 0, 0), TRUTH[~TRUTH], threshold=0.5)
-    assert figures.ham_misclassification is not None and figures.spam_misclassification is figures.lam is figures.one_minus_roca is None
+    figures = prequential_figures(
+        "f", "", Replay(SCORES[~TRUTH], 0, 0), TRUTH[~TRUTH], threshold=0.5
+    )
+    assert (
+        figures.ham_misclassification is not None
+        and figures.spam_misclassification is figures.lam is figures.one_minus_roca is None
+    )
     assert prequential_rows([figures])[1][0][4:] == ["-", "-", "-"]
 
 
@@ -153,9 +212,24 @@ def test_scores_and_truth_of_other_lengths_are_refused() -> None:
 
 
 def several() -> list[PrequentialFigures]:
-    one = prequential_figures("as it is", "", Replay(SCORES, 0, 0), TRUTH, threshold=0.5, resamples=50)
-    two = prequential_figures("learning", "immediate", Replay(np.maximum(SCORES, 0.9 * TRUTH), 90, 9), TRUTH, threshold=0.5, resamples=50)
-    return [one, two, prequential_figures("learning", "delayed by 5", Replay(SCORES, 85, 9), TRUTH, threshold=0.5, resamples=50)]
+    one = prequential_figures(
+        "as it is", "", Replay(SCORES, 0, 0), TRUTH, threshold=0.5, resamples=50
+    )
+    two = prequential_figures(
+        "learning",
+        "immediate",
+        Replay(np.maximum(SCORES, 0.9 * TRUTH), 90, 9),
+        TRUTH,
+        threshold=0.5,
+        resamples=50,
+    )
+    return [
+        one,
+        two,
+        prequential_figures(
+            "learning", "delayed by 5", Replay(SCORES, 85, 9), TRUTH, threshold=0.5, resamples=50
+        ),
+    ]
 
 
 def test_the_table_has_a_row_a_filter_and_feedback() -> None:
@@ -170,9 +244,20 @@ def test_the_table_has_a_row_a_filter_and_feedback() -> None:
 
 def test_the_plot_has_a_panel_a_feedback_and_a_line_a_filter(tmp_path: Path) -> None:
     figure = learning_curves(several())
-    assert [axes.get_title() for axes in figure.axes] == ["Feedback: immediate", "Feedback: delayed by 5"]
+    assert [axes.get_title() for axes in figure.axes] == [
+        "Feedback: immediate",
+        "Feedback: delayed by 5",
+    ]
     assert [len(axes.get_lines()) for axes in figure.axes] == [2, 2]
-    assert all(np.asarray(line.get_ydata()).min() >= 0.01 for axes in figure.axes for line in axes.get_lines())
+    assert all(
+        np.asarray(line.get_ydata()).min() >= 0.01
+        for axes in figure.axes
+        for line in axes.get_lines()
+    )
     path = write_learning_curves(tmp_path / "curves.png", several())
-    assert path.read_bytes() == write_learning_curves(tmp_path / "again.png", several()).read_bytes()
-    assert path.read_bytes().startswith(b"\x89PNG") and [p.name for p in sorted(tmp_path.iterdir())] == ["again.png", "curves.png"]
+    assert (
+        path.read_bytes() == write_learning_curves(tmp_path / "again.png", several()).read_bytes()
+    )
+    assert path.read_bytes().startswith(b"\x89PNG") and [
+        p.name for p in sorted(tmp_path.iterdir())
+    ] == ["again.png", "curves.png"]

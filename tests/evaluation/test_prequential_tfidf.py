@@ -1,4 +1,6 @@
-"""The online baseline: scikit-learn's own TF-IDF pipeline where everything is known, and no peek at what is not."""
+"""The online baseline: scikit-learn's own TF-IDF pipeline where everything is known, and no peek at
+what is not.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,12 @@ def test_with_all_labels_known_it_is_the_baselines_pipeline() -> None:
     pipeline = tfidf_model().fit(TEXTS, TRUTH)
     features = pipeline.named_steps["features"].transform(TEXTS)
     ours = online._features(np.arange(len(TEXTS)))
-    np.testing.assert_allclose((ours @ ours.T).toarray(), (features @ features.T).toarray(), atol=1e-9)
-    np.testing.assert_allclose(online.scores(np.arange(len(TEXTS))), pipeline.predict_proba(TEXTS)[:, 1], atol=0.02)
+    np.testing.assert_allclose(
+        (ours @ ours.T).toarray(), (features @ features.T).toarray(), atol=1e-9
+    )
+    np.testing.assert_allclose(
+        online.scores(np.arange(len(TEXTS))), pipeline.predict_proba(TEXTS)[:, 1], atol=0.02
+    )
 
 
 def test_going_on_from_where_it_stood_ends_at_the_same_optimum() -> None:

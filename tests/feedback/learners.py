@@ -28,7 +28,18 @@ def head_run() -> Path:
     """A finished run whose head alone was solved."""
     path = runs.folder() / "learns"
     with runs.own_cache():
-        said = runs.tamis("train", runs.table(), "--backbone", "nano", "--tune", "head", "--threads", "1", "-o", path)
+        said = runs.tamis(
+            "train",
+            runs.table(),
+            "--backbone",
+            "nano",
+            "--tune",
+            "head",
+            "--threads",
+            "1",
+            "-o",
+            path,
+        )
     assert said.code == 0, said.err
     return path
 
@@ -39,25 +50,38 @@ def head_classifier() -> TextClassifier:
     return TextClassifier.load(head_run(), threads=1)
 
 
-def mistaken(count: int = len(TEXTS), classifier: TextClassifier | None = None) -> list[NewCorrection]:
+def mistaken(
+    count: int = len(TEXTS), classifier: TextClassifier | None = None
+) -> list[NewCorrection]:
     """Corrections of texts that the model as it was trained gets wrong."""
     known = classifier or head_classifier()
     other = dict(zip(known.classes_, reversed(known.classes_), strict=True))
-    return [NewCorrection(text, other[label]) for text, label in zip(TEXTS[:count], known.predict(TEXTS[:count]), strict=True)]
+    return [
+        NewCorrection(text, other[label])
+        for text, label in zip(TEXTS[:count], known.predict(TEXTS[:count]), strict=True)
+    ]
 
 
-def learning(store: Path | CorrectionStore, run: Path | None = None, **settings: float) -> FeedbackLearner:
-    """A model that learns from a store; guards as they are by default, but the check on held-out rows off unless asked for."""
+def learning(
+    store: Path | CorrectionStore, run: Path | None = None, **settings: float
+) -> FeedbackLearner:
+    """A model that learns from a store; guards as they are by default, but the check on held-out
+    rows off unless asked for.
+    """
     run = run or head_run()
     classifier = head_classifier() if run == head_run() else TextClassifier.load(run, threads=1)
-    chosen = LearningSettings.model_validate({"max_fpr_increase": 1.0, "max_fnr_increase": 1.0, **settings})
+    chosen = LearningSettings.model_validate(
+        {"max_fpr_increase": 1.0, "max_fnr_increase": 1.0, **settings}
+    )
     kept = store if isinstance(store, CorrectionStore) else CorrectionStore(store)
     return FeedbackLearner(classifier, run, kept, model=model_name(run), settings=chosen)
 
 
 def weights(classifier: TextClassifier) -> dict[str, bytes]:
     """Every weight's bytes."""
-    return {name: tensor.numpy().tobytes() for name, tensor in classifier.model_.state_dict().items()}
+    return {
+        name: tensor.numpy().tobytes() for name, tensor in classifier.model_.state_dict().items()
+    }
 
 
 def right(found: FeedbackLearner, items: list[NewCorrection], user: str = "") -> int:

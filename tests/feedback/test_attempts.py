@@ -1,4 +1,6 @@
-"""What is learnt only in part, later or not at all: harm on held-out rows, doubt, too few rows; and that a solve is quick."""
+"""What is learnt only in part, later or not at all: harm on held-out rows, doubt, too few rows; and
+that a solve is quick.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,15 @@ from tamis.feedback.learning import FeedbackLearner, model_name
 from tamis.feedback.refit import Candidate
 from tamis.feedback.store import CorrectionStore, NewCorrection
 from tests import runs
-from tests.feedback.learners import TEXTS, head_classifier, head_run, learning, mistaken, right, weights
+from tests.feedback.learners import (
+    TEXTS,
+    head_classifier,
+    head_run,
+    learning,
+    mistaken,
+    right,
+    weights,
+)
 from tests.rows import messages
 
 
@@ -30,18 +40,29 @@ def test_what_the_model_is_sure_of_is_kept_and_not_learnt_unless_forced(tmp_path
     assert found.learn().reason == "learnt 1 of 1 corrections" and len(found.items()) == 1
 
 
-POISON = [NewCorrection(text, "ham") for label, text in dict.fromkeys(messages()) if label == "spam"][:6]
+POISON = [
+    NewCorrection(text, "ham") for label, text in dict.fromkeys(messages()) if label == "spam"
+][:6]
 
 
-def test_what_would_do_harm_is_held_back_and_what_was_learnt_goes_on_answering(tmp_path: Path) -> None:
-    found, good = learning(tmp_path / "s.sqlite", max_fpr_increase=0.02, max_fnr_increase=0.05), mistaken(1)
+def test_what_would_do_harm_is_held_back_and_what_was_learnt_goes_on_answering(
+    tmp_path: Path,
+) -> None:
+    found, good = (
+        learning(tmp_path / "s.sqlite", max_fpr_increase=0.02, max_fnr_increase=0.05),
+        mistaken(1),
+    )
     found.add(good)
     assert found.learn().learned
     before = weights(found.classifier_for())
     found.add(POISON)
     learned = found.learn()
     held = [item for item in found.items() if item.text in {p.text for p in POISON}]
-    assert not learned.learned and learned.reason.startswith("held back: of ") and len(held) == len(POISON)
+    assert (
+        not learned.learned
+        and learned.reason.startswith("held back: of ")
+        and len(held) == len(POISON)
+    )
     assert learned.reason.endswith(" of 7 corrections wait)")
     figures = found.steps()[-1].figures["held_out"]
     assert not found.steps()[-1].learned and set(figures["after"]["wrong"]) == {"ham", "spam"}
@@ -53,7 +74,9 @@ def test_what_would_do_harm_is_held_back_and_what_was_learnt_goes_on_answering(t
     assert weights(found.classifier_for()) == before and found.learn().learned
 
 
-def test_one_bad_correction_does_not_keep_the_good_ones_from_being_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_bad_correction_does_not_keep_the_good_ones_from_being_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found, items = learning(tmp_path / "s.sqlite"), mistaken(5)
     bad = items[3]
     refused = "held back: for a reason"
@@ -80,10 +103,17 @@ def test_one_bad_correction_does_not_keep_the_good_ones_from_being_learnt(tmp_pa
     assert found.learn().learned and right(found, good) == 4
 
 
-def test_a_step_that_is_stopped_keeps_what_it_has_learnt_and_the_next_one_goes_on(tmp_path: Path) -> None:
+def test_a_step_that_is_stopped_keeps_what_it_has_learnt_and_the_next_one_goes_on(
+    tmp_path: Path,
+) -> None:
     found = learning(tmp_path / "s.sqlite")
     users = ("", "me", "you")
-    found.add([NewCorrection(item.text, item.label, user, force=True) for item, user in zip(mistaken(3), users, strict=True)])
+    found.add(
+        [
+            NewCorrection(item.text, item.label, user, force=True)
+            for item, user in zip(mistaken(3), users, strict=True)
+        ]
+    )
     asked: list[int] = []
 
     def waited_for_in_a_solution() -> bool:
@@ -97,7 +127,11 @@ def test_a_step_that_is_stopped_keeps_what_it_has_learnt_and_the_next_one_goes_o
     assert not learned.learned and "goes on" in learned.reason and found.pending() == 2
     assert found.learn(lambda: True).learned is False and found.pending() == 2
     assert found.learn().learned and found.pending() == 0
-    assert [right(found, [item], user) for item, user in zip(mistaken(3), users, strict=True)] == [1, 1, 1]
+    assert [right(found, [item], user) for item, user in zip(mistaken(3), users, strict=True)] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def test_a_label_that_was_changed_is_no_longer_in_effect_even_where_the_new_one_is_held_back(
@@ -114,7 +148,9 @@ def test_a_label_that_was_changed_is_no_longer_in_effect_even_where_the_new_one_
     assert not found.learn().learned and weights(found.classifier_for()) == before
 
 
-def test_a_correction_that_changes_while_it_is_learnt_is_not_in_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_correction_that_changes_while_it_is_learnt_is_not_in_effect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found, (item,) = learning(tmp_path / "s.sqlite"), mistaken(1)
     found.add([item])
     other = NewCorrection(item.text, "ham" if item.label == "spam" else "spam", force=True)
@@ -131,7 +167,9 @@ def test_a_correction_that_changes_while_it_is_learnt_is_not_in_effect(tmp_path:
     assert found.learn().learned and right(found, [other]) == 1
 
 
-def test_louder_corrections_that_cost_too_much_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_louder_corrections_that_cost_too_much_count_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = learning(tmp_path / "s.sqlite")
     loud: list[float] = []
     held_out = found._base.held_out
@@ -141,24 +179,47 @@ def test_louder_corrections_that_cost_too_much_count_once(tmp_path: Path, monkey
         return held_out(candidate)
 
     monkeypatch.setattr(found._base, "held_out", noticed)
-    monkeypatch.setattr("tamis.feedback.attempts.worse", lambda *figures: "held back: too loud" if loud[-1] > 1 else None)
+    monkeypatch.setattr(
+        "tamis.feedback.attempts.worse",
+        lambda *figures: "held back: too loud" if loud[-1] > 1 else None,
+    )
     ham = next(text for label, text in messages() if label == "ham" and len(text) > 20)
-    found.add([NewCorrection(ham + " ", "spam"), NewCorrection(ham + "  ", "ham", force=True), NewCorrection(ham, "ham", force=True)])
+    found.add(
+        [
+            NewCorrection(ham + " ", "spam"),
+            NewCorrection(ham + "  ", "ham", force=True),
+            NewCorrection(ham, "ham", force=True),
+        ]
+    )
     assert found.learn().learned and loud[0] > 1 and loud[-1] == 1
 
 
-def test_without_training_rows_learning_waits_for_corrections_of_every_class(tmp_path: Path) -> None:
+def test_without_training_rows_learning_waits_for_corrections_of_every_class(
+    tmp_path: Path,
+) -> None:
     run = tmp_path / "alone"
     runs.copy_of(head_run() / "model", run)
-    found = FeedbackLearner(TextClassifier.load(run, threads=1), run, CorrectionStore(tmp_path / "s.sqlite"), model=model_name(run))
+    found = FeedbackLearner(
+        TextClassifier.load(run, threads=1),
+        run,
+        CorrectionStore(tmp_path / "s.sqlite"),
+        model=model_name(run),
+    )
     found.add([NewCorrection(f"{text} {n}", "spam") for n in range(2) for text in TEXTS])
     learned = found.learn()
-    assert not learned.learned and learned.reason == "too few rows of 'ham': 0 of 5; corrections count from there on"
+    assert (
+        not learned.learned
+        and learned.reason == "too few rows of 'ham': 0 of 5; corrections count from there on"
+    )
     assert found.classifier_for() is found._plain
     found.add([NewCorrection(f"well, {text}", "ham") for text in TEXTS[:5]])
     learned = found.learn()
     figures = learned.figures[""]
-    assert learned.learned and figures["held_out"] is None and figures["right_after"] > figures["right_before"]
+    assert (
+        learned.learned
+        and figures["held_out"] is None
+        and figures["right_after"] > figures["right_before"]
+    )
 
 
 def test_a_solve_of_five_thousand_rows_takes_under_a_second_of_work(tmp_path: Path) -> None:
@@ -168,14 +229,30 @@ def test_a_solve_of_five_thousand_rows_takes_under_a_second_of_work(tmp_path: Pa
     generator, base = np.random.default_rng(0), Base(head_classifier(), None, LearningSettings())
     channels = base.head.weight.shape[1]
     targets = (np.arange(5000) % 7 == 0).astype(np.int64)
-    raw = generator.normal(size=(5000, channels)) + 0.3 * targets[:, None] * generator.normal(size=channels)
+    raw = generator.normal(size=(5000, channels)) + 0.3 * targets[:, None] * generator.normal(
+        size=channels
+    )
     unit = raw - raw.mean(1, keepdims=True)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     keys = np.zeros((5000, 32), dtype=np.uint8)
     keys[:, :8] = np.arange(5000, dtype=np.int64)[:, None].view(np.uint8)
-    rows = TrainingRows(unit.astype(np.float32), targets, np.arange(5000), keys, np.zeros(5000, bool), ("ham", "spam"), np.ones(2), 100.0)
+    rows = TrainingRows(
+        unit.astype(np.float32),
+        targets,
+        np.arange(5000),
+        keys,
+        np.zeros(5000, bool),
+        ("ham", "spam"),
+        np.ones(2),
+        100.0,
+    )
     found = Base(head_classifier(), rows, LearningSettings())
-    some = CorrectionRows(unit[:20] + 0.01, 1 - targets[:20], np.zeros(20, bool), text_keys([str(n) for n in range(20)]))
+    some = CorrectionRows(
+        unit[:20] + 0.01,
+        1 - targets[:20],
+        np.zeros(20, bool),
+        text_keys([str(n) for n in range(20)]),
+    )
     found.candidate(some)  # what is imported, is
     begun = time.process_time()
     found.candidate(some)

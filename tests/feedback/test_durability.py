@@ -23,7 +23,8 @@ run, store, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
 chance = random.Random(seed)
 found = FeedbackLearner(TextClassifier.load(run, threads=1), run, CorrectionStore(store), model="m")
 for turn in range(10_000):
-    ids = found.add([NewCorrection(f"turn {seed} {turn} {n} shall we meet", chance.choice(("ham", "spam"))) for n in range(3)])
+    texts = [f"turn {seed} {turn} {n} shall we meet" for n in range(3)]
+    ids = found.add([NewCorrection(text, chance.choice(("ham", "spam"))) for text in texts])
     print("added", *ids, flush=True)
     if turn % 3 == 1:
         gone = chance.choice(ids)
@@ -35,7 +36,9 @@ for turn in range(10_000):
 """
 
 
-def test_nothing_acknowledged_is_lost_by_a_kill_and_nothing_undone_comes_back(tmp_path: Path) -> None:
+def test_nothing_acknowledged_is_lost_by_a_kill_and_nothing_undone_comes_back(
+    tmp_path: Path,
+) -> None:
     store = tmp_path / "s.sqlite"
     added: set[int] = set()
     removed: set[int] = set()
@@ -57,6 +60,11 @@ def test_nothing_acknowledged_is_lost_by_a_kill_and_nothing_undone_comes_back(tm
     kept = {item.id for item in CorrectionStore(store).all(model="m")}
     # One may have been undone when the kill came, its acknowledgement not yet said.
     assert added and removed and not removed & kept and len(added - removed - kept) <= 1
-    found = FeedbackLearner(TextClassifier.load(runs.finished_run(), threads=1), runs.finished_run(), CorrectionStore(store), model="m")
+    found = FeedbackLearner(
+        TextClassifier.load(runs.finished_run(), threads=1),
+        runs.finished_run(),
+        CorrectionStore(store),
+        model="m",
+    )
     assert {item.id for item in found.items()} == kept
     assert found.remove_all() == len(kept) and found.items() == []

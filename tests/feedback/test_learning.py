@@ -1,4 +1,6 @@
-"""A model that learns: in effect at once, the same after a new start, undone to the byte, held back where it would do harm."""
+"""A model that learns: in effect at once, the same after a new start, undone to the byte, held back
+where it would do harm.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,20 @@ def bytes_of(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(folder.iterdir()))
 
 
-def test_a_correction_is_in_effect_after_the_next_step_and_the_model_itself_is_never_changed(tmp_path: Path) -> None:
+def test_a_correction_is_in_effect_after_the_next_step_and_the_model_itself_is_never_changed(
+    tmp_path: Path,
+) -> None:
     before, folder = weights(head_classifier()), runs.contents(head_run())
     found, items = learning(tmp_path / "s.sqlite"), mistaken(4)
     assert found.classifier_for() is head_classifier() and right(found, items) == 0
     ids = found.add(items)
     assert found.classifier_for() is head_classifier() and len(set(ids)) == 4
     learned = found.learn()
-    assert learned.learned and learned.reason == "learnt 4 of 4 corrections" and right(found, items) == 4
+    assert (
+        learned.learned
+        and learned.reason == "learnt 4 of 4 corrections"
+        and right(found, items) == 4
+    )
     figures = learned.figures[""]
     assert (figures["corrections"], figures["learnt"], figures["sure"]) == (4, 4, 0)
     assert (figures["right_before"], figures["right_after"]) == (0, 4)
@@ -46,7 +54,11 @@ def test_threshold_and_trunk_are_those_of_the_model(tmp_path: Path) -> None:
     after = found.classifier_for()
     assert after.rule_ == head_classifier().rule_ and list(after.classes_) == ["ham", "spam"]
     assert after.model_.transformer.wte is head_classifier().model_.transformer.wte
-    assert {name for name, content in weights(after).items() if content != weights(head_classifier())[name]} <= {
+    assert {
+        name
+        for name, content in weights(after).items()
+        if content != weights(head_classifier())[name]
+    } <= {
         *("transformer.ln_f.weight", "transformer.ln_f.bias", "score.weight"),
     }
 
@@ -59,24 +71,38 @@ def test_a_new_start_the_other_order_and_one_by_one_give_the_same_bytes(tmp_path
         assert first.learn().learned
     again = learning(tmp_path / "a.sqlite")
     assert weights(again.classifier_for()) == weights(first.classifier_for())
-    assert again.learn().learned and len(again.steps()) == len(first.steps()) == 3  # nothing new is written down
+    assert (
+        again.learn().learned and len(again.steps()) == len(first.steps()) == 3
+    )  # nothing new is written down
     second = learning(tmp_path / "b.sqlite")
     with sqlite3.connect(tmp_path / "a.sqlite") as source:
         vectors = source.execute("SELECT vector FROM features ORDER BY id").fetchall()
     source.close()
     second.add(items[::-1])
-    # A matrix product rounds a row differently in another batch: the same features, so that only the order is another one.
+    # A matrix product rounds a row differently in another batch: the same features, so that only
+    # the order is another one.
     with sqlite3.connect(tmp_path / "b.sqlite") as target:
-        rows = [(id, second._steps.weights, second._steps.dtype, vector) for id, (vector,) in zip((3, 2, 1), vectors, strict=True)]
-        target.executemany("INSERT INTO features (id, weights, dtype, vector) VALUES (?, ?, ?, ?)", rows)
+        rows = [
+            (id, second._steps.weights, second._steps.dtype, vector)
+            for id, (vector,) in zip((3, 2, 1), vectors, strict=True)
+        ]
+        target.executemany(
+            "INSERT INTO features (id, weights, dtype, vector) VALUES (?, ?, ?, ?)", rows
+        )
     target.close()
     assert second.learn().learned
     assert weights(second.classifier_for()) == weights(first.classifier_for())
     heads = [found._attempts.result(found.items()).head for found in (first, second)]
-    assert heads[0] is not None and heads[1] is not None and np.array_equal(heads[0].weight, heads[1].weight)  # before rounding to fp32
+    assert (
+        heads[0] is not None
+        and heads[1] is not None
+        and np.array_equal(heads[0].weight, heads[1].weight)
+    )  # before rounding to fp32
 
 
-def test_undoing_one_gives_the_bytes_of_before_and_undoing_all_the_model_as_it_was_trained(tmp_path: Path) -> None:
+def test_undoing_one_gives_the_bytes_of_before_and_undoing_all_the_model_as_it_was_trained(
+    tmp_path: Path,
+) -> None:
     found, items = learning(tmp_path / "s.sqlite"), mistaken(3)
     found.add(items[:2])
     found.learn()
@@ -88,9 +114,17 @@ def test_undoing_one_gives_the_bytes_of_before_and_undoing_all_the_model_as_it_w
     assert weights(found.classifier_for()) == before
     learned = found.learn()
     assert learned.learned and weights(found.classifier_for()) == before
-    assert found.remove_all() == 2 and found.items() == [] and found.classifier_for() is head_classifier()
+    assert (
+        found.remove_all() == 2
+        and found.items() == []
+        and found.classifier_for() is head_classifier()
+    )
     learned = found.learn()
-    assert (learned.learned, learned.reason, learned.figures) == (False, "there is nothing to learn", {})
+    assert (learned.learned, learned.reason, learned.figures) == (
+        False,
+        "there is nothing to learn",
+        {},
+    )
 
 
 def test_what_is_undone_leaves_no_byte_of_text_or_features(tmp_path: Path) -> None:
@@ -98,7 +132,10 @@ def test_what_is_undone_leaves_no_byte_of_text_or_features(tmp_path: Path) -> No
     ids = found.add(items)
     found.learn()
     with sqlite3.connect(tmp_path / "s.sqlite") as connection:
-        vectors = [bytes(vector) for (vector,) in connection.execute("SELECT vector FROM features ORDER BY id")]
+        vectors = [
+            bytes(vector)
+            for (vector,) in connection.execute("SELECT vector FROM features ORDER BY id")
+        ]
     connection.close()
     content = bytes_of(tmp_path)
     assert items[0].text.encode() in content and len(vectors) == 2 and vectors[0][:40] in content
@@ -126,7 +163,9 @@ def test_the_same_again_changes_nothing_and_another_label_replaces(tmp_path: Pat
 
 def test_an_unknown_label_keeps_nothing_and_says_which(tmp_path: Path) -> None:
     found = learning(tmp_path / "s.sqlite")
-    with pytest.raises(DataError, match=r"item 1: label 'spma' is not one of the model's \('ham', 'spam'\)") as caught:
+    with pytest.raises(
+        DataError, match=r"item 1: label 'spma' is not one of the model's \('ham', 'spam'\)"
+    ) as caught:
         found.add([NewCorrection("a secret", "ham"), NewCorrection("a secret", "spma")])
     assert "secret" not in str(caught.value) and found.items() == []
 
@@ -151,7 +190,10 @@ def test_scores_that_the_trained_model_remembers_are_not_the_learnt_ones(tmp_pat
 def test_a_users_corrections_are_the_users_and_everybodys_are_all_users(tmp_path: Path) -> None:
     found, (disputed, ours) = learning(tmp_path / "s.sqlite"), mistaken(2)
     other = "ham" if disputed.label == "spam" else "spam"
-    mine, yours = (NewCorrection(disputed.text, label, user, force=True) for label, user in ((disputed.label, "me"), (other, "you")))
+    mine, yours = (
+        NewCorrection(disputed.text, label, user, force=True)
+        for label, user in ((disputed.label, "me"), (other, "you"))
+    )
     found.add([mine, yours, ours])
     learned = found.learn()
     assert learned.learned and set(learned.figures) == {"", "me", "you"}
@@ -161,7 +203,9 @@ def test_a_users_corrections_are_the_users_and_everybodys_are_all_users(tmp_path
     assert found.classifier_for("a stranger") is found.classifier_for()
     assert found.classifier_for("me").model_.transformer.h is head_classifier().model_.transformer.h
     # Of one text the user's own word counts.
-    found.add([NewCorrection(ours.text, "ham" if ours.label == "spam" else "spam", user="me", force=True)])
+    found.add(
+        [NewCorrection(ours.text, "ham" if ours.label == "spam" else "spam", user="me", force=True)]
+    )
     found.learn()
     assert [right(found, [ours], user) for user in ("me", "you", "")] == [0, 1, 1]
     again = learning(tmp_path / "s.sqlite")
@@ -170,7 +214,9 @@ def test_a_users_corrections_are_the_users_and_everybodys_are_all_users(tmp_path
     for item in found.items():
         if item.user == "me":
             found.remove(item.id)
-    assert found.classifier_for("me") is found.classifier_for() and right(found, [yours], "you") == 1
+    assert (
+        found.classifier_for("me") is found.classifier_for() and right(found, [yours], "you") == 1
+    )
 
 
 def test_all_of_one_user_can_be_undone(tmp_path: Path) -> None:
@@ -181,16 +227,27 @@ def test_all_of_one_user_can_be_undone(tmp_path: Path) -> None:
     everybodys, yours = weights(found.classifier_for()), weights(found.classifier_for("you"))
     assert found.remove_all("me") == 1 and [item.user for item in found.items()] == ["", "you"]
     assert found.classifier_for("me") is found.classifier_for()
-    assert (weights(found.classifier_for()), weights(found.classifier_for("you"))) == (everybodys, yours)
+    assert (weights(found.classifier_for()), weights(found.classifier_for("you"))) == (
+        everybodys,
+        yours,
+    )
     assert mine.text.encode() not in (tmp_path / "s.sqlite").read_bytes()
-    assert found.remove_all("") == 1 and found.remove_all() == 1 and found.classifier_for("you") is head_classifier()
+    assert (
+        found.remove_all("") == 1
+        and found.remove_all() == 1
+        and found.classifier_for("you") is head_classifier()
+    )
 
 
 def test_models_that_share_a_store_do_not_touch_each_other(tmp_path: Path) -> None:
     store = CorrectionStore(tmp_path / "s.sqlite")
     one = learning(store)
     two = FeedbackLearner(
-        head_classifier(), head_run(), store, model="two", settings=LearningSettings(max_fpr_increase=1, max_fnr_increase=1)
+        head_classifier(),
+        head_run(),
+        store,
+        model="two",
+        settings=LearningSettings(max_fpr_increase=1, max_fnr_increase=1),
     )
     items = mistaken(2)
     one.add([items[0]])
@@ -225,7 +282,9 @@ def test_answers_never_wait_and_every_answer_is_of_one_whole_model(tmp_path: Pat
     assert [weights(classifier) for classifier in seen] == allowed
 
 
-def test_while_models_are_made_the_old_ones_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_models_are_made_the_old_ones_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found, (mine, ours) = learning(tmp_path / "s.sqlite"), mistaken(2)
     found.add([NewCorrection(mine.text, mine.label, user="me")])
     found.learn()
@@ -253,12 +312,20 @@ def test_a_model_that_was_replaced_learns_everything_again(tmp_path: Path) -> No
         model=model_name(head_run()),
         settings=LearningSettings(max_fpr_increase=1, max_fnr_increase=1),
     )
-    assert len(other.items()) == 2 and other.steps()[-1].reason.startswith("learnt ") and len(other.steps()) == 2
+    assert (
+        len(other.items()) == 2
+        and other.steps()[-1].reason.startswith("learnt ")
+        and len(other.steps()) == 2
+    )
     assert right(other, items) == 2
 
 
 def test_the_default_store_lies_beside_the_run_and_is_named_after_it(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "mine"
     (run / "model").mkdir(parents=True)
-    assert default_store(run) == default_store(run / "model") == tmp_path / "runs" / "mine.feedback.sqlite"
+    assert (
+        default_store(run)
+        == default_store(run / "model")
+        == tmp_path / "runs" / "mine.feedback.sqlite"
+    )
     assert model_name(run) == model_name(run / "model") == "mine"

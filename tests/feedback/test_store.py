@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from tamis.errors import DataError, RunError
 from tamis.feedback.store import CorrectionStore, NewCorrection
 
-ODD = ["", " ", "a\x00b", "<|endoftext|>", "é e\u0301 👨‍👩‍👧", "x" * 100_000, "'; DROP TABLE corrections; --"]
+ODD = [
+    "",
+    " ",
+    "a\x00b",
+    "<|endoftext|>",
+    "é e\u0301 👨‍👩‍👧",
+    "x" * 100_000,
+    "'; DROP TABLE corrections; --",
+]
 
 
 def bytes_of(folder: Path) -> bytes:
@@ -36,7 +44,9 @@ def test_what_is_kept_comes_back_in_order_from_a_new_store(tmp_path: Path) -> No
 def test_the_same_text_again_replaces_the_label_and_keeps_the_id(tmp_path: Path) -> None:
     store = CorrectionStore(tmp_path / "store.sqlite")
     (first,) = store.add([NewCorrection("win now", "spam")])
-    again, other = store.add([NewCorrection("win now", "ham"), NewCorrection("win now", "ham", user="other")])
+    again, other = store.add(
+        [NewCorrection("win now", "ham"), NewCorrection("win now", "ham", user="other")]
+    )
     assert again == first < other
     assert [(c.label, c.user) for c in store.all()] == [("ham", ""), ("ham", "other")]
     store.add([NewCorrection("win now", "spam")], model="second")
@@ -51,19 +61,35 @@ def test_an_undone_correction_leaves_no_byte_of_its_text(tmp_path: Path) -> None
     assert store.remove(wanted) and not store.remove(wanted)
     assert secret.encode() not in bytes_of(tmp_path) and kept.encode() in bytes_of(tmp_path)
     assert store.remove_all() == 1 and kept.encode() not in bytes_of(tmp_path)
-    assert store.all() == [] and store.add([NewCorrection(kept, "ham")]) == [3]  # an id is never given twice
+    assert store.all() == [] and store.add([NewCorrection(kept, "ham")]) == [
+        3
+    ]  # an id is never given twice
 
 
-def test_undoing_all_reaches_no_further_than_the_model_and_the_user_that_are_named(tmp_path: Path) -> None:
+def test_undoing_all_reaches_no_further_than_the_model_and_the_user_that_are_named(
+    tmp_path: Path,
+) -> None:
     store = CorrectionStore(tmp_path / "store.sqlite")
     for model in ("one", "two"):
-        store.add([NewCorrection(f"{model} {user}", "spam", user=user) for user in ("", "anna", "bo")], model=model)
+        store.add(
+            [NewCorrection(f"{model} {user}", "spam", user=user) for user in ("", "anna", "bo")],
+            model=model,
+        )
 
     def left() -> list[str]:
         return [item.text for item in store.all()]
 
-    assert store.remove_all(model="one", user="anna") == 1 and "one anna" not in left() and len(left()) == 5
-    assert store.remove_all(model="one", user="") == 1 and left() == ["one bo", "two ", "two anna", "two bo"]
+    assert (
+        store.remove_all(model="one", user="anna") == 1
+        and "one anna" not in left()
+        and len(left()) == 5
+    )
+    assert store.remove_all(model="one", user="") == 1 and left() == [
+        "one bo",
+        "two ",
+        "two anna",
+        "two bo",
+    ]
     assert store.remove_all(model="three") == 0 and store.remove_all(model="one") == 1
     assert left() == ["two ", "two anna", "two bo"] and b"one bo" not in bytes_of(tmp_path)
     assert store.remove_all(user="bo") == 1 and store.remove_all() == 2 and left() == []
@@ -86,7 +112,11 @@ for i in range(10_000):
     store.add([NewCorrection(f"text {i}", "spam")])
     print(i, flush=True)
 """
-    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "s.sqlite")], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "s.sqlite")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     acknowledged = [int(process.stdout.readline()) for _ in range(40)]
     process.kill()
@@ -133,9 +163,15 @@ def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
         CorrectionStore(newer)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["ham", "spam", None])), max_size=12))
-def test_it_behaves_like_a_dictionary(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str | None]]) -> None:
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["ham", "spam", None])), max_size=12)
+)
+def test_it_behaves_like_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str | None]]
+) -> None:
     store = CorrectionStore(tmp_path_factory.mktemp("store") / "s.sqlite")
     plain: dict[str, str] = {}
     for text, label in steps:

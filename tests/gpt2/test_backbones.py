@@ -38,12 +38,19 @@ def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(FIXTURE / "hugging_face", tmp_path / "mixed"))
     vocabulary = json.loads((folder / "vocab.json").read_text("utf-8"))
     (folder / "vocab.json").write_text(json.dumps(vocabulary | {"zz": 263}), "utf-8")
-    with pytest.raises(CheckpointError, match="ids up to 263, the model's vocabulary ends at 262; the files belong to different models"):
+    with pytest.raises(
+        CheckpointError,
+        match="ids up to 263, the model's vocabulary ends at 262; the files belong to different "
+        "models",
+    ):
         load_backbone(folder)
 
 
 def test_an_unknown_name_is_told_the_nearest_known_one() -> None:
-    with pytest.raises(ConfigError, match=r"'gpt2-medum' is neither a folder nor a known name; .*did you mean 'gpt2-medium'\?"):
+    with pytest.raises(
+        ConfigError,
+        match=r"'gpt2-medum' is neither a folder nor a known name; .*did you mean 'gpt2-medium'\?",
+    ):
         load_backbone("gpt2-medum")
 
 
@@ -57,11 +64,15 @@ def test_a_random_backbone_has_its_shape_and_a_tokenizer_of_the_rows() -> None:
     backbone = scratch_backbone("scratch:tiny", TEXTS * 9, seed=5)
     config, shape = backbone.model.config, SCRATCH["tiny"]
     assert (config.n_positions, config.n_embd, config.n_layer, config.n_head) == (64, 32, 2, 2)
-    assert config.vocab_size == backbone.tokenizer.size <= shape.vocab_size and not backbone.pretrained
+    assert (
+        config.vocab_size == backbone.tokenizer.size <= shape.vocab_size and not backbone.pretrained
+    )
 
 
 def test_the_seed_decides_a_random_backbone() -> None:
-    once, again, other = (scratch_backbone("scratch:tiny", TEXTS * 9, seed=seed) for seed in (5, 5, 6))
+    once, again, other = (
+        scratch_backbone("scratch:tiny", TEXTS * 9, seed=seed) for seed in (5, 5, 6)
+    )
     assert once.fingerprint == again.fingerprint != other.fingerprint
     assert once.tokenizer.fingerprint == other.tokenizer.fingerprint
 
@@ -69,11 +80,22 @@ def test_the_seed_decides_a_random_backbone() -> None:
 def test_an_unknown_shape_is_refused() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"backbone 'scratch:tinny': known shapes are scratch:small, scratch:nano, scratch:tiny; did you mean 'scratch:tiny'\?",
+        match=r"backbone 'scratch:tinny': known shapes are scratch:small, scratch:nano, "
+        r"scratch:tiny; did you mean 'scratch:tiny'\?",
     ):
         scratch_backbone("scratch:tinny", TEXTS, seed=1)
 
 
 def test_the_names_are_those_that_are_taken() -> None:
-    assert {"scratch:small", "scratch:tiny", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2"} <= set(names())
-    assert is_scratch("scratch:small") and not is_scratch("gpt2") and not is_scratch(Path("scratch"))
+    assert {
+        "scratch:small",
+        "scratch:tiny",
+        "gpt2",
+        "gpt2-medium",
+        "gpt2-large",
+        "gpt2-xl",
+        "distilgpt2",
+    } <= set(names())
+    assert (
+        is_scratch("scratch:small") and not is_scratch("gpt2") and not is_scratch(Path("scratch"))
+    )

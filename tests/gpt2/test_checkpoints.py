@@ -1,4 +1,6 @@
-"""Folders in the Hugging Face layout: read, written, and refused in words where something is wrong."""
+"""Folders in the Hugging Face layout: read, written, and refused in words where something is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,25 @@ from torch import Tensor
 
 from tamis.errors import CheckpointError
 from tamis.gpt2 import checkpoints
-from tamis.gpt2.checkpoints import build, fingerprint, read_checkpoint, read_config, write_checkpoint
+from tamis.gpt2.checkpoints import (
+    build,
+    fingerprint,
+    read_checkpoint,
+    read_config,
+    write_checkpoint,
+)
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
 from tamis.gpt2.pooling import add_mean_pooling
 
-CONFIG = GPT2Config(vocab_size=31, n_positions=13, n_embd=14, n_layer=2, n_head=7, n_inner=22, layer_norm_epsilon=3e-6)
+CONFIG = GPT2Config(
+    vocab_size=31,
+    n_positions=13,
+    n_embd=14,
+    n_layer=2,
+    n_head=7,
+    n_inner=22,
+    layer_norm_epsilon=3e-6,
+)
 
 
 def trunk(seed: int = 1) -> GPT2:
@@ -47,7 +63,9 @@ def edit(folder: Path, **changes: Any) -> None:
 def edit_weights(folder: Path, **changes: Tensor | None) -> None:
     tensors: dict[str, Tensor | None] = {**load_file(folder / "model.safetensors")}
     tensors |= {name.replace("__", "."): tensor for name, tensor in changes.items()}
-    save_file({name: t for name, t in tensors.items() if t is not None}, folder / "model.safetensors")
+    save_file(
+        {name: t for name, t in tensors.items() if t is not None}, folder / "model.safetensors"
+    )
 
 
 def test_what_is_written_is_read_back_bit_for_bit(folder: Path) -> None:
@@ -73,8 +91,13 @@ def test_a_classifier_keeps_head_labels_and_extra_keys(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, model, labels=["ham", "späm", "<other>"], extra={"pad_token_id": 5})
     checkpoint = read_checkpoint(tmp_path)
     assert checkpoint.score is not None and torch.equal(checkpoint.score, model.score.weight)
-    assert checkpoint.raw["id2label"] == {"0": "ham", "1": "späm", "2": "<other>"} and checkpoint.raw["pad_token_id"] == 5
-    assert checkpoint.config.n_layer == 3 and checkpoint.raw["architectures"] == ["GPT2ForSequenceClassification"]
+    assert (
+        checkpoint.raw["id2label"] == {"0": "ham", "1": "späm", "2": "<other>"}
+        and checkpoint.raw["pad_token_id"] == 5
+    )
+    assert checkpoint.config.n_layer == 3 and checkpoint.raw["architectures"] == [
+        "GPT2ForSequenceClassification"
+    ]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -93,7 +116,9 @@ def test_a_truncated_file_is_reported(folder: Path) -> None:
     for size in (0, 5, 300, len(whole) - 1):
         path.write_bytes(whole[:size])
         with pytest.raises(
-            CheckpointError, match=r"model\.safetensors is truncated, altered or not safetensors .*; fetch or save it again"
+            CheckpointError,
+            match=r"model\.safetensors is truncated, altered or not safetensors .*; fetch or save "
+            r"it again",
         ):
             read_checkpoint(folder)
 
@@ -127,13 +152,17 @@ def test_missing_unexpected_and_mismatched_weights_are_listed_together(folder: P
 
 def test_a_long_list_of_problems_is_cut_short(folder: Path) -> None:
     edit(folder, n_layer=3)
-    with pytest.raises(CheckpointError, match="and 6 more"):  # a block has twelve weights, six are shown
+    with pytest.raises(
+        CheckpointError, match="and 6 more"
+    ):  # a block has twelve weights, six are shown
         read_checkpoint(folder)
 
 
 def test_a_head_of_another_width_is_reported(folder: Path) -> None:
     edit_weights(folder, score__weight=torch.zeros(2, 15))
-    with pytest.raises(CheckpointError, match=r"score\.weight must be \(classes, 14\), got \(2, 15\)"):
+    with pytest.raises(
+        CheckpointError, match=r"score\.weight must be \(classes, 14\), got \(2, 15\)"
+    ):
         read_checkpoint(folder)
 
 
@@ -151,10 +180,17 @@ def test_heads_and_masks_that_are_not_used_are_passed_over(folder: Path) -> None
 def test_a_pickle_is_never_read(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"not looked at")
-    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin is a pickle, which is never read here; .*safe_serialization=True"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"pytorch_model\.bin is a pickle, which is never read here; "
+        r".*safe_serialization=True",
+    ):
         read_checkpoint(folder)
     (folder / "pytorch_model.bin").unlink()
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing; fetch or save the weights as safetensors"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"model\.safetensors is missing; fetch or save the weights as safetensors",
+    ):
         read_checkpoint(folder)
 
 
@@ -166,30 +202,52 @@ def test_sharded_weights_are_put_together(folder: Path) -> None:
     where = {name: shards[place % 3] for place, name in enumerate(sorted(tensors))}
     for shard in shards:
         save_file({name: tensors[name] for name in tensors if where[name] == shard}, folder / shard)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": where})
+    )
     assert read_checkpoint(folder).fingerprint == whole.fingerprint
     (folder / shards[1]).unlink()
-    with pytest.raises(CheckpointError, match=r"model-00002-of-00003\.safetensors is missing, .*index\.json names it"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"model-00002-of-00003\.safetensors is missing, .*index\.json names it",
+    ):
         read_checkpoint(folder)
 
 
-@pytest.mark.parametrize("index", [{}, {"weight_map": []}, {"weight_map": {"a": 3}}, {"weight_map": {"a": "../other/model.safetensors"}}])
+@pytest.mark.parametrize(
+    "index",
+    [
+        {},
+        {"weight_map": []},
+        {"weight_map": {"a": 3}},
+        {"weight_map": {"a": "../other/model.safetensors"}},
+    ],
+)
 def test_a_damaged_index_is_reported(folder: Path, index: dict[str, Any]) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(CheckpointError, match=r"index\.json: weight_map must name a file beside it for every weight"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"index\.json: weight_map must name a file beside it for every weight",
+    ):
         read_checkpoint(folder)
 
 
 def test_a_folder_that_is_none_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"nowhere is not a folder; expected one with config\.json"):
+    with pytest.raises(
+        CheckpointError, match=r"nowhere is not a folder; expected one with config\.json"
+    ):
         read_checkpoint(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match=r"config\.json is missing; a GPT-2 folder in the Hugging Face layout needs it"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"config\.json is missing; a GPT-2 folder in the Hugging Face layout needs it",
+    ):
         read_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [("{", "not readable as JSON"), ("[1]", "must hold a JSON object; got list"), ("\xff", "JSON")]
+    ("content", "words"),
+    [("{", "not readable as JSON"), ("[1]", "must hold a JSON object; got list"), ("\xff", "JSON")],
 )
 def test_a_damaged_config_is_reported(folder: Path, content: str, words: str) -> None:
     (folder / "config.json").write_bytes(content.encode("latin-1"))
@@ -208,8 +266,14 @@ def test_an_old_config_with_n_ctx_alone_is_understood(folder: Path) -> None:
     ("changes", "words"),
     [
         ({"model_type": "bert"}, "expected model_type 'gpt2', got 'bert'"),
-        ({"activation_function": "relu"}, "activation_function must be one of .*got 'relu'; this variant is not supported"),
-        ({"scale_attn_by_inverse_layer_idx": True}, r"scale_attn_by_inverse_layer_idx must be one of \[False\], got True"),
+        (
+            {"activation_function": "relu"},
+            "activation_function must be one of .*got 'relu'; this variant is not supported",
+        ),
+        (
+            {"scale_attn_by_inverse_layer_idx": True},
+            r"scale_attn_by_inverse_layer_idx must be one of \[False\], got True",
+        ),
         ({"scale_attn_weights": False}, r"scale_attn_weights must be one of \[True\], got False"),
         ({"add_cross_attention": True}, "add_cross_attention"),
         ({"n_head": 4}, r"n_embd \(14\) must be a multiple of n_head \(4\)"),
@@ -222,13 +286,17 @@ def test_an_old_config_with_n_ctx_alone_is_understood(folder: Path) -> None:
     ],
     ids=str,
 )
-def test_what_is_not_computed_here_is_refused(folder: Path, changes: dict[str, Any], words: str) -> None:
+def test_what_is_not_computed_here_is_refused(
+    folder: Path, changes: dict[str, Any], words: str
+) -> None:
     edit(folder, **changes)
     with pytest.raises(CheckpointError, match=r"config\.json: .*" + words):
         read_checkpoint(folder)
 
 
-def test_the_fingerprint_is_of_the_numbers_whatever_file_holds_them(folder: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_is_of_the_numbers_whatever_file_holds_them(
+    folder: Path, tmp_path: Path
+) -> None:
     mark = read_checkpoint(folder).fingerprint
     tensors = load_file(folder / "model.safetensors")
     bare = {name.removeprefix("transformer."): t.clone() for name, t in reversed(tensors.items())}
@@ -247,10 +315,15 @@ def test_one_weight_changed_changes_the_fingerprint(folder: Path) -> None:
         state[name] = state[name].clone()
         state[name].view(-1)[-1] += 1e-6
         assert fingerprint(CONFIG, state) != checkpoint.fingerprint
-    assert fingerprint(GPT2Config(**{**CONFIG.__dict__, "n_head": 2}), checkpoint.state) != checkpoint.fingerprint
+    assert (
+        fingerprint(GPT2Config(**{**CONFIG.__dict__, "n_head": 2}), checkpoint.state)
+        != checkpoint.fingerprint
+    )
 
 
-def test_a_model_is_read_without_hashing_what_nobody_asks_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_read_without_hashing_what_nobody_asks_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mark = read_checkpoint(folder).fingerprint
     hashed: list[GPT2Config] = []
 

@@ -27,13 +27,19 @@ def test_replacing_twice_gives_the_same_head() -> None:
     once = replace_head(trunk(), 5)
     torch.nn.init.ones_(once.score.weight)
     twice = replace_head(once, 5)
-    torch.testing.assert_close(twice.score.weight, replace_head(trunk(), 5).score.weight, rtol=0, atol=0)
+    torch.testing.assert_close(
+        twice.score.weight, replace_head(trunk(), 5).score.weight, rtol=0, atol=0
+    )
 
 
 def test_only_the_head_and_the_last_layer_norm_stay_trainable() -> None:
     classifier = replace_head(trunk(), 2)
     trainable = {name: p.numel() for name, p in classifier.named_parameters() if p.requires_grad}
-    assert trainable == {"transformer.ln_f.weight": 12, "transformer.ln_f.bias": 12, "score.weight": 24}
+    assert trainable == {
+        "transformer.ln_f.weight": 12,
+        "transformer.ln_f.bias": 12,
+        "score.weight": 24,
+    }
 
 
 def test_one_class_is_refused() -> None:

@@ -78,10 +78,14 @@ def test_its_pooled_states_put_like_next_to_like() -> None:
         ("How is the weather today?", "Will it rain tomorrow?"),
     ]
     backbone = load_backbone("nano")
-    ids = backbone.tokenizer.prepared(add_bos=True).encode([text for pair in pairs for text in pair])
+    ids = backbone.tokenizer.prepared(add_bos=True).encode(
+        [text for pair in pairs for text in pair]
+    )
     with torch.no_grad():
         packed = pack(ids)
-        states = torch.nn.functional.normalize(packed.restore(pooled(backbone.model(packed), packed)), dim=1).view(len(pairs), 2, -1)
+        states = torch.nn.functional.normalize(
+            packed.restore(pooled(backbone.model(packed), packed)), dim=1
+        ).view(len(pairs), 2, -1)
     likeness = states[:, 0] @ states[:, 1].T
     others = likeness[~torch.eye(len(pairs), dtype=torch.bool)]
     assert float(likeness.diagonal().mean()) > float(others.mean()) + 2 * float(others.std())
@@ -89,7 +93,9 @@ def test_its_pooled_states_put_like_next_to_like() -> None:
 
 
 def test_it_loads_in_a_moment_once_torch_is_there() -> None:
-    """Under 0.3 s on two idle cores; here only that nothing slow is imported or computed on the way."""
+    """Under 0.3 s on two idle cores; here only that nothing slow is imported or computed on the
+    way.
+    """
     program = """
 import time, torch, numpy, tokenizers, safetensors.torch
 import tamis.gpt2.backbones as b
@@ -100,7 +106,9 @@ for _ in range(3):
     seconds.append(time.process_time() - begun)
 print(min(seconds))
 """
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert float(found.stdout) < 0.6
 
 
@@ -113,10 +121,17 @@ def test_transformers_loads_it() -> None:
     assert ids == backbone.tokenizer.encode([CHAT[0]])[0].tolist()
     with torch.no_grad():
         hidden = backbone.model(pack([np.array(ids)]))
-        torch.testing.assert_close(backbone.model.next_token_logits(hidden), other(torch.tensor([ids])).logits[0], atol=1e-3, rtol=1e-4)
+        torch.testing.assert_close(
+            backbone.model.next_token_logits(hidden),
+            other(torch.tensor([ids])).logits[0],
+            atol=1e-3,
+            rtol=1e-4,
+        )
 
 
-def test_a_folder_of_the_same_name_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_the_same_name_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nano").mkdir()
     assert load_backbone("nano").pretrained

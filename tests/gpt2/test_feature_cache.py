@@ -50,8 +50,12 @@ def counted(model: GPT2, stop_at: int = 10**9) -> Iterator[list[int]]:
         handle.remove()
 
 
-def test_states_of_another_device_are_never_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "trunk_fingerprint", lambda _: "the same weights")  # `meta`, which stands for a card, holds none
+def test_states_of_another_device_are_never_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        module, "trunk_fingerprint", lambda _: "the same weights"
+    )  # `meta`, which stands for a card, holds none
     store, of = FeatureCache(tmp_path), messages()
     with store.open(trunk(), of, "last", (3, 2)) as entry:
         entry.finish()
@@ -90,7 +94,9 @@ def test_what_was_interrupted_goes_on_and_ends_with_the_same_bytes(tmp_path: Pat
     assert np.asarray(found).tobytes() == plain.tobytes()
 
 
-def test_a_kill_between_two_marks_costs_the_work_since_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_between_two_marks_costs_the_work_since_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "SAVE_EVERY_S", -1.0)  # a mark after every batch
     model, of, store = trunk(), messages(), FeatureCache(tmp_path)
     with counted(model) as batches:
@@ -116,7 +122,9 @@ def test_two_at_once_both_get_the_numbers(tmp_path: Path) -> None:
     shape, plain = (len(of.windows), 12), last_tokens(model, of)
     with store.open(model, of, "last, 20", shape) as first:
         assert not first.complete
-        second = last_tokens(model, of, cache=store)  # the other one holds the entry: computed in memory
+        second = last_tokens(
+            model, of, cache=store
+        )  # the other one holds the entry: computed in memory
         assert second.tobytes() == plain.tobytes() and not list(tmp_path.glob("*.npy"))
         first.array[:] = plain
         first.finish()
@@ -147,7 +155,9 @@ def test_a_damaged_entry_is_computed_again(damage: str, tmp_path: Path) -> None:
     if damage in ("shape", "type"):
         np.save(entry, plain[:-1] if damage == "shape" else plain.astype(np.float64))
     else:
-        entry.write_bytes({"empty": b"", "cut": whole[:-5], "garbage": bytes(range(256)) * 9}[damage])
+        entry.write_bytes(
+            {"empty": b"", "cut": whole[:-5], "garbage": bytes(range(256)) * 9}[damage]
+        )
     with counted(model) as batches:
         found = last_tokens(model, of, cache=store)
     assert batches and np.asarray(found).tobytes() == plain.tobytes() == np.load(entry).tobytes()
@@ -165,7 +175,9 @@ def test_a_header_with_any_byte_changed_is_no_crash(tmp_path: Path, place: int, 
     assert found is None or found.shape == (5, 3)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"batches": "many"}', '{"batches": -3}', '{"batches": 99}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"batches": "many"}', '{"batches": -3}', '{"batches": 99}']
+)
 def test_a_damaged_mark_starts_anew(content: str, tmp_path: Path) -> None:
     model, of, store = trunk(), messages(), FeatureCache(tmp_path)
     plain = last_tokens(model, of)
@@ -174,11 +186,15 @@ def test_a_damaged_mark_starts_anew(content: str, tmp_path: Path) -> None:
     (mark,) = tmp_path.glob("*.json")
     mark.write_text(content)
     (part,) = tmp_path.glob("*.part")
-    part.write_bytes(part.read_bytes()[:128] + b"\x00" * (len(part.read_bytes()) - 128))  # whatever was there is lost
+    part.write_bytes(
+        part.read_bytes()[:128] + b"\x00" * (len(part.read_bytes()) - 128)
+    )  # whatever was there is lost
     assert np.asarray(last_tokens(model, of, cache=store)).tobytes() == plain.tobytes()
 
 
-def test_the_entries_unused_for_longest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_entries_unused_for_longest_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, of = FeatureCache(tmp_path), messages()
     for seed, age in ((1, 300), (2, 100), (3, 200)):
         before = set(tmp_path.glob("*.npy"))
@@ -198,7 +214,9 @@ def test_the_entries_unused_for_longest_go_first(tmp_path: Path, monkeypatch: py
     assert new.exists() is False  # seed 3
 
 
-def test_an_entry_larger_than_the_limit_is_kept_for_its_own_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_larger_than_the_limit_is_kept_for_its_own_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "LIMIT_BYTES", 1)
     store, of = FeatureCache(tmp_path), messages()
     last_tokens(trunk(seed=1), of, cache=store)
@@ -206,9 +224,14 @@ def test_an_entry_larger_than_the_limit_is_kept_for_its_own_run(tmp_path: Path, 
     assert len(list(tmp_path.glob("*.npy"))) == 1
 
 
-def test_an_entry_begun_in_other_batches_is_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_begun_in_other_batches_is_not_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, of, store = trunk(), messages(), FeatureCache(tmp_path)
     with counted(model, 3), pytest.raises(CutError):
         last_tokens(model, of, cache=store)
     monkeypatch.setattr(features, "FROZEN_TOKENS", 37)  # three batches are other rows now
-    assert np.asarray(last_tokens(model, of, cache=store)).tobytes() == last_tokens(model, of).tobytes()
+    assert (
+        np.asarray(last_tokens(model, of, cache=store)).tobytes()
+        == last_tokens(model, of).tobytes()
+    )

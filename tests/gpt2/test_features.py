@@ -20,7 +20,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.parametrize("pooling", [False, True])
 @pytest.mark.parametrize("blocks", [1, 2])
-def test_training_on_frozen_states_is_training_the_whole_network_with_its_lower_part_frozen(blocks: int, pooling: bool) -> None:
+def test_training_on_frozen_states_is_training_the_whole_network_with_its_lower_part_frozen(
+    blocks: int, pooling: bool
+) -> None:
     of, found = windowed([[5], [2, 7], [11], [5, 5, 3]]), []
     targets, rows = torch.tensor([0, 2, 1, 1]), np.array([2, 0, 3, 1])
     for cached in (True, False):
@@ -31,17 +33,26 @@ def test_training_on_frozen_states_is_training_the_whole_network_with_its_lower_
         start = freeze(model, blocks=blocks)
         assert start == len(model.transformer.h) - blocks
         if cached:
-            states = FeatureExtractor(of, start, all_tokens(model.transformer, of, start), whole=False)
+            states = FeatureExtractor(
+                of, start, all_tokens(model.transformer, of, start), whole=False
+            )
             last, _ = states.forward(model, rows, lm_loss_share=0.0)
             logits = of.mean_over_windows(model.head(last), rows)
         else:
-            each = [torch.stack([model(pack([of.windows[w]]))[0] for w in of.windows_of(rows[i : i + 1])]).mean(0) for i in range(4)]
+            each = [
+                torch.stack(
+                    [model(pack([of.windows[w]]))[0] for w in of.windows_of(rows[i : i + 1])]
+                ).mean(0)
+                for i in range(4)
+            ]
             logits = torch.stack(each)
         F.cross_entropy(logits, targets[rows]).backward()
         found.append((logits.detach(), gradients(model)))
     torch.testing.assert_close(found[0][0], found[1][0], atol=1e-5, rtol=1e-5)
     names = set(found[0][1])
-    assert len(names) == 12 * blocks + 3 and not any(name.startswith("transformer.w") for name in names)
+    assert len(names) == 12 * blocks + 3 and not any(
+        name.startswith("transformer.w") for name in names
+    )
     close(found[0][1], found[1][1], 1e-4)
 
 
@@ -65,7 +76,9 @@ def test_states_of_all_tokens_lie_message_by_message(monkeypatch: pytest.MonkeyP
         for window in of.windows:
             packed = pack([window])
             expected = model.transformer.blocks(model.transformer.embed(packed), packed, 0, 2)
-            np.testing.assert_allclose(frozen[place : place + len(window)], expected.numpy(), atol=1e-5)
+            np.testing.assert_allclose(
+                frozen[place : place + len(window)], expected.numpy(), atol=1e-5
+            )
             place += len(window)
     assert place == len(frozen)
 
@@ -96,8 +109,15 @@ def test_scoring_restores_mode_and_order_and_takes_nothing(monkeypatch: pytest.M
     model.transformer.set_dropout(0.5)
     model.train()
     first = score(model, of)
-    assert np.array_equal(first, score(model, of)) and first.shape == (17, 3) and first.dtype == np.float64
+    assert (
+        np.array_equal(first, score(model, of))
+        and first.shape == (17, 3)
+        and first.dtype == np.float64
+    )
     repeated = EncodedTexts(of.windows, of.first, np.array([3, 0, 3, 16]))
     np.testing.assert_allclose(score(model, repeated), first[[3, 0, 3, 16]], atol=1e-6)
-    assert score(model, EncodedTexts((), np.array([0]), np.array([], dtype=np.int64))).shape == (0, 3)
+    assert score(model, EncodedTexts((), np.array([0]), np.array([], dtype=np.int64))).shape == (
+        0,
+        3,
+    )
     assert len(TARGETS) == 17

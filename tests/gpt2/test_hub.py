@@ -1,4 +1,6 @@
-"""Named backbones: the real client against a hub on the loopback interface, and a fake client for its bad days."""
+"""Named backbones: the real client against a hub on the loopback interface, and a fake client for
+its bad days.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def git_sha1(content: bytes) -> str:
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """Serves the two layouts of the tiny checkpoint as the hub and as OpenAI's store do; remembers what was asked."""
+    """Serves the two layouts of the tiny checkpoint as the hub and as OpenAI's store do; remembers
+    what was asked.
+    """
 
     daemon_threads = True
 
@@ -71,7 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.server.altered.get(name, true)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", f'"{sha256(true) if name.endswith("safetensors") else git_sha1(true)}"')
+        self.send_header(
+            "ETag", f'"{sha256(true) if name.endswith("safetensors") else git_sha1(true)}"'
+        )
         if folder == TWIN:
             self.send_header("X-Repo-Commit", REVISION)
         self.end_headers()
@@ -98,11 +104,16 @@ def server() -> Iterator[LoopbackServer]:
         thread.join()
 
 
-TINY: dict[str, Any] = {"parameters": 7080, "sha256": {"model.safetensors": sha256((TWIN / "model.safetensors").read_bytes())}}
+TINY: dict[str, Any] = {
+    "parameters": 7080,
+    "sha256": {"model.safetensors": sha256((TWIN / "model.safetensors").read_bytes())},
+}
 
 
 @pytest.fixture(autouse=True)
-def _tiny_backbones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: LoopbackServer) -> None:
+def _tiny_backbones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: LoopbackServer
+) -> None:
     monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     for name in ("TAMIS_OFFLINE", "HF_HUB_OFFLINE"):
@@ -110,7 +121,9 @@ def _tiny_backbones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Loo
     monkeypatch.setitem(NAMED_BACKBONES, "gpt2", replace(NAMED_BACKBONES["gpt2"], **TINY))
     monkeypatch.setattr(hub, "_VOCABULARY_SHA256", {})
     monkeypatch.setattr(hub, "_OPENAI_SHA256", {})
-    monkeypatch.setattr(hub, "_OPENAI_BASES", (f"{server.url}/mirror-one", f"{server.url}/mirror-two"))
+    monkeypatch.setattr(
+        hub, "_OPENAI_BASES", (f"{server.url}/mirror-one", f"{server.url}/mirror-two")
+    )
 
 
 class _EntryNotFoundError(Exception):
@@ -122,9 +135,13 @@ class _LocalEntryNotFoundError(_EntryNotFoundError, FileNotFoundError):
 
 
 class FakeClient:
-    """huggingface_hub as far as it is used here: copies from `source`, keeps a cache folder, counts the calls."""
+    """huggingface_hub as far as it is used here: copies from `source`, keeps a cache folder, counts
+    the calls.
+    """
 
-    errors = SimpleNamespace(EntryNotFoundError=_EntryNotFoundError, LocalEntryNotFoundError=_LocalEntryNotFoundError)
+    errors = SimpleNamespace(
+        EntryNotFoundError=_EntryNotFoundError, LocalEntryNotFoundError=_LocalEntryNotFoundError
+    )
 
     def __init__(self, cache: Path, source: Path = TWIN) -> None:
         self.cache, self.source = cache, source
@@ -187,25 +204,42 @@ hub.NAMED_BACKBONES["gpt2"] = replace(hub.NAMED_BACKBONES["gpt2"], **tiny)
 hub._VOCABULARY_SHA256.clear()
 seen = []
 try:
-    folder = str(hub.fetch_backbone("gpt2", source=source, progress=lambda done, total: seen.append((done, total))))
+    note = lambda done, total: seen.append((done, total))
+    folder = str(hub.fetch_backbone("gpt2", source=source, progress=note))
 except TamisError as error:
     folder = f"{type(error).__name__}: {error}"
 print(json.dumps([folder, seen[-1:]]))
 """
 
 
-def with_the_real_client(server: LoopbackServer, home: Path, source: str = "hub", **extra: str) -> tuple[str, list]:
-    """fetch_backbone in a new process, since huggingface_hub reads its environment when it is imported."""
+def with_the_real_client(
+    server: LoopbackServer, home: Path, source: str = "hub", **extra: str
+) -> tuple[str, list]:
+    """fetch_backbone in a new process, since huggingface_hub reads its environment when it is
+    imported.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment = kept | {"HF_ENDPOINT": server.url, "HF_HOME": str(home), **extra}
-    command = [sys.executable, "-W", "error::ResourceWarning", "-c", SCRIPT, json.dumps(TINY), source]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    command = [
+        sys.executable,
+        "-W",
+        "error::ResourceWarning",
+        "-c",
+        SCRIPT,
+        json.dumps(TINY),
+        source,
+    ]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
     folder, last = json.loads(done.stdout)
     assert "%|" not in done.stderr  # no progress bar of the client's own
     return folder, last
 
 
-def test_the_real_client_fetches_from_hf_endpoint_into_hf_home_and_needs_the_network_once(server: LoopbackServer, tmp_path: Path) -> None:
+def test_the_real_client_fetches_from_hf_endpoint_into_hf_home_and_needs_the_network_once(
+    server: LoopbackServer, tmp_path: Path
+) -> None:
     pytest.importorskip("huggingface_hub")
     folder, last = with_the_real_client(server, tmp_path / "home")
     assert Path(folder).is_relative_to(tmp_path / "home") and Path(folder).name == REVISION
@@ -216,11 +250,15 @@ def test_the_real_client_fetches_from_hf_endpoint_into_hf_home_and_needs_the_net
     again, _ = with_the_real_client(server, tmp_path / "home", HF_HUB_OFFLINE="1")
     assert again == folder and len(server.asked) == asked
     nothing, _ = with_the_real_client(server, tmp_path / "empty", HF_HUB_OFFLINE="1")
-    assert nothing.startswith("DownloadError: backbone gpt2 could not be fetched; tried Hugging Face hub")
+    assert nothing.startswith(
+        "DownloadError: backbone gpt2 could not be fetched; tried Hugging Face hub"
+    )
     assert len(server.asked) == asked
 
 
-def test_the_real_client_is_not_believed_where_the_weights_are_others(server: LoopbackServer, tmp_path: Path) -> None:
+def test_the_real_client_is_not_believed_where_the_weights_are_others(
+    server: LoopbackServer, tmp_path: Path
+) -> None:
     pytest.importorskip("huggingface_hub")
     bad = bytearray((TWIN / "model.safetensors").read_bytes())
     bad[-1] ^= 1
@@ -229,7 +267,9 @@ def test_the_real_client_is_not_believed_where_the_weights_are_others(server: Lo
     assert message.startswith("DownloadError: ") and TINY["sha256"]["model.safetensors"] in message
 
 
-def test_auto_prefers_the_hub_and_reports_progress(client: FakeClient, server: LoopbackServer) -> None:
+def test_auto_prefers_the_hub_and_reports_progress(
+    client: FakeClient, server: LoopbackServer
+) -> None:
     seen: list[tuple[int, int | None]] = []
     folder = fetch_backbone("gpt2", progress=lambda done, total: seen.append((done, total)))
     assert folder == client.cache / "openai-community/gpt2" / REVISION
@@ -252,7 +292,9 @@ def test_a_damaged_file_of_the_cache_is_fetched_again_once(client: FakeClient) -
 def test_a_hub_that_serves_another_file_is_refused(client: FakeClient, tmp_path: Path) -> None:
     client.source = Path(shutil.copytree(TWIN, tmp_path / "other"))
     (client.source / "model.safetensors").write_bytes(b"something else")
-    with pytest.raises(DownloadError, match=r"model.safetensors: expected checksum [0-9a-f]{64}, got another one"):
+    with pytest.raises(
+        DownloadError, match=r"model.safetensors: expected checksum [0-9a-f]{64}, got another one"
+    ):
         fetch_backbone("gpt2", source="hub")
 
 
@@ -274,22 +316,32 @@ def test_openais_files_step_in_where_the_hub_fails_and_are_kept(
     asked, calls = len(server.asked), len(client.calls)
     monkeypatch.setenv("TAMIS_OFFLINE", "1")
     assert fetch_backbone("gpt2") == folder
-    assert len(server.asked) == asked and len(client.calls) == calls  # what is here is not looked for elsewhere
+    assert (
+        len(server.asked) == asked and len(client.calls) == calls
+    )  # what is here is not looked for elsewhere
 
 
-def test_tamis_offline_binds_the_hubs_client_too(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tamis_offline_binds_the_hubs_client_too(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TAMIS_OFFLINE", "1")
-    with pytest.raises(DownloadError, match=r"cannot find config.json in the local cache.*TAMIS_OFFLINE forbids"):
+    with pytest.raises(
+        DownloadError, match=r"cannot find config.json in the local cache.*TAMIS_OFFLINE forbids"
+    ):
         fetch_backbone("gpt2")
     assert not client.cache.exists()
 
 
-def test_openais_files_serve_without_the_hubs_client(monkeypatch: pytest.MonkeyPatch, server: LoopbackServer) -> None:
+def test_openais_files_serve_without_the_hubs_client(
+    monkeypatch: pytest.MonkeyPatch, server: LoopbackServer
+) -> None:
     monkeypatch.setattr(hub, "_client", lambda: None)
     assert fetch_backbone("gpt2").name == "openai-124M"
     with pytest.raises(MissingExtraError, match=r"pip install 'tamis\[hub\]'"):
         fetch_backbone("gpt2", source="hub")
-    with pytest.raises(MissingExtraError, match="fetching distilgpt2 from the Hugging Face hub needs"):
+    with pytest.raises(
+        MissingExtraError, match="fetching distilgpt2 from the Hugging Face hub needs"
+    ):
         fetch_backbone("distilgpt2")
 
 
@@ -299,30 +351,52 @@ def test_a_damaged_index_of_openais_shows_at_once(server: LoopbackServer) -> Non
         fetch_backbone("gpt2", source="openai")
 
 
-def test_where_nothing_works_every_attempt_is_named_and_what_to_do(client: FakeClient, server: LoopbackServer) -> None:
+def test_where_nothing_works_every_attempt_is_named_and_what_to_do(
+    client: FakeClient, server: LoopbackServer
+) -> None:
     client.unreachable = True
     server.absent = {"hparams.json"}
     with pytest.raises(DownloadError) as caught:
         fetch_backbone("gpt2")
     message = str(caught.value)
-    assert f"Hugging Face hub (openai-community/gpt2 at {REVISION[:12]}): _LocalEntryNotFoundError" in message
+    assert (
+        f"Hugging Face hub (openai-community/gpt2 at {REVISION[:12]}): _LocalEntryNotFoundError"
+        in message
+    )
     assert f"{server.url}/mirror-two/124M/hparams.json: HTTP 404 Not Found" in message
     assert "pass it with --backbone FOLDER, or use the embedded backbone nano" in message
 
 
 def test_unknown_names_and_sources_are_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"'gpt3' is not one of \['distilgpt2', 'gpt2', 'gpt2-large', 'gpt2-medium'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"'gpt3' is not one of \['distilgpt2', 'gpt2', 'gpt2-large', 'gpt2-medium'",
+    ):
         fetch_backbone("gpt3")
-    with pytest.raises(ConfigError, match=r"distilgpt2 has the sources \['auto', 'hub'\], got 'openai'"):
+    with pytest.raises(
+        ConfigError, match=r"distilgpt2 has the sources \['auto', 'hub'\], got 'openai'"
+    ):
         fetch_backbone("distilgpt2", source="openai")
 
 
 def test_the_pinned_facts_are_well_formed_and_consistent() -> None:
-    blocks = {"gpt2": (12, 768), "gpt2-medium": (24, 1024), "gpt2-large": (36, 1280), "gpt2-xl": (48, 1600)}
+    blocks = {
+        "gpt2": (12, 768),
+        "gpt2-medium": (24, 1024),
+        "gpt2-large": (36, 1280),
+        "gpt2-xl": (48, 1600),
+    }
     for name, (layers, c) in (blocks | {"distilgpt2": (6, 768)}).items():
         backbone = NAMED_BACKBONES[name]
         if name != "gpt2":  # replaced by the tiny one here
-            assert backbone.parameters == (50257 + 1024) * c + layers * (12 * c * c + 13 * c) + 2 * c
+            assert (
+                backbone.parameters == (50257 + 1024) * c + layers * (12 * c * c + 13 * c) + 2 * c
+            )
         assert len(backbone.revision) == 40
-        assert all(len(checksum) == 64 and int(checksum, 16) for checksum in backbone.sha256.values())
-    assert len({checksum for b in NAMED_BACKBONES.values() for checksum in b.sha256.values()}) == 1 + 2 * 3
+        assert all(
+            len(checksum) == 64 and int(checksum, 16) for checksum in backbone.sha256.values()
+        )
+    assert (
+        len({checksum for b in NAMED_BACKBONES.values() for checksum in b.sha256.values()})
+        == 1 + 2 * 3
+    )

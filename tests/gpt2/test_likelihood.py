@@ -1,4 +1,6 @@
-"""Bits per byte: by hand on a tiny trunk, the same alone as in a batch, long texts counted once, under every kind of trunk."""
+"""Bits per byte: by hand on a tiny trunk, the same alone as in a batch, long texts counted once,
+under every kind of trunk.
+"""
 
 from __future__ import annotations
 
@@ -60,11 +62,15 @@ def test_a_trunk_that_knows_nothing_needs_the_logarithm_of_the_vocabulary() -> N
         model.wte.weight.zero_()
     text = TEXTS[3]
     tokens = len(TOKENIZER.encode([text])[0]) - 1
-    assert bits_per_byte(model, [text], TOKENIZER)[0] == pytest.approx(tokens * math.log2(model.config.vocab_size) / len(text.encode()))
+    assert bits_per_byte(model, [text], TOKENIZER)[0] == pytest.approx(
+        tokens * math.log2(model.config.vocab_size) / len(text.encode())
+    )
 
 
 @settings(max_examples=15)
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), min_size=1, max_size=9))
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), min_size=1, max_size=9)
+)
 def test_a_text_alone_has_the_bits_it_has_among_others(texts: list[str]) -> None:
     together = bits_per_byte(TRUNK, texts, TOKENIZER)
     alone = np.array([bits_per_byte(TRUNK, [text], TOKENIZER)[0] for text in texts])
@@ -106,6 +112,8 @@ def test_pooling_and_a_plain_tokenizer_change_nothing() -> None:
     assert isinstance(pooled.h[-1], MeanPoolingBlock)
     np.testing.assert_allclose(bits_per_byte(pooled, TEXTS[:8], TOKENIZER), expected, rtol=1e-5)
     written = unfolded(pooled)  # as a model is loaded whose last blocks were trained
-    np.testing.assert_allclose(bits_per_byte(written, TEXTS[:8], TOKENIZER, pooled=True), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        bits_per_byte(written, TEXTS[:8], TOKENIZER, pooled=True), expected, rtol=1e-5
+    )
     padded = BACKBONE.tokenizer.prepared(add_bos=False, fixed_length=8, pad=True)
     np.testing.assert_allclose(bits_per_byte(TRUNK, TEXTS[:8], padded), expected, rtol=1e-5)

@@ -1,4 +1,6 @@
-"""Low-rank adapters against LoRA's formula in numpy, from a start that changes nothing to plain weights, equal in transformers."""
+"""Low-rank adapters against LoRA's formula in numpy, from a start that changes nothing to plain
+weights, equal in transformers.
+"""
 
 from __future__ import annotations
 
@@ -78,11 +80,15 @@ def test_the_start_computes_the_very_same_bits(dropout: float) -> None:
 
 
 @pytest.mark.parametrize(("rank", "alpha"), [(1, None), (4, None), (9, 5.0)])
-def test_a_layer_is_the_formula_of_the_paper_with_the_scale_of_rslora(rank: int, alpha: float | None) -> None:
+def test_a_layer_is_the_formula_of_the_paper_with_the_scale_of_rslora(
+    rank: int, alpha: float | None
+) -> None:
     model = adapted(rank=rank, alpha=alpha)
     layer: Any = model.h[1].mlp.c_fc  # type: ignore[union-attr]
     hidden = torch.randn(6, 21, generator=seeded(2))
-    w, b, a_in, b_out = (t.detach().double().numpy() for t in (layer.base, layer.bias, layer.lora_A, layer.lora_B))
+    w, b, a_in, b_out = (
+        t.detach().double().numpy() for t in (layer.base, layer.bias, layer.lora_A, layer.lora_B)
+    )
     x = hidden.double().numpy()
     scale = (8.0 if alpha is None else alpha) / np.sqrt(rank)
     expected = x @ w.T + b + scale * ((x @ a_in.T) @ b_out.T)
@@ -91,7 +97,9 @@ def test_a_layer_is_the_formula_of_the_paper_with_the_scale_of_rslora(rank: int,
     with torch.no_grad():
         np.testing.assert_allclose(layer(hidden).numpy(), expected, atol=2e-5)
     np.testing.assert_allclose(layer.weight.detach().numpy(), w + scale * b_out @ a_in, atol=1e-5)
-    np.testing.assert_allclose(layer.merged().weight.detach().numpy(), w + scale * b_out @ a_in, atol=1e-5)
+    np.testing.assert_allclose(
+        layer.merged().weight.detach().numpy(), w + scale * b_out @ a_in, atol=1e-5
+    )
 
 
 def test_gradients_equal_those_of_the_written_out_sum() -> None:
@@ -100,7 +108,11 @@ def test_gradients_equal_those_of_the_written_out_sum() -> None:
     (last(model, packed) * probe).sum().backward()
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     # A plain copy whose matrices hang on A and B by autograd alone.
-    leaves = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters() if "lora_" in name}
+    leaves = {
+        name: p.detach().clone().requires_grad_()
+        for name, p in model.named_parameters()
+        if "lora_" in name
+    }
     plain = merge_lora(copy.deepcopy(model))
     state = dict(plain.named_parameters())
     for name in [name for name in leaves if name.endswith("lora_A")]:
@@ -116,7 +128,9 @@ def test_gradients_equal_those_of_the_written_out_sum() -> None:
         def forward(self, packed: Packed) -> torch.Tensor:
             return last(self.trunk, packed)
 
-    values = torch.func.functional_call(Last(), {f"trunk.{name}": p for name, p in state.items()}, (packed,))
+    values = torch.func.functional_call(
+        Last(), {f"trunk.{name}": p for name, p in state.items()}, (packed,)
+    )
     (values * probe).sum().backward()
     assert found.keys() == leaves.keys() and len(found) == 16
     for name, leaf in leaves.items():
@@ -129,7 +143,9 @@ def test_the_last_tokens_alone_equal_the_whole_forward() -> None:
     for context in (torch.no_grad(), torch.enable_grad()):
         with context:
             whole = model.blocks(model.embed(packed), packed)
-            torch.testing.assert_close(last(model, packed), packed.restore(whole[packed.last]), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                last(model, packed), packed.restore(whole[packed.last]), atol=1e-5, rtol=1e-5
+            )
 
 
 def test_only_the_adapters_are_trained_and_the_trunk_keeps_its_names_and_values() -> None:
@@ -150,7 +166,10 @@ def test_the_as_come_from_the_generator_alone_and_rows_have_about_length_one() -
     torch.manual_seed(1)
     first = add_lora(trunk(), 4, generator=seeded())
     torch.manual_seed(2)
-    again, other = add_lora(trunk(), 4, generator=seeded()), add_lora(trunk(), 4, generator=seeded(8))
+    again, other = (
+        add_lora(trunk(), 4, generator=seeded()),
+        add_lora(trunk(), 4, generator=seeded(8)),
+    )
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0])
     assert all(not b.any() for b in first[1::2])
@@ -193,10 +212,16 @@ def test_merging_changes_no_output_and_leaves_plain_layers(training: bool) -> No
     merged = merge_lora(model.train(training))
     assert merged is model and not any(isinstance(m, LoRALinear) for m in merged.modules())
     assert list(merged.state_dict()) == names
-    assert all(type(m) is Linear and m.training == training for m in merged.modules() if isinstance(m, torch.nn.Linear))
+    assert all(
+        type(m) is Linear and m.training == training
+        for m in merged.modules()
+        if isinstance(m, torch.nn.Linear)
+    )
     with torch.no_grad():
         torch.testing.assert_close(merged(packed), before[0], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(merged.normed(last(merged, packed)), before[1], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            merged.normed(last(merged, packed)), before[1], atol=1e-5, rtol=1e-5
+        )
         assert (unadapted.eval()(packed) - before[0]).abs().max() > 0.1
 
 
@@ -207,7 +232,9 @@ def test_merging_a_trunk_without_adapters_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-def test_a_merged_classifier_is_a_standard_folder_that_transformers_scores_equally(pooled: bool, tmp_path: Path) -> None:
+def test_a_merged_classifier_is_a_standard_folder_that_transformers_scores_equally(
+    pooled: bool, tmp_path: Path
+) -> None:
     base = add_mean_pooling(trunk()) if pooled else trunk()
     model = GPT2Classifier(adapted(base), 3).eval()
     random = np.random.default_rng(1)
@@ -217,15 +244,26 @@ def test_a_merged_classifier_is_a_standard_folder_that_transformers_scores_equal
         merge_lora(model.transformer)
         logits = model(pack(texts))
     torch.testing.assert_close(logits, adapted_logits, atol=1e-5, rtol=1e-5)
-    write_checkpoint(tmp_path, model, labels=["a", "b", "c"], extra={"pad_token_id": -1, "bos_token_id": 0, "eos_token_id": 0})
-    theirs, info = AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
+    write_checkpoint(
+        tmp_path,
+        model,
+        labels=["a", "b", "c"],
+        extra={"pad_token_id": -1, "bos_token_id": 0, "eos_token_id": 0},
+    )
+    theirs, info = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path, output_loading_info=True
+    )
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     with torch.no_grad():
         expected = torch.cat([theirs.eval()(torch.tensor(ids)[None]).logits for ids in texts])
-    torch.testing.assert_close(logits, expected, atol=1e-4 if pooled else 1e-5, rtol=1e-4 if pooled else 1e-5)
+    torch.testing.assert_close(
+        logits, expected, atol=1e-4 if pooled else 1e-5, rtol=1e-4 if pooled else 1e-5
+    )
     checkpoint = read_checkpoint(tmp_path)
     with torch.no_grad():
-        torch.testing.assert_close(build(checkpoint.config, checkpoint.state)(pack(texts)), model.transformer(pack(texts)))
+        torch.testing.assert_close(
+            build(checkpoint.config, checkpoint.state)(pack(texts)), model.transformer(pack(texts))
+        )
 
 
 def test_dropout_thins_the_adapters_inputs_while_training_and_keeps_their_mean() -> None:
@@ -244,27 +282,44 @@ def test_dropout_thins_the_adapters_inputs_while_training_and_keeps_their_mean()
     # A channel is left out or doubled as a whole.
     ratio = (sampled[0] - layer.base) / (layer.merged().weight.detach() - layer.base)
     rounded = ratio.detach().round(decimals=2)
-    assert all(set(column.abs().tolist()) in ({0.0}, {2.0}) for column in rounded.T) and set(rounded.abs().flatten().tolist()) == {0.0, 2.0}
+    assert all(set(column.abs().tolist()) in ({0.0}, {2.0}) for column in rounded.T) and set(
+        rounded.abs().flatten().tolist()
+    ) == {0.0, 2.0}
 
 
 def loop(alpha: float | None = None) -> Any:
-    """A training of adapters, last LayerNorm and head, everything that draws at random switched on."""
+    """A training of adapters, last LayerNorm and head, everything that draws at random switched
+    on.
+    """
     torch.manual_seed(11)
     model = tiny.classifier()
     add_lora(model.transformer, 3, alpha=alpha, dropout=0.2, generator=seeded())
     model.transformer.ln_f.requires_grad_(True)
     states = FeatureExtractor(tiny.messages(), 0, None, whole=False)
-    how: dict[str, Any] = {"epochs": 3, "batch_rows": 5, "dropout": 0.1, "warmup_ratio": 0.3, "schedule": "cosine", "clip_norm": 1.0}
-    return tiny.training(model, states=states, fit=np.arange(13), validation=np.arange(13, 17), **how)
+    how: dict[str, Any] = {
+        "epochs": 3,
+        "batch_rows": 5,
+        "dropout": 0.1,
+        "warmup_ratio": 0.3,
+        "schedule": "cosine",
+        "clip_norm": 1.0,
+    }
+    return tiny.training(
+        model, states=states, fit=np.arange(13), validation=np.arange(13, 17), **how
+    )
 
 
 class KilledError(Exception):
     """Stands for a kill."""
 
 
-def test_a_training_of_adapters_learns_and_a_resumed_one_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
+def test_a_training_of_adapters_learns_and_a_resumed_one_ends_bit_for_bit_the_same(
+    tmp_path: Path,
+) -> None:
     whole = loop()
-    frozen = {name: t for name, t in tiny.weights_of(whole.model).items() if name not in whole.trained}
+    frozen = {
+        name: t for name, t in tiny.weights_of(whole.model).items() if name not in whole.trained
+    }
     whole.run()
     losses = [row["loss"] for row in whole.at.history if "loss" in row]
     assert min(losses[-3:]) < losses[0]
@@ -306,30 +361,44 @@ def test_copies_and_casts_take_the_adapters_along() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rank": 0}, "the rank must be from 1 to 21, the width of the trunk's narrowest matrix; got 0"),
-        ({"rank": 22}, "the rank must be from 1 to 21, the width of the trunk's narrowest matrix; got 22"),
+        (
+            {"rank": 0},
+            "the rank must be from 1 to 21, the width of the trunk's narrowest matrix; got 0",
+        ),
+        (
+            {"rank": 22},
+            "the rank must be from 1 to 21, the width of the trunk's narrowest matrix; got 22",
+        ),
         ({"alpha": 0.0}, "alpha must be a number above 0; got 0.0"),
         ({"alpha": float("nan")}, "alpha must be a number above 0; got nan"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1; got 1.0"),
     ],
 )
-def test_a_number_out_of_range_is_refused_and_nothing_is_changed(change: dict[str, Any], message: str) -> None:
+def test_a_number_out_of_range_is_refused_and_nothing_is_changed(
+    change: dict[str, Any], message: str
+) -> None:
     model = trunk()
     arguments: dict[str, Any] = {"rank": 4, "generator": seeded()} | change
     with pytest.raises(ConfigError, match=message):
         add_lora(model, **arguments)
-    assert all(p.requires_grad for p in model.parameters()) and not any(isinstance(m, LoRALinear) for m in model.modules())
+    assert all(p.requires_grad for p in model.parameters()) and not any(
+        isinstance(m, LoRALinear) for m in model.modules()
+    )
 
 
 def test_adapters_on_adapters_are_refused() -> None:
-    with pytest.raises(ConfigError, match="has low-rank adapters already; merge them with merge_lora first"):
+    with pytest.raises(
+        ConfigError, match="has low-rank adapters already; merge them with merge_lora first"
+    ):
         add_lora(adapted(), 2, generator=seeded())
 
 
 def test_a_trunk_of_pooling_alone_is_refused() -> None:
     model = add_mean_pooling(trunk())
     model.h = model.h[-1:]
-    with pytest.raises(ConfigError, match="need a trunk with at least one ordinary block; it has none"):
+    with pytest.raises(
+        ConfigError, match="need a trunk with at least one ordinary block; it has none"
+    ):
         add_lora(model, 2, generator=seeded())
 
 

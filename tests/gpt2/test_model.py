@@ -1,4 +1,6 @@
-"""The network: a score depends on its message alone; short cuts equal the long way. Parity with transformers: test_parity."""
+"""The network: a score depends on its message alone; short cuts equal the long way. Parity with
+transformers: test_parity.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def scores(model: GPT2Classifier, messages: list[list[int]]) -> torch.Tensor:
 @pytest.mark.parametrize("model", [LAST, MEAN], ids=["last", "mean"])
 @given(messages=MESSAGES, data=st.data())
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_batch_mates_and_their_order_change_no_score(model: GPT2Classifier, messages: list[list[int]], data: st.DataObject) -> None:
+def test_batch_mates_and_their_order_change_no_score(
+    model: GPT2Classifier, messages: list[list[int]], data: st.DataObject
+) -> None:
     alone = torch.cat([scores(model, [ids]) for ids in messages])
     order = data.draw(st.permutations(range(len(messages))))
     together = scores(model, [messages[i] for i in order])
@@ -58,32 +62,46 @@ def test_batch_mates_and_their_order_change_no_score(model: GPT2Classifier, mess
 
 
 def test_scores_differ_between_messages() -> None:
-    both = scores(LAST, [[3, 4, 5], [3, 5, 4], [4, 5, 5]])  # the last token alone does not decide either
+    both = scores(
+        LAST, [[3, 4, 5], [3, 5, 4], [4, 5, 5]]
+    )  # the last token alone does not decide either
     assert (both[0] - both[2]).abs().max() > 0.1 and (both[0] - both[1]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("model", [LAST, MEAN], ids=["last", "mean"])
 @given(messages=MESSAGES, start=st.integers(0, 3))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_last_token_path_equals_the_all_token_path(model: GPT2Classifier, messages: list[list[int]], start: int) -> None:
+def test_the_last_token_path_equals_the_all_token_path(
+    model: GPT2Classifier, messages: list[list[int]], start: int
+) -> None:
     trunk, packed = model.transformer, pack([np.array(ids) for ids in messages])
     with torch.inference_mode():
         hidden = trunk.blocks(trunk.embed(packed), packed, 0, start)
         last = trunk.last(hidden, packed, start)
         every = trunk.blocks(hidden, packed, start)
         expected = packed.restore(every.index_select(0, packed.last))
-        torch.testing.assert_close(trunk.normed(last), trunk.ln_f(expected.float()), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            trunk.normed(last), trunk.ln_f(expected.float()), atol=1e-5, rtol=1e-5
+        )
         through = packed.restore(trunk(packed).index_select(0, packed.last))
         torch.testing.assert_close(trunk.normed(last), through, atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_of_both_paths_are_the_same() -> None:
-    model, packed = classifier(), pack([np.array(ids) for ids in ([4, 9, 2], [1], [8, 8, 1], [5, 6, 7, 8, 9])])
+    model, packed = (
+        classifier(),
+        pack([np.array(ids) for ids in ([4, 9, 2], [1], [8, 8, 1], [5, 6, 7, 8, 9])]),
+    )
     trunk, found = model.transformer, []
-    for last in (trunk.last(trunk.embed(packed), packed), packed.restore(trunk.blocks(trunk.embed(packed), packed)[packed.last])):
+    for last in (
+        trunk.last(trunk.embed(packed), packed),
+        packed.restore(trunk.blocks(trunk.embed(packed), packed)[packed.last]),
+    ):
         model.zero_grad()
         model.head(last).square().sum().backward()
-        found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+        found.append(
+            {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        )
     assert found[0].keys() == found[1].keys() == dict(model.named_parameters()).keys()
     for name, gradient in found[0].items():
         torch.testing.assert_close(gradient, found[1][name], atol=1e-4, rtol=1e-4)
@@ -92,11 +110,16 @@ def test_gradients_of_both_paths_are_the_same() -> None:
 def test_no_token_sees_the_ones_after_it() -> None:
     packed, longer = pack([np.array([4, 9, 2])]), pack([np.array([4, 9, 2, 31, 7])])
     with torch.inference_mode():
-        torch.testing.assert_close(LAST.transformer(longer)[:3], LAST.transformer(packed), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            LAST.transformer(longer)[:3], LAST.transformer(packed), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_a_message_longer_than_the_context_is_refused_in_words() -> None:
-    with pytest.raises(DataError, match="a message has 18 tokens, the model's context holds 17; cut it into windows"):
+    with pytest.raises(
+        DataError,
+        match="a message has 18 tokens, the model's context holds 17; cut it into windows",
+    ):
         LAST.transformer.embed(pack([np.zeros(3, int), np.zeros(18, int)]))
 
 
@@ -128,7 +151,11 @@ def test_dropout_acts_in_each_part(part: str) -> None:
     model = classifier()
     block = model.transformer.h[1]
     assert isinstance(block, Block)
-    where: dict[str, Any] = {"embeddings": model.transformer, "attention": block.attn, "mlp": block.mlp}
+    where: dict[str, Any] = {
+        "embeddings": model.transformer,
+        "attention": block.attn,
+        "mlp": block.mlp,
+    }
     where[part].dropout = 0.5
     assert torch.equal(scores(model, [[4, 9, 2]]), scores(LAST, [[4, 9, 2]]))
     assert not torch.equal(scores(model.train(), [[4, 9, 2]]), scores(LAST, [[4, 9, 2]]))
@@ -138,8 +165,17 @@ def test_casting_leaves_the_final_norm_and_the_pooling_in_fp32() -> None:
     model = classifier(pooling=True)
     model.transformer.cast(torch.bfloat16)
     kinds = {name: p.dtype for name, p in model.named_parameters()}
-    assert kinds["transformer.h.0.attn.c_attn.weight"] == model.transformer.embed(pack([np.arange(3)])).dtype == torch.bfloat16
-    assert kinds["transformer.h.3.ln_1.weight"] == kinds["transformer.ln_f.weight"] == kinds["score.weight"] == torch.float32
+    assert (
+        kinds["transformer.h.0.attn.c_attn.weight"]
+        == model.transformer.embed(pack([np.arange(3)])).dtype
+        == torch.bfloat16
+    )
+    assert (
+        kinds["transformer.h.3.ln_1.weight"]
+        == kinds["transformer.ln_f.weight"]
+        == kinds["score.weight"]
+        == torch.float32
+    )
     assert scores(model, [[4, 9, 2]]).dtype == torch.float32
 
 
@@ -152,5 +188,7 @@ def test_the_start_is_gpt2s_own() -> None:
         elif "ln_" in name:
             assert (parameter == 1).all(), name
         else:
-            expected = 0.005 if name.endswith("c_proj.weight") else 0.02  # 0.02 / sqrt(2 * 8 layers)
+            expected = (
+                0.005 if name.endswith("c_proj.weight") else 0.02
+            )  # 0.02 / sqrt(2 * 8 layers)
             assert float(parameter.detach().std()) == pytest.approx(expected, rel=0.06), name

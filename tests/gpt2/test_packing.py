@@ -39,7 +39,10 @@ def test_groups_cover_the_batch_and_hold_whole_messages(lengths: list[int]) -> N
     for group in packed.groups:
         assert group.start == stop
         for message in packed.ids[group.start : group.stop].view(group.rows, group.length):
-            assert message.tolist() == (100 * packed.order[row] + np.arange(lengths[packed.order[row]])).tolist()
+            assert (
+                message.tolist()
+                == (100 * packed.order[row] + np.arange(lengths[packed.order[row]])).tolist()
+            )
             row += 1
         stop = group.stop
     assert stop == packed.tokens == sum(lengths) and row == packed.rows == len(lengths)
@@ -65,7 +68,10 @@ def test_an_empty_batch_is_refused() -> None:
 
 
 def test_a_message_without_tokens_is_named() -> None:
-    with pytest.raises(DataError, match=r"message 2 of the batch has no token; an empty text needs a leading <\|endoftext\|>"):
+    with pytest.raises(
+        DataError,
+        match=r"message 2 of the batch has no token; an empty text needs a leading <\|endoftext\|>",
+    ):
         pack([np.array([1]), np.array([1, 2]), np.array([], dtype=np.int64)])
 
 
@@ -76,7 +82,9 @@ def test_moving_to_the_same_device_copies_nothing() -> None:
 
 
 @given(st.lists(st.integers(1, 30), max_size=23), st.integers(1, 60))
-def test_by_length_covers_each_row_once_under_the_budget_longest_first(lengths: list[int], budget: int) -> None:
+def test_by_length_covers_each_row_once_under_the_budget_longest_first(
+    lengths: list[int], budget: int
+) -> None:
     batches = list(by_length(lengths, budget))
     rows = [int(row) for batch in batches for row in batch]
     assert sorted(rows) == list(range(len(lengths)))

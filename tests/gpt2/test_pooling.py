@@ -1,4 +1,6 @@
-"""Mean pooling as a block: it pools, its standard form is the same function, and nothing else is taken for it."""
+"""Mean pooling as a block: it pools, its standard form is the same function, and nothing else is
+taken for it.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +51,23 @@ def test_written_out_it_is_the_same_function_and_is_recognised() -> None:
     assert recognize(state, model.config) == MeanPoolingBlock.FACTOR
     packed = pack(batch())
     with torch.inference_mode():
-        torch.testing.assert_close(unfolded(copy.deepcopy(model))(packed), model(packed), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            unfolded(copy.deepcopy(model))(packed), model(packed), atol=1e-5, rtol=1e-5
+        )
         assert isinstance(build(model.config, state).h[-1], MeanPoolingBlock)
         assert torch.equal(build(model.config, state)(packed), model(packed))
 
 
-@pytest.mark.parametrize("name", ["attn.c_attn.weight", "attn.c_attn.bias", "attn.c_proj.weight", "attn.c_proj.bias", "mlp.c_proj.weight"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "attn.c_attn.weight",
+        "attn.c_attn.bias",
+        "attn.c_proj.weight",
+        "attn.c_proj.bias",
+        "mlp.c_proj.weight",
+    ],
+)
 def test_one_number_off_and_it_is_an_ordinary_block(name: str) -> None:
     model = add_mean_pooling(trunk())
     state = unfolded(model).state_dict()
@@ -84,5 +97,7 @@ def test_a_trainable_block_computes_the_same_and_every_factor_gets_a_gradient() 
 
 def test_the_standard_state_holds_conv1d_matrices_and_a_whole_pooling_block() -> None:
     state = standard_state(add_mean_pooling(trunk()))
-    assert state["h.0.mlp.c_fc.weight"].shape == (21, 84) and state["h.2.attn.c_attn.weight"].shape == (21, 63)
+    assert state["h.0.mlp.c_fc.weight"].shape == (21, 84) and state[
+        "h.2.attn.c_attn.weight"
+    ].shape == (21, 63)
     assert torch.equal(state["h.2.attn.c_proj.weight"], 2.0**15 * torch.eye(21))

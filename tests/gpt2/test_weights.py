@@ -1,7 +1,9 @@
-"""The real GPT-2 124M against published values; runs only where its folder is named (TAMIS_GPT2_FOLDER), never downloads.
+"""The real GPT-2 124M against published values; runs only where its folder is named
+(TAMIS_GPT2_FOLDER), never downloads.
 
-Sources: huggingface/transformers tests/models/gpt2/test_modeling_gpt2.py (greedy continuation of "The dog");
-S. Raschka, Build a Large Language Model (From Scratch), chapter 6 (greedy continuation of "Every effort moves you").
+Sources: huggingface/transformers tests/models/gpt2/test_modeling_gpt2.py (greedy continuation of
+"The dog"); S. Raschka, Build a Large Language Model (From Scratch), chapter 6 (greedy continuation
+of "Every effort moves you").
 """
 
 from __future__ import annotations
@@ -39,10 +41,34 @@ def test_it_has_as_many_weights_as_published(gpt2: Backbone) -> None:
 
 
 def test_it_goes_on_about_the_dog_as_in_transformers_own_test(gpt2: Backbone) -> None:
-    expected = [464, 3290, 373, 1043, 287, 257, 2214, 1474, 262, 16246, 286, 2688, 290, 2688, 27262, 13, 198, 198, 464, 3290]
+    expected = [
+        464,
+        3290,
+        373,
+        1043,
+        287,
+        257,
+        2214,
+        1474,
+        262,
+        16246,
+        286,
+        2688,
+        290,
+        2688,
+        27262,
+        13,
+        198,
+        198,
+        464,
+        3290,
+    ]
     assert continued(gpt2, "The dog", 18) == expected
 
 
 def test_it_goes_on_as_in_the_book(gpt2: Backbone) -> None:
     text = gpt2.tokenizer.decode(continued(gpt2, "Every effort moves you", 15))
-    assert text == "Every effort moves you forward.\n\nThe first step is to understand the importance of your work"
+    assert (
+        text == "Every effort moves you forward.\n\nThe first step is to understand the importance "
+        "of your work"
+    )

@@ -1,4 +1,6 @@
-"""The exact head against an optimum found from the written-out objective, and its folding into GPT-2's files."""
+"""The exact head against an optimum found from the written-out objective, and its folding into
+GPT-2's files.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +22,42 @@ from tamis.head.linear_head import DEFAULT, fit_head, fold_into, length_one, sol
 from tests.tiny import CONFIG, trunk
 
 
-def rows(classes: int, count: int = 61, width: int = 7) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def rows(
+    classes: int, count: int = 61, width: int = 7
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     random = np.random.default_rng(classes)
     centres = random.normal(size=(classes, width))
     targets = np.arange(count) % classes
-    return length_one((centres[targets] + 1.3 * random.normal(size=(count, width))).astype(np.float32), 1e-5), targets
+    return length_one(
+        (centres[targets] + 1.3 * random.normal(size=(count, width))).astype(np.float32), 1e-5
+    ), targets
 
 
 def objective(
-    flat: NDArray[np.float64], features: NDArray, targets: NDArray, row_weights: NDArray, inverse_penalty: float, k: int
+    flat: NDArray[np.float64],
+    features: NDArray,
+    targets: NDArray,
+    row_weights: NDArray,
+    inverse_penalty: float,
+    k: int,
 ) -> float:
-    """Penalised cross-entropy in the softmax form, written out. For two classes scikit-learn penalises one vector w, which is
-    (-w/2, w/2) here: |w|^2 / 2 is the whole square of the matrix, not half of it."""
+    """Penalised cross-entropy in the softmax form, written out. For two classes scikit-learn
+    penalises one vector w, which is (-w/2, w/2) here: |w|^2 / 2 is the whole square of the matrix,
+    not half of it.
+    """
     weight, bias = flat[:-k].reshape(k, -1), flat[-k:]
     losses = -log_softmax(features @ weight.T + bias, axis=1)[np.arange(len(targets)), targets]
-    return float((1.0 if k == 2 else 0.5) * np.square(weight).sum() + inverse_penalty * (row_weights * losses).sum())
+    return float(
+        (1.0 if k == 2 else 0.5) * np.square(weight).sum()
+        + inverse_penalty * (row_weights * losses).sum()
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("inverse_penalty", [1.0, 100.0])
-def test_the_solution_is_the_optimum_of_the_written_out_objective(classes: int, inverse_penalty: float) -> None:
+def test_the_solution_is_the_optimum_of_the_written_out_objective(
+    classes: int, inverse_penalty: float
+) -> None:
     features, targets = rows(classes)
     class_weights = np.array([1.0, 2.5, 0.5])[:classes]
     found_head = solve(features, targets, class_weights[targets], inverse_penalty)
@@ -47,7 +65,13 @@ def test_the_solution_is_the_optimum_of_the_written_out_objective(classes: int, 
     assert found_head.converged and weight.shape == (classes, 7) and bias.shape == (classes,)
     about = (features, targets, class_weights[targets], inverse_penalty, classes)
     ours = np.concatenate([weight.ravel(), bias])
-    best = minimize(objective, np.zeros_like(ours), about, method="BFGS", options={"gtol": 1e-6, "maxiter": 2000})
+    best = minimize(
+        objective,
+        np.zeros_like(ours),
+        about,
+        method="BFGS",
+        options={"gtol": 1e-6, "maxiter": 2000},
+    )
     assert objective(ours, *about) == pytest.approx(best.fun, rel=1e-6)
     found = log_softmax(features @ weight.T + bias, axis=1)
     k = classes
@@ -73,10 +97,14 @@ def test_a_class_weight_of_two_is_every_row_twice(classes: int) -> None:
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_at_the_weakest_penalty_the_optimum_is_that_of_newtons_method(classes: int) -> None:
-    """C = 1e4 on classes that lines can nearly part: where a loose tolerance leaves logits off by whole units."""
+    """C = 1e4 on classes that lines can nearly part: where a loose tolerance leaves logits off by
+    whole units.
+    """
     random = np.random.default_rng(7)
     centres, targets = random.normal(size=(classes, 11)), np.arange(121) % classes
-    features = length_one((centres[targets] + 0.7 * random.normal(size=(121, 11))).astype(np.float32), 1e-5)
+    features = length_one(
+        (centres[targets] + 0.7 * random.normal(size=(121, 11))).astype(np.float32), 1e-5
+    )
     found = solve(features, targets, np.ones(121), module.CANDIDATES[-1])
     expected = newton(features, targets, module.CANDIDATES[-1], classes)
     assert found.converged and np.abs(expected).max() > 10
@@ -84,7 +112,9 @@ def test_at_the_weakest_penalty_the_optimum_is_that_of_newtons_method(classes: i
 
 
 def newton(features: NDArray, targets: NDArray, inverse_penalty: float, k: int) -> NDArray:
-    """(N, K) centred logits by Newton's method with the whole Hessian, until no slope is left that doubles can show."""
+    """(N, K) centred logits by Newton's method with the whole Hessian, until no slope is left that
+    doubles can show.
+    """
     rows = np.concatenate([features, np.ones((len(features), 1))], 1)
     width = rows.shape[1]
     ridge = np.tile(np.append(np.full(width - 1, 2.0 if k == 2 else 1.0), 0.0), k)
@@ -95,8 +125,16 @@ def newton(features: NDArray, targets: NDArray, inverse_penalty: float, k: int) 
         slope = inverse_penalty * ((p - np.eye(k)[targets]).T @ rows).ravel() + ridge * theta
         if np.abs(slope).max() < 1e-7:
             break
-        curvature = np.einsum("nkl,ni,nj->kilj", p[:, :, None] * np.eye(k) - p[:, :, None] * p[:, None], rows, rows, optimize=True)
-        step = np.linalg.lstsq(inverse_penalty * curvature.reshape(k * width, -1) + np.diag(ridge), slope, rcond=1e-14)[0]
+        curvature = np.einsum(
+            "nkl,ni,nj->kilj",
+            p[:, :, None] * np.eye(k) - p[:, :, None] * p[:, None],
+            rows,
+            rows,
+            optimize=True,
+        )
+        step = np.linalg.lstsq(
+            inverse_penalty * curvature.reshape(k * width, -1) + np.diag(ridge), slope, rcond=1e-14
+        )[0]
         about = (features, targets, np.ones(len(features)), inverse_penalty, k)
 
         def value(at: NDArray, about: tuple = about) -> float:
@@ -130,7 +168,9 @@ def test_folding_in_is_exact_also_with_more_classes_than_channels(classes: int, 
     fold_into(model, weight, bias)
     with torch.no_grad():
         logits = model.head(torch.from_numpy(last)).numpy()
-    np.testing.assert_allclose(logits, length_one(last, CONFIG.layer_norm_epsilon) @ weight.T + bias, atol=1e-5)
+    np.testing.assert_allclose(
+        logits, length_one(last, CONFIG.layer_norm_epsilon) @ weight.T + bias, atol=1e-5
+    )
 
 
 TRUNK = trunk()
@@ -146,11 +186,15 @@ def test_a_folded_head_comes_through_the_files(tmp_path: object) -> None:
 
 
 def fitted(features: NDArray, targets: NDArray, groups: NDArray, classes: int) -> module.ExactHead:
-    return fit_head(features, targets, np.ones(classes), groups=groups, candidates=(1.0, 30.0), seed=4)
+    return fit_head(
+        features, targets, np.ones(classes), groups=groups, candidates=(1.0, 30.0), seed=4
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_out_of_fold_logits_never_come_from_a_head_that_saw_the_group(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_fold_logits_never_come_from_a_head_that_saw_the_group(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     features, targets = rows(classes)
     targets = np.arange(61) // 2 % classes  # a group is two neighbours with one label
     groups = np.arange(61) // 2
@@ -161,7 +205,9 @@ def test_out_of_fold_logits_never_come_from_a_head_that_saw_the_group(classes: i
         solution = original(inside, *rest, **named)  # type: ignore[arg-type]
         weight, bias = solution.head.weight, solution.head.bias
         numbers = {int(np.flatnonzero((features == row).all(1))[0]) for row in inside}
-        seen[np.concatenate([weight.ravel(), bias]).tobytes()] = {int(groups[number]) for number in numbers}
+        seen[np.concatenate([weight.ravel(), bias]).tobytes()] = {
+            int(groups[number]) for number in numbers
+        }
         return solution
 
     monkeypatch.setattr(module, "solve", watched)
@@ -180,7 +226,9 @@ def test_out_of_fold_logits_never_come_from_a_head_that_saw_the_group(classes: i
 def test_the_penalty_with_the_best_merit_out_of_fold_is_taken() -> None:
     features, targets = rows(3)
     head = fitted(features, targets, np.arange(61), 3)
-    assert set(head.tried) == {1.0, 30.0} and head.tried[head.inverse_penalty] == max(head.tried.values())
+    assert set(head.tried) == {1.0, 30.0} and head.tried[head.inverse_penalty] == max(
+        head.tried.values()
+    )
     again = solve(features, targets, np.ones(61), head.inverse_penalty)
     np.testing.assert_array_equal(head.weight, again.head.weight)
     assert head.converged
@@ -188,27 +236,42 @@ def test_the_penalty_with_the_best_merit_out_of_fold_is_taken() -> None:
 
 def test_the_seed_decides_the_folds() -> None:
     features, targets = rows(2)
-    a, b, again = (fit_head(features, targets, np.ones(2), groups=np.arange(61), candidates=(1.0, 2.0), seed=s) for s in (1, 2, 1))
+    a, b, again = (
+        fit_head(features, targets, np.ones(2), groups=np.arange(61), candidates=(1.0, 2.0), seed=s)
+        for s in (1, 2, 1)
+    )
     assert a.out_of_fold is not None and b.out_of_fold is not None and again.out_of_fold is not None
-    assert np.array_equal(a.out_of_fold, again.out_of_fold) and not np.allclose(a.out_of_fold, b.out_of_fold)
+    assert np.array_equal(a.out_of_fold, again.out_of_fold) and not np.allclose(
+        a.out_of_fold, b.out_of_fold
+    )
 
 
 def test_a_single_penalty_is_taken_as_it_is() -> None:
     features, targets = rows(3)
     head = fit_head(features, targets, np.ones(3), groups=np.arange(61), candidates=(7.0,))
     assert (head.inverse_penalty, head.tried, head.out_of_fold) == (7.0, {}, None)
-    np.testing.assert_array_equal(head.weight, solve(features, targets, np.ones(61), 7.0).head.weight)
+    np.testing.assert_array_equal(
+        head.weight, solve(features, targets, np.ones(61), 7.0).head.weight
+    )
 
 
-@pytest.mark.parametrize("classes", [2, 3, 16, 17], ids=["one curvature, exact", "each its own", "the last with its own", "one, a mean"])
+@pytest.mark.parametrize(
+    "classes",
+    [2, 3, 16, 17],
+    ids=["one curvature, exact", "each its own", "the last with its own", "one, a mean"],
+)
 def test_many_classes_and_few_reach_the_same_optimum_as_scikit_learn(classes: int) -> None:
     random = np.random.default_rng(classes)
     features = random.normal(size=(40 * classes + 3, 13))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    targets = np.concatenate([np.arange(classes), (features[classes:] @ random.normal(size=(13, classes))).argmax(1)])
+    targets = np.concatenate(
+        [np.arange(classes), (features[classes:] @ random.normal(size=(13, classes))).argmax(1)]
+    )
     weights = random.uniform(0.5, 2.0, len(targets))
     found = solve(features, targets, weights, 1000.0)
-    theirs = LogisticRegression(C=1000.0, tol=1e-10, max_iter=100_000).fit(features, targets, weights)
+    theirs = LogisticRegression(C=1000.0, tol=1e-10, max_iter=100_000).fit(
+        features, targets, weights
+    )
     wanted = theirs.decision_function(features)
     logits = found.head.logits(features)
     margins = logits[:, 1] - logits[:, 0] if classes == 2 else logits
@@ -233,10 +296,18 @@ def test_a_class_of_one_group_has_no_folds_and_the_default_penalty(tiny: tuple[i
     assert head.out_of_fold is None and head.tried == {} and head.inverse_penalty == DEFAULT
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 8)), min_size=6, max_size=30), st.integers(0, 9))
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 8)), min_size=6, max_size=30),
+    st.integers(0, 9),
+)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_folds_hold_every_row_once_with_whole_groups_and_every_class_inside(pairs: list[tuple[int, int]], seed: int) -> None:
-    targets, groups = np.array([p[0] for p in pairs] + [0, 1, 2]), np.array([p[1] for p in pairs] + [50, 51, 52])
+def test_folds_hold_every_row_once_with_whole_groups_and_every_class_inside(
+    pairs: list[tuple[int, int]], seed: int
+) -> None:
+    targets, groups = (
+        np.array([p[0] for p in pairs] + [0, 1, 2]),
+        np.array([p[1] for p in pairs] + [50, 51, 52]),
+    )
     folds = stratified_group_folds(targets, groups, 3, seed)
     if not folds:
         return

@@ -1,4 +1,6 @@
-"""A head solved again: the optimum of the written-out objective, whatever it starts from, on features that score as the model does."""
+"""A head solved again: the optimum of the written-out objective, whatever it starts from, on
+features that score as the model does.
+"""
 
 from __future__ import annotations
 
@@ -28,30 +30,53 @@ def shared(targets: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
     return wanted
 
 
-def objective(flat: NDArray[np.float64], features: NDArray, wanted: NDArray, weights: NDArray, c: float, towards: NDArray | None) -> float:
-    """The docstring of `solve_again`, row by row; the bias is penalised only where there is something to pull towards."""
+def objective(
+    flat: NDArray[np.float64],
+    features: NDArray,
+    wanted: NDArray,
+    weights: NDArray,
+    c: float,
+    towards: NDArray | None,
+) -> float:
+    """The docstring of `solve_again`, row by row; the bias is penalised only where there is
+    something to pull towards.
+    """
     classes = wanted.shape[1]
     theta = flat.reshape(classes, -1)
     losses = -(wanted * log_softmax(features @ theta[:, :-1].T + theta[:, -1], axis=1)).sum(1)
     away = theta[:, :-1] if towards is None else theta - towards
-    return float(c * (weights * losses).sum() + (1.0 if classes == 2 else 0.5) * np.square(away).sum())
+    return float(
+        c * (weights * losses).sum() + (1.0 if classes == 2 else 0.5) * np.square(away).sum()
+    )
 
 
 @pytest.mark.parametrize("pulled", [False, True], ids=["towards zero", "towards a head"])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_solution_is_the_optimum_of_the_written_out_objective(classes: int, pulled: bool) -> None:
+def test_the_solution_is_the_optimum_of_the_written_out_objective(
+    classes: int, pulled: bool
+) -> None:
     features, targets = rows(classes)
     wanted = shared(targets, classes)
     weights = np.random.default_rng(1).uniform(0, 3, len(targets))
     anchor = LinearHead(*head(classes)) if pulled else None
     towards = None if anchor is None else np.concatenate([anchor.weight, anchor.bias[:, None]], 1)
-    found = solve_again(features, wanted, weights, 20.0, start=anchor or LinearHead.zero(classes, 7), anchor=anchor)
+    found = solve_again(
+        features, wanted, weights, 20.0, start=anchor or LinearHead.zero(classes, 7), anchor=anchor
+    )
     ours = np.concatenate([found.head.weight, found.head.bias[:, None]], 1)
-    best = minimize(objective, np.zeros(ours.size), (features, wanted, weights, 20.0, towards), method="BFGS", options={"gtol": 1e-7})
+    best = minimize(
+        objective,
+        np.zeros(ours.size),
+        (features, wanted, weights, 20.0, towards),
+        method="BFGS",
+        options={"gtol": 1e-7},
+    )
     there = best.x.reshape(classes, -1)
     assert found.converged
     logits = [features @ theta[:, :-1].T + theta[:, -1] for theta in (ours, there)]
-    np.testing.assert_allclose(log_softmax(logits[0], axis=1), log_softmax(logits[1], axis=1), atol=1e-4)
+    np.testing.assert_allclose(
+        log_softmax(logits[0], axis=1), log_softmax(logits[1], axis=1), atol=1e-4
+    )
 
 
 def head(classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -65,13 +90,19 @@ def head(classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def test_it_is_what_scikit_learn_finds_with_its_most_exact_solver() -> None:
     features, targets = rows(2)
     weights = np.where(targets == 1, 2.5, 1.0)
-    model = LogisticRegression(C=300.0, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(features, targets, weights)
+    model = LogisticRegression(C=300.0, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(
+        features, targets, weights
+    )
     found = solve_again(features, np.eye(2)[targets], weights, 300.0, start=LinearHead.zero(2, 7))
     logits = found.head.logits(features)
-    np.testing.assert_allclose(logits[:, 1] - logits[:, 0], features @ model.coef_[0] + model.intercept_[0], atol=1e-4)
+    np.testing.assert_allclose(
+        logits[:, 1] - logits[:, 0], features @ model.coef_[0] + model.intercept_[0], atol=1e-4
+    )
 
 
-def test_neither_the_start_nor_the_coordinates_change_the_optimum_and_a_near_start_is_cheaper() -> None:
+def test_neither_the_start_nor_the_coordinates_change_the_optimum_and_a_near_start_is_cheaper() -> (
+    None
+):
     features, targets = rows(2)
     wanted, weights = np.eye(2)[targets], np.ones(len(targets))
     cold = solve_again(features, wanted, weights, 1e3, start=LinearHead.zero(2, 7))
@@ -79,7 +110,9 @@ def test_neither_the_start_nor_the_coordinates_change_the_optimum_and_a_near_sta
     other = solve_again(features[:40], wanted[:40], weights[:40], 1e3, start=LinearHead(*head(2)))
     across = solve_again(features, wanted, weights, 1e3, start=other.head, metric=other.metric)
     for found in (warm, across):
-        np.testing.assert_allclose(found.head.logits(features), cold.head.logits(features), atol=1e-4)
+        np.testing.assert_allclose(
+            found.head.logits(features), cold.head.logits(features), atol=1e-4
+        )
     assert warm.evaluations < cold.evaluations < 100
 
 
@@ -98,7 +131,9 @@ def test_rows_that_ask_for_what_a_head_says_leave_it_as_it_is() -> None:
     features, _ = rows(3)
     anchor = LinearHead(*head(3))
     wanted = softmax(anchor.logits(features), axis=1)
-    found = solve_again(features, wanted, np.ones(len(features)), 100.0, start=anchor, anchor=anchor)
+    found = solve_again(
+        features, wanted, np.ones(len(features)), 100.0, start=anchor, anchor=anchor
+    )
     np.testing.assert_allclose(found.head.weight, anchor.weight, atol=1e-12)
     np.testing.assert_allclose(found.head.bias, anchor.bias, atol=1e-12)
 
@@ -122,9 +157,13 @@ def messages(context: int = 23) -> EncodedTexts:
 def test_features_and_head_give_the_models_scores_long_texts_included() -> None:
     model, some = classifier(), messages()
     features = features_of(model.transformer, some)
-    assert features.dtype == np.float32 and np.square(features[:2]).sum(1) == pytest.approx([1, 1], abs=1e-4)
+    assert features.dtype == np.float32 and np.square(features[:2]).sum(1) == pytest.approx(
+        [1, 1], abs=1e-4
+    )
     ours, theirs = head_of(model).logits(features), score(model, some)
-    np.testing.assert_allclose(ours - ours.mean(1, keepdims=True), theirs - theirs.mean(1, keepdims=True), atol=1e-4)
+    np.testing.assert_allclose(
+        ours - ours.mean(1, keepdims=True), theirs - theirs.mean(1, keepdims=True), atol=1e-4
+    )
     assert np.array_equal(features[1], features[6])
 
 

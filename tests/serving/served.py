@@ -71,7 +71,12 @@ def models(store: Path, named: Sequence[tuple[str, Path]] = (), **options: Any) 
     """Models that learn as parrots do; the small finished run as `small` by default."""
     kept = CorrectionStore(store)
     named = named or [("small", runs.finished_run())]
-    return Models(named, lambda classifier, run, name: Parrot(classifier, kept, name), compute={"threads": 1}, **options)
+    return Models(
+        named,
+        lambda classifier, run, name: Parrot(classifier, kept, name),
+        compute={"threads": 1},
+        **options,
+    )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,6 @@
-"""What is unlike the training texts is told behind the answers: right, on a sample, in a small share of the time."""
+"""What is unlike the training texts is told behind the answers: right, on a sample, in a small
+share of the time.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,15 @@ from tamis.decision.out_of_distribution import OODDetector
 from tamis.serving.drift_monitor import AT_ONCE, CHARS, Drift
 from tests.serving import served
 
-LIMIT = OODDetector(mean=0.0, mean_by_length=0.0, variance=1.0, variance_by_length=0.0, deviations=9.0, texts=100)
+LIMIT = OODDetector(
+    mean=0.0, mean_by_length=0.0, variance=1.0, variance_by_length=0.0, deviations=9.0, texts=100
+)
 
 
 class Reader:
-    """Stands in for a classifier: texts with a z are out-of-distribution; a look waits for a gate."""
+    """Stands in for a classifier: texts with a z are out-of-distribution; a look waits for a
+    gate.
+    """
 
     def __init__(self) -> None:
         self.ood_detector_: OODDetector | None = LIMIT
@@ -64,14 +70,18 @@ def until(true: Any) -> None:
         time.sleep(0.001)
 
 
-def test_each_text_of_the_sample_is_told_of(drift: Drift, told: list[tuple[str, list[bool]]]) -> None:
+def test_each_text_of_the_sample_is_told_of(
+    drift: Drift, told: list[tuple[str, list[bool]]]
+) -> None:
     reader = Reader()
     drift.offer("mine", reader.classifier, ["a", "z", "b" * (CHARS + 5)])
     until(lambda: told)
     assert told == [("mine", [False, True, False])] and reader.looks == [["a", "z", "b" * CHARS]]
 
 
-def test_of_many_texts_some_are_looked_at_and_what_comes_meanwhile_is_passed_over(drift: Drift, told: list[tuple[str, list[bool]]]) -> None:
+def test_of_many_texts_some_are_looked_at_and_what_comes_meanwhile_is_passed_over(
+    drift: Drift, told: list[tuple[str, list[bool]]]
+) -> None:
     first, second = Reader(), Reader()
     first.gate.clear()
     drift.offer("first", first.classifier, [str(n) for n in range(100)])
@@ -81,7 +91,11 @@ def test_of_many_texts_some_are_looked_at_and_what_comes_meanwhile_is_passed_ove
     drift.offer("first", first.classifier, [])
     first.gate.set()
     until(lambda: len(told) == 2)
-    assert len(set(first.looks[0])) == AT_ONCE and len(first.looks) == 1 and told[1] == ("second", [True])
+    assert (
+        len(set(first.looks[0])) == AT_ONCE
+        and len(first.looks) == 1
+        and told[1] == ("second", [True])
+    )
 
 
 def test_looking_keeps_to_its_share_of_the_time(told: list[tuple[str, list[bool]]]) -> None:
@@ -101,7 +115,9 @@ def test_looking_keeps_to_its_share_of_the_time(told: list[tuple[str, list[bool]
     drift.close()
 
 
-def test_without_a_limit_nothing_is_looked_at_and_a_failure_stops_nothing(drift: Drift, told: list[tuple[str, list[bool]]]) -> None:
+def test_without_a_limit_nothing_is_looked_at_and_a_failure_stops_nothing(
+    drift: Drift, told: list[tuple[str, list[bool]]]
+) -> None:
     unknown, reader = Reader(), Reader()
     unknown.ood_detector_ = None
     drift.offer("unknown", unknown.classifier, ["a"])
@@ -124,15 +140,23 @@ def test_the_metrics_tell_the_share_of_what_the_model_has_not_learnt(tmp_path: P
     with served.client(models) as client:
 
         def figures(name: str) -> dict[str, float]:
-            found = re.findall(rf'^{name}\{{kind="(\w+)",model="small"\}} (\S+)', client.get("/metrics").text, re.MULTILINE)
+            found = re.findall(
+                rf'^{name}\{{kind="(\w+)",model="small"\}} (\S+)',
+                client.get("/metrics").text,
+                re.MULTILINE,
+            )
             return {kind: float(value) for kind, value in found}
 
         for text, kind in zip(texts, ("in_distribution", "ood"), strict=True):
             end = time.monotonic() + 10
             while not figures("tamis_ood_total").get(kind):
-                client.post("/v1/predict", json={"texts": [text]})  # again, as what comes while the thread rests is passed over
+                client.post(
+                    "/v1/predict", json={"texts": [text]}
+                )  # again, as what comes while the thread rests is passed over
                 assert time.monotonic() < end
         time.sleep(0.1)
         client.app.state.service.drift.close()  # type: ignore[attr-defined]
         counts, shares = figures("tamis_ood_total"), figures("tamis_ood_share")
-    assert min(counts.values()) > 0 and shares == {name: count / sum(counts.values()) for name, count in counts.items()}
+    assert min(counts.values()) > 0 and shares == {
+        name: count / sum(counts.values()) for name, count in counts.items()
+    }

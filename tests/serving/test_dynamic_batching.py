@@ -1,4 +1,6 @@
-"""The batcher against `predict_proba`, and its line: who is gathered, who waits for whom, who is refused."""
+"""The batcher against `predict_proba`, and its line: who is gathered, who waits for whom, who is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ TEXTS = [text for _, text in messages()]
 LONG = "a rather long text, longer than the context of this small model; " * 60
 
 
-def run(scenario: Callable[[Batcher], Awaitable[None]], limits: Limits | None = None, *, budget: int = 1024, workers: int = 1) -> None:
+def run(
+    scenario: Callable[[Batcher], Awaitable[None]],
+    limits: Limits | None = None,
+    *,
+    budget: int = 1024,
+    workers: int = 1,
+) -> None:
     """A scenario over a running batcher; nothing may take longer than ten seconds."""
 
     async def whole() -> None:
@@ -60,7 +68,9 @@ class Gated:
         return task
 
 
-def coroutine(batcher: Batcher, classifier: TextClassifier, texts: list[str]) -> Coroutine[Any, Any, Any]:
+def coroutine(
+    batcher: Batcher, classifier: TextClassifier, texts: list[str]
+) -> Coroutine[Any, Any, Any]:
     return batcher.probabilities(classifier, texts)
 
 
@@ -71,7 +81,9 @@ async def standing(batcher: Batcher, count: int) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("budget", [1, 64, 1024])
-def test_it_gives_what_predict_proba_gives(classifier: TextClassifier, budget: int, workers: int) -> None:
+def test_it_gives_what_predict_proba_gives(
+    classifier: TextClassifier, budget: int, workers: int
+) -> None:
     texts = ["", LONG, *TEXTS[:30], LONG + "more", TEXTS[3], "", "\x00"]
 
     async def scenario(batcher: Batcher) -> None:
@@ -109,7 +121,9 @@ def test_workers_share_what_waits_and_one_thread_each(classifier: TextClassifier
             for _ in range(3):
                 await asyncio.sleep(0)
         await asyncio.gather(*tasks)
-        assert [threads for _, threads in seen[1:]] == [1, 1] and len({thread for thread, _ in seen[1:]}) == 2
+        assert [threads for _, threads in seen[1:]] == [1, 1] and len(
+            {thread for thread, _ in seen[1:]}
+        ) == 2
 
     tasks: list[asyncio.Task[Any]] = []
     try:
@@ -118,7 +132,9 @@ def test_workers_share_what_waits_and_one_thread_each(classifier: TextClassifier
         torch.set_num_threads(before)
 
 
-def test_a_turn_is_over_before_its_answers_go_out(classifier: TextClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_is_over_before_its_answers_go_out(
+    classifier: TextClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     under_way: list[int] = []
     answer = Batcher._answer
 
@@ -157,15 +173,21 @@ def test_the_end_waits_for_every_worker(classifier: TextClassifier) -> None:
     run(scenario, budget=64, workers=2)
 
 
-def test_a_lone_request_is_a_turn_of_its_own_and_what_waits_is_gathered(classifier: TextClassifier) -> None:
+def test_a_lone_request_is_a_turn_of_its_own_and_what_waits_is_gathered(
+    classifier: TextClassifier,
+) -> None:
     async def scenario(batcher: Batcher) -> None:
         gate = Gated(classifier)
         first = await gate.busy(batcher)
-        others = [asyncio.create_task(coroutine(batcher, gate.classifier, [text])) for text in TEXTS[:20]]
+        others = [
+            asyncio.create_task(coroutine(batcher, gate.classifier, [text])) for text in TEXTS[:20]
+        ]
         await standing(batcher, 20)
         gate.open.set()
         found = await asyncio.gather(first, *others)
-        np.testing.assert_allclose(np.concatenate(found[1:]), classifier.predict_proba(TEXTS[:20]), atol=1e-5)
+        np.testing.assert_allclose(
+            np.concatenate(found[1:]), classifier.predict_proba(TEXTS[:20]), atol=1e-5
+        )
         assert (batcher.turns, batcher.texts) == (2, 21)
 
     run(scenario)
@@ -181,7 +203,9 @@ def test_a_large_request_delays_a_small_one_by_a_turn(classifier: TextClassifier
             await batcher.probabilities(gate.classifier, texts)
             done.append((name, batcher.turns))
 
-        large = asyncio.create_task(ask("large", [f"{text} {number}" for number in range(4) for text in TEXTS]))
+        large = asyncio.create_task(
+            ask("large", [f"{text} {number}" for number in range(4) for text in TEXTS])
+        )
         await standing(batcher, 1)
         small = asyncio.create_task(ask("small", ["hello"]))
         await standing(batcher, 2)
@@ -203,13 +227,17 @@ def test_models_do_not_mix_and_neither_waits_for_the_others_end(classifier: Text
         order: list[str] = []
 
         async def ask(name: str, asked: TextClassifier, texts: list[str]) -> None:
-            np.testing.assert_allclose(await batcher.probabilities(asked, texts), asked.predict_proba(texts), atol=1e-5)
+            np.testing.assert_allclose(
+                await batcher.probabilities(asked, texts), asked.predict_proba(texts), atol=1e-5
+            )
             order.append(name)
 
         await asyncio.gather(ask("long", classifier, TEXTS), ask("short", other, TEXTS[:5]))
         assert order == ["short", "long"]
         order.clear()
-        await asyncio.gather(*(ask("many", classifier, [text]) for text in TEXTS[:40]), ask("one", other, TEXTS[:1]))
+        await asyncio.gather(
+            *(ask("many", classifier, [text]) for text in TEXTS[:40]), ask("one", other, TEXTS[:1])
+        )
         assert "one" in order[:20]
 
     run(scenario, budget=64)
@@ -219,13 +247,17 @@ def test_a_full_line_refuses_and_says_when_to_come_again(classifier: TextClassif
     async def scenario(batcher: Batcher) -> None:
         gate = Gated(classifier)
         first = await gate.busy(batcher)
-        waiting = [asyncio.create_task(coroutine(batcher, gate.classifier, ["a"])) for _ in range(3)]
+        waiting = [
+            asyncio.create_task(coroutine(batcher, gate.classifier, ["a"])) for _ in range(3)
+        ]
         await standing(batcher, 3)
         with pytest.raises(Refusal) as error:
             await batcher.probabilities(gate.classifier, ["b"])
         assert error.value.status == 429 and int(error.value.response().headers["retry-after"]) >= 1
         gate.open.set()
-        assert all(len(rows) == 1 for rows in await asyncio.gather(first, *waiting))  # who was let in is answered
+        assert all(
+            len(rows) == 1 for rows in await asyncio.gather(first, *waiting)
+        )  # who was let in is answered
 
     run(scenario, Limits(queue_requests=3))
 
@@ -238,7 +270,11 @@ def test_too_long_a_wait_is_foreseen(classifier: TextClassifier) -> None:
         tasks = []
         with pytest.raises(Refusal, match="too many texts are waiting"):
             for number in range(2_000):
-                tasks.append(asyncio.create_task(coroutine(batcher, gate.classifier, [f"{text} {number}" for text in TEXTS])))
+                tasks.append(
+                    asyncio.create_task(
+                        coroutine(batcher, gate.classifier, [f"{text} {number}" for text in TEXTS])
+                    )
+                )
                 await asyncio.sleep(0)
                 if tasks[-1].done():
                     tasks.pop().result()

@@ -1,4 +1,6 @@
-"""The thread that learns: once for many corrections, undoing in between, and unharmed by failures."""
+"""The thread that learns: once for many corrections, undoing in between, and unharmed by
+failures.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def order(learner: FeedbackWorker, work: Callable[[], Any] = lambda: None) -> An
     return learner.between(work).result(5)
 
 
-def test_many_corrections_are_learnt_at_once_and_later_ones_again(learner: FeedbackWorker, told: list[tuple[str, Any]]) -> None:
+def test_many_corrections_are_learnt_at_once_and_later_ones_again(
+    learner: FeedbackWorker, told: list[tuple[str, Any]]
+) -> None:
     first, second = Model("first"), Model("second")
     second.gate.set()
     learner.learn(first.served)
@@ -83,7 +87,9 @@ def test_undoing_waits_for_the_solve_under_way(learner: FeedbackWorker) -> None:
         order(learner, lambda: os.environ["nothing of the kind"])
 
 
-def test_undoing_goes_before_what_waits_and_ends_a_long_step_early(learner: FeedbackWorker, told: list[tuple[str, Any]]) -> None:
+def test_undoing_goes_before_what_waits_and_ends_a_long_step_early(
+    learner: FeedbackWorker, told: list[tuple[str, Any]]
+) -> None:
     first, second = Model("first"), Model("second")
     learner.learn(first.served)
     assert first.begun.wait(5) and not first.stop()
@@ -96,11 +102,16 @@ def test_undoing_goes_before_what_waits_and_ends_a_long_step_early(learner: Feed
     deadline = time.monotonic() + 5
     while first.solves < 2 or len(told) < 2:
         assert time.monotonic() < deadline
-    assert (first.solves, second.solves) == (2, 1) and sorted(name for name, _ in told) == ["first", "second"]
+    assert (first.solves, second.solves) == (2, 1) and sorted(name for name, _ in told) == [
+        "first",
+        "second",
+    ]
     assert not first.stop()
 
 
-def test_a_failure_is_told_and_the_next_one_is_tried(learner: FeedbackWorker, told: list[tuple[str, Any]]) -> None:
+def test_a_failure_is_told_and_the_next_one_is_tried(
+    learner: FeedbackWorker, told: list[tuple[str, Any]]
+) -> None:
     model = Model("model", ValueError("no"))
     model.gate.set()
     for _ in range(2):
@@ -109,7 +120,9 @@ def test_a_failure_is_told_and_the_next_one_is_tried(learner: FeedbackWorker, to
     assert model.solves == 2 and [type(outcome) for _, outcome in told] == [ValueError] * 2
 
 
-def test_a_stop_waits_for_one_solve_and_leaves_the_others_to_the_next_start(told: list[tuple[str, Any]]) -> None:
+def test_a_stop_waits_for_one_solve_and_leaves_the_others_to_the_next_start(
+    told: list[tuple[str, Any]],
+) -> None:
     learner = FeedbackWorker(lambda served, outcome: told.append((served.name, outcome)))
     learner.start()
     first, second = Model("first"), Model("second")

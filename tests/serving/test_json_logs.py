@@ -35,7 +35,13 @@ def test_an_event_is_a_json_line_with_its_fields() -> None:
     handler.close()
     first, second = lines(stream)
     assert first.pop("time") <= second.pop("time")
-    assert first == {"level": "info", "event": "request", "route": "/v1/predict", "status": 200, "text": "é\n"}
+    assert first == {
+        "level": "info",
+        "event": "request",
+        "route": "/v1/predict",
+        "status": 200,
+        "text": "é\n",
+    }
     assert second == {"level": "warning", "event": "Invalid HTTP request received."}
 
 
@@ -52,7 +58,9 @@ def test_an_error_leaves_its_place_and_not_its_words() -> None:
         assert line["error"] == "ValueError" and line["at"][-1].startswith("test_json_logs.py:")
 
 
-def test_a_reader_that_does_not_read_costs_lines_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_does_not_read_costs_lines_and_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(json_logs, "_LINES", 5)
     monkeypatch.setattr(json_logs, "_EVERY_S", 0.001)
     gate, stuck = threading.Event(), threading.Event()

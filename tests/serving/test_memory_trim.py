@@ -36,4 +36,7 @@ def test_what_takes_long_is_done_the_more_rarely(monkeypatch: pytest.MonkeyPatch
     found.start()
     time.sleep(0.5)
     found.close()
-    assert len(times) >= 2 and min(later - earlier for earlier, later in itertools.pairwise(times)) >= 0.2
+    assert (
+        len(times) >= 2
+        and min(later - earlier for earlier, later in itertools.pairwise(times)) >= 0.2
+    )

@@ -9,21 +9,32 @@ from tamis.serving.metrics import RECENT, Metrics
 
 def read(metrics: Metrics) -> dict[tuple[str, ...], float]:
     families = text_string_to_metric_families(metrics.text().decode())
-    return {(s.name, *(v for _, v in sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+    return {
+        (s.name, *(v for _, v in sorted(s.labels.items()))): s.value
+        for family in families
+        for s in family.samples
+    }
 
 
 def test_verdicts_are_counted_and_their_shares_are_of_the_last_texts() -> None:
     metrics = Metrics()
     metrics.model("mine", ["ham", "spam"])
     found = read(metrics)
-    assert found["tamis_verdicts_total", "mine", "unsure"] == 0 and ("tamis_verdict_share", "mine", "unsure") not in found
+    assert (
+        found["tamis_verdicts_total", "mine", "unsure"] == 0
+        and ("tamis_verdict_share", "mine", "unsure") not in found
+    )
     metrics.predicted("mine", ["ham", "ham", "spam", "unsure"])
     found = read(metrics)
-    shares = [found["tamis_verdict_share", "mine", verdict] for verdict in ("ham", "spam", "unsure")]
+    shares = [
+        found["tamis_verdict_share", "mine", verdict] for verdict in ("ham", "spam", "unsure")
+    ]
     assert shares == [0.5, 0.25, 0.25] and found["tamis_verdicts_total", "mine", "ham"] == 2
     metrics.predicted("mine", ["spam"] * (RECENT - 1))
     found = read(metrics)
-    shares = [found["tamis_verdict_share", "mine", verdict] for verdict in ("ham", "spam", "unsure")]
+    shares = [
+        found["tamis_verdict_share", "mine", verdict] for verdict in ("ham", "spam", "unsure")
+    ]
     assert shares == [0, (RECENT - 1) / RECENT, 1 / RECENT]
     metrics.predicted("mine", ["ham"] * 3 * RECENT)
     assert read(metrics)["tamis_verdict_share", "mine", "ham"] == 1

@@ -40,18 +40,24 @@ def look(model: Served) -> Exception | bool:
     return model.look()
 
 
-def test_a_folder_replaced_is_loaded_whole(folder: Path, tmp_path: Path, classifier: TextClassifier) -> None:
+def test_a_folder_replaced_is_loaded_whole(
+    folder: Path, tmp_path: Path, classifier: TextClassifier
+) -> None:
     model = next(iter(served.models(tmp_path / "s.sqlite", [("mine", folder)])))
     before = model.classifier()
     assert look(model) is False and model.classifier() is before
     changed = other(classifier, folder)
     assert look(model) is True and not model.stale
-    np.testing.assert_allclose(model.classifier().predict_proba(TEXTS), changed.predict_proba(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(
+        model.classifier().predict_proba(TEXTS), changed.predict_proba(TEXTS), atol=1e-6
+    )
     assert abs(before.predict_proba(TEXTS) - changed.predict_proba(TEXTS)).max() > 0.01
     assert look(model) is False
 
 
-def test_what_was_learnt_is_learnt_by_the_new_one_too(folder: Path, tmp_path: Path, classifier: TextClassifier) -> None:
+def test_what_was_learnt_is_learnt_by_the_new_one_too(
+    folder: Path, tmp_path: Path, classifier: TextClassifier
+) -> None:
     loaded = served.models(tmp_path / "s.sqlite", [("mine", folder)])
     model = next(iter(loaded))
     assert not model.outcome
@@ -63,7 +69,9 @@ def test_what_was_learnt_is_learnt_by_the_new_one_too(folder: Path, tmp_path: Pa
     assert next(iter(again)).outcome == model.outcome  # and after a new start
 
 
-def test_a_folder_that_cannot_be_loaded_leaves_the_one_before(folder: Path, tmp_path: Path, classifier: TextClassifier) -> None:
+def test_a_folder_that_cannot_be_loaded_leaves_the_one_before(
+    folder: Path, tmp_path: Path, classifier: TextClassifier
+) -> None:
     model = next(iter(served.models(tmp_path / "s.sqlite", [("mine", folder)])))
     before = model.classifier()
     weights = folder / "model.safetensors"
@@ -79,7 +87,9 @@ def test_a_folder_that_cannot_be_loaded_leaves_the_one_before(folder: Path, tmp_
     assert look(model) is True and not model.stale
 
 
-def test_a_folder_that_still_changes_is_left_alone(folder: Path, tmp_path: Path, classifier: TextClassifier) -> None:
+def test_a_folder_that_still_changes_is_left_alone(
+    folder: Path, tmp_path: Path, classifier: TextClassifier
+) -> None:
     model = next(iter(served.models(tmp_path / "s.sqlite", [("mine", folder)])))
     weights = folder / "model.safetensors"
     kept = weights.read_bytes()
@@ -90,7 +100,9 @@ def test_a_folder_that_still_changes_is_left_alone(folder: Path, tmp_path: Path,
 
 
 def test_the_folders_are_watched(folder: Path, tmp_path: Path, classifier: TextClassifier) -> None:
-    loaded = served.models(tmp_path / "s.sqlite", [("first", runs.finished_run()), ("mine", folder)], look_every_s=0.01)
+    loaded = served.models(
+        tmp_path / "s.sqlite", [("first", runs.finished_run()), ("mine", folder)], look_every_s=0.01
+    )
     told: list[tuple[str, Exception | None]] = []
     loaded.watch(lambda model, error: told.append((model.name, error)))
     changed = other(classifier, folder)
@@ -99,11 +111,17 @@ def test_the_folders_are_watched(folder: Path, tmp_path: Path, classifier: TextC
         time.sleep(0.01)
     loaded.close()
     assert told == [("mine", None)]
-    np.testing.assert_allclose(loaded.named("mine").classifier().predict_proba(TEXTS), changed.predict_proba(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(
+        loaded.named("mine").classifier().predict_proba(TEXTS),
+        changed.predict_proba(TEXTS),
+        atol=1e-6,
+    )
 
 
 def test_models_are_found_by_name_and_the_first_is_the_default(tmp_path: Path) -> None:
-    loaded = served.models(tmp_path / "s.sqlite", [("first", runs.finished_run()), ("second", runs.finished_run())])
+    loaded = served.models(
+        tmp_path / "s.sqlite", [("first", runs.finished_run()), ("second", runs.finished_run())]
+    )
     assert [model.name for model in loaded] == ["first", "second"] and len(loaded) == 2
     assert loaded.named(None).name == "first" and loaded.named("second").name == "second"
     with pytest.raises(Refusal, match="unknown model 'third'; known: first, second"):
@@ -116,6 +134,18 @@ def test_models_are_found_by_name_and_the_first_is_the_default(tmp_path: Path) -
 def test_names_come_from_the_folders_or_are_given(tmp_path: Path) -> None:
     odd = tmp_path / "a=b"
     odd.mkdir()
-    found = named_runs([str(tmp_path / "run"), str(tmp_path / "run" / "model") + "/", f"mine={tmp_path / 'x'}", str(odd)])
+    found = named_runs(
+        [
+            str(tmp_path / "run"),
+            str(tmp_path / "run" / "model") + "/",
+            f"mine={tmp_path / 'x'}",
+            str(odd),
+        ]
+    )
     assert [name for name, _ in found] == ["run", "run", "mine", "a=b"]
-    assert [path for _, path in found] == [tmp_path / "run", tmp_path / "run" / "model", tmp_path / "x", odd]
+    assert [path for _, path in found] == [
+        tmp_path / "run",
+        tmp_path / "run" / "model",
+        tmp_path / "x",
+        odd,
+    ]

@@ -1,4 +1,6 @@
-"""Bodies as they come off the wire: chunk by chunk, too many bytes, too slowly, too many at once, or broken off."""
+"""Bodies as they come off the wire: chunk by chunk, too many bytes, too slowly, too many at once,
+or broken off.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,19 @@ from tamis.serving.schemas import TextsBody
 
 
 class Wire:
-    """A request whose chunks come one by one; `None` breaks it off, a number is a pause in seconds."""
+    """A request whose chunks come one by one; `None` breaks it off, a number is a pause in
+    seconds.
+    """
 
     def __init__(self, *chunks: bytes | float | None, endless: bytes = b"", **headers: str) -> None:
         self.chunks, self.endless, self.received = list(chunks), endless, 0
-        given = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
-        self.scope = {"type": "http", "headers": [(name.encode(), value.encode()) for name, value in given.items()]}
+        given = {"content-type": "application/json"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        self.scope = {
+            "type": "http",
+            "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+        }
 
     async def receive(self) -> dict[str, Any]:
         self.received += 1
@@ -31,7 +40,11 @@ class Wire:
             chunk = self.chunks.pop(0)
             if chunk is None:
                 return {"type": "http.disconnect"}
-            return {"type": "http.request", "body": chunk, "more_body": bool(self.chunks or self.endless)}
+            return {
+                "type": "http.request",
+                "body": chunk,
+                "more_body": bool(self.chunks or self.endless),
+            }
         if not self.endless:
             await asyncio.sleep(60)
         return {"type": "http.request", "body": self.endless, "more_body": True}
@@ -77,7 +90,9 @@ def test_a_body_broken_off_is_no_request() -> None:
 def test_all_bodies_together_are_bounded_and_what_was_held_is_given_back() -> None:
     async def scenario() -> None:
         bodies = Bodies(Limits(held_bytes=100))
-        slow = asyncio.create_task(bodies.read(Wire(b" " * 80, 0.1, b'{"texts":[]}').request, TextsBody))
+        slow = asyncio.create_task(
+            bodies.read(Wire(b" " * 80, 0.1, b'{"texts":[]}').request, TextsBody)
+        )
         await asyncio.sleep(0.02)
         with pytest.raises(Refusal) as error:
             await bodies.read(Wire(b" " * 30 + b'{"texts":[]}').request, TextsBody)

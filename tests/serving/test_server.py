@@ -24,7 +24,9 @@ PREDICT = b"POST /v1/predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: applic
 
 
 @contextlib.contextmanager
-def running(store: Path, limits: Limits | None = None, **settings: Any) -> Iterator[tuple[str, int]]:
+def running(
+    store: Path, limits: Limits | None = None, **settings: Any
+) -> Iterator[tuple[str, int]]:
     """A server on a port of its own; its address. `settings` are of uvicorn."""
     app = create_app(served.models(store), limits=limits)
     found = server(app)
@@ -61,7 +63,11 @@ def answer(connection: socket.socket) -> tuple[int, bytes]:
         assert part, f"closed after {received!r}"
         received += part
     head, _, body = received.partition(b"\r\n\r\n")
-    length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+    length = next(
+        int(line.split(b":")[1])
+        for line in head.lower().split(b"\r\n")
+        if line.startswith(b"content-length")
+    )
     while len(body) < length:
         body += connection.recv(2**16)
     return int(head.split()[1]), body
@@ -84,7 +90,9 @@ def test_answers_come_at_once_on_a_connection_that_stays(address: tuple[str, int
         begun = time.perf_counter()
         for _ in range(20):
             assert ask(connection, b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")[0] == 200
-        assert time.perf_counter() - begun < 20 * 0.03, "an answer in two packets waits 40 ms for the client's word"
+        assert time.perf_counter() - begun < 20 * 0.03, (
+            "an answer in two packets waits 40 ms for the client's word"
+        )
 
 
 def test_head_sends_no_body_and_the_connection_stays(address: tuple[str, int]) -> None:
@@ -130,9 +138,15 @@ def test_who_sends_a_body_slowly_is_told(address: tuple[str, int]) -> None:
     assert alive(address)
 
 
-@pytest.mark.parametrize("head", [b"content-length: 10485760\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n"], ids=["length", "chunked"])
+@pytest.mark.parametrize(
+    "head",
+    [b"content-length: 10485760\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n"],
+    ids=["length", "chunked"],
+)
 @pytest.mark.parametrize("close", [b"", b"connection: close\r\n"], ids=["stays", "closes"])
-def test_ten_megabytes_are_refused_and_the_client_hears_it(address: tuple[str, int], head: bytes, close: bytes) -> None:
+def test_ten_megabytes_are_refused_and_the_client_hears_it(
+    address: tuple[str, int], head: bytes, close: bytes
+) -> None:
     chunk = b"x" * 2**16
     framed = b"10000\r\n" + chunk + b"\r\n" if b"chunked" in head else chunk
     with socket.create_connection(address, timeout=5) as connection:
@@ -148,7 +162,9 @@ def test_ten_megabytes_are_refused_and_the_client_hears_it(address: tuple[str, i
 
 def test_who_asks_before_sending_much_need_not_send_it(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=5) as connection:
-        status, _ = ask(connection, PREDICT + b"expect: 100-continue\r\ncontent-length: 10485760\r\n\r\n")
+        status, _ = ask(
+            connection, PREDICT + b"expect: 100-continue\r\ncontent-length: 10485760\r\n\r\n"
+        )
         assert status == 413
     with socket.create_connection(address, timeout=5) as connection:
         connection.sendall(PREDICT + b"expect: 100-continue\r\ncontent-length: 12\r\n\r\n")
@@ -157,7 +173,13 @@ def test_who_asks_before_sending_much_need_not_send_it(address: tuple[str, int])
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"\x16\x03\x01\x02\x00\x01\xfc", b"hello\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"GET / HTTP/9\r\n\r\n"]
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\xfc",
+        b"hello\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+    ],
 )
 def test_what_is_no_http_is_400_in_the_usual_form(address: tuple[str, int], garbage: bytes) -> None:
     with socket.create_connection(address, timeout=5) as connection:
@@ -168,17 +190,27 @@ def test_what_is_no_http_is_400_in_the_usual_form(address: tuple[str, int], garb
 
 def test_broken_off_connections_harm_nobody(address: tuple[str, int]) -> None:
     large = predict([f"text {number} " * 20 for number in range(300)])
-    for request, cut in ((large, len(large)), (large, len(large) // 2), (predict(["a"]), 200), (predict(["a"]), 20)):
+    for request, cut in (
+        (large, len(large)),
+        (large, len(large) // 2),
+        (predict(["a"]), 200),
+        (predict(["a"]), 20),
+    ):
         for _ in range(3):
             with socket.create_connection(address, timeout=5) as connection:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")  # reset, not closed
+                connection.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00"
+                )  # reset, not closed
                 connection.sendall(request[:cut])
     assert alive(address)
 
 
 def test_who_takes_no_answer_is_let_go(tmp_path: Path) -> None:
     limits = Limits(read_s=0.2)
-    with running(tmp_path / "s.sqlite", limits, timeout_keep_alive=0.1) as address, socket.socket() as connection:
+    with (
+        running(tmp_path / "s.sqlite", limits, timeout_keep_alive=0.1) as address,
+        socket.socket() as connection,
+    ):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         connection.settimeout(0.1)
         connection.connect(address)
@@ -240,8 +272,14 @@ def test_a_port_or_address_that_cannot_be_had_is_said() -> None:
         host, port = taken.getsockname()
         assert url(taken) == f"http://127.0.0.1:{port}"
         assert taken.proto == socket.IPPROTO_TCP  # without it asyncio leaves Nagle's delay on
-        with pytest.raises(RunError, match=f"port {port} of 127.0.0.1 is taken by another program; give another --port, or 0"):
+        with pytest.raises(
+            RunError,
+            match=f"port {port} of 127.0.0.1 is taken by another program; give another --port, or "
+            "0",
+        ):
             listen(host, port)
     for host in ("no-such-host.invalid", "192.0.2.1", "a" * 300):
-        with pytest.raises((ConfigError, RuntimeError), match=r"no such address|asked for the address"):
+        with pytest.raises(
+            (ConfigError, RuntimeError), match=r"no such address|asked for the address"
+        ):
             listen(host, 0)

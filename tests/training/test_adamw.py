@@ -1,4 +1,6 @@
-"""The optimiser's steps are torch's own, bit by bit, and neither it nor a whole training imports torch's compiler."""
+"""The optimiser's steps are torch's own, bit by bit, and neither it nor a whole training imports
+torch's compiler.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ def weights() -> list[torch.nn.Parameter]:
 
 
 def groups(given: list[torch.nn.Parameter]) -> list[dict[str, Any]]:
-    return [{"params": given[:2], "lr": 1e-2, "weight_decay": 0.3}, {"params": given[2:], "lr": 3e-3, "weight_decay": 0.0}]
+    return [
+        {"params": given[:2], "lr": 1e-2, "weight_decay": 0.3},
+        {"params": given[2:], "lr": 3e-3, "weight_decay": 0.0},
+    ]
 
 
 def test_steps_are_those_of_torch_to_the_last_bit() -> None:
@@ -33,7 +38,9 @@ def test_steps_are_those_of_torch_to_the_last_bit() -> None:
         ours.zero_grad()
         reference.zero_grad()
         for place, (a, b) in enumerate(zip(mine, theirs, strict=True)):
-            if (step + place) % 3 or step == 8:  # a weight without a gradient keeps its place and its state
+            if (
+                step + place
+            ) % 3 or step == 8:  # a weight without a gradient keeps its place and its state
                 gradient = torch.randn(a.shape, generator=generator)
                 a.grad, b.grad = gradient.clone(), gradient.clone()
         ours.step()
@@ -41,7 +48,10 @@ def test_steps_are_those_of_torch_to_the_last_bit() -> None:
         for a, b in zip(mine, theirs, strict=True):
             assert torch.equal(a, b)
             assert ours.state.get(a, {}).keys() == reference.state.get(b, {}).keys()
-            assert all(torch.equal(ours.state[a][name], reference.state[b][name]) for name in ours.state.get(a, {}))
+            assert all(
+                torch.equal(ours.state[a][name], reference.state[b][name])
+                for name in ours.state.get(a, {})
+            )
     assert not torch.equal(mine[0], weights()[0]) and float(ours.state[mine[0]]["step"]) == 6
 
 
@@ -61,8 +71,10 @@ def test_a_training_does_not_import_torchs_compiler() -> None:
     code = """
 import sys
 from tamis import TextClassifier
-TextClassifier(backbone="scratch:tiny", tune="full", threads=1, settings={"train.epochs": 1, "decision.cv_folds": 0}).fit(
-    ["win a prize now", "see you at six", "claim your cash", "are you home yet"] * 9, ["spam", "ham"] * 18)
+settings = {"train.epochs": 1, "decision.cv_folds": 0}
+texts = ["win a prize now", "see you at six", "claim your cash", "are you home yet"] * 9
+TextClassifier(backbone="scratch:tiny", tune="full", threads=1, settings=settings).fit(
+    texts, ["spam", "ham"] * 18)
 sys.exit("torch._dynamo" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

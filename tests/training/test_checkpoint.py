@@ -22,8 +22,20 @@ FIT, HELD_OUT = np.arange(13), np.arange(13, 17)
 def started(**changes: Any) -> Training:
     """Everything that draws at random switched on."""
     torch.manual_seed(11)
-    how: dict[str, Any] = {"epochs": 3, "batch_rows": 5, "dropout": 0.1, "token_dropout": 0.2, "lm_loss_weight": 0.3}
-    how |= {"undersample": True, "warmup_ratio": 0.3, "schedule": "cosine", "patience": 2, "clip_norm": 1.0}
+    how: dict[str, Any] = {
+        "epochs": 3,
+        "batch_rows": 5,
+        "dropout": 0.1,
+        "token_dropout": 0.2,
+        "lm_loss_weight": 0.3,
+    }
+    how |= {
+        "undersample": True,
+        "warmup_ratio": 0.3,
+        "schedule": "cosine",
+        "patience": 2,
+        "clip_norm": 1.0,
+    }
     return training(fit=FIT, validation=HELD_OUT, **(how | changes))
 
 
@@ -36,16 +48,22 @@ def uninterrupted() -> Training:
 
 
 def same(a: Training, b: Training) -> bool:
-    return equal(weights_of(a.model), weights_of(b.model)) and equal(a.best, b.best) and a.at == b.at
+    return (
+        equal(weights_of(a.model), weights_of(b.model)) and equal(a.best, b.best) and a.at == b.at
+    )
 
 
-def test_a_training_resumed_from_any_step_ends_bit_for_bit_the_same(uninterrupted: Training, tmp_path: Path) -> None:
+def test_a_training_resumed_from_any_step_ends_bit_for_bit_the_same(
+    uninterrupted: Training, tmp_path: Path
+) -> None:
     saver = Checkpointer(tmp_path, "the work")
     copies: list[Path] = []
 
     def save(model: Any, optimizer: Any, at: TrainingState, best: Any, epoch_ended: bool) -> None:
         saver.save(model, optimizer, at, best)
-        copies.append(Path(shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{len(copies)}"))))
+        copies.append(
+            Path(shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{len(copies)}")))
+        )
 
     watched = started()
     watched.run(save=save)
@@ -64,7 +82,9 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("kills", [(2,), (3, 1, 4), (1, 1, 1, 1, 1)])
-def test_killed_again_and_again_in_mid_epoch_it_ends_the_same(kills: tuple[int, ...], uninterrupted: Training, tmp_path: Path) -> None:
+def test_killed_again_and_again_in_mid_epoch_it_ends_the_same(
+    kills: tuple[int, ...], uninterrupted: Training, tmp_path: Path
+) -> None:
     for steps in (*kills, 10**6):
         loop, saver, left = started(), Checkpointer(tmp_path, "w", every_s=0), steps
         saver.restore(loop)
@@ -83,7 +103,9 @@ def test_killed_again_and_again_in_mid_epoch_it_ends_the_same(kills: tuple[int, 
     assert same(loop, uninterrupted)
 
 
-def test_a_finished_training_is_taken_up_as_finished(uninterrupted: Training, tmp_path: Path) -> None:
+def test_a_finished_training_is_taken_up_as_finished(
+    uninterrupted: Training, tmp_path: Path
+) -> None:
     first = started()
     first.run(save=Checkpointer(tmp_path, "w"))
     again = started()
@@ -93,10 +115,14 @@ def test_a_finished_training_is_taken_up_as_finished(uninterrupted: Training, tm
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu_a_resumed_training_draws_the_same_and_comes_as_near_as_the_gpu_itself(tmp_path: Path) -> None:
+def test_on_a_gpu_a_resumed_training_draws_the_same_and_comes_as_near_as_the_gpu_itself(
+    tmp_path: Path,
+) -> None:
     def on_gpu() -> Training:
         torch.manual_seed(11)
-        return training(classifier().cuda(), fit=FIT, validation=HELD_OUT, epochs=3, batch_rows=5, dropout=0.1)
+        return training(
+            classifier().cuda(), fit=FIT, validation=HELD_OUT, epochs=3, batch_rows=5, dropout=0.1
+        )
 
     whole, first, resumed = on_gpu(), on_gpu(), on_gpu()
     whole.run()
@@ -112,7 +138,9 @@ def test_on_a_gpu_a_resumed_training_draws_the_same_and_comes_as_near_as_the_gpu
     torch.manual_seed(99)
     assert Checkpointer(tmp_path, "w").restore(resumed)
     resumed.run()
-    losses = [[row["loss"] for row in loop.at.history if "loss" in row] for loop in (whole, resumed)]
+    losses = [
+        [row["loss"] for row in loop.at.history if "loss" in row] for loop in (whole, resumed)
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
@@ -143,12 +171,20 @@ def test_a_damaged_checkpoint_is_reported_with_the_remedy(tmp_path: Path) -> Non
     whole = (tmp_path / FILE).read_bytes()
     for content in (whole[:-1], whole[: len(whole) // 2], whole[:9], b"", b"\xff" * 64):
         (tmp_path / FILE).write_bytes(content)
-        with pytest.raises(CheckpointError, match=r"training\.safetensors is damaged .*; delete it to train from the start"):
+        with pytest.raises(
+            CheckpointError,
+            match=r"training\.safetensors is damaged .*; delete it to train from the start",
+        ):
             Checkpointer(tmp_path, "w").restore(started())
 
 
-@pytest.mark.parametrize("metadata", [None, {"identity": "w"}, {"identity": "w", "at": "{"}, {"identity": "w", "at": '{"stop": 1}'}])
-def test_a_checkpoint_without_its_counters_is_damaged(metadata: dict[str, str] | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "metadata",
+    [None, {"identity": "w"}, {"identity": "w", "at": "{"}, {"identity": "w", "at": '{"stop": 1}'}],
+)
+def test_a_checkpoint_without_its_counters_is_damaged(
+    metadata: dict[str, str] | None, tmp_path: Path
+) -> None:
     started().run(save=Checkpointer(tmp_path, "w"))
     save_file(load_file(tmp_path / FILE), tmp_path / FILE, metadata=metadata)
     with pytest.raises(CheckpointError, match="is damaged"):

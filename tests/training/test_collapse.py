@@ -20,13 +20,17 @@ def test_a_class_that_is_never_predicted_is_named_with_its_rows_and_the_remedy()
     targets = np.array([0] * 30 + [1] * 7)
     found = collapse(rows(np.where(targets == 1, -1.0, -4.0)), targets, CLASSES, remedy="remedy: x")
     assert found == "'spam' (7 of 37 rows looked at) is predicted for no text; remedy: x"
-    assert collapse(rows(np.where(np.arange(37) == 3, 1.0, -4.0)), targets, CLASSES, remedy="") is None  # once is not never
+    assert (
+        collapse(rows(np.where(np.arange(37) == 3, 1.0, -4.0)), targets, CLASSES, remedy="") is None
+    )  # once is not never
 
 
 def test_scores_that_hardly_differ_are_told_even_if_every_class_is_predicted() -> None:
     targets = np.array([0, 1] * 20)
     flat = 0.5 * SPREAD * np.where(targets == 1, 1.0, -1.0)
-    assert "the scores hardly differ from text to text" in str(collapse(rows(flat), targets, CLASSES, remedy=""))
+    assert "the scores hardly differ from text to text" in str(
+        collapse(rows(flat), targets, CLASSES, remedy="")
+    )
     assert collapse(rows(100 * flat), targets, CLASSES, remedy="") is None
 
 
@@ -38,15 +42,29 @@ def test_of_a_class_with_few_rows_nothing_is_concluded() -> None:
 
 def test_the_remedy_names_what_is_not_done_yet() -> None:
     reference = remedy_for(tune="head", pooled=False, weighted=True, epochs=1)
-    assert "text.pooling=mean" in reference and "train.head_solver=lbfgs" in reference and "--class-weight" not in reference
-    assert remedy_for(tune="full", pooled=True, weighted=True, epochs=5) == "remedy: raise train.learning_rate"
+    assert (
+        "text.pooling=mean" in reference
+        and "train.head_solver=lbfgs" in reference
+        and "--class-weight" not in reference
+    )
+    assert (
+        remedy_for(tune="full", pooled=True, weighted=True, epochs=5)
+        == "remedy: raise train.learning_rate"
+    )
 
 
 @pytest.mark.parametrize("held_out", [np.arange(12), np.arange(0)])
 def test_it_is_said_after_the_epoch_in_which_it_is_seen_and_once(held_out: np.ndarray) -> None:
     said: list[str] = []
     targets = np.where(TARGETS == 2, 0, TARGETS)
-    work = training(kind=CollapseCallback, targets=targets, weights=(1.0, 1e-9), validation=held_out, epochs=3, learning_rate=1e-3)
+    work = training(
+        kind=CollapseCallback,
+        targets=targets,
+        weights=(1.0, 1e-9),
+        validation=held_out,
+        epochs=3,
+        learning_rate=1e-3,
+    )
     assert isinstance(work, CollapseCallback)
     with torch.no_grad():
         work.model.transformer.ln_f.bias.fill_(1.0)
@@ -54,6 +72,14 @@ def test_it_is_said_after_the_epoch_in_which_it_is_seen_and_once(held_out: np.nd
         work.model.score.weight[0] += 1.0  # everything is the first class
     work.watch(CLASSES, "remedy: x", said.append)
     work.run()
-    # Of the class that is never predicted five rows are trained on, but only three of the held-out ones show it.
-    assert said == ([] if len(held_out) else ["after epoch 1 of 3: 'spam' (5 of 17 rows looked at) is predicted for no text; remedy: x"])
+    # Of the class that is never predicted five rows are trained on, but only three of the held-out
+    # ones show it.
+    assert said == (
+        []
+        if len(held_out)
+        else [
+            "after epoch 1 of 3: 'spam' (5 of 17 rows looked at) is predicted for no text; "
+            "remedy: x"
+        ]
+    )
     assert bool(work.warned) == (len(held_out) == 0)

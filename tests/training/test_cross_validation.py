@@ -1,4 +1,6 @@
-"""Folds: who is judged by whom, what an interruption keeps, and that copies go out with their rows."""
+"""Folds: who is judged by whom, what an interruption keeps, and that copies go out with their
+rows.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ def judge(told: list[Any]) -> Any:
         if state is not None:
             state.mkdir(parents=True)
             (state / "training.safetensors").write_text("x")
-        return FoldScores(np.stack([rows, -rows], axis=1).astype(np.float64), np.full((len(rows) + 1, 2), float(rows[0] + 1)))
+        return FoldScores(
+            np.stack([rows, -rows], axis=1).astype(np.float64),
+            np.full((len(rows) + 1, 2), float(rows[0] + 1)),
+        )
 
     return fold
 
@@ -50,8 +55,12 @@ def judge(told: list[Any]) -> Any:
 def test_every_row_gets_its_own_folds_score() -> None:
     told: list[Any] = []
     found = out_of_fold(judge(told), PARTS, classes=2, identity="a", checkpoint=None)
-    assert found.rows[:, 0].tolist() == list(range(7)) and found.rows[:, 1].tolist() == [-i for i in range(7)]
-    assert found.concatenated[:, 1].tolist() == [1] * 4 + [2] * 3 + [3] * 3  # windows of the parts, one after another
+    assert found.rows[:, 0].tolist() == list(range(7)) and found.rows[:, 1].tolist() == [
+        -i for i in range(7)
+    ]
+    assert (
+        found.concatenated[:, 1].tolist() == [1] * 4 + [2] * 3 + [3] * 3
+    )  # windows of the parts, one after another
     assert [rows for rows, _, _ in told] == [[0, 3, 6], [1, 4], [2, 5]]
     assert [name for *_, name in told] == [f"training, fold {i} of 3" for i in (1, 2, 3)]
 
@@ -66,9 +75,15 @@ def test_folds_that_ended_are_not_trained_again_and_keep_only_their_scores(tmp_p
         out_of_fold(broken, PARTS, classes=2, identity="a", checkpoint=tmp_path)
     told: list[Any] = []
     found = out_of_fold(judge(told), PARTS, classes=2, identity="a", checkpoint=tmp_path)
-    assert [rows for rows, *_ in told] == [[1, 4], [2, 5]] and found.rows[:, 0].tolist() == list(range(7))
+    assert [rows for rows, *_ in told] == [[1, 4], [2, 5]] and found.rows[:, 0].tolist() == list(
+        range(7)
+    )
     assert found.concatenated[:, 0].tolist() == [1] * 4 + [2] * 3 + [3] * 3
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fold-0.npz", "fold-1.npz", "fold-2.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "fold-0.npz",
+        "fold-1.npz",
+        "fold-2.npz",
+    ]
     other: list[Any] = []
     out_of_fold(judge(other), PARTS, classes=2, identity="b", checkpoint=tmp_path)
     assert len(other) == 3  # another work's scores are not taken
@@ -77,7 +92,9 @@ def test_folds_that_ended_are_not_trained_again_and_keep_only_their_scores(tmp_p
 def test_a_folds_scores_without_joined_texts_are_made_again(tmp_path: Path) -> None:
     out_of_fold(judge([]), PARTS, classes=2, identity="a", checkpoint=tmp_path)
     with np.load(tmp_path / "fold-1.npz") as kept:
-        np.savez(tmp_path / "fold-1.npz", identity=kept["identity"], logits=kept["logits"])  # as the releases before wrote them
+        np.savez(
+            tmp_path / "fold-1.npz", identity=kept["identity"], logits=kept["logits"]
+        )  # as the releases before wrote them
     told: list[Any] = []
     out_of_fold(judge(told), PARTS, classes=2, identity="a", checkpoint=tmp_path)
     assert [rows for rows, *_ in told] == [[1, 4]]

@@ -1,4 +1,6 @@
-"""From a backbone and rows to a tuned classifier: defaults, every way of tuning end to end, interruptions."""
+"""From a backbone and rows to a tuned classifier: defaults, every way of tuning end to end,
+interruptions.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,13 @@ from tamis.head.linear_head import START
 from tamis.head.result import TrainingResult
 from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer, prepared_tokenizer
-from tamis.training.defaults import default_wise_ft, epochs_for, resolve_cv_folds, resolve_defaults, resolve_tune
+from tamis.training.defaults import (
+    default_wise_ft,
+    epochs_for,
+    resolve_cv_folds,
+    resolve_defaults,
+    resolve_tune,
+)
 from tamis.training.fit import tune
 from tamis.training.loop import Training
 from tests.rows import messages as sms
@@ -41,7 +49,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A backbone on disk, narrow and with a context of 31 tokens."""
     path = tmp_path_factory.mktemp("backbone")
     tokenizer = Tokenizer.train(TEXTS, vocab_size=300)
-    model = GPT2(GPT2Config(vocab_size=tokenizer.size, n_positions=31, n_embd=20, n_layer=3, n_head=5))
+    model = GPT2(
+        GPT2Config(vocab_size=tokenizer.size, n_positions=31, n_embd=20, n_layer=3, n_head=5)
+    )
     initialise(model, torch.Generator().manual_seed(1))
     with torch.no_grad():
         model.wte.weight *= 8  # what tokens mean outweighs where they stand, as after pretraining
@@ -51,21 +61,47 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fresh(folder: Path, name: str = "pretrained") -> Backbone:
-    return load_backbone(folder) if name == "pretrained" else scratch_backbone("scratch:tiny", TEXTS, seed=42)
+    return (
+        load_backbone(folder)
+        if name == "pretrained"
+        else scratch_backbone("scratch:tiny", TEXTS, seed=42)
+    )
 
 
 def recipe_of(settings: dict[str, Any], *, pretrained: bool = True) -> Recipe:
     recipe = Recipe().changed({"compute.device": "cpu", **settings})
     how, _ = resolve_tune(recipe.tune, pretrained=pretrained, small=False)
-    return resolve_defaults(recipe.changed({"tune": how}), pretrained=pretrained, rows=5000, classes=2)
+    return resolve_defaults(
+        recipe.changed({"tune": how}), pretrained=pretrained, rows=5000, classes=2
+    )
 
 
 def tuned(
-    backbone: Backbone, recipe: Recipe, *, texts: list[str] = TEXTS, targets: NDArray = TARGETS, held_out: NDArray = HELD_OUT, **rest: Any
+    backbone: Backbone,
+    recipe: Recipe,
+    *,
+    texts: list[str] = TEXTS,
+    targets: NDArray = TARGETS,
+    held_out: NDArray = HELD_OUT,
+    **rest: Any,
 ) -> tuple[TrainingResult, EncodedTexts]:
-    of = EncodedTexts.encode(texts, prepared_tokenizer(recipe, backbone.tokenizer), context=backbone.model.config.n_positions)
+    of = EncodedTexts.encode(
+        texts,
+        prepared_tokenizer(recipe, backbone.tokenizer),
+        context=backbone.model.config.n_positions,
+    )
     groups = np.arange(len(texts))
-    return tune(backbone, recipe, of, targets, CLASSES, train=np.arange(len(targets)), validation=held_out, groups=groups, **rest), of
+    return tune(
+        backbone,
+        recipe,
+        of,
+        targets,
+        CLASSES,
+        train=np.arange(len(targets)),
+        validation=held_out,
+        groups=groups,
+        **rest,
+    ), of
 
 
 @pytest.mark.parametrize(
@@ -78,7 +114,9 @@ def tuned(
         ("auto", True, True, "full", "small"),
     ],
 )
-def test_auto_is_settled_by_the_backbone_and_says_why(tune: str, pretrained: bool, small: bool, expected: str, reason: str) -> None:
+def test_auto_is_settled_by_the_backbone_and_says_why(
+    tune: str, pretrained: bool, small: bool, expected: str, reason: str
+) -> None:
     found, why = resolve_tune(tune, pretrained=pretrained, small=small)
     assert found == expected and reason in why
 
@@ -95,85 +133,168 @@ def test_an_open_tune_is_not_resolved() -> None:
         ({}, False, ("full", 5, 5e-4, 1e-3, 0.1, 1.0, 0.25)),
         ({"tune": "full"}, True, ("full", 4, 3e-4, 3e-3, 0.1, 0.0, 0.0)),
         ({"tune": "blocks:2"}, True, ("blocks:2", 5, 3e-4, 3e-3, 0.0, 0.0, 0.0)),
-        ({"tune": "blocks:1", "epochs": 9, "dropout": 0.3}, True, ("blocks:1", 9, 3e-4, 3e-3, 0.3, 0.0, 0.0)),
+        (
+            {"tune": "blocks:1", "epochs": 9, "dropout": 0.3},
+            True,
+            ("blocks:1", 9, 3e-4, 3e-3, 0.3, 0.0, 0.0),
+        ),
         ({"tune": "lora:4"}, True, ("lora:4", 5, 1e-3, 3e-3, 0.0, 0.0, 0.0)),
         ({"tune": "head"}, False, ("head", 1, 5e-5, 5e-5, 0.0, 0.0, 0.0)),
-        ({"tune": "full", "lm_loss_weight": 0.0, "token_dropout": 0.0}, False, ("full", 5, 5e-4, 1e-3, 0.1, 0.0, 0.0)),
+        (
+            {"tune": "full", "lm_loss_weight": 0.0, "token_dropout": 0.0},
+            False,
+            ("full", 5, 5e-4, 1e-3, 0.1, 0.0, 0.0),
+        ),
     ],
     ids=str,
 )
-def test_open_settings_become_what_the_way_of_tuning_wants(settings: dict[str, Any], pretrained: bool, expected: tuple[Any, ...]) -> None:
-    recipe, names = recipe_of(settings, pretrained=pretrained), ("epochs", "learning_rate", "head_learning_rate", "dropout")
+def test_open_settings_become_what_the_way_of_tuning_wants(
+    settings: dict[str, Any], pretrained: bool, expected: tuple[Any, ...]
+) -> None:
+    recipe, names = (
+        recipe_of(settings, pretrained=pretrained),
+        ("epochs", "learning_rate", "head_learning_rate", "dropout"),
+    )
     train = recipe.train
-    assert (recipe.tune, *(getattr(train, n) for n in names), train.lm_loss_weight, train.token_dropout) == expected
-    assert recipe.text.pooling == ("auto" if recipe.tune == "head" else "mean")  # a solved head finds its own
+    assert (
+        recipe.tune,
+        *(getattr(train, n) for n in names),
+        train.lm_loss_weight,
+        train.token_dropout,
+    ) == expected
+    assert recipe.text.pooling == (
+        "auto" if recipe.tune == "head" else "mean"
+    )  # a solved head finds its own
     assert resolve_defaults(recipe, pretrained=pretrained, rows=5000, classes=2) == recipe
 
 
-def test_few_rows_are_passed_over_more_often_and_only_where_everything_of_a_pretrained_backbone_is_trained() -> None:
-    assert [epochs_for(rows, 2) for rows in (0, 2, 16, 64, 256, 900, 10**6)] == [20, 20, 20, 11, 5, 4, 4]
+def test_few_rows_get_more_epochs_and_only_where_all_of_a_pretrained_backbone_is_trained() -> None:
+    assert [epochs_for(rows, 2) for rows in (0, 2, 16, 64, 256, 900, 10**6)] == [
+        20,
+        20,
+        20,
+        11,
+        5,
+        4,
+        4,
+    ]
     assert [epochs_for(rows, 77) for rows in (770, 10_003, 10**6)] == [20, 8, 6]
     assert [epochs_for(10**6, classes) for classes in (1, 2, 3, 6)] == [4, 4, 6, 6]
     few = Recipe().changed({"tune": "full"})
     assert resolve_defaults(few, pretrained=True, rows=64, classes=2).train.epochs == 11
-    assert resolve_defaults(few.changed({"train.epochs": 2}), pretrained=True, rows=64, classes=2).train.epochs == 2
+    assert (
+        resolve_defaults(
+            few.changed({"train.epochs": 2}), pretrained=True, rows=64, classes=2
+        ).train.epochs
+        == 2
+    )
     assert resolve_defaults(few, pretrained=False, rows=64, classes=2).train.epochs == 5
-    hardened = few.changed({"train.augment_positives": 3.0, "train.augment_negatives": 1.0})  # every row twice at least
-    assert [resolve_defaults(hardened, pretrained=True, rows=rows, classes=2).train.epochs for rows in (16, 64, 5000)] == [10, 6, 2]
-    assert resolve_defaults(few.changed({"train.augment_positives": 9.0}), pretrained=True, rows=5000, classes=2).train.epochs == 4
+    hardened = few.changed(
+        {"train.augment_positives": 3.0, "train.augment_negatives": 1.0}
+    )  # every row twice at least
+    assert [
+        resolve_defaults(hardened, pretrained=True, rows=rows, classes=2).train.epochs
+        for rows in (16, 64, 5000)
+    ] == [10, 6, 2]
+    assert (
+        resolve_defaults(
+            few.changed({"train.augment_positives": 9.0}), pretrained=True, rows=5000, classes=2
+        ).train.epochs
+        == 4
+    )
 
 
 def test_many_rows_of_many_classes_are_learnt_at_twice_the_rate_by_a_small_backbone() -> None:
     full = Recipe().changed({"tune": "full"})
 
-    def rate(rows: int, classes: int, *, small: bool = True, asked: float | None = None) -> float | None:
+    def rate(
+        rows: int, classes: int, *, small: bool = True, asked: float | None = None
+    ) -> float | None:
         return resolve_defaults(
-            full.changed({"train.learning_rate": asked}), pretrained=True, rows=rows, classes=classes, small=small
+            full.changed({"train.learning_rate": asked}),
+            pretrained=True,
+            rows=rows,
+            classes=classes,
+            small=small,
         ).train.learning_rate
 
     assert [rate(rows, 2) for rows in (16, 5000)] == [3e-4, 3e-4]
     assert [rate(rows, 6) for rows in (60, 599, 600, 5000)] == [3e-4, 3e-4, 6e-4, 6e-4]
     assert rate(5000, 6, small=False) == 3e-4 and rate(5000, 6, asked=1e-4) == 1e-4
-    assert resolve_defaults(full, pretrained=False, rows=5000, classes=6, small=False).train.learning_rate == 5e-4
+    assert (
+        resolve_defaults(
+            full, pretrained=False, rows=5000, classes=6, small=False
+        ).train.learning_rate
+        == 5e-4
+    )
 
 
 def test_a_solved_start_is_the_exact_head_and_training_goes_on_from_it(folder: Path) -> None:
-    """With a learning rate of nearly nothing, everything trained gives the exact head's logits; a random start does not."""
-    still = {"tune": "full", "learning_rate": 1e-12, "head_learning_rate": 1e-12, "epochs": 1, "dropout": 0.0}
+    """With a learning rate of nearly nothing, everything trained gives the exact head's logits; a
+    random start does not.
+    """
+    still = {
+        "tune": "full",
+        "learning_rate": 1e-12,
+        "head_learning_rate": 1e-12,
+        "epochs": 1,
+        "dropout": 0.0,
+    }
     exact, _ = tuned(fresh(folder), recipe_of({"tune": "head"}), held_out=HELD_OUT[:0])
-    solved, of = tuned(fresh(folder), recipe_of({**still, "head_init": "linear_probe"}), held_out=HELD_OUT[:0])
-    random, _ = tuned(fresh(folder), recipe_of({**still, "head_init": "random"}), held_out=HELD_OUT[:0])
+    solved, of = tuned(
+        fresh(folder), recipe_of({**still, "head_init": "linear_probe"}), held_out=HELD_OUT[:0]
+    )
+    random, _ = tuned(
+        fresh(folder), recipe_of({**still, "head_init": "random"}), held_out=HELD_OUT[:0]
+    )
     wanted, got, other = (score(found.model, of) for found in (exact, solved, random))
     np.testing.assert_allclose(got, wanted, atol=1e-4)
     assert np.abs(other - wanted).max() > 0.05
     assert solved.facts["first_inverse_penalty"] == exact.facts["inverse_penalty"]
 
 
-def test_where_rows_are_many_the_head_begins_at_one_penalty_and_none_is_searched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_rows_are_many_the_head_begins_at_one_penalty_and_none_is_searched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tamis.training.defaults._FEW_ROWS", 1)
-    found, _ = tuned(fresh(folder), recipe_of({"tune": "full", "epochs": 1, "head_init": "linear_probe"}), held_out=HELD_OUT[:0])
+    found, _ = tuned(
+        fresh(folder),
+        recipe_of({"tune": "full", "epochs": 1, "head_init": "linear_probe"}),
+        held_out=HELD_OUT[:0],
+    )
     assert found.facts["first_inverse_penalty"] == START
 
 
 def test_the_weights_that_come_out_lie_between_start_and_end(folder: Path) -> None:
-    """A third of the start, two thirds of what training made of it, for every weight that was trained."""
+    """A third of the start, two thirds of what training made of it, for every weight that was
+    trained.
+    """
     changes = {"tune": "full", "epochs": 2, "head_init": "linear_probe", "dropout": 0.0}
     still = {"learning_rate": 1e-12, "head_learning_rate": 1e-12}
     start, end, between = (
-        tuned(fresh(folder), recipe_of({**changes, **more}), held_out=HELD_OUT[:0])[0].model.state_dict()
+        tuned(fresh(folder), recipe_of({**changes, **more}), held_out=HELD_OUT[:0])[
+            0
+        ].model.state_dict()
         for more in ({**still, "wise_ft": 0.0}, {"wise_ft": 0.0}, {"wise_ft": 1 / 3})
     )
     assert not torch.equal(start["transformer.wte.weight"], end["transformer.wte.weight"])
     for name, tensor in between.items():
-        torch.testing.assert_close(tensor, start[name] / 3 + end[name] * (2 / 3), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            tensor, start[name] / 3 + end[name] * (2 / 3), atol=1e-6, rtol=1e-5
+        )
 
 
-def test_the_share_of_the_start_that_held_out_rows_chose_is_told_and_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_share_of_the_start_that_held_out_rows_chose_is_told_and_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Held-out rows that like every look better than the one before choose the last share tried."""
     looks = iter(range(1, 100))
     monkeypatch.setattr(Training, "held_out_scores", lambda _: Scores(1.0, 0.5, float(next(looks))))
     changes = {"tune": "full", "epochs": 2, "head_init": "linear_probe", "dropout": 0.0}
-    chosen, half = (tuned(fresh(folder), recipe_of({**changes, "wise_ft": share}), held_out=HELD_OUT)[0] for share in ("auto", 0.5))
+    chosen, half = (
+        tuned(fresh(folder), recipe_of({**changes, "wise_ft": share}), held_out=HELD_OUT)[0]
+        for share in ("auto", 0.5)
+    )
     assert chosen.facts["wise_ft"] == 0.5 and "wise_ft" not in half.facts
     assert [note for note in chosen.notes if "50% of the weights" in note] and not half.notes
     assert equal(weights_of(chosen.model), weights_of(half.model))
@@ -183,22 +304,53 @@ def test_part_of_the_start_is_kept_where_rows_are_few_and_the_head_begins_solved
     assert [default_wise_ft(rows, 2) for rows in (16, 199, 200, 5000)] == [0.5, 0.5, "auto", "auto"]
     full = Recipe().changed({"tune": "full"})
     assert resolve_defaults(full, pretrained=True, rows=16, classes=2).train.wise_ft == 0.5
-    assert resolve_defaults(full.changed({"train.head_init": "random"}), pretrained=True, rows=16, classes=2).train.wise_ft == 0.0
-    assert resolve_defaults(full.changed({"train.wise_ft": 0.1}), pretrained=True, rows=16, classes=2).train.wise_ft == 0.1
+    assert (
+        resolve_defaults(
+            full.changed({"train.head_init": "random"}), pretrained=True, rows=16, classes=2
+        ).train.wise_ft
+        == 0.0
+    )
+    assert (
+        resolve_defaults(
+            full.changed({"train.wise_ft": 0.1}), pretrained=True, rows=16, classes=2
+        ).train.wise_ft
+        == 0.1
+    )
     assert resolve_defaults(full, pretrained=False, rows=16, classes=2).train.wise_ft == 0.0
 
 
 def test_merges_are_dropped_where_a_pretrained_backbone_is_trained_whole_on_many_rows() -> None:
     full = Recipe().changed({"tune": "full"})
-    for rows, pretrained, share in ((199, True, 0.0), (200, True, 0.1), (5000, True, 0.1), (5000, False, 0.0)):
-        assert resolve_defaults(full, pretrained=pretrained, rows=rows, classes=2).train.bpe_dropout == share
-    assert resolve_defaults(full.changed({"train.bpe_dropout": 0.3}), pretrained=True, rows=16, classes=2).train.bpe_dropout == 0.3
-    assert resolve_defaults(full.changed({"tune": "lora:2"}), pretrained=True, rows=5000, classes=2).train.bpe_dropout == 0.0
+    for rows, pretrained, share in (
+        (199, True, 0.0),
+        (200, True, 0.1),
+        (5000, True, 0.1),
+        (5000, False, 0.0),
+    ):
+        assert (
+            resolve_defaults(full, pretrained=pretrained, rows=rows, classes=2).train.bpe_dropout
+            == share
+        )
+    assert (
+        resolve_defaults(
+            full.changed({"train.bpe_dropout": 0.3}), pretrained=True, rows=16, classes=2
+        ).train.bpe_dropout
+        == 0.3
+    )
+    assert (
+        resolve_defaults(
+            full.changed({"tune": "lora:2"}), pretrained=True, rows=5000, classes=2
+        ).train.bpe_dropout
+        == 0.0
+    )
 
 
 @pytest.mark.parametrize("how", ["head", "blocks:1"])
 def test_the_next_token_loss_needs_everything_trained(how: str) -> None:
-    with pytest.raises(ConfigError, match=rf"train\.lm_loss_weight needs everything trained \(tune = full\); got tune = {how}"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"train\.lm_loss_weight needs everything trained \(tune = full\); got tune = {how}",
+    ):
         recipe_of({"tune": how, "lm_loss_weight": 0.1})
 
 
@@ -207,8 +359,13 @@ def test_class_weights_balance_or_are_named() -> None:
     assert class_weights(Recipe(), targets, classes).tolist() == [1, 1, 1]
     balanced = class_weights(Recipe().changed({"class_weight": "balanced"}), targets, classes)
     np.testing.assert_allclose(balanced, [6 / (3 * 3), 6 / (3 * 1), 6 / (3 * 2)])
-    assert class_weights(Recipe().changed({"class_weight": {"c": 2.5}}), targets, classes).tolist() == [1, 1, 2.5]
-    with pytest.raises(ConfigError, match=r"train\.class_weight names 'spma', which is not one of the labels \['a', 'b', 'c'\]"):
+    assert class_weights(
+        Recipe().changed({"class_weight": {"c": 2.5}}), targets, classes
+    ).tolist() == [1, 1, 2.5]
+    with pytest.raises(
+        ConfigError,
+        match=r"train\.class_weight names 'spma', which is not one of the labels \['a', 'b', 'c'\]",
+    ):
         class_weights(Recipe().changed({"class_weight": "spma=2"}), targets, classes)
 
 
@@ -216,7 +373,16 @@ WAYS: list[tuple[str, dict[str, Any]]] = [
     ("pretrained", {"tune": "head"}),
     ("pretrained", {"tune": "head", "pooling": "last_token"}),
     ("pretrained", {"tune": "head", "train.head_solver": "adamw", "epochs": 2, "batch_rows": 7}),
-    ("pretrained", {"tune": "head", "train.head_solver": "adamw", "padding": "fixed:19", "pooling": "last_position", "add_bos": False}),
+    (
+        "pretrained",
+        {
+            "tune": "head",
+            "train.head_solver": "adamw",
+            "padding": "fixed:19",
+            "pooling": "last_position",
+            "add_bos": False,
+        },
+    ),
     ("pretrained", {"tune": "blocks:1", "epochs": 2}),
     ("pretrained", {"tune": "blocks:2", "epochs": 2, "pooling": "last_token"}),
     ("pretrained", {"tune": "blocks:4", "epochs": 1}),
@@ -229,7 +395,9 @@ WAYS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "settings"), WAYS, ids=str)
-def test_every_way_of_tuning_runs_to_the_end(name: str, settings: dict[str, Any], folder: Path) -> None:
+def test_every_way_of_tuning_runs_to_the_end(
+    name: str, settings: dict[str, Any], folder: Path
+) -> None:
     backbone, recipe = fresh(folder, name), recipe_of(settings, pretrained=name == "pretrained")
     before = weights_of(backbone.model)
     found, of = tuned(backbone, recipe)
@@ -238,16 +406,30 @@ def test_every_way_of_tuning_runs_to_the_end(name: str, settings: dict[str, Any]
     folded = position in ("mean", "mean_and_last") and recipe.blocks is None
     assert isinstance(model.transformer.h[-1], MeanPoolingBlock) == folded
     rows = np.arange(61) if exact else HELD_OUT
-    assert found.held_out.tolist() == rows.tolist() and found.held_out_logits.shape == (len(rows), 2)
+    assert found.held_out.tolist() == rows.tolist() and found.held_out_logits.shape == (
+        len(rows),
+        2,
+    )
     logits = score(model, of)
     assert np.isfinite(logits).all()
     if found.logits is not None:  # kept states give the scores of the finished model
         np.testing.assert_allclose(found.logits, logits, atol=2e-4)
     if not exact:
         np.testing.assert_allclose(found.held_out_logits, logits[HELD_OUT], atol=2e-4)
-        assert found.facts["epochs"] == recipe.train.epochs and found.history[-1]["step"] == found.facts["steps"]
+        assert (
+            found.facts["epochs"] == recipe.train.epochs
+            and found.history[-1]["step"] == found.facts["steps"]
+        )
     if recipe.tune != "full":  # what lies under the trained part is as it was
-        names = ["wte.weight", "wpe.weight", *(n for n in before if n.startswith("h.0.") and recipe.tune != "blocks:4" and not recipe.rank)]
+        names = [
+            "wte.weight",
+            "wpe.weight",
+            *(
+                n
+                for n in before
+                if n.startswith("h.0.") and recipe.tune != "blocks:4" and not recipe.rank
+            ),
+        ]
         assert all(torch.equal(model.transformer.state_dict()[n], before[n]) for n in names)
     assert 0 < found.facts["trained_parameters"] <= sum(p.numel() for p in model.parameters())
 
@@ -258,13 +440,21 @@ def test_the_exact_head_learns_these_rows(folder: Path) -> None:
     assert found.history == [] and found.facts["inverse_penalty"] > 0
     (note,) = found.notes
     assert note.startswith(
-        f"The head reads {found.selected_settings['text.pooling']} of layer {found.selected_settings['text.layers']} of 3: "
+        f"The head reads {found.selected_settings['text.pooling']} of layer "
+        f"{found.selected_settings['text.layers']} of 3: "
     )
 
 
-def test_layer_and_pooling_may_be_given_and_more_layers_than_there_are_are_refused(folder: Path) -> None:
-    found, of = tuned(fresh(folder), recipe_of({"tune": "head", "layers": 2, "pooling": "last_token"}))
-    assert found.selected_settings == {"text.layers": 2, "text.pooling": "last_token"} and found.notes == []
+def test_layer_and_pooling_may_be_given_and_more_layers_than_there_are_are_refused(
+    folder: Path,
+) -> None:
+    found, of = tuned(
+        fresh(folder), recipe_of({"tune": "head", "layers": 2, "pooling": "last_token"})
+    )
+    assert (
+        found.selected_settings == {"text.layers": 2, "text.pooling": "last_token"}
+        and found.notes == []
+    )
     assert len(found.model.transformer.h) == 2 and found.logits is not None
     np.testing.assert_allclose(found.logits, score(found.model, of), atol=2e-4)
     for how in ("head", "full"):
@@ -277,11 +467,21 @@ def test_layer_and_pooling_may_be_given_and_more_layers_than_there_are_are_refus
 
 
 def test_attention_begins_as_the_mean_and_is_trained_from_there(folder: Path) -> None:
-    still = {"tune": "full", "learning_rate": 1e-12, "head_learning_rate": 1e-12, "epochs": 1, "dropout": 0.0, "head_init": "linear_probe"}
+    still = {
+        "tune": "full",
+        "learning_rate": 1e-12,
+        "head_learning_rate": 1e-12,
+        "epochs": 1,
+        "dropout": 0.0,
+        "head_init": "linear_probe",
+    }
     mean, of = tuned(fresh(folder), recipe_of(still))
     attention, _ = tuned(fresh(folder), recipe_of({**still, "pooling": "attention"}))
     np.testing.assert_allclose(score(attention.model, of), score(mean.model, of), atol=5e-3)
-    moved, _ = tuned(fresh(folder), recipe_of({"tune": "full", "pooling": "attention", "learning_rate": 1e-2, "epochs": 2}))
+    moved, _ = tuned(
+        fresh(folder),
+        recipe_of({"tune": "full", "pooling": "attention", "learning_rate": 1e-2, "epochs": 2}),
+    )
     assert not isinstance(moved.model.transformer.h[-1], MeanPoolingBlock)
     keys = moved.model.transformer.state_dict()["h.3.attn.c_attn.weight"][20:40]
     assert keys.abs().max() > 1e-3  # they were zero
@@ -295,7 +495,9 @@ def test_attention_is_trained_by_adapters_too_and_only_where_it_is_asked_for(fol
     assert not isinstance(attention.model.transformer.h[-1], MeanPoolingBlock)
     keys = attention.model.transformer.state_dict()["h.3.attn.c_attn.weight"][20:40]
     assert keys.abs().max() > 1e-3  # they were zero
-    first, *_, last = np.array_split([entry["loss"] for entry in attention.history if "loss" in entry], 4)
+    first, *_, last = np.array_split(
+        [entry["loss"] for entry in attention.history if "loss" in entry], 4
+    )
     assert np.isfinite(score(attention.model, of)).all() and last.mean() < first.mean()
 
 
@@ -312,12 +514,20 @@ def test_attention_is_trained_by_adapters_too_and_only_where_it_is_asked_for(fol
     ],
     ids=str,
 )
-def test_the_resolved_recipe_says_attention_where_it_is_trained(settings: dict[str, Any], pretrained: bool, position: str) -> None:
-    assert recipe_of({"text.pooling": "attention", **settings}, pretrained=pretrained).text.pooling == position
+def test_the_resolved_recipe_says_attention_where_it_is_trained(
+    settings: dict[str, Any], pretrained: bool, position: str
+) -> None:
+    assert (
+        recipe_of({"text.pooling": "attention", **settings}, pretrained=pretrained).text.pooling
+        == position
+    )
 
 
 def test_training_everything_learns_these_rows(folder: Path) -> None:
-    found, of = tuned(fresh(folder, "scratch"), recipe_of({"epochs": 8, "learning_rate": 5e-3, "batch_tokens": 200}, pretrained=False))
+    found, of = tuned(
+        fresh(folder, "scratch"),
+        recipe_of({"epochs": 8, "learning_rate": 5e-3, "batch_tokens": 200}, pretrained=False),
+    )
     assert (score(found.model, of).argmax(1) == TARGETS).mean() > 0.9
     assert found.history[0]["loss"] > found.history[-2]["loss"]
 
@@ -325,54 +535,97 @@ def test_training_everything_learns_these_rows(folder: Path) -> None:
 def test_adapters_learn_these_rows_and_leave_plain_weights(folder: Path) -> None:
     backbone = fresh(folder)
     before = weights_of(backbone.model)
-    found, _ = tuned(backbone, recipe_of({"tune": "lora:4", "epochs": 20, "learning_rate": 1e-3, "batch_tokens": 200}))
-    first, *_, last = np.array_split([entry["loss"] for entry in found.history if "loss" in entry], 4)
-    assert last.mean() < 0.5 * first.mean()  # verdicts of so few rows may differ from processor to processor
+    found, _ = tuned(
+        backbone,
+        recipe_of({"tune": "lora:4", "epochs": 20, "learning_rate": 1e-3, "batch_tokens": 200}),
+    )
+    first, *_, last = np.array_split(
+        [entry["loss"] for entry in found.history if "loss" in entry], 4
+    )
+    assert (
+        last.mean() < 0.5 * first.mean()
+    )  # verdicts of so few rows may differ from processor to processor
     after = found.model.transformer.state_dict()
     assert not any("lora" in name for name in after)
     change = after["h.1.mlp.c_fc.weight"] - before["h.1.mlp.c_fc.weight"]
     assert torch.linalg.matrix_rank(change, rtol=1e-4) == 4
-    # A and B of 20 channels, inner 80: (20 + 60) + (20 + 20) + (20 + 80) + (80 + 20), times the rank, in three blocks; ln_f and head.
+    # A and B of 20 channels, inner 80: (20 + 60) + (20 + 20) + (20 + 80) + (80 + 20), times the
+    # rank, in three blocks; ln_f and head.
     assert found.facts["trained_parameters"] == 3 * 4 * 320 + 2 * 20 + 2 * 20
 
 
 @pytest.mark.parametrize("how", ["blocks:1", "head"])
 def test_kept_states_change_nothing(how: str, folder: Path, tmp_path: Path) -> None:
     recipe, store = recipe_of({"tune": how, "epochs": 2}), FeatureCache(tmp_path)
-    plain, first, second = (tuned(fresh(folder), recipe, cache=s)[0] for s in (NO_CACHE, store, store))
-    assert equal(weights_of(plain.model), weights_of(first.model)) and equal(weights_of(plain.model), weights_of(second.model))
+    plain, first, second = (
+        tuned(fresh(folder), recipe, cache=s)[0] for s in (NO_CACHE, store, store)
+    )
+    assert equal(weights_of(plain.model), weights_of(first.model)) and equal(
+        weights_of(plain.model), weights_of(second.model)
+    )
     assert len(list(tmp_path.glob("*.npy"))) == 1
 
 
-@pytest.mark.parametrize("settings", [{"tune": "full", "epochs": 1}, {"tune": "blocks:1", "epochs": 1}, {"tune": "head"}], ids=str)
-def test_texts_longer_than_the_context_are_trained_and_scored_by_windows(settings: dict[str, Any], folder: Path) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [{"tune": "full", "epochs": 1}, {"tune": "blocks:1", "epochs": 1}, {"tune": "head"}],
+    ids=str,
+)
+def test_texts_longer_than_the_context_are_trained_and_scored_by_windows(
+    settings: dict[str, Any], folder: Path
+) -> None:
     texts = [*TEXTS[:20], *(" ".join(TEXTS[i : i + 5]) for i in range(20, 30))]
-    found, of = tuned(fresh(folder), recipe_of(settings), texts=texts, targets=TARGETS[:30], held_out=np.arange(15, 30))
+    found, of = tuned(
+        fresh(folder),
+        recipe_of(settings),
+        texts=texts,
+        targets=TARGETS[:30],
+        held_out=np.arange(15, 30),
+    )
     assert len(of.windows) > 45 and max(of.lengths) == 31
     logits = score(found.model, of)
     with torch.no_grad():
         for row in (0, 21, 29):
-            each = torch.cat([found.model(pack([of.windows[w]])) for w in of.windows_of(np.array([row]))])
+            each = torch.cat(
+                [found.model(pack([of.windows[w]])) for w in of.windows_of(np.array([row]))]
+            )
             np.testing.assert_allclose(logits[row], each.mean(0).numpy(), atol=1e-4)
     if found.logits is not None:
         np.testing.assert_allclose(found.logits, logits, atol=2e-4)
 
 
-def test_rows_beyond_the_training_rows_are_scored_with_them_but_not_learned_from(folder: Path) -> None:
+def test_rows_beyond_the_training_rows_are_scored_with_them_but_not_learned_from(
+    folder: Path,
+) -> None:
     recipe = recipe_of({"tune": "head"})
     both, _ = tuned(fresh(folder), recipe, texts=TEXTS, targets=TARGETS[:40], held_out=np.arange(0))
-    alone, _ = tuned(fresh(folder), recipe, texts=TEXTS[:40], targets=TARGETS[:40], held_out=np.arange(0))
+    alone, _ = tuned(
+        fresh(folder), recipe, texts=TEXTS[:40], targets=TARGETS[:40], held_out=np.arange(0)
+    )
     assert both.logits is not None and both.logits.shape == (61, 2) and alone.logits is not None
     np.testing.assert_allclose(both.logits[:40], alone.logits, atol=1e-3)
 
 
 def test_the_head_by_epochs_moves_head_and_final_norm_alone(folder: Path) -> None:
-    settings = {"tune": "head", "train.head_solver": "adamw", "pooling": "last_token", "learning_rate": 1e-2, "head_learning_rate": 1e-2}
+    settings = {
+        "tune": "head",
+        "train.head_solver": "adamw",
+        "pooling": "last_token",
+        "learning_rate": 1e-2,
+        "head_learning_rate": 1e-2,
+    }
     backbone = fresh(folder)
     before = weights_of(backbone.model)
     found, _ = tuned(backbone, recipe_of(settings))
-    moved = {name for name, tensor in weights_of(found.model.transformer).items() if not torch.equal(tensor, before[name])}
-    assert moved == {"ln_f.weight", "ln_f.bias"} and found.facts["trained_parameters"] == 2 * 20 + 2 * 20
+    moved = {
+        name
+        for name, tensor in weights_of(found.model.transformer).items()
+        if not torch.equal(tensor, before[name])
+    }
+    assert (
+        moved == {"ln_f.weight", "ln_f.bias"}
+        and found.facts["trained_parameters"] == 2 * 20 + 2 * 20
+    )
 
 
 def test_a_frozen_trunk_in_bfloat16_comes_near_and_leaves_the_model_in_fp32(folder: Path) -> None:
@@ -384,13 +637,25 @@ def test_a_frozen_trunk_in_bfloat16_comes_near_and_leaves_the_model_in_fp32(fold
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(folder: Path) -> None:
-    runs = [weights_of(tuned(fresh(folder), recipe_of({"tune": "full", "epochs": 1, "seed": seed}))[0].model) for seed in (5, 5, 6)]
+    runs = [
+        weights_of(
+            tuned(fresh(folder), recipe_of({"tune": "full", "epochs": 1, "seed": seed}))[0].model
+        )
+        for seed in (5, 5, 6)
+    ]
     assert equal(runs[0], runs[1]) and not equal(runs[0], runs[2])
 
 
-@pytest.mark.parametrize(("stop", "calls"), [(KeyboardInterrupt, 1), (KeyboardInterrupt, 5), (MemoryError, 8), (KeyboardInterrupt, 14)])
-def test_an_interruption_anywhere_ends_in_the_same_bytes(stop: type[BaseException], calls: int, folder: Path, tmp_path: Path) -> None:
-    recipe = recipe_of({"tune": "full", "epochs": 3, "batch_rows": 12, "token_dropout": 0.2, "dropout": 0.1})
+@pytest.mark.parametrize(
+    ("stop", "calls"),
+    [(KeyboardInterrupt, 1), (KeyboardInterrupt, 5), (MemoryError, 8), (KeyboardInterrupt, 14)],
+)
+def test_an_interruption_anywhere_ends_in_the_same_bytes(
+    stop: type[BaseException], calls: int, folder: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_of(
+        {"tune": "full", "epochs": 3, "batch_rows": 12, "token_dropout": 0.2, "dropout": 0.1}
+    )
     plain, _ = tuned(fresh(folder), recipe)
     backbone, seen = fresh(folder), []
 
@@ -403,23 +668,39 @@ def test_an_interruption_anywhere_ends_in_the_same_bytes(stop: type[BaseExceptio
     with pytest.raises(stop):
         tuned(backbone, recipe, checkpoint=tmp_path)
     resumed, _ = tuned(fresh(folder), recipe, checkpoint=tmp_path)
-    assert equal(weights_of(resumed.model), weights_of(plain.model)) and resumed.history == plain.history
+    assert (
+        equal(weights_of(resumed.model), weights_of(plain.model))
+        and resumed.history == plain.history
+    )
     np.testing.assert_array_equal(resumed.held_out_logits, plain.held_out_logits)
 
 
-def test_a_checkpoint_of_another_recipe_or_other_rows_is_not_taken_up(folder: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_recipe_or_other_rows_is_not_taken_up(
+    folder: Path, tmp_path: Path
+) -> None:
     settings = {"tune": "blocks:1", "epochs": 2}
     tuned(fresh(folder), recipe_of(settings), checkpoint=tmp_path)
-    for changed, held_out in ((settings | {"weight_decay": 0.2}, HELD_OUT), (settings, HELD_OUT[1:])):
-        with_old, _ = tuned(fresh(folder), recipe_of(changed), held_out=held_out, checkpoint=tmp_path)
+    for changed, held_out in (
+        (settings | {"weight_decay": 0.2}, HELD_OUT),
+        (settings, HELD_OUT[1:]),
+    ):
+        with_old, _ = tuned(
+            fresh(folder), recipe_of(changed), held_out=held_out, checkpoint=tmp_path
+        )
         plain, _ = tuned(fresh(folder), recipe_of(changed), held_out=held_out)
         assert equal(weights_of(with_old.model), weights_of(plain.model))
 
 
-@pytest.mark.parametrize(("position", "filled"), [("last_position", True), ("last_token", False), ("auto", False)])
-def test_a_fixed_length_is_filled_up_only_where_the_last_position_is_read(position: str, filled: bool, folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("position", "filled"), [("last_position", True), ("last_token", False), ("auto", False)]
+)
+def test_a_fixed_length_is_filled_up_only_where_the_last_position_is_read(
+    position: str, filled: bool, folder: Path
+) -> None:
     recipe = recipe_of({"padding": "fixed:9", "pooling": position})
-    short, long = prepared_tokenizer(recipe, fresh(folder).tokenizer).encode(["k", "abcdefghijklmnopqrstuvwxyz"])
+    short, long = prepared_tokenizer(recipe, fresh(folder).tokenizer).encode(
+        ["k", "abcdefghijklmnopqrstuvwxyz"]
+    )
     assert len(long) == 9 and len(short) == (9 if filled else 2)
 
 
@@ -431,7 +712,10 @@ def test_held_out_rows_are_not_learned_from(folder: Path) -> None:
 
 
 def test_more_blocks_than_there_are_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"tune = blocks:5: the backbone has 4 blocks \(the pooling block among them\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"tune = blocks:5: the backbone has 4 blocks \(the pooling block among them\)",
+    ):
         tuned(fresh(folder), recipe_of({"tune": "blocks:5"}))
 
 
@@ -446,25 +730,38 @@ def test_balanced_weights_do_not_correct_twice_what_undersampling_has_balanced()
     targets = np.array([0, 0, 0, 1])
     recipe = Recipe().changed({"train.class_weight": "balanced"})
     assert class_weights(recipe, targets, ["a", "b"]).tolist() == [4 / 6, 2.0]
-    assert class_weights(recipe.changed({"train.undersample": True}), targets, ["a", "b"]).tolist() == [1.0, 1.0]
+    assert class_weights(
+        recipe.changed({"train.undersample": True}), targets, ["a", "b"]
+    ).tolist() == [1.0, 1.0]
 
 
 FOLDED = {"tune": "full", "epochs": 1, "batch_rows": 12, "dropout": 0.1, "token_dropout": 0.1}
 FOLD_IDS = np.arange(61) % 3
 
 
-def test_each_folds_scores_are_those_of_a_model_trained_without_it_and_the_model_learns_all_rows(folder: Path) -> None:
+def test_each_folds_scores_are_those_of_a_model_trained_without_it_and_the_model_learns_all_rows(
+    folder: Path,
+) -> None:
     folded, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], fold_ids=FOLD_IDS)
     assert folded.cross_validated and folded.held_out.tolist() == list(range(61))
     for fold in range(3):
-        alone, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=np.flatnonzero(FOLD_IDS == fold))
-        np.testing.assert_array_equal(folded.held_out_logits[FOLD_IDS == fold], alone.held_out_logits)
+        alone, _ = tuned(
+            fresh(folder), recipe_of(FOLDED), held_out=np.flatnonzero(FOLD_IDS == fold)
+        )
+        np.testing.assert_array_equal(
+            folded.held_out_logits[FOLD_IDS == fold], alone.held_out_logits
+        )
     everything, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0])
-    assert equal(weights_of(folded.model), weights_of(everything.model)) and not everything.cross_validated
+    assert (
+        equal(weights_of(folded.model), weights_of(everything.model))
+        and not everything.cross_validated
+    )
 
 
 @pytest.mark.parametrize("calls", [2, 7, 11, 16])
-def test_an_interruption_in_any_fold_ends_in_the_same_bytes(calls: int, folder: Path, tmp_path: Path) -> None:
+def test_an_interruption_in_any_fold_ends_in_the_same_bytes(
+    calls: int, folder: Path, tmp_path: Path
+) -> None:
     plain, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], fold_ids=FOLD_IDS)
     seen: list[int] = []
     step = Training._step
@@ -478,8 +775,20 @@ def test_an_interruption_in_any_fold_ends_in_the_same_bytes(calls: int, folder: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "_step", counted)
         with pytest.raises(KeyboardInterrupt):
-            tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], fold_ids=FOLD_IDS, checkpoint=tmp_path)
-    resumed, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], fold_ids=FOLD_IDS, checkpoint=tmp_path)
+            tuned(
+                fresh(folder),
+                recipe_of(FOLDED),
+                held_out=HELD_OUT[:0],
+                fold_ids=FOLD_IDS,
+                checkpoint=tmp_path,
+            )
+    resumed, _ = tuned(
+        fresh(folder),
+        recipe_of(FOLDED),
+        held_out=HELD_OUT[:0],
+        fold_ids=FOLD_IDS,
+        checkpoint=tmp_path,
+    )
     np.testing.assert_array_equal(resumed.held_out_logits, plain.held_out_logits)
     assert equal(weights_of(resumed.model), weights_of(plain.model))
 
@@ -489,11 +798,14 @@ def test_the_copies_of_a_fold_go_out_with_its_rows(folder: Path) -> None:
     texts = [*TEXTS, *(TEXTS[row] + " copied out once more" for row in range(0, 61, 3))]
     of, copies = np.arange(0, 61, 3), np.arange(61, len(texts))
     recipe = recipe_of(FOLDED)
-    messages = EncodedTexts.encode(texts, prepared_tokenizer(recipe, fresh(folder).tokenizer), context=31)
+    messages = EncodedTexts.encode(
+        texts, prepared_tokenizer(recipe, fresh(folder).tokenizer), context=31
+    )
     groups, targets = np.concatenate([np.arange(61), of]), np.concatenate([TARGETS, TARGETS[of]])
     plain, with_copies = (
         tune(
-            fresh(folder), recipe, messages, targets, CLASSES, train=np.arange(61), validation=HELD_OUT[:0],
+            fresh(folder), recipe, messages, targets, CLASSES, train=np.arange(61),
+            validation=HELD_OUT[:0],
             groups=groups, copies=some, fold_ids=FOLD_IDS,
         ).held_out_logits
         for some in (copies[:0], copies)
@@ -504,18 +816,57 @@ def test_the_copies_of_a_fold_go_out_with_its_rows(folder: Path) -> None:
 
 def test_folds_are_for_budgets_of_small_backbones_or_asked_for() -> None:
     budget = Recipe().changed({"tune": "full", "decision.max_fpr": 0.001})
-    assert resolve_defaults(budget, pretrained=True, rows=5000, classes=2, small=True).decision.cv_folds == 3
-    assert resolve_defaults(budget, pretrained=True, rows=5000, classes=2, small=False).decision.cv_folds == 0
     assert (
-        resolve_defaults(budget.changed({"decision.cv_folds": 0}), pretrained=True, rows=5000, classes=2, small=True).decision.cv_folds == 0
+        resolve_defaults(
+            budget, pretrained=True, rows=5000, classes=2, small=True
+        ).decision.cv_folds
+        == 3
+    )
+    assert (
+        resolve_defaults(
+            budget, pretrained=True, rows=5000, classes=2, small=False
+        ).decision.cv_folds
+        == 0
+    )
+    assert (
+        resolve_defaults(
+            budget.changed({"decision.cv_folds": 0}),
+            pretrained=True,
+            rows=5000,
+            classes=2,
+            small=True,
+        ).decision.cv_folds
+        == 0
     )
     asked = Recipe().changed({"tune": "blocks:1", "decision.cv_folds": 4})
     assert resolve_defaults(asked, pretrained=True, rows=5000, classes=2).decision.cv_folds == 4
-    assert resolve_defaults(asked.changed({"decision.cv_folds": 1}), pretrained=True, rows=5000, classes=2).decision.cv_folds == 0
-    assert resolve_defaults(asked.changed({"tune": "head"}), pretrained=True, rows=5000, classes=2).decision.cv_folds == 0  # has its own
-    assert resolve_cv_folds(asked.changed({"tune": "auto"}), pretrained=True, small=False, rows=5000, classes=2) == 0  # a large one's head
-    assert resolve_cv_folds(asked.changed({"tune": "auto"}), pretrained=True, small=True, rows=5000, classes=2) == 4
+    assert (
+        resolve_defaults(
+            asked.changed({"decision.cv_folds": 1}), pretrained=True, rows=5000, classes=2
+        ).decision.cv_folds
+        == 0
+    )
+    assert (
+        resolve_defaults(
+            asked.changed({"tune": "head"}), pretrained=True, rows=5000, classes=2
+        ).decision.cv_folds
+        == 0
+    )  # has its own
+    assert (
+        resolve_cv_folds(
+            asked.changed({"tune": "auto"}), pretrained=True, small=False, rows=5000, classes=2
+        )
+        == 0
+    )  # a large one's head
+    assert (
+        resolve_cv_folds(
+            asked.changed({"tune": "auto"}), pretrained=True, small=True, rows=5000, classes=2
+        )
+        == 4
+    )
     few = Recipe().changed({"tune": "full"})
     for rows, classes, folds in ((16, 2, 5), (199, 2, 5), (200, 2, 0), (300, 6, 5), (301, 6, 0)):
-        assert resolve_cv_folds(few, pretrained=True, small=True, rows=rows, classes=classes) == folds
+        assert (
+            resolve_cv_folds(few, pretrained=True, small=True, rows=rows, classes=classes) == folds
+        )
     assert resolve_cv_folds(few, pretrained=False, small=True, rows=16, classes=2) == 0

@@ -1,4 +1,6 @@
-"""What a fit is asked for, held against its rows before a backbone is read; and class weights that do what they are for."""
+"""What a fit is asked for, held against its rows before a backbone is read; and class weights that
+do what they are for.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +29,32 @@ THREE = ["odd" if row % 11 == 0 else label for row, label in enumerate(TWO)]
     ("labels", "settings", "words"),
     [
         (THREE, {"decision.max_fpr": 0.01}, "decision.max_fpr needs two classes; the data have 3"),
-        (THREE, {"decision.costs": "blocked=2,missed=1"}, "decision.costs needs two classes; the data have 3"),
+        (
+            THREE,
+            {"decision.costs": "blocked=2,missed=1"},
+            "decision.costs needs two classes; the data have 3",
+        ),
         (THREE, {"decision.prior": "2%"}, "decision.prior needs two classes; the data have 3"),
-        (THREE, {"data.positive": "spma"}, "expected one of 'ham', 'odd', 'spam', got 'spma'; did you mean 'spam'?"),
-        (TWO, {"decision.costs": "blocked=2,missed=1", "decision.max_fpr": 0.01}, "both set the threshold; give one of them"),
+        (
+            THREE,
+            {"data.positive": "spma"},
+            "expected one of 'ham', 'odd', 'spam', got 'spma'; did you mean 'spam'?",
+        ),
+        (
+            TWO,
+            {"decision.costs": "blocked=2,missed=1", "decision.max_fpr": 0.01},
+            "both set the threshold; give one of them",
+        ),
     ],
 )
 def test_what_the_rows_cannot_give_is_refused_before_a_backbone_is_read(
     labels: list[str], settings: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_classifier, "scratch_backbone", lambda *rest, **named: pytest.fail("training has begun"))
+    monkeypatch.setattr(
+        text_classifier,
+        "scratch_backbone",
+        lambda *rest, **named: pytest.fail("training has begun"),
+    )
     with pytest.raises(ConfigError, match=words.replace("?", r"\?")):
         TextClassifier("scratch:tiny", "head", threads=1, settings=settings).fit(TEXTS, labels)
 
@@ -44,28 +62,58 @@ def test_what_the_rows_cannot_give_is_refused_before_a_backbone_is_read(
 def test_a_positive_label_of_three_classes_is_said_to_play_no_part() -> None:
     recipe = Recipe().changed({"data.positive": "spam"})
     (note,) = resolve_recipe(recipe, TEXTS, THREE).notes
-    assert note.startswith("data.positive = 'spam' plays no part: the data have 3 classes") and "needs two" in note
-    assert resolve_recipe(recipe, TEXTS, TWO).notes == resolve_recipe(Recipe(), TEXTS, THREE).notes == []
-    assert resolve_recipe(recipe, TEXTS, THREE).positive is None and resolve_recipe(Recipe(), TEXTS, TWO).positive == "spam"
+    assert (
+        note.startswith("data.positive = 'spam' plays no part: the data have 3 classes")
+        and "needs two" in note
+    )
+    assert (
+        resolve_recipe(recipe, TEXTS, TWO).notes
+        == resolve_recipe(Recipe(), TEXTS, THREE).notes
+        == []
+    )
+    assert (
+        resolve_recipe(recipe, TEXTS, THREE).positive is None
+        and resolve_recipe(Recipe(), TEXTS, TWO).positive == "spam"
+    )
 
 
 @pytest.mark.parametrize(
     ("backbone", "tune", "words"),
     [
-        ("nano", "head", "a head that is solved trains no attention (take --tune blocks:1 for that); the layer and position that do best"),
-        ("scratch:tiny", "auto", "next tokens are predicted from under a plain mean (train.lm_loss_weight=0 leaves that out); the mean"),
+        (
+            "nano",
+            "head",
+            "a head that is solved trains no attention (take --tune blocks:1 for that); the "
+            "layer and position that do best",
+        ),
+        (
+            "scratch:tiny",
+            "auto",
+            "next tokens are predicted from under a plain mean (train.lm_loss_weight=0 leaves "
+            "that out); the mean",
+        ),
         ("nano", "full", None),
         ("nano", "lora:2", None),
     ],
 )
-def test_attention_that_is_not_trained_is_said_to_play_no_part(backbone: str, tune: str, words: str | None) -> None:
-    notes = resolve_recipe(Recipe().changed({**ROBUST, "backbone": backbone, "tune": tune}), TEXTS, TWO).notes
-    assert [note.startswith(f"text.pooling = attention plays no part: {words}") for note in notes] == [True] * (words is not None)
-    assert not resolve_recipe(Recipe().changed({"backbone": backbone, "tune": tune}), TEXTS, TWO).notes
+def test_attention_that_is_not_trained_is_said_to_play_no_part(
+    backbone: str, tune: str, words: str | None
+) -> None:
+    notes = resolve_recipe(
+        Recipe().changed({**ROBUST, "backbone": backbone, "tune": tune}), TEXTS, TWO
+    ).notes
+    assert [
+        note.startswith(f"text.pooling = attention plays no part: {words}") for note in notes
+    ] == [True] * (words is not None)
+    assert not resolve_recipe(
+        Recipe().changed({"backbone": backbone, "tune": tune}), TEXTS, TWO
+    ).notes
 
 
 def overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Calibrated logits of classes with 900, 60 and 40 rows that overlap, and the log of their shares."""
+    """Calibrated logits of classes with 900, 60 and 40 rows that overlap, and the log of their
+    shares.
+    """
     random = np.random.default_rng(3)
     targets = np.repeat([0, 1, 2], [900, 60, 40])
     evidence = 1.5 * (np.eye(3)[targets] * 1.5 + random.normal(size=(1000, 3)))
@@ -74,7 +122,9 @@ def overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def macro_recall(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    return float(np.mean([(probabilities.argmax(1) == targets)[targets == k].mean() for k in range(3)]))
+    return float(
+        np.mean([(probabilities.argmax(1) == targets)[targets == k].mean() for k in range(3)])
+    )
 
 
 def test_weights_of_three_classes_are_put_back_once_the_temperature_is_found() -> None:
@@ -82,15 +132,38 @@ def test_weights_of_three_classes_are_put_back_once_the_temperature_is_found() -
     names = ["a", "b", "c"]
     settings = Recipe().decision
     undone, kept = (
-        fit_decision_rule(2 * logits, targets, names, positive=None, settings=settings, uncorrected=corrected, weighted=weighted)
+        fit_decision_rule(
+            2 * logits,
+            targets,
+            names,
+            positive=None,
+            settings=settings,
+            uncorrected=corrected,
+            weighted=weighted,
+        )
         for weighted in (False, True)
     )
-    assert undone.temperature == kept.temperature != 1.0  # the rows as they are settle it, weights or none
-    np.testing.assert_allclose(kept.probabilities, softmax((2 * logits - corrected) / kept.temperature))
+    assert (
+        undone.temperature == kept.temperature != 1.0
+    )  # the rows as they are settle it, weights or none
+    np.testing.assert_allclose(
+        kept.probabilities, softmax((2 * logits - corrected) / kept.temperature)
+    )
     np.testing.assert_array_equal(kept.probabilities.argmax(1), (2 * logits - corrected).argmax(1))
-    assert macro_recall(kept.probabilities, targets) > macro_recall(undone.probabilities, targets) + 0.1
+    assert (
+        macro_recall(kept.probabilities, targets)
+        > macro_recall(undone.probabilities, targets) + 0.1
+    )
     # Without held-out rows too, where the scores come out as they were trained.
-    none = fit_decision_rule(logits[:0], targets[:0], names, positive=None, settings=settings, uncorrected=corrected, weighted=True)
+    none = fit_decision_rule(
+        logits[:0],
+        targets[:0],
+        names,
+        positive=None,
+        settings=settings,
+        uncorrected=corrected,
+        weighted=True,
+    )
     np.testing.assert_array_equal(none.shift, -corrected)
 
 
@@ -98,13 +171,18 @@ WEIGHTED = {"text.pooling": "mean", "text.layers": 1}
 
 
 def three_classes(**settings: Any) -> TextClassifier:
-    return TextClassifier("scratch:tiny", "head", threads=1, settings={**WEIGHTED, **settings}).fit(TEXTS, THREE)
+    return TextClassifier("scratch:tiny", "head", threads=1, settings={**WEIGHTED, **settings}).fit(
+        TEXTS, THREE
+    )
 
 
 def test_balanced_weights_choose_rare_ones_of_three_classes_more_often_and_a_note_says_so() -> None:
     plain, balanced = three_classes(), three_classes(**{"train.class_weight": "balanced"})
     rare = list(plain.classes_).index("odd")
-    counts = [np.bincount(fit.held_out_probabilities_.argmax(1), minlength=3)[rare] for fit in (plain, balanced)]
+    counts = [
+        np.bincount(fit.held_out_probabilities_.argmax(1), minlength=3)[rare]
+        for fit in (plain, balanced)
+    ]
     assert counts[1] > counts[0] + 5
     assert any("Class weights and undersampling stand" in note for note in balanced.notes_)
     assert not any("Class weights" in note for note in plain.notes_)
@@ -117,13 +195,19 @@ def test_two_classes_stay_as_they_were_with_weights() -> None:
     fitted = TextClassifier("scratch:tiny", "head", threads=1, settings=settings).fit(TEXTS, TWO)
     assert not any("Class weights" in note for note in fitted.notes_)
     spam = TWO.count("spam")
-    assert (fitted.shift_[1] - fitted.shift_[0]) * fitted.temperature_ == pytest.approx(np.log(spam / (124 - spam)))
+    assert (fitted.shift_[1] - fitted.shift_[0]) * fitted.temperature_ == pytest.approx(
+        np.log(spam / (124 - spam))
+    )
 
 
 def test_a_sentence_about_the_temperature_is_in_the_report_once() -> None:
     few = [row for row, label in enumerate(THREE) if label == "odd"][:3]
-    few += [row for row, label in enumerate(THREE) if label == "ham"][:3] + [row for row, label in enumerate(THREE) if label == "spam"][:3]
-    fitted = TextClassifier("scratch:tiny", "head", threads=1, settings=WEIGHTED).fit([TEXTS[r] for r in few], [THREE[r] for r in few])
+    few += [row for row, label in enumerate(THREE) if label == "ham"][:3] + [
+        row for row, label in enumerate(THREE) if label == "spam"
+    ][:3]
+    fitted = TextClassifier("scratch:tiny", "head", threads=1, settings=WEIGHTED).fit(
+        [TEXTS[r] for r in few], [THREE[r] for r in few]
+    )
     calibration = fitted.decision_.calibration
     assert calibration is not None and len(calibration.notes) == 1  # the report adds these itself
     assert calibration.notes[0] in fitted.notes_ and calibration.notes[0] not in fitted.extra_notes_

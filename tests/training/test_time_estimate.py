@@ -1,4 +1,6 @@
-"""How long training everything would take: counted by hand, measured only where that matters, and what `auto` makes of it."""
+"""How long training everything would take: counted by hand, measured only where that matters, and
+what `auto` makes of it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from tamis.training.time_estimate import LONG_S, MOST_STATES, REACHED, Duration,
 
 def full(**settings: Any) -> Recipe:
     base = {"tune": "full", "train.epochs": 3, "compute.device": "cpu", "compute.threads": 1}
-    return Recipe().changed({**base, **{name.replace("__", "."): value for name, value in settings.items()}})
+    return Recipe().changed(
+        {**base, **{name.replace("__", "."): value for name, value in settings.items()}}
+    )
 
 
 def seconds(recipe: Recipe, texts: list[str], labels: list[str]) -> float:
@@ -32,15 +36,23 @@ def test_the_time_is_that_of_the_work_counted_by_hand(monkeypatch: pytest.Monkey
     assert found.share == 2 / 5 and found.states == 32 * 288 * 4
     plain = found.seconds
     assert seconds(full(decision__cv_folds=3), texts, labels) == pytest.approx(3 * plain)
-    assert seconds(full(train__augment_positives=3.0, train__augment_negatives=1.0), texts, labels) == pytest.approx(3 * plain)
-    assert training_time(full(train__augment_positives=1.0), texts, labels, None).seconds == pytest.approx(2 * plain)
+    assert seconds(
+        full(train__augment_positives=3.0, train__augment_negatives=1.0), texts, labels
+    ) == pytest.approx(3 * plain)
+    assert training_time(
+        full(train__augment_positives=1.0), texts, labels, None
+    ).seconds == pytest.approx(2 * plain)
 
 
 @pytest.mark.parametrize(
     ("gflops", "tune", "words"),
     [
         (1000.0, "full", "the backbone is small"),
-        (200.0, "blocks:2", "GFLOP/s measured), so the last blocks are trained; --tune full trains everything"),
+        (
+            200.0,
+            "blocks:2",
+            "GFLOP/s measured), so the last blocks are trained; --tune full trains everything",
+        ),
         (20.0, "head", "GFLOP/s measured), so the head alone is solved"),
     ],
 )
@@ -49,9 +61,13 @@ def test_many_rows_on_a_slow_machine_are_trained_on_less_and_the_reason_says_so(
 ) -> None:
     monkeypatch.setattr(device, "measured_gflops", lambda *rest: gflops)
     texts, labels = ["x" * 400] * 16_000, ["spam", "ham"] * 8_000
-    settled = resolve_recipe(Recipe().changed({"compute.device": "cpu", "compute.threads": 1}), texts, labels)
+    settled = resolve_recipe(
+        Recipe().changed({"compute.device": "cpu", "compute.threads": 1}), texts, labels
+    )
     assert settled.recipe.tune == tune and words in settled.tune_reason
-    assert [settled.tune_reason in note for note in settled.notes] == [True] * (tune != "full")  # said before training
+    assert [settled.tune_reason in note for note in settled.notes] == [True] * (
+        tune != "full"
+    )  # said before training
     asked = resolve_recipe(Recipe().changed({"tune": "full"}), texts, labels)
     assert asked.recipe.tune == "full" and asked.tune_reason == "asked for"
 

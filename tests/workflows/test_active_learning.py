@@ -1,4 +1,6 @@
-"""`tamis suggest`: what is labelled is left out, repeats are asked for once, the same seed names the same messages, a table to fill in."""
+"""`tamis suggest`: what is labelled is left out, repeats are asked for once, the same seed names
+the same messages, a table to fill in.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,14 @@ def test_labelled_and_repeated_messages_are_left_out(learnt: TextClassifier) -> 
     known = [text for _, text in messages()]
     found = suggest(learnt, given([*known, *NEW]), 20, run=runs.finished_run())
     texts = [one.text for one in found.suggestions]
-    assert sorted(texts) == sorted([*NEW[2:7], texts[0] if texts[0] in NEW[:2] else next(t for t in texts if t in NEW[:2])])
+    assert sorted(texts) == sorted(
+        [*NEW[2:7], texts[0] if texts[0] in NEW[:2] else next(t for t in texts if t in NEW[:2])]
+    )
     assert found.seen == len(known) + len(NEW)
     assert found.labelled == len(known)  # training and judged rows alike
-    assert found.repeated == 2  # the empty one, and one of the two that differ in digits and punctuation
+    assert (
+        found.repeated == 2
+    )  # the empty one, and one of the two that differ in digits and punctuation
     one = found.suggestions[0]
     assert one.text == NEW[one.line - 1 - len(known)] and one.columns == {"id": str(one.line)}
 
@@ -56,13 +62,18 @@ def test_without_the_run_nothing_counts_as_labelled(learnt: TextClassifier) -> N
 def test_verdicts_are_the_models_own_and_the_seed_decides(learnt: TextClassifier) -> None:
     found = suggest(learnt, given(NEW), 4, seed=3)
     assert found == suggest(learnt, given(NEW), 4, seed=3)
-    for one, verdict in zip(found.suggestions, learnt.verdicts([s.text for s in found.suggestions]), strict=True):
+    for one, verdict in zip(
+        found.suggestions, learnt.verdicts([s.text for s in found.suggestions]), strict=True
+    ):
         assert one.label == verdict.label
         assert one.probabilities == pytest.approx(verdict.probabilities, abs=1e-4)
 
 
 def test_a_long_text_is_judged_by_its_windows_as_predict_does(learnt: TextClassifier) -> None:
-    long = " ".join(["see you at the pub then"] * 200 + ["You have been selected, ring 0900 555 01 now for your prize"])
+    long = " ".join(
+        ["see you at the pub then"] * 200
+        + ["You have been selected, ring 0900 555 01 now for your prize"]
+    )
     found = suggest(learnt, given([long]), 1).suggestions[0]
     verdict = learnt.verdicts([long])[0]
     assert verdict.window is not None and found.label == verdict.label
@@ -71,17 +82,23 @@ def test_a_long_text_is_judged_by_its_windows_as_predict_does(learnt: TextClassi
 
 def test_the_model_folder_names_its_run(learnt: TextClassifier) -> None:
     known = [text for _, text in messages()]
-    assert suggest(learnt, given([*known, NEW[0]]), 1, run=runs.finished_run() / "model").labelled == len(known)
+    assert suggest(
+        learnt, given([*known, NEW[0]]), 1, run=runs.finished_run() / "model"
+    ).labelled == len(known)
 
 
-def test_a_stream_in_pieces_gives_what_it_gives_whole(learnt: TextClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_in_pieces_gives_what_it_gives_whole(
+    learnt: TextClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = suggest(learnt, given(NEW), 4)
     monkeypatch.setattr("tamis.workflows.active_learning.BATCH", 3)
     pieces = suggest(learnt, iter(given(NEW)), 4)
     assert [s.text for s in pieces.suggestions] == [s.text for s in whole.suggestions]
     monkeypatch.setattr("tamis.workflows.active_learning.HELD", 2)  # only the most doubtful stay
     doubts = {s.text: s.uncertainty for s in suggest(learnt, given(NEW), 2).suggestions}
-    assert sorted(doubts.values()) == pytest.approx(sorted(s.uncertainty for s in suggest(learnt, given(NEW), 9).suggestions))
+    assert sorted(doubts.values()) == pytest.approx(
+        sorted(s.uncertainty for s in suggest(learnt, given(NEW), 9).suggestions)
+    )
 
 
 def test_nothing_to_suggest_and_wrong_wishes_are_said(learnt: TextClassifier) -> None:
@@ -101,19 +118,48 @@ def test_the_command_prints_writes_and_answers_in_json(tmp_path: Path) -> None:
     said = run("suggest", runs.finished_run(), inbox, "-n", "3", "--json", "--threads", "1")
     answer = json.loads(said.out)
     assert said.code == 0 and len(answer["suggestions"]) == 3 and answer["seen"] == len(NEW)
-    assert answer["suggestions"][0].keys() == {"line", "text", "label", "probabilities", "uncertainty"}
-    piped = run("suggest", runs.finished_run(), "-n", "3", "--json", "--threads", "1", stdin=inbox.read_bytes())
+    assert answer["suggestions"][0].keys() == {
+        "line",
+        "text",
+        "label",
+        "probabilities",
+        "uncertainty",
+    }
+    piped = run(
+        "suggest",
+        runs.finished_run(),
+        "-n",
+        "3",
+        "--json",
+        "--threads",
+        "1",
+        stdin=inbox.read_bytes(),
+    )
     assert json.loads(piped.out)["suggestions"] == answer["suggestions"]
     table = tmp_path / "to-label.csv"
     said = run("suggest", runs.finished_run(), inbox, "-n", "3", "--out", table, "--threads", "1")
     assert said.code == 0 and "fill in the column label" in said.err
     lines = table.read_text().splitlines()
     assert lines[0] == "text,label,suggested,uncertainty,line" and len(lines) == 4
-    table.write_text("\n".join([lines[0], *(line.replace(",,", ",spam,", 1) for line in lines[1:])]) + "\n")
+    table.write_text(
+        "\n".join([lines[0], *(line.replace(",,", ",spam,", 1) for line in lines[1:])]) + "\n"
+    )
     assert set(read_table(table, label="label").labels) == {"spam"}
     own = tmp_path / "own.csv"
     own.write_text("text,label\nok see you at the pub,?\n")
-    said = run("suggest", runs.finished_run(), own, "-n", "1", "--text", "text", "--out", table, "--threads", "1")
+    said = run(
+        "suggest",
+        runs.finished_run(),
+        own,
+        "-n",
+        "1",
+        "--text",
+        "text",
+        "--out",
+        table,
+        "--threads",
+        "1",
+    )
     assert said.code == 0 and "fill in the column new_label" in said.err
     assert table.read_text().splitlines()[0] == "text,label,new_label,suggested,uncertainty,line"
     shown = run("suggest", runs.finished_run(), inbox, "-n", "2", "--threads", "1")

@@ -19,16 +19,30 @@ from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer
 from tamis.workflows import benchmark, benchmark_contenders
 from tamis.workflows.benchmark import Bench, Bulk, Single, Start
-from tamis.workflows.benchmark_contenders import Subject, new_texts, products, subject, useful_operations, without_pooling
+from tamis.workflows.benchmark_contenders import (
+    Subject,
+    new_texts,
+    products,
+    subject,
+    useful_operations,
+    without_pooling,
+)
 
 
 def tiny(*, mean: bool = True, classes: int = 2) -> Subject:
     tokenizer = Tokenizer.train(new_texts(50, 0), vocab_size=300)
-    trunk = GPT2(GPT2Config(vocab_size=tokenizer.size, n_positions=64, n_embd=24, n_layer=2, n_head=2))
+    trunk = GPT2(
+        GPT2Config(vocab_size=tokenizer.size, n_positions=64, n_embd=24, n_layer=2, n_head=2)
+    )
     initialise(trunk, torch.Generator().manual_seed(1))
     if mean:
         add_mean_pooling(trunk)
-    return Subject("tiny", GPT2Classifier(trunk, classes).requires_grad_(False).eval(), tokenizer.prepared(add_bos=False), trained=False)
+    return Subject(
+        "tiny",
+        GPT2Classifier(trunk, classes).requires_grad_(False).eval(),
+        tokenizer.prepared(add_bos=False),
+        trained=False,
+    )
 
 
 def test_texts_are_never_the_same_twice_and_as_long_as_short_messages() -> None:
@@ -41,11 +55,16 @@ def test_texts_are_never_the_same_twice_and_as_long_as_short_messages() -> None:
 def test_useful_operations_count_every_product_of_a_real_token() -> None:
     windows = (np.zeros(3, np.int32), np.zeros(7, np.int32))
     messages = EncodedTexts(windows, np.arange(3), np.arange(2))
-    # A block of width 24: two operations a weight of 24 x 72, 24 x 24, 24 x 96 and 96 x 24, for 10 tokens, twice.
+    # A block of width 24: two operations a weight of 24 x 72, 24 x 24, 24 x 96 and 96 x 24, for 10
+    # tokens, twice.
     block = 2 * (24 * 72 + 24 * 24 + 24 * 96 + 96 * 24)
     assert useful_operations(tiny().model.transformer, messages) == 2 * block * 10
-    # Without pooling the last block needs keys and values of all tokens, the rest for the two last tokens alone.
-    assert useful_operations(tiny(mean=False).model.transformer, messages) == block * 10 + 2 * 24 * 48 * 10 + (block - 2 * 24 * 48) * 2
+    # Without pooling the last block needs keys and values of all tokens, the rest for the two last
+    # tokens alone.
+    assert (
+        useful_operations(tiny(mean=False).model.transformer, messages)
+        == block * 10 + 2 * 24 * 48 * 10 + (block - 2 * 24 * 48) * 2
+    )
     assert sum(2 * a * b * c for a, b, c in products(tiny().model.transformer, 10)) == block * 10
 
 
@@ -53,7 +72,9 @@ def test_what_transformers_gets_is_the_last_token_without_the_pooling_block() ->
     of = tiny()
     plain = without_pooling(of.model)
     blocks = list(plain.transformer.h)
-    assert len(blocks) == 2 == plain.transformer.config.n_layer and all(isinstance(b, Block) for b in blocks)
+    assert len(blocks) == 2 == plain.transformer.config.n_layer and all(
+        isinstance(b, Block) for b in blocks
+    )
     ids = [np.array([1, 5, 9]), np.array([4, 2])]
     with torch.inference_mode():
         hidden = of.model.transformer.blocks(of.model.transformer.embed(pack(ids)), pack(ids), 0, 2)
@@ -68,7 +89,9 @@ def test_transformers_reads_a_head_of_any_number_of_classes(classes: int, tmp_pa
     pytest.importorskip("transformers")
     of = tiny(classes=classes)
     benchmark_contenders.transformers_model(of, tmp_path / "rival")(2)(new_texts(3, 0))
-    assert json.loads((tmp_path / "rival" / "config.json").read_text())["id2label"] == {str(n): str(n) for n in range(classes)}
+    assert json.loads((tmp_path / "rival" / "config.json").read_text())["id2label"] == {
+        str(n): str(n) for n in range(classes)
+    }
 
 
 @pytest.fixture
@@ -92,41 +115,71 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, ...]]]:
     monkeypatch.setattr(benchmark, "transformers_is_here", lambda: False)
     monkeypatch.setattr(benchmark, "_CEILING_S", 0.01)
     monkeypatch.setattr(benchmark_contenders, "TRAINING_ROWS", 60)
-    monkeypatch.setattr(benchmark, "fresh_process", lambda folder, dtype, threads: Start(dtype, 1.0, 2.0, 0.5, 99.0))
-    monkeypatch.setattr(benchmark, "_same_labels", lambda contenders, dtypes, count: dict.fromkeys(dtypes, 1.0))
+    monkeypatch.setattr(
+        benchmark, "fresh_process", lambda folder, dtype, threads: Start(dtype, 1.0, 2.0, 0.5, 99.0)
+    )
+    monkeypatch.setattr(
+        benchmark, "_same_labels", lambda contenders, dtypes, count: dict.fromkeys(dtypes, 1.0)
+    )
     return calls
 
 
-def test_a_measurement_holds_every_contender_and_no_text_twice(seen: dict[str, list[tuple[str, ...]]]) -> None:
+def test_a_measurement_holds_every_contender_and_no_text_twice(
+    seen: dict[str, list[tuple[str, ...]]],
+) -> None:
     found = benchmark.bench("tiny", threads=1, seconds=1.0)
     names = [row.name for row in found.bulk]
     assert names == ["tamis fp32", "tamis bf16", "TF-IDF + logistic regression"]
-    assert [row.name for row in found.single] == names and [s.dtype for s in found.start] == list(found.ceiling_gflops)
-    assert found.bulk[0].times_first == 1.0 and found.bulk[0].share_of_ceiling is not None and found.bulk[-1].share_of_ceiling is None
-    assert all(len(row.rounds) == 3 and row.messages_per_s == sorted(row.rounds)[1] for row in found.bulk)
+    assert [row.name for row in found.single] == names and [s.dtype for s in found.start] == list(
+        found.ceiling_gflops
+    )
+    assert (
+        found.bulk[0].times_first == 1.0
+        and found.bulk[0].share_of_ceiling is not None
+        and found.bulk[-1].share_of_ceiling is None
+    )
+    assert all(
+        len(row.rounds) == 3 and row.messages_per_s == sorted(row.rounds)[1] for row in found.bulk
+    )
     assert all(0 < row.p50_ms <= row.p99_ms for row in found.single)
     assert any("transformers is not installed" in note for note in found.notes)
     long = [text for texts in seen["fp32"] for text in texts if len(text.split()) > 5]
     assert len(long) > 20 and len(set(long)) == len(long)
 
 
-def test_in_a_round_all_contenders_get_the_same_texts(seen: dict[str, list[tuple[str, ...]]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "_texts_a_round", lambda contenders, seconds: dict(zip(contenders, (24, 9, 24), strict=True)))
+def test_in_a_round_all_contenders_get_the_same_texts(
+    seen: dict[str, list[tuple[str, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        benchmark,
+        "_texts_a_round",
+        lambda contenders, seconds: dict(zip(contenders, (24, 9, 24), strict=True)),
+    )
     found = benchmark.bench("tiny", threads=1, seconds=1.0)
     rounds = {dtype: [texts for texts in calls if len(texts) > 1] for dtype, calls in seen.items()}
     assert [len(texts) for texts in rounds["fp32"]] == [24, 24, 24]
     assert rounds["bf16"] == [texts[:9] for texts in rounds["fp32"]]
-    assert [texts for texts in seen["fp32"] if len(texts) == 1] == [texts for texts in seen["bf16"] if len(texts) == 1] != []
+    assert (
+        [texts for texts in seen["fp32"] if len(texts) == 1]
+        == [texts for texts in seen["bf16"] if len(texts) == 1]
+        != []
+    )
     assert [row.texts for row in found.bulk] == [24, 9, 24]
-    assert "tamis bf16 gets the first 9 of the 24 texts of a round: it takes over 8 times as long as tamis fp32." in found.notes
+    assert (
+        "tamis bf16 gets the first 9 of the 24 texts of a round: it takes over 8 times as long "
+        "as tamis fp32." in found.notes
+    )
     assert {row.calls for row in found.single} == {sum(len(texts) == 1 for texts in seen["fp32"])}
 
 
-def test_only_a_contender_that_would_take_the_time_of_all_gets_fewer_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_contender_that_would_take_the_time_of_all_gets_fewer_texts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seconds = {"first": 1 / 128, "slower": 5 / 128, "slowest": 64 / 128, "quick": 1 / 128}
     monkeypatch.setattr(benchmark, "_seconds", lambda run, texts: seconds[run] * len(texts))
     found = benchmark._texts_a_round({name: name for name in seconds}, 11.25)  # type: ignore[misc]
-    # A text costs 1 + 5 + 1 parts, and the slowest, 64 times as slow as the first, gets an eighth, 8 parts: 96 texts in 96 x 15 / 128 s.
+    # A text costs 1 + 5 + 1 parts, and the slowest, 64 times as slow as the first, gets an eighth,
+    # 8 parts: 96 texts in 96 x 15 / 128 s.
     assert found == {"first": 96, "slower": 96, "slowest": 12, "quick": 96}
     assert benchmark._texts_a_round({"first": "first"}, 1e-9) == {"first": 8}  # type: ignore[dict-item]
 
@@ -135,7 +188,9 @@ def test_only_a_contender_that_would_take_the_time_of_all_gets_fewer_texts(monke
 def test_that_transformers_is_spared_the_pooling_block_is_told(mean: bool, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     notes: list[str] = []
-    assert [name.split(",")[0] for name in benchmark._rivals(tiny(mean=mean), tmp_path, notes, print)] == [
+    assert [
+        name.split(",")[0] for name in benchmark._rivals(tiny(mean=mean), tmp_path, notes, print)
+    ] == [
         "TF-IDF + logistic regression",
         "transformers fp32",
     ]
@@ -149,7 +204,9 @@ def test_the_batch_that_takes_less_time_is_the_best(monkeypatch: pytest.MonkeyPa
 
     def of_batch(rows: int):
         def run(texts):
-            clock["now"] += {16: 2.0, 64: 3.0}[rows] + (9.0 if not calls else 0.0)  # whoever is first pays for the start
+            clock["now"] += {16: 2.0, 64: 3.0}[rows] + (
+                9.0 if not calls else 0.0
+            )  # whoever is first pays for the start
             calls.append(rows)
 
         return run
@@ -162,21 +219,47 @@ def test_the_command_prints_tables_or_json(monkeypatch: pytest.MonkeyPatch) -> N
         Bulk("tamis fp32", 400.0, 9000.0, 0.8, 1.0, [400.0], 1234),
         Bulk("TF-IDF + logistic regression", 9000.0, None, None, 22.5, [9000.0], 1234),
     ]
-    single = [Single("tamis fp32", 3.0, 9.0, 177), Single("TF-IDF + logistic regression", 0.5, 1.0, 177)]
-    found = Bench("nano", 2, "2", {"fp32": 75.0}, bulk, single, [Start("fp32", 1, 2, 0.1, 300.4)], {"fp32": 1.0, "int8": 0.998}, ["so"])
+    single = [
+        Single("tamis fp32", 3.0, 9.0, 177),
+        Single("TF-IDF + logistic regression", 0.5, 1.0, 177),
+    ]
+    found = Bench(
+        "nano",
+        2,
+        "2",
+        {"fp32": 75.0},
+        bulk,
+        single,
+        [Start("fp32", 1, 2, 0.1, 300.4)],
+        {"fp32": 1.0, "int8": 0.998},
+        ["so"],
+    )
     monkeypatch.setattr(benchmark, "bench", lambda model, **_: found)
     shown = CliRunner().invoke(app, ["bench", "nano"])
     assert shown.exit_code == 0
-    assert "80 %" in shown.stdout and "22.50" in shown.stdout and "300" in shown.stdout and "note: so" in shown.stdout
+    assert (
+        "80 %" in shown.stdout
+        and "22.50" in shown.stdout
+        and "300" in shown.stdout
+        and "note: so" in shown.stdout
+    )
     header, first = (line.split() for line in shown.stdout.splitlines()[2:4])
-    assert header[-7:] == ["round", "one:", "p50", "ms", "p99", "ms", "calls"] and first[-4:] == ["1,234", "3.0", "9.0", "177"]
+    assert header[-7:] == ["round", "one:", "p50", "ms", "p99", "ms", "calls"] and first[-4:] == [
+        "1,234",
+        "3.0",
+        "9.0",
+        "177",
+    ]
     assert "same label as in fp32: int8 99.80 %" in shown.stdout
     assert json.loads(CliRunner().invoke(app, ["bench", "--json"]).stdout) == found.to_dict()
     assert cli_bench.app is app
 
 
 def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="neither a run folder, nor a backbone's folder or name; try: tamis bench nano"):
+    with pytest.raises(
+        RunError,
+        match="neither a run folder, nor a backbone's folder or name; try: tamis bench nano",
+    ):
         subject(str(tmp_path / "nothing"))
 
 

@@ -1,4 +1,6 @@
-"""`tamis search`: test rows are never read, the same seed gives the same trials, a killed search goes on to what it would have found."""
+"""`tamis search`: test rows are never read, the same seed gives the same trials, a killed search
+goes on to what it would have found.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,10 @@ RECIPE = Recipe().changed(
 
 
 WORDS = {
-    "ham": "mum bus pasta fridge lecture keys plumber flowers platform bench walking home charger match dinner brother rain sofa".split(),
-    "spam": "prize claim urgent ringtone voucher winner account verify parcel fee singles chat weekly draw bonus credit loan code".split(),
+    "ham": "mum bus pasta fridge lecture keys plumber flowers platform bench walking home charger "
+    "match dinner brother rain sofa".split(),
+    "spam": "prize claim urgent ringtone voucher winner account verify parcel fee singles chat "
+    "weekly draw bonus credit loan code".split(),
 }
 
 
@@ -41,21 +45,30 @@ WORDS = {
 def table(tmp_path: Path) -> Path:
     random = np.random.default_rng(2)
     kinds = ["spam" if row % 3 == 0 else "ham" for row in range(150)]
-    return runs.write_table(tmp_path / "rows.tsv", [(kind, " ".join(random.permutation(WORDS[kind])[:7])) for kind in kinds])
+    return runs.write_table(
+        tmp_path / "rows.tsv",
+        [(kind, " ".join(random.permutation(WORDS[kind])[:7])) for kind in kinds],
+    )
 
 
 class Fake:
-    """Probabilities made up from the settings instead of a training; counts, reports epochs, and can be killed."""
+    """Probabilities made up from the settings instead of a training; counts, reports epochs, and
+    can be killed.
+    """
 
     def __init__(self, die_at: int | None = None) -> None:
         self.calls: list[dict[str, Any]] = []
         self.die_at = die_at
 
-    def __call__(self, rows: Any, recipe: Recipe, on_epoch: Any, progress: Any) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, rows: Any, recipe: Recipe, on_epoch: Any, progress: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         self.calls.append(recipe.model_dump())
         if len(self.calls) == self.die_at:
             raise KeyboardInterrupt
-        skill = {"head": 0.5, "full": 2.0}.get(recipe.tune, 1.0) + (0 if recipe.train.dropout is None else recipe.train.dropout)
+        skill = {"head": 0.5, "full": 2.0}.get(recipe.tune, 1.0) + (
+            0 if recipe.train.dropout is None else recipe.train.dropout
+        )
         if recipe.tune != "head":
             from tamis.evaluation.model_selection import Scores
 
@@ -81,7 +94,9 @@ def table_of(found: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(row["state"], row["average_precision"], row["settings"]) for row in found["trials"]]
 
 
-def test_the_same_seed_gives_the_same_trials_and_the_best_is_written(table: Path, tmp_path: Path, fake: Fake) -> None:
+def test_the_same_seed_gives_the_same_trials_and_the_best_is_written(
+    table: Path, tmp_path: Path, fake: Fake
+) -> None:
     found = search(str(table), RECIPE, tmp_path / "a", trials=7)
     again = search(str(table), RECIPE, tmp_path / "b", trials=7)
     assert table_of(found) == table_of(again) and len(found["trials"]) == 7
@@ -89,13 +104,17 @@ def test_the_same_seed_gives_the_same_trials_and_the_best_is_written(table: Path
     assert table_of(other) != table_of(found)[:3]
     assert found["trials"][0]["settings"] == {}
     best = found["best"]
-    assert best["average_precision"] == max(row["average_precision"] or 0 for row in found["trials"])
+    assert best["average_precision"] == max(
+        row["average_precision"] or 0 for row in found["trials"]
+    )
     written = read_recipe(tmp_path / "a" / "best.toml")
     assert written == RECIPE.changed(best["settings"])
     assert json.loads((tmp_path / "a" / "trials.json").read_text()) == found
 
 
-def test_a_killed_search_comes_to_the_same_trials(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_search_comes_to_the_same_trials(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tamis.workflows.hyperparameter_search.fitted", Fake())
     whole = search(str(table), RECIPE, tmp_path / "whole", trials=7)
     monkeypatch.setattr("tamis.workflows.hyperparameter_search.fitted", Fake(die_at=2))
@@ -108,10 +127,15 @@ def test_a_killed_search_comes_to_the_same_trials(table: Path, tmp_path: Path, m
     assert table_of(resumed) == table_of(whole) and len(rest.calls) > 1
     nothing = Fake()
     monkeypatch.setattr("tamis.workflows.hyperparameter_search.fitted", nothing)
-    assert table_of(search(str(table), RECIPE, tmp_path / "cut", trials=7)) == table_of(whole) and nothing.calls == []
+    assert (
+        table_of(search(str(table), RECIPE, tmp_path / "cut", trials=7)) == table_of(whole)
+        and nothing.calls == []
+    )
 
 
-def test_settings_that_were_tried_are_not_trained_again(table: Path, tmp_path: Path, fake: Fake) -> None:
+def test_settings_that_were_tried_are_not_trained_again(
+    table: Path, tmp_path: Path, fake: Fake
+) -> None:
     found = search(str(table), RECIPE, tmp_path / "s", trials=9)
     complete = [row for row in found["trials"] if row["state"] == "complete"]
     tried = [json.dumps(row["settings"]) for row in complete]
@@ -123,7 +147,9 @@ def test_bad_trials_are_cut_off(table: Path, tmp_path: Path, fake: Fake) -> None
     found = search(str(table), RECIPE, tmp_path / "s", trials=10)
     states = [row["state"] for row in found["trials"]]
     assert "pruned" in states and "complete" in states
-    assert all(row["average_precision"] is None for row in found["trials"] if row["state"] == "pruned")
+    assert all(
+        row["average_precision"] is None for row in found["trials"] if row["state"] == "pruned"
+    )
 
 
 def test_no_test_row_is_ever_seen_and_groups_stay_together(table: Path) -> None:
@@ -137,7 +163,9 @@ def test_no_test_row_is_ever_seen_and_groups_stay_together(table: Path) -> None:
     assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
 
 
-def test_a_folder_of_another_search_or_of_something_else_is_left_alone(table: Path, tmp_path: Path, fake: Fake) -> None:
+def test_a_folder_of_another_search_or_of_something_else_is_left_alone(
+    table: Path, tmp_path: Path, fake: Fake
+) -> None:
     search(str(table), RECIPE, tmp_path / "s", trials=1)
     with pytest.raises(RunError, match="over other data or from another recipe"):
         search(str(table), RECIPE.changed({"seed": 1}), tmp_path / "s", trials=1)
@@ -151,7 +179,9 @@ def test_a_folder_of_another_search_or_of_something_else_is_left_alone(table: Pa
 def test_no_trial_begins_after_the_time_is_over(table: Path, tmp_path: Path, fake: Fake) -> None:
     said: list[str] = []
     found = search(str(table), RECIPE, tmp_path / "s", trials=9, minutes=0, say=said.append)
-    assert len(found["trials"]) == 1 and any("0 minutes are over after 1 trials" in one for one in said)
+    assert len(found["trials"]) == 1 and any(
+        "0 minutes are over after 1 trials" in one for one in said
+    )
 
 
 def test_a_backbone_from_scratch_is_trained_whole() -> None:
@@ -182,4 +212,7 @@ def test_the_command_from_trials_to_a_recipe_that_trains(table: Path, tmp_path: 
     said = run("train", table, "--recipe", folder / "best.toml", "-o", tmp_path / "run", "--json")
     assert said.code == 0, said.err
     few = runs.write_table(tmp_path / "few.tsv", messages()[:12])
-    assert "too few to choose settings on" in run("search", few, *runs.TINY, "-o", tmp_path / "x").error
+    assert (
+        "too few to choose settings on"
+        in run("search", few, *runs.TINY, "-o", tmp_path / "x").error
+    )

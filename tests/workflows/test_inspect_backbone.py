@@ -1,4 +1,6 @@
-"""`tamis inspect` and `tamis data`: shapes against transformers' own, counts against a recount, parts there and back."""
+"""`tamis inspect` and `tamis data`: shapes against transformers' own, counts against a recount,
+parts there and back.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +34,19 @@ def test_settings_params_and_configuration_of_a_folder_that_transformers_wrote()
         "n_head": config["n_head"],
         "n_layer": config["n_layer"],
     }
-    assert answer["config"]["emb_dim"] == 24 and answer["config"]["n_heads"] == 2 and answer["config"]["context_length"] == 96
+    assert (
+        answer["config"]["emb_dim"] == 24
+        and answer["config"]["n_heads"] == 2
+        and answer["config"]["context_length"] == 96
+    )
     assert len(answer["params"]["blocks"]) == 3
     block = answer["params"]["blocks"][0]
     # OpenAI's layout is transformers' own Conv1D: (in, out).
     with safe_open(runs.pretrained() / "model.safetensors", framework="pt") as file:
-        for name, tree in (("attn.c_attn", block["attn"]["c_attn"]), ("mlp.c_fc", block["mlp"]["c_fc"])):
+        for name, tree in (
+            ("attn.c_attn", block["attn"]["c_attn"]),
+            ("mlp.c_fc", block["mlp"]["c_fc"]),
+        ):
             assert tree["w"] == list(file.get_slice(f"transformer.h.0.{name}.weight").get_shape())
         assert answer["params"]["wte"] == list(file.get_slice("transformer.wte.weight").get_shape())
         names = [key for key in file.keys() if not key.startswith("lm_head")]
@@ -47,7 +56,14 @@ def test_settings_params_and_configuration_of_a_folder_that_transformers_wrote()
 def test_the_same_for_people() -> None:
     said = tamis("inspect", runs.pretrained())
     assert said.code == 0
-    for words in ("n_vocab", "vocab_size", "context_length", "params", "blocks: list of 3, each", "fingerprint"):
+    for words in (
+        "n_vocab",
+        "vocab_size",
+        "context_length",
+        "params",
+        "blocks: list of 3, each",
+        "fingerprint",
+    ):
         assert words in said.out
 
 
@@ -61,7 +77,10 @@ def test_the_audit_has_the_promised_keys_and_right_counts() -> None:
         assert sum(part["classes"].values()) == part["rows"]
     assert parts["train"]["rows"] + parts["test"]["rows"] == 124
     counts = Counter(label for label, _ in messages())
-    assert {label: parts["train"]["classes"][label] + parts["test"]["classes"][label] for label in counts} == counts
+    assert {
+        label: parts["train"]["classes"][label] + parts["test"]["classes"][label]
+        for label in counts
+    } == counts
 
 
 def test_the_counts_for_people_are_the_same() -> None:
@@ -75,11 +94,25 @@ def rows_of(path: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("split", ["leakfree", "stratified", "tp2", "almeida", "none"])
-def test_the_parts_come_back_from_out_unchanged_and_train_on_them_sees_the_same_rows(split: str, tmp_path: Path) -> None:
-    said = tamis("data", runs.table(), "--backbone", "scratch:tiny", "--split", split, "--out", tmp_path / "parts", "--json")
+def test_the_parts_come_back_from_out_unchanged_and_train_on_them_sees_the_same_rows(
+    split: str, tmp_path: Path
+) -> None:
+    said = tamis(
+        "data",
+        runs.table(),
+        "--backbone",
+        "scratch:tiny",
+        "--split",
+        split,
+        "--out",
+        tmp_path / "parts",
+        "--json",
+    )
     assert said.code == 0, said.err
     parts = json.loads(said.out)["parts"]
-    train, validation, test = (rows_of(tmp_path / "parts" / f"{name}.csv") for name in ("train", "validation", "test"))
+    train, validation, test = (
+        rows_of(tmp_path / "parts" / f"{name}.csv") for name in ("train", "validation", "test")
+    )
     assert len(train) == parts["train"]["rows"] - parts["validation"]["rows"]
     assert (len(validation), len(test)) == (parts["validation"]["rows"], parts["test"]["rows"])
     if split != "tp2":  # which reads the file with pandas' quoting, and may so lose rows
@@ -89,11 +122,15 @@ def test_the_parts_come_back_from_out_unchanged_and_train_on_them_sees_the_same_
 
 def test_a_part_can_be_read_as_data_again(tmp_path: Path) -> None:
     tamis("data", runs.table(), "--backbone", "scratch:tiny", "--out", tmp_path / "parts")
-    answer = found("data", tmp_path / "parts" / "train.csv", "--split", "none", "--backbone", "scratch:tiny")
+    answer = found(
+        "data", tmp_path / "parts" / "train.csv", "--split", "none", "--backbone", "scratch:tiny"
+    )
     assert answer["parts"]["train"]["rows"] == len(rows_of(tmp_path / "parts" / "train.csv"))
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "parts").write_text("a file", encoding="utf-8")
-    error = tamis("data", runs.table(), "--backbone", "scratch:tiny", "--out", tmp_path / "parts").error
+    error = tamis(
+        "data", runs.table(), "--backbone", "scratch:tiny", "--out", tmp_path / "parts"
+    ).error
     assert "parts" in error

@@ -1,4 +1,6 @@
-"""The data doctor finds planted wrong labels, says what to review, and a training without them shows both figures."""
+"""The data doctor finds planted wrong labels, says what to review, and a training without them
+shows both figures.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,10 @@ from tests.runs import tamis as run
 LABELS = [label for label, _ in messages()]
 TEXTS = [text for _, text in messages()]
 WORDS = {
-    "ham": "mum bus pasta fridge lecture keys plumber flowers platform bench walking home charger match dinner brother rain sofa".split(),
-    "spam": "prize claim urgent ringtone voucher winner account verify parcel fee singles chat weekly draw bonus credit loan code".split(),
+    "ham": "mum bus pasta fridge lecture keys plumber flowers platform bench walking home charger "
+    "match dinner brother rain sofa".split(),
+    "spam": "prize claim urgent ringtone voucher winner account verify parcel fee singles chat "
+    "weekly draw bonus credit loan code".split(),
 }
 WRONG = [7, 30, 41, 62]
 
@@ -33,24 +37,45 @@ def planted() -> Table:
     random = np.random.default_rng(2)
     kinds = ["spam" if row % 3 == 0 else "ham" for row in range(90)]
     texts = [" ".join(random.permutation(WORDS[kind])[:7]) for kind in kinds]
-    return Table.of(texts, [("ham" if kind == "spam" else "spam") if row in WRONG else kind for row, kind in enumerate(kinds)])
+    return Table.of(
+        texts,
+        [
+            ("ham" if kind == "spam" else "spam") if row in WRONG else kind
+            for row, kind in enumerate(kinds)
+        ],
+    )
 
 
 def test_the_rule_by_hand() -> None:
     head = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.65, 0.35], [0.49, 0.51], [1.0, 0.0]])
     words = np.array([[0.8, 0.2], [0.3, 0.7], [0.9, 0.1], [0.8, 0.2], [1.0, 0.0], [0.49, 0.51]])
-    # Both say 0: doubted. They differ, twice. Both say 0, hardly: (.35 + .2) / 2. One hardly says 1, the other is sure of 0: twice.
-    assert find_label_issues(head, words, np.ones(6, dtype=int)).tolist() == [True, False, False, False, False, False]
+    # Both say 0: doubted. They differ, twice. Both say 0, hardly: (.35 + .2) / 2. One hardly says
+    # 1, the other is sure of 0: twice.
+    assert find_label_issues(head, words, np.ones(6, dtype=int)).tolist() == [
+        True,
+        False,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert not find_label_issues(head, words, np.zeros(6, dtype=int)).any()
     # Of four classes an even chance is .25: a label with .15 is not doubted yet, one with .1 is.
     many = np.array([[0.5, 0.15, 0.2, 0.15], [0.5, 0.1, 0.2, 0.2]])
     assert find_label_issues(many, many, np.array([1, 1])).tolist() == [False, True]
     random = np.random.default_rng(0)
     for classes in (2, 3, 7):
-        head, words = random.dirichlet(np.full(classes, 0.3), 500), random.dirichlet(np.full(classes, 0.3), 500)
+        head, words = (
+            random.dirichlet(np.full(classes, 0.3), 500),
+            random.dirichlet(np.full(classes, 0.3), 500),
+        )
         given = random.integers(0, classes, 500)
         doubtful = find_label_issues(head, words, given)
-        assert doubtful.any() and (head.argmax(1) != given)[doubtful].all() and (words.argmax(1) != given)[doubtful].all()
+        assert (
+            doubtful.any()
+            and (head.argmax(1) != given)[doubtful].all()
+            and (words.argmax(1) != given)[doubtful].all()
+        )
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +99,18 @@ def test_planted_labels_are_doubted_with_the_right_suggestion(found) -> None:
 
 def test_a_class_of_a_single_row_hides_no_doubt_and_is_not_doubted() -> None:
     table = planted()
-    alone = Table.of([*table.texts[:50], "kestrel quartz nine", *table.texts[50:]], [*table.labels[:50], "other", *table.labels[50:]])
-    found = [one for one in examine(alone, load_backbone(runs.pretrained())) if one.reason == "label doubted by both"]
-    assert {one.row for one in found} >= {row + (row >= 50) for row in WRONG} and 50 not in {one.row for one in found}
+    alone = Table.of(
+        [*table.texts[:50], "kestrel quartz nine", *table.texts[50:]],
+        [*table.labels[:50], "other", *table.labels[50:]],
+    )
+    found = [
+        one
+        for one in examine(alone, load_backbone(runs.pretrained()))
+        if one.reason == "label doubted by both"
+    ]
+    assert {one.row for one in found} >= {row + (row >= 50) for row in WRONG} and 50 not in {
+        one.row for one in found
+    }
     assert all(one.p_model != one.p_tfidf and one.text == alone.texts[one.row] for one in found)
 
 
@@ -92,7 +126,9 @@ def test_near_repeats_are_named_once_and_only_contradictions_are_to_be_left_out(
 
 
 def test_the_review_and_a_training_without_its_rows(tmp_path: Path) -> None:
-    table = runs.write_table(tmp_path / "planted.tsv", list(zip(planted().labels, planted().texts, strict=True)))
+    table = runs.write_table(
+        tmp_path / "planted.tsv", list(zip(planted().labels, planted().texts, strict=True))
+    )
     review = tmp_path / "review.csv"
     said = run("data", table, "--backbone", runs.pretrained(), "--label-issues", review)
     assert said.code == 0, said.err
@@ -100,17 +136,26 @@ def test_the_review_and_a_training_without_its_rows(tmp_path: Path) -> None:
     with review.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     marked = sorted(int(row["row"]) for row in rows if row["exclude"] == "yes")
-    assert set(marked) >= set(WRONG) and all(planted().texts[int(row["row"])] == row["text"] for row in rows)
+    assert set(marked) >= set(WRONG) and all(
+        planted().texts[int(row["row"])] == row["text"] for row in rows
+    )
     said = run("train", table, *runs.TINY, "--exclude", review, "-o", tmp_path / "run", "--json")
     assert said.code == 0, said.err
     report = json.loads(said.out)
     without = report["excluded"]
-    assert without["rows"] + without["test_rows"] == len(marked) and without["test"]["n"] == report["test"]["n"]
+    assert (
+        without["rows"] + without["test_rows"] == len(marked)
+        and without["test"]["n"] == report["test"]["n"]
+    )
     assert f"{without['rows']:,} disputed rows are left out of training" in said.err
     assert sum("disputed rows were left out of training" in note for note in report["notes"]) == 1
     if without["test_rows"]:
         assert without["remaining"]["n"] == report["test"]["n"] - without["test_rows"]
-    lines = [line for line in (tmp_path / "run" / "recipe.toml").read_text().splitlines() if line.startswith("exclude = ")]
+    lines = [
+        line
+        for line in (tmp_path / "run" / "recipe.toml").read_text().splitlines()
+        if line.startswith("exclude = ")
+    ]
     assert lines == [f'exclude = "{review}"']
 
 
@@ -123,8 +168,13 @@ def test_test_rows_stay_and_no_class_may_vanish(tmp_path: Path) -> None:
     kept, gone = exclude_rows(parts, rows)
     assert gone == tuple(sorted(chosen))
     assert kept.test.tolist() == parts.test.tolist()
-    assert set(parts.train) - set(kept.train) == set(chosen[1:]) and chosen[2] not in kept.validation
-    assert "2 disputed rows are left out" in kept.notes[-1] and "1 disputed test rows" in kept.notes[-1]
+    assert (
+        set(parts.train) - set(kept.train) == set(chosen[1:]) and chosen[2] not in kept.validation
+    )
+    assert (
+        "2 disputed rows are left out" in kept.notes[-1]
+        and "1 disputed test rows" in kept.notes[-1]
+    )
     rows.write_text("\n".join(str(row) for row, label in enumerate(LABELS) if label == "spam"))
     with pytest.raises(DataError, match="class 'spam' has no training row left"):
         exclude_rows(parts, rows)
@@ -132,20 +182,41 @@ def test_test_rows_stay_and_no_class_may_vanish(tmp_path: Path) -> None:
 
 def test_both_figures_in_words() -> None:
     figures = {"f1": 0.9, "average_precision": 0.95, "accuracy": 0.97}
-    found = {"rows": 7, "test_rows": 2, "test": figures, "remaining": {"f1": 0.95, "average_precision": 0.99, "accuracy": 0.99}}
+    found = {
+        "rows": 7,
+        "test_rows": 2,
+        "test": figures,
+        "remaining": {"f1": 0.95, "average_precision": 0.99, "accuracy": 0.99},
+    }
     sentence = excluded_sentence(found)
-    assert "7 disputed rows were left out" in sentence and "F1 0.900 and 0.950" in sentence and "accuracy 97.0 and 99.0 %" in sentence
+    assert (
+        "7 disputed rows were left out" in sentence
+        and "F1 0.900 and 0.950" in sentence
+        and "accuracy 97.0 and 99.0 %" in sentence
+    )
     assert "; every test row is disputed too." in excluded_sentence({**found, "remaining": None})
-    assert "; no test row is disputed." in excluded_sentence({**found, "test_rows": 0, "remaining": None})
-    assert excluded_sentence({**found, "test_rows": 0, "test": None, "remaining": None}) == "7 disputed rows were left out of training."
+    assert "; no test row is disputed." in excluded_sentence(
+        {**found, "test_rows": 0, "remaining": None}
+    )
+    assert (
+        excluded_sentence({**found, "test_rows": 0, "test": None, "remaining": None})
+        == "7 disputed rows were left out of training."
+    )
     assert excluded_sentence(None) == ""
 
 
 def test_texts_unlike_the_others_need_more_bits_not_fewer() -> None:
     random = np.random.default_rng(4)
-    texts = [" ".join(random.permutation(WORDS["ham"])[: int(random.integers(3, 18))]) for _ in range(160)]
+    texts = [
+        " ".join(random.permutation(WORDS["ham"])[: int(random.integers(3, 18))])
+        for _ in range(160)
+    ]
     bits = 2 + 0.1 * random.standard_normal(160)
     bits[[7, 31]], bits[50] = (5.0, 9.0), 0.1
     found = _unlike(Table.of(texts, ["ham"] * 160), bits)
-    assert [one.row for one in found] == [31, 7] and found[0].reason == "unlike the others (9.0 bits per byte)"
-    assert _unlike(Table.of(texts[:20], ["ham"] * 20), bits[:20]) == []  # too few to say what is usual
+    assert [one.row for one in found] == [31, 7] and found[
+        0
+    ].reason == "unlike the others (9.0 bits per byte)"
+    assert (
+        _unlike(Table.of(texts[:20], ["ham"] * 20), bits[:20]) == []
+    )  # too few to say what is usual

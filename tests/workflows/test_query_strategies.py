@@ -1,4 +1,6 @@
-"""Rows worth labelling: doubt by hand, alike rows once, the factored distances, and the same rows for the same seed."""
+"""Rows worth labelling: doubt by hand, alike rows once, the factored distances, and the same rows
+for the same seed.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,12 @@ def test_any_strategy_gives_distinct_rows_and_the_same_again(strategy) -> None:
     features, probabilities = rows(60)
     chosen = select(features, probabilities, 11, strategy=strategy, seed=3)
     assert len(set(chosen.tolist())) == 11 and chosen.max() < 60
-    assert chosen.tolist() == select(features, probabilities, 11, strategy=strategy, seed=3).tolist()
-    assert sorted(select(features, probabilities, 99, strategy=strategy).tolist()) == list(range(60))
+    assert (
+        chosen.tolist() == select(features, probabilities, 11, strategy=strategy, seed=3).tolist()
+    )
+    assert sorted(select(features, probabilities, 99, strategy=strategy).tolist()) == list(
+        range(60)
+    )
     assert len(select(features[:0], probabilities[:0], 5, strategy=strategy)) == 0
 
 
@@ -67,7 +73,9 @@ def test_certain_rows_are_left_where_doubtful_ones_are() -> None:
     assert (select(features, probabilities, 12, strategy="gradients", seed=1) % 4 != 0).sum() <= 1
 
 
-def test_distances_from_the_two_factors_are_those_of_the_whole_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distances_from_the_two_factors_are_those_of_the_whole_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     features, probabilities = rows(25)
     errors = probabilities - np.eye(3)[probabilities.argmax(1)]
     whole = np.einsum("nk,nc->nkc", errors, features).reshape(25, -1)

@@ -1,4 +1,6 @@
-"""`tamis reproduce tp2`: every question is answered, the remedies follow, and what the data fix is exact."""
+"""`tamis reproduce tp2`: every question is answered, the remedies follow, and what the data fix is
+exact.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def found(rows: list[Row], item: str) -> Row:
 
 def test_every_question_and_every_remedy_has_its_lines(rows: list[Row]) -> None:
     questions = {row.question for row in rows}
-    assert questions == {"all", *map(str, range(2, 11)), "1", "5.1", "5.2", "remedy", "rival"} - {"5"}
+    assert questions == {"all", *map(str, range(2, 11)), "1", "5.1", "5.2", "remedy", "rival"} - {
+        "5"
+    }
     remedies = [row.item for row in rows if row.question == "remedy"]
     assert remedies[: len(REMEDIES)] == list(REMEDIES)
     assert remedies[len(REMEDIES)] == "all of these together"
@@ -54,16 +58,32 @@ def test_a_line_matches_only_where_it_reads_as_reported(rows: list[Row]) -> None
 
 
 def test_the_budget_line_has_a_threshold_of_its_own(rows: list[Row]) -> None:
-    assert found(rows, "threshold for a budget (0.2 % of ham)").obtained != found(rows, "test figures").obtained
+    assert (
+        found(rows, "threshold for a budget (0.2 % of ham)").obtained
+        != found(rows, "test figures").obtained
+    )
 
 
 def test_the_json_has_the_five_keys(
-    sms_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sms_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     from tamis.cli import main
 
     settings = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
-    arguments = ["reproduce", "tp2", "--data", str(sms_file), "--quick", "--json", "--out", str(tmp_path / "plots"), *settings]
+    arguments = [
+        "reproduce",
+        "tp2",
+        "--data",
+        str(sms_file),
+        "--quick",
+        "--json",
+        "--out",
+        str(tmp_path / "plots"),
+        *settings,
+    ]
     monkeypatch.setattr(sys, "argv", ["tamis", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -1,4 +1,6 @@
-"""Who may write a run folder: new, resumed, finished, foreign, locked, overwritten; nothing else in it is ever touched."""
+"""Who may write a run folder: new, resumed, finished, foreign, locked, overwritten; nothing else in
+it is ever touched.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,14 @@ from tests.runs import contents
 ASKED: dict[str, Any] = {"data": "abc", "test": None, "recipe": Recipe().model_dump()}
 
 
-def start(path: Path, asked: dict[str, Any] = ASKED, *, finish: bool = False, overwrite: bool = False) -> Recipe | None:
+def start(
+    path: Path, asked: dict[str, Any] = ASKED, *, finish: bool = False, overwrite: bool = False
+) -> Recipe | None:
     """Open a run and leave it, unfinished unless told; the recipe that was resumed."""
     with opened(path, asked, overwrite=overwrite) as folder:
-        (folder.path / "recipe.toml").write_text(Recipe().changed({"seed": 7}).to_toml(), encoding="utf-8")
+        (folder.path / "recipe.toml").write_text(
+            Recipe().changed({"seed": 7}).to_toml(), encoding="utf-8"
+        )
         if finish:
             folder.write_lines("history.jsonl", [{"step": 1}])
             folder.write_json("report.json", {"é": 1})
@@ -42,14 +48,18 @@ def test_the_same_again_goes_on_with_the_resolved_recipe(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("leftover", [[], ["lock"]])
-def test_a_run_that_was_killed_before_it_wrote_anything_is_begun_again(leftover: list[str], tmp_path: Path) -> None:
+def test_a_run_that_was_killed_before_it_wrote_anything_is_begun_again(
+    leftover: list[str], tmp_path: Path
+) -> None:
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
     for name in leftover:
         (tmp_path / "run" / "checkpoint" / name).touch()
     assert start(tmp_path / "run") is None
 
 
-def test_a_run_that_was_killed_while_it_was_being_cleared_can_be_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_killed_while_it_was_being_cleared_can_be_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start(tmp_path / "run", finish=True)
     (tmp_path / "run" / "plots").mkdir()
 
@@ -63,11 +73,20 @@ def test_a_run_that_was_killed_while_it_was_being_cleared_can_be_overwritten(tmp
     assert sorted(contents(tmp_path / "run")) == ["checkpoint/asked.json", "recipe.toml"]
 
 
-@pytest.mark.parametrize("change", [{"data": "other"}, {"test": "t"}, {"recipe": Recipe().changed({"seed": 1}).model_dump()}])
-def test_an_unfinished_run_of_something_else_is_left_alone(change: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [{"data": "other"}, {"test": "t"}, {"recipe": Recipe().changed({"seed": 1}).model_dump()}],
+)
+def test_an_unfinished_run_of_something_else_is_left_alone(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
     start(tmp_path / "run")
     before = contents(tmp_path / "run")
-    with pytest.raises(RunError, match=rf"asked for something else \({next(iter(change))}\); choose another folder with -o, or pass"):
+    with pytest.raises(
+        RunError,
+        match=rf"asked for something else \({next(iter(change))}\); choose another folder with "
+        r"-o, or pass",
+    ):
         start(tmp_path / "run", ASKED | change)
     assert contents(tmp_path / "run") == before
 
@@ -75,7 +94,11 @@ def test_an_unfinished_run_of_something_else_is_left_alone(change: dict[str, Any
 def test_a_finished_run_is_left_alone_byte_for_byte(tmp_path: Path) -> None:
     start(tmp_path / "run", finish=True)
     before = contents(tmp_path / "run")
-    with pytest.raises(RunError, match="holds a finished run; choose another folder with -o, or pass --overwrite to replace it"):
+    with pytest.raises(
+        RunError,
+        match="holds a finished run; choose another folder with -o, or pass --overwrite to "
+        "replace it",
+    ):
         start(tmp_path / "run")
     assert contents(tmp_path / "run") == before
 
@@ -94,12 +117,18 @@ def test_overwriting_throws_away_a_run_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_folder_of_something_else_is_refused_and_untouched(overwrite: bool, tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_refused_and_untouched(
+    overwrite: bool, tmp_path: Path
+) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "thesis.txt").write_text("years of work", encoding="utf-8")
     (tmp_path / "report.json").write_text("{}", encoding="utf-8")
     before = contents(tmp_path)
-    with pytest.raises(RunError, match=r"exists and is not a run folder; choose another with -o \(nothing in it was touched\)"):
+    with pytest.raises(
+        RunError,
+        match=r"exists and is not a run folder; choose another with -o \(nothing in it was "
+        r"touched\)",
+    ):
         start(tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == before
 
@@ -114,16 +143,23 @@ def test_a_file_is_refused(overwrite: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_of_two_writers_the_second_is_refused_and_changes_nothing(overwrite: bool, tmp_path: Path) -> None:
+def test_of_two_writers_the_second_is_refused_and_changes_nothing(
+    overwrite: bool, tmp_path: Path
+) -> None:
     with opened(tmp_path / "run", ASKED) as folder:
         folder.write_lines("history.jsonl", [{"step": 1}])
         before = contents(tmp_path / "run")
-        with pytest.raises(RunError, match="is being written by another process; wait for it or choose another with -o"):
+        with pytest.raises(
+            RunError,
+            match="is being written by another process; wait for it or choose another with -o",
+        ):
             start(tmp_path / "run", overwrite=overwrite)
         assert contents(tmp_path / "run") == before
 
 
-def test_a_writer_that_came_before_anything_was_written_holds_the_folder_too(tmp_path: Path) -> None:
+def test_a_writer_that_came_before_anything_was_written_holds_the_folder_too(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
     with (tmp_path / "run" / "checkpoint" / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -142,7 +178,10 @@ def test_a_run_that_is_refused_after_it_learned_something_is_kept(tmp_path: Path
     with pytest.raises(RunError, match="later"), opened(tmp_path / "run", ASKED) as folder:
         (folder.checkpoint / "training.safetensors").touch()
         raise RunError("later")
-    assert sorted(contents(tmp_path / "run")) == ["checkpoint/asked.json", "checkpoint/training.safetensors"]
+    assert sorted(contents(tmp_path / "run")) == [
+        "checkpoint/asked.json",
+        "checkpoint/training.safetensors",
+    ]
 
 
 def test_what_was_asked_must_be_readable(tmp_path: Path) -> None:

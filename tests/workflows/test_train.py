@@ -1,4 +1,6 @@
-"""What a finished run holds: the report's keys, its figures recounted from predictions.jsonl, and the words for a collapsed model."""
+"""What a finished run holds: the report's keys, its figures recounted from predictions.jsonl, and
+the words for a collapsed model.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,34 @@ from tests import runs
 from tests.rows import messages
 
 FIGURES = {
-    *("n", "accuracy", "balanced_accuracy", "recall", "precision", "f1", "mcc", "average_precision", "roc_auc"),
+    *(
+        "n",
+        "accuracy",
+        "balanced_accuracy",
+        "recall",
+        "precision",
+        "f1",
+        "mcc",
+        "average_precision",
+        "roc_auc",
+    ),
     *("false_positive_rate", "ece", "brier", "confusion", "ci95"),
 }
 REPORT = {
-    *("rows", "classes", "positive", "split", "backbone", "tune", "threshold", "test", "validation", "baselines", "mcnemar", "timing"),
+    *(
+        "rows",
+        "classes",
+        "positive",
+        "split",
+        "backbone",
+        "tune",
+        "threshold",
+        "test",
+        "validation",
+        "baselines",
+        "mcnemar",
+        "timing",
+    ),
     "versions",
 }
 
@@ -34,7 +59,10 @@ def report() -> dict[str, Any]:
 
 
 def lines(name: str, run: Path | None = None) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ((run or runs.finished_run()) / name).read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in ((run or runs.finished_run()) / name).read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def part(name: str) -> list[dict[str, Any]]:
@@ -43,10 +71,22 @@ def part(name: str) -> list[dict[str, Any]]:
 
 def test_the_folder_holds_what_it_promises_and_nothing_else() -> None:
     found = {file.name for file in runs.finished_run().iterdir()}
-    promised = {"model", "report.html", "report.json", "predictions.jsonl", "history.jsonl", "recipe.toml", "checkpoint"}
+    promised = {
+        "model",
+        "report.html",
+        "report.json",
+        "predictions.jsonl",
+        "history.jsonl",
+        "recipe.toml",
+        "checkpoint",
+    }
     promised.add("features.safetensors")
     assert found - {"plots"} == promised  # the tests' runs draw no plots; the one below does
-    assert not [file for file in runs.contents(runs.finished_run()) if ".part" in file or file.endswith("lock")]
+    assert not [
+        file
+        for file in runs.contents(runs.finished_run())
+        if ".part" in file or file.endswith("lock")
+    ]
 
 
 def test_a_process_of_its_own_gives_the_same_bytes_and_draws_the_plots(tmp_path: Path) -> None:
@@ -55,7 +95,13 @@ def test_a_process_of_its_own_gives_the_same_bytes_and_draws_the_plots(tmp_path:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err.decode()
     for name in (
-        *("model/model.safetensors", "model/tokenizer.json", "predictions.jsonl", "history.jsonl", "recipe.toml"),
+        *(
+            "model/model.safetensors",
+            "model/tokenizer.json",
+            "predictions.jsonl",
+            "history.jsonl",
+            "recipe.toml",
+        ),
         "features.safetensors",
     ):
         assert (run / name).read_bytes() == (runs.finished_run() / name).read_bytes(), name
@@ -72,10 +118,16 @@ def test_the_report_has_its_keys() -> None:
     for figures in (report()["test"], report()["validation"], *report()["baselines"].values()):
         assert set(figures) >= FIGURES
     assert set(report()["baselines"]) == {"majority", "tfidf"}
-    assert {"data", "train", "test", "messages_per_s", "device", "dtype", "reasons"} <= set(report()["timing"])
+    assert {"data", "train", "test", "messages_per_s", "device", "dtype", "reasons"} <= set(
+        report()["timing"]
+    )
     assert "dtype" in report()["timing"]["reasons"]
     assert {"tamis", "torch", "numpy", "tokenizers"} <= set(report()["versions"])
-    assert (report()["backbone"], report()["tune"], report()["split"]) == ("scratch:tiny", "full", "leakfree")
+    assert (report()["backbone"], report()["tune"], report()["split"]) == (
+        "scratch:tiny",
+        "full",
+        "leakfree",
+    )
     assert (report()["classes"], report()["positive"]) == (["ham", "spam"], "spam")
 
 
@@ -83,7 +135,10 @@ def test_the_parts_add_up() -> None:
     rows = report()["rows"]
     assert rows["train"] + rows["test"] == 124  # the validation rows are among the training rows
     assert (len(part("validation")), len(part("test"))) == (rows["validation"], rows["test"])
-    assert (report()["validation"]["n"], report()["test"]["n"]) == (rows["validation"], rows["test"])
+    assert (report()["validation"]["n"], report()["test"]["n"]) == (
+        rows["validation"],
+        rows["test"],
+    )
 
 
 def test_predictions_have_their_keys_and_follow_the_rule() -> None:
@@ -93,7 +148,10 @@ def test_predictions_have_their_keys_and_follow_the_rule() -> None:
         assert [row["row"] for row in part(name)] == list(range(len(part(name))))
     for row in lines("predictions.jsonl"):
         assert set(row) >= {"part", "row", "label", "verdict", "probabilities"}
-        assert set(row["probabilities"]) == {"ham", "spam"} and abs(sum(row["probabilities"].values()) - 1) < 1e-9
+        assert (
+            set(row["probabilities"]) == {"ham", "spam"}
+            and abs(sum(row["probabilities"].values()) - 1) < 1e-9
+        )
         assert texts[row["text"]] == row["label"]
         assert row["predicted"] == ("spam" if row["probabilities"]["spam"] >= threshold else "ham")
         assert row["verdict"] in (row["predicted"], "unsure")
@@ -118,18 +176,31 @@ def test_the_figures_are_those_of_the_predictions(name: str) -> None:
 def test_the_majority_baseline_is_the_share_of_ham() -> None:
     truth = [row["label"] for row in part("test")]
     majority = report()["baselines"]["majority"]
-    assert majority["accuracy"] == pytest.approx(truth.count("ham") / len(truth)) and majority["recall"] == 0
+    assert (
+        majority["accuracy"] == pytest.approx(truth.count("ham") / len(truth))
+        and majority["recall"] == 0
+    )
 
 
 def test_test_rows_are_scored_as_the_saved_model_scores_them() -> None:
     texts = [row["text"] for row in part("test")]
-    there = runs.scores_in_transformers(runs.finished_run() / "model", [t for t in texts if len(t) < 60])
-    here = np.array([[row["probabilities"]["ham"], row["probabilities"]["spam"]] for row in part("test") if len(row["text"]) < 60])
+    there = runs.scores_in_transformers(
+        runs.finished_run() / "model", [t for t in texts if len(t) < 60]
+    )
+    here = np.array(
+        [
+            [row["probabilities"]["ham"], row["probabilities"]["spam"]]
+            for row in part("test")
+            if len(row["text"]) < 60
+        ]
+    )
     assert len(here) > 10 and np.abs(there - here).max() < 1e-5
     loaded = TextClassifier.load(runs.finished_run(), threads=1).verdicts(texts)
     for verdict, row in zip(loaded, part("test"), strict=True):
         assert (verdict.label, verdict.verdict) == (row["predicted"], row["verdict"])
-        assert verdict.probabilities["spam"] == pytest.approx(row["probabilities"]["spam"], abs=1e-6)
+        assert verdict.probabilities["spam"] == pytest.approx(
+            row["probabilities"]["spam"], abs=1e-6
+        )
 
 
 def test_the_history_has_a_line_a_step_and_the_epochs_figures() -> None:
@@ -142,34 +213,69 @@ def test_the_history_has_a_line_a_step_and_the_epochs_figures() -> None:
 
 def test_the_recipe_is_resolved() -> None:
     recipe = read_recipe(runs.finished_run() / "recipe.toml")
-    assert (recipe.tune, recipe.compute.device, recipe.compute.threads, recipe.compute.dtype) == ("full", "cpu", 1, "fp32")
-    assert recipe.train.dropout is not None and recipe.train.head_learning_rate is not None and recipe.text.pooling == "mean"
+    assert (recipe.tune, recipe.compute.device, recipe.compute.threads, recipe.compute.dtype) == (
+        "full",
+        "cpu",
+        1,
+        "fp32",
+    )
+    assert (
+        recipe.train.dropout is not None
+        and recipe.train.head_learning_rate is not None
+        and recipe.text.pooling == "mean"
+    )
 
 
 def test_a_model_that_never_answers_spam_is_called_out(tmp_path: Path) -> None:
     said = runs.tamis(
-        *("train", str(runs.table()), *runs.TINY, "--json", "--class-weight", "ham=1000,spam=0.001"),
+        *(
+            "train",
+            str(runs.table()),
+            *runs.TINY,
+            "--json",
+            "--class-weight",
+            "ham=1000,spam=0.001",
+        ),
         *("--set", "data.validation_share=0", "-o", str(tmp_path / "run")),
     )
     warnings = " ".join(json.loads(said.out)["warnings"])
     assert "The model always answers 'ham', whatever the text." in warnings
     assert "Never predicted although it occurs: 'spam'" in warnings
     assert "Recall is 0" in warnings
-    assert "always answers 'ham'" in html.unescape((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
-    assert "nothing could be chosen on them: the threshold is 0.5" in " ".join(json.loads(said.out)["notes"])
+    assert "always answers 'ham'" in html.unescape(
+        (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    )
+    assert "nothing could be chosen on them: the threshold is 0.5" in " ".join(
+        json.loads(said.out)["notes"]
+    )
 
 
 def test_a_budget_that_the_rows_cannot_show_is_said_with_its_bound(tmp_path: Path) -> None:
-    said = runs.tamis("train", runs.table(), *runs.TINY, "--tune", "head", "--max-fpr", "0.001", "--json", "-o", tmp_path / "run")
+    said = runs.tamis(
+        "train",
+        runs.table(),
+        *runs.TINY,
+        "--tune",
+        "head",
+        "--max-fpr",
+        "0.001",
+        "--json",
+        "-o",
+        tmp_path / "run",
+    )
     assert said.code == 0, said.err
     found = json.loads(said.out)
     choice = found["threshold_choice"]
     assert choice["resolved"] is False and choice["false_positive_rate"] == 0
     # All training rows are scored out of fold where the head alone is trained.
     rows = choice["notes"][0].split()[0]
-    assert int(rows) > 70 and f"{rows} ham rows cannot show a budget of 0.1 %" in " ".join(found["warnings"])
+    assert int(rows) > 70 and f"{rows} ham rows cannot show a budget of 0.1 %" in " ".join(
+        found["warnings"]
+    )
     assert choice["false_positive_rate_upper95"] == pytest.approx(1 - 0.05 ** (1 / int(rows)))
-    assert f"{100 * choice['false_positive_rate_upper95']:.2f} % (upper 95 % bound)" in " ".join(found["warnings"])
+    assert f"{100 * choice['false_positive_rate_upper95']:.2f} % (upper 95 % bound)" in " ".join(
+        found["warnings"]
+    )
 
 
 def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_path: Path) -> None:
@@ -192,7 +298,9 @@ def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_pa
     found = json.loads(said.out)
     rows = read_training_rows(tmp_path / "run")
     assert rows is not None and not rows.held_out.any()  # the model has learnt all of them
-    assert found["validation"]["n"] == found["rows"]["validation"] > 0  # judged by models that had not
+    assert (
+        found["validation"]["n"] == found["rows"]["validation"] > 0
+    )  # judged by models that had not
     assert found["threshold_choice"]["false_positive_rate"] <= 0.1
     assert len(list((tmp_path / "run" / "checkpoint").glob("fold-*.npz"))) == 5
     text = (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
@@ -201,16 +309,25 @@ def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_pa
     assert spread["folds"] == 5 and spread["rows"] == found["rows"]["train"]
     page = html.unescape((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
     assert f"Over 5 folds of the {spread['rows']:,} training rows" in page
-    assert f"F1 {spread['figures']['f1']['mean']:.3f} ±" in (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
+    assert f"F1 {spread['figures']['f1']['mean']:.3f} ±" in (
+        tmp_path / "run" / "model" / "README.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_three_classes_are_judged_by_macro_averages_and_a_table(tmp_path: Path) -> None:
-    rows = [(("plan", "chat")[i % 2] if label == "ham" else "spam", text) for i, (label, text) in enumerate(messages())]
+    rows = [
+        (("plan", "chat")[i % 2] if label == "ham" else "spam", text)
+        for i, (label, text) in enumerate(messages())
+    ]
     data = runs.write_table(tmp_path / "three.tsv", rows)
     said = runs.tamis("train", data, *runs.TINY, "--tune", "head", "--json", "-o", tmp_path / "run")
     assert said.code == 0, said.err
     found = json.loads(said.out)
-    assert (found["classes"], found["positive"], found["threshold"]) == (["chat", "plan", "spam"], None, None)
+    assert (found["classes"], found["positive"], found["threshold"]) == (
+        ["chat", "plan", "spam"],
+        None,
+        None,
+    )
     assert set(found["test"]) >= FIGURES and len(found["test"]["confusion"]) == 3
     assert [row["label"] for row in found["test"]["per_class"]] == ["chat", "plan", "spam"]
     recalls = [row["recall"] for row in found["test"]["per_class"]]
@@ -220,23 +337,68 @@ def test_three_classes_are_judged_by_macro_averages_and_a_table(tmp_path: Path) 
 
 
 def test_without_test_rows_a_run_is_finished_all_the_same(tmp_path: Path) -> None:
-    said = runs.tamis("train", runs.table(), *runs.TINY, "--tune", "head", "--split", "none", "--json", "-o", tmp_path / "run")
+    said = runs.tamis(
+        "train",
+        runs.table(),
+        *runs.TINY,
+        "--tune",
+        "head",
+        "--split",
+        "none",
+        "--json",
+        "-o",
+        tmp_path / "run",
+    )
     assert said.code == 0, said.err
     found = json.loads(said.out)
-    assert found["test"] is None and found["rows"]["train"] == 124 and found["rows"]["test"] == 0 and found["baselines"] == {}
+    assert (
+        found["test"] is None
+        and found["rows"]["train"] == 124
+        and found["rows"]["test"] == 0
+        and found["baselines"] == {}
+    )
 
 
 def test_a_test_file_of_its_own_is_judged_whole(tmp_path: Path) -> None:
-    test = runs.write_table(tmp_path / "new.tsv", [("ham", "on my way, 5 min"), ("spam", "Claim ur prize at win.example"), ("ham", "ok")])
-    said = runs.tamis("train", runs.table(), *runs.TINY, "--tune", "head", "--test", test, "--json", "-o", tmp_path / "run")
+    test = runs.write_table(
+        tmp_path / "new.tsv",
+        [("ham", "on my way, 5 min"), ("spam", "Claim ur prize at win.example"), ("ham", "ok")],
+    )
+    said = runs.tamis(
+        "train",
+        runs.table(),
+        *runs.TINY,
+        "--tune",
+        "head",
+        "--test",
+        test,
+        "--json",
+        "-o",
+        tmp_path / "run",
+    )
     assert said.code == 0, said.err
-    assert json.loads(said.out)["rows"]["test"] == 3 and json.loads(said.out)["rows"]["train"] == 124
-    assert [row["text"] for row in lines("predictions.jsonl", tmp_path / "run") if row["part"] == "test"][2] == "ok"
+    assert (
+        json.loads(said.out)["rows"]["test"] == 3 and json.loads(said.out)["rows"]["train"] == 124
+    )
+    assert [
+        row["text"] for row in lines("predictions.jsonl", tmp_path / "run") if row["part"] == "test"
+    ][2] == "ok"
 
 
 def test_evaluating_the_splits_test_rows_repeats_the_reports_figures(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    said = runs.tamis("evaluate", runs.finished_run(), runs.table(), "--split", "leakfree", "--threads", "1", "--json", "--out", page)
+    said = runs.tamis(
+        "evaluate",
+        runs.finished_run(),
+        runs.table(),
+        "--split",
+        "leakfree",
+        "--threads",
+        "1",
+        "--json",
+        "--out",
+        page,
+    )
     assert said.code == 0, said.err
     again, before = json.loads(said.out)["test"], report()["test"]
     assert set(again) == set(before)
@@ -244,13 +406,19 @@ def test_evaluating_the_splits_test_rows_repeats_the_reports_figures(tmp_path: P
         if isinstance(value, float):
             assert again[name] == pytest.approx(value, abs=1e-6), name
     assert again["confusion"] == before["confusion"] and again["n"] == before["n"]
-    assert page.read_text(encoding="utf-8").startswith("<!doctype html>") or "<html" in page.read_text(encoding="utf-8")
+    assert page.read_text(encoding="utf-8").startswith(
+        "<!doctype html>"
+    ) or "<html" in page.read_text(encoding="utf-8")
 
 
 def test_evaluating_without_a_split_judges_every_row() -> None:
     said = runs.tamis("evaluate", runs.finished_run(), runs.table(), "--json")
     found = json.loads(said.out)
-    assert found["test"]["n"] == 124 and found["split"] == "all rows" and found["threshold"] == report()["threshold"]
+    assert (
+        found["test"]["n"] == 124
+        and found["split"] == "all rows"
+        and found["threshold"] == report()["threshold"]
+    )
 
 
 def test_a_model_without_tamis_json_is_evaluated_at_one_half(tmp_path: Path) -> None:
@@ -268,26 +436,43 @@ def test_evaluate_says_how_many_texts_the_model_learnt_from(tmp_path: Path) -> N
     judged = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
     learnt = len(messages()) - sum(row["part"] == "test" for row in judged)
     for folder in (run, run / "model"):
-        found = json.loads(runs.tamis("evaluate", folder, runs.table(), "--json", "--threads", "1").out)
+        found = json.loads(
+            runs.tamis("evaluate", folder, runs.table(), "--json", "--threads", "1").out
+        )
         (note,) = [note for note in found["notes"] if "learnt from" in note]
-        assert note.startswith(f"{learnt:,} of these {found['test']['n']:,} texts are among the rows this model learnt from")
+        assert note.startswith(
+            f"{learnt:,} of these {found['test']['n']:,} texts are among the rows this model "
+            "learnt from"
+        )
     fresh = runs.write_table(tmp_path / "fresh.tsv", [("ham", "hi there"), ("spam", "WIN now")])
-    assert not any("learnt from" in n for n in json.loads(runs.tamis("evaluate", run, fresh, "--json", "--threads", "1").out)["notes"])
+    assert not any(
+        "learnt from" in n
+        for n in json.loads(runs.tamis("evaluate", run, fresh, "--json", "--threads", "1").out)[
+            "notes"
+        ]
+    )
 
 
 def test_evaluate_names_the_row_of_a_label_that_the_model_does_not_know(tmp_path: Path) -> None:
-    data = runs.write_table(tmp_path / "other.tsv", [("ham", "hi there"), ("spam", "WIN now"), ("spam", "WIN"), ("eggs", "scrambled")])
+    data = runs.write_table(
+        tmp_path / "other.tsv",
+        [("ham", "hi there"), ("spam", "WIN now"), ("spam", "WIN"), ("eggs", "scrambled")],
+    )
     error = runs.tamis("evaluate", runs.finished_run(), data, "--json").error
     assert "eggs" in error and "other.tsv" in error and "line 4" in error and "ham" in error
 
 
 def test_attacks_are_judged_at_the_models_own_threshold_and_shown(tmp_path: Path) -> None:
-    """The clean line is the report's own recall; the library's suite gives the same figures when it is called by hand."""
+    """The clean line is the report's own recall; the library's suite gives the same figures when it
+    is called by hand.
+    """
     from tamis.evaluation.robustness import evaluate_robustness
     from tamis.text.perturbations import PERTURBATIONS
 
     run, page = runs.finished_run(), tmp_path / "page.html"
-    said = runs.tamis("evaluate", run, runs.table(), "--robustness", "--json", "--threads", "1", "--out", page)
+    said = runs.tamis(
+        "evaluate", run, runs.table(), "--robustness", "--json", "--threads", "1", "--out", page
+    )
     report = json.loads(said.out)
     assert [row["perturbation"] for row in report["robustness"]] == ["clean", *PERTURBATIONS]
     clean = report["robustness"][0]
@@ -309,7 +494,9 @@ def test_attacks_are_judged_at_the_models_own_threshold_and_shown(tmp_path: Path
         ham=good,
         perturbations=["full_width"],
     )
-    assert next(row for row in report["robustness"] if row["perturbation"] == "full_width") == json.loads(json.dumps(by_hand[1].to_dict()))
+    assert next(
+        row for row in report["robustness"] if row["perturbation"] == "full_width"
+    ) == json.loads(json.dumps(by_hand[1].to_dict()))
     written = page.read_text(encoding="utf-8")
     assert "Disguised texts" in written and all(name in written for name in PERTURBATIONS)
     shown = runs.tamis("evaluate", run, runs.table(), "--robustness", "--threads", "1")

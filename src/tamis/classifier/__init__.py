@@ -1,1 +1,3 @@
-"""The classifier that users hold. Texts and labels come in, labels, probabilities and a model folder go out."""
+"""The classifier that users hold. Texts and labels come in, labels, probabilities and a model
+folder go out.
+"""

@@ -1,7 +1,8 @@
-"""The arguments of a classifier, the recipe that they amount to, and scikit-learn's contract without importing scikit-learn.
+"""The arguments of a classifier, the recipe that they amount to, and scikit-learn's contract
+without importing scikit-learn.
 
-That import takes longer than a verdict from a cold start. Parameters are the arguments of `__init__`; clone, Pipeline and cross_val_score
-know an estimator by these methods and its tags.
+That import takes longer than a verdict from a cold start. Parameters are the arguments of
+`__init__`; clone, Pipeline and cross_val_score know an estimator by these methods and its tags.
 Source: https://scikit-learn.org/stable/developers/develop.html (duck typing is allowed on purpose).
 """
 
@@ -25,7 +26,9 @@ class ClassifierContract:
         return list(inspect.signature(cls).parameters)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments of `__init__` as they are now; `deep` changes nothing, there are no estimators inside."""
+        """The arguments of `__init__` as they are now; `deep` changes nothing, there are no
+        estimators inside.
+        """
         return {name: getattr(self, name) for name in self._parameters()}
 
     def set_params(self, **params: Any) -> Self:
@@ -37,20 +40,29 @@ class ClassifierContract:
         known = self._parameters()
         unknown = [name for name in params if name not in known]
         if unknown:
-            raise ConfigError(f"{type(self).__name__} has no parameter {unknown[0]!r}; its parameters are {', '.join(known)}")
+            raise ConfigError(
+                f"{type(self).__name__} has no parameter {unknown[0]!r}; its parameters are "
+                f"{', '.join(known)}"
+            )
         for name, value in params.items():
             setattr(self, name, value)
         return self
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Share of right labels, scikit-learn's default figure for classifiers; with imbalance ask for another `scoring`."""
+        """Share of right labels, scikit-learn's default figure for classifiers; with imbalance ask
+        for another `scoring`.
+        """
         right = np.asarray(self.predict(X)) == np.asarray(y)  # type: ignore[attr-defined]
         return float(np.average(right, weights=sample_weight))
 
     def __repr__(self) -> str:
         """The call with every argument that is not the default."""
         defaults = inspect.signature(type(self)).parameters
-        changed = [f"{k}={v!r}" for k, v in self.get_params().items() if v is not defaults[k].default and v != defaults[k].default]
+        changed = [
+            f"{k}={v!r}"
+            for k, v in self.get_params().items()
+            if v is not defaults[k].default and v != defaults[k].default
+        ]
         return f"{type(self).__name__}({', '.join(changed)})"
 
     def __sklearn_tags__(self) -> Any:
@@ -85,10 +97,13 @@ class Arguments(ClassifierContract):
         Args:
             backbone: a name (`nano` is inside the package), or a folder.
             tune: `auto`, `head`, `blocks:K`, `lora:R` or `full`.
-            positive: label that recall, precision and the threshold are about; the rarer one by default.
+            positive: label that recall, precision and the threshold are about; the rarer one by
+                default.
             class_weight: `none`, `balanced` or a weight by label.
-            max_fpr: largest share of negatives that may be flagged; without it the threshold has the best F1.
-            settings: any other setting of the recipe by name, such as `{"train.epochs": 3}`; they win over the arguments.
+            max_fpr: largest share of negatives that may be flagged; without it the threshold has
+                the best F1.
+            settings: any other setting of the recipe by name, such as `{"train.epochs": 3}`; they
+                win over the arguments.
             seed: of everything random.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             threads: processor threads; all cores by default.
@@ -108,7 +123,11 @@ class Arguments(ClassifierContract):
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         """A classifier, not fitted, with every setting of a recipe."""
-        rest = {f"{s}.{k}": v for s in ("text", "train", "decision", "data") for k, v in getattr(recipe, s).model_dump().items()}
+        rest = {
+            f"{s}.{k}": v
+            for s in ("text", "train", "decision", "data")
+            for k, v in getattr(recipe, s).model_dump().items()
+        }
         compute = recipe.compute
         return cls(
             recipe.backbone,

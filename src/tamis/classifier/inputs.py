@@ -1,4 +1,6 @@
-"""What users hand to `fit` and `predict`, checked: texts as a list of strings, labels as class numbers."""
+"""What users hand to `fit` and `predict`, checked: texts as a list of strings, labels as class
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ def as_texts(texts: Any) -> tuple[list[str], bool]:
     listed = list(texts)
     for i, text in enumerate(listed):
         if not isinstance(text, str):
-            raise DataError(f"texts[{i}]: expected a string, got {type(text).__name__} ({text!r:.40}); convert or drop the row")
+            raise DataError(
+                f"texts[{i}]: expected a string, got {type(text).__name__} ({text!r:.40}); "
+                "convert or drop the row"
+            )
     return [str(text) for text in listed], False
 
 
@@ -33,19 +38,27 @@ def targets_of(texts: list[str], labels: Any) -> tuple[NDArray[Any], NDArray[np.
     """
     array = np.asarray(labels)
     if array.ndim != 1 or len(array) != len(texts):
-        raise DataError(f"labels must be one for each of the {len(texts)} texts; got an array of shape {array.shape}")
+        raise DataError(
+            f"labels must be one for each of the {len(texts)} texts; got an array of shape "
+            f"{array.shape}"
+        )
     values = array.tolist()
     missing = [i for i, label in enumerate(values) if _is_missing(label)]
     if missing:
         raise DataError(f"labels[{missing[0]}] is missing; label the row or drop it")
     if array.dtype.kind == "O":
-        array = np.asarray(values)  # a column of objects (pandas) that are all numbers or all booleans keeps their type
+        array = np.asarray(
+            values
+        )  # a column of objects (pandas) that are all numbers or all booleans keeps their type
         array = array if array.ndim == 1 else np.array([str(label) for label in values])
     if array.dtype.kind not in "biufU":
         array = np.array([str(label) for label in values])
     classes, targets = np.unique(array, return_inverse=True)
     if len(classes) < 2:
-        raise DataError(f"training needs at least two classes; got {len(classes)} ({', '.join(map(str, classes))})")
+        raise DataError(
+            f"training needs at least two classes; got {len(classes)} "
+            f"({', '.join(map(str, classes))})"
+        )
     return classes, targets.astype(np.int64)
 
 

@@ -1,4 +1,6 @@
-"""A trained model on disk: transformers' files, which alone decide every score, and `tamis.json` with what transformers does not know."""
+"""A trained model on disk: transformers' files, which alone decide every score, and `tamis.json`
+with what transformers does not know.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,16 @@ from tamis.text.tokenizer import Tokenizer
 
 META = "tamis.json"
 FORMAT = 1
-LABEL_TYPES: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float, "bool": lambda text: text == "True"}
+LABEL_TYPES: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": lambda text: text == "True",
+}
 """Types that labels may have, and how each comes back from its text."""
 NO_PAD = -1
-"""`pad_token_id` of a model that reads the last position of a padded row: no id is padding to it."""
+"""`pad_token_id` of a model that reads the last position of a padded row: no id is padding to
+it."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,14 @@ class SavedModel:
     label_type: str = "str"
     """Type of the labels given to fit: `str`, `int`, `float` or `bool`."""
     about: dict[str, Any] = field(default_factory=dict)
-    """Recipe, temperature, data fingerprint, figures, versions: for people, no score depends on them."""
+    """Recipe, temperature, data fingerprint, figures, versions: for people, no score depends on
+    them."""
 
 
 def save_model(folder: Path | str, saved: SavedModel, *, card: str | None = None) -> None:
-    """Write a model folder whole: beside first, then renamed; a folder that is there is replaced in the same way."""
+    """Write a model folder whole: beside first, then renamed; a folder that is there is replaced in
+    the same way.
+    """
     folder = Path(folder)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(beside, ignore_errors=True)
@@ -83,21 +94,29 @@ def find_model(run: Path | str) -> Path:
     """
     run = Path(run)
     if not run.is_dir():
-        raise RunError(f"{run} does not exist; expected a run folder or a model folder (train one with: tamis train DATA -o {run})")
+        raise RunError(
+            f"{run} does not exist; expected a run folder or a model folder (train one with: "
+            f"tamis train DATA -o {run})"
+        )
     if (run / "model" / "config.json").is_file():
         return run / "model"
     if (run / "config.json").is_file():
         return run
     if (run / "recipe.toml").is_file():
-        raise RunError(f"{run} holds a training that has not ended; run the same tamis train command again to go on with it")
+        raise RunError(
+            f"{run} holds a training that has not ended; run the same tamis train command again "
+            "to go on with it"
+        )
     raise CheckpointError(f"{run} holds no model: expected model/config.json or config.json")
 
 
 def load_model(run: Path | str) -> SavedModel:
-    """Load a run folder, a model folder, or a folder that transformers wrote for GPT-2 sequence classification.
+    """Load a run folder, a model folder, or a folder that transformers wrote for GPT-2 sequence
+    classification.
 
     Raises:
-        RunError, CheckpointError: as `find_model`; also for files that are missing, altered or do not fit each other.
+        RunError, CheckpointError: as `find_model`; also for files that are missing, altered or do
+            not fit each other.
     """
     folder = find_model(run)
     meta = read_json(folder / META) if (folder / META).is_file() else None
@@ -105,26 +124,42 @@ def load_model(run: Path | str) -> SavedModel:
         _check_files(folder, meta)
     checkpoint = read_checkpoint(folder)
     if checkpoint.score is None:
-        raise CheckpointError(f"{folder} is a language model, not a classifier: {WEIGHTS} has no score.weight; train it with tamis train")
+        raise CheckpointError(
+            f"{folder} is a language model, not a classifier: {WEIGHTS} has no score.weight; "
+            "train it with tamis train"
+        )
     labels = _labels(folder, checkpoint.raw, len(checkpoint.score))
     model = GPT2Classifier(build(checkpoint.config, checkpoint.state), len(labels))
     model.score.weight = torch.nn.Parameter(checkpoint.score)
     tokenizer = Tokenizer.from_folder(folder)
     if tokenizer.size > checkpoint.config.vocab_size:
         raise CheckpointError(
-            f"{folder}: the tokenizer has ids up to {tokenizer.size - 1}, the model's vocabulary ends at "
+            f"{folder}: the tokenizer has ids up to {tokenizer.size - 1}, the model's "
+            "vocabulary ends at "
             f"{checkpoint.config.vocab_size - 1}; the files belong to different models"
         )
     if meta is None:
         return SavedModel(model.eval(), tokenizer.without_padding(), labels)
     if meta.get("labels") != labels:
-        raise CheckpointError(f"{folder}: labels in {META} {meta.get('labels')} and config.json {labels} differ; save the model again")
-    rest = {k: v for k, v in meta.items() if k not in ("format", "labels", "label_type", "rule", "files")}
+        raise CheckpointError(
+            f"{folder}: labels in {META} {meta.get('labels')} and config.json {labels} differ; "
+            "save the model again"
+        )
+    rest = {
+        k: v
+        for k, v in meta.items()
+        if k not in ("format", "labels", "label_type", "rule", "files")
+    }
     label_type = meta.get("label_type", "str")
     if label_type not in LABEL_TYPES:
         known = ", ".join(LABEL_TYPES)
-        raise CheckpointError(f"{folder / META}: label_type must be one of {known}, got {label_type!r}; save the model again")
-    return SavedModel(model.eval(), tokenizer, labels, _rule(folder, meta.get("rule", {})), label_type, rest)
+        raise CheckpointError(
+            f"{folder / META}: label_type must be one of {known}, got {label_type!r}; save the "
+            "model again"
+        )
+    return SavedModel(
+        model.eval(), tokenizer, labels, _rule(folder, meta.get("rule", {})), label_type, rest
+    )
 
 
 def _rule(folder: Path, values: Any) -> DecisionRule:
@@ -132,7 +167,10 @@ def _rule(folder: Path, values: Any) -> DecisionRule:
         return DecisionRule(**values)
     except TypeError:
         known = ", ".join(field.name for field in fields(DecisionRule))
-        raise CheckpointError(f"{folder / META}: rule must be an object with {known}, got {values!r:.60}; save the model again") from None
+        raise CheckpointError(
+            f"{folder / META}: rule must be an object with {known}, got {values!r:.60}; save "
+            "the model again"
+        ) from None
 
 
 def _labels(folder: Path, raw: dict[str, Any], classes: int) -> list[str]:
@@ -140,21 +178,31 @@ def _labels(folder: Path, raw: dict[str, Any], classes: int) -> list[str]:
     if sorted(names) == list(range(classes)):
         return [names[i] for i in range(classes)]
     if names:
-        raise CheckpointError(f"{folder / 'config.json'}: id2label names {len(names)} classes, score.weight has {classes}")
+        raise CheckpointError(
+            f"{folder / 'config.json'}: id2label names {len(names)} classes, score.weight has "
+            f"{classes}"
+        )
     return [f"LABEL_{i}" for i in range(classes)]
 
 
 def _check_files(folder: Path, meta: dict[str, Any]) -> None:
     if meta.get("format") != FORMAT:
-        raise CheckpointError(f"{folder / META}: expected format {FORMAT}, got {meta.get('format')!r}; a newer tamis wrote it, upgrade")
+        raise CheckpointError(
+            f"{folder / META}: expected format {FORMAT}, got {meta.get('format')!r}; a newer "
+            "tamis wrote it, upgrade"
+        )
     files = meta.get("files", {})
     if not isinstance(files, dict):
-        raise CheckpointError(f"{folder / META}: files must be an object of names and SHA-256, got {files!r:.60}; save the model again")
+        raise CheckpointError(
+            f"{folder / META}: files must be an object of names and SHA-256, got {files!r:.60}; "
+            "save the model again"
+        )
     for name, expected in files.items():
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder / name} is missing; copy the whole model folder again")
         if sha256(folder / name) != expected:
             raise CheckpointError(
-                f"{folder / name} was truncated or altered after it was saved (its SHA-256 is not the one in {META}); copy it again, "
+                f"{folder / name} was truncated or altered after it was saved (its SHA-256 is "
+                f"not the one in {META}); copy it again, "
                 f"or delete {META} to use the files as they are, with arg-max verdicts"
             )

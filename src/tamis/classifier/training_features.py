@@ -1,7 +1,9 @@
-"""A model's training rows as its head sees them, kept beside it so that it can learn on without the table: features, classes, no texts.
+"""A model's training rows as its head sees them, kept beside it so that it can learn on without the
+table: features, classes, no texts.
 
-RUN/features.safetensors: `features` (N, C) fp32 of length one, `targets` and `groups` (N,), `keys` (N, 32) the SHA-256 of each text,
-`held_out` (N,) rows that nothing was fitted on; its metadata say how the head was found and which weights the features belong to.
+RUN/features.safetensors: `features` (N, C) fp32 of length one, `targets` and `groups` (N,), `keys`
+(N, 32) the SHA-256 of each text, `held_out` (N,) rows that nothing was fitted on; its metadata say
+how the head was found and which weights the features belong to.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from tamis.gpt2.checkpoints import WEIGHTS
 FEATURES = "features.safetensors"
 FORMAT = 1
 MOST_ROWS = 20_000
-"""Rows that are kept; of more a sample, each class by its share, and the head is then updated instead of solved from nothing."""
+"""Rows that are kept; of more a sample, each class by its share, and the head is then updated
+instead of solved from nothing."""
 _SAMPLE_HELD_OUT = 5
 """Of so many rows of a class one is held out where nothing was."""
 
@@ -42,35 +45,50 @@ class TrainingRows:
     keys: NDArray[np.uint8]
     """(N, 32) SHA-256 of each text: a correction of a training row replaces it"""
     held_out: NDArray[np.bool_]
-    """(N,) rows that neither trunk nor head was fitted on; all False where the head alone was solved (folds show it there)"""
+    """(N,) rows that neither trunk nor head was fitted on; all False where the head alone was
+    solved (folds show it there)"""
     classes: tuple[str, ...]
     class_weights: NDArray[np.float64]
     """(K,) weight of a row by its class"""
     inverse_penalty: float | None
-    """Of the head solved on exactly these rows (scikit-learn's C); None where the head was found otherwise."""
+    """Of the head solved on exactly these rows (scikit-learn's C); None where the head was found
+    otherwise."""
 
     def selected(self, rows: NDArray[Any]) -> TrainingRows:
         """Some of the rows, by number or by flag."""
-        parts = {name: getattr(self, name)[rows] for name in ("features", "targets", "groups", "keys", "held_out")}
+        parts = {
+            name: getattr(self, name)[rows]
+            for name in ("features", "targets", "groups", "keys", "held_out")
+        }
         return replace(self, **parts)
 
     def with_held_out(self) -> TrainingRows:
-        """Every fifth row of a class held out where no row is; rows that the head has seen, so only changes can be read off them."""
+        """Every fifth row of a class held out where no row is; rows that the head has seen, so only
+        changes can be read off them.
+        """
         if self.held_out.any():
             return self
         held_out = np.zeros(len(self.targets), dtype=bool)
         for k in range(len(self.classes)):
-            held_out[np.flatnonzero(self.targets == k)[_SAMPLE_HELD_OUT - 1 :: _SAMPLE_HELD_OUT]] = True
+            held_out[
+                np.flatnonzero(self.targets == k)[_SAMPLE_HELD_OUT - 1 :: _SAMPLE_HELD_OUT]
+            ] = True
         return replace(self, held_out=held_out)
 
 
-def sample(targets: NDArray[np.int64], most: int = MOST_ROWS, *, seed: int = 42) -> NDArray[np.int64]:
-    """Numbers of the rows to keep, in order: all of them, or about `most`, each class by its share and with two rows at least."""
+def sample(
+    targets: NDArray[np.int64], most: int = MOST_ROWS, *, seed: int = 42
+) -> NDArray[np.int64]:
+    """Numbers of the rows to keep, in order: all of them, or about `most`, each class by its share
+    and with two rows at least.
+    """
     if len(targets) <= most:
         return np.arange(len(targets))
     order = np.random.default_rng(seed).permutation(len(targets))
     by_class = [order[targets[order] == k] for k in np.unique(targets)]
-    return np.sort(np.concatenate([own[: max(2, round(len(own) * most / len(order)))] for own in by_class]))
+    return np.sort(
+        np.concatenate([own[: max(2, round(len(own) * most / len(order)))] for own in by_class])
+    )
 
 
 def text_keys(texts: Sequence[str]) -> NDArray[np.uint8]:
@@ -98,12 +116,18 @@ def write_training_rows(run: Path, rows: TrainingRows) -> None:
         "held_out": rows.held_out,
     }
     with replaced(run / FEATURES) as beside:
-        # One entry: several come out in another order each time, and the same run is to give the same bytes.
-        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, beside, {"about": json.dumps(about)})
+        # One entry: several come out in another order each time, and the same run is to give the
+        # same bytes.
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
+            beside,
+            {"about": json.dumps(about)},
+        )
 
 
 def read_training_rows(run: Path) -> TrainingRows | None:
-    """The rows kept for the model of a run or model folder; None where there are none, or they belong to other weights.
+    """The rows kept for the model of a run or model folder; None where there are none, or they
+    belong to other weights.
 
     Raises:
         CheckpointError: the file is damaged, or a newer tamis wrote it.
@@ -118,24 +142,42 @@ def read_training_rows(run: Path) -> TrainingRows | None:
         with safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
             if about.get("format") != FORMAT:
-                raise CheckpointError(f"{path}: expected format {FORMAT}, got {about.get('format')!r}; a newer tamis wrote it, upgrade")
+                raise CheckpointError(
+                    f"{path}: expected format {FORMAT}, got {about.get('format')!r}; a newer "
+                    "tamis wrote it, upgrade"
+                )
             if about["weights"] != weights_mark(model):
                 return None
-            read = {name: file.get_tensor(name) for name in ("features", "targets", "groups", "keys", "held_out")}
+            read = {
+                name: file.get_tensor(name)
+                for name in ("features", "targets", "groups", "keys", "held_out")
+            }
         lengths = {len(array) for array in read.values()}
-        if len(lengths) != 1 or read["features"].ndim != 2 or read["targets"].max() >= len(about["classes"]):
+        if (
+            len(lengths) != 1
+            or read["features"].ndim != 2
+            or read["targets"].max() >= len(about["classes"])
+        ):
             raise ValueError(f"arrays of {sorted(lengths)} rows")
         weights = np.array(about["class_weights"], dtype=np.float64)
-        return TrainingRows(**read, classes=tuple(about["classes"]), class_weights=weights, inverse_penalty=about["inverse_penalty"])
+        return TrainingRows(
+            **read,
+            classes=tuple(about["classes"]),
+            class_weights=weights,
+            inverse_penalty=about["inverse_penalty"],
+        )
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{path} was truncated or altered ({' '.join(str(error).split())}); copy the run again, or delete this file: corrections "
+            f"{path} was truncated or altered ({' '.join(str(error).split())}); copy the run "
+            "again, or delete this file: corrections "
             "are then learnt without the training rows"
         ) from error
 
 
 def weights_mark(model: Path) -> str:
-    """SHA-256 of a model folder's weights, as its tamis.json has it (checked when the model is loaded) or counted."""
+    """SHA-256 of a model folder's weights, as its tamis.json has it (checked when the model is
+    loaded) or counted.
+    """
     try:
         return str(json.loads((model / META).read_text(encoding="utf-8"))["files"][WEIGHTS])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,6 +1,8 @@
-"""The command line, one module a command. Arguments come in; what a workflow found goes to stdout, everything else to stderr.
+"""The command line, one module a command. Arguments come in; what a workflow found goes to stdout,
+everything else to stderr.
 
-A command's module parses, calls and prints; what the commands share stands in `app` and `options`. It is the only place that exits.
+A command's module parses, calls and prints; what the commands share stands in `app` and `options`.
+It is the only place that exits.
 """
 
 from __future__ import annotations

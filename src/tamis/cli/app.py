@@ -1,6 +1,7 @@
 """What the commands share: the application, its errors and exit codes.
 
-Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a known error (one line on stderr), 2 wrong usage.
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a known error (one line on
+stderr), 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -30,15 +31,22 @@ _debug = False
 
 
 def main() -> None:
-    """Entry point of the `tamis` command. `--debug`, anywhere before a lone `--`, shows the traceback of an error."""
+    """Entry point of the `tamis` command. `--debug`, anywhere before a lone `--`, shows the
+    traceback of an error.
+    """
     global _debug
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # results are UTF-8, and paths are printed as they are
+        sys.stdout.reconfigure(
+            encoding="utf-8", errors="surrogateescape"
+        )  # results are UTF-8, and paths are printed as they are
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = arguments[:end]
     _debug = "--debug" in options
-    app(args=[*(option for option in options if option != "--debug"), *arguments[end:]], prog_name="tamis")
+    app(
+        args=[*(option for option in options if option != "--debug"), *arguments[end:]],
+        prog_name="tamis",
+    )
 
 
 def debugging() -> bool:
@@ -54,7 +62,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt:
-            say("interrupted; nothing that was finished is lost (an unfinished run goes on with the same command)")
+            say(
+                "interrupted; nothing that was finished is lost (an unfinished run goes on with "
+                "the same command)"
+            )
             raise typer.Exit(130) from None
         except BrokenPipeError:
             sys.stdout = None  # whoever read the output is gone; nothing more to flush
@@ -80,7 +91,10 @@ def print_json(value: Any) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _top(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False) -> None:
+def _top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
+) -> None:
     if version:
         from tamis import __version__
 

@@ -19,13 +19,26 @@ __all__ = ["app"]
 
 @command
 def bench(
-    model: Annotated[str, typer.Argument(help="a run folder, a model folder, or a backbone by name or folder")] = "nano",
-    seconds: Annotated[float, typer.Option("--seconds", min=1, help="about how long to measure; imports and loading come on top")] = 60.0,
-    rivals: Annotated[bool, typer.Option("--rivals/--no-rivals", help="also time TF-IDF and, where it is installed, transformers")] = True,
+    model: Annotated[
+        str, typer.Argument(help="a run folder, a model folder, or a backbone by name or folder")
+    ] = "nano",
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds", min=1, help="about how long to measure; imports and loading come on top"
+        ),
+    ] = 60.0,
+    rivals: Annotated[
+        bool,
+        typer.Option(
+            "--rivals/--no-rivals", help="also time TF-IDF and, where it is installed, transformers"
+        ),
+    ] = True,
     threads: Threads = None,
     json_: Json = False,
 ) -> None:
-    """Time a model on this machine, beside what one would pick instead: bulk scoring, single messages, start, memory.
+    """Time a model on this machine, beside what one would pick instead: bulk scoring, single
+    messages, start, memory.
 
     Example: tamis bench runs/demo
     """
@@ -56,10 +69,20 @@ def lines(found: Bench) -> list[str]:
         for row in found.bulk
     ]
     start = [
-        [s.dtype, f"{s.import_s:.1f}", f"{s.load_s:.1f}", f"{s.first_text_s:.2f}", "" if s.memory_mb is None else f"{s.memory_mb:.0f}"]
+        [
+            s.dtype,
+            f"{s.import_s:.1f}",
+            f"{s.load_s:.1f}",
+            f"{s.first_text_s:.2f}",
+            "" if s.memory_mb is None else f"{s.memory_mb:.0f}",
+        ]
         for s in found.start
     ]
-    same = ", ".join(f"{dtype} {100 * share:.2f} %" for dtype, share in found.same_labels.items() if dtype != "fp32")
+    same = ", ".join(
+        f"{dtype} {100 * share:.2f} %"
+        for dtype, share in found.same_labels.items()
+        if dtype != "fp32"
+    )
     header = (
         "",
         "messages/s",
@@ -72,7 +95,8 @@ def lines(found: Bench) -> list[str]:
         "calls",
     )
     return [
-        f"{found.subject}, {found.threads} threads, torch {found.torch}; bare matrix products: {limits} GFLOP/s",
+        f"{found.subject}, {found.threads} threads, torch {found.torch}; bare matrix products: "
+        f"{limits} GFLOP/s",
         "",
         table(bulk, header=header),
         "",

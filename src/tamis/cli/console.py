@@ -19,7 +19,9 @@ def robustness_lines(report: dict[str, Any]) -> list[str]:
 
     if not report.get("robustness"):
         return []
-    header, rows = robustness_rows([PerturbationResult(**result) for result in report["robustness"]])
+    header, rows = robustness_rows(
+        [PerturbationResult(**result) for result in report["robustness"]]
+    )
     return ["", table(rows, header=header), ""]
 
 
@@ -29,12 +31,20 @@ def prequential_lines(report: dict[str, Any]) -> list[str]:
 
     if not report.get("prequential"):
         return []
-    header, rows = prequential_rows([PrequentialFigures(**result) for result in report["prequential"]["results"]])
-    return ["", table(rows, header=header), *(f"note: {note}" for note in report["prequential"]["notes"])]
+    header, rows = prequential_rows(
+        [PrequentialFigures(**result) for result in report["prequential"]["results"]]
+    )
+    return [
+        "",
+        table(rows, header=header),
+        *(f"note: {note}" for note in report["prequential"]["notes"]),
+    ]
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
-    """The headline of a report: the model's figures beside the baselines', McNemar's test and the warnings."""
+    """The headline of a report: the model's figures beside the baselines', McNemar's test and the
+    warnings.
+    """
     from tamis.decision.out_of_distribution import ood_sentence
     from tamis.evaluation.fold_spread import folds_sentence
     from tamis.evaluation.report.confusion import confusions_sentence
@@ -44,15 +54,33 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     lines = [f"warning: {sentence}" for sentence in report["warnings"]]
     judged = {name: report[name] for name in ("test", "validation") if report[name]}
     if not judged:
-        return [*lines, folds_sentence(report.get("folds")) or "No rows were held out, so there are no figures."]
+        return [
+            *lines,
+            folds_sentence(report.get("folds"))
+            or "No rows were held out, so there are no figures.",
+        ]
     shown = columns(report)
     rows = []
-    beside = {f"this model, {name}": figures for name, figures in judged.items()} | report["baselines"]
+    beside = {f"this model, {name}": figures for name, figures in judged.items()} | report[
+        "baselines"
+    ]
     for name, figures in beside.items():
-        cells = [" ".join(filter(None, figure_text(figures, key, percent))) for key, _, percent in shown]
+        cells = [
+            " ".join(filter(None, figure_text(figures, key, percent))) for key, _, percent in shown
+        ]
         rows.append([f"{name} ({figures['n']:,} rows)", *cells])
-    lines.append(table([list(column) for column in zip(["", *(heading for _, heading, _ in shown)], *rows, strict=True)]))
+    lines.append(
+        table(
+            [
+                list(column)
+                for column in zip(["", *(heading for _, heading, _ in shown)], *rows, strict=True)
+            ]
+        )
+    )
     lines += robustness_lines(report)
-    lines += filter(None, [folds_sentence(report.get("folds")), confusions_sentence(report.get("confusions") or [])])
+    lines += filter(
+        None,
+        [folds_sentence(report.get("folds")), confusions_sentence(report.get("confusions") or [])],
+    )
     lines += filter(None, [ood_sentence(report.get("ood")), mcnemar_sentence(report)])
     return [*lines, *(f"note: {note}" for note in report["notes"])]

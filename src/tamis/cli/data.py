@@ -37,24 +37,34 @@ def data(
     positive: Positive = None,
     backbone: BackboneOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="folder for train.csv (without the validation rows), validation.csv, test.csv")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="folder for train.csv (without the validation rows), validation.csv, test.csv",
+        ),
     ] = None,
     label_issues: Annotated[
         Path | None,
         typer.Option(
-            "--label-issues", help="write the rows to review here: doubted labels, near-repeats, texts unlike the others; e.g. review.csv"
+            "--label-issues",
+            help="write the rows to review here: doubted labels, near-repeats, texts unlike the "
+            "others; e.g. review.csv",
         ),
     ] = None,
     seed: Seed = None,
     json_: Json = False,
 ) -> None:
-    """Show what is in a table: classes, lengths in tokens, batches, repeats, leaks and doubtful labels, for each part.
+    """Show what is in a table: classes, lengths in tokens, batches, repeats, leaks and doubtful
+    labels, for each part.
 
     Example: tamis data sms-spam --split tp2 --out parts
     """
     from tamis.workflows.audit import audit_data
 
-    options = data_settings(split, test, text, label, positive) | {"backbone": backbone, "seed": seed}
+    options = data_settings(split, test, text, label, positive) | {
+        "backbone": backbone,
+        "seed": seed,
+    }
     recipe = recipe_from(None, options)
     prepared, found = audit_data(data, recipe)
     if out is not None:

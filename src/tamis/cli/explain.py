@@ -23,8 +23,16 @@ from tamis.cli.options import (
 def explain(
     run: RunArgument,
     text: Annotated[str, typer.Argument(help="the text", show_default=False)],
-    label: Annotated[str | None, typer.Option("--label", help="label that words speak for or against [default: the positive one]")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="also write a self-contained page here, e.g. --out why.html")] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--label", help="label that words speak for or against [default: the positive one]"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="also write a self-contained page here, e.g. --out why.html"),
+    ] = None,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,

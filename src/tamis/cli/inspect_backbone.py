@@ -13,8 +13,14 @@ from tamis.cli.options import (
 
 
 @command
-def inspect(backbone: Annotated[str, typer.Argument(help="a name, a folder, or an OpenAI checkpoint folder")], json_: Json = False) -> None:
-    """Show a checkpoint's settings, its params with shapes, and how they map to the model's configuration.
+def inspect(
+    backbone: Annotated[
+        str, typer.Argument(help="a name, a folder, or an OpenAI checkpoint folder")
+    ],
+    json_: Json = False,
+) -> None:
+    """Show a checkpoint's settings, its params with shapes, and how they map to the model's
+    configuration.
 
     Example: tamis inspect gpt2
     """

@@ -9,7 +9,16 @@ import typer
 
 from tamis.cli.app import app, command, print_json
 from tamis.cli.console import say
-from tamis.cli.options import Device, Dtype, Json, LabelColumn, RunArgument, TextColumn, Threads, computing
+from tamis.cli.options import (
+    Device,
+    Dtype,
+    Json,
+    LabelColumn,
+    RunArgument,
+    TextColumn,
+    Threads,
+    computing,
+)
 from tamis.errors import DataError
 from tamis.evaluation.report.text_table import table
 
@@ -28,18 +37,34 @@ def learn(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help="a table of texts and the labels they should have; without one: the list", show_default=False
+            metavar="[FILE]",
+            help="a table of texts and the labels they should have; without one: the list",
+            show_default=False,
         ),
     ] = None,
     undo: Annotated[
-        str | None, typer.Option("--undo", metavar="ID|all", help="forget one correction, or all of this model (of --user)")
+        str | None,
+        typer.Option(
+            "--undo",
+            metavar="ID|all",
+            help="forget one correction, or all of this model (of --user)",
+        ),
     ] = None,
-    store: Annotated[Path | None, typer.Option("--store", help="where corrections are kept [default: RUN.feedback.sqlite]")] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="where corrections are kept [default: RUN.feedback.sqlite]"),
+    ] = None,
     user: Annotated[
         str | None,
-        typer.Option("--user", help="whose model learns them, or whose are undone [default: everybody's; all]", show_default=False),
+        typer.Option(
+            "--user",
+            help="whose model learns them, or whose are undone [default: everybody's; all]",
+            show_default=False,
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="learn also what the model is sure of already")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="learn also what the model is sure of already")
+    ] = False,
     text: TextColumn = None,
     label: LabelColumn = None,
     device: Device = None,
@@ -47,7 +72,8 @@ def learn(
     dtype: Dtype = None,
     json_: Json = False,
 ) -> None:
-    """Learn from corrections, undo them, or list what is kept. The RUN itself is never changed: tamis serve reads the same store.
+    """Learn from corrections, undo them, or list what is kept. The RUN itself is never changed:
+    tamis serve reads the same store.
 
     Example: tamis learn runs/mine corrections.csv
     """
@@ -62,7 +88,10 @@ def learn(
     if file is None and not path.is_file():
         if undo is None:
             find_model(run)  # a RUN that is not there is an error, one without corrections is not
-        raise DataError(f"{path}: there are no corrections; give some with: tamis learn {run} FILE, or name another store with --store")
+        raise DataError(
+            f"{path}: there are no corrections; give some with: tamis learn {run} FILE, or name "
+            "another store with --store"
+        )
     if file is not None:
         find_model(run)  # before a store is made for it
     kept = CorrectionStore(path)
@@ -77,13 +106,18 @@ def learn(
 
 
 def _undo(kept: CorrectionStore, model: str, undo: str, user: str | None, json_: bool) -> None:
-    """The model is not needed: what it learnt from a correction goes with it, and the next start solves without."""
+    """The model is not needed: what it learnt from a correction goes with it, and the next start
+    solves without.
+    """
     if undo == "all":
         removed = kept.remove_all(model=model, user=user)
     elif any(item.id == int(undo) for item in kept.all(model=model)):
         removed = int(kept.remove(int(undo)))
     else:
-        raise DataError(f"{kept.path}: there is no correction {undo} of {model!r}; list them with: tamis learn RUN")
+        raise DataError(
+            f"{kept.path}: there is no correction {undo} of {model!r}; list them with: tamis "
+            "learn RUN"
+        )
     if json_:
         return print_json({"removed": removed})
     print(f"forgotten: {removed:,} correction{'s' * (removed != 1)}")
@@ -92,9 +126,28 @@ def _undo(kept: CorrectionStore, model: str, undo: str, user: str | None, json_:
 def _list(kept: CorrectionStore, model: str, json_: bool) -> None:
     items = kept.all(model=model)
     if json_:
-        return print_json({"items": [{"id": i.id, "label": i.label, "user": i.user, "created": i.created, "text": i.text} for i in items]})
-    rows = [[str(i.id), i.label, i.user, i.created, " ".join(i.text.split())[:SHOWN]] for i in items]
-    print(table(rows, header=("id", "label", "user", "created", "text")) if rows else f"{kept.path}: no corrections of {model!r}")
+        return print_json(
+            {
+                "items": [
+                    {
+                        "id": i.id,
+                        "label": i.label,
+                        "user": i.user,
+                        "created": i.created,
+                        "text": i.text,
+                    }
+                    for i in items
+                ]
+            }
+        )
+    rows = [
+        [str(i.id), i.label, i.user, i.created, " ".join(i.text.split())[:SHOWN]] for i in items
+    ]
+    print(
+        table(rows, header=("id", "label", "user", "created", "text"))
+        if rows
+        else f"{kept.path}: no corrections of {model!r}"
+    )
 
 
 def _learn(
@@ -121,18 +174,37 @@ def _learn(
     for place, name in enumerate(rows.labels):
         if name not in known:
             shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
-            raise DataError(f"{rows.where(place)}: label {name!r} is not one of the model's labels ({shown}); mend the row or leave it out")
+            raise DataError(
+                f"{rows.where(place)}: label {name!r} is not one of the model's labels "
+                f"({shown}); mend the row or leave it out"
+            )
     learning = FeedbackLearner(classifier, run, kept, model=model)
-    new = [NewCorrection(text, name, user=user, force=force) for text, name in zip(rows.texts, rows.labels, strict=True)]
+    new = [
+        NewCorrection(text, name, user=user, force=force)
+        for text, name in zip(rows.texts, rows.labels, strict=True)
+    ]
     ids = learning.add(new)
     learned = learning.learn()
     if json_:
-        return print_json({"ids": ids, "learned": learned.learned, "reason": learned.reason, "figures": learned.figures})
-    print(f"kept {len(set(ids)):,} corrections in {kept.path} (undo one with: tamis learn {run} --undo {ids[0]})")
+        return print_json(
+            {
+                "ids": ids,
+                "learned": learned.learned,
+                "reason": learned.reason,
+                "figures": learned.figures,
+            }
+        )
+    print(
+        f"kept {len(set(ids)):,} corrections in {kept.path} (undo one with: tamis learn {run} "
+        f"--undo {ids[0]})"
+    )
     print(f"learned: {'yes' if learned.learned else 'no'} ({learned.reason})")
     for name, figures in learned.figures.items():
         if figures.get("held_out"):
             parts = [figures["held_out"][when]["wrong"] for when in ("before", "after")]
-            cells = [[label, f"{100 * parts[0][label]:.2f}", f"{100 * parts[1][label]:.2f}"] for label in parts[0]]
+            cells = [
+                [label, f"{100 * parts[0][label]:.2f}", f"{100 * parts[1][label]:.2f}"]
+                for label in parts[0]
+            ]
             whose = f"model of {name!r}" if name else "everybody's model"
             print(table(cells, header=(f"held-out rows wrong, {whose}", "before %", "after %")))

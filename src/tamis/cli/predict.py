@@ -25,26 +25,51 @@ from tamis.errors import TamisError
 def predict(
     run: RunArgument,
     texts: Annotated[
-        list[str] | None, typer.Argument(help="texts; without any (and without --file) lines from stdin", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            help="texts; without any (and without --file) lines from stdin", show_default=False
+        ),
     ] = None,
-    file: Annotated[Path | None, typer.Option("--file", help=".txt (a text a line), a table, .eml or mbox")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="write here (.csv, .tsv, .jsonl, .parquet), own columns kept")] = None,
-    text: Annotated[str | None, typer.Option("--text", help="column of the texts in --file")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help=".txt (a text a line), a table, .eml or mbox")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="write here (.csv, .tsv, .jsonl, .parquet), own columns kept"),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="column of the texts in --file")
+    ] = None,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="one text, or a mail on stdin: exit 0 positive, 1 negative, 2 unsure, 3 error")
+        bool,
+        typer.Option(
+            "--exit-code",
+            help="one text, or a mail on stdin: exit 0 positive, 1 negative, 2 unsure, 3 error",
+        ),
     ] = False,
     ood: Annotated[
-        bool, typer.Option("--ood", help="also tell whether each text is like what was learnt, and its bits per byte (slower)")
+        bool,
+        typer.Option(
+            "--ood",
+            help="also tell whether each text is like what was learnt, and its bits per byte "
+            "(slower)",
+        ),
     ] = False,
     windows: Annotated[
-        bool, typer.Option("--windows", help="with --json: also the window that decided, for texts longer than the model's context")
+        bool,
+        typer.Option(
+            "--windows",
+            help="with --json: also the window that decided, for texts longer than the model's "
+            "context",
+        ),
     ] = False,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
     json_: Json = False,
 ) -> None:
-    """Verdicts on texts: verdict, probability and text, tab-separated, or one JSON object a line with --json.
+    """Verdicts on texts: verdict, probability and text, tab-separated, or one JSON object a line
+    with --json.
 
     Example: tamis predict runs/demo "You have won a prize, call now"
     """

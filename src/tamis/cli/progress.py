@@ -42,17 +42,29 @@ class Bar:
                 BarColumn(),
                 TextColumn("{task.completed:,}/{task.total:,} {task.fields[figures]}"),
             )
-            self.progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+            self.progress = Progress(
+                *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+            )
             self.progress.start()
-            self.bar = self.progress.add_task(self.name, total=self.total, completed=self.done, figures=self.unit)
+            self.bar = self.progress.add_task(
+                self.name, total=self.total, completed=self.done, figures=self.unit
+            )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Take the bar away."""
         if self.progress is not None:
             self.progress.stop()
         if kind is None and time.monotonic() - self.begun > 1.0:
-            say(f"{self.name}: {self.done - self.before:,} {self.unit} in {time.monotonic() - self.begun:.1f} s ({self._speed()})")
+            say(
+                f"{self.name}: {self.done - self.before:,} {self.unit} in "
+                f"{time.monotonic() - self.begun:.1f} s ({self._speed()})"
+            )
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         """Count, and show it."""
@@ -60,7 +72,11 @@ class Bar:
         self.note = note or self.note
         now = time.monotonic()
         if self.progress is not None:
-            self.progress.update(self.bar, completed=self.done, figures=", ".join(filter(None, (self._speed(), self.note))))
+            self.progress.update(
+                self.bar,
+                completed=self.done,
+                figures=", ".join(filter(None, (self._speed(), self.note))),
+            )
         elif now - self.said > LINE_EVERY_S:
             self.said = now
             left = (self.total - self.done) * (now - self.begun) / max(1, self.done - self.before)
@@ -68,4 +84,7 @@ class Bar:
             say(f"{self.name}: {self.done:,} of {self.total:,} {self.unit}, {figures}")
 
     def _speed(self) -> str:
-        return f"{(self.done - self.before) / max(1e-9, time.monotonic() - self.begun):,.0f} {self.unit}/s"
+        return (
+            f"{(self.done - self.before) / max(1e-9, time.monotonic() - self.begun):,.0f} "
+            f"{self.unit}/s"
+        )

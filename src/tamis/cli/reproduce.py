@@ -28,15 +28,20 @@ def reproduce(
     experiment: Annotated[str, typer.Argument(help="the only one so far: tp2")],
     backbone: BackboneOption = None,
     data: Annotated[str, typer.Option("--data", help="file or name of the catalog")] = "sms-spam",
-    quick: Annotated[bool, typer.Option("--quick", help="questions 1-10 only, without the remedies")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="questions 1-10 only, without the remedies")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
     settings: Settings = None,
-    out: Annotated[Path | None, typer.Option("--out", help="folder for the plots of question 9")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder for the plots of question 9")
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Run the reference experiment: its questions 1-10, reported beside obtained, then each remedy alone and all together.
+    """Run the reference experiment: its questions 1-10, reported beside obtained, then each remedy
+    alone and all together.
 
     Example: tamis reproduce tp2 --backbone gpt2
     """

@@ -37,11 +37,20 @@ __all__ = ["app"]
 @command
 def search(
     data: DataArgument,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="trials in all, those of an earlier call among them")] = 20,
+    trials: Annotated[
+        int,
+        typer.Option("--trials", min=1, help="trials in all, those of an earlier call among them"),
+    ] = 20,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0, help="begin no trial after so many; the same command goes on")
+        float | None,
+        typer.Option(
+            "--minutes", min=0, help="begin no trial after so many; the same command goes on"
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder of the search [default: runs/search-<data>]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="folder of the search [default: runs/search-<data>]"),
+    ] = None,
     backbone: BackboneOption = None,
     split: Split = None,
     test: TestFile = None,
@@ -56,29 +65,44 @@ def search(
     seed: Seed = None,
     json_: Json = False,
 ) -> None:
-    """Find depth, learning rate and regularisation by trials on held-out training rows; test rows are never read. Resumable.
+    """Find depth, learning rate and regularisation by trials on held-out training rows; test rows
+    are never read. Resumable.
 
     Example: tamis search sms-spam --trials 20 -o runs/search
     """
-    rows, where = data_settings(split, test, text, label, positive), compute_settings(device, threads, dtype)
+    rows, where = (
+        data_settings(split, test, text, label, positive),
+        compute_settings(device, threads, dtype),
+    )
     wanted = recipe_from(recipe, {"backbone": backbone, "seed": seed} | rows | where, settings)
     from tamis.workflows.hyperparameter_search import BEST
     from tamis.workflows.hyperparameter_search import search as run_search
 
     folder = out or Path("runs") / f"search-{Path(data).stem}"
-    found = run_search(data, wanted, folder, trials=trials, minutes=minutes, say=say, progress=Bars())
+    found = run_search(
+        data, wanted, folder, trials=trials, minutes=minutes, say=say, progress=Bars()
+    )
     if json_:
         return print_json(found)
-    print(table([_cells(row) for row in found["trials"]], header=("trial", "average precision", "seconds", "tune", "settings")))
+    print(
+        table(
+            [_cells(row) for row in found["trials"]],
+            header=("trial", "average precision", "seconds", "tune", "settings"),
+        )
+    )
     print(_gained(found))
-    print(f"best recipe: {folder / BEST} (train with it: tamis train {data} --recipe {folder / BEST})")
+    print(
+        f"best recipe: {folder / BEST} (train with it: tamis train {data} --recipe {folder / BEST})"
+    )
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     settings = dict(row["settings"])
     tune = str(settings.pop("tune", "the recipe as it is"))
     shown = ", ".join(
-        f"{key.rpartition('.')[2]} {value:.2g}" if isinstance(value, float) else f"{key.rpartition('.')[2]} {value}"
+        f"{key.rpartition('.')[2]} {value:.2g}"
+        if isinstance(value, float)
+        else f"{key.rpartition('.')[2]} {value}"
         for key, value in settings.items()
     )
     figure = "cut off" if row["average_precision"] is None else f"{row['average_precision']:.4f}"
@@ -90,8 +114,16 @@ def _gained(found: dict[str, Any]) -> str:
     if found["best"]["trial"] == found["trials"][0]["trial"]:
         return "No trial did better than the recipe as it is."
     low, high = gain["ci95"]
-    verdict = "beyond chance" if low > 0 else "within chance on these rows" if high >= 0 else "worse, beyond chance"
+    verdict = (
+        "beyond chance"
+        if low > 0
+        else "within chance on these rows"
+        if high >= 0
+        else "worse, beyond chance"
+    )
     return (
-        f"Trial {found['best']['trial']} against the recipe as it is, on {rows:,} rows that chose nothing: average precision "
-        f"{gain['after']:.4f} against {gain['before']:.4f}, difference {gain['difference']:+.4f} ({low:+.4f} to {high:+.4f}): {verdict}."
+        f"Trial {found['best']['trial']} against the recipe as it is, on {rows:,} rows that "
+        "chose nothing: average precision "
+        f"{gain['after']:.4f} against {gain['before']:.4f}, difference "
+        f"{gain['difference']:+.4f} ({low:+.4f} to {high:+.4f}): {verdict}."
     )

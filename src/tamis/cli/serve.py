@@ -28,7 +28,10 @@ def _make_key(file: Path | None) -> None:
     from tamis.serving.api_keys import new_key
 
     print(new_key(file))
-    say(f"This is the only time the key is shown; {file} holds its hash. Serve with --api-key-file {file}")
+    say(
+        f"This is the only time the key is shown; {file} holds its hash. Serve with "
+        f"--api-key-file {file}"
+    )
     raise typer.Exit
 
 
@@ -36,32 +39,71 @@ def _make_key(file: Path | None) -> None:
 def serve(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="run or model folders; NAME=RUN gives a name of one's own", show_default=False),
+        typer.Argument(
+            metavar="RUN...",
+            help="run or model folders; NAME=RUN gives a name of one's own",
+            show_default=False,
+        ),
     ],
-    host: Annotated[str, typer.Option("--host", help="address to listen on; only this machine reaches the default")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one; the address is printed first")] = 8000,
-    store: Annotated[Path | None, typer.Option("--store", help="corrections [default: RUN.feedback.sqlite beside the first RUN]")] = None,
+    host: Annotated[
+        str,
+        typer.Option("--host", help="address to listen on; only this machine reaches the default"),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port", min=0, max=65535, help="0 takes a free one; the address is printed first"
+        ),
+    ] = 8000,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            "--store", help="corrections [default: RUN.feedback.sqlite beside the first RUN]"
+        ),
+    ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option("--api-key-file", help="one key or sha256:HEX a line; TAMIS_API_KEY holds one more")
+        Path | None,
+        typer.Option(
+            "--api-key-file", help="one key or sha256:HEX a line; TAMIS_API_KEY holds one more"
+        ),
     ] = None,
     new_key: Annotated[
         Path | None,
-        typer.Option("--new-key", is_eager=True, callback=_make_key, help="make a key, append its hash to this file, print it and exit"),
+        typer.Option(
+            "--new-key",
+            is_eager=True,
+            callback=_make_key,
+            help="make a key, append its hash to this file, print it and exit",
+        ),
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="a further name the open server may be called by; repeatable")
+        list[str] | None,
+        typer.Option(
+            "--allow-host", help="a further name the open server may be called by; repeatable"
+        ),
     ] = None,
-    max_body: Annotated[int, typer.Option("--max-body", min=1, help="bytes of one body")] = Limits.body_bytes,
-    max_texts: Annotated[int, typer.Option("--max-texts", min=1, help="texts in one request")] = Limits.texts,
-    max_chars: Annotated[int, typer.Option("--max-chars", min=1, help="characters of one text")] = Limits.text_chars,
-    max_wait: Annotated[float, typer.Option("--max-wait", min=0.001, help="seconds to wait in line before 429")] = Limits.wait_s,
-    log_texts: Annotated[bool, typer.Option("--log-texts", help="write the texts into the log as well")] = False,
+    max_body: Annotated[
+        int, typer.Option("--max-body", min=1, help="bytes of one body")
+    ] = Limits.body_bytes,
+    max_texts: Annotated[
+        int, typer.Option("--max-texts", min=1, help="texts in one request")
+    ] = Limits.texts,
+    max_chars: Annotated[
+        int, typer.Option("--max-chars", min=1, help="characters of one text")
+    ] = Limits.text_chars,
+    max_wait: Annotated[
+        float, typer.Option("--max-wait", min=0.001, help="seconds to wait in line before 429")
+    ] = Limits.wait_s,
+    log_texts: Annotated[
+        bool, typer.Option("--log-texts", help="write the texts into the log as well")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
     json_: Json = False,
 ) -> None:
-    """Serve one or more models over HTTP, with a page at /, and learn from corrections. Logs go to stderr.
+    """Serve one or more models over HTTP, with a page at /, and learn from corrections. Logs go to
+    stderr.
 
     Example: tamis serve runs/demo --port 8000
     """
@@ -71,7 +113,9 @@ def serve(
         import prometheus_client  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError(error.name or "fastapi", extra="serve", purpose="tamis serve") from None
+        raise MissingExtraError(
+            error.name or "fastapi", extra="serve", purpose="tamis serve"
+        ) from None
     from tamis.classifier.saved_model import find_model
     from tamis.feedback.learning import FeedbackLearner, default_store, model_name
     from tamis.feedback.store import CorrectionStore
@@ -87,7 +131,10 @@ def serve(
     if not keys and host in LOOPBACK:
         hosts = LOOPBACK | {name.lower() for name in allow_host or []}
     elif not keys:
-        say(f"warning: whoever reaches {host} can use this server; close it with --api-key-file or {VARIABLE}")
+        say(
+            f"warning: whoever reaches {host} can use this server; close it with --api-key-file "
+            f"or {VARIABLE}"
+        )
     with listen(host, port) as listener:
         named = named_runs(runs)
         for _, path in named:
@@ -102,10 +149,17 @@ def serve(
                 return FeedbackLearner(classifier, path, kept, model=model)
 
             models = Models(named, learning, compute=compute)
-            application = create_app(models, limits=limits, keys=keys, hosts=hosts, log_texts=log_texts)
+            application = create_app(
+                models, limits=limits, keys=keys, hosts=hosts, log_texts=log_texts
+            )
             log = json_logs.write_to(sys.stderr)
             address = url(listener)
-            print(json.dumps({"url": address, "models": [name for name, _ in named]}) if json_ else address, flush=True)
+            print(
+                json.dumps({"url": address, "models": [name for name, _ in named]})
+                if json_
+                else address,
+                flush=True,
+            )
             run(application, listener)
             log.close()
         finally:

@@ -25,24 +25,40 @@ def suggest(
     run: RunArgument,
     unlabelled: Annotated[
         Path | None,
-        typer.Argument(help=".txt (a text a line), a table, .eml or mbox; without it lines from stdin", show_default=False),
+        typer.Argument(
+            help=".txt (a text a line), a table, .eml or mbox; without it lines from stdin",
+            show_default=False,
+        ),
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="messages to suggest")] = 50,
     out: Annotated[
-        Path | None, typer.Option("--out", help="write them here (.csv, .tsv, .jsonl, .parquet), with a column `label` to be filled in")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="write them here (.csv, .tsv, .jsonl, .parquet), with a column `label` to be "
+            "filled in",
+        ),
     ] = None,
     text: Annotated[str | None, typer.Option("--text", help="column of the texts")] = None,
     strategy: Annotated[
         str,
-        typer.Option("--strategy", help="clusters (uncertain and unlike each other), gradients, margin or random; see docs/labelling.md"),
+        typer.Option(
+            "--strategy",
+            help="clusters (uncertain and unlike each other), gradients, margin or random; see "
+            "docs/labelling.md",
+        ),
     ] = "clusters",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="of what is drawn [default: 42]", show_default=False)] = 42,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", min=0, help="of what is drawn [default: 42]", show_default=False),
+    ] = 42,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
     json_: Json = False,
 ) -> None:
-    """Name the messages whose label would teach the model most: uncertain ones that are unlike each other and not labelled yet.
+    """Name the messages whose label would teach the model most: uncertain ones that are unlike each
+    other and not labelled yet.
 
     Example: tamis suggest runs/mine inbox.txt -n 50 --out to-label.csv
     """
@@ -56,7 +72,9 @@ def suggest(
     from tamis.workflows.query_strategies import STRATEGIES
 
     if strategy not in STRATEGIES:
-        raise typer.BadParameter(f"--strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}")
+        raise typer.BadParameter(
+            f"--strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}"
+        )
     classifier = TextClassifier.load(run, **compute)
     messages = read_messages(unlabelled if unlabelled is not None else sys.stdin, text=text)
     for note in messages.notes:
@@ -72,17 +90,27 @@ def suggest(
         cache=store,
         progress=Bars(),
     )
-    say(f"{found.seen:,} messages, {found.labelled:,} labelled already, {found.repeated:,} empty or repeated; strategy {found.strategy}")
+    say(
+        f"{found.seen:,} messages, {found.labelled:,} labelled already, {found.repeated:,} "
+        f"empty or repeated; strategy {found.strategy}"
+    )
     if len(found.suggestions) < count:
         say(f"only {len(found.suggestions):,} are left to suggest")
     if out is not None:
         to_fill = "label"
-        while any(to_fill in one.columns for one in found.suggestions):  # the messages have a column of that name already
+        while any(
+            to_fill in one.columns for one in found.suggestions
+        ):  # the messages have a column of that name already
             to_fill = f"new_{to_fill}"
         rows = (
             beside_own(
                 one.columns or {"text": one.text},
-                {to_fill: "", "suggested": one.label, "uncertainty": round(one.uncertainty, 4), "line": one.line},
+                {
+                    to_fill: "",
+                    "suggested": one.label,
+                    "uncertainty": round(one.uncertainty, 4),
+                    "line": one.line,
+                },
             )
             for one in found.suggestions
         )
@@ -92,7 +120,12 @@ def suggest(
         return print_json(found.to_dict())
     if out is None:
         lines = [
-            [str(one.line), f"{one.probabilities[one.label]:.3f}", one.label, " ".join(one.text.split())[:SHOWN]]
+            [
+                str(one.line),
+                f"{one.probabilities[one.label]:.3f}",
+                one.label,
+                " ".join(one.text.split())[:SHOWN],
+            ]
             for one in found.suggestions
         ]
         print(table(lines, header=("line", "p", "label now", "text")))

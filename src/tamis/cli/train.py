@@ -38,29 +38,51 @@ from tamis.cli.progress import Bars
 def train(
     data: DataArgument,
     backbone: BackboneOption = None,
-    tune: Annotated[str | None, typer.Option("--tune", help=setting_help("tune", "--tune blocks:2"))] = None,
+    tune: Annotated[
+        str | None, typer.Option("--tune", help=setting_help("tune", "--tune blocks:2"))
+    ] = None,
     split: Split = None,
     test: TestFile = None,
-    exclude: Annotated[Path | None, typer.Option("--exclude", help=setting_help("data.exclude", "--exclude review.csv"))] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option("--exclude", help=setting_help("data.exclude", "--exclude review.csv")),
+    ] = None,
     text: TextColumn = None,
     label: LabelColumn = None,
     positive: Positive = None,
-    class_weight: Annotated[str | None, typer.Option("--class-weight", help=setting_help("train.class_weight", "spam=5,ham=1"))] = None,
-    max_fpr: Annotated[str | None, typer.Option("--max-fpr", help=setting_help("decision.max_fpr", "--max-fpr 0.2%"))] = None,
-    cost: Annotated[str | None, typer.Option("--cost", help=setting_help("decision.costs", "--cost blocked=10,missed=1"))] = None,
-    prior: Annotated[str | None, typer.Option("--prior", help=setting_help("decision.prior", "--prior 2%"))] = None,
+    class_weight: Annotated[
+        str | None,
+        typer.Option("--class-weight", help=setting_help("train.class_weight", "spam=5,ham=1")),
+    ] = None,
+    max_fpr: Annotated[
+        str | None,
+        typer.Option("--max-fpr", help=setting_help("decision.max_fpr", "--max-fpr 0.2%")),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option("--cost", help=setting_help("decision.costs", "--cost blocked=10,missed=1")),
+    ] = None,
+    prior: Annotated[
+        str | None, typer.Option("--prior", help=setting_help("decision.prior", "--prior 2%"))
+    ] = None,
     robust: Annotated[bool, typer.Option("--robust", help=robust_help())] = False,
     recipe: RecipeOption = None,
     settings: Settings = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder [default: runs/<data>-<backbone>-<tune>]")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run that is there")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="run folder [default: runs/<data>-<backbone>-<tune>]"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace the run that is there")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
     seed: Seed = None,
     json_: Json = False,
 ) -> None:
-    """Train a classifier, judge it beside TF-IDF, and write a run folder. An unfinished run goes on where it was.
+    """Train a classifier, judge it beside TF-IDF, and write a run folder. An unfinished run goes on
+    where it was.
 
     Example: tamis train messages.csv --max-fpr 0.2% -o runs/mine
     """
@@ -79,7 +101,9 @@ def train(
     wanted = recipe_from(recipe, options, settings, robust=robust)
     from tamis.workflows import train as experiment
 
-    path, report = experiment.train(data, wanted, out, overwrite=overwrite, say=say, progress=Bars())
+    path, report = experiment.train(
+        data, wanted, out, overwrite=overwrite, say=say, progress=Bars()
+    )
     if json_:
         return print_json(report)
     print("\n".join(report_lines(report)))

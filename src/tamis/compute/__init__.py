@@ -1,1 +1,3 @@
-"""The machine. What it has (device, cores, memory, kernels) is measured; the choice of device, threads and number type goes out."""
+"""The machine. What it has (device, cores, memory, kernels) is measured; the choice of device,
+threads and number type goes out.
+"""

@@ -1,7 +1,8 @@
-"""How many processors this process may use: what the machine has, less what affinity and control groups withhold.
+"""How many processors this process may use: what the machine has, less what affinity and control
+groups withhold.
 
-Owns the counting alone; how many threads are taken is the choice of device.py.
-Sources: Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst (cpu.cfs_quota_us).
+Owns the counting alone; how many threads are taken is the choice of device.py. Sources: Linux,
+Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst (cpu.cfs_quota_us).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ _PROC, _SYS = Path("/proc"), Path("/sys")
 
 
 def available_processors() -> tuple[int, int]:
-    """(physical cores, logical processors) that this process may use: affinity and cgroup quota, each at least 1."""
+    """(physical cores, logical processors) that this process may use: affinity and cgroup quota,
+    each at least 1.
+    """
     try:
         allowed = sorted(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
@@ -36,10 +39,11 @@ def _core_of(number: int) -> tuple[str, str]:
 
 
 def _cgroup_quota() -> float | None:
-    """Processors' worth of time that the control groups above this process grant it; None where unlimited.
+    """Processors' worth of time that the control groups above this process grant it; None where
+    unlimited.
 
-    Both versions: `cpu.max` (v2) and `cpu.cfs_quota_us` (v1). Inside a container the path in /proc is often that of
-    the host, so every level that does exist is asked, up to the root of the mount.
+    Both versions: `cpu.max` (v2) and `cpu.cfs_quota_us` (v1). Inside a container the path in /proc
+    is often that of the host, so every level that does exist is asked, up to the root of the mount.
     """
     try:
         lines = (_PROC / "self/cgroup").read_text(encoding="utf-8").splitlines()
@@ -56,7 +60,9 @@ def _cgroup_quota() -> float | None:
         else:
             continue
         parts = [part for part in path.split("/") if part and part != ".."]
-        levels = [root.joinpath(*parts[:depth]) for root in roots for depth in range(len(parts) + 1)]
+        levels = [
+            root.joinpath(*parts[:depth]) for root in roots for depth in range(len(parts) + 1)
+        ]
         grants += [grant for level in levels if (grant := _grant(level)) is not None]
     return min(grants, default=None)
 

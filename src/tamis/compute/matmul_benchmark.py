@@ -1,4 +1,6 @@
-"""How fast this machine multiplies: GFLOP/s of bare products of matrices, in each type that a trunk is computed in."""
+"""How fast this machine multiplies: GFLOP/s of bare products of matrices, in each type that a trunk
+is computed in.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,21 @@ Shape = tuple[int, int, int]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
 
-def measure_matmul(shapes: Sequence[Shape], dtype: Dtype, seconds: float, *, device: str = "cpu", threads: int | None = None) -> float:
-    """GFLOP/s (10^9 multiplications and additions a second) of the given products, one after the other.
+def measure_matmul(
+    shapes: Sequence[Shape],
+    dtype: Dtype,
+    seconds: float,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> float:
+    """GFLOP/s (10^9 multiplications and additions a second) of the given products, one after the
+    other.
 
-    Each shape gets its share of `seconds`; its fastest run counts (in fp32 over plain weights or over those laid out for
-    oneDNN), since other programs only ever slow one down. A product that does not fit the time is run on fewer rows. No
-    global generator is touched; torch's thread count is what it was before.
+    Each shape gets its share of `seconds`; its fastest run counts (in fp32 over plain weights or
+    over those laid out for oneDNN), since other programs only ever slow one down. A product that
+    does not fit the time is run on fewer rows. No global generator is touched; torch's thread count
+    is what it was before.
 
     Raises:
         ConfigError: no shape, a dimension below one, no time, or an unknown dtype.
@@ -31,7 +42,10 @@ def measure_matmul(shapes: Sequence[Shape], dtype: Dtype, seconds: float, *, dev
     import torch
 
     if not shapes or any(len(shape) != 3 or min(shape) < 1 for shape in shapes):
-        raise ConfigError(f"shapes: expected (rows, columns in, columns out) of at least 1 each, got {list(shapes)}")
+        raise ConfigError(
+            "shapes: expected (rows, columns in, columns out) of at least 1 each, got "
+            f"{list(shapes)}"
+        )
     if not (seconds > 0 and math.isfinite(seconds)):
         raise ConfigError(f"seconds: expected a positive time, got {seconds}")
     if dtype not in DTYPES:
@@ -52,15 +66,24 @@ def measure_matmul(shapes: Sequence[Shape], dtype: Dtype, seconds: float, *, dev
 
 
 def _fastest(shape: Shape, dtype: Dtype, seconds: float, device: str) -> tuple[int, float]:
-    """(rows, seconds of the fastest run), in fp32 of the better of the two layouts that a trunk may have."""
+    """(rows, seconds of the fastest run), in fp32 of the better of the two layouts that a trunk may
+    have.
+    """
     if dtype != "fp32" or device != "cpu" or not prepacking_is_here():
         return _time_product(shape, dtype, seconds, device)
-    both = [_time_product(shape, dtype, seconds / 2, device, prepacked=prepacked) for prepacked in (False, True)]
+    both = [
+        _time_product(shape, dtype, seconds / 2, device, prepacked=prepacked)
+        for prepacked in (False, True)
+    ]
     return min(both, key=lambda found: found[1] / found[0])
 
 
-def _time_product(shape: Shape, dtype: Dtype, seconds: float, device: str, *, prepacked: bool = False) -> tuple[int, float]:
-    """(rows, seconds of the fastest run): the rows double, up to the shape's, as long as the time allows it."""
+def _time_product(
+    shape: Shape, dtype: Dtype, seconds: float, device: str, *, prepacked: bool = False
+) -> tuple[int, float]:
+    """(rows, seconds of the fastest run): the rows double, up to the shape's, as long as the time
+    allows it.
+    """
     import torch
 
     wanted, columns_in, columns_out = shape
@@ -83,7 +106,8 @@ def _time_product(shape: Shape, dtype: Dtype, seconds: float, device: str, *, pr
         return time.perf_counter() - start
 
     end = time.perf_counter() + seconds
-    # Without hardware for bf16 some builds of torch fall back on a loop a hundred times slower: feel the way up.
+    # Without hardware for bf16 some builds of torch fall back on a loop a hundred times slower:
+    # feel the way up.
     rows = min(8, wanted)
     run(rows)  # the first call also prepares kernels
     best = run(rows)

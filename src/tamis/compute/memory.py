@@ -1,6 +1,8 @@
-"""Memory handed back to the system once something large was loaded: what the process no longer needs should not count as its own.
+"""Memory handed back to the system once something large was loaded: what the process no longer
+needs should not count as its own.
 
-Linux alone; elsewhere, and where the system does not answer, nothing happens. No result depends on it.
+Linux alone; elsewhere, and where the system does not answer, nothing happens. No result depends on
+it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ _MAPS = Path("/proc/self/smaps")
 
 
 def release_memory(*files: Path) -> None:
-    """Return freed heap, and the pages of these mapped files; what is read again comes from the system's cache."""
+    """Return freed heap, and the pages of these mapped files; what is read again comes from the
+    system's cache.
+    """
     if sys.platform != "linux":
         return
     try:
@@ -27,7 +31,9 @@ def release_memory(*files: Path) -> None:
 
 
 def _untouched(files: set[str]) -> list[tuple[int, int]]:
-    """(start, end) of the mappings of these files of which no page was written to: a written one would be lost."""
+    """(start, end) of the mappings of these files of which no page was written to: a written one
+    would be lost.
+    """
     found, place = [], None
     for line in _MAPS.read_text(encoding="utf-8", errors="replace").splitlines():
         first, *rest = line.split(maxsplit=5)

@@ -1,6 +1,8 @@
-"""One matrix product in fp32 over weights that lie as oneDNN reads them, so that no product arranges them again.
+"""One matrix product in fp32 over weights that lie as oneDNN reads them, so that no product
+arranges them again.
 
-Owns the product and whether it can be had here; networks made of it are `tamis.gpt2.inference.onednn`.
+Owns the product and whether it can be had here; networks made of it are
+`tamis.gpt2.inference.onednn`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class PrepackedProduct:
-    """(N, in) fp32 -> (N, out) fp32. The layout belongs to this machine and process; it cannot be copied or written."""
+    """(N, in) fp32 -> (N, out) fp32. The layout belongs to this machine and process; it cannot be
+    copied or written.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """(out, in) weights and (out,) bias, fp32, on the processor."""
@@ -24,7 +28,9 @@ class PrepackedProduct:
         """Multiply and add the bias; there is no gradient."""
         import torch
 
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self._laid, self.bias, "none", [], "")
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            rows, self._laid, self.bias, "none", [], ""
+        )
         return product
 
     @property

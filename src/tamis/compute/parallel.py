@@ -1,7 +1,9 @@
-"""Batches computed side by side, a processor thread each, where all threads at once on one batch would wait for one another.
+"""Batches computed side by side, a processor thread each, where all threads at once on one batch
+would wait for one another.
 
-Threads that share every product meet after each of them, so that whatever else the machine does to one of them stops all; on their own
-they meet never. On two cores this is worth a tenth, and a third beside other work (LOG.md).
+Threads that share every product meet after each of them, so that whatever else the machine does to
+one of them stops all; on their own they meet never. On two cores this is worth a tenth, and a third
+beside other work (LOG.md).
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ Result = TypeVar("Result")
 def own_threads(count: int) -> None:
     """Set how many torch threads the calling thread has.
 
-    torch sets up a thread at its first question or product, with the number last set by anybody: asked before, it does not later.
-    Threads that come to torch for the first time begin with `count` as well.
+    torch sets up a thread at its first question or product, with the number last set by anybody:
+    asked before, it does not later. Threads that come to torch for the first time begin with
+    `count` as well.
     """
     torch.get_num_threads()
     torch.set_num_threads(count)
@@ -52,8 +55,11 @@ class Threads:
         """End them after the batches they are at."""
         self._pool.shutdown(cancel_futures=True)
 
-    def compute(self, compute: Callable[[Batch], Result], batches: Iterable[Batch]) -> Iterator[Result]:
-        """`compute` of each batch in inference mode, in the order of the batches; it must not change what another one reads.
+    def compute(
+        self, compute: Callable[[Batch], Result], batches: Iterable[Batch]
+    ) -> Iterator[Result]:
+        """`compute` of each batch in inference mode, in the order of the batches; it must not
+        change what another one reads.
 
         At most two batches a thread are under way or wait to be fetched.
         """
@@ -72,11 +78,16 @@ class Threads:
 
 
 def compute_in_parallel(
-    compute: Callable[[Batch], Result], batches: Sequence[Batch], *, device: torch.device | str = "cpu"
+    compute: Callable[[Batch], Result],
+    batches: Sequence[Batch],
+    *,
+    device: torch.device | str = "cpu",
 ) -> Iterator[Result]:
-    """`compute` of each batch in inference mode, in the order of the batches; it must not change what another one reads.
+    """`compute` of each batch in inference mode, in the order of the batches; it must not change
+    what another one reads.
 
-    One batch, one thread or another device: in the caller's thread. Else in as many threads as torch is set to.
+    One batch, one thread or another device: in the caller's thread. Else in as many threads as
+    torch is set to.
     """
     count = min(torch.get_num_threads(), len(batches))
     if count < 2 or torch.device(device).type != "cpu":

@@ -1,7 +1,8 @@
-"""What a table is like before anything is trained: classes, lengths, repeats, leaks across the split, doubtful labels.
+"""What a table is like before anything is trained: classes, lengths, repeats, leaks across the
+split, doubtful labels.
 
-Owns the figures of `tamis data` and their words; tokens are counted and labels doubted by functions that the caller
-brings.
+Owns the figures of `tamis data` and their words; tokens are counted and labels doubted by functions
+that the caller brings.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _PRINTED_ISSUES = 10
 
 @dataclass(frozen=True)
 class PartAudit:
-    """One part: rows, rows by class, batches of `batch_rows` rows, tokens in all, and tokens of the longest text."""
+    """One part: rows, rows by class, batches of `batch_rows` rows, tokens in all, and tokens of the
+    longest text.
+    """
 
     rows: int
     classes: dict[str, int]
@@ -46,7 +49,9 @@ class TrainAudit(PartAudit):
 
 @dataclass(frozen=True)
 class Repeats:
-    """Repeated texts: how many distinct ones occur more than once, and the rows beyond each first one."""
+    """Repeated texts: how many distinct ones occur more than once, and the rows beyond each first
+    one.
+    """
 
     texts: int
     rows: int
@@ -54,7 +59,9 @@ class Repeats:
 
 @dataclass(frozen=True)
 class RepeatsAudit:
-    """Repeats inside the table letter for letter, after normalising, and by near-repeat; `conflicting` normalised texts bear two labels."""
+    """Repeats inside the table letter for letter, after normalising, and by near-repeat;
+    `conflicting` normalised texts bear two labels.
+    """
 
     exact: Repeats
     normalized: Repeats
@@ -65,7 +72,9 @@ class RepeatsAudit:
 
 @dataclass(frozen=True)
 class Leak:
-    """Test rows whose text also trains, as a count, a share of the test rows, and a share of each class's test rows."""
+    """Test rows whose text also trains, as a count, a share of the test rows, and a share of each
+    class's test rows.
+    """
 
     rows: int
     share: float
@@ -74,7 +83,9 @@ class Leak:
 
 @dataclass(frozen=True)
 class LeaksAudit:
-    """Test rows that occur in the training part: letter for letter, after normalising, in one group of near-repeats."""
+    """Test rows that occur in the training part: letter for letter, after normalising, in one group
+    of near-repeats.
+    """
 
     exact: Leak
     normalized: Leak
@@ -83,7 +94,9 @@ class LeaksAudit:
 
 @dataclass(frozen=True)
 class LabelIssue:
-    """A row whose own label got a low probability from a model that had not seen it; `row` is 0-based, `line` as in the file."""
+    """A row whose own label got a low probability from a model that had not seen it; `row` is
+    0-based, `line` as in the file.
+    """
 
     row: int
     line: int
@@ -111,7 +124,9 @@ class Audit:
         """Plain values for JSON; `label_issues` is null where labels were not checked."""
         values = asdict(self)
         parts = {part: values.pop(part) for part in ("train", "validation", "test")}
-        values["label_issues"] = None if self.label_issues is None else [asdict(row) for row in self.label_issues]
+        values["label_issues"] = (
+            None if self.label_issues is None else [asdict(row) for row in self.label_issues]
+        )
         return {**values, "notes": list(self.notes), "parts": parts}
 
     def lines(self) -> list[str]:
@@ -120,35 +135,65 @@ class Audit:
         shown = classes if len(classes) <= 6 else []
         head = ["part", "rows", "batches", "tokens", "longest", *shown]
         table = [head]
-        for name, part in (("train", self.train), ("validation", self.validation), ("test", self.test)):
-            counts = [f"{part.classes[label]:,} ({_percent(part.classes[label], part.rows)})" for label in shown]
-            table.append([name, *(f"{value:,}" for value in (part.rows, part.batches, part.tokens, part.longest)), *counts])
-        out = [f"{self.source}, split {self.split}, batches of {self.batch_rows} rows", *_aligned(table)]
-        out.append(f"The validation rows are part of the training rows; {self.train.fit_rows:,} remain without them.")
+        for name, part in (
+            ("train", self.train),
+            ("validation", self.validation),
+            ("test", self.test),
+        ):
+            counts = [
+                f"{part.classes[label]:,} ({_percent(part.classes[label], part.rows)})"
+                for label in shown
+            ]
+            table.append(
+                [
+                    name,
+                    *(
+                        f"{value:,}"
+                        for value in (part.rows, part.batches, part.tokens, part.longest)
+                    ),
+                    *counts,
+                ]
+            )
+        out = [
+            f"{self.source}, split {self.split}, batches of {self.batch_rows} rows",
+            *_aligned(table),
+        ]
+        out.append(
+            f"The validation rows are part of the training rows; {self.train.fit_rows:,} remain "
+            "without them."
+        )
         if not shown:
             rarest = min(classes, key=lambda label: (self.train.classes[label], label))
             commonest = max(classes, key=lambda label: (self.train.classes[label], label))
             out.append(
-                f"{len(classes)} classes, from {self.train.classes[rarest]:,} training rows ({rarest}) to "
+                f"{len(classes)} classes, from {self.train.classes[rarest]:,} training rows "
+                f"({rarest}) to "
                 f"{self.train.classes[commonest]:,} ({commonest})."
             )
         repeats = self.repeats
         out.append(
-            f"Repeats in the table: {repeats.exact.rows:,} rows letter for letter, {repeats.normalized.rows:,} after "
+            f"Repeats in the table: {repeats.exact.rows:,} rows letter for letter, "
+            f"{repeats.normalized.rows:,} after "
             "normalising, "
             f"{repeats.near.rows:,} with near-repeats."
         )
         if repeats.conflicting:
             out.append(f"{repeats.conflicting:,} repeated texts bear more than one label.")
         if self.test.rows:
-            out += ["Test rows that also occur in the training part:", *_aligned(_leak_table(self.leaks, shown))]
+            out += [
+                "Test rows that also occur in the training part:",
+                *_aligned(_leak_table(self.leaks, shown)),
+            ]
         if self.label_issues is not None:
             sure = sum(row.probability < 0.1 for row in self.label_issues)
             out.append(
-                f"Doubtful labels: {len(self.label_issues):,} rows whose own label got less than even odds, {sure:,} of them below 0.1."
+                f"Doubtful labels: {len(self.label_issues):,} rows whose own label got less "
+                f"than even odds, {sure:,} of them below 0.1."
             )
             for row in self.label_issues[:_PRINTED_ISSUES]:
-                out.append(f"  line {row.line}: {row.label} {row.probability:.3f}  {_shortened(row.text)}")
+                out.append(
+                    f"  line {row.line}: {row.label} {row.probability:.3f}  {_shortened(row.text)}"
+                )
             if len(self.label_issues) > _PRINTED_ISSUES:
                 out.append(f"  and {len(self.label_issues) - _PRINTED_ISSUES:,} more.")
         return [*out, *self.notes]
@@ -166,9 +211,11 @@ def audit(
 
     Arguments (N = rows of the table, K = classes):
         token_lengths   texts → tokens of each
-        out_of_fold     texts, labels, (N,) groups of near-repeats → (N, K) probabilities, columns in sorted order of
+        out_of_fold     texts, labels, (N,) groups of near-repeats → (N, K) probabilities, columns
+                        in sorted order of
         the labels,
-                        each row's from a model fitted without its group; None: labels are not checked
+                        each row's from a model fitted without its group; None: labels are not
+                        checked
         issue_threshold  rows whose own label has a lower probability are listed, the lowest first
 
     Raises:
@@ -194,15 +241,19 @@ def audit(
             normalized=_leak(split, exact_groups(keys), offset),
             near=_leak(split, joint_groups, offset),
         ),
-        label_issues=None if out_of_fold is None else _label_issues(split, out_of_fold, own_groups, issue_threshold),
+        label_issues=None
+        if out_of_fold is None
+        else _label_issues(split, out_of_fold, own_groups, issue_threshold),
         notes=(*table.notes, *(split.test_table.notes if split.test_table else ()), *split.notes),
     )
 
 
 def write_split(split: DataSplit, directory: str | Path) -> list[Path]:
-    """Write `train.csv` (without the validation rows), `validation.csv` and `test.csv`; returns their paths.
+    """Write `train.csv` (without the validation rows), `validation.csv` and `test.csv`; returns
+    their paths.
 
-    UTF-8, columns `label` and `text`, texts unchanged whatever they hold: `read_table` and pandas read them back.
+    UTF-8, columns `label` and `text`, texts unchanged whatever they hold: `read_table` and pandas
+    read them back.
 
     Raises:
         DataError: the directory or a file cannot be written.
@@ -211,23 +262,40 @@ def write_split(split: DataSplit, directory: str | Path) -> list[Path]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{directory}: the folder cannot be made ({error.strerror or error}); choose another") from error
+        raise DataError(
+            f"{directory}: the folder cannot be made ({error.strerror or error}); choose another"
+        ) from error
     written: list[Path] = []
     names: dict[str, PartName] = {"train": "fit", "validation": "validation", "test": "test"}
     for name, part in names.items():
         path = directory / f"{name}.csv"
         rows = zip(split.labels(part), split.texts(part), strict=True)
-        write_rows(path, ({"label": label, "text": text} for label, text in rows), columns=("label", "text"))
+        write_rows(
+            path,
+            ({"label": label, "text": text} for label, text in rows),
+            columns=("label", "text"),
+        )
         written.append(path)
     return written
 
 
-def _part(split: DataSplit, name: PartName, token_lengths: TokenLengths, batch_rows: int) -> PartAudit:
+def _part(
+    split: DataSplit, name: PartName, token_lengths: TokenLengths, batch_rows: int
+) -> PartAudit:
     texts = split.texts(name)
     lengths = [int(length) for length in token_lengths(texts)] if texts else []
     if len(lengths) != len(texts):
-        raise DataError(f"audit: expected a token count for each of {len(texts)} texts, got {len(lengths)}; mend `token_lengths`")
-    return PartAudit(len(texts), split.counts(name), -(-len(texts) // batch_rows), sum(lengths), max(lengths, default=0))
+        raise DataError(
+            f"audit: expected a token count for each of {len(texts)} texts, got {len(lengths)}; "
+            "mend `token_lengths`"
+        )
+    return PartAudit(
+        len(texts),
+        split.counts(name),
+        -(-len(texts) // batch_rows),
+        sum(lengths),
+        max(lengths, default=0),
+    )
 
 
 def _repeated(groups: Rows) -> Repeats:
@@ -240,7 +308,11 @@ def _repeats(split: DataSplit, keys: Sequence[str], near: Rows) -> RepeatsAudit:
     labels_of: defaultdict[str, set[str]] = defaultdict(set)
     for key, label in zip(keys, split.table.labels, strict=True):
         labels_of[key].add(label)
-    inside = {name: sum(count - 1 for count in Counter(split.texts(name)).values()) for name in get_args(PartName) if name != "fit"}
+    inside = {
+        name: sum(count - 1 for count in Counter(split.texts(name)).values())
+        for name in get_args(PartName)
+        if name != "fit"
+    }
     return RepeatsAudit(
         exact=_repeated(exact_groups(split.table.texts)),
         normalized=_repeated(exact_groups(keys)),
@@ -251,7 +323,9 @@ def _repeats(split: DataSplit, keys: Sequence[str], near: Rows) -> RepeatsAudit:
 
 
 def _leak(split: DataSplit, groups: Rows, offset: int) -> Leak:
-    """`groups` covers the table, followed by the test table (which begins at `offset`) where there is one."""
+    """`groups` covers the table, followed by the test table (which begins at `offset`) where there
+    is one.
+    """
     leaked = np.isin(groups[split.test + offset], groups[split.train])
     labels = np.asarray(split.labels("test"), dtype=object)
     by_class = {}
@@ -261,18 +335,24 @@ def _leak(split: DataSplit, groups: Rows, offset: int) -> Leak:
     return Leak(int(leaked.sum()), float(leaked.mean()) if len(leaked) else 0.0, by_class)
 
 
-def _label_issues(split: DataSplit, out_of_fold: OutOfFold, groups: Rows, below: float) -> tuple[LabelIssue, ...]:
+def _label_issues(
+    split: DataSplit, out_of_fold: OutOfFold, groups: Rows, below: float
+) -> tuple[LabelIssue, ...]:
     table = split.table
     probabilities = np.asarray(out_of_fold(table.texts, table.labels, groups), dtype=np.float64)
     if probabilities.shape != (len(table), len(table.classes)):
         raise DataError(
-            f"audit: expected out-of-fold probabilities of shape {(len(table), len(table.classes))}, got "
+            "audit: expected out-of-fold probabilities of shape "
+            f"{(len(table), len(table.classes))}, got "
             f"{probabilities.shape}; mend `out_of_fold`"
         )
     codes = np.asarray([table.classes.index(label) for label in table.labels])
     own = probabilities[np.arange(len(table)), codes]
     order = [row for row in np.argsort(own, kind="stable").tolist() if own[row] < below]
-    return tuple(LabelIssue(row, table.lines[row], table.texts[row], table.labels[row], float(own[row])) for row in order)
+    return tuple(
+        LabelIssue(row, table.lines[row], table.texts[row], table.labels[row], float(own[row]))
+        for row in order
+    )
 
 
 def _leak_table(leaks: LeaksAudit, classes: Sequence[str]) -> list[list[str]]:
@@ -282,7 +362,14 @@ def _leak_table(leaks: LeaksAudit, classes: Sequence[str]) -> list[list[str]]:
         ("normalised", leaks.normalized),
         ("near-repeat", leaks.near),
     ):
-        rows.append([name, f"{leak.rows:,}", f"{leak.share:.1%}", *(f"{leak.by_class[label]:.1%}" for label in classes)])
+        rows.append(
+            [
+                name,
+                f"{leak.rows:,}",
+                f"{leak.share:.1%}",
+                *(f"{leak.by_class[label]:.1%}" for label in classes),
+            ]
+        )
     return rows
 
 
@@ -292,7 +379,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [
         "  "
         + "  ".join(
-            cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if not column else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     ]

@@ -1,7 +1,9 @@
-"""Named data sets: where each comes from, what it must be byte for byte, and where it lies on this machine.
+"""Named data sets: where each comes from, what it must be byte for byte, and where it lies on this
+machine.
 
-Owns the entries and the order in which places are tried. Fetching is `tamis.download`'s; nothing is shipped with the
-package. Sources: UCI Machine Learning Repository 228 (Almeida and Gómez Hidalgo 2011, CC BY 4.0).
+Owns the entries and the order in which places are tried. Fetching is `tamis.download`'s; nothing is
+shipped with the package. Sources: UCI Machine Learning Repository 228 (Almeida and Gómez Hidalgo
+2011, CC BY 4.0).
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A file that an installed Python package carries; it is read, the package's code never imported."""
+    """A file that an installed Python package carries; it is read, the package's code never
+    imported.
+    """
 
     package: str
     version: str
@@ -53,7 +57,9 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class Located:
-    """A data set or file on this machine; `notes` are sentences for the user about where it came from."""
+    """A data set or file on this machine; `notes` are sentences for the user about where it came
+    from.
+    """
 
     path: Path
     name: str
@@ -66,7 +72,8 @@ CATALOG: dict[str, CatalogEntry] = {
     for entry in (
         CatalogEntry(
             name="sms-spam",
-            description="SMS Spam Collection: 5,574 English text messages, 4,827 ham and 747 spam (UCI 228, Almeida and Gómez Hidalgo)",
+            description="SMS Spam Collection: 5,574 English text messages, 4,827 ham and 747 "
+            "spam (UCI 228, Almeida and Gómez Hidalgo)",
             licence="CC BY 4.0",
             url="https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
             archive_sha256="1587ea43e58e82b14ff1f5425c88e17f8496bfcdb67a583dbff9eefaf9963ce3",
@@ -91,25 +98,37 @@ CATALOG: dict[str, CatalogEntry] = {
 def resolve(data: str, *, progress: Progress | None = None) -> Located:
     """The file that `data` means: a path, or a name of the catalog.
 
-    A file of that name wins over the catalog. A named set comes from the cache directory if its copy there is what it
-    must be, else from its archive (unless `TAMIS_OFFLINE` or `HF_HUB_OFFLINE` forbids it), else, with a note, from the
-    installed package that carries some of its rows. `progress` is called with bytes so far and bytes in all.
+    A file of that name wins over the catalog. A named set comes from the cache directory if its
+    copy there is what it must be, else from its archive (unless `TAMIS_OFFLINE` or `HF_HUB_OFFLINE`
+    forbids it), else, with a note, from the installed package that carries some of its rows.
+    `progress` is called with bytes so far and bytes in all.
 
     Raises:
-        DataError: `data` is neither, is a directory, or the set can be had from none of these places.
+        DataError: `data` is neither, is a directory, or the set can be had from none of these
+            places.
     """
     path = Path(data)
     if path.is_file():
-        notes = (f"{data} is the file of that name here, not the data set of the catalog.",) if data in CATALOG else ()
+        notes = (
+            (f"{data} is the file of that name here, not the data set of the catalog.",)
+            if data in CATALOG
+            else ()
+        )
         return Located(path, path.stem or data, f"the file {data}", notes)
     if data in CATALOG:
         return _obtain(CATALOG[data], progress)
     if path.is_dir():
-        raise DataError(f"{data}: expected a file or a name of the catalog, this is a directory; name one file in it")
+        raise DataError(
+            f"{data}: expected a file or a name of the catalog, this is a directory; name one "
+            "file in it"
+        )
     names = ", ".join(CATALOG)
     near = difflib.get_close_matches(data.casefold().replace("_", "-"), CATALOG, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "check the path"
-    raise DataError(f"{data}: there is no such file, and the catalog has no such data set (it has: {names}); {hint}")
+    raise DataError(
+        f"{data}: there is no such file, and the catalog has no such data set (it has: "
+        f"{names}); {hint}"
+    )
 
 
 def _obtain(entry: CatalogEntry, progress: Progress | None) -> Located:
@@ -131,17 +150,23 @@ def _obtain(entry: CatalogEntry, progress: Progress | None) -> Located:
         fallback = _packaged(entry)
         if fallback is None:
             carrier = (
-                f", or run: pip install 'tamis[{entry.fallback.extra}]' for {entry.fallback.rows:,} of its rows" if entry.fallback else ""
+                f", or run: pip install 'tamis[{entry.fallback.extra}]' for "
+                f"{entry.fallback.rows:,} of its rows"
+                if entry.fallback
+                else ""
             )
             raise DataError(
-                f"data set {entry.name!r} cannot be had: {error}; or fetch {entry.url} elsewhere and give the file "
+                f"data set {entry.name!r} cannot be had: {error}; or fetch {entry.url} "
+                "elsewhere and give the file "
                 f"{entry.member} as DATA{carrier}"
             ) from error
         path, carried = fallback
         notes.append(
-            f"{entry.name} is not in the cache and could not be fetched ({_why()}); the {carried.rows:,} rows that "
+            f"{entry.name} is not in the cache and could not be fetched ({_why()}); the "
+            f"{carried.rows:,} rows that "
             "the package "
-            f"{carried.package} {carried.version} carries stand in for its {entry.rows:,}, so figures are not those "
+            f"{carried.package} {carried.version} carries stand in for its {entry.rows:,}, so "
+            "figures are not those "
             "of the whole set."
         )
         return Located(path, entry.name, entry.description, tuple(notes))
@@ -154,21 +179,33 @@ def _why() -> str:
 
 
 def _extract(entry: CatalogEntry, archive: Path, target: Path) -> None:
-    """Write the member beside the archive, verified; read no further than its known size, whatever the archive claims."""
+    """Write the member beside the archive, verified; read no further than its known size, whatever
+    the archive claims.
+    """
     try:
         with zipfile.ZipFile(archive) as opened, opened.open(entry.member) as member:
             content = member.read(entry.member_size + 1)
     except (KeyError, OSError, zipfile.BadZipFile) as error:
-        raise DownloadError(f"{archive}: expected a zip archive with {entry.member} in it ({error}); remove it and run again") from error
-    if len(content) != entry.member_size or hashlib.sha256(content).hexdigest() != entry.member_sha256:
         raise DownloadError(
-            f"{archive}: {entry.member} in it is not the expected file (sha256 {entry.member_sha256}); remove it and run again"
+            f"{archive}: expected a zip archive with {entry.member} in it ({error}); remove it "
+            "and run again"
+        ) from error
+    if (
+        len(content) != entry.member_size
+        or hashlib.sha256(content).hexdigest() != entry.member_sha256
+    ):
+        raise DownloadError(
+            f"{archive}: {entry.member} in it is not the expected file (sha256 "
+            f"{entry.member_sha256}); remove it and run again"
         )
     try:
         with replaced(target) as beside:
             beside.write_bytes(content)
     except OSError as error:
-        raise DownloadError(f"{target}: cannot be written ({error.strerror or error}); choose another folder with TAMIS_CACHE") from error
+        raise DownloadError(
+            f"{target}: cannot be written ({error.strerror or error}); choose another folder "
+            "with TAMIS_CACHE"
+        ) from error
     archive.unlink(missing_ok=True)  # the member is all that is used of it
 
 
@@ -184,4 +221,6 @@ def _packaged(entry: CatalogEntry) -> tuple[Path, PackagedFile] | None:
     path = Path(str(distribution.locate_file(carried.path)))
     if not path.is_file() or path.stat().st_size != carried.size:
         return None
-    return (path, carried) if hashlib.sha256(path.read_bytes()).hexdigest() == carried.sha256 else None
+    return (
+        (path, carried) if hashlib.sha256(path.read_bytes()).hexdigest() == carried.sha256 else None
+    )

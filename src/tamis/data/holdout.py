@@ -16,12 +16,16 @@ FEWEST_HELD_OUT = 3
 
 
 def held_out(labels: Sequence[str], groups: NDArray[np.int64], recipe: Recipe) -> NDArray[np.int64]:
-    """Numbers of the rows to hold out by a resolved recipe: none with folds, else a stratified share that keeps groups together.
+    """Numbers of the rows to hold out by a resolved recipe: none with folds, else a stratified
+    share that keeps groups together.
 
-    None too where the share would hold out next to nothing of the rarest class and no budget of blocked ham asks for a threshold: a row or
-    two would neither stop a training in time nor place a threshold, and they are missed in training.
+    None too where the share would hold out next to nothing of the rarest class and no budget of
+    blocked ham asks for a threshold: a row or two would neither stop a training in time nor place a
+    threshold, and they are missed in training.
     """
     share, budget = recipe.data.validation_share, recipe.decision.max_fpr is not None
-    if recipe.decision.cv_folds or not (budget or share * min(Counter(labels).values()) >= FEWEST_HELD_OUT):
+    if recipe.decision.cv_folds or not (
+        budget or share * min(Counter(labels).values()) >= FEWEST_HELD_OUT
+    ):
         share = 0.0
     return hold_out(labels, groups, share, seed=recipe.seed)

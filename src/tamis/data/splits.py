@@ -1,8 +1,9 @@
-"""Which rows train, which choose the threshold, which test: `tp2`, `leakfree`, `almeida`, `stratified`, `none`.
+"""Which rows train, which choose the threshold, which test: `tp2`, `leakfree`, `almeida`,
+`stratified`, `none`.
 
-Owns the parts and the choice of the positive label. Validation rows always lie inside the training part, and no group
-of near-repeats lies on both sides of that border. Sources: Almeida et al. 2011 (first 30 % train); pandas 2
-`DataFrame.sample`.
+Owns the parts and the choice of the positive label. Validation rows always lie inside the training
+part, and no group of near-repeats lies on both sides of that border. Sources: Almeida et al. 2011
+(first 30 % train); pandas 2 `DataFrame.sample`.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ _KEPT_ROWS = 2  # of each class, in what is trained on
 class DataSplit:
     """A table divided. `train` includes the `validation` rows; `fit` is `train` without them.
 
-    `train` and `validation` are row indices into `table`; `test` indexes `test_table` where one was given, else
-    `table`. Callers need not care: `texts("test")`, `labels("test")`, `lines("test")` know.
+    `train` and `validation` are row indices into `table`; `test` indexes `test_table` where one was
+    given, else `table`. Callers need not care: `texts("test")`, `labels("test")`, `lines("test")`
+    know.
     """
 
     table: Table
@@ -55,7 +57,12 @@ class DataSplit:
 
     def rows(self, part: PartName) -> Rows:
         """Row indices of a part into `table_of(part)`."""
-        return {"train": self.train, "fit": self.fit, "validation": self.validation, "test": self.test}[part]
+        return {
+            "train": self.train,
+            "fit": self.fit,
+            "validation": self.validation,
+            "test": self.test,
+        }[part]
 
     def table_of(self, part: PartName) -> Table:
         """The table that the rows of a part lie in."""
@@ -86,23 +93,33 @@ class DataSplit:
         return {label: counted[label] for label in self.table.classes}
 
 
-def split_table(table: Table, name: str, *, seed: int = 42, validation_share: float = 0.1, test: Table | None = None) -> DataSplit:
+def split_table(
+    table: Table,
+    name: str,
+    *,
+    seed: int = 42,
+    validation_share: float = 0.1,
+    test: Table | None = None,
+) -> DataSplit:
     """Divide `table` by the split `name`; the same seed gives the same rows.
 
-    tp2         the file re-read with pandas' default quoting, shuffled as the reference did, first 80 % train (no seed)
-    leakfree    80/20, stratified as nearly as can be while repeats and near-repeats stay on one side
+    tp2         the file re-read with pandas' default quoting, shuffled as the reference did, first
+                80 % train (no seed)
+    leakfree    80/20, stratified as nearly as can be while repeats and near-repeats stay on one
+                side
     almeida     the file's order, first 30 % train
     stratified  80/20, stratified, repeats where they fall
     none        every row trains, none tests
 
-    With a `test` table every row of `table` trains, whatever the split, and the split's name is kept for the record.
-    The validation part is `validation_share` of each class of the training part, chosen by whole groups of
-    near-repeats; where a class has fewer than three rows it keeps them, so the validation part of a tiny table is
-    empty.
+    With a `test` table every row of `table` trains, whatever the split, and the split's name is
+    kept for the record. The validation part is `validation_share` of each class of the training
+    part, chosen by whole groups of near-repeats; where a class has fewer than three rows it keeps
+    them, so the validation part of a tiny table is empty.
 
     Raises:
         ConfigError: there is no split `name`, or `validation_share` is not in [0, 1).
-        DataError: the table cannot be trained on (`check_trainable`), the split leaves a class without training rows,
+        DataError: the table cannot be trained on (`check_trainable`), the split leaves a class
+            without training rows,
         or
             the test table is empty or holds a label that the table has not.
     """
@@ -111,7 +128,10 @@ def split_table(table: Table, name: str, *, seed: int = 42, validation_share: fl
         hint = f"did you mean {near[0]!r}?" if near else "take one of them"
         raise ConfigError(f"split: expected one of {', '.join(_SPLITS)}, got {name!r}; {hint}")
     if not 0.0 <= validation_share < 1.0:
-        raise ConfigError(f"validation_share: expected a share of the training rows in [0, 1), got {validation_share}; try 0.1")
+        raise ConfigError(
+            "validation_share: expected a share of the training rows in [0, 1), got "
+            f"{validation_share}; try 0.1"
+        )
     notes: list[str] = []
     if name == "tp2" and test is None:
         table = _as_pandas_reads(table, notes)
@@ -126,7 +146,10 @@ def split_table(table: Table, name: str, *, seed: int = 42, validation_share: fl
         notes += _leak_notes(table, test)
     _check_classes(table, train, name)
     if name != "none" and test is None and not len(held_out):
-        notes.append(f"{table.source} is too small for a test part: all {len(table)} rows train, and there are no test figures.")
+        notes.append(
+            f"{table.source} is too small for a test part: all {len(table)} rows train, and "
+            "there are no test figures."
+        )
     labels = [table.labels[row] for row in train.tolist()]
     # Another stream than the split's, so that the test rows do not depend on the validation share.
     chosen = _drawn(labels, groups[train], validation_share, np.random.default_rng([seed, 1]))
@@ -136,15 +159,19 @@ def split_table(table: Table, name: str, *, seed: int = 42, validation_share: fl
 
 
 def hold_out(labels: Sequence[str], groups: Rows, share: float, *, seed: int = 42) -> Rows:
-    """Row numbers of a validation part: `share` of each class, by whole groups; none of a class that would keep fewer than two.
+    """Row numbers of a validation part: `share` of each class, by whole groups; none of a class
+    that would keep fewer than two.
 
     `groups` (N,) numbers rows that must stay together.
     """
-    return np.flatnonzero(_drawn(labels, groups, share, np.random.default_rng([seed, 1]))).astype(np.int64)
+    return np.flatnonzero(_drawn(labels, groups, share, np.random.default_rng([seed, 1]))).astype(
+        np.int64
+    )
 
 
 def positive_label(labels: Sequence[str], requested: str | None = None) -> str:
-    """The label that figures are about: `requested`, else the rarest (a tie: the last in sorted order).
+    """The label that figures are about: `requested`, else the rarest (a tie: the last in sorted
+    order).
 
     Raises:
         ConfigError: `requested` is none of the labels.
@@ -152,14 +179,19 @@ def positive_label(labels: Sequence[str], requested: str | None = None) -> str:
     """
     counts = Counter(labels)
     if not counts:
-        raise DataError("positive label: expected labels to choose from, got none; give a table with rows")
+        raise DataError(
+            "positive label: expected labels to choose from, got none; give a table with rows"
+        )
     if requested is None:
         rarest = min(counts.values())
         return max(label for label, count in counts.items() if count == rarest)
     if requested not in counts:
         near = difflib.get_close_matches(requested, list(counts), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; take one of them"
-        raise ConfigError(f"positive label: expected one of {', '.join(map(repr, sorted(counts)))}, got {requested!r}{hint}")
+        raise ConfigError(
+            f"positive label: expected one of {', '.join(map(repr, sorted(counts)))}, got "
+            f"{requested!r}{hint}"
+        )
     return requested
 
 
@@ -168,20 +200,35 @@ def _as_pandas_reads(table: Table, notes: list[str]) -> Table:
         notes.append("tp2 takes the rows as they were read: quoting plays no part in this table.")
         return table
     try:
-        again = read_table(table.source, text=table.text_column, label=table.label_column, quoting="pandas")
+        again = read_table(
+            table.source, text=table.text_column, label=table.label_column, quoting="pandas"
+        )
     except DataError as error:
-        notes.append(f"tp2 takes the {len(table)} rows as they were read, because pandas' default quoting cannot read the file: {error}.")
+        notes.append(
+            f"tp2 takes the {len(table)} rows as they were read, because pandas' default "
+            f"quoting cannot read the file: {error}."
+        )
         return table
     if again.fingerprint != table.fingerprint:
-        raise DataError(f"{table.source}: the file changed while it was being read; run again when nothing writes to it")
+        raise DataError(
+            f"{table.source}: the file changed while it was being read; run again when nothing "
+            "writes to it"
+        )
     if len(again) != len(table):
-        notes.append(f"tp2 reads {table.source} with pandas' default quoting, as the reference did: {len(again):,} rows of {len(table):,}.")
+        notes.append(
+            f"tp2 reads {table.source} with pandas' default quoting, as the reference did: "
+            f"{len(again):,} rows of {len(table):,}."
+        )
     return again
 
 
 def _tp2(table: Table, groups: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
     # What DataFrame.sample(frac=1, random_state=123) draws.
-    order = np.random.RandomState(TP2_SEED).choice(len(table), size=len(table), replace=False).astype(np.int64)
+    order = (
+        np.random.RandomState(TP2_SEED)
+        .choice(len(table), size=len(table), replace=False)
+        .astype(np.int64)
+    )
     border = int(TP2_TRAIN_SHARE * len(table))
     return order[:border], order[border:]
 
@@ -218,18 +265,23 @@ def _both_sides(drawn: NDArray[np.bool_]) -> tuple[Rows, Rows]:
     return np.flatnonzero(~drawn).astype(np.int64), np.flatnonzero(drawn).astype(np.int64)
 
 
-def _drawn(labels: Sequence[str], groups: Rows, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(N,) which rows are drawn: `share` of each class, by whole groups, never leaving a class fewer than two rows.
+def _drawn(
+    labels: Sequence[str], groups: Rows, share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """(N,) which rows are drawn: `share` of each class, by whole groups, never leaving a class
+    fewer than two rows.
 
-    Groups of several rows are drawn with probability `share`, so that templates are represented on both sides as they
-    are in the table; single rows then fill each class to its exact number.
+    Groups of several rows are drawn with probability `share`, so that templates are represented on
+    both sides as they are in the table; single rows then fill each class to its exact number.
     """
     drawn = np.zeros(len(labels), dtype=bool)
     if share <= 0.0 or not len(labels):
         return drawn
     _, codes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
     totals = np.bincount(codes)
-    open_ = np.array([min(max(1, int(share * n + 0.5)), max(0, n - _KEPT_ROWS)) for n in totals.tolist()])
+    open_ = np.array(
+        [min(max(1, int(share * n + 0.5)), max(0, n - _KEPT_ROWS)) for n in totals.tolist()]
+    )
     members: dict[int, list[int]] = {}
     for row, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(row)
@@ -244,7 +296,9 @@ def _drawn(labels: Sequence[str], groups: Rows, share: float, rng: np.random.Gen
             open_ -= needed
         elif len(group_rows) > 1:
             passed.append(group_rows)
-    for group_rows in reversed(passed):  # where single rows did not suffice: the smallest groups that still fit
+    for group_rows in reversed(
+        passed
+    ):  # where single rows did not suffice: the smallest groups that still fit
         needed = np.bincount(codes[group_rows], minlength=len(totals))
         if (needed <= open_).all():
             drawn[group_rows] = True
@@ -257,7 +311,8 @@ def _check_classes(table: Table, train: Rows, name: str) -> None:
     absent = [label for label in table.classes if label not in present]
     if absent:
         raise DataError(
-            f"{table.source}: split {name!r} leaves no training row of class {absent[0]!r} (the rows stand in the "
+            f"{table.source}: split {name!r} leaves no training row of class {absent[0]!r} (the "
+            "rows stand in the "
             "order of the file); "
             "take --split leakfree or shuffle the file"
         )
@@ -271,8 +326,15 @@ def _check_test(table: Table, test: Table) -> None:
         if label not in known:
             near = difflib.get_close_matches(label, known, n=1)
             shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
-            hint = f"did you mean {near[0]!r}?" if near else "mend the row or add training rows of this class"
-            raise DataError(f"{test.where(row)}: label {label!r} is not one of the {len(known)} labels of {table.source} ({shown}); {hint}")
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else "mend the row or add training rows of this class"
+            )
+            raise DataError(
+                f"{test.where(row)}: label {label!r} is not one of the {len(known)} labels of "
+                f"{table.source} ({shown}); {hint}"
+            )
 
 
 def _leak_notes(table: Table, test: Table) -> list[str]:
@@ -282,6 +344,7 @@ def _leak_notes(table: Table, test: Table) -> list[str]:
     if not folded:
         return []
     return [
-        f"{folded:,} of {len(test):,} test rows are repeats of training rows ({copies:,} letter for letter): figures "
+        f"{folded:,} of {len(test):,} test rows are repeats of training rows ({copies:,} letter "
+        "for letter): figures "
         "on them come out too good."
     ]

@@ -1,8 +1,8 @@
 """A labelled table: texts and labels, read from a file that is told by its content.
 
-Owns `Table`, the checks of single rows and the checks before training. Formats live in `grid` and what it uses.
-Source of the two readings of the SMS Spam Collection (5,574 and 5,572 rows): FIELD notes in the documentation of the
-data.
+Owns `Table`, the checks of single rows and the checks before training. Formats live in `grid` and
+what it uses. Source of the two readings of the SMS Spam Collection (5,574 and 5,572 rows): FIELD
+notes in the documentation of the data.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from tamis.errors import DataError
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a text and a label, as the file has them: no character is stripped, folded or repaired.
+    """Rows of a text and a label, as the file has them: no character is stripped, folded or
+    repaired.
 
-    `lines[i]` is the 1-based line of `source` where row i begins (in Parquet the 1-based row); `fingerprint` is the
-    SHA-256 of the file's bytes; `notes` are sentences for the user about how the file was read.
+    `lines[i]` is the 1-based line of `source` where row i begins (in Parquet the 1-based row);
+    `fingerprint` is the SHA-256 of the file's bytes; `notes` are sentences for the user about how
+    the file was read.
     """
 
     texts: tuple[str, ...]
@@ -75,33 +77,54 @@ class Table:
         """
         if len(texts) != len(labels):
             raise DataError(
-                f"{source}: expected a label for each text, got {len(texts)} texts and {len(labels)} labels; give as many of both"
+                f"{source}: expected a label for each text, got {len(texts)} texts and "
+                f"{len(labels)} labels; give as many of both"
             )
         digest = hashlib.sha256(repr((list(texts), list(labels))).encode("utf-8", "surrogatepass"))
         lines = tuple(range(1, len(texts) + 1))
-        return cls(tuple(texts), tuple(labels), lines, source, "text", "label", "memory", "none", digest.hexdigest())
+        return cls(
+            tuple(texts),
+            tuple(labels),
+            lines,
+            source,
+            "text",
+            "label",
+            "memory",
+            "none",
+            digest.hexdigest(),
+        )
 
 
-def read_table(path: str | Path, *, text: str | None = None, label: str | None = None, quoting: Quoting = "auto") -> Table:
+def read_table(
+    path: str | Path,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    quoting: Quoting = "auto",
+) -> Table:
     """The labelled rows of a CSV, TSV, JSONL, JSON or Parquet file.
 
     Arguments:
         text, label  column by name, or by 1-based position; None: found by name, then by content
-        quoting      "auto": tab-separated text is unquoted unless quoting is evident; "pandas": as `pandas.read_csv`
-                     does by default, for split `tp2`
+        quoting      "auto": tab-separated text is unquoted unless quoting is evident; "pandas": as
+                     `pandas.read_csv` does by default, for split `tp2`
 
     Raises:
-        DataError: the file is missing, empty, a directory, of no known format or encoding; columns are missing or not
-            clear; a row has a wrong number of fields, no label, or values that are no text. The message has file and
-            line.
+        DataError: the file is missing, empty, a directory, of no known format or encoding; columns
+            are missing or not clear; a row has a wrong number of fields, no label, or values that
+            are no text. The message has file and line.
         MissingExtraError: the file is Parquet and polars is not installed.
     """
     path = Path(path)
     source = str(path)
     content = read_bytes(path)
-    grid = read_grid(content, path, quoting=quoting, named=[name for name in (text, label) if name is not None])
+    grid = read_grid(
+        content, path, quoting=quoting, named=[name for name in (text, label) if name is not None]
+    )
     if not grid.rows:
-        raise DataError(f"{source}: expected rows, found only a header line; add rows with a label and a text")
+        raise DataError(
+            f"{source}: expected rows, found only a header line; add rows with a label and a text"
+        )
     sample = [[_shown(value) for value in row] for row in grid.rows[:SAMPLE_ROWS]]
     text_column, label_column = find_both(grid.names, sample, source=source, text=text, label=label)
     texts: list[str] = []
@@ -128,8 +151,9 @@ def check_trainable(table: Table) -> None:
     """Hold a table to what training needs; reading alone does not ask for it.
 
     Raises:
-        DataError: labels differ in case or white space only, **or** there is one class only, **or** there are fewer
-            rows than two for each class on average, **or** a text is empty. Nothing is repaired silently.
+        DataError: labels differ in case or white space only, **or** there is one class only, **or**
+            there are fewer rows than two for each class on average, **or** a text is empty. Nothing
+            is repaired silently.
     """
     spellings: defaultdict[str, list[str]] = defaultdict(list)
     for name in table.classes:
@@ -138,24 +162,30 @@ def check_trainable(table: Table) -> None:
         if len(names) > 1:
             rare = min(names, key=lambda name: (table.counts[name], name))
             raise DataError(
-                f"{table.where(table.labels.index(rare))}: the labels {', '.join(map(repr, names))} differ in case "
+                f"{table.where(table.labels.index(rare))}: the labels "
+                f"{', '.join(map(repr, names))} differ in case "
                 "or white space only; "
                 "write them the same way"
             )
     if len(table.classes) < 2:
         found = f"only {table.classes[0]!r}" if table.classes else "none"
         raise DataError(
-            f"{table.source}: expected at least two classes in column {table.label_column!r}, found {found}; add rows of another"
+            f"{table.source}: expected at least two classes in column {table.label_column!r}, "
+            f"found {found}; add rows of another"
         )
     if len(table) < 2 * len(table.classes):
         raise DataError(
-            f"{table.source}: expected at least two rows for each class, found {len(table)} rows for "
+            f"{table.source}: expected at least two rows for each class, found {len(table)} "
+            "rows for "
             f"{len(table.classes)} classes; "
             f"add rows, or check that column {table.label_column!r} is the label"
         )
     for index, content in enumerate(table.texts):
         if not content.strip():
-            raise DataError(f"{table.where(index)}: expected a text to train on, found an empty one; fill it in or remove the row")
+            raise DataError(
+                f"{table.where(index)}: expected a text to train on, found an empty one; fill "
+                "it in or remove the row"
+            )
 
 
 def _shown(value: object) -> str:
@@ -170,17 +200,22 @@ def _text(value: object, place: str, column: str) -> str:
     if not isinstance(value, str):
         found = "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"
         raise DataError(
-            f"{place}: expected a text in column {column!r}, found {found}; make it a string or name another column with --text"
+            f"{place}: expected a text in column {column!r}, found {found}; make it a string or "
+            "name another column with --text"
         )
     return _plain_string(value, place, column)
 
 
 def _label(value: object, place: str, column: str) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
-        raise DataError(f"{place}: expected a label in column {column!r}, found none; fill it in or remove the row")
+        raise DataError(
+            f"{place}: expected a label in column {column!r}, found none; fill it in or remove "
+            "the row"
+        )
     if isinstance(value, list | dict | bytes):
         raise DataError(
-            f"{place}: expected one label in column {column!r}, found {type(value).__name__} {value!r:.40}; give a single value"
+            f"{place}: expected one label in column {column!r}, found {type(value).__name__} "
+            f"{value!r:.40}; give a single value"
         )
     return _plain_string(_shown(value), place, column)
 
@@ -192,17 +227,29 @@ def _plain_string(value: str, place: str, column: str) -> str:
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            raise DataError(f"{place}: column {column!r} holds half of a surrogate pair, which is no character; remove it") from None
+            raise DataError(
+                f"{place}: column {column!r} holds half of a surrogate pair, which is no "
+                "character; remove it"
+            ) from None
     return value
 
 
 def _overflow(grid: Grid, text_column: int, label_column: int) -> list[str]:
-    """A note where nameless columns hold something: text that ran over, as in Kaggle's copy of the SMS Spam Collection."""
+    """A note where nameless columns hold something: text that ran over, as in Kaggle's copy of the
+    SMS Spam Collection.
+    """
     if all(name.isdigit() for name in grid.names):
         return []
-    spare = [column for column, name in enumerate(grid.names) if name == str(column + 1) and column not in (text_column, label_column)]
+    spare = [
+        column
+        for column, name in enumerate(grid.names)
+        if name == str(column + 1) and column not in (text_column, label_column)
+    ]
     rows = sum(any(row[column] for column in spare) for row in grid.rows)
     if not rows:
         return []
     columns = ", ".join(grid.names[column] for column in spare)
-    return [f"{rows} rows hold something in columns without a name ({columns}); it is not part of their texts."]
+    return [
+        f"{rows} rows hold something in columns without a name ({columns}); it is not part of "
+        "their texts."
+    ]

@@ -1,1 +1,3 @@
-"""From logits to decisions. Held-out scores come in, a temperature, a threshold and the rule that gives verdicts go out."""
+"""From logits to decisions. Held-out scores come in, a temperature, a threshold and the rule that
+gives verdicts go out.
+"""

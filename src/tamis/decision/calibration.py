@@ -1,8 +1,10 @@
-"""Calibration: one temperature for the logits, a bias where many rows show one, the reliability bins, the expected calibration error.
+"""Calibration: one temperature for the logits, a bias where many rows show one, the reliability
+bins, the expected calibration error.
 
-Owns these definitions for the whole package; where the temperature is stored belongs to the classifier.
-Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks" (temperature, ECE with 15 equal-width bins); Platt 1999, "Probabilistic
-outputs for support vector machines" (slope and bias of two classes).
+Owns these definitions for the whole package; where the temperature is stored belongs to the
+classifier. Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks" (temperature, ECE
+with 15 equal-width bins); Platt 1999, "Probabilistic outputs for support vector machines" (slope
+and bias of two classes).
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from tamis.errors import DataError
 
 BINS = 15
 TEMPERATURE_BOUNDS = (0.05, 20.0)
-# Below this many rows, or without a single mistake, the likelihood says nothing about how confident a *new* row may be.
+# Below this many rows, or without a single mistake, the likelihood says nothing about how confident
+# a *new* row may be.
 MIN_ROWS = 20
-# A bias too is fitted from so many rows with so many mistakes on: with fewer its error is as large as what it mends.
+# A bias too is fitted from so many rows with so many mistakes on: with fewer its error is as large
+# as what it mends.
 BIAS_ROWS, BIAS_MISTAKES = 1000, 10
 Floats = NDArray[np.float64]
 
@@ -28,7 +32,8 @@ Floats = NDArray[np.float64]
 class Calibration:
     """A temperature and what it did to the rows it was fitted on; `notes` are sentences to show.
 
-    `bias` is added to the log-odds of the second of two classes after the division; 0 for more classes.
+    `bias` is added to the log-odds of the second of two classes after the division; 0 for more
+    classes.
     """
 
     temperature: float
@@ -42,7 +47,9 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Rows by predicted probability, per bin: edges, rows, mean prediction and observed share (NaN where no row is)."""
+    """Rows by predicted probability, per bin: edges, rows, mean prediction and observed share (NaN
+    where no row is).
+    """
 
     low: Floats
     high: Floats
@@ -61,14 +68,19 @@ def softmax(logits: NDArray[Any]) -> Floats:
 
 def bin_index(predicted: NDArray[Any], bins: int = BINS) -> NDArray[np.int64]:
     """The bin of each prediction in [0, 1]: [i / bins, (i + 1) / bins), the last one closed."""
-    return np.clip(np.floor(np.asarray(predicted, dtype=np.float64) * bins), 0, bins - 1).astype(np.int64)
+    return np.clip(np.floor(np.asarray(predicted, dtype=np.float64) * bins), 0, bins - 1).astype(
+        np.int64
+    )
 
 
-def calibration_view(probabilities: Floats, labels: NDArray[Any], positive: int | None) -> tuple[Floats, Floats]:
+def calibration_view(
+    probabilities: Floats, labels: NDArray[Any], positive: int | None
+) -> tuple[Floats, Floats]:
     """What calibration looks at: (N,) predictions and (N,) hits of 0 or 1.
 
-    With a positive class (an index) that is P(positive) against "is positive"; without one, the confidence of the
-    arg-max against "is right". `probabilities` (N, K), `labels` (N,) class indices.
+    With a positive class (an index) that is P(positive) against "is positive"; without one, the
+    confidence of the arg-max against "is right". `probabilities` (N, K), `labels` (N,) class
+    indices.
     """
     if positive is not None:
         return probabilities[:, positive], (labels == positive).astype(np.float64)
@@ -81,18 +93,28 @@ def reliability(predicted: NDArray[Any], hits: NDArray[Any], *, bins: int = BINS
     rows = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):  # an empty bin has no mean: NaN
         mean = np.bincount(index, weights=predicted, minlength=bins) / rows
-        observed = np.bincount(index, weights=np.asarray(hits, dtype=np.float64), minlength=bins) / rows
+        observed = (
+            np.bincount(index, weights=np.asarray(hits, dtype=np.float64), minlength=bins) / rows
+        )
     edges = np.arange(bins + 1) / bins
     return Reliability(edges[:-1], edges[1:], rows.astype(np.int64), mean, observed)
 
 
-def expected_calibration_error(predicted: NDArray[Any], hits: NDArray[Any], *, bins: int = BINS) -> float:
-    """Mean over rows of |observed share - mean prediction| of the row's bin (equal-width bins), in [0, 1]."""
-    gaps = np.bincount(bin_index(predicted, bins), weights=np.asarray(predicted) - np.asarray(hits), minlength=bins)
+def expected_calibration_error(
+    predicted: NDArray[Any], hits: NDArray[Any], *, bins: int = BINS
+) -> float:
+    """Mean over rows of |observed share - mean prediction| of the row's bin (equal-width bins), in
+    [0, 1].
+    """
+    gaps = np.bincount(
+        bin_index(predicted, bins), weights=np.asarray(predicted) - np.asarray(hits), minlength=bins
+    )
     return float(np.abs(gaps).sum() / len(predicted))
 
 
-def negative_log_likelihood(logits: NDArray[Any], labels: NDArray[Any], temperature: float = 1.0) -> float:
+def negative_log_likelihood(
+    logits: NDArray[Any], labels: NDArray[Any], temperature: float = 1.0
+) -> float:
     """Mean -log P(label) in nats of softmax(logits / temperature); `labels` (N,) class indices."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     scaled = scaled - scaled.max(axis=1, keepdims=True)
@@ -103,16 +125,17 @@ def negative_log_likelihood(logits: NDArray[Any], labels: NDArray[Any], temperat
 def calibrate(logits: NDArray[Any], labels: NDArray[Any], *, bias: bool = False) -> Calibration:
     """Fit one temperature on held-out rows, and on request a bias, and say what they change.
 
-    Shapes (N = held-out rows): `logits` (N, K), `labels` (N,) class indices. The temperature minimises the mean
-    negative log-likelihood over [0.05, 20]; that loss is convex in 1 / T, so a bounded search in log T finds the only
-    minimum. First, do no harm: it stays 1 with fewer than 20 rows, where no row is wrong (the likelihood then only
-    asks for more and more confidence), and where the minimum lies on a bound. ECE is that of the arg-max confidence
-    for K > 2, of P(last class) for two classes.
-    With `bias`, two classes, 1,000 rows and 10 mistakes or more, temperature and bias are fitted together; mean probability and share of
-    the rows are then equal.
+    Shapes (N = held-out rows): `logits` (N, K), `labels` (N,) class indices. The temperature
+    minimises the mean negative log-likelihood over [0.05, 20]; that loss is convex in 1 / T, so a
+    bounded search in log T finds the only minimum. First, do no harm: it stays 1 with fewer than 20
+    rows, where no row is wrong (the likelihood then only asks for more and more confidence), and
+    where the minimum lies on a bound. ECE is that of the arg-max confidence for K > 2, of P(last
+    class) for two classes. With `bias`, two classes, 1,000 rows and 10 mistakes or more,
+    temperature and bias are fitted together; mean probability and share of the rows are then equal.
 
     Raises:
-        DataError: no rows, lengths that differ, a label outside 0..K-1 or logits that are not finite.
+        DataError: no rows, lengths that differ, a label outside 0..K-1 or logits that are not
+            finite.
     """
     from scipy.optimize import minimize_scalar
 
@@ -121,9 +144,15 @@ def calibrate(logits: NDArray[Any], labels: NDArray[Any], *, bias: bool = False)
     before = negative_log_likelihood(logits, labels)
     temperature, notes = 1.0, []
     if len(labels) < MIN_ROWS:
-        notes.append(f"The temperature stays 1: {len(labels)} held-out rows are too few to fit one ({MIN_ROWS} are needed).")
+        notes.append(
+            f"The temperature stays 1: {len(labels)} held-out rows are too few to fit one "
+            f"({MIN_ROWS} are needed)."
+        )
     elif bool((logits.argmax(axis=1) == labels).all()):
-        notes.append("The temperature stays 1: no held-out row is wrong, so nothing shows how confident a mistake would be.")
+        notes.append(
+            "The temperature stays 1: no held-out row is wrong, so nothing shows how confident "
+            "a mistake would be."
+        )
     else:
         low, high = np.log(TEMPERATURE_BOUNDS)
         found = minimize_scalar(
@@ -134,13 +163,20 @@ def calibrate(logits: NDArray[Any], labels: NDArray[Any], *, bias: bool = False)
         )
         if min(found.x - low, high - found.x) < 1e-3:
             notes.append(
-                f"The temperature stays 1: the best one lies at the bound {np.exp(found.x):.3g}, so these rows do not determine it."
+                "The temperature stays 1: the best one lies at the bound "
+                f"{np.exp(found.x):.3g}, so these rows do not determine it."
             )
         elif found.fun <= before:
             temperature = float(np.exp(found.x))
     shift = 0.0
     mistakes = int((logits.argmax(axis=1) != labels).sum())
-    if bias and temperature != 1.0 and logits.shape[1] == 2 and len(labels) >= BIAS_ROWS and mistakes >= BIAS_MISTAKES:
+    if (
+        bias
+        and temperature != 1.0
+        and logits.shape[1] == 2
+        and len(labels) >= BIAS_ROWS
+        and mistakes >= BIAS_MISTAKES
+    ):
         temperature, shift = _with_bias(logits[:, 1] - logits[:, 0], labels == 1, temperature)
     calibrated = logits / temperature + np.array([0.0, shift]) if shift else logits / temperature
     return Calibration(
@@ -154,8 +190,12 @@ def calibrate(logits: NDArray[Any], labels: NDArray[Any], *, bias: bool = False)
     )
 
 
-def _with_bias(margins: Floats, is_second: NDArray[np.bool_], temperature: float) -> tuple[float, float]:
-    """The likeliest temperature and bias of log-odds (N,); a temperature outside its bounds leaves the one given and no bias."""
+def _with_bias(
+    margins: Floats, is_second: NDArray[np.bool_], temperature: float
+) -> tuple[float, float]:
+    """The likeliest temperature and bias of log-odds (N,); a temperature outside its bounds leaves
+    the one given and no bias.
+    """
     from scipy.optimize import minimize
 
     signs = np.where(is_second, 1.0, -1.0)
@@ -163,16 +203,22 @@ def _with_bias(margins: Floats, is_second: NDArray[np.bool_], temperature: float
     def loss(point: Floats) -> tuple[float, Floats]:
         signed = signs * (margins * point[0] + point[1])
         slope = -signs * np.exp(-np.logaddexp(0.0, signed)) / len(margins)
-        return float(np.logaddexp(0.0, -signed).mean()), np.array([(slope * margins).sum(), slope.sum()])
+        return float(np.logaddexp(0.0, -signed).mean()), np.array(
+            [(slope * margins).sum(), slope.sum()]
+        )
 
-    found = minimize(loss, np.array([1 / temperature, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-9})
+    found = minimize(
+        loss, np.array([1 / temperature, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-9}
+    )
     slope, shift = (float(value) for value in found.x)
     low, high = TEMPERATURE_BOUNDS
     return (1 / slope, shift) if slope > 0 and low < 1 / slope < high else (temperature, 0.0)
 
 
 def uncalibrated(probabilities: NDArray[Any], calibration: Calibration | None) -> Floats | None:
-    """(N, K) what calibrated probabilities were before temperature and bias; None where there was no temperature."""
+    """(N, K) what calibrated probabilities were before temperature and bias; None where there was
+    no temperature.
+    """
     if calibration is None or calibration.temperature == 1.0:
         return None
     bias = np.zeros(np.shape(probabilities)[1])
@@ -192,10 +238,23 @@ def _ece(logits: Floats, labels: NDArray[Any]) -> float:
 
 
 def _check(logits: Floats, labels: NDArray[Any]) -> None:
-    if logits.ndim != 2 or logits.shape[1] < 2 or len(logits) == 0 or labels.shape != (len(logits),):
-        raise DataError(f"calibration needs logits (N, K) with K >= 2 and labels (N,), N >= 1; got {logits.shape} and {labels.shape}")
+    if (
+        logits.ndim != 2
+        or logits.shape[1] < 2
+        or len(logits) == 0
+        or labels.shape != (len(logits),)
+    ):
+        raise DataError(
+            "calibration needs logits (N, K) with K >= 2 and labels (N,), N >= 1; got "
+            f"{logits.shape} and {labels.shape}"
+        )
     if not np.isfinite(logits).all():
         row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
-        raise DataError(f"calibration: the logits of row {row} are not finite; check the model's output")
+        raise DataError(
+            f"calibration: the logits of row {row} are not finite; check the model's output"
+        )
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise DataError(f"calibration: labels must be 0 to {logits.shape[1] - 1}, got {labels.min()} to {labels.max()}")
+        raise DataError(
+            f"calibration: labels must be 0 to {logits.shape[1] - 1}, got {labels.min()} to "
+            f"{labels.max()}"
+        )

@@ -1,4 +1,6 @@
-"""From held-out scores to a decision rule: temperature, threshold, unsure band. Never from test rows, never from fitted rows."""
+"""From held-out scores to a decision rule: temperature, threshold, unsure band. Never from test
+rows, never from fitted rows.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ from tamis.decision.verdict import DecisionRule
 from tamis.errors import ConfigError
 
 LEVEL_ROWS, LEVEL_SHARE = 3, 0.25
-"""Thresholds whose F1 differs by so many held-out rows, or this share of the positives found if that is less, are level: the one nearest to
-the theoretical optimum is taken. Three rows are about a standard error of the mistakes of a usual held-out part."""
+"""Thresholds whose F1 differs by so many held-out rows, or this share of the positives found if
+that is less, are level: the one nearest to the theoretical optimum is taken. Three rows are about a
+standard error of the mistakes of a usual held-out part."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Decision:
     probabilities: NDArray[np.float64]
     """(H, K) of the held-out rows, at that temperature and shift."""
     shift: NDArray[np.float64]
-    """(K,) added to logits that were divided by the temperature: the calibration's bias, what the stated prior changes, and weights kept"""
+    """(K,) added to logits that were divided by the temperature: the calibration's bias, what the
+    stated prior changes, and weights kept"""
     calibration: Calibration | None = None
     threshold: Threshold | None = None
     unsure: RejectBand | ConfidenceFloor | None = None
@@ -63,13 +67,16 @@ def fit_decision_rule(
         classes: K labels.
         positive: the label the threshold is about; None for more than two classes.
         settings: budget, costs, prior and share of unsure verdicts.
-        uncorrected: (K,) what was added to logits for the classes' shares in training (`log_prior_correction`); the threshold 0.5, taken where
-            nothing is held out, is meant before that.
-        weighted: of more than two classes, that difference was wanted (`keeps_class_weights`): it is taken back once the temperature, which
-            the rows as they are decide, is found. The most probable class is then that of the weighted shares.
+        uncorrected: (K,) what was added to logits for the classes' shares in training
+            (`log_prior_correction`); the threshold 0.5, taken where nothing is held out, is meant
+            before that.
+        weighted: of more than two classes, that difference was wanted (`keeps_class_weights`): it
+            is taken back once the temperature, which the rows as they are decide, is found. The
+            most probable class is then that of the weighted shares.
 
     Raises:
-        ConfigError: a budget, costs or a stated prior for more than two classes; a budget and costs together.
+        ConfigError: a budget, costs or a stated prior for more than two classes; a budget and costs
+            together.
     """
     check_decision_settings(settings, len(classes))
     place = None if positive is None else classes.index(positive)
@@ -80,14 +87,24 @@ def fit_decision_rule(
     stated = settings.prior if isinstance(settings.prior, float) else None
     if len(targets) == 0 or (place is not None and (counts == 0).any()):
         notes = [
-            "There are no held-out rows of every class, so nothing could be chosen on them: the threshold is 0.5, "
+            "There are no held-out rows of every class, so nothing could be chosen on them: the "
+            "threshold is 0.5, "
             "probabilities are not calibrated and no verdict is unsure."
         ]
         if stated is not None:
-            notes.append("The stated prior is not used either: without held-out rows nothing tells what the scores were before it.")
+            notes.append(
+                "The stated prior is not used either: without held-out rows nothing tells what "
+                "the scores were before it."
+            )
         half = None if place is None else _half(settings, place, undone)
         rule = DecisionRule(positive=positive, threshold=half)
-        return Decision(rule, 1.0, softmax(logits + taken_back) if len(targets) else logits, taken_back, notes=notes)
+        return Decision(
+            rule,
+            1.0,
+            softmax(logits + taken_back) if len(targets) else logits,
+            taken_back,
+            notes=notes,
+        )
     calibration = calibrate(logits, targets, bias=place is not None and settings.prior != "trained")
     if place is None:
         # Divided as the scores are: the most probable class is the one that training made it.
@@ -96,7 +113,16 @@ def fit_decision_rule(
         right = probabilities.argmax(1) == targets
         floor = confidence_floor(probabilities, right, settings.abstain_rate)
         rule = DecisionRule(confidence_floor=None if floor is None else floor.value)
-        return Decision(rule, calibration.temperature, probabilities, taken_back, calibration, None, floor, list(calibration.notes))
+        return Decision(
+            rule,
+            calibration.temperature,
+            probabilities,
+            taken_back,
+            calibration,
+            None,
+            floor,
+            list(calibration.notes),
+        )
     shift = none if stated is None else prior_shift(counts[place] / len(targets), stated, place)
     shift = shift + np.array([-calibration.bias / 2, calibration.bias / 2])
     probabilities = softmax(logits / calibration.temperature + shift)
@@ -105,7 +131,13 @@ def fit_decision_rule(
     if costs is None:
         negative = classes[1 - place]
         threshold = choose_threshold(
-            scores, truth, max_fpr=settings.max_fpr, negative=negative, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE, prior=stated
+            scores,
+            truth,
+            max_fpr=settings.max_fpr,
+            negative=negative,
+            level_rows=LEVEL_ROWS,
+            level_share=LEVEL_SHARE,
+            prior=stated,
         )
     else:
         threshold = cost_threshold(scores, truth, blocked=costs["blocked"], missed=costs["missed"])
@@ -116,11 +148,15 @@ def fit_decision_rule(
     ends: dict[str, Any] = {} if band is None else {"low": band.low, "high": band.high}
     rule = DecisionRule(positive=positive, threshold=threshold.value, **ends)
     notes = [*calibration.notes, *threshold.notes]
-    return Decision(rule, calibration.temperature, probabilities, shift, calibration, threshold, band, notes)
+    return Decision(
+        rule, calibration.temperature, probabilities, shift, calibration, threshold, band, notes
+    )
 
 
 def _half(settings: DecisionSettings, place: int, uncorrected: NDArray[np.float64]) -> float:
-    """The threshold where nothing is held out: by the costs, else 0.5 as the scores were trained."""
+    """The threshold where nothing is held out: by the costs, else 0.5 as the scores were
+    trained.
+    """
     if settings.costs is not None:
         return settings.costs["blocked"] / (settings.costs["blocked"] + settings.costs["missed"])
     return float(1 / (1 + np.exp(uncorrected[1 - place] - uncorrected[place])))
@@ -139,4 +175,6 @@ def check_decision_settings(settings: DecisionSettings, classes: int) -> None:
             if value is not None:
                 raise ConfigError(f"decision.{name} needs two classes; the data have {classes}")
     if settings.max_fpr is not None and settings.costs is not None:
-        raise ConfigError("decision.max_fpr and decision.costs both set the threshold; give one of them")
+        raise ConfigError(
+            "decision.max_fpr and decision.costs both set the threshold; give one of them"
+        )

@@ -1,8 +1,9 @@
-"""Which texts are like those a model was trained on: bits per byte against a limit that knows how texts of a length vary.
+"""Which texts are like those a model was trained on: bits per byte against a limit that knows how
+texts of a length vary.
 
-Bits per byte of short texts vary more, so mean and variance are straight lines in 1 / bytes, fitted on texts of the training rows' kind,
-and the limit is so many standard deviations above the mean that `QUANTILE` of those texts lie below. Where the bits come from is
-gpt2/likelihood.py's.
+Bits per byte of short texts vary more, so mean and variance are straight lines in 1 / bytes, fitted
+on texts of the training rows' kind, and the limit is so many standard deviations above the mean
+that `QUANTILE` of those texts lie below. Where the bits come from is gpt2/likelihood.py's.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 QUANTILE = 0.99
-"""Share of the training texts that counts as in-distribution: about 1 % of texts like them is marked."""
+"""Share of the training texts that counts as in-distribution: about 1 % of texts like them is
+marked."""
 FEWEST_TEXTS = 100
 """Texts below which no limit is set: one of them would have to stand for the last percent."""
 MOST_TEXTS = 1000
-"""Texts that the limit is set on, and test texts that are looked through: the figure costs more than a verdict."""
+"""Texts that the limit is set on, and test texts that are looked through: the figure costs more
+than a verdict."""
 SHOWN = 10
 
 Floats = NDArray[np.float64]
@@ -43,12 +46,18 @@ class OODDetector:
     """Fingerprint of the backbone that reads the texts; None where the model's own trunk does."""
 
     def expected(self, text_bytes: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """(N,) UTF-8 bytes of each text -> (N,) expected bits per byte, and their standard deviation."""
+        """(N,) UTF-8 bytes of each text -> (N,) expected bits per byte, and their standard
+        deviation.
+        """
         inverse = 1.0 / np.maximum(1, text_bytes)
-        return self.mean + self.mean_by_length * inverse, np.sqrt(self.variance + self.variance_by_length * inverse)
+        return self.mean + self.mean_by_length * inverse, np.sqrt(
+            self.variance + self.variance_by_length * inverse
+        )
 
     def limits(self, text_bytes: NDArray[np.int64]) -> Floats:
-        """(N,) UTF-8 bytes of each text -> (N,) bits per byte above which it is out-of-distribution."""
+        """(N,) UTF-8 bytes of each text -> (N,) bits per byte above which it is
+        out-of-distribution.
+        """
         mean, spread = self.expected(text_bytes)
         return np.asarray(mean + self.deviations * spread)
 
@@ -66,7 +75,9 @@ def utf8_lengths(texts: Sequence[str]) -> NDArray[np.int64]:
     return np.array([len(text.encode()) for text in texts], dtype=np.int64)
 
 
-def fit_ood_detector(bits_per_byte: Floats, text_bytes: NDArray[np.int64], *, quantile: float = QUANTILE) -> OODDetector | None:
+def fit_ood_detector(
+    bits_per_byte: Floats, text_bytes: NDArray[np.int64], *, quantile: float = QUANTILE
+) -> OODDetector | None:
     """The limit that `quantile` of these texts keep; None where they are too few.
 
     Args:
@@ -79,26 +90,43 @@ def fit_ood_detector(bits_per_byte: Floats, text_bytes: NDArray[np.int64], *, qu
     inverse = 1.0 / np.maximum(1, text_bytes)
     mean = _line(inverse, bits_per_byte)
     rest = bits_per_byte - (mean[0] + mean[1] * inverse)
-    # A variance is never negative, and never below a hundredth of the usual one: a few odd lengths must not make it so.
+    # A variance is never negative, and never below a hundredth of the usual one: a few odd lengths
+    # must not make it so.
     least = 0.01 * float(np.var(rest)) + 1e-12
     variance = _line(inverse, rest**2)
     if variance[1] < 0 or variance[0] < least:
         variance = np.array([max(least, float(np.mean(rest**2))), 0.0])
     z = rest / np.sqrt(variance[0] + variance[1] * inverse)
     deviations = float(np.quantile(z, quantile, method="higher"))
-    return OODDetector(float(mean[0]), float(mean[1]), float(variance[0]), float(variance[1]), deviations, len(bits_per_byte))
+    return OODDetector(
+        float(mean[0]),
+        float(mean[1]),
+        float(variance[0]),
+        float(variance[1]),
+        deviations,
+        len(bits_per_byte),
+    )
 
 
 def read_ood_detector(values: Any) -> OODDetector | None:
     """From the values in tamis.json; None where there are none or they are of another kind."""
     try:
-        return OODDetector(**{name: values[name] for name in OODDetector.__dataclass_fields__ if name != "reader" or name in values})
+        return OODDetector(
+            **{
+                name: values[name]
+                for name in OODDetector.__dataclass_fields__
+                if name != "reader" or name in values
+            }
+        )
     except (TypeError, KeyError):
         return None
 
 
-def ood_summary(texts: Sequence[str], labels: Sequence[str], bits_per_byte: Floats, limit: OODDetector) -> dict[str, Any]:
-    """What a report says of its test texts: how many were looked at, how many are out-of-distribution, and the farthest ones.
+def ood_summary(
+    texts: Sequence[str], labels: Sequence[str], bits_per_byte: Floats, limit: OODDetector
+) -> dict[str, Any]:
+    """What a report says of its test texts: how many were looked at, how many are
+    out-of-distribution, and the farthest ones.
 
     Args:
         texts: N texts.
@@ -109,7 +137,15 @@ def ood_summary(texts: Sequence[str], labels: Sequence[str], bits_per_byte: Floa
     unlike = limit.is_ood(bits_per_byte, utf8_lengths(texts))
     above = bits_per_byte - limit.limits(utf8_lengths(texts))
     rows = [row for row in np.argsort(-above, kind="stable").tolist() if unlike[row]]
-    examples = [{"row": row, "label": labels[row], "bits_per_byte": float(bits_per_byte[row]), "text": texts[row]} for row in rows[:SHOWN]]
+    examples = [
+        {
+            "row": row,
+            "label": labels[row],
+            "bits_per_byte": float(bits_per_byte[row]),
+            "text": texts[row],
+        }
+        for row in rows[:SHOWN]
+    ]
     return {
         "n": len(texts),
         "flagged": int(unlike.sum()),
@@ -125,8 +161,10 @@ def ood_sentence(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
     return (
-        f"{found['flagged']:,} of {found['n']:,} test texts ({100 * (found['share'] or 0):.1f} %) are unlike what was learnt (another "
-        "language, broken encoding, another world); about 1 % of texts like the training rows is marked so."
+        f"{found['flagged']:,} of {found['n']:,} test texts ({100 * (found['share'] or 0):.1f} "
+        "%) are unlike what was learnt (another "
+        "language, broken encoding, another world); about 1 % of texts like the training rows "
+        "is marked so."
     )
 
 

@@ -1,7 +1,8 @@
 """Where to cut: the threshold of the positive class, and the band of scores that is called unsure.
 
-Owns the choice; which rows it is made on (out-of-fold or validation, never test) is the caller's. Sources:
-scikit-learn's TunedThresholdClassifierCV (an objective under a constraint); Clopper & Pearson 1934 (exact bound).
+Owns the choice; which rows it is made on (out-of-fold or validation, never test) is the caller's.
+Sources: scikit-learn's TunedThresholdClassifierCV (an objective under a constraint); Clopper &
+Pearson 1934 (exact bound).
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ Bools = NDArray[np.bool_]
 class Threshold:
     """A cut and what it does on the rows it was chosen on: positive where score >= `value`.
 
-    `rule` says how it was chosen; `false_positive_rate` is the share of negatives at or above it, `false_positive_rate_upper95` that
-    share's upper 95 % bound (Clopper-Pearson, one-sided); `resolved` is False where the rows are too few to show the
-    budget; `notes` are sentences to show. `value` is above 1 where nothing may be flagged.
+    `rule` says how it was chosen; `false_positive_rate` is the share of negatives at or above it,
+    `false_positive_rate_upper95` that share's upper 95 % bound (Clopper-Pearson, one-sided);
+    `resolved` is False where the rows are too few to show the budget; `notes` are sentences to
+    show. `value` is above 1 where nothing may be flagged.
     """
 
     value: float
@@ -41,8 +43,8 @@ class Threshold:
 class RejectBand:
     """Scores that are called unsure: low <= score <= high.
 
-    `share` of the rows lies inside, with `errors_inside` of the mistakes; `error_rate_outside` is the share of
-    mistakes among the rows outside (None when there are none).
+    `share` of the rows lies inside, with `errors_inside` of the mistakes; `error_rate_outside` is
+    the share of mistakes among the rows outside (None when there are none).
     """
 
     low: float
@@ -54,7 +56,9 @@ class RejectBand:
 
 @dataclass(frozen=True)
 class ConfidenceFloor:
-    """For K classes: unsure where the arg-max probability is below `value`; the other fields as in Band."""
+    """For K classes: unsure where the arg-max probability is below `value`; the other fields as in
+    Band.
+    """
 
     value: float
     share: float
@@ -77,52 +81,70 @@ def choose_threshold(
     Shapes and units (N = held-out rows; never test rows, never rows the scores were fitted on):
         scores       (N,) float64, P(positive) in [0, 1]
         is_positive  (N,) bool; both values must occur
-        max_fpr  share of negatives that may be flagged, in [0, 1] (0.001 = 1 in 1,000); None: best F1
+        max_fpr  share of negatives that may be flagged, in [0, 1] (0.001 = 1 in 1,000); None: best
+                 F1
         negative     the name of the negative class, for the notes
-        level_rows   without a budget: cuts count as level with the best where this many further positives missed would
-                     explain the difference; of them the one nearest to half the best F1 is taken (in log-odds), which is
-                     where the optimum of calibrated scores lies (Lipton et al. 2014). A few held-out rows place the
-                     strictly best cut almost at random; 0 takes it all the same
-        level_share  no more than this share of the positives that the best cut finds (rounded down) is counted as level
-        prior        share of positives among the rows to come, where it is not that of these rows; only F1 depends on it
+        level_rows   without a budget: cuts count as level with the best where this many further
+                     positives missed would explain the difference; of them the one nearest to half
+                     the best F1 is taken (in log-odds), which is where the optimum of calibrated
+                     scores lies (Lipton et al. 2014). A few held-out rows place the strictly best
+                     cut almost at random; 0 takes it all the same
+        level_share  no more than this share of the positives that the best cut finds (rounded down)
+                     is counted as level
+        prior        share of positives among the rows to come, where it is not that of these rows;
+                     only F1 depends on it
 
-    Cuts lie midway between two neighbouring scores, never on a score (unless these are neighbouring floats). Of cuts
-    with equal F1 the highest wins: fewest negatives flagged. A budget needs 1 / budget negatives to be shown at all;
-    with fewer the cut flags none of them, `resolved` is False and a note gives the upper 95 % bound. The bound takes
-    the cut as given; having chosen it on the same rows makes it a little too good.
+    Cuts lie midway between two neighbouring scores, never on a score (unless these are neighbouring
+    floats). Of cuts with equal F1 the highest wins: fewest negatives flagged. A budget needs 1 /
+    budget negatives to be shown at all; with fewer the cut flags none of them, `resolved` is False
+    and a note gives the upper 95 % bound. The bound takes the cut as given; having chosen it on the
+    same rows makes it a little too good.
 
     Raises:
         DataError: a class is absent, the lengths differ, or a score is outside [0, 1].
         ConfigError: `max_fpr` is outside [0, 1].
     """
     if max_fpr is not None and not 0 <= max_fpr <= 1:
-        raise ConfigError(f"max_fpr is a share of blocked {negative} rows and must be in [0, 1], got {max_fpr}")
+        raise ConfigError(
+            f"max_fpr is a share of blocked {negative} rows and must be in [0, 1], got {max_fpr}"
+        )
     scores, truth = _checked(scores, is_positive)
     values, flagged, found = _cuts(scores, truth)
     positives, negatives = int(truth.sum()), int((~truth).sum())
     blocked = flagged - found
     if max_fpr is None:
-        odds = 1.0 if prior is None else (1 - prior) / prior * positives / negatives  # weight of a negative row beside a positive one's 1
+        odds = (
+            1.0 if prior is None else (1 - prior) / prior * positives / negatives
+        )  # weight of a negative row beside a positive one's 1
         f1 = 2 * found / (found + odds * blocked + positives)
-        # Exact ties only: F1 is a ratio of small whole numbers, and equal ratios divide to equal floats.
+        # Exact ties only: F1 is a ratio of small whole numbers, and equal ratios divide to equal
+        # floats.
         best = int(np.argmax(f1))
         missed = min(level_rows, int(level_share * found[best]))
         if 0 < missed < found[best]:
-            least = 2 * (found[best] - missed) / (found[best] - missed + odds * blocked[best] + positives)
+            least = (
+                2
+                * (found[best] - missed)
+                / (found[best] - missed + odds * blocked[best] + positives)
+            )
             level = np.flatnonzero(f1 >= least)
             ideal = _log_odds(np.array([f1[best] / 2]))
             best = int(level[np.argmin(np.abs(_log_odds(np.minimum(values[level], 1.0)) - ideal))])
         return threshold_at(float(values[best]), scores, truth, rule="best F1")
-    allowed = np.flatnonzero(blocked <= max_fpr * negatives + 1e-9)  # 0.1 * 30 is 3.0000000000000004
+    allowed = np.flatnonzero(
+        blocked <= max_fpr * negatives + 1e-9
+    )  # 0.1 * 30 is 3.0000000000000004
     best = int(allowed[-1])
     share, bound = blocked[best] / negatives, upper_bound(int(blocked[best]), negatives)
     notes = []
     resolved = max_fpr * negatives >= 1 - 1e-9
     if not resolved:
         notes.append(
-            f"{negatives:,} {negative} rows cannot show a budget of {_percent(max_fpr)}: one blocked row is "
+            f"{negatives:,} {negative} rows cannot show a budget of {_percent(max_fpr)}: one "
+            "blocked row is "
             "already "
-            f"{_percent(1 / negatives)}. The threshold blocks none of them; the true share may be up to "
+            f"{_percent(1 / negatives)}. The threshold blocks none of them; the true share may "
+            "be up to "
             f"{_percent(bound)} "
             "(upper 95 % bound)."
         )
@@ -133,7 +155,10 @@ def choose_threshold(
             f"the true share may be up to {_percent(bound)} (upper 95 % bound)."
         )
     if not flagged[best]:
-        notes.append(f"The highest score belongs to a {negative} row, so this budget leaves nothing to flag: recall is 0.")
+        notes.append(
+            f"The highest score belongs to a {negative} row, so this budget leaves nothing to "
+            "flag: recall is 0."
+        )
     return threshold_at(
         float(values[best]),
         scores,
@@ -168,47 +193,72 @@ def threshold_at(
     )
 
 
-def cost_threshold(scores: NDArray[Any], is_positive: NDArray[Any], *, blocked: float, missed: float) -> Threshold:
-    """The cut with the least expected cost, blocked / (blocked + missed), for scores that are calibrated probabilities.
+def cost_threshold(
+    scores: NDArray[Any], is_positive: NDArray[Any], *, blocked: float, missed: float
+) -> Threshold:
+    """The cut with the least expected cost, blocked / (blocked + missed), for scores that are
+    calibrated probabilities.
 
-    Flagging a row costs (1 - p) * blocked on average, letting it pass p * missed; they are level there. `blocked` and `missed` are costs in
-    one unit, above 0; the rows say only what the cut does on them. Shapes and errors as `choose_threshold`.
+    Flagging a row costs (1 - p) * blocked on average, letting it pass p * missed; they are level
+    there. `blocked` and `missed` are costs in one unit, above 0; the rows say only what the cut
+    does on them. Shapes and errors as `choose_threshold`.
 
     Source: Elkan 2001, "The foundations of cost-sensitive learning".
     """
     return threshold_at(
-        blocked / (blocked + missed), scores, is_positive, rule=f"least expected cost (blocked {blocked:g}, missed {missed:g})"
+        blocked / (blocked + missed),
+        scores,
+        is_positive,
+        rule=f"least expected cost (blocked {blocked:g}, missed {missed:g})",
     )
 
 
 def cost_reject_band(
-    scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, blocked: float, missed: float, unsure: float
+    scores: NDArray[Any],
+    is_positive: NDArray[Any],
+    threshold: float,
+    *,
+    blocked: float,
+    missed: float,
+    unsure: float,
 ) -> RejectBand | None:
-    """The scores at which asking costs less than either verdict: p * missed >= unsure and (1 - p) * blocked >= unsure.
+    """The scores at which asking costs less than either verdict: p * missed >= unsure and (1 - p) *
+    blocked >= unsure.
 
-    `unsure` is what asking costs, in the unit of the other two; None, no band, where it never pays. Otherwise as `reject_band`.
+    `unsure` is what asking costs, in the unit of the other two; None, no band, where it never pays.
+    Otherwise as `reject_band`.
     """
     scores, truth = _checked(scores, is_positive, both=False)
     low, high = unsure / missed, 1 - unsure / blocked
     if low > high:
         return None
-    return RejectBand(low, high, *_inside_and_outside((scores >= low) & (scores <= high), (scores >= threshold) != truth))
+    return RejectBand(
+        low,
+        high,
+        *_inside_and_outside((scores >= low) & (scores <= high), (scores >= threshold) != truth),
+    )
 
 
 def upper_bound(k: int, n: int) -> float:
-    """One-sided upper 95 % bound of a proportion, k of n rows (Clopper-Pearson: never covers less than it says)."""
+    """One-sided upper 95 % bound of a proportion, k of n rows (Clopper-Pearson: never covers less
+    than it says).
+    """
     from scipy.stats import beta
 
     return 1.0 if k == n else float(beta.ppf(0.95, k + 1, n - k))
 
 
-def reject_band(scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02) -> RejectBand | None:
-    """The band that holds the `share` of these held-out rows whose verdicts are likeliest to be wrong.
+def reject_band(
+    scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02
+) -> RejectBand | None:
+    """The band that holds the `share` of these held-out rows whose verdicts are likeliest to be
+    wrong.
 
-    A row at or above the threshold is wrong with probability 1 - score, one below it with probability score (for calibrated scores). So a
-    strict threshold has most of its band below it, where positives pass. Shapes as in `choose_threshold`; one class alone will do. The band
-    contains the threshold and ends on scores (or on the threshold), so equal scores at its ends may make it hold a few rows more. None, no
-    band, where share = 0. A threshold above 1 counts as 1.
+    A row at or above the threshold is wrong with probability 1 - score, one below it with
+    probability score (for calibrated scores). So a strict threshold has most of its band below it,
+    where positives pass. Shapes as in `choose_threshold`; one class alone will do. The band
+    contains the threshold and ends on scores (or on the threshold), so equal scores at its ends may
+    make it hold a few rows more. None, no band, where share = 0. A threshold above 1 counts as 1.
 
     Source: Chow 1970, "On optimum recognition error and reject tradeoff".
 
@@ -229,29 +279,38 @@ def reject_band(scores: NDArray[Any], is_positive: NDArray[Any], threshold: floa
     return RejectBand(low, high, *_inside_and_outside(inside, (scores >= threshold) != truth))
 
 
-def confidence_floor(probabilities: NDArray[Any], correct: NDArray[Any], share: float = 0.02) -> ConfidenceFloor | None:
-    """The arg-max probability below which `share` of these held-out rows lies: the unsure rule for K classes.
+def confidence_floor(
+    probabilities: NDArray[Any], correct: NDArray[Any], share: float = 0.02
+) -> ConfidenceFloor | None:
+    """The arg-max probability below which `share` of these held-out rows lies: the unsure rule for
+    K classes.
 
-    `probabilities` (N, K), `correct` (N,) bool. The floor lies midway between two neighbouring values; equal values
-    at it may make it hold a few rows more. None, no floor, where share = 0.
+    `probabilities` (N, K), `correct` (N,) bool. The floor lies midway between two neighbouring
+    values; equal values at it may make it hold a few rows more. None, no floor, where share = 0.
 
     Raises:
         DataError: lengths that differ or no rows.
         ConfigError: `share` is outside [0, 1].
     """
     wanted = _checked_share(share)
-    top, right = _checked(np.asarray(probabilities, dtype=np.float64).max(axis=1), correct, both=False)
+    top, right = _checked(
+        np.asarray(probabilities, dtype=np.float64).max(axis=1), correct, both=False
+    )
     if wanted == 0:
         return None
     rows = min(len(top), int(np.ceil(wanted * len(top) - 1e-9)))
     values = np.unique(top)
     last = int(np.searchsorted(values, np.sort(top)[rows - 1]))
-    value = _between(values[last], values[last + 1]) if last + 1 < len(values) else _above(values[last])
+    value = (
+        _between(values[last], values[last + 1]) if last + 1 < len(values) else _above(values[last])
+    )
     return ConfidenceFloor(value, *_inside_and_outside(top < value, ~right))
 
 
 def _cuts(scores: Floats, truth: Bools) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
-    """All cuts that differ, from flagging nothing down to flagging all: value, rows flagged, positives flagged."""
+    """All cuts that differ, from flagging nothing down to flagging all: value, rows flagged,
+    positives flagged.
+    """
     distinct = np.unique(scores)
     descending = distinct[::-1]
     values = [_above(descending[0])]
@@ -275,7 +334,8 @@ def _above(score: float) -> float:
 
 
 def _log_odds(scores: Floats) -> Floats:
-    # Scores of exactly 0 and 1 have no finite log-odds; 1e-300 and 1 - 2^-53 are as far out as float64 can say.
+    # Scores of exactly 0 and 1 have no finite log-odds; 1e-300 and 1 - 2^-53 are as far out as
+    # float64 can say.
     odds: Floats = np.log(np.maximum(scores, 1e-300)) - np.log(np.maximum(1 - scores, 2.0**-53))
     return odds
 
@@ -295,19 +355,31 @@ def _percent(share: float) -> str:
 
 def _checked_share(share: float) -> float:
     if not 0 <= share <= 1:
-        raise ConfigError(f"the unsure share is a share of all rows and must be in [0, 1], got {share}")
+        raise ConfigError(
+            f"the unsure share is a share of all rows and must be in [0, 1], got {share}"
+        )
     return share
 
 
-def _checked(scores: NDArray[Any], flags: NDArray[Any], *, both: bool = True) -> tuple[Floats, Bools]:
+def _checked(
+    scores: NDArray[Any], flags: NDArray[Any], *, both: bool = True
+) -> tuple[Floats, Bools]:
     scores, flags = np.asarray(scores, dtype=np.float64), np.asarray(flags, dtype=bool)
     if scores.ndim != 1 or scores.shape != flags.shape or len(scores) == 0:
-        raise DataError(f"scores and truth must both be (N,) with N >= 1, got {scores.shape} and {flags.shape}")
+        raise DataError(
+            f"scores and truth must both be (N,) with N >= 1, got {scores.shape} and {flags.shape}"
+        )
     outside = ~((scores >= 0) & (scores <= 1))  # also true for NaN
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
-        raise DataError(f"scores are probabilities in [0, 1], row {row} has {scores[row]}; check the model's output")
+        raise DataError(
+            f"scores are probabilities in [0, 1], row {row} has {scores[row]}; check the "
+            "model's output"
+        )
     if both and (flags.all() or not flags.any()):
         kind = "positive" if flags.all() else "negative"
-        raise DataError(f"a threshold needs positive and negative rows, all {len(flags)} are {kind}; use rows of both classes")
+        raise DataError(
+            f"a threshold needs positive and negative rows, all {len(flags)} are {kind}; use "
+            "rows of both classes"
+        )
     return scores, flags

@@ -1,4 +1,6 @@
-"""From probabilities to labels and verdicts: the stored threshold, the unsure band, the floor for many classes."""
+"""From probabilities to labels and verdicts: the stored threshold, the unsure band, the floor for
+many classes.
+"""
 
 from __future__ import annotations
 
@@ -31,22 +33,36 @@ class DecisionRule:
         if self.positive is None or self.threshold is None or len(classes) != 2:
             return np.asarray(probabilities.argmax(1), dtype=np.int64)
         place = classes.index(self.positive)
-        return np.where(probabilities[:, place] >= self.threshold, place, 1 - place).astype(np.int64)
+        return np.where(probabilities[:, place] >= self.threshold, place, 1 - place).astype(
+            np.int64
+        )
 
     def unsure(self, probabilities: NDArray[np.float64], classes: list[str]) -> NDArray[np.bool_]:
         """(N, K) -> (N,) whether the verdict is `unsure`."""
-        if self.positive is not None and self.low is not None and self.high is not None and len(classes) == 2:
+        if (
+            self.positive is not None
+            and self.low is not None
+            and self.high is not None
+            and len(classes) == 2
+        ):
             score = probabilities[:, classes.index(self.positive)]
             return np.asarray((score >= self.low) & (score <= self.high))
         if self.confidence_floor is not None:
             return np.asarray(probabilities.max(1) < self.confidence_floor)
         return np.zeros(len(probabilities), dtype=bool)
 
-    def verdicts(self, texts: Sequence[str], probabilities: NDArray[np.float64], classes: list[str]) -> list[Verdict]:
+    def verdicts(
+        self, texts: Sequence[str], probabilities: NDArray[np.float64], classes: list[str]
+    ) -> list[Verdict]:
         """N texts and (N, K) probabilities -> N verdicts, in order."""
         labels, unsure = self.labels(probabilities, classes), self.unsure(probabilities, classes)
         return [
-            Verdict(text, classes[k], UNSURE if doubt else classes[k], dict(zip(classes, row.tolist(), strict=True)))
+            Verdict(
+                text,
+                classes[k],
+                UNSURE if doubt else classes[k],
+                dict(zip(classes, row.tolist(), strict=True)),
+            )
             for text, k, doubt, row in zip(texts, labels, unsure, probabilities, strict=True)
         ]
 
@@ -77,15 +93,29 @@ class Verdict:
     """The label, or `unsure`."""
     probabilities: dict[str, float]
     window: Window | None = None
-    """What decided, where the text is longer than the model's context; None for a text that is read whole."""
+    """What decided, where the text is longer than the model's context; None for a text that is read
+    whole."""
     ood: bool | None = None
-    """Whether the text is out-of-distribution (`decision.out_of_distribution`); None where that was not asked, or is not known."""
+    """Whether the text is out-of-distribution (`decision.out_of_distribution`); None where that was
+    not asked, or is not known."""
     bits_per_byte: float | None = None
-    """Of the text under the model's own trunk as a language model; None where that was not asked."""
+    """Of the text under the model's own trunk as a language model; None where that was not
+    asked."""
 
     def to_dict(self, *, windows: bool = False, ood: bool = False) -> dict[str, Any]:
-        """Keys and values of one line of `predict --json`; with `windows` also the deciding window, with `ood` both figures."""
-        plain: dict[str, Any] = {"text": self.text, "label": self.label, "verdict": self.verdict, "probabilities": self.probabilities}
+        """Keys and values of one line of `predict --json`; with `windows` also the deciding window,
+        with `ood` both figures.
+        """
+        plain: dict[str, Any] = {
+            "text": self.text,
+            "label": self.label,
+            "verdict": self.verdict,
+            "probabilities": self.probabilities,
+        }
         if ood:
             plain |= {"ood": self.ood, "bits_per_byte": self.bits_per_byte}
-        return plain | {"window": None if self.window is None else asdict(self.window)} if windows else plain
+        return (
+            plain | {"window": None if self.window is None else asdict(self.window)}
+            if windows
+            else plain
+        )

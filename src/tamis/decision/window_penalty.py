@@ -1,11 +1,15 @@
-"""How far the strongest window of a long text must be lowered: learnt from negatives that the model did not see, joined to one long text.
+"""How far the strongest window of a long text must be lowered: learnt from negatives that the model
+did not see, joined to one long text.
 
-A window of a long text may begin and end anywhere, and where there are a hundred of them the strangest counts. What that does to a
-negative differs by model, so it is measured: held-out negatives are joined, cut as a long text is, and the tail of the windows' log-odds
-above the threshold is fitted with a generalised Pareto distribution. Its quantiles say how high the largest of n windows reaches.
+A window of a long text may begin and end anywhere, and where there are a hundred of them the
+strangest counts. What that does to a negative differs by model, so it is measured: held-out
+negatives are joined, cut as a long text is, and the tail of the windows' log-odds above the
+threshold is fitted with a generalised Pareto distribution. Its quantiles say how high the largest
+of n windows reaches.
 
-Sources: Pickands 1975, "Statistical inference using extreme order statistics"; Hosking and Wallis 1987, "Parameter and quantile
-estimation for the generalized Pareto distribution" (probability-weighted moments).
+Sources: Pickands 1975, "Statistical inference using extreme order statistics"; Hosking and Wallis
+1987, "Parameter and quantile estimation for the generalized Pareto distribution"
+(probability-weighted moments).
 
 Shapes: V windows, H held-out rows.
 """
@@ -18,22 +22,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROUNDS, CHARACTERS = 4, 160_000
-"""Orders in which held-out negatives are joined, each cut elsewhere; no further one is begun when the texts have so many characters."""
+"""Orders in which held-out negatives are joined, each cut elsewhere; no further one is begun when
+the texts have so many characters."""
 TAIL = 0.2
 """Share of the windows taken for the tail."""
 LEAST_WINDOWS = 800
-"""Of fewer nothing is learnt: where all ROUNDS were joined, two hundred of them are different, and their tail is forty."""
+"""Of fewer nothing is learnt: where all ROUNDS were joined, two hundred of them are different, and
+their tail is forty."""
 WINDOWS, FALSE_ALARMS = (32, 128), 0.025
 """For texts of so many windows, the share of negatives that may be flagged."""
 LOST = 0.1
-"""Share of the held-out positives that are flagged alone which the penalty of the most windows may take: a message hidden in a long text
-has to be found."""
+"""Share of the held-out positives that are flagged alone which the penalty of the most windows may
+take: a message hidden in a long text has to be found."""
 LOWEST, HIGHEST = 0.4, 1.5
-"""Between which the penalty stays: a tail of a few dozen windows is no reason to go further from the 1 of theory."""
+"""Between which the penalty stays: a tail of a few dozen windows is no reason to go further from
+the 1 of theory."""
 
 
 def concatenate_negatives(texts: Sequence[str], seed: int) -> list[str]:
-    """Long texts: the given ones joined by blanks, in up to ROUNDS orders; none where there are none."""
+    """Long texts: the given ones joined by blanks, in up to ROUNDS orders; none where there are
+    none.
+    """
     random, characters = np.random.default_rng(seed), 0
     found: list[str] = []
     while texts and len(found) < ROUNDS and characters < CHARACTERS:
@@ -49,22 +58,28 @@ def concatenate_negatives(texts: Sequence[str], seed: int) -> list[str]:
 
 
 def penalty(windows: NDArray[np.float64], positives: NDArray[np.float64]) -> float | None:
-    """The multiple of log n by which the largest of n windows is lowered; None where there are too few windows to tell.
+    """The multiple of log n by which the largest of n windows is lowered; None where there are too
+    few windows to tell.
 
     Args:
-        windows: (V,) log-odds of the positive class of windows of joined negatives, less those of the threshold.
+        windows: (V,) log-odds of the positive class of windows of joined negatives, less those of
+            the threshold.
         positives: (P,) the same of held-out positives as they are.
     """
     if len(windows) < LEAST_WINDOWS:
         return None
-    wanted = max(tail_quantile(windows, 1 - (1 - FALSE_ALARMS) ** (1 / n)) / np.log(n) for n in WINDOWS)
+    wanted = max(
+        tail_quantile(windows, 1 - (1 - FALSE_ALARMS) ** (1 / n)) / np.log(n) for n in WINDOWS
+    )
     found = positives[positives >= 0]
     most = float(np.quantile(found, LOST)) / np.log(max(WINDOWS)) if len(found) else HIGHEST
     return round(float(np.clip(min(wanted, most), LOWEST, HIGHEST)), 3)
 
 
 def tail_quantile(values: NDArray[np.float64], share: float) -> float:
-    """What a `share` of such values lies above, at most TAIL of them: by a generalised Pareto distribution fitted to their upper tail."""
+    """What a `share` of such values lies above, at most TAIL of them: by a generalised Pareto
+    distribution fitted to their upper tail.
+    """
     start = float(np.quantile(values, 1 - TAIL))
     beyond = np.sort(values[values > start] - start)
     count = len(beyond)
@@ -72,9 +87,13 @@ def tail_quantile(values: NDArray[np.float64], share: float) -> float:
         return start
     first = float(beyond.mean())
     second = float((beyond * (count - 1 - np.arange(count)) / (count - 1)).mean())
-    if first <= 2 * second:  # no distribution of the family has such moments: all of the tail in one place
+    if (
+        first <= 2 * second
+    ):  # no distribution of the family has such moments: all of the tail in one place
         return start + first
     shape = 2 - first / (first - 2 * second)
     scale = 2 * first * second / (first - 2 * second)
     ratio = count / len(values) / share
-    return start + (scale * float(np.log(ratio)) if abs(shape) < 1e-9 else scale / shape * (ratio**shape - 1))
+    return start + (
+        scale * float(np.log(ratio)) if abs(shape) < 1e-9 else scale / shape * (ratio**shape - 1)
+    )

@@ -1,1 +1,3 @@
-"""Figures that can be trusted: metrics with intervals, thresholds, calibration, baselines, plots and the report."""
+"""Figures that can be trusted: metrics with intervals, thresholds, calibration, baselines, plots
+and the report.
+"""

@@ -1,7 +1,8 @@
 """The rules every model has to beat: the majority, and TF-IDF with logistic regression.
 
-Owns their settings and the out-of-fold probabilities that the audit of labels uses; judging them belongs to metrics.py.
-Source: the word and character n-grams are the usual strong baseline for short texts (Wang & Manning 2012).
+Owns their settings and the out-of-fold probabilities that the audit of labels uses; judging them
+belongs to metrics.py. Source: the word and character n-grams are the usual strong baseline for
+short texts (Wang & Manning 2012).
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Baseline:
-    """A fitted baseline's `probabilities` (N, K) on the test rows, and the `seconds` that fitting and scoring took."""
+    """A fitted baseline's `probabilities` (N, K) on the test rows, and the `seconds` that fitting
+    and scoring took.
+    """
 
     name: str
     probabilities: Floats
@@ -33,7 +36,8 @@ class Baseline:
 
 
 def majority(train_labels: Sequence[str], rows: int, classes: Sequence[str]) -> Floats:
-    """The majority rule's probabilities (rows, K): each class's share of the training rows, the same for every text.
+    """The majority rule's probabilities (rows, K): each class's share of the training rows, the
+    same for every text.
 
     Raises:
         DataError: no training rows, or a label that is not one of `classes`.
@@ -43,27 +47,42 @@ def majority(train_labels: Sequence[str], rows: int, classes: Sequence[str]) -> 
 
 
 def tfidf_model() -> Pipeline:
-    """TF-IDF of words 1-2 and characters 2-5, then balanced logistic regression with C = 30: an unfitted Pipeline."""
+    """TF-IDF of words 1-2 and characters 2-5, then balanced logistic regression with C = 30: an
+    unfitted Pipeline.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import FeatureUnion, Pipeline
 
-    # Everything between spaces is a word, so prices, links and short codes count; case is kept in the characters alone.
+    # Everything between spaces is a word, so prices, links and short codes count; case is kept in
+    # the characters alone.
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", sublinear_tf=True)
-    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), lowercase=False, min_df=2, sublinear_tf=True)
-    # lbfgs needs a few dozen steps here; the limit is only there so that odd tables never end in a warning.
+    characters = TfidfVectorizer(
+        analyzer="char_wb", ngram_range=(2, 5), lowercase=False, min_df=2, sublinear_tf=True
+    )
+    # lbfgs needs a few dozen steps here; the limit is only there so that odd tables never end in a
+    # warning.
     regression = LogisticRegression(C=30, class_weight="balanced", max_iter=10_000)
-    return Pipeline([("features", FeatureUnion([("words", words), ("characters", characters)])), ("regression", regression)])
+    return Pipeline(
+        [
+            ("features", FeatureUnion([("words", words), ("characters", characters)])),
+            ("regression", regression),
+        ]
+    )
 
 
 def fit_baselines(
-    train_texts: Sequence[str], train_labels: Sequence[str], test_texts: Sequence[str], classes: Sequence[str]
+    train_texts: Sequence[str],
+    train_labels: Sequence[str],
+    test_texts: Sequence[str],
+    classes: Sequence[str],
 ) -> dict[str, Baseline]:
-    """Both baselines fitted on the training rows (validation rows belong to them) and applied to the test rows.
+    """Both baselines fitted on the training rows (validation rows belong to them) and applied to
+    the test rows.
 
-    Returns `majority` and `tfidf`, each with probabilities (N, K) in the order of `classes`. A class without training
-    rows gets probability 0. Where the training texts hold no characters at all, or one class only, TF-IDF has nothing
-    to go by and answers as the majority rule does.
+    Returns `majority` and `tfidf`, each with probabilities (N, K) in the order of `classes`. A
+    class without training rows gets probability 0. Where the training texts hold no characters at
+    all, or one class only, TF-IDF has nothing to go by and answers as the majority rule does.
 
     Raises:
         DataError: no training rows, lengths that differ, or a label that is not one of `classes`.
@@ -80,12 +99,21 @@ def fit_baselines(
     }
 
 
-def out_of_fold(texts: Sequence[str], labels: Sequence[str], groups: Sequence[Any], *, folds: int = 5, seed: int = 42) -> Floats:
-    """TF-IDF probabilities of every row, from a model that saw neither the row nor its group: for the audit of labels.
+def out_of_fold(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    groups: Sequence[Any],
+    *,
+    folds: int = 5,
+    seed: int = 42,
+) -> Floats:
+    """TF-IDF probabilities of every row, from a model that saw neither the row nor its group: for
+    the audit of labels.
 
-    `groups` (N,): rows of one group (repeats of a text) stay on one side. Returns (N, K), columns in sorted class
-    order. Folds are stratified as far as the groups allow. A class that lies in one fold alone has probability 0
-    there; with fewer than two groups nothing can be held out and every row gets the class shares.
+    `groups` (N,): rows of one group (repeats of a text) stay on one side. Returns (N, K), columns
+    in sorted class order. Folds are stratified as far as the groups allow. A class that lies in one
+    fold alone has probability 0 there; with fewer than two groups nothing can be held out and every
+    row gets the class shares.
 
     Raises:
         DataError: no rows, or lengths that differ.
@@ -101,7 +129,8 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], groups: Sequence[An
     classes = sorted(set(labels))
     truth = _indices(labels, classes)
     group = np.unique(np.asarray(groups), return_inverse=True)[1]
-    # No more folds than rows of the commonest class: scikit-learn refuses that; and no fold without a group.
+    # No more folds than rows of the commonest class: scikit-learn refuses that; and no fold without
+    # a group.
     folds = min(folds, int(np.bincount(truth).max()), int(group.max()) + 1)
     probabilities = majority(labels, len(labels), classes)
     if folds < 2:
@@ -109,23 +138,39 @@ def out_of_fold(texts: Sequence[str], labels: Sequence[str], groups: Sequence[An
     with warnings.catch_warnings():
         # "The least populated class has only n members": known, and answered in the docstring.
         warnings.filterwarnings("ignore", category=UserWarning, module="sklearn.model_selection")
-        parts = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(truth, truth, group))
+        parts = list(
+            StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(truth, truth, group)
+        )
     for rest, held_out in parts:
         if len(held_out) and len(rest):
             probabilities[held_out] = _fit_predict(
-                [texts[i] for i in rest], [labels[i] for i in rest], [texts[i] for i in held_out], classes
+                [texts[i] for i in rest],
+                [labels[i] for i in rest],
+                [texts[i] for i in held_out],
+                classes,
             )
     return probabilities
 
 
-def _fit_predict(train_texts: Sequence[str], train_labels: Sequence[str], test_texts: Sequence[str], classes: Sequence[str]) -> Floats:
+def _fit_predict(
+    train_texts: Sequence[str],
+    train_labels: Sequence[str],
+    test_texts: Sequence[str],
+    classes: Sequence[str],
+) -> Floats:
     shares = majority(train_labels, len(test_texts), classes)
-    if not len(test_texts) or len(set(train_labels)) < 2 or not any(text.strip() for text in train_texts):
+    if (
+        not len(test_texts)
+        or len(set(train_labels)) < 2
+        or not any(text.strip() for text in train_texts)
+    ):
         return shares
     model = tfidf_model()
     try:
         model.fit(list(train_texts), list(train_labels))
-    except ValueError:  # a few short texts may share no characters at all: then keep those that occur once
+    except (
+        ValueError
+    ):  # a few short texts may share no characters at all: then keep those that occur once
         model.set_params(features__characters__min_df=1).fit(list(train_texts), list(train_labels))
     probabilities = np.zeros((len(test_texts), len(classes)))
     columns = [list(classes).index(name) for name in model.classes_]

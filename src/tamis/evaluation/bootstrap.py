@@ -1,7 +1,9 @@
-"""The metrics of metrics.py for many weightings of the same rows at once: what makes a bootstrap of them cheap.
+"""The metrics of metrics.py for many weightings of the same rows at once: what makes a bootstrap of
+them cheap.
 
-A weighting says how often each row counts; all ones gives the plain figure, so point and resample share one definition.
-Letters: N rows, K classes, B weightings. Scores are sorted once, and a weighting is then a few sums.
+A weighting says how often each row counts; all ones gives the plain figure, so point and resample
+share one definition. Letters: N rows, K classes, B weightings. Scores are sorted once, and a
+weighting is then a few sums.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ _CHUNK = 1_000_000  # elements of a (B, N) block: about 8 MB in float64
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows: class indices `labels` and `predicted` (N,), `probabilities` (N, K), `positive` an index or None."""
+    """Rows: class indices `labels` and `predicted` (N,), `probabilities` (N, K), `positive` an
+    index or None.
+    """
 
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
@@ -30,11 +34,17 @@ class Rows:
 def confusion_counts(rows: Rows) -> NDArray[np.int64]:
     """(K, K) counts: rows are the labels, columns the predictions."""
     k = rows.probabilities.shape[1]
-    return np.bincount(rows.labels * k + rows.predicted, minlength=k * k).reshape(k, k).astype(np.int64)
+    return (
+        np.bincount(rows.labels * k + rows.predicted, minlength=k * k)
+        .reshape(k, k)
+        .astype(np.int64)
+    )
 
 
 def resampled(rows: Rows, resamples: int, seed: int) -> dict[str, Floats]:
-    """Every metric on `resamples` draws with replacement within each class: (resamples,) values a metric."""
+    """Every metric on `resamples` draws with replacement within each class: (resamples,) values a
+    metric.
+    """
     n = len(rows.labels)
     generator = np.random.default_rng(seed)
     members = [np.flatnonzero(rows.labels == label) for label in np.unique(rows.labels)]
@@ -46,7 +56,9 @@ def resampled(rows: Rows, resamples: int, seed: int) -> dict[str, Floats]:
         for rows_of_class in members:
             size = len(rows_of_class)
             drawn = generator.integers(size, size=(count, size)) + size * np.arange(count)[:, None]
-            weights[:, rows_of_class] = np.bincount(drawn.ravel(), minlength=count * size).reshape(count, size)
+            weights[:, rows_of_class] = np.bincount(drawn.ravel(), minlength=count * size).reshape(
+                count, size
+            )
         parts.append(weighted_figures(rows, weights))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -76,16 +88,26 @@ def weighted_figures(rows: Rows, weights: Floats) -> dict[str, Floats]:
             result["f1"] = np.where(occurring[:, at] > 0, f1[:, at], np.nan)
             false_positives = predicted[:, at] - true_positives[:, at]
             result["false_positive_rate"] = false_positives / (total - occurring[:, at])
-            result["average_precision"], result["roc_auc"] = _ranking(rows.probabilities[:, at], rows.labels == at, _by_row(weights))
+            result["average_precision"], result["roc_auc"] = _ranking(
+                rows.probabilities[:, at], rows.labels == at, _by_row(weights)
+            )
         else:
             used = (occurring + predicted) > 0
             for name, values in (("recall", recall), ("precision", precision), ("f1", f1)):
-                result[name] = np.where(used, np.nan_to_num(values), 0).sum(axis=1) / used.sum(axis=1)
-            result["average_precision"], result["roc_auc"] = _macro_ranking(rows, weights, occurring)
+                result[name] = np.where(used, np.nan_to_num(values), 0).sum(axis=1) / used.sum(
+                    axis=1
+                )
+            result["average_precision"], result["roc_auc"] = _macro_ranking(
+                rows, weights, occurring
+            )
     view, hits = calibration_view(rows.probabilities, rows.labels, rows.positive)
     gaps = np.eye(BINS)[bin_index(view)] * (view - hits)[:, None]  # (N, BINS)
     result["ece"] = np.abs(weights @ gaps).sum(axis=1) / total
-    squares = (view - hits) ** 2 if rows.positive is not None else ((rows.probabilities - each[rows.labels]) ** 2).sum(axis=1)
+    squares = (
+        (view - hits) ** 2
+        if rows.positive is not None
+        else ((rows.probabilities - each[rows.labels]) ** 2).sum(axis=1)
+    )
     result["brier"] = weights @ squares / total
     return result
 
@@ -101,12 +123,16 @@ def _mcc(right: Floats, occurring: Floats, predicted: Floats, total: Floats) -> 
     covariance = right * total - (occurring * predicted).sum(axis=1)
     spread_labels = total**2 - (occurring**2).sum(axis=1)
     spread_predicted = total**2 - (predicted**2).sum(axis=1)
-    value = np.where(spread_predicted > 0, covariance / np.sqrt(spread_labels * spread_predicted), 0.0)
+    value = np.where(
+        spread_predicted > 0, covariance / np.sqrt(spread_labels * spread_predicted), 0.0
+    )
     return np.where(spread_labels > 0, value, np.nan)
 
 
 def _by_row(weights: Floats) -> NDArray[np.float32]:
-    """Weights as (N, B) in float32, where taking rows is fast; counts are whole numbers, exact up to 2^24."""
+    """Weights as (N, B) in float32, where taking rows is fast; counts are whole numbers, exact up
+    to 2^24.
+    """
     return np.ascontiguousarray(weights.T, dtype=np.float32)
 
 
@@ -116,29 +142,44 @@ def _macro_ranking(rows: Rows, weights: Floats, occurring: Floats) -> tuple[Floa
     precision, area = np.full((len(weights), k), np.nan), np.full((len(weights), k), np.nan)
     for index in range(k):
         if occurring[:, index].any():
-            precision[:, index], area[:, index] = _ranking(rows.probabilities[:, index], rows.labels == index, by_row)
+            precision[:, index], area[:, index] = _ranking(
+                rows.probabilities[:, index], rows.labels == index, by_row
+            )
     return _mean_of_defined(precision, occurring), _mean_of_defined(area, occurring)
 
 
-def _ranking(scores: Floats, is_positive: NDArray[np.bool_], by_row: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Average precision and area under the ROC curve, (B,) each, of scores (N,) under weights (N, B).
+def _ranking(
+    scores: Floats, is_positive: NDArray[np.bool_], by_row: NDArray[np.float32]
+) -> tuple[Floats, Floats]:
+    """Average precision and area under the ROC curve, (B,) each, of scores (N,) under weights (N,
+    B).
 
-    Both are means over the positive rows: of the precision at the row's score, and of the share of negatives below it
-    (ties half). So the sorted rows need summing only between the places of the positives, P of them.
+    Both are means over the positive rows: of the precision at the row's score, and of the share of
+    negatives below it (ties half). So the sorted rows need summing only between the places of the
+    positives, P of them.
     """
     order = np.argsort(-scores, kind="stable")
     ranked, places = -scores[order], np.flatnonzero(is_positive[order])
-    first = np.searchsorted(ranked, ranked[places], side="left")  # where the ties of each positive begin
+    first = np.searchsorted(
+        ranked, ranked[places], side="left"
+    )  # where the ties of each positive begin
     last = np.searchsorted(ranked, ranked[places], side="right")  # and where they end
     edges = np.unique(np.concatenate([[0], first, last]))
-    above = np.zeros((len(edges), by_row.shape[1]))  # (edges, B): weight of all rows in front of each edge
+    above = np.zeros(
+        (len(edges), by_row.shape[1])
+    )  # (edges, B): weight of all rows in front of each edge
     starts = edges[:-1] if edges[-1] == len(scores) else edges
     sums = np.add.reduceat(by_row[order], starts, axis=0)
     above[1:] = np.cumsum(sums[: len(edges) - 1], axis=0, dtype=np.float64)
     own = by_row[order[places]].astype(np.float64)  # (P, B)
-    found = np.concatenate([np.zeros((1, own.shape[1])), np.cumsum(own, axis=0)])  # positives in front of each place
+    found = np.concatenate(
+        [np.zeros((1, own.shape[1])), np.cumsum(own, axis=0)]
+    )  # positives in front of each place
     all_before, all_upto = above[np.searchsorted(edges, first)], above[np.searchsorted(edges, last)]
-    found_before, found_upto = found[np.searchsorted(places, first)], found[np.searchsorted(places, last)]
+    found_before, found_upto = (
+        found[np.searchsorted(places, first)],
+        found[np.searchsorted(places, last)],
+    )
     positives = own.sum(axis=0)
     negatives = by_row.sum(axis=0, dtype=np.float64) - positives
     # Where nothing is in front of a row its own weight is 0 too, and it adds nothing.

@@ -1,6 +1,8 @@
-"""Figures of a recipe over the folds of its training rows: what they are on average, and how far they spread from fold to fold.
+"""Figures of a recipe over the folds of its training rows: what they are on average, and how far
+they spread from fold to fold.
 
-One held-out part of a small table gives one lucky or unlucky number. Each fold's rows are judged by a model trained without them.
+One held-out part of a small table gives one lucky or unlucky number. Each fold's rows are judged by
+a model trained without them.
 """
 
 from __future__ import annotations
@@ -37,17 +39,31 @@ def fold_figures(
         probabilities: (N, K), each row's from a model that did not see it.
         parts: (N,) the fold of each row.
         classes: K labels.
-        positive: of two classes the one that F1 and average precision are about; else macro averages.
-        threshold: of the positive class; it was chosen on these rows, so that F1 is a little too good, average precision is not.
+        positive: of two classes the one that F1 and average precision are about; else macro
+            averages.
+        threshold: of the positive class; it was chosen on these rows, so that F1 is a little too
+            good, average precision is not.
 
-    A figure that a fold cannot have (a class is absent from it) is left out of mean and deviation; the deviation of fewer than two is None.
+    A figure that a fold cannot have (a class is absent from it) is left out of mean and deviation;
+    the deviation of fewer than two is None.
     """
     names = np.asarray(labels)
     found = [
-        figures(names[parts == part].tolist(), probabilities[parts == part], classes, positive=positive, threshold=threshold, bootstrap=1)
+        figures(
+            names[parts == part].tolist(),
+            probabilities[parts == part],
+            classes,
+            positive=positive,
+            threshold=threshold,
+            bootstrap=1,
+        )
         for part in np.unique(parts)
     ]
-    return {"folds": len(found), "rows": len(names), "figures": {key: _spread([fold[key] for fold in found]) for key in SHOWN}}
+    return {
+        "folds": len(found),
+        "rows": len(names),
+        "figures": {key: _spread([fold[key] for fold in found]) for key in SHOWN},
+    }
 
 
 def folds_sentence(found: Mapping[str, Any] | None) -> str:
@@ -60,7 +76,10 @@ def folds_sentence(found: Mapping[str, Any] | None) -> str:
         if spread["mean"] is not None:
             deviation = "" if spread["sd"] is None else f" ± {spread['sd']:.3f}"
             shown.append(f"{name} {spread['mean']:.3f}{deviation}")
-    rows = f"{found['folds']} folds of the {found['rows']:,} training rows, each judged by a model trained on the others"
+    rows = (
+        f"{found['folds']} folds of the {found['rows']:,} training rows, each judged by a model "
+        "trained on the others"
+    )
     return f"Over {rows}: {', '.join(shown)}."
 
 

@@ -1,8 +1,10 @@
-"""The figures of a classifier on some rows, with intervals, and the paired test between two classifiers.
+"""The figures of a classifier on some rows, with intervals, and the paired test between two
+classifiers.
 
-Owns every definition of a metric in tamis; thresholds are chosen in decision/thresholds.py, calibration is defined in
-decision/calibration.py. Sources: Wilson 1927; Efron & Tibshirani 1993 (percentile bootstrap); McNemar 1947 (exact form);
-Gorodkin 2004 (MCC for K classes). Checked against scikit-learn and against slow definitions in the tests.
+Owns every definition of a metric in tamis; thresholds are chosen in decision/thresholds.py,
+calibration is defined in decision/calibration.py. Sources: Wilson 1927; Efron & Tibshirani 1993
+(percentile bootstrap); McNemar 1947 (exact form); Gorodkin 2004 (MCC for K classes). Checked
+against scikit-learn and against slow definitions in the tests.
 """
 
 from __future__ import annotations
@@ -31,13 +33,28 @@ METRICS = (
     "brier",
 )
 # What a resample of a faultless (or entirely failed) result cannot show: see _interval.
-_UNIT_METRICS = ("balanced_accuracy", "recall", "precision", "f1", "mcc", "average_precision", "roc_auc")
+_UNIT_METRICS = (
+    "balanced_accuracy",
+    "recall",
+    "precision",
+    "f1",
+    "mcc",
+    "average_precision",
+    "roc_auc",
+)
 
 
-def predictions(probabilities: NDArray[Any], classes: Sequence[str], *, positive: str | None, threshold: float | None) -> NDArray[np.int64]:
+def predictions(
+    probabilities: NDArray[Any],
+    classes: Sequence[str],
+    *,
+    positive: str | None,
+    threshold: float | None,
+) -> NDArray[np.int64]:
     """The predicted class of each row, as an index into `classes`.
 
-    Two classes with a positive one: positive where P(positive) >= threshold (0.5 when None). Otherwise arg-max.
+    Two classes with a positive one: positive where P(positive) >= threshold (0.5 when None).
+    Otherwise arg-max.
     """
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if positive is None or len(classes) != 2:
@@ -61,34 +78,41 @@ def figures(
 ) -> dict[str, Any]:
     """Every figure of one part of the data, JSON-safe: the `test` and `validation` of report.json.
 
-    Shapes (N rows, K classes): `labels` N names out of `classes`; `probabilities` (N, K), rows sum to 1, columns in
-    the order of `classes`. Two classes with a positive one: recall, precision, f1, average_precision and roc_auc are
-    the positive's, predictions follow `threshold` (p >= threshold; 0.5 when None), false_positive_rate is the false-positive
-    rate. Otherwise: arg-max, and macro averages as scikit-learn's (precision and recall over the classes that occur
-    in labels or predictions, an undefined one counted 0; average_precision and roc_auc one against the rest over the
-    classes that occur), false_positive_rate None.
+    Shapes (N rows, K classes): `labels` N names out of `classes`; `probabilities` (N, K), rows sum
+    to 1, columns in the order of `classes`. Two classes with a positive one: recall, precision, f1,
+    average_precision and roc_auc are the positive's, predictions follow `threshold` (p >=
+    threshold; 0.5 when None), false_positive_rate is the false-positive rate. Otherwise: arg-max,
+    and macro averages as scikit-learn's (precision and recall over the classes that occur in labels
+    or predictions, an undefined one counted 0; average_precision and roc_auc one against the rest
+    over the classes that occur), false_positive_rate None.
 
-    ece: 15 equal-width bins, of P(positive) for two classes, of the arg-max confidence otherwise (decision/calibration.py).
-    brier: mean of (P(positive) - is positive)^2, in [0, 1]; for K classes the mean over rows of the sum over classes of
-    squared differences (Brier's own form), in [0, 2].
-    confusion: counts, rows are the labels and columns the predictions, both in the order of `classes`.
-    per_class: a row per class with label, n, predicted, recall, precision, f1, average_precision, roc_auc.
-    A figure whose class is absent is None, and so is the precision of a class that is never predicted (0 / 0).
-    mcc is 0 for a constant prediction (its limit) and None where the labels hold one class only.
+    ece: 15 equal-width bins, of P(positive) for two classes, of the arg-max confidence otherwise
+    (decision/calibration.py). brier: mean of (P(positive) - is positive)^2, in [0, 1]; for K
+    classes the mean over rows of the sum over classes of squared differences (Brier's own form), in
+    [0, 2]. confusion: counts, rows are the labels and columns the predictions, both in the order of
+    `classes`. per_class: a row per class with label, n, predicted, recall, precision, f1,
+    average_precision, roc_auc. A figure whose class is absent is None, and so is the precision of a
+    class that is never predicted (0 / 0). mcc is 0 for a constant prediction (its limit) and None
+    where the labels hold one class only.
 
-    ci95: [low, high] per metric. Wilson's interval for proportions (accuracy; with a positive class also recall,
-    precision and false_positive_rate), otherwise the percentile interval of `bootstrap` seeded resamples within each class,
-    so that no resample lacks a class. A resample of a faultless result is faultless: where the bootstrap has no width
-    at 1 (or 0), the open end is Wilson's for m of m (0 of m), m = the rows of the rarest class.
+    ci95: [low, high] per metric. Wilson's interval for proportions (accuracy; with a positive class
+    also recall, precision and false_positive_rate), otherwise the percentile interval of
+    `bootstrap` seeded resamples within each class, so that no resample lacks a class. A resample of
+    a faultless result is faultless: where the bootstrap has no width at 1 (or 0), the open end is
+    Wilson's for m of m (0 of m), m = the rows of the rarest class.
 
     Raises:
-        DataError: no rows, shapes that do not fit, an unknown label, or probabilities that are none.
+        DataError: no rows, shapes that do not fit, an unknown label, or probabilities that are
+            none.
         ConfigError: `positive` is not one of two classes, or `bootstrap` is below 1.
     """
     if bootstrap < 1:
         raise ConfigError(f"bootstrap must be at least 1 resample, got {bootstrap}")
     rows = _rows(labels, probabilities, classes, positive, threshold)
-    point = {name: _plain(value[0]) for name, value in weighted_figures(rows, np.ones((1, len(rows.labels)))).items()}
+    point = {
+        name: _plain(value[0])
+        for name, value in weighted_figures(rows, np.ones((1, len(rows.labels)))).items()
+    }
     counts = confusion_counts(rows)
     result: dict[str, Any] = {"n": len(rows.labels)}
     result.update({name: point[name] for name in METRICS})
@@ -102,7 +126,9 @@ def figures(
         value = point[name]
         if value is not None:
             wilsons = proportions.get(name)
-            intervals[name] = list(wilson(*wilsons)) if wilsons else _interval(name, value, draws[name], rarest)
+            intervals[name] = (
+                list(wilson(*wilsons)) if wilsons else _interval(name, value, draws[name], rarest)
+            )
     result["ci95"] = intervals
     return result
 
@@ -126,9 +152,9 @@ def wilson(k: int, n: int) -> tuple[float, float]:
 def mcnemar(correct_a: NDArray[Any], correct_b: NDArray[Any]) -> dict[str, Any]:
     """McNemar's exact test on the same rows: is one of two classifiers wrong more often?
 
-    `correct_a` and `correct_b` (N,) bool: right or wrong per row, a = the model, b = the other. Returns the rows that
-    only the model gets wrong, those that only the other gets wrong, and the two-sided binomial p-value (1 when they
-    never differ).
+    `correct_a` and `correct_b` (N,) bool: right or wrong per row, a = the model, b = the other.
+    Returns the rows that only the model gets wrong, those that only the other gets wrong, and the
+    two-sided binomial p-value (1 when they never differ).
 
     Raises:
         DataError: the two lengths differ.
@@ -137,7 +163,9 @@ def mcnemar(correct_a: NDArray[Any], correct_b: NDArray[Any]) -> dict[str, Any]:
 
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 1:
-        raise DataError(f"McNemar's test pairs rows: both must be (N,), got {a.shape} and {b.shape}")
+        raise DataError(
+            f"McNemar's test pairs rows: both must be (N,), got {a.shape} and {b.shape}"
+        )
     only_a, only_b = int((~a & b).sum()), int((a & ~b).sum())
     p_value = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     return {"model_only_wrong": only_a, "other_only_wrong": only_b, "p_value": p_value}
@@ -153,8 +181,9 @@ def collapse_warnings(
 ) -> list[str]:
     """Sentences about a model that has collapsed; empty when it has not.
 
-    Called out: a class that occurs and is never predicted, one answer for all rows, the same probabilities for all
-    rows, none of the positives caught, an accuracy no better than always answering with the commonest class.
+    Called out: a class that occurs and is never predicted, one answer for all rows, the same
+    probabilities for all rows, none of the positives caught, an accuracy no better than always
+    answering with the commonest class.
 
     Raises:
         DataError, ConfigError: as `figures`.
@@ -164,22 +193,37 @@ def collapse_warnings(
     occurring, predicted = counts.sum(axis=1), counts.sum(axis=0)
     found = []
     if len(rows.labels) > 1 and float(np.ptp(rows.probabilities, axis=0).max()) < 1e-6:
-        found.append("The output is constant: every row gets the same probabilities, so the model has learned nothing from the text.")
+        found.append(
+            "The output is constant: every row gets the same probabilities, so the model has "
+            "learned nothing from the text."
+        )
     if int((predicted > 0).sum()) == 1 and int((occurring > 0).sum()) > 1:
-        found.append(f"The model always answers {classes[int(predicted.argmax())]!r}, whatever the text.")
-    never = [f"{name!r} ({count} rows)" for name, count, hit in zip(classes, occurring, predicted, strict=True) if count and not hit]
+        found.append(
+            f"The model always answers {classes[int(predicted.argmax())]!r}, whatever the text."
+        )
+    never = [
+        f"{name!r} ({count} rows)"
+        for name, count, hit in zip(classes, occurring, predicted, strict=True)
+        if count and not hit
+    ]
     if never:
         shown = ", ".join(never[:10]) + (f" and {len(never) - 10} more" if len(never) > 10 else "")
         found.append(f"Never predicted although it occurs: {shown}.")
-    if rows.positive is not None and occurring[rows.positive] and not counts[rows.positive, rows.positive]:
+    if (
+        rows.positive is not None
+        and occurring[rows.positive]
+        and not counts[rows.positive, rows.positive]
+    ):
         found.append(
-            f"Recall is 0: none of the {occurring[rows.positive]} {classes[rows.positive]!r} rows is caught, whatever the accuracy says."
+            f"Recall is 0: none of the {occurring[rows.positive]} {classes[rows.positive]!r} "
+            "rows is caught, whatever the accuracy says."
         )
     right, commonest = int(np.trace(counts)), int(occurring.max())
     if int((occurring > 0).sum()) > 1 and right <= commonest:
         how = "the same as" if right == commonest else "below"
         found.append(
-            f"The accuracy of {100 * right / len(rows.labels):.1f} % is {how} that of always answering "
+            f"The accuracy of {100 * right / len(rows.labels):.1f} % is {how} that of always "
+            "answering "
             f"{classes[int(occurring.argmax())]!r} ({100 * commonest / len(rows.labels):.1f} %)."
         )
     return found
@@ -203,7 +247,8 @@ def _rows(
         raise DataError(f"figures need two or more different classes, got {list(classes)}")
     if len(labels) == 0 or probabilities.shape != (len(labels), len(classes)):
         raise DataError(
-            f"figures need at least one row and probabilities of shape (rows, classes) = ({len(labels)}, "
+            "figures need at least one row and probabilities of shape (rows, classes) = "
+            f"({len(labels)}, "
             f"{len(classes)}), "
             f"got {probabilities.shape}"
         )
@@ -212,12 +257,16 @@ def _rows(
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"row {row}: {probabilities[row].tolist()} is no probability distribution (finite, >= 0, sum 1); check the model's output"
+            f"row {row}: {probabilities[row].tolist()} is no probability distribution (finite, "
+            ">= 0, sum 1); check the model's output"
         )
     index = {name: position for position, name in enumerate(classes)}
     for row, label in enumerate(labels):
         if label not in index:
-            raise DataError(f"row {row}: label {label!r} is not one of {list(classes)}; evaluate on the labels of the model")
+            raise DataError(
+                f"row {row}: label {label!r} is not one of {list(classes)}; evaluate on the "
+                "labels of the model"
+            )
     binary = positive is not None and len(classes) == 2
     predicted = predictions(probabilities, classes, positive=positive, threshold=threshold)
     return Rows(
@@ -238,7 +287,10 @@ def _proportions(counts: NDArray[np.int64], positive: int | None) -> dict[str, t
         negative = 1 - positive
         result["recall"] = (int(counts[positive, positive]), int(counts[positive].sum()))
         result["precision"] = (int(counts[positive, positive]), int(counts[:, positive].sum()))
-        result["false_positive_rate"] = (int(counts[negative, positive]), int(counts[negative].sum()))
+        result["false_positive_rate"] = (
+            int(counts[negative, positive]),
+            int(counts[negative].sum()),
+        )
     return result
 
 
@@ -256,7 +308,8 @@ def _per_class(rows: Rows, classes: Sequence[str]) -> list[dict[str, Any]]:
     ones = np.ones((1, len(rows.labels)))
     table = []
     for index, name in enumerate(classes):
-        # One class against the rest, with the predictions as they are: the binary figures of this class.
+        # One class against the rest, with the predictions as they are: the binary figures of this
+        # class.
         own = Rows(rows.labels, rows.predicted, rows.probabilities, index)
         figure = {key: _plain(value[0]) for key, value in weighted_figures(own, ones).items()}
         table.append(
@@ -264,7 +317,10 @@ def _per_class(rows: Rows, classes: Sequence[str]) -> list[dict[str, Any]]:
                 "label": name,
                 "n": int((rows.labels == index).sum()),
                 "predicted": int((rows.predicted == index).sum()),
-                **{key: figure[key] for key in ("recall", "precision", "f1", "average_precision", "roc_auc")},
+                **{
+                    key: figure[key]
+                    for key in ("recall", "precision", "f1", "average_precision", "roc_auc")
+                },
             }
         )
     return table

@@ -1,4 +1,5 @@
-"""What one model has over another in average precision on the same rows, with the interval that the rows allow.
+"""What one model has over another in average precision on the same rows, with the interval that the
+rows allow.
 
 Both are resampled with the same draws, so what the two share cancels. Letters: N rows, K classes.
 """
@@ -19,7 +20,9 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Average precision before and after, and the 95 % interval of the difference (rows drawn anew within each class)."""
+    """Average precision before and after, and the 95 % interval of the difference (rows drawn anew
+    within each class).
+    """
 
     before: float
     after: float
@@ -27,23 +30,40 @@ class PairedDifference:
     ci95: tuple[float, float]
 
 
-def average_precision(labels: Sequence[str], probabilities: Floats, classes: Sequence[str], positive: str | None) -> float:
-    """Of `positive`, else the mean over classes one against the rest; `probabilities` (N, K) in the order of `classes`."""
+def average_precision(
+    labels: Sequence[str], probabilities: Floats, classes: Sequence[str], positive: str | None
+) -> float:
+    """Of `positive`, else the mean over classes one against the rest; `probabilities` (N, K) in the
+    order of `classes`.
+    """
     rows = _rows(labels, probabilities, classes, positive)
     return float(weighted_figures(rows, np.ones((1, len(labels))))["average_precision"][0])
 
 
 def paired_difference(
-    labels: Sequence[str], before: Floats, after: Floats, classes: Sequence[str], positive: str | None, *, seed: int = 42
+    labels: Sequence[str],
+    before: Floats,
+    after: Floats,
+    classes: Sequence[str],
+    positive: str | None,
+    *,
+    seed: int = 42,
 ) -> PairedDifference:
     """The difference of two sets of probabilities (N, K) on the same N rows."""
     values = [average_precision(labels, one, classes, positive) for one in (before, after)]
-    draws = [resampled(_rows(labels, one, classes, positive), RESAMPLES, seed)["average_precision"] for one in (before, after)]
+    draws = [
+        resampled(_rows(labels, one, classes, positive), RESAMPLES, seed)["average_precision"]
+        for one in (before, after)
+    ]
     low, high = np.nanquantile(draws[1] - draws[0], [0.025, 0.975]).tolist()
     return PairedDifference(values[0], values[1], values[1] - values[0], (low, high))
 
 
-def _rows(labels: Sequence[str], probabilities: Floats, classes: Sequence[str], positive: str | None) -> Rows:
+def _rows(
+    labels: Sequence[str], probabilities: Floats, classes: Sequence[str], positive: str | None
+) -> Rows:
     place = {name: number for number, name in enumerate(classes)}
     truth = np.array([place[label] for label in labels], dtype=np.int64)
-    return Rows(truth, probabilities.argmax(1), probabilities, None if positive is None else place[positive])
+    return Rows(
+        truth, probabilities.argmax(1), probabilities, None if positive is None else place[positive]
+    )

@@ -1,7 +1,9 @@
-"""A table replayed message by message, as TREC's spam track judged filters: a verdict first, the label only afterwards, late or never.
+"""A table replayed message by message, as TREC's spam track judged filters: a verdict first, the
+label only afterwards, late or never.
 
-Owns the order of events and the figures; who learns is told by a `PrequentialFilter`. Sources: Cormack & Lynam 2005 (TREC 2005 spam track: ham and
-spam misclassification, logistic average, 1-ROCA); its 2006 and 2007 tracks (delayed and partial feedback).
+Owns the order of events and the figures; who learns is told by a `PrequentialFilter`. Sources:
+Cormack & Lynam 2005 (TREC 2005 spam track: ham and spam misclassification, logistic average,
+1-ROCA); its 2006 and 2007 tracks (delayed and partial feedback).
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 GROWTH = 0.1
-"""A learner learns again when this share of further labels has become known: after each of the first twenty, then ever more rarely."""
+"""A learner learns again when this share of further labels has become known: after each of the
+first twenty, then ever more rarely."""
 DELAY = 100
 SHARE = 0.1
 CURVE_POINTS = 60
@@ -30,7 +33,9 @@ _BLOCK = 4_000_000  # elements of a block of the bootstrap: 32 MB
 
 @dataclass(frozen=True)
 class Feedback:
-    """When a label becomes known: `delay` messages after its own was judged, for a random `share` of the messages, never for the rest."""
+    """When a label becomes known: `delay` messages after its own was judged, for a random `share`
+    of the messages, never for the rest.
+    """
 
     name: str
     delay: int = 0
@@ -45,10 +50,15 @@ class Feedback:
         if self.delay < 0:
             raise ConfigError(f"delay counts messages and must be at least 0, got {self.delay}")
         if not 0 < self.share <= 1:
-            raise ConfigError(f"share is a share of the messages and must be above 0 and at most 1, got {self.share}")
+            raise ConfigError(
+                "share is a share of the messages and must be above 0 and at most 1, got "
+                f"{self.share}"
+            )
 
     def known_after(self, messages: int, *, seed: int = 42) -> Rows:
-        """(N,) how many messages have been judged when each one's label becomes known; N + 1 for never."""
+        """(N,) how many messages have been judged when each one's label becomes known; N + 1 for
+        never.
+        """
         after = np.arange(messages) + 1 + self.delay
         if self.share < 1:
             after[np.random.default_rng(seed).random(messages) >= self.share] = messages + 1
@@ -57,11 +67,17 @@ class Feedback:
 
 def feedbacks(delay: int = DELAY, share: float = SHARE) -> tuple[Feedback, ...]:
     """The three ways of the tracks: immediate, delayed, partial."""
-    return Feedback("immediate"), Feedback(f"delayed by {delay:,}", delay=delay), Feedback(f"partial ({100 * share:g} %)", share=share)
+    return (
+        Feedback("immediate"),
+        Feedback(f"delayed by {delay:,}", delay=delay),
+        Feedback(f"partial ({100 * share:g} %)", share=share),
+    )
 
 
 class PrequentialFilter(Protocol):
-    """A filter that learns while it judges. It knows all texts, and of the labels only those it is told."""
+    """A filter that learns while it judges. It knows all texts, and of the labels only those it is
+    told.
+    """
 
     def learn(self, known: Rows) -> None:
         """Take into account the labels of these messages: all that are known by now."""
@@ -84,7 +100,14 @@ class Replay:
     """times that it learnt"""
 
 
-def replay(learner: PrequentialFilter, feedback: Feedback, messages: int, *, seed: int = 42, growth: float = GROWTH) -> Replay:
+def replay(
+    learner: PrequentialFilter,
+    feedback: Feedback,
+    messages: int,
+    *,
+    seed: int = 42,
+    growth: float = GROWTH,
+) -> Replay:
     """Judge every message in order; learn whenever enough further labels are known."""
     after = feedback.known_after(messages, seed=seed)
     order = np.argsort(after, kind="stable")
@@ -98,7 +121,11 @@ def replay(learner: PrequentialFilter, feedback: Feedback, messages: int, *, see
             learner.learn(np.sort(order[:known]))
             learnt, steps = known, steps + 1
             due = learnt + max(1, int(learnt * growth))
-        stop = min(messages, max(position + 1, int(known_at[due - 1]))) if due <= messages else messages
+        stop = (
+            min(messages, max(position + 1, int(known_at[due - 1])))
+            if due <= messages
+            else messages
+        )
         scores[position:stop] = learner.scores(np.arange(position, stop))
         position = stop
     return Replay(scores, int((after <= messages).sum()), steps)
@@ -106,7 +133,9 @@ def replay(learner: PrequentialFilter, feedback: Feedback, messages: int, *, see
 
 @dataclass(frozen=True)
 class PrequentialFigures:
-    """Figures of one filter under one kind of feedback; percentages of all messages of a class, None where a class is absent."""
+    """Figures of one filter under one kind of feedback; percentages of all messages of a class,
+    None where a class is absent.
+    """
 
     filter: str
     feedback: str
@@ -121,7 +150,8 @@ class PrequentialFigures:
     """percent of the positives judged negative (TREC: sm%)"""
     spam_misclassification_ci95: list[float] | None
     lam: float | None
-    """logistic average of the two, in percent; half a message is added to every count, so that none is infinite"""
+    """logistic average of the two, in percent; half a message is added to every count, so that none
+    is infinite"""
     one_minus_roca: float | None
     """100 (1 - area under the ROC curve) over all messages (TREC: 1-ROCA%)"""
     one_minus_roca_ci95: list[float] | None
@@ -151,12 +181,19 @@ def prequential_figures(
     """
     truth = np.asarray(is_positive, dtype=bool)
     if truth.shape != found.scores.shape or not len(truth):
-        raise DataError(f"a replay is judged on as many labels as messages, at least one; got {truth.shape} and {found.scores.shape}")
+        raise DataError(
+            f"a replay is judged on as many labels as messages, at least one; got {truth.shape} "
+            f"and {found.scores.shape}"
+        )
     flagged = found.scores >= threshold
     lost, ham = int((flagged & ~truth).sum()), int((~truth).sum())
     missed, spam = int((~flagged & truth).sum()), int(truth.sum())
     both = ham > 0 and spam > 0
-    draws = roc_auc_resampled(found.scores[truth], found.scores[~truth], resamples, seed) if both else None
+    draws = (
+        roc_auc_resampled(found.scores[truth], found.scores[~truth], resamples, seed)
+        if both
+        else None
+    )
     return PrequentialFigures(
         filter=filter,
         feedback=feedback,
@@ -169,23 +206,33 @@ def prequential_figures(
         spam_misclassification=100 * missed / spam if spam else None,
         spam_misclassification_ci95=[100 * end for end in wilson(missed, spam)] if spam else None,
         lam=logistic_average(lost, ham, missed, spam) if both else None,
-        one_minus_roca=100 * (1 - roc_auc(found.scores[truth], found.scores[~truth])) if both else None,
-        one_minus_roca_ci95=None if draws is None else [100 * (1 - float(end)) for end in np.percentile(draws, [97.5, 2.5])],
+        one_minus_roca=100 * (1 - roc_auc(found.scores[truth], found.scores[~truth]))
+        if both
+        else None,
+        one_minus_roca_ci95=None
+        if draws is None
+        else [100 * (1 - float(end)) for end in np.percentile(draws, [97.5, 2.5])],
         curve=learning_curve(found.scores, truth),
     )
 
 
 def logistic_average(lost: int, ham: int, missed: int, spam: int) -> float:
-    """Percent whose log-odds are the mean of the two error rates' log-odds, each count half a message larger."""
+    """Percent whose log-odds are the mean of the two error rates' log-odds, each count half a
+    message larger.
+    """
     odds = [(wrong + 0.5) / (rows - wrong + 0.5) for wrong, rows in ((lost, ham), (missed, spam))]
     mean = float(np.sqrt(odds[0] * odds[1]))
     return 100 * mean / (1 + mean)
 
 
 def roc_auc(positives: Floats, negatives: Floats) -> float:
-    """Area under the ROC curve: the share of pairs in which the positive scores higher, ties half."""
+    """Area under the ROC curve: the share of pairs in which the positive scores higher, ties
+    half.
+    """
     ordered = np.sort(negatives)
-    below = np.searchsorted(ordered, positives, side="left") + np.searchsorted(ordered, positives, side="right")
+    below = np.searchsorted(ordered, positives, side="left") + np.searchsorted(
+        ordered, positives, side="right"
+    )
     return float(below.mean() / (2 * len(ordered)))
 
 
@@ -193,13 +240,18 @@ def roc_auc_resampled(positives: Floats, negatives: Floats, resamples: int, seed
     """(resamples,) the same area of draws with replacement within each class."""
     generator = np.random.default_rng(seed)
     ordered, ham, spam = np.sort(negatives), len(negatives), len(positives)
-    low, high = np.searchsorted(ordered, positives, side="left"), np.searchsorted(ordered, positives, side="right")
+    low, high = (
+        np.searchsorted(ordered, positives, side="left"),
+        np.searchsorted(ordered, positives, side="right"),
+    )
     found: list[Floats] = []
     step = max(1, _BLOCK // (ham + spam))
     for begin in range(0, resamples, step):
         count = min(step, resamples - begin)
         drawn = _counts(generator, count, ham)
-        before = np.concatenate([np.zeros((count, 1)), np.cumsum(drawn, axis=1)], axis=1)  # (B, ham + 1)
+        before = np.concatenate(
+            [np.zeros((count, 1)), np.cumsum(drawn, axis=1)], axis=1
+        )  # (B, ham + 1)
         below = (before[:, low] + before[:, high]) / 2
         found.append((below * _counts(generator, count, spam)).sum(1) / (ham * spam))
     return np.concatenate(found)
@@ -208,16 +260,26 @@ def roc_auc_resampled(positives: Floats, negatives: Floats, resamples: int, seed
 def _counts(generator: np.random.Generator, draws: int, size: int) -> Floats:
     """(draws, size) how often each of `size` rows is drawn."""
     drawn = generator.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
-    return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
+    return (
+        np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
+    )
 
 
-def learning_curve(scores: Floats, is_positive: NDArray[np.bool_], points: int = CURVE_POINTS) -> list[tuple[int, float]]:
+def learning_curve(
+    scores: Floats, is_positive: NDArray[np.bool_], points: int = CURVE_POINTS
+) -> list[tuple[int, float]]:
     """Messages so far and 1-ROCA% of those, from where both classes have occurred."""
     if is_positive.all() or not is_positive.any():
         return []
     first = max(int(is_positive.argmax()), int((~is_positive).argmax())) + 1
     ends = np.unique(np.linspace(first, len(scores), points).round().astype(int))
-    return [(end, 100 * (1 - roc_auc(scores[:end][is_positive[:end]], scores[:end][~is_positive[:end]]))) for end in ends.tolist()]
+    return [
+        (
+            end,
+            100 * (1 - roc_auc(scores[:end][is_positive[:end]], scores[:end][~is_positive[:end]])),
+        )
+        for end in ends.tolist()
+    ]
 
 
 def prequential_rows(results: Sequence[PrequentialFigures]) -> tuple[list[str], list[list[str]]]:

@@ -1,7 +1,9 @@
-"""TF-IDF with logistic regression as an online filter: the baseline of a replay, with the same feedback as the model.
+"""TF-IDF with logistic regression as an online filter: the baseline of a replay, with the same
+feedback as the model.
 
-The features are the baseline's (words 1-2, characters 2-5 inside words) with their n-grams hashed, so that no vocabulary has to be known
-beforehand; document frequencies are those of the messages seen so far. The regression is fitted anew at each step, from where it stood.
+The features are the baseline's (words 1-2, characters 2-5 inside words) with their n-grams hashed,
+so that no vocabulary has to be known beforehand; document frequencies are those of the messages
+seen so far. The regression is fitted anew at each step, from where it stood.
 """
 
 from __future__ import annotations
@@ -34,13 +36,21 @@ class HashedTfidf:
         """Count the n-grams of everything once; of the labels only those it is told are read."""
         from sklearn.feature_extraction.text import HashingVectorizer
 
-        known = np.zeros(0, dtype=bool) if before_is_positive is None else np.asarray(before_is_positive, dtype=bool)
+        known = (
+            np.zeros(0, dtype=bool)
+            if before_is_positive is None
+            else np.asarray(before_is_positive, dtype=bool)
+        )
         self._first = len(before)
         self._truth = np.concatenate([known, np.asarray(is_positive, dtype=bool)])
         shared: dict[str, Any] = {"n_features": BUCKETS, "alternate_sign": False, "norm": None}
         words = HashingVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", **shared)
-        characters = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 5), lowercase=False, **shared)
-        self._blocks = [_compact(counts.transform([*before, *texts])) for counts in (words, characters)]
+        characters = HashingVectorizer(
+            analyzer="char_wb", ngram_range=(2, 5), lowercase=False, **shared
+        )
+        self._blocks = [
+            _compact(counts.transform([*before, *texts])) for counts in (words, characters)
+        ]
         self._weights: Floats = np.zeros(sum(block.shape[1] for block in self._blocks))
         self._bias = 0.0
         self._seen = self._first
@@ -63,17 +73,30 @@ class HashedTfidf:
 
         matrix = self._features(rows)
         used = np.flatnonzero(np.bincount(matrix.indices, minlength=matrix.shape[1]))
-        regression = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=200, warm_start=True)
-        regression.coef_, regression.intercept_ = self._weights[None, used].copy(), np.array([self._bias])
+        regression = LogisticRegression(
+            C=PENALTY, class_weight="balanced", max_iter=200, warm_start=True
+        )
+        regression.coef_, regression.intercept_ = (
+            self._weights[None, used].copy(),
+            np.array([self._bias]),
+        )
         regression.classes_ = np.array([False, True])
         with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
-            warnings.simplefilter("ignore", ConvergenceWarning)  # near enough: the next step goes on from here
+            warnings.simplefilter(
+                "ignore", ConvergenceWarning
+            )  # near enough: the next step goes on from here
             regression.fit(matrix[:, used], truth)
         self._weights = np.zeros_like(self._weights)
-        self._weights[used], self._bias, self._fitted = regression.coef_[0], float(regression.intercept_[0]), True
+        self._weights[used], self._bias, self._fitted = (
+            regression.coef_[0],
+            float(regression.intercept_[0]),
+            True,
+        )
 
     def scores(self, rows: NDArray[np.int64]) -> Floats:
-        """P(positive); before both classes are known, the positives' share with half a positive in two messages added."""
+        """P(positive); before both classes are known, the positives' share with half a positive in
+        two messages added.
+        """
         if not self._fitted:
             return np.full(len(rows), (self._share[0] + 0.5) / (self._share[1] + 2))
         matrix = self._features(self._first + rows)
@@ -81,7 +104,9 @@ class HashedTfidf:
         return scores
 
     def _features(self, rows: NDArray[np.int64]) -> Any:
-        """(rows, n-grams): sublinear counts times inverse document frequency, each block of length one."""
+        """(rows, n-grams): sublinear counts times inverse document frequency, each block of length
+        one.
+        """
         from scipy.sparse import hstack
         from sklearn.preprocessing import normalize
 
@@ -91,7 +116,10 @@ class HashedTfidf:
             frequency = np.bincount(seen.indices, minlength=block.shape[1])
             inverse = np.log((1 + self._seen) / (1 + frequency)) + 1
             if place == 1:
-                inverse[frequency < 2] = 0.0  # as the baseline: n-grams of a single message are left out of the characters
+                inverse[frequency < 2] = (
+                    # as the baseline: n-grams of a single message are left out of the characters
+                    0.0
+                )
             part = block[rows]
             part.data = (1 + np.log(part.data)) * inverse[part.indices]
             parts.append(normalize(part))

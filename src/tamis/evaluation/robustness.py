@@ -19,10 +19,12 @@ from tamis.text.perturbations import PERTURBATIONS, perturb
 
 @dataclass(frozen=True)
 class PerturbationResult:
-    """Positives caught and negatives blocked at one threshold, under one attack; `perturbation` is "clean" for the texts as they are.
+    """Positives caught and negatives blocked at one threshold, under one attack; `perturbation` is
+    "clean" for the texts as they are.
 
-    `changed` is the share of texts that the attack altered. `recall` and `false_positive_rate` are shares of `positives` and `negatives` rows, each
-    with Wilson's 95 % interval; None where there are no such rows.
+    `changed` is the share of texts that the attack altered. `recall` and `false_positive_rate` are
+    shares of `positives` and `negatives` rows, each with Wilson's 95 % interval; None where there
+    are no such rows.
     """
 
     perturbation: str
@@ -54,10 +56,12 @@ def evaluate_robustness(
     ham: Sequence[str] = (),
     perturbations: Sequence[str] | None = None,
 ) -> list[PerturbationResult]:
-    """What a scorer catches and blocks at its own threshold, first of the clean texts, then under each attack.
+    """What a scorer catches and blocks at its own threshold, first of the clean texts, then under
+    each attack.
 
-    Shapes (N rows): `texts` N, `is_positive` (N,) bool; `score` takes texts and returns (N,) P(positive); positive where it is at or above
-    `threshold`. `perturbations`: names, all of `PERTURBATIONS` by default, without the good-word attacks where there is no `ham`.
+    Shapes (N rows): `texts` N, `is_positive` (N,) bool; `score` takes texts and returns (N,)
+    P(positive); positive where it is at or above `threshold`. `perturbations`: names, all of
+    `PERTURBATIONS` by default, without the good-word attacks where there is no `ham`.
 
     Raises:
         DataError: no rows, or lengths that differ, of the truth or of the scores.
@@ -65,16 +69,24 @@ def evaluate_robustness(
     """
     truth = np.asarray(is_positive, dtype=bool)
     if truth.shape != (len(texts),) or len(texts) == 0:
-        raise DataError(f"attacks need one truth a text and at least one text, got {len(texts)} texts and truth of shape {truth.shape}")
+        raise DataError(
+            f"attacks need one truth a text and at least one text, got {len(texts)} texts and "
+            f"truth of shape {truth.shape}"
+        )
     names = (
-        [name for name, attack in PERTURBATIONS.items() if ham or not attack.needs_ham] if perturbations is None else list(perturbations)
+        [name for name, attack in PERTURBATIONS.items() if ham or not attack.needs_ham]
+        if perturbations is None
+        else list(perturbations)
     )
     results = []
     for name in ["clean", *names]:
         changed = list(texts) if name == "clean" else perturb(texts, name, seed=seed, ham=ham)
         scores = np.asarray(score(changed), dtype=np.float64)
         if scores.shape != truth.shape or not np.isfinite(scores).all():
-            raise DataError(f"under {name!r}: expected {len(texts)} finite scores, got shape {scores.shape}; check the scorer")
+            raise DataError(
+                f"under {name!r}: expected {len(texts)} finite scores, got shape "
+                f"{scores.shape}; check the scorer"
+            )
         flagged = scores >= threshold
         attack = PERTURBATIONS.get(name)
         recall, recall_ci95 = _share(flagged[truth])

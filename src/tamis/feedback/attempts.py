@@ -1,4 +1,6 @@
-"""From kept corrections to a head, or to the reason why it is held back: features, the solve, the check on held-out rows."""
+"""From kept corrections to a head, or to the reason why it is held back: features, the solve, the
+check on held-out rows.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class Attempts:
         self._features: dict[int, NDArray[np.float32]] = {}
         self._results: dict[str, RefitResult] = {}
 
-    def result(self, corrections: Sequence[Correction], stop: Callable[[], bool] = never) -> RefitResult:
+    def result(
+        self, corrections: Sequence[Correction], stop: Callable[[], bool] = never
+    ) -> RefitResult:
         """Solve and judge; a louder correction that costs too much on held-out rows counts once.
 
         Raises:
@@ -83,13 +87,23 @@ class Attempts:
             if refusal is None or (candidate.weights <= 1).all():
                 break
         learnt = int((candidate.weights > 0).sum())
-        figures |= {"learnt": learnt, "sure": len(corrections) - learnt, **self._right(taught, candidate)}
-        figures["held_out"] = None if held_out is None else dict(zip(("before", "after"), held_out, strict=True))
+        figures |= {
+            "learnt": learnt,
+            "sure": len(corrections) - learnt,
+            **self._right(taught, candidate),
+        }
+        figures["held_out"] = (
+            None if held_out is None else dict(zip(("before", "after"), held_out, strict=True))
+        )
         figures["seconds"] = time.perf_counter() - begun
         if refusal is not None:
             return RefitResult(None, refusal, figures, harmful=True)
-        known = f", sure of {len(corrections) - learnt:,} already" if learnt < len(corrections) else ""
-        return RefitResult(candidate.head, f"learnt {learnt:,} of {len(corrections):,} corrections{known}", figures)
+        known = (
+            f", sure of {len(corrections) - learnt:,} already" if learnt < len(corrections) else ""
+        )
+        return RefitResult(
+            candidate.head, f"learnt {learnt:,} of {len(corrections):,} corrections{known}", figures
+        )
 
     def _right(self, rows: CorrectionRows, candidate: Candidate) -> dict[str, int]:
         base, counts = self._base, {}
@@ -104,7 +118,9 @@ class Attempts:
         order = sorted(range(len(corrections)), key=lambda place: keys[place].tobytes())
         return CorrectionRows(
             np.array([self._features[corrections[i].id] for i in order], dtype=np.float64),
-            np.array([self._base.classes.index(corrections[i].label) for i in order], dtype=np.int64),
+            np.array(
+                [self._base.classes.index(corrections[i].label) for i in order], dtype=np.int64
+            ),
             np.array([corrections[i].force for i in order], dtype=bool),
             keys[order],
         )
@@ -114,12 +130,18 @@ class Attempts:
         missing = [item for item in items if item.id not in self._features]
         channels = self._base.head.weight.shape[1]
         if missing:
-            self._features |= {id: vector for id, vector in self._steps.features(missing).items() if len(vector) == channels}
+            self._features |= {
+                id: vector
+                for id, vector in self._steps.features(missing).items()
+                if len(vector) == channels
+            }
             missing = [item for item in missing if item.id not in self._features]
         if missing:
             trunk = self._classifier.scorer().transformer
             messages = self._classifier.encode([item.text for item in missing])
-            found = dict(zip([item.id for item in missing], features_of(trunk, messages), strict=True))
+            found = dict(
+                zip([item.id for item in missing], features_of(trunk, messages), strict=True)
+            )
             self._steps.keep_features(found)
             self._features |= found
 

@@ -1,7 +1,8 @@
-"""When corrections count, and how much: the settings of learning and the guards, as mail filters have them.
+"""When corrections count, and how much: the settings of learning and the guards, as mail filters
+have them.
 
-Sources: rspamd (a minimum of learns a class, `already in class`, a balance between classes), SpamAssassin (`bayes_min_ham_num`); the
-check on held-out rows is this project's.
+Sources: rspamd (a minimum of learns a class, `already in class`, a balance between classes),
+SpamAssassin (`bayes_min_ham_num`); the check on held-out rows is this project's.
 """
 
 from __future__ import annotations
@@ -25,31 +26,43 @@ class LearningSettings(Section):
     min_per_class: Annotated[int, Field(ge=1)] = 5
     """rows of every class, training rows and corrections together, before corrections count"""
     confident: Annotated[float, Field(gt=0.5, le=1)] = 0.95
-    """a correction that says what the model says already, at this probability, is not learnt unless forced"""
+    """a correction that says what the model says already, at this probability, is not learnt unless
+    forced"""
     emphasis: Annotated[int, Field(ge=1)] = 8
-    """rows that a correction may count for where counting once leaves its verdict wrong; doubled until it is right, 1 for never"""
+    """rows that a correction may count for where counting once leaves its verdict wrong; doubled
+    until it is right, 1 for never"""
     max_shift: Annotated[float, Field(ge=1)] = 4.0
-    """factor by which corrections may change the ratio between two classes; what is beyond it counts less"""
+    """factor by which corrections may change the ratio between two classes; what is beyond it
+    counts less"""
     max_fpr_increase: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """further share of held-out negatives (ham) that may be judged wrong; a step beyond it is held back"""
+    """further share of held-out negatives (ham) that may be judged wrong; a step beyond it is held
+    back"""
     max_fnr_increase: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """further share of held-out positives (more than two classes: the mean over classes) that may be judged wrong"""
+    """further share of held-out positives (more than two classes: the mean over classes) that may
+    be judged wrong"""
     pull: Annotated[float, Field(gt=0)] = 100.0
-    """inverse strength of the pull towards the present head where the trunk was trained and its rows are kept"""
+    """inverse strength of the pull towards the present head where the trunk was trained and its
+    rows are kept"""
     pull_alone: Annotated[float, Field(gt=0)] = 1.0
     """the same where no training rows are kept and nothing but the pull holds the head"""
 
 
-def too_few(counts: NDArray[np.int64], classes: Sequence[str], settings: LearningSettings) -> str | None:
+def too_few(
+    counts: NDArray[np.int64], classes: Sequence[str], settings: LearningSettings
+) -> str | None:
     """Why corrections do not count yet; None where they do. `counts` (K,): rows of every class."""
     place = int(counts.argmin())
     if counts[place] >= settings.min_per_class:
         return None
-    return f"too few rows of {classes[place]!r}: {counts[place]} of {settings.min_per_class}; corrections count from there on"
+    return (
+        f"too few rows of {classes[place]!r}: {counts[place]} of {settings.min_per_class}; "
+        "corrections count from there on"
+    )
 
 
 def balance(base: Floats, corrected: Floats, max_shift: float) -> Floats:
-    """(K,) factor in [0, 1] on the corrections of every class, so that no ratio of two classes changes by more than `max_shift`.
+    """(K,) factor in [0, 1] on the corrections of every class, so that no ratio of two classes
+    changes by more than `max_shift`.
 
     Args:
         base: (K,) training rows of every class; a class without any counts as one row.
@@ -62,39 +75,67 @@ def balance(base: Floats, corrected: Floats, max_shift: float) -> Floats:
 
 
 def is_confident(
-    probabilities: Floats, targets: NDArray[np.int64], rule: DecisionRule, classes: list[str], confident: float
+    probabilities: Floats,
+    targets: NDArray[np.int64],
+    rule: DecisionRule,
+    classes: list[str],
+    confident: float,
 ) -> NDArray[np.bool_]:
-    """(n,) whether the model says the same as each correction, not unsure and at that probability; `probabilities` (n, K)."""
+    """(n,) whether the model says the same as each correction, not unsure and at that probability;
+    `probabilities` (n, K).
+    """
     same = rule.labels(probabilities, classes) == targets
-    return np.asarray(same & ~rule.unsure(probabilities, classes) & (probabilities[np.arange(len(targets)), targets] >= confident))
+    return np.asarray(
+        same
+        & ~rule.unsure(probabilities, classes)
+        & (probabilities[np.arange(len(targets)), targets] >= confident)
+    )
 
 
-def figures(probabilities: Floats, targets: NDArray[np.int64], rule: DecisionRule, classes: list[str]) -> dict[str, Any]:
-    """Held-out figures at the stored threshold: `rows`, `loss` (nats), `wrong` (share of each class's rows; of those that occur)."""
+def figures(
+    probabilities: Floats, targets: NDArray[np.int64], rule: DecisionRule, classes: list[str]
+) -> dict[str, Any]:
+    """Held-out figures at the stored threshold: `rows`, `loss` (nats), `wrong` (share of each
+    class's rows; of those that occur).
+    """
     labels = rule.labels(probabilities, classes)
     own = np.maximum(probabilities[np.arange(len(targets)), targets], 1e-300)
     return {
         "rows": {name: int((targets == k).sum()) for k, name in enumerate(classes)},
         "loss": float(-np.log(own).mean()),
-        "wrong": {name: float((labels[targets == k] != k).mean()) for k, name in enumerate(classes) if (targets == k).any()},
+        "wrong": {
+            name: float((labels[targets == k] != k).mean())
+            for k, name in enumerate(classes)
+            if (targets == k).any()
+        },
     }
 
 
-def worse(before: dict[str, Any], after: dict[str, Any], positive: str | None, settings: LearningSettings) -> str | None:
-    """Why a step is held back, from figures on the same rows; None where it is not. One row more is always allowed."""
+def worse(
+    before: dict[str, Any], after: dict[str, Any], positive: str | None, settings: LearningSettings
+) -> str | None:
+    """Why a step is held back, from figures on the same rows; None where it is not. One row more is
+    always allowed.
+    """
     if positive is None or len(before["wrong"]) != 2:
         old, new = (float(np.mean(list(part["wrong"].values()))) for part in (before, after))
         one_row = 1 / (len(before["wrong"]) * min(before["rows"][name] for name in before["wrong"]))
         allowed = max(settings.max_fnr_increase, one_row)
         if new <= old + allowed + 1e-12:
             return None
-        return f"held back: of the held-out rows {_percent(new)} (mean over classes) would be wrong, now {_percent(old)}; " + _most(allowed)
+        return (
+            f"held back: of the held-out rows {_percent(new)} (mean over classes) would be "
+            f"wrong, now {_percent(old)}; " + _most(allowed)
+        )
     for name, old in before["wrong"].items():
         margin = settings.max_fnr_increase if name == positive else settings.max_fpr_increase
         allowed, new = max(margin, 1 / before["rows"][name]), after["wrong"][name]
         if new > old + allowed + 1e-12:
             rows = f"{before['rows'][name]:,} held-out {name!r} rows"
-            return f"held back: of {rows} {_percent(new)} would be judged wrong, now {_percent(old)}; {_most(allowed)}"
+            return (
+                f"held back: of {rows} {_percent(new)} would be judged wrong, now "
+                f"{_percent(old)}; {_most(allowed)}"
+            )
     return None
 
 

@@ -1,7 +1,8 @@
-"""What was learnt from a store of corrections: which of them are in effect, their features, and how each step went.
+"""What was learnt from a store of corrections: which of them are in effect, their features, and how
+each step went.
 
-Own tables in the store's file, without any text. Triggers take a correction's rows away in the same transaction that takes its text,
-whoever deletes it; a label that changes is no longer in effect.
+Own tables in the store's file, without any text. Triggers take a correction's rows away in the same
+transaction that takes its text, whoever deletes it; a label that changes is no longer in effect.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from tamis.feedback.store import Correction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS learnt (id INTEGER PRIMARY KEY, weights TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS features (id INTEGER PRIMARY KEY, weights TEXT NOT NULL, dtype TEXT NOT NULL, vector BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS features (
+    id INTEGER PRIMARY KEY, weights TEXT NOT NULL, dtype TEXT NOT NULL, vector BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS steps (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     model TEXT NOT NULL,
@@ -39,7 +42,8 @@ CREATE TRIGGER IF NOT EXISTS forget AFTER DELETE ON corrections BEGIN
     DELETE FROM learnt WHERE id = OLD.id;
     DELETE FROM features WHERE id = OLD.id;
 END;
-CREATE TRIGGER IF NOT EXISTS changed AFTER UPDATE ON corrections WHEN OLD.label <> NEW.label OR OLD.force <> NEW.force BEGIN
+CREATE TRIGGER IF NOT EXISTS changed AFTER UPDATE ON corrections
+WHEN OLD.label <> NEW.label OR OLD.force <> NEW.force BEGIN
     DELETE FROM learnt WHERE id = OLD.id;
 END;
 """
@@ -58,7 +62,9 @@ class Step:
 
 
 class Steps:
-    """The tables of one store, for one model name and the weights it has now. Each call opens the file and closes it again."""
+    """The tables of one store, for one model name and the weights it has now. Each call opens the
+    file and closes it again.
+    """
 
     def __init__(self, path: Path, *, model: str, weights: str, dtype: str) -> None:
         """Make the tables beside the corrections, which must be there.
@@ -77,7 +83,9 @@ class Steps:
             with self._open() as connection:
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         except sqlite3.DatabaseError as error:
-            raise RunError(f"{path} is no store of corrections ({error}); name another file with --store") from error
+            raise RunError(
+                f"{path} is no store of corrections ({error}); name another file with --store"
+            ) from error
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -100,38 +108,77 @@ class Steps:
         """Ids of the corrections that are in effect."""
         query = "SELECT id FROM learnt JOIN corrections USING (id) WHERE model = ? AND weights = ?"
         with self._open() as connection:
-            return {int(id) for (id,) in connection.execute(query, (self.model, self.weights)).fetchall()}
+            return {
+                int(id)
+                for (id,) in connection.execute(query, (self.model, self.weights)).fetchall()
+            }
 
     def record(
-        self, user: str, corrections: Iterable[Correction], tried: str, *, learned: bool, reason: str, figures: Mapping[str, Any]
+        self,
+        user: str,
+        corrections: Iterable[Correction],
+        tried: str,
+        *,
+        learned: bool,
+        reason: str,
+        figures: Mapping[str, Any],
     ) -> None:
         """Write down a step and that these corrections are in effect: both or neither."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        row = (self.model, self.weights, user, created, tried, int(learned), reason, json.dumps(figures))
+        row = (
+            self.model,
+            self.weights,
+            user,
+            created,
+            tried,
+            int(learned),
+            reason,
+            json.dumps(figures),
+        )
         columns = "model, weights, user, created, tried, learned, reason, figures"
         with self._transaction() as connection:
-            connection.execute(f"INSERT INTO steps ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            connection.execute(
+                f"INSERT INTO steps ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row
+            )
             # One that was deleted or changed while it was being learnt is not in effect.
-            into = "INSERT OR REPLACE INTO learnt (id, weights) SELECT id, ? FROM corrections WHERE id = ? AND label = ? AND force = ?"
-            connection.executemany(into, [(self.weights, c.id, c.label, int(c.force)) for c in corrections])
+            into = (
+                "INSERT OR REPLACE INTO learnt (id, weights) SELECT id, ? FROM corrections "
+                "WHERE id = ? AND label = ? AND force = ?"
+            )
+            connection.executemany(
+                into, [(self.weights, c.id, c.label, int(c.force)) for c in corrections]
+            )
 
     def is_news(self, user: str, tried: str, *, learned: bool) -> bool:
-        """Whether the last step written down for that user and these weights is another one, or ended otherwise."""
-        query = "SELECT tried, learned FROM steps WHERE model = ? AND weights = ? AND user = ? ORDER BY id DESC LIMIT 1"
+        """Whether the last step written down for that user and these weights is another one, or
+        ended otherwise.
+        """
+        query = (
+            "SELECT tried, learned FROM steps WHERE model = ? AND weights = ? AND user = ? "
+            "ORDER BY id DESC LIMIT 1"
+        )
         with self._open() as connection:
             last = connection.execute(query, (self.model, self.weights, user)).fetchone()
         return last is None or (last[0], bool(last[1])) != (tried, learned)
 
     def all(self) -> list[Step]:
         """Every step of this model's name, the first one first."""
-        query = "SELECT user, created, learned, reason, figures FROM steps WHERE model = ? ORDER BY id"
+        query = (
+            "SELECT user, created, learned, reason, figures FROM steps WHERE model = ? ORDER BY id"
+        )
         with self._open() as connection:
             rows = connection.execute(query, (self.model,)).fetchall()
-        return [Step(user, created, bool(learned), reason, json.loads(figures)) for user, created, learned, reason, figures in rows]
+        return [
+            Step(user, created, bool(learned), reason, json.loads(figures))
+            for user, created, learned, reason, figures in rows
+        ]
 
     def features(self, corrections: Sequence[Correction]) -> dict[int, NDArray[np.float32]]:
         """(C,) features by id, as far as they are kept."""
-        query = "SELECT id, vector FROM features JOIN corrections USING (id) WHERE model = ? AND weights = ? AND dtype = ?"
+        query = (
+            "SELECT id, vector FROM features JOIN corrections USING (id) WHERE model = ? AND "
+            "weights = ? AND dtype = ?"
+        )
         with self._open() as connection:
             rows = connection.execute(query, (self.model, self.weights, self.dtype)).fetchall()
         wanted = {correction.id for correction in corrections}
@@ -139,7 +186,13 @@ class Steps:
 
     def keep_features(self, vectors: Mapping[int, NDArray[np.float32]]) -> None:
         """Keep (C,) features by id, for as long as the correction is kept."""
-        into = "INSERT OR REPLACE INTO features (id, weights, dtype, vector) SELECT id, ?, ?, ? FROM corrections WHERE id = ?"
-        rows = [(self.weights, self.dtype, vector.astype("<f4").tobytes(), id) for id, vector in vectors.items()]
+        into = (
+            "INSERT OR REPLACE INTO features (id, weights, dtype, vector) SELECT id, ?, ?, ? "
+            "FROM corrections WHERE id = ?"
+        )
+        rows = [
+            (self.weights, self.dtype, vector.astype("<f4").tobytes(), id)
+            for id, vector in vectors.items()
+        ]
         with self._transaction() as connection:
             connection.executemany(into, rows)

@@ -1,7 +1,9 @@
-"""Learning from corrections: a served model's head solved anew, on the disk what was learnt, in memory what answers.
+"""Learning from corrections: a served model's head solved anew, on the disk what was learnt, in
+memory what answers.
 
-What answers depends on the corrections in effect alone, not on their order or history: a new start solves the same again, and one that
-is undone leaves the bytes of before. The model's folder is only read.
+What answers depends on the corrections in effect alone, not on their order or history: a new start
+solves the same again, and one that is undone leaves the bytes of before. The model's folder is only
+read.
 """
 
 from __future__ import annotations
@@ -55,9 +57,10 @@ class LearningResult:
     reason: str
     """a sentence on why, or why not"""
     figures: dict[str, Any] = field(default_factory=dict)
-    """by user (`""`: everybody's model), of what is in effect or else of what was refused: `corrections`, `learnt` and `sure` (counts),
-    `right_before` and `right_after` (corrections with the right verdict), `held_out` (`before` and `after`: rows, loss and wrong by
-    class; None where nothing is held out), `seconds`"""
+    """by user (`""`: everybody's model), of what is in effect or else of what was refused:
+    `corrections`, `learnt` and `sure` (counts), `right_before` and `right_after` (corrections with
+    the right verdict), `held_out` (`before` and `after`: rows, loss and wrong by class; None where
+    nothing is held out), `seconds`"""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,16 @@ class FeedbackLearner:
     """One served model that learns. Any thread may call; answers never wait for a solve."""
 
     def __init__(
-        self, classifier: TextClassifier, run: Path, store: CorrectionStore, *, model: str, settings: LearningSettings | None = None
+        self,
+        classifier: TextClassifier,
+        run: Path,
+        store: CorrectionStore,
+        *,
+        model: str,
+        settings: LearningSettings | None = None,
     ) -> None:
-        """Take up what was learnt before; corrections that were kept and not yet learnt are learnt now.
+        """Take up what was learnt before; corrections that were kept and not yet learnt are learnt
+        now.
 
         Args:
             classifier: the model as it was trained; it is never changed.
@@ -98,16 +108,21 @@ class FeedbackLearner:
             self.learn()
 
     def add(self, items: Sequence[NewCorrection]) -> list[int]:
-        """Keep corrections; they are on the disk when it returns. They count from the next `learn` on.
+        """Keep corrections; they are on the disk when it returns. They count from the next `learn`
+        on.
 
         Raises:
-            DataError: a label is not one of the model's, or a text is not valid Unicode; nothing is kept then.
+            DataError: a label is not one of the model's, or a text is not valid Unicode; nothing is
+                kept then.
         """
         known = self._base.classes
         for place, item in enumerate(items):
             if item.label not in known:
                 shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
-                raise DataError(f"item {place}: label {item.label!r:.80} is not one of the model's ({shown}); mend it or leave it out")
+                raise DataError(
+                    f"item {place}: label {item.label!r:.80} is not one of the model's "
+                    f"({shown}); mend it or leave it out"
+                )
         return self._store.add(items, model=self._model)
 
     def items(self) -> list[Correction]:
@@ -115,7 +130,9 @@ class FeedbackLearner:
         return self._store.all(model=self._model)
 
     def pending(self) -> int:
-        """How many corrections of this model are kept and not in effect: not learnt yet, or held back."""
+        """How many corrections of this model are kept and not in effect: not learnt yet, or held
+        back.
+        """
         effective = self._steps.ids_in_effect()
         return sum(item.id not in effective for item in self.items())
 
@@ -124,16 +141,19 @@ class FeedbackLearner:
         return self._steps.all()
 
     def classifier_for(self, user: str = EVERYBODY) -> TextClassifier:
-        """What answers that user now: everybody's corrections and the user's own; all users' models share one trunk."""
+        """What answers that user now: everybody's corrections and the user's own; all users' models
+        share one trunk.
+        """
         present = self._present
         return (present.get(user) or present[EVERYBODY]).classifier
 
     def learn(self, stop: Callable[[], bool] = never) -> LearningResult:
         """Solve anew with every correction that is kept, and let the result answer from now on.
 
-        Corrections that make held-out figures worse than the settings allow are held back: they stay in the store, those in effect stay
-        in effect, and the next step tries them again. Where several are too much, halves of them are tried, and halves of those.
-        `stop` is asked before each solution: once it says so, what has not been judged by then waits for the next step.
+        Corrections that make held-out figures worse than the settings allow are held back: they
+        stay in the store, those in effect stay in effect, and the next step tries them again. Where
+        several are too much, halves of them are tried, and halves of those. `stop` is asked before
+        each solution: once it says so, what has not been judged by then waits for the next step.
         """
         with self._lock:
             kept, effective = self.items(), self._steps.ids_in_effect()
@@ -142,15 +162,27 @@ class FeedbackLearner:
         if not steps:
             return LearningResult(False, "there is nothing to learn")
         first = next(iter(steps.values()))
-        reasons = dict.fromkeys(step.reason for step in steps.values() if not step.learned) or [first.reason]
+        reasons = dict.fromkeys(step.reason for step in steps.values() if not step.learned) or [
+            first.reason
+        ]
         return LearningResult(
-            all(step.learned for step in steps.values()), "; ".join(reasons), {u: step.figures for u, step in steps.items()}
+            all(step.learned for step in steps.values()),
+            "; ".join(reasons),
+            {u: step.figures for u, step in steps.items()},
         )
 
-    def _step(self, user: str, kept: list[Correction], effective: set[int], stop: Callable[[], bool]) -> LearningResult:
-        """Learn a user's corrections on top of everybody's in effect, and write down how it went; `effective` grows by them."""
+    def _step(
+        self, user: str, kept: list[Correction], effective: set[int], stop: Callable[[], bool]
+    ) -> LearningResult:
+        """Learn a user's corrections on top of everybody's in effect, and write down how it went;
+        `effective` grows by them.
+        """
         own = [item for item in kept if item.user == user]
-        shared = [item for item in kept if item.user == EVERYBODY and item.id in effective and user != EVERYBODY]
+        shared = [
+            item
+            for item in kept
+            if item.user == EVERYBODY and item.id in effective and user != EVERYBODY
+        ]
         done = [item for item in own if item.id in effective]
         best: RefitResult | None = None
         refused: list[tuple[int, RefitResult]] = []
@@ -158,7 +190,10 @@ class FeedbackLearner:
         while waiting:
             some = waiting.pop(0)
             try:
-                outcome, tries = self._attempts.result(_combined(shared, done + some), stop), tries + 1
+                outcome, tries = (
+                    self._attempts.result(_combined(shared, done + some), stop),
+                    tries + 1,
+                )
             except Interrupted:
                 return self._stopped(user, shared, done, best, effective)
             if outcome.learned:
@@ -170,24 +205,37 @@ class FeedbackLearner:
         learned, mark = not refused, mark_of(_combined(shared, own))
         if refused:
             held = sum(count for count, _ in refused)
-            reason = refused[0][1].reason + (f" ({held:,} of {len(own):,} corrections wait)" if held < len(own) else "")
+            reason = refused[0][1].reason + (
+                f" ({held:,} of {len(own):,} corrections wait)" if held < len(own) else ""
+            )
         shown = best or refused[0][1]
         result = LearningResult(learned, shown.reason if learned else reason, shown.figures)
         new = {item.id for item in done} - effective
         if new or self._steps.is_news(user, mark, learned=learned):
-            self._steps.record(user, done, mark, learned=learned, reason=result.reason, figures=result.figures)
+            self._steps.record(
+                user, done, mark, learned=learned, reason=result.reason, figures=result.figures
+            )
         effective |= new
         return result
 
     def _stopped(
-        self, user: str, shared: list[Correction], done: list[Correction], best: RefitResult | None, effective: set[int]
+        self,
+        user: str,
+        shared: list[Correction],
+        done: list[Correction],
+        best: RefitResult | None,
+        effective: set[int],
     ) -> LearningResult:
         """Keep what a step has learnt by now; the rest is tried again by the next one."""
-        result = LearningResult(False, "stopped on the way; goes on soon", best.figures if best else {})
+        result = LearningResult(
+            False, "stopped on the way; goes on soon", best.figures if best else {}
+        )
         new = {item.id for item in done} - effective
         if new:
             mark = mark_of(_combined(shared, done))
-            self._steps.record(user, done, mark, learned=False, reason=result.reason, figures=result.figures)
+            self._steps.record(
+                user, done, mark, learned=False, reason=result.reason, figures=result.figures
+            )
         effective |= new
         return result
 
@@ -201,7 +249,8 @@ class FeedbackLearner:
             return True
 
     def remove_all(self, user: str | None = None) -> int:
-        """Undo all corrections of this model, or those of one user (`""`: everybody's); how many there were.
+        """Undo all corrections of this model, or those of one user (`""`: everybody's); how many
+        there were.
 
         Without any, the model answers as it was trained.
         """
@@ -213,7 +262,9 @@ class FeedbackLearner:
             return removed
 
     def _activate(self, kept: list[Correction]) -> None:
-        """Let what is in effect answer, for everybody and for every user with corrections of their own; swapped in whole."""
+        """Let what is in effect answer, for everybody and for every user with corrections of their
+        own; swapped in whole.
+        """
         effective = self._steps.ids_in_effect()
         in_effect = [item for item in kept if item.id in effective]
         present: dict[str, _Active] = {}
@@ -225,7 +276,8 @@ class FeedbackLearner:
                 present[user] = before
                 continue
             head = self._attempts.result(wanted).head if wanted else None
-            # What remains after another was undone may be refused: then none of it answers, rather than what was undone.
+            # What remains after another was undone may be refused: then none of it answers, rather
+            # than what was undone.
             without = self._plain if user == EVERYBODY else present[EVERYBODY].classifier
             present[user] = _Active(without if head is None else self._with(head), mark)
         self._present = present

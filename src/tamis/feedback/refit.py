@@ -1,11 +1,16 @@
-"""A served model's head solved anew on its training rows and corrections, and judged on rows that were held out.
+"""A served model's head solved anew on its training rows and corrections, and judged on rows that
+were held out.
 
-The training rows are those kept beside the model (`training_rows`); three cases follow from what there is.
+The training rows are those kept beside the model (`training_rows`); three cases follow from what
+there is.
 
-the head was solved on them      solved again on rows and corrections: the objective, penalty and class weights of training
-the trunk was trained too        the rows ask for what the model says of them now, and the penalty pulls towards its head: without
-                                 corrections the optimum is the model as it is, and the head moves only as far as corrections ask
-there are none                   corrections alone, pulled towards the present head; nothing is held out then
+the head was solved on them      solved again on rows and corrections: the objective, penalty and
+                                 class weights of training
+the trunk was trained too        the rows ask for what the model says of them now, and the penalty
+                                 pulls towards its head: without corrections the optimum is the
+                                 model as it is, and the head moves only as far as corrections ask
+there are none                   corrections alone, pulled towards the present head; nothing is held
+                                 out then
 """
 
 from __future__ import annotations
@@ -43,7 +48,9 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class CorrectionRows:
-    """n corrections as the head sees them, ordered by key so that the order of their coming does not matter."""
+    """n corrections as the head sees them, ordered by key so that the order of their coming does
+    not matter.
+    """
 
     features: Floats
     """(n, C)"""
@@ -71,7 +78,9 @@ class Candidate:
 class Base:
     """The model as it was trained, and what its head can be solved on."""
 
-    def __init__(self, classifier: TextClassifier, rows: TrainingRows | None, settings: LearningSettings) -> None:
+    def __init__(
+        self, classifier: TextClassifier, rows: TrainingRows | None, settings: LearningSettings
+    ) -> None:
         """`rows` of another task (other classes) count as none."""
         self.classes = [str(label) for label in classifier.classes_]
         if rows is not None and list(rows.classes) != self.classes:
@@ -84,7 +93,11 @@ class Base:
         self.temperature = classifier.temperature_ if self.exact else 1.0
         channels = self.head.weight.shape[1]
         fit = np.zeros(0, dtype=bool) if self.rows is None else ~self.rows.held_out
-        self.features = np.empty((0, channels)) if self.rows is None else self.rows.features[fit].astype(np.float64)
+        self.features = (
+            np.empty((0, channels))
+            if self.rows is None
+            else self.rows.features[fit].astype(np.float64)
+        )
         self.targets = np.empty(0, dtype=np.int64) if self.rows is None else self.rows.targets[fit]
         self.keys = np.empty((0, 32), dtype=np.uint8) if self.rows is None else self.rows.keys[fit]
 
@@ -102,7 +115,9 @@ class Base:
     def refuses(self, corrections: CorrectionRows) -> str | None:
         """Why these corrections do not count yet; None where they do."""
         classes = len(self.classes)
-        counts = np.bincount(self.targets, minlength=classes) + np.bincount(corrections.targets, minlength=classes)
+        counts = np.bincount(self.targets, minlength=classes) + np.bincount(
+            corrections.targets, minlength=classes
+        )
         return too_few(counts, self.classes, self.settings)
 
     def candidate(
@@ -113,12 +128,14 @@ class Base:
         start: LinearHead | None = None,
         stop: Callable[[], bool] = never,
     ) -> Candidate:
-        """The head that these corrections ask for; it depends on them alone, to rounding also not on `start`.
+        """The head that these corrections ask for; it depends on them alone, to rounding also not
+        on `start`.
 
-        `stop` is asked before each solution, those of `held_out` too: once it says so, Interrupted is raised.
+        `stop` is asked before each solution, those of `held_out` too: once it says so, Interrupted
+        is raised.
 
-        A correction that the model is sure of does not count, unless it becomes unsure through the others; one whose verdict stays wrong
-        counts double, up to `emphasis` rows.
+        A correction that the model is sure of does not count, unless it becomes unsure through the
+        others; one whose verdict stays wrong counts double, up to `emphasis` rows.
         """
         emphasis = emphasis or self.settings.emphasis
         head, metric = start or self.head, None
@@ -139,13 +156,18 @@ class Base:
 
     def _confident(self, corrections: CorrectionRows, head: LinearHead) -> NDArray[np.bool_]:
         return is_confident(
-            self.probabilities(corrections.features, head), corrections.targets, self.rule, self.classes, self.settings.confident
+            self.probabilities(corrections.features, head),
+            corrections.targets,
+            self.rule,
+            self.classes,
+            self.settings.confident,
         )
 
     def held_out(self, candidate: Candidate) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Figures before and after on the same held-out rows; None where there are none.
 
-        A training row that is corrected is judged by its own label all the same: some may have been wrong, many at once are an attack.
+        A training row that is corrected is judged by its own label all the same: some may have been
+        wrong, many at once are an attack.
         """
         if self.rows is None:
             return None
@@ -155,11 +177,16 @@ class Base:
             targets, before = self.rows.targets, self._out_of_fold
             after = candidate.system.out_of_fold(candidate, self._folds)
         else:
-            targets, features = self.rows.targets[self.rows.held_out], self.rows.features[self.rows.held_out]
+            targets, features = (
+                self.rows.targets[self.rows.held_out],
+                self.rows.features[self.rows.held_out],
+            )
             before, after = self.head.logits(features), candidate.head.logits(features)
             if not len(targets):
                 return None
-        judged = [figures(softmax(logits), targets, self.rule, self.classes) for logits in (before, after)]
+        judged = [
+            figures(softmax(logits), targets, self.rule, self.classes) for logits in (before, after)
+        ]
         return judged[0], judged[1]
 
     @cached_property
@@ -169,7 +196,9 @@ class Base:
 
     @cached_property
     def _out_of_fold(self) -> Floats | None:
-        """(N, K) logits of the training rows from heads without corrections that did not see them."""
+        """(N, K) logits of the training rows from heads without corrections that did not see
+        them.
+        """
         if self._folds is None:
             return None
         nothing = no_corrections(self.head.weight.shape[1])
@@ -179,9 +208,13 @@ class Base:
 
 
 class System:
-    """The rows of one solve, put together once: training rows (one that a correction contradicts counts for nothing), then corrections."""
+    """The rows of one solve, put together once: training rows (one that a correction contradicts
+    counts for nothing), then corrections.
+    """
 
-    def __init__(self, base: Base, corrections: CorrectionRows, stop: Callable[[], bool] = never) -> None:
+    def __init__(
+        self, base: Base, corrections: CorrectionRows, stop: Callable[[], bool] = never
+    ) -> None:
         """Nothing is solved yet; `stop` is asked before each solution."""
         self.base, self.corrections, self._stop = base, corrections, stop
         classes = len(base.classes)
@@ -189,9 +222,14 @@ class System:
         each = np.eye(classes)
         asked = each[base.targets] if base.exact else base.probabilities(base.features)
         self._asked = np.concatenate([asked, each[corrections.targets]])
-        said = {key.tobytes(): target for key, target in zip(corrections.keys, corrections.targets.tolist(), strict=True)}
+        said = {
+            key.tobytes(): target
+            for key, target in zip(corrections.keys, corrections.targets.tolist(), strict=True)
+        }
         rows = zip(base.keys, base.targets.tolist(), strict=True)
-        self._kept = np.array([said.get(key.tobytes(), target) == target for key, target in rows], dtype=np.float64)
+        self._kept = np.array(
+            [said.get(key.tobytes(), target) == target for key, target in rows], dtype=np.float64
+        )
         if base.exact:
             self._kept *= base.class_weights[base.targets]
 
@@ -204,7 +242,8 @@ class System:
         rows: NDArray[np.bool_] | None = None,
         tolerance: float | None = None,
     ) -> tuple[LinearHead, Metric]:
-        """The optimum for corrections that count for (n,) `weights` rows; with `rows` on some of the training rows only.
+        """The optimum for corrections that count for (n,) `weights` rows; with `rows` on some of
+        the training rows only.
 
         Raises:
             Interrupted: `stop` says so.
@@ -213,12 +252,19 @@ class System:
             raise Interrupted
         base, taught, asked = self.base, self.corrections, self._asked
         classes, temperature = len(base.classes), base.temperature
-        # What the model is sure of is not learnt; where the head is only pulled it holds it in place, as training rows do.
+        # What the model is sure of is not learnt; where the head is only pulled it holds it in
+        # place, as training rows do.
         holding = (weights == 0) & (not base.exact)
         held = np.concatenate([base.targets, taught.targets[holding]])
         corrected = np.array([weights[taught.targets == k].sum() for k in range(classes)])
-        shares = balance(np.bincount(held, minlength=classes).astype(np.float64), corrected, base.settings.max_shift)
-        own = np.where(holding, 1.0, weights * base.class_weights[taught.targets] * shares[taught.targets])
+        shares = balance(
+            np.bincount(held, minlength=classes).astype(np.float64),
+            corrected,
+            base.settings.max_shift,
+        )
+        own = np.where(
+            holding, 1.0, weights * base.class_weights[taught.targets] * shares[taught.targets]
+        )
         if holding.any():
             asked = asked.copy()
             asked[len(base.features) :][holding] = base.probabilities(taught.features[holding])
@@ -243,7 +289,11 @@ class System:
             outside = folds == fold
             if outside.any():
                 head, _ = self.solve(
-                    candidate.weights, start=candidate.head, metric=candidate.metric, rows=~outside, tolerance=FOLD_TOLERANCE
+                    candidate.weights,
+                    start=candidate.head,
+                    metric=candidate.metric,
+                    rows=~outside,
+                    tolerance=FOLD_TOLERANCE,
                 )
                 logits[outside] = head.logits(self.base.features[outside])
         return logits
@@ -252,7 +302,9 @@ class System:
 def no_corrections(channels: int) -> CorrectionRows:
     """No corrections."""
     empty = np.empty(0, dtype=np.int64)
-    return CorrectionRows(np.empty((0, channels)), empty, empty.astype(bool), np.empty((0, 32), dtype=np.uint8))
+    return CorrectionRows(
+        np.empty((0, channels)), empty, empty.astype(bool), np.empty((0, 32), dtype=np.uint8)
+    )
 
 
 def among(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -261,8 +313,12 @@ def among(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool
     return np.fromiter((key.tobytes() in known for key in keys), dtype=bool, count=len(keys))
 
 
-def class_balanced_fold_ids(targets: NDArray[np.int64], groups: NDArray[np.int64], *, seed: int = 42) -> NDArray[np.int64] | None:
-    """(N,) fold of every row: groups whole, classes spread evenly; None where a class has one group alone."""
+def class_balanced_fold_ids(
+    targets: NDArray[np.int64], groups: NDArray[np.int64], *, seed: int = 42
+) -> NDArray[np.int64] | None:
+    """(N,) fold of every row: groups whole, classes spread evenly; None where a class has one group
+    alone.
+    """
     _, first, number = np.unique(groups, return_index=True, return_inverse=True)
     class_of = targets[first]
     folds = np.empty(len(first), dtype=np.int64)

@@ -1,7 +1,9 @@
-"""A trained model replayed as an online filter: as it is served and learns, without learning, and its trunk with a head from nothing.
+"""A trained model replayed as an online filter: as it is served and learns, without learning, and
+its trunk with a head from nothing.
 
-Features of all messages are computed once. A step solves the head to its optimum from where it stood, as a served model does, with the
-guards on single corrections (sure, emphasis, balance) and without the check on held-out rows, which a person would answer.
+Features of all messages are computed once. A step solves the head to its optimum from where it
+stood, as a served model does, with the guards on single corrections (sure, emphasis, balance) and
+without the check on held-out rows, which a person would answer.
 """
 
 from __future__ import annotations
@@ -15,7 +17,16 @@ from numpy.typing import NDArray
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import TrainingRows, read_training_rows, text_keys
 from tamis.errors import ConfigError
-from tamis.evaluation.prequential import DELAY, SHARE, PrequentialFigures, PrequentialFilter, Replay, feedbacks, prequential_figures, replay
+from tamis.evaluation.prequential import (
+    DELAY,
+    SHARE,
+    PrequentialFigures,
+    PrequentialFilter,
+    Replay,
+    feedbacks,
+    prequential_figures,
+    replay,
+)
 from tamis.evaluation.prequential_tfidf import HashedTfidf
 from tamis.feedback.guards import LearningSettings, is_confident
 from tamis.feedback.refit import Base, CorrectionRows
@@ -26,7 +37,12 @@ from tamis.progress import Progress, Silent
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-SERVED, STATIC, FRESH, TFIDF = "this model, learning", "this model as it is", "its trunk, head from nothing", "TF-IDF, logistic regression"
+SERVED, STATIC, FRESH, TFIDF = (
+    "this model, learning",
+    "this model as it is",
+    "its trunk, head from nothing",
+    "TF-IDF, logistic regression",
+)
 _LOOSE = 1e-4
 """Tolerance of a step: verdicts do not ask for more."""
 
@@ -34,27 +50,44 @@ _LOOSE = 1e-4
 class ServedFilter:
     """The model as a server has it, every known label a correction."""
 
-    def __init__(self, base: Base, features: Floats, targets: Rows, keys: NDArray[np.uint8], place: int) -> None:
+    def __init__(
+        self, base: Base, features: Floats, targets: Rows, keys: NDArray[np.uint8], place: int
+    ) -> None:
         """`place`: number of the positive class."""
         self._base, self._place = base, place
         self._features, self._targets, self._keys = features, targets, keys
         self._head = base.head
 
     def learn(self, known: Rows) -> None:
-        """Solve with the known labels; without those that neither the trained nor the present head would learn anything from."""
+        """Solve with the known labels; without those that neither the trained nor the present head
+        would learn anything from.
+        """
         base = self._base
-        if base.rows is not None:  # training rows hold the head; without them what it is sure of has to
+        if (
+            base.rows is not None
+        ):  # training rows hold the head; without them what it is sure of has to
             sure = [
                 is_confident(
-                    base.probabilities(self._features[known], head), self._targets[known], base.rule, base.classes, base.settings.confident
+                    base.probabilities(self._features[known], head),
+                    self._targets[known],
+                    base.rule,
+                    base.classes,
+                    base.settings.confident,
                 )
                 for head in (base.head, self._head)
             ]
             known = known[~(sure[0] & sure[1])]
         # The same text again says the same: the last label counts, as in the store.
-        last = {key.tobytes(): row for key, row in zip(self._keys[known], known.tolist(), strict=True)}
+        last = {
+            key.tobytes(): row for key, row in zip(self._keys[known], known.tolist(), strict=True)
+        }
         known = np.array(sorted(last.values()), dtype=np.int64)
-        taught = CorrectionRows(self._features[known], self._targets[known], np.zeros(len(known), dtype=bool), self._keys[known])
+        taught = CorrectionRows(
+            self._features[known],
+            self._targets[known],
+            np.zeros(len(known), dtype=bool),
+            self._keys[known],
+        )
         if len(known) and base.refuses(taught) is None:
             self._head = base.candidate(taught, start=self._head).head
 
@@ -79,11 +112,20 @@ class FreshFilter:
         if truth.all() or not truth.any():
             return
         targets = np.eye(2)[truth.astype(np.int64)]
-        found = solve_again(self._features[known], targets, np.ones(len(known)), DEFAULT, start=self._head, tolerance=_LOOSE)
+        found = solve_again(
+            self._features[known],
+            targets,
+            np.ones(len(known)),
+            DEFAULT,
+            start=self._head,
+            tolerance=_LOOSE,
+        )
         self._head, self._fitted = found.head, True
 
     def scores(self, rows: Rows) -> Floats:
-        """P(positive); before both classes are known, the positives' share with half a positive in two messages added."""
+        """P(positive); before both classes are known, the positives' share with half a positive in
+        two messages added.
+        """
         if not self._fitted:
             return np.full(len(rows), (self._share[0] + 0.5) / (self._share[1] + 2))
         logits = self._head.logits(self._features[rows])
@@ -104,7 +146,8 @@ def run_prequential(
     settings: LearningSettings | None = None,
     progress: Progress | None = None,
 ) -> tuple[list[PrequentialFigures], list[str]]:
-    """Replay labelled messages through the model and TF-IDF under every kind of feedback; figures, and sentences to show.
+    """Replay labelled messages through the model and TF-IDF under every kind of feedback; figures,
+    and sentences to show.
 
     Args:
         classifier: two classes.
@@ -123,21 +166,32 @@ def run_prequential(
     """
     names = [str(label) for label in classifier.classes_]
     if positive is None or len(names) != 2:
-        raise ConfigError(f"a replay needs two classes, one of them the positive one; the model has {len(names)}: {', '.join(names)}")
+        raise ConfigError(
+            "a replay needs two classes, one of them the positive one; the model has "
+            f"{len(names)}: {', '.join(names)}"
+        )
     kinds = feedbacks(delay, share)
     kept, seed = read_training_rows(Path(run)), classifier.recipe_.seed
     base = Base(classifier, kept, settings or LearningSettings())
     trunk = classifier.scorer().transformer
-    features = features_of(trunk, classifier.encode(list(texts)), progress=progress).astype(np.float64)
+    features = features_of(trunk, classifier.encode(list(texts)), progress=progress).astype(
+        np.float64
+    )
     targets = np.array([names.index(label) for label in labels], dtype=np.int64)
     place, keys = names.index(positive), text_keys(texts)
     truth = targets == place
     known = np.array([label == positive for label in before[1]], dtype=bool)
-    threshold = classifier.rule_.threshold if positive == classifier.positive_ and classifier.rule_.threshold is not None else 0.5
+    threshold = (
+        classifier.rule_.threshold
+        if positive == classifier.positive_ and classifier.rule_.threshold is not None
+        else 0.5
+    )
     results = []
     with (progress or Silent()).task("replay", total=3 * len(kinds) + 1, unit="replays") as task:
         static = Replay(base.probabilities(features)[:, place], 0, 0)
-        results.append(prequential_figures(STATIC, "", static, truth, threshold=threshold, seed=seed))
+        results.append(
+            prequential_figures(STATIC, "", static, truth, threshold=threshold, seed=seed)
+        )
         task.advance()
         for kind in kinds:
             filters: list[tuple[str, PrequentialFilter, float]] = [
@@ -147,19 +201,32 @@ def run_prequential(
             ]
             for name, learner, cut in filters:
                 found = replay(learner, kind, len(texts), seed=seed)
-                results.append(prequential_figures(name, kind.name, found, truth, threshold=cut, seed=seed))
+                results.append(
+                    prequential_figures(name, kind.name, found, truth, threshold=cut, seed=seed)
+                )
                 task.advance()
     return results, _notes(base, kept, keys, bool(len(before[0])))
 
 
-def _notes(base: Base, kept: TrainingRows | None, keys: NDArray[np.uint8], with_before: bool) -> list[str]:
+def _notes(
+    base: Base, kept: TrainingRows | None, keys: NDArray[np.uint8], with_before: bool
+) -> list[str]:
     from tamis.feedback.refit import among
 
     start = "the training part of the split" if with_before else "no label at all"
-    notes = [f"TF-IDF begins with {start}, {SERVED!r} with what it was trained on, {FRESH!r} with no label at all."]
+    notes = [
+        f"TF-IDF begins with {start}, {SERVED!r} with what it was trained on, {FRESH!r} with no "
+        "label at all."
+    ]
     if base.rows is None:
-        notes.append("No training rows are kept beside this model: it learns from the corrections alone, pulled towards what it was.")
+        notes.append(
+            "No training rows are kept beside this model: it learns from the corrections alone, "
+            "pulled towards what it was."
+        )
     seen = 0 if kept is None else int(among(keys, kept.keys).sum())
     if seen:
-        notes.append(f"{seen:,} of the {len(keys):,} messages are among the model's training rows: its figures are too good.")
+        notes.append(
+            f"{seen:,} of the {len(keys):,} messages are among the model's training rows: its "
+            "figures are too good."
+        )
     return notes

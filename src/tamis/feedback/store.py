@@ -1,7 +1,9 @@
-"""Corrections on disk: which text should have which label. SQLite, so that what was acknowledged survives a kill.
+"""Corrections on disk: which text should have which label. SQLite, so that what was acknowledged
+survives a kill.
 
-A correction is known by the model, the user and its text: the same text again replaces the label and keeps the id. What is deleted is
-overwritten in the file and its journal is cut off, so that no byte of the text is left.
+A correction is known by the model, the user and its text: the same text again replaces the label
+and keeps the id. What is deleted is overwritten in the file and its journal is cut off, so that no
+byte of the text is left.
 """
 
 from __future__ import annotations
@@ -68,17 +70,26 @@ class CorrectionStore:
         self._lock = threading.Lock()
         try:
             # Autocommit: every statement that writes stands in a transaction of its own making.
-            self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30.0)
+            self._connection = sqlite3.connect(
+                self.path, isolation_level=None, check_same_thread=False, timeout=30.0
+            )
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")  # an acknowledged correction survives a power cut
+            self._connection.execute(
+                "PRAGMA synchronous = FULL"
+            )  # an acknowledged correction survives a power cut
             self._connection.execute("PRAGMA secure_delete = ON")
             version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
             if version > VERSION:
-                raise RunError(f"{path} was written by a newer tamis (store version {version}, known: {VERSION}); update tamis")
+                raise RunError(
+                    f"{path} was written by a newer tamis (store version {version}, known: "
+                    f"{VERSION}); update tamis"
+                )
             self._connection.execute(_SCHEMA)
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.DatabaseError as error:
-            raise RunError(f"{path} is no store of corrections ({error}); name another file with --store") from error
+            raise RunError(
+                f"{path} is no store of corrections ({error}); name another file with --store"
+            ) from error
 
     def add(self, items: Sequence[NewCorrection], *, model: str = "") -> list[int]:
         """Keep corrections, all or none; returns their ids when they are on the disk.
@@ -94,11 +105,16 @@ class CorrectionStore:
                     key = hashlib.sha256(item.text.encode()).digest()
                     item.label.encode()
                 except UnicodeEncodeError as error:
-                    raise DataError(f"item {place}: not valid Unicode ({error.reason} at character {error.start})") from error
+                    raise DataError(
+                        f"item {place}: not valid Unicode ({error.reason} at character "
+                        f"{error.start})"
+                    ) from error
                 row = connection.execute(
-                    "INSERT INTO corrections (model, user, key, text, label, force, created) VALUES (?, ?, ?, ?, ?, ?, ?) "
+                    "INSERT INTO corrections (model, user, key, text, label, force, created) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?) "
                     "ON CONFLICT (model, user, key) DO UPDATE "
-                    "SET label = excluded.label, force = excluded.force, created = excluded.created "
+                    "SET label = excluded.label, force = excluded.force, created = "
+                    "excluded.created "
                     "RETURNING id",
                     (model, item.user, key, item.text, item.label, int(item.force), created),
                 ).fetchone()
@@ -111,23 +127,35 @@ class CorrectionStore:
         where, values = ("", ()) if model is None else (" WHERE model = ?", (model,))
         with self._lock:
             rows = self._connection.execute(f"{query}{where} ORDER BY id", values).fetchall()
-        return [Correction(text, label, user, bool(force), id, created) for text, label, user, force, id, created in rows]
+        return [
+            Correction(text, label, user, bool(force), id, created)
+            for text, label, user, force, id, created in rows
+        ]
 
     def remove(self, id: int) -> bool:
         """Undo one; whether it was there. Its text is gone from the file and its journal."""
         return self._removed("DELETE FROM corrections WHERE id = ?", (id,)) > 0
 
     def remove_all(self, *, model: str | None = None, user: str | None = None) -> int:
-        """Undo all of one model and of one user, where they are named; how many there were. Their texts are gone as with `remove`."""
-        wanted = {column: value for column, value in (("model", model), ("user", user)) if value is not None}
+        """Undo all of one model and of one user, where they are named; how many there were. Their
+        texts are gone as with `remove`.
+        """
+        wanted = {
+            column: value
+            for column, value in (("model", model), ("user", user))
+            if value is not None
+        }
         where = " AND ".join(f"{column} = ?" for column in wanted)
-        return self._removed(f"DELETE FROM corrections{' WHERE ' * bool(where)}{where}", tuple(wanted.values()))
+        return self._removed(
+            f"DELETE FROM corrections{' WHERE ' * bool(where)}{where}", tuple(wanted.values())
+        )
 
     def _removed(self, statement: str, values: tuple[int | str, ...]) -> int:
         with self._transaction() as connection:
             count = connection.execute(statement, values).rowcount
         with self._lock:
-            # The journal holds pages as they were; a reader elsewhere can keep it alive a moment longer, so it is asked twice.
+            # The journal holds pages as they were; a reader elsewhere can keep it alive a moment
+            # longer, so it is asked twice.
             for _ in range(2):
                 busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
                 if not busy:

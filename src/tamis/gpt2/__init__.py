@@ -1,6 +1,7 @@
 """GPT-2: the network, its packed batches, its tokenizer and its checkpoints.
 
-For students of the reference: `read_openai` (questions 2 and 3), `model_config` (question 4), `replace_head` (question 8).
+For students of the reference: `read_openai` (questions 2 and 3), `model_config` (question 4),
+`replace_head` (question 8).
 """
 
 from __future__ import annotations
@@ -25,11 +26,20 @@ _HOMES = {
     "replace_head": "tamis.gpt2.classification_head",
 }
 
-__all__ = ["fetch_backbone", "head_shape", "load_backbone", "model_config", "read_openai", "replace_head"]
+__all__ = [
+    "fetch_backbone",
+    "head_shape",
+    "load_backbone",
+    "model_config",
+    "read_openai",
+    "replace_head",
+]
 
 
 def __getattr__(name: str) -> object:
-    """Fetch a public name from its home at first use, so that reading an OpenAI checkpoint does not import torch."""
+    """Fetch a public name from its home at first use, so that reading an OpenAI checkpoint does not
+    import torch.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module 'tamis.gpt2' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,4 +1,6 @@
-"""Backbones by name or folder: the embedded one, named ones from the hub, any local folder, or a random one with a tokenizer of its own."""
+"""Backbones by name or folder: the embedded one, named ones from the hub, any local folder, or a
+random one with a tokenizer of its own.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from tamis.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class ScratchShape:
-    """A random GPT-2; its tokenizer is trained on the training rows, so its vocabulary may come out smaller."""
+    """A random GPT-2; its tokenizer is trained on the training rows, so its vocabulary may come out
+    smaller.
+    """
 
     vocab_size: int
     n_positions: int
@@ -35,8 +39,8 @@ SCRATCH = {
     "nano": ScratchShape(vocab_size=16384, n_positions=256, n_embd=288, n_layer=4, n_head=6),
     "tiny": ScratchShape(vocab_size=512, n_positions=64, n_embd=32, n_layer=2, n_head=2),
 }
-"""`scratch:small` has about 7 million parameters, most of them embeddings; `scratch:nano` is the network of `nano`; `scratch:tiny` is
-for trying things out."""
+"""`scratch:small` has about 7 million parameters, most of them embeddings; `scratch:nano` is the
+network of `nano`; `scratch:tiny` is for trying things out."""
 
 
 EMBEDDED = ("nano",)
@@ -56,12 +60,14 @@ class Backbone:
     """Hash of shape and weights (`tamis.gpt2.checkpoints.fingerprint`)."""
 
 
-def load_backbone(name: str | Path, *, progress: Callable[[int, int | None], None] | None = None) -> Backbone:
+def load_backbone(
+    name: str | Path, *, progress: Callable[[int, int | None], None] | None = None
+) -> Backbone:
     """A pretrained backbone.
 
     Args:
-        name: an embedded backbone, a named one (fetched and verified where it is not here yet), a folder in the Hugging Face layout,
-            or an OpenAI checkpoint folder.
+        name: an embedded backbone, a named one (fetched and verified where it is not here yet), a
+            folder in the Hugging Face layout, or an OpenAI checkpoint folder.
         progress: told about bytes while something is fetched.
 
     Raises:
@@ -76,7 +82,10 @@ def load_backbone(name: str | Path, *, progress: Callable[[int, int | None], Non
     elif text in NAMED_BACKBONES and not folder.is_dir():
         folder = fetch_backbone(text, progress=progress)
     elif not folder.is_dir():
-        raise ConfigError(f"backbone {text!r} is neither a folder nor a known name; known names: {', '.join(names())}{_near(text)}")
+        raise ConfigError(
+            f"backbone {text!r} is neither a folder nor a known name; known names: "
+            f"{', '.join(names())}{_near(text)}"
+        )
     if is_openai_folder(folder):
         settings, params = read_openai(folder)
         config = GPT2Config(
@@ -95,14 +104,16 @@ def load_backbone(name: str | Path, *, progress: Callable[[int, int | None], Non
     tokenizer = Tokenizer.from_folder(folder)
     if tokenizer.size > config.vocab_size:
         raise CheckpointError(
-            f"{folder}: the tokenizer has ids up to {tokenizer.size - 1}, the model's vocabulary ends at {config.vocab_size - 1}; "
+            f"{folder}: the tokenizer has ids up to {tokenizer.size - 1}, the model's "
+            f"vocabulary ends at {config.vocab_size - 1}; "
             "the files belong to different models"
         )
     return Backbone(text, build(config, state), tokenizer, pretrained=True, fingerprint=mark)
 
 
 def local_folder(name: str | Path) -> Path | None:
-    """The folder of a backbone that is on this machine without asking anybody: an embedded one by name, or a folder.
+    """The folder of a backbone that is on this machine without asking anybody: an embedded one by
+    name, or a folder.
 
     The name goes first: a folder `nano` that happens to lie here is `./nano`.
     """
@@ -120,7 +131,10 @@ def scratch_backbone(name: str, texts: Sequence[str], *, seed: int) -> Backbone:
     """
     size = name.removeprefix("scratch:")
     if size not in SCRATCH:
-        raise ConfigError(f"backbone {name!r}: known shapes are {', '.join(f'scratch:{s}' for s in SCRATCH)}{_near(name)}")
+        raise ConfigError(
+            f"backbone {name!r}: known shapes are "
+            f"{', '.join(f'scratch:{s}' for s in SCRATCH)}{_near(name)}"
+        )
     shape = SCRATCH[size]
     tokenizer = Tokenizer.train(texts, vocab_size=shape.vocab_size)
     config = GPT2Config(
@@ -133,7 +147,9 @@ def scratch_backbone(name: str, texts: Sequence[str], *, seed: int) -> Backbone:
     model = GPT2(config)
     initialise(model, torch.Generator().manual_seed(seed))
     state = {key: tensor.detach() for key, tensor in model.state_dict().items()}
-    return Backbone(name, model, tokenizer, pretrained=False, fingerprint=fingerprint(config, state))
+    return Backbone(
+        name, model, tokenizer, pretrained=False, fingerprint=fingerprint(config, state)
+    )
 
 
 def is_scratch(name: str | Path) -> bool:
@@ -149,7 +165,9 @@ def names() -> list[str]:
 def from_numpy(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Weights in transformers' orientation as tensors in this package's."""
     return {
-        name: torch.from_numpy(np.ascontiguousarray(array.T if CONV1D.search(name) else array, dtype=np.float32))
+        name: torch.from_numpy(
+            np.ascontiguousarray(array.T if CONV1D.search(name) else array, dtype=np.float32)
+        )
         for name, array in arrays.items()
     }
 

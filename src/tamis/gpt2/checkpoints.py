@@ -1,7 +1,9 @@
-"""Backbones and classifiers in the Hugging Face GPT-2 layout: `config.json` and `model.safetensors`, read and written.
+"""Backbones and classifiers in the Hugging Face GPT-2 layout: `config.json` and
+`model.safetensors`, read and written.
 
-transformers stores linear layers as Conv1D, (in, out); this package uses nn.Linear, (out, in): the four matrices of a block are
-transposed on the way, by rule. No pickle is read or written. `tamis.gpt2.openai.checkpoint` reads OpenAI's own files.
+transformers stores linear layers as Conv1D, (in, out); this package uses nn.Linear, (out, in): the
+four matrices of a block are transposed on the way, by rule. No pickle is read or written.
+`tamis.gpt2.openai.checkpoint` reads OpenAI's own files.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from tamis.gpt2.pooling import recognize, written_out
 WEIGHTS = "model.safetensors"
 CONV1D = re.compile(r"(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight$")
 # Buffers of older transformers versions (causal masks), and heads that a classifier does not use.
-_IGNORED = re.compile(r"(\.attn\.bias|\.attn\.masked_bias)$|^(lm_head|score|classifier|multiple_choice_head)\.")
+_IGNORED = re.compile(
+    r"(\.attn\.bias|\.attn\.masked_bias)$|^(lm_head|score|classifier|multiple_choice_head)\."
+)
 _REQUIRED = {
     "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
     "scale_attn_weights": (True,),
@@ -52,9 +56,11 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the shape and of all trunk weights: the same numbers give the same fingerprint whatever file holds them.
+        """Hash of the shape and of all trunk weights: the same numbers give the same fingerprint
+        whatever file holds them.
 
-        Computed when it is first asked for, in a second for a gigabyte; ask before a model built from `state` is trained.
+        Computed when it is first asked for, in a second for a gigabyte; ask before a model built
+        from `state` is trained.
         """
         return fingerprint(self.config, self.state)
 
@@ -68,9 +74,13 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; a GPT-2 folder in the Hugging Face layout needs it") from None
+        raise CheckpointError(
+            f"{path} is missing; a GPT-2 folder in the Hugging Face layout needs it"
+        ) from None
     except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path} is not readable as JSON ({error}); fetch or save the folder again") from error
+        raise CheckpointError(
+            f"{path} is not readable as JSON ({error}); fetch or save the folder again"
+        ) from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} must hold a JSON object; got {type(value).__name__}")
     return value
@@ -80,21 +90,36 @@ def read_config(folder: Path) -> tuple[GPT2Config, dict[str, Any]]:
     """Shape and raw content of `config.json`.
 
     Raises:
-        CheckpointError: it is missing, names another architecture, or asks for a variant of GPT-2 that is not computed here.
+        CheckpointError: it is missing, names another architecture, or asks for a variant of GPT-2
+            that is not computed here.
     """
     path = folder / "config.json"
     raw = read_json(path)
     if raw.get("model_type", "gpt2") != "gpt2":
-        raise CheckpointError(f"{path}: expected model_type 'gpt2', got {raw['model_type']!r}; only GPT-2 checkpoints can be used")
+        raise CheckpointError(
+            f"{path}: expected model_type 'gpt2', got {raw['model_type']!r}; only GPT-2 "
+            "checkpoints can be used"
+        )
     for key, allowed in _REQUIRED.items():
         if raw.get(key, allowed[0]) not in allowed:
-            raise CheckpointError(f"{path}: {key} must be one of {list(allowed)}, got {raw[key]!r}; this variant is not supported")
+            raise CheckpointError(
+                f"{path}: {key} must be one of {list(allowed)}, got {raw[key]!r}; this variant "
+                "is not supported"
+            )
     raw.setdefault("n_positions", raw.get("n_ctx", GPT2Config.n_positions))
     given = {key: raw[key] for key in _FIELDS if key in raw}
     for key, value in given.items():
         whole = type(value) is int and value > 0
-        if not (isinstance(value, float) and value > 0 if key == "layer_norm_epsilon" else whole or (key == "n_inner" and value is None)):
-            wanted = "a small positive number" if key == "layer_norm_epsilon" else "a whole number of at least 1"
+        if not (
+            isinstance(value, float) and value > 0
+            if key == "layer_norm_epsilon"
+            else whole or (key == "n_inner" and value is None)
+        ):
+            wanted = (
+                "a small positive number"
+                if key == "layer_norm_epsilon"
+                else "a whole number of at least 1"
+            )
             raise CheckpointError(f"{path}: {key} must be {wanted}, got {value!r}")
     try:
         return GPT2Config(**given), raw
@@ -106,23 +131,30 @@ def read_checkpoint(folder: Path | str) -> Checkpoint:
     """Read a folder that holds GPT2Model, GPT2LMHeadModel or GPT2ForSequenceClassification.
 
     Raises:
-        CheckpointError: a file is missing, truncated or not safetensors, or names and shapes do not fit `config.json`.
+        CheckpointError: a file is missing, truncated or not safetensors, or names and shapes do not
+            fit `config.json`.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise CheckpointError(f"{folder} is not a folder; expected one with config.json and {WEIGHTS}")
+        raise CheckpointError(
+            f"{folder} is not a folder; expected one with config.json and {WEIGHTS}"
+        )
     config, raw = read_config(folder)
     tensors = _read_tensors(folder)
     bare = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
     score = tensors.get("score.weight")
     state = {
-        name: (tensor.t() if CONV1D.search(name) and tensor.ndim == 2 else tensor).float().contiguous()
+        name: (tensor.t() if CONV1D.search(name) and tensor.ndim == 2 else tensor)
+        .float()
+        .contiguous()
         for name, tensor in bare.items()
         if not _IGNORED.search(name)
     }
     check_shapes(state, config, where=str(folder))
     if score is not None and (score.ndim != 2 or score.shape[1] != config.n_embd):
-        raise CheckpointError(f"{folder}: score.weight must be (classes, {config.n_embd}), got {tuple(score.shape)}")
+        raise CheckpointError(
+            f"{folder}: score.weight must be (classes, {config.n_embd}), got {tuple(score.shape)}"
+        )
     return Checkpoint(folder, config, raw, state, None if score is None else score.float())
 
 
@@ -136,15 +168,27 @@ def check_shapes(state: dict[str, Tensor], config: GPT2Config, *, where: str) ->
         expected = {name: tuple(t.shape) for name, t in GPT2(config).state_dict().items()}
     found = {name: tuple(t.shape) for name, t in state.items()}
     problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in found]
-    problems += [f"unexpected {name} {shape}" for name, shape in found.items() if name not in expected]
-    problems += [f"{name}: expected {expected[name]}, got {shape}" for name, shape in found.items() if expected.get(name, shape) != shape]
+    problems += [
+        f"unexpected {name} {shape}" for name, shape in found.items() if name not in expected
+    ]
+    problems += [
+        f"{name}: expected {expected[name]}, got {shape}"
+        for name, shape in found.items()
+        if expected.get(name, shape) != shape
+    ]
     if problems:
-        shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
-        raise CheckpointError(f"{where}: the weights do not fit the configuration: {shown}; use matching files")
+        shown = "; ".join(problems[:6]) + (
+            f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
+        )
+        raise CheckpointError(
+            f"{where}: the weights do not fit the configuration: {shown}; use matching files"
+        )
 
 
 def build(config: GPT2Config, state: dict[str, Tensor]) -> GPT2:
-    """A GPT2 holding exactly `state`; a pooling block written out there becomes a `MeanPoolingBlock`."""
+    """A GPT2 holding exactly `state`; a pooling block written out there becomes a
+    `MeanPoolingBlock`.
+    """
     with torch.device("meta"):
         model = GPT2(config)
     factor = recognize(state, config)
@@ -182,7 +226,10 @@ def write_checkpoint(
     """
     folder = Path(folder)
     if any("lora_" in name for name, _ in model.named_parameters()):
-        raise ConfigError("the model has low-rank adapters, which the standard layout cannot hold; merge them with merge_lora first")
+        raise ConfigError(
+            "the model has low-rank adapters, which the standard layout cannot hold; merge them "
+            "with merge_lora first"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     trunk = model.transformer if isinstance(model, GPT2Classifier) else model
     classifier = isinstance(model, GPT2Classifier)
@@ -199,7 +246,10 @@ def write_checkpoint(
         raw["id2label"] = {str(i): label for i, label in enumerate(labels)}
         raw["label2id"] = {label: i for i, label in enumerate(labels)}
     raw.update(extra or {})
-    tensors = {f"transformer.{name}": tensor.to(dtype).contiguous() for name, tensor in standard_state(trunk).items()}
+    tensors = {
+        f"transformer.{name}": tensor.to(dtype).contiguous()
+        for name, tensor in standard_state(trunk).items()
+    }
     if isinstance(model, GPT2Classifier):
         tensors["score.weight"] = model.score.weight.detach().cpu().to(dtype).contiguous()
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
@@ -217,18 +267,27 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         with replaced(path) as beside:
             save_file(tensors, beside, metadata=metadata)
     except SafetensorError as error:
-        raise OSError(f"{path} cannot be written ({error}); check the space on the disk and run the same command again") from error
+        raise OSError(
+            f"{path} cannot be written ({error}); check the space on the disk and run the same "
+            "command again"
+        ) from error
 
 
 def standard_state(trunk: GPT2) -> dict[str, Tensor]:
-    """The trunk's weights in transformers' names (without `transformer.`) and orientation, pooling blocks written out."""
+    """The trunk's weights in transformers' names (without `transformer.`) and orientation, pooling
+    blocks written out.
+    """
     state: dict[str, Tensor] = {}
     for name, module in trunk.named_children():
         blocks: Any = enumerate(trunk.h) if name == "h" else [(None, module)]
         for i, part in blocks:
-            full: Any = written_out(part, trunk.config) if isinstance(part, MeanPoolingBlock) else part
+            full: Any = (
+                written_out(part, trunk.config) if isinstance(part, MeanPoolingBlock) else part
+            )
             prefix = f"h.{i}." if isinstance(full, Block) else f"{name}."
-            state.update({prefix + key: tensor.detach().cpu() for key, tensor in full.state_dict().items()})
+            state.update(
+                {prefix + key: tensor.detach().cpu() for key, tensor in full.state_dict().items()}
+            )
     return {name: tensor.t() if CONV1D.search(name) else tensor for name, tensor in state.items()}
 
 
@@ -250,7 +309,8 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     else:
         pickled = next(iter(sorted(folder.glob("pytorch_model*.bin"))), None)
         advice = (
-            f"{pickled.name} is a pickle, which is never read here; save the model again with safe_serialization=True"
+            f"{pickled.name} is a pickle, which is never read here; save the model again with "
+            "safe_serialization=True"
             if pickled
             else "fetch or save the weights as safetensors"
         )
@@ -258,13 +318,18 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name in names:
         if not (folder / name).is_file():
-            raise CheckpointError(f"{folder / name} is missing, {index.name} names it; fetch or save the folder again")
+            raise CheckpointError(
+                f"{folder / name} is missing, {index.name} names it; fetch or save the folder again"
+            )
         try:
             with safe_open(folder / name, framework="pt") as file:
                 for key in file.keys():  # not a mapping
                     tensors[key] = file.get_tensor(key)
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{folder / name} is truncated, altered or not safetensors ({error}); fetch or save it again") from error
+            raise CheckpointError(
+                f"{folder / name} is truncated, altered or not safetensors ({error}); fetch or "
+                "save it again"
+            ) from error
     return tensors
 
 
@@ -273,5 +338,8 @@ def _shards(index: Path) -> list[str]:
     places = read_json(index).get("weight_map")
     names = set(places.values()) if isinstance(places, dict) else set()
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise CheckpointError(f"{index}: weight_map must name a file beside it for every weight; fetch or save the folder again")
+        raise CheckpointError(
+            f"{index}: weight_map must name a file beside it for every weight; fetch or save "
+            "the folder again"
+        )
     return sorted(names)

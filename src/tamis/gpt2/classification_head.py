@@ -1,4 +1,6 @@
-"""The output head of the reference's question 8: GPT-2's own replaced by one for classes, everything else but the last LayerNorm frozen."""
+"""The output head of the reference's question 8: GPT-2's own replaced by one for classes,
+everything else but the last LayerNorm frozen.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,18 @@ from tamis.errors import ConfigError
 from tamis.gpt2.model import GPT2, GPT2Classifier
 
 
-def replace_head(model: GPT2 | GPT2Classifier, num_classes: int, *, seed: int = 42) -> GPT2Classifier:
-    """Question 8 of the reference: a new head (C -> K) in place of GPT-2's (C -> V); only it and the final LayerNorm stay trainable.
+def replace_head(
+    model: GPT2 | GPT2Classifier, num_classes: int, *, seed: int = 42
+) -> GPT2Classifier:
+    """Question 8 of the reference: a new head (C -> K) in place of GPT-2's (C -> V); only it and
+    the final LayerNorm stay trainable.
 
-    Called again on its own result it gives the same head once more, the same numbers included: the reference's report shows a "head
-    before" of (768 -> 2) because its cell had been run twice.
+    Called again on its own result it gives the same head once more, the same numbers included: the
+    reference's report shows a "head before" of (768 -> 2) because its cell had been run twice.
 
     Args:
-        model: a trunk, whose head is its tied embedding matrix, or a classifier, whose head is replaced.
+        model: a trunk, whose head is its tied embedding matrix, or a classifier, whose head is
+            replaced.
         num_classes: K, at least 2.
         seed: of the new head's weights, N(0, 0.02).
 
@@ -27,7 +33,9 @@ def replace_head(model: GPT2 | GPT2Classifier, num_classes: int, *, seed: int = 
         raise ConfigError(f"num_classes must be at least 2; got {num_classes}")
     trunk = model.transformer if isinstance(model, GPT2Classifier) else model
     classifier = GPT2Classifier(trunk, num_classes)
-    nn.init.normal_(classifier.score.weight, std=0.02, generator=torch.Generator().manual_seed(seed))
+    nn.init.normal_(
+        classifier.score.weight, std=0.02, generator=torch.Generator().manual_seed(seed)
+    )
     for parameter in trunk.parameters():
         parameter.requires_grad_(False)
     for parameter in trunk.ln_f.parameters():

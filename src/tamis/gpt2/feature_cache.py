@@ -1,7 +1,9 @@
-"""States of the frozen trunk, computed once and kept: memory-mapped, resumable after a kill, found again by the same work.
+"""States of the frozen trunk, computed once and kept: memory-mapped, resumable after a kill, found
+again by the same work.
 
-An entry's key holds the trunk, its precision, the device and every token id of the whole set. Rows are not shared between sets on
-purpose: a matrix product rounds a row differently in another batch, and a result must not depend on what happened to be in the cache.
+An entry's key holds the trunk, its precision, the device and every token id of the whole set. Rows
+are not shared between sets on purpose: a matrix product rounds a row differently in another batch,
+and a result must not depend on what happened to be in the cache.
 """
 
 from __future__ import annotations
@@ -36,8 +38,12 @@ LIMIT_BYTES = 4 << 30
 class Entry:
     """An array being filled batch by batch."""
 
-    def __init__(self, array: Frozen, *, batches: int = 0, place: Path | None = None, complete: bool = False) -> None:
-        """`batches` are done already; `place` is where the finished array will lie, None for memory only."""
+    def __init__(
+        self, array: Frozen, *, batches: int = 0, place: Path | None = None, complete: bool = False
+    ) -> None:
+        """`batches` are done already; `place` is where the finished array will lie, None for memory
+        only.
+        """
         self.array, self.batches, self._place, self.complete = array, batches, place, complete
         self._marked = time.monotonic()
 
@@ -48,7 +54,9 @@ class Entry:
             self.mark()
 
     def mark(self) -> None:
-        """Put everything so far on disk, then the count of batches: never the count before the data."""
+        """Put everything so far on disk, then the count of batches: never the count before the
+        data.
+        """
         if self._place:
             self.array.flush()  # type: ignore[attr-defined]
             write_text(_count(self._place), json.dumps({"batches": self.batches}))
@@ -71,8 +79,12 @@ class FeatureCache:
         self.folder = folder
 
     @contextmanager
-    def open(self, model: GPT2, messages: EncodedTexts, what: str, shape: tuple[int, int]) -> Iterator[Entry]:
-        """The entry for this work: finished, half done, or new. Work that is interrupted is marked."""
+    def open(
+        self, model: GPT2, messages: EncodedTexts, what: str, shape: tuple[int, int]
+    ) -> Iterator[Entry]:
+        """The entry for this work: finished, half done, or new. Work that is interrupted is
+        marked.
+        """
         if self.folder is None:
             yield Entry(np.empty(shape, dtype=np.float32))
             return
@@ -83,7 +95,9 @@ class FeatureCache:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(place.with_suffix(".lock")) as mine:
-            if not mine:  # another process computes the same: do it in memory rather than wait for it
+            if (
+                not mine
+            ):  # another process computes the same: do it in memory rather than wait for it
                 yield Entry(np.empty(shape, dtype=np.float32))
                 return
             entry = _begun(place, shape)
@@ -101,7 +115,8 @@ class FeatureCache:
             messages.fingerprint,
             what,
             str(weights.dtype),
-            weights.device.type,  # a graphics card rounds otherwise: `--device cpu` must not be given its states
+            # a graphics card rounds otherwise: `--device cpu` must not be given its states
+            weights.device.type,
             torch.__version__,
             str(torch.get_num_threads()),
             torch.backends.cpu.get_cpu_capability(),
@@ -110,7 +125,11 @@ class FeatureCache:
 
     def _prune(self, keep: Path) -> None:
         assert self.folder is not None
-        files = sorted((f for f in self.folder.glob("*.npy") if f != keep), key=lambda f: f.stat().st_mtime, reverse=True)
+        files = sorted(
+            (f for f in self.folder.glob("*.npy") if f != keep),
+            key=lambda f: f.stat().st_mtime,
+            reverse=True,
+        )
         total = keep.stat().st_size if keep.exists() else 0
         for file in files:
             total += file.stat().st_size

@@ -21,17 +21,24 @@ class Pooling:
 
 
 def with_pooling(recipe: Recipe, trunk: GPT2) -> GPT2:
-    """The trunk with as many blocks as the recipe says, ending in a pooling block where the head reads the mean. Changes it.
+    """The trunk with as many blocks as the recipe says, ending in a pooling block where the head
+    reads the mean. Changes it.
 
     Raises:
-        ConfigError: the backbone has fewer blocks, or the recipe asks for what only an exact head can read.
+        ConfigError: the backbone has fewer blocks, or the recipe asks for what only an exact head
+            can read.
     """
     if recipe.text.pooling == "mean_and_last":
-        raise ConfigError("text.pooling = mean_and_last is for the exact head (tune = head); use mean or last_token")
+        raise ConfigError(
+            "text.pooling = mean_and_last is for the exact head (tune = head); use mean or "
+            "last_token"
+        )
     if recipe.text.layers != "auto":
         check_layer(recipe.text.layers, trunk)
         keep_layers(trunk, recipe.text.layers)
-    if recipe.text.pooling in ("mean", "attention") and not isinstance(trunk.h[-1], MeanPoolingBlock):
+    if recipe.text.pooling in ("mean", "attention") and not isinstance(
+        trunk.h[-1], MeanPoolingBlock
+    ):
         return add_mean_pooling(trunk)
     return trunk
 
@@ -52,7 +59,8 @@ def trained_parameters(model: GPT2Classifier) -> int:
 
 
 def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None = None) -> int:
-    """Leave trainable: head and final LayerNorm, also the last `blocks` blocks, or (neither given) everything.
+    """Leave trainable: head and final LayerNorm, also the last `blocks` blocks, or (neither given)
+    everything.
 
     Returns the lowest trained block's number.
     """
@@ -68,7 +76,9 @@ def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None
 
 
 def keep_layers(model: GPT2, layer: int) -> GPT2:
-    """The trunk with its first `layer` blocks alone; the final LayerNorm stays. Changes the model given."""
+    """The trunk with its first `layer` blocks alone; the final LayerNorm stays. Changes the model
+    given.
+    """
     if layer < len(model.h):
         model.h = model.h[:layer]
         model.config = replace(model.config, n_layer=layer)
@@ -76,7 +86,9 @@ def keep_layers(model: GPT2, layer: int) -> GPT2:
 
 
 def apply_pooling(model: GPT2, pooling: Pooling, factor: float) -> GPT2:
-    """The trunk ending as a reading says: cut, and with a pooling block of that factor (0: none). Changes the model given."""
+    """The trunk ending as a reading says: cut, and with a pooling block of that factor (0: none).
+    Changes the model given.
+    """
     keep_layers(model, pooling.layer)
     if factor:
         add_mean_pooling(model)

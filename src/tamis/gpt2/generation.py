@@ -10,7 +10,14 @@ from tamis.text.tokenizer import Tokenizer
 
 
 def sample(
-    trunk: GPT2, tokenizer: Tokenizer, beginnings: list[str], *, tokens: int = 40, temperature: float = 0.8, top: int = 40, seed: int = 42
+    trunk: GPT2,
+    tokenizer: Tokenizer,
+    beginnings: list[str],
+    *,
+    tokens: int = 40,
+    temperature: float = 0.8,
+    top: int = 40,
+    seed: int = 42,
 ) -> list[str]:
     """Continue texts token by token.
 
@@ -18,7 +25,8 @@ def sample(
         trunk: the model.
         tokenizer: with a leading `<|endoftext|>`.
         beginnings: texts to go on from; an empty one begins a new text.
-        tokens: most tokens to add; a text ends earlier at `<|endoftext|>` or where the context is full.
+        tokens: most tokens to add; a text ends earlier at `<|endoftext|>` or where the context is
+            full.
         temperature: below 1 the likely becomes likelier.
         top: only the most likely `top` pieces are drawn.
         seed: of the draws.
@@ -35,7 +43,9 @@ def sample(
                 packed = pack([torch.tensor(ids).numpy()]).to(device)
                 logits = trunk.next_token_logits(trunk(packed)[-1]).float().cpu()
                 best = (logits / temperature).topk(min(top, len(logits)))
-                drawn = int(best.indices[torch.multinomial(best.values.softmax(0), 1, generator=generator)])
+                drawn = int(
+                    best.indices[torch.multinomial(best.values.softmax(0), 1, generator=generator)]
+                )
                 if drawn == tokenizer.end_of_text:
                     break
                 ids.append(drawn)

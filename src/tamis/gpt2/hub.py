@@ -1,9 +1,11 @@
-"""Named backbones (gpt2, gpt2-medium, ...): fetched from the Hugging Face hub or from OpenAI, verified, cached.
+"""Named backbones (gpt2, gpt2-medium, ...): fetched from the Hugging Face hub or from OpenAI,
+verified, cached.
 
-Owns which files make up a backbone, where they lie and their checksums. Does not read them: checkpoints.py and
-gpt2/openai/checkpoint.py do. The hub's own client honours HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN and proxies.
-Sources: the hub's LFS metadata at the revisions below; tiktoken 0.12 openai_public.py (vocabulary checksums);
-rasbt/LLMs-from-scratch ch05 gpt_download.py (OpenAI's addresses and the mirror).
+Owns which files make up a backbone, where they lie and their checksums. Does not read them:
+checkpoints.py and gpt2/openai/checkpoint.py do. The hub's own client honours HF_HOME, HF_ENDPOINT,
+HF_HUB_OFFLINE, HF_TOKEN and proxies. Sources: the hub's LFS metadata at the revisions below;
+tiktoken 0.12 openai_public.py (vocabulary checksums); rasbt/LLMs-from-scratch ch05 gpt_download.py
+(OpenAI's addresses and the mirror).
 """
 
 from __future__ import annotations
@@ -28,7 +30,14 @@ _OPENAI_BASES = (
     "https://f001.backblazeb2.com/file/LLMs-from-scratch/gpt2",
 )
 _OPENAI_DATA = "model.ckpt.data-00000-of-00001"
-_OPENAI_FILES = ("hparams.json", "checkpoint", "encoder.json", "vocab.bpe", "model.ckpt.index", _OPENAI_DATA)
+_OPENAI_FILES = (
+    "hparams.json",
+    "checkpoint",
+    "encoder.json",
+    "vocab.bpe",
+    "model.ckpt.index",
+    _OPENAI_DATA,
+)
 
 # All of OpenAI's sizes, and DistilGPT2, share one vocabulary, byte for byte.
 _VOCABULARY_SHA256 = {
@@ -58,7 +67,9 @@ class NamedBackbone:
 
     @property
     def repositories(self) -> tuple[str, str]:
-        """The repository, and its name before the hub moved it: older caches hold the files under that."""
+        """The repository, and its name before the hub moved it: older caches hold the files under
+        that.
+        """
         return self.repository, self.name
 
 
@@ -71,7 +82,9 @@ NAMED_BACKBONES = {
             "607a30d783dfa663caf39e06633721c8d4cfcd7e",
             124_439_808,
             {
-                "model.safetensors": "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707",
+                "model.safetensors": (
+                    "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707"
+                ),
                 "config.json": "0daed7749b4f02b8f76240d5444551d7b08712dab4d0adb8239c56ba823bb7b4",
             },
             "124M",
@@ -82,12 +95,15 @@ NAMED_BACKBONES = {
             "6dcaa7a952f72f9298047fd5137cd6e4f05f41da",
             354_823_168,
             {
-                "model.safetensors": "fc5a354a19255ad494f3d71549390baca1ccf61d1d822b9408971705c687c9cd",
+                "model.safetensors": (
+                    "fc5a354a19255ad494f3d71549390baca1ccf61d1d822b9408971705c687c9cd"
+                ),
                 "config.json": "ef1a44d889ad1a0acc7731c78134f1b87d2d222f110e97dd10fd4117331caf22",
             },
             "355M",
         ),
-        NamedBackbone(  # no published checksum was found for this one: the hub's own statement is used
+        # no published checksum was found for this one: the hub's own statement is used
+        NamedBackbone(
             "gpt2-large",
             "openai-community/gpt2-large",
             "32b71b12589c2f8d625668d2335a01cac3249519",
@@ -101,7 +117,9 @@ NAMED_BACKBONES = {
             "15ea56dee5df4983c59b2538573817e1667135e2",
             1_557_611_200,
             {
-                "model.safetensors": "0f8b28eb05a8075f48b61b6f35332978c74fc7763fa9fb4051a1c30511736a6a",
+                "model.safetensors": (
+                    "0f8b28eb05a8075f48b61b6f35332978c74fc7763fa9fb4051a1c30511736a6a"
+                ),
                 "config.json": "be48115d52314bc27327e160bf10197760db02ea689d10adb24db4102edf7a8a",
             },
             "1558M",
@@ -112,7 +130,9 @@ NAMED_BACKBONES = {
             "2290a62682d06624634c1f46a6ad5be0f47f38aa",
             81_912_576,
             {
-                "model.safetensors": "e1ff18884359fe8beb795a5f414feb85a6ce3d929ad019c0d958c039d2b94a1b",
+                "model.safetensors": (
+                    "e1ff18884359fe8beb795a5f414feb85a6ce3d929ad019c0d958c039d2b94a1b"
+                ),
                 "config.json": "4ec5947c1d59fee6212cdf3b0ec1a53eac02092554c5ff0a733488cbd2c64f3a",
             },
         ),
@@ -125,8 +145,8 @@ def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | N
 
     Args:
         name: one of `NAMED_BACKBONES`.
-        source: `hub` gives a folder in the Hugging Face layout, `openai` one in OpenAI's; `auto` takes what is
-            already here, else the hub, else OpenAI's files.
+        source: `hub` gives a folder in the Hugging Face layout, `openai` one in OpenAI's; `auto`
+            takes what is already here, else the hub, else OpenAI's files.
         progress: called with (bytes so far, bytes in all or None) for the file of the weights.
 
     Raises:
@@ -135,7 +155,10 @@ def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | N
         DownloadError: no source delivered them, **or** they are not the files that were expected.
     """
     if name not in NAMED_BACKBONES:
-        raise ConfigError(f"backbone {name!r} is not one of {sorted(NAMED_BACKBONES)}; choose one of them or give a folder")
+        raise ConfigError(
+            f"backbone {name!r} is not one of {sorted(NAMED_BACKBONES)}; choose one of them or "
+            "give a folder"
+        )
     backbone = NAMED_BACKBONES[name]
     sources: dict[str, Callable[[NamedBackbone, Progress | None], Path]] = {"hub": _from_hub}
     if backbone.openai is not None:
@@ -157,8 +180,10 @@ def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | N
     if len(failures) == 1 and isinstance(failures[0], MissingExtraError):
         raise failures[0]
     raise DownloadError(
-        f"backbone {name} could not be fetched; tried {'; '.join(str(failure) for failure in failures)}. With no "
-        "network, put config.json, model.safetensors and tokenizer.json (or OpenAI's files) into a folder by hand "
+        f"backbone {name} could not be fetched; tried "
+        f"{'; '.join(str(failure) for failure in failures)}. With no "
+        "network, put config.json, model.safetensors and tokenizer.json (or OpenAI's files) "
+        "into a folder by hand "
         "and pass it with --backbone FOLDER, or use the embedded backbone nano"
     )
 
@@ -169,7 +194,9 @@ def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | N
 def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
     hub = _client()
     if hub is None:
-        raise MissingExtraError("huggingface-hub", "hub", f"fetching {backbone.name} from the Hugging Face hub")
+        raise MissingExtraError(
+            "huggingface-hub", "hub", f"fetching {backbone.name} from the Hugging Face hub"
+        )
     repository = _cached_repository(backbone) or backbone.repository
     offline = offline_switch() is not None
 
@@ -185,26 +212,37 @@ def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
                     tqdm_class=_silent_bar(report),
                 )
             )
-            expected = (backbone.sha256 | _VOCABULARY_SHA256).get(file) or _stated(hub, repository, backbone, path)
+            expected = (backbone.sha256 | _VOCABULARY_SHA256).get(file) or _stated(
+                hub, repository, backbone, path
+            )
             if _matches(path, expected):
                 return path
             if offline:
                 break
-        raise DownloadError(f"{path}: expected checksum {expected}, got another one (twice); delete the file or clear the hub's cache")
+        raise DownloadError(
+            f"{path}: expected checksum {expected}, got another one (twice); delete the file or "
+            "clear the hub's cache"
+        )
 
     try:
         bring("config.json")
         try:
             bring("tokenizer.json")
-        except hub.errors.EntryNotFoundError:  # on the hub, or in the cache where the hub cannot be reached
+        except (
+            hub.errors.EntryNotFoundError
+        ):  # on the hub, or in the cache where the hub cannot be reached
             bring("vocab.json")
             bring("merges.txt")
         return bring("model.safetensors", progress).parent
     except TamisError:
         raise
-    except Exception as error:  # the client's errors come from whichever HTTP library its version uses
+    except (
+        Exception
+    ) as error:  # the client's errors come from whichever HTTP library its version uses
         where = f"Hugging Face hub ({repository} at {backbone.revision[:12]})"
-        raise DownloadError(f"{where}: {type(error).__name__}: {str(error).strip()[:300]}") from error
+        raise DownloadError(
+            f"{where}: {type(error).__name__}: {str(error).strip()[:300]}"
+        ) from error
 
 
 def _client() -> Any:
@@ -222,14 +260,18 @@ def _cached_repository(backbone: NamedBackbone) -> str | None:
     if hub is None:
         return None
     for repository in backbone.repositories:
-        found = hub.try_to_load_from_cache(repository, "model.safetensors", revision=backbone.revision)
+        found = hub.try_to_load_from_cache(
+            repository, "model.safetensors", revision=backbone.revision
+        )
         if isinstance(found, str):
             return repository
     return None
 
 
 def _stated(hub: Any, repository: str, backbone: NamedBackbone, path: Path) -> str:
-    """The checksum the hub states: SHA-256 of a large file, Git's of a small one. The cache's blobs are named by it."""
+    """The checksum the hub states: SHA-256 of a large file, Git's of a small one. The cache's blobs
+    are named by it.
+    """
     blob = path.resolve().name
     if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob):
         return blob
@@ -241,7 +283,10 @@ def _matches(path: Path, checksum: str) -> bool:
     if len(checksum) == 64:
         return is_verified(path, sha256=checksum)
     content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == checksum
+    return (
+        hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        == checksum
+    )
 
 
 def _silent_bar(progress: Progress | None) -> type:
@@ -270,7 +315,9 @@ def _openai_folder(backbone: NamedBackbone) -> Path:
 
 
 def _openai_size(backbone: NamedBackbone, file: str) -> int | None:
-    return 4 * backbone.parameters if file == _OPENAI_DATA else None  # nothing but float32, without gaps
+    return (
+        4 * backbone.parameters if file == _OPENAI_DATA else None
+    )  # nothing but float32, without gaps
 
 
 def _is_complete(backbone: NamedBackbone) -> bool:
@@ -281,7 +328,9 @@ def _is_complete(backbone: NamedBackbone) -> bool:
 
 
 def _from_openai(backbone: NamedBackbone, progress: Progress | None) -> Path:
-    """OpenAI's files in the cache directory. The tensors' own CRCs are checked where they are read (gpt2/openai/checkpoint.py)."""
+    """OpenAI's files in the cache directory. The tensors' own CRCs are checked where they are read
+    (gpt2/openai/checkpoint.py).
+    """
     folder = _openai_folder(backbone)
     for file in _OPENAI_FILES:
         fetch(

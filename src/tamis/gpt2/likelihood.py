@@ -1,6 +1,8 @@
-"""What a trunk thinks of a text as a language model: the bits of its tokens under next-token prediction with the tied embedding.
+"""What a trunk thinks of a text as a language model: the bits of its tokens under next-token
+prediction with the tied embedding.
 
-Shapes: N tokens of a packed batch, C channels, V vocabulary, R texts. Computed in fp32. Nothing but the model's own files is needed.
+Shapes: N tokens of a packed batch, C channels, V vocabulary, R texts. Computed in fp32. Nothing but
+the model's own files is needed.
 """
 
 from __future__ import annotations
@@ -27,18 +29,25 @@ VOCABULARY_ROWS = 256
 
 
 def bits_per_byte(
-    trunk: GPT2, texts: Sequence[str], tokenizer: Tokenizer, *, pooled: bool = False, progress: Progress | None = None
+    trunk: GPT2,
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    *,
+    pooled: bool = False,
+    progress: Progress | None = None,
 ) -> NDArray[np.float64]:
     """(R,) bits of each text's tokens over its UTF-8 bytes; 0 for an empty text.
 
-    `<|endoftext|>` in front is given, the end is not predicted. A text longer than the context is read in stretches that overlap by
-    half, each token counted once, with what came before it in its stretch. No text's figure depends on the others (to rounding).
+    `<|endoftext|>` in front is given, the end is not predicted. A text longer than the context is
+    read in stretches that overlap by half, each token counted once, with what came before it in its
+    stretch. No text's figure depends on the others (to rounding).
 
     Args:
         trunk: a language model, or a classifier's trunk that was one.
         texts: R texts.
         tokenizer: the classifier's own; it is used without padding or cutting.
-        pooled: the last block stands in a pooling block's place and has been trained; `MeanPoolingBlock`s are known without it.
+        pooled: the last block stands in a pooling block's place and has been trained;
+            `MeanPoolingBlock`s are known without it.
         progress: is told what goes on.
 
     Raises:
@@ -53,14 +62,20 @@ def bits_per_byte(
 
     def compute(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         packed = pack([stretches[row] for row in rows])
-        return rows[packed.order], token_nats(trunk, packed.to(device), pooled=pooled).double().cpu().numpy()
+        return rows[packed.order], token_nats(
+            trunk, packed.to(device), pooled=pooled
+        ).double().cpu().numpy()
 
     batches = list(by_length(lengths, BATCH_TOKENS))
     with (progress or Silent()).task("likelihood", total=len(stretches), unit="messages") as task:
-        for rows, (ordered, nats) in zip(batches, compute_in_parallel(compute, batches, device=device), strict=True):
+        for rows, (ordered, nats) in zip(
+            batches, compute_in_parallel(compute, batches, device=device), strict=True
+        ):
             first = np.cumsum(lengths[ordered]) - lengths[ordered]
             for row, begin in zip(ordered.tolist(), first.tolist(), strict=True):
-                bits[owner[row]] += nats[begin + counted[row] : begin + lengths[row]].sum() / math.log(2)
+                bits[owner[row]] += nats[
+                    begin + counted[row] : begin + lengths[row]
+                ].sum() / math.log(2)
             task.advance(len(rows))
     size = np.array([max(1, len(text.encode())) for text in distinct])
     number = {text: place for place, text in enumerate(distinct)}
@@ -70,9 +85,15 @@ def bits_per_byte(
 def _stretches(
     texts: Sequence[str], tokenizer: Tokenizer, context: int
 ) -> tuple[list[NDArray[np.int32]], NDArray[np.int64], NDArray[np.int64]]:
-    """Stretches of at most `context` tokens, the place in each from which tokens are counted, and the text it belongs to."""
+    """Stretches of at most `context` tokens, the place in each from which tokens are counted, and
+    the text it belongs to.
+    """
     plain = tokenizer.without_padding()
-    head = np.array([plain.end_of_text], dtype=np.int32) if plain.end_of_text is not None else np.empty(0, dtype=np.int32)
+    head = (
+        np.array([plain.end_of_text], dtype=np.int32)
+        if plain.end_of_text is not None
+        else np.empty(0, dtype=np.int32)
+    )
     stretches, counted, owner = [], [], []
     for text, ids in enumerate(plain.encode(texts) if texts else []):
         body = ids[1:] if plain.begins else ids
@@ -92,9 +113,13 @@ def _stretches(
 
 
 def token_nats(trunk: GPT2, packed: Packed, *, pooled: bool = False) -> Tensor:
-    """(N,) nats of each token given those before it in its message, in packed order; 0 for first tokens."""
+    """(N,) nats of each token given those before it in its message, in packed order; 0 for first
+    tokens.
+    """
     pooling = trunk.h[-1] if pooled or isinstance(trunk.h[-1], MeanPoolingBlock) else None
-    hidden = trunk.blocks(trunk.embed(packed), packed, 0, None if pooling is None else len(trunk.h) - 1)
+    hidden = trunk.blocks(
+        trunk.embed(packed), packed, 0, None if pooling is None else len(trunk.h) - 1
+    )
     norm = cast(nn.LayerNorm, trunk.ln_f if pooling is None else pooling.ln_1)
     states = norm(hidden.float())
     first = torch.ones(packed.tokens, dtype=torch.bool, device=packed.ids.device)
@@ -103,6 +128,8 @@ def token_nats(trunk: GPT2, packed: Packed, *, pooled: bool = False) -> Tensor:
     places = (~first).nonzero().squeeze(1)
     nats = torch.zeros(packed.tokens, device=packed.ids.device)
     for part in torch.split(places, VOCABULARY_ROWS):
-        logits = trunk.next_token_logits(states.index_select(0, part - 1).to(trunk.wte.weight.dtype))
+        logits = trunk.next_token_logits(
+            states.index_select(0, part - 1).to(trunk.wte.weight.dtype)
+        )
         nats[part] = F.cross_entropy(logits.float(), packed.ids[part], reduction="none")
     return nats

@@ -1,4 +1,6 @@
-"""A trunk for inference whose blocks have other linear layers; embeddings, LayerNorms and pooling are those of the trunk given."""
+"""A trunk for inference whose blocks have other linear layers; embeddings, LayerNorms and pooling
+are those of the trunk given.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,14 @@ from torch import Tensor, nn
 from tamis.gpt2.model import GPT2, Block, Linear
 
 MakeLinear = Callable[[Linear, int | None], nn.Module]
-"""A layer in the place of another. The outputs before the number, where there is one, are asked for apart from those behind it."""
+"""A layer in the place of another. The outputs before the number, where there is one, are asked for
+apart from those behind it."""
 
 
 class ExchangedLinear(nn.Module):
-    """A linear layer whose weights lie in products of an engine's own, which are no tensors of the module."""
+    """A linear layer whose weights lie in products of an engine's own, which are no tensors of the
+    module.
+    """
 
     _products: Sequence[Callable[[Tensor], Tensor]]
 
@@ -48,12 +53,17 @@ class ExchangedLinear(nn.Module):
 
 
 def exchanged(trunk: GPT2, make: MakeLinear) -> GPT2:
-    """The trunk with what `make` gives for each linear layer of its blocks. What is shared stays as it is, trainable or not."""
+    """The trunk with what `make` gives for each linear layer of its blocks. What is shared stays as
+    it is, trainable or not.
+    """
     with torch.device("meta"):  # a shell without memory, to be filled
         other = GPT2(trunk.config)
     other.wte, other.wpe, other.ln_f = trunk.wte, trunk.wpe, trunk.ln_f
     last = len(trunk.h) - 1
-    blocks = (_exchanged(trunk, block, make, last=i == last) if isinstance(block, Block) else block for i, block in enumerate(trunk.h))
+    blocks = (
+        _exchanged(trunk, block, make, last=i == last) if isinstance(block, Block) else block
+        for i, block in enumerate(trunk.h)
+    )
     other.h = nn.ModuleList(blocks)
     return other.eval()
 

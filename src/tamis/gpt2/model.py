@@ -1,7 +1,9 @@
-"""GPT-2 in one file: pre-LayerNorm, learned positions, tanh-GELU, tied embeddings, OpenAI's parameter names.
+"""GPT-2 in one file: pre-LayerNorm, learned positions, tanh-GELU, tied embeddings, OpenAI's
+parameter names.
 
-Shapes: N tokens of a packed batch, B messages, C channels, H heads, D = C / H channels a head, K classes, V vocabulary.
-Sources: https://github.com/openai/gpt-2 (model.py) and transformers v5.24 models/gpt2; tests/gpt2 holds both to 1e-5.
+Shapes: N tokens of a packed batch, B messages, C channels, H heads, D = C / H channels a head, K
+classes, V vocabulary. Sources: https://github.com/openai/gpt-2 (model.py) and transformers v5.24
+models/gpt2; tests/gpt2 holds both to 1e-5.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ class GPT2Config:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
         if self.n_embd % self.n_head:
-            raise ConfigError(f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})")
+            raise ConfigError(
+                f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})"
+            )
 
     @property
     def inner(self) -> int:
@@ -47,7 +51,9 @@ class GPT2Config:
 
 
 class Linear(nn.Linear):
-    """nn.Linear without its own start: weights are loaded or set by `initialise`, and drawing them twice costs a second."""
+    """nn.Linear without its own start: weights are loaded or set by `initialise`, and drawing them
+    twice costs a second.
+    """
 
     def reset_parameters(self) -> None:
         """Leave the weights as they are."""
@@ -62,7 +68,8 @@ class Embedding(nn.Embedding):
     """nn.Embedding without its own start, as `Linear`."""
 
     row_dtype: torch.dtype | None = None
-    """Type that rows are rounded to when they are looked up; the table itself stays as it is, perhaps in its file."""
+    """Type that rows are rounded to when they are looked up; the table itself stays as it is,
+    perhaps in its file."""
 
     def forward(self, ids: Tensor) -> Tensor:
         """(N,) -> (N, C)."""
@@ -74,7 +81,9 @@ class Embedding(nn.Embedding):
 
 
 def apply_dropout(values: Tensor, share: float, training: bool) -> Tensor:
-    """Dropout by torch, which is not called where it drops nothing: a single message would call it nine times."""
+    """Dropout by torch, which is not called where it drops nothing: a single message would call it
+    nine times.
+    """
     return F.dropout(values, share) if training and share else values
 
 
@@ -92,7 +101,9 @@ class Attention(nn.Module):
     def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
         """(N, C) -> (N, C), each token over itself and the tokens before it in its message."""
         qkv = self.c_attn(hidden)  # (N, 3C)
-        parts = [self._causal(part, g) for part, g in zip(packed.split(qkv), packed.groups, strict=True)]
+        parts = [
+            self._causal(part, g) for part, g in zip(packed.split(qkv), packed.groups, strict=True)
+        ]
         mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
         return self._drop(self.c_proj(mixed))
 
@@ -104,12 +115,18 @@ class Attention(nn.Module):
         return mixed.transpose(1, 2).reshape(group.rows * group.length, channels)
 
     def last(self, hidden: Tensor, packed: Packed) -> Tensor:
-        """(N, C) -> (B, C): the attention of each message's last token alone. Queries of the others are never computed."""
+        """(N, C) -> (B, C): the attention of each message's last token alone. Queries of the others
+        are never computed.
+        """
         channels = hidden.shape[-1]
-        query, key_value = self.c_attn.halves(hidden.index_select(0, packed.last), hidden, channels)  # (B, C), (N, 2C)
+        query, key_value = self.c_attn.halves(
+            hidden.index_select(0, packed.last), hidden, channels
+        )  # (B, C), (N, 2C)
         parts = []
         queries = torch.split_with_sizes(query, [g.rows for g in packed.groups])
-        for g, group_query, group_key_value in zip(packed.groups, queries, packed.split(key_value), strict=True):
+        for g, group_query, group_key_value in zip(
+            packed.groups, queries, packed.split(key_value), strict=True
+        ):
             q = group_query.view(g.rows, 1, self.n_head, -1).transpose(1, 2)  # (rows, H, 1, D)
             k, v = group_key_value.view(g.rows, g.length, 2, self.n_head, -1).permute(2, 0, 3, 1, 4)
             # The one query is the last token, so it may see every key: no causal mask.
@@ -132,8 +149,14 @@ class MLP(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        inner = self.c_fc(hidden)  # (..., 4C), the largest matrix there is: without gradients it is overwritten, not copied
-        inner = F.gelu(inner, approximate="tanh") if torch.is_grad_enabled() else torch.ops.aten.gelu_(inner, approximate="tanh")
+        inner = self.c_fc(
+            hidden
+        )  # (..., 4C), the largest matrix there is: without gradients it is overwritten, not copied
+        inner = (
+            F.gelu(inner, approximate="tanh")
+            if torch.is_grad_enabled()
+            else torch.ops.aten.gelu_(inner, approximate="tanh")
+        )
         return apply_dropout(self.c_proj(inner), self.dropout, self.training)
 
 
@@ -156,20 +179,25 @@ class Block(nn.Module):
 
     def last(self, hidden: Tensor, packed: Packed) -> Tensor:
         """(N, C) -> (B, C): the same for each message's last token alone, in packed order."""
-        rows: Tensor = hidden.index_select(0, packed.last) + self.attn.last(self.ln_1(hidden), packed)
+        rows: Tensor = hidden.index_select(0, packed.last) + self.attn.last(
+            self.ln_1(hidden), packed
+        )
         rows = rows + self.mlp(self.ln_2(rows))
         return rows
 
 
 class MeanPoolingBlock(nn.Module):
-    """A GPT-2 block whose last token leaves as h + a * mean(ln_1(h_t)), computed without its matrices.
+    """A GPT-2 block whose last token leaves as h + a * mean(ln_1(h_t)), computed without its
+    matrices.
 
-    Written out it is an ordinary block: queries and keys zero (uniform causal attention), values the identity, projection a times
-    the identity, MLP zero. `tamis.gpt2.pooling` writes and recognises that form. ln_1 is the old final LayerNorm.
+    Written out it is an ordinary block: queries and keys zero (uniform causal attention), values
+    the identity, projection a times the identity, MLP zero. `tamis.gpt2.pooling` writes and
+    recognises that form. ln_1 is the old final LayerNorm.
     """
 
     FACTOR = 2.0**15
-    """a: large enough that the token's own h vanishes beside the mean (cosine above 0.9999), exact in bf16."""
+    """a: large enough that the token's own h vanishes beside the mean (cosine above 0.9999), exact
+    in bf16."""
 
     def __init__(self, config: GPT2Config, factor: float = FACTOR) -> None:
         """`factor`: a above."""
@@ -194,12 +222,17 @@ class MeanPoolingBlock(nn.Module):
     def last(self, hidden: Tensor, packed: Packed) -> Tensor:
         """(N, C) -> (B, C) fp32: the same for each message's last token alone, in packed order."""
         parts = packed.split(self._normed(hidden))
-        means = [part.view(g.rows, g.length, -1).mean(1) for part, g in zip(parts, packed.groups, strict=True)]
+        means = [
+            part.view(g.rows, g.length, -1).mean(1)
+            for part, g in zip(parts, packed.groups, strict=True)
+        ]
         return hidden.index_select(0, packed.last).float() + self.factor * torch.cat(means)
 
 
 class GPT2(nn.Module):
-    """The trunk: token ids of a packed batch in, final hidden states out. A new one has no weights yet: load or `initialise` it."""
+    """The trunk: token ids of a packed batch in, final hidden states out. A new one has no weights
+    yet: load or `initialise` it.
+    """
 
     def __init__(self, config: GPT2Config, *, dropout: float = 0.0) -> None:
         """`dropout`: share dropped while training, after the embeddings and in every block."""
@@ -218,7 +251,9 @@ class GPT2(nn.Module):
                 module.dropout = dropout
 
     def cast(self, dtype: torch.dtype) -> GPT2:
-        """Embedded rows and blocks in `dtype`; the tables, pooling and the final LayerNorm stay in fp32. Changes this model."""
+        """Embedded rows and blocks in `dtype`; the tables, pooling and the final LayerNorm stay in
+        fp32. Changes this model.
+        """
         self.wte.row_dtype = self.wpe.row_dtype = dtype
         for block in self.h:
             if isinstance(block, Block):
@@ -233,18 +268,24 @@ class GPT2(nn.Module):
         """
         if packed.longest > self.config.n_positions:
             raise DataError(
-                f"a message has {packed.longest} tokens, the model's context holds {self.config.n_positions}; cut it into windows"
+                f"a message has {packed.longest} tokens, the model's context holds "
+                f"{self.config.n_positions}; cut it into windows"
             )
-        return apply_dropout(self.wte(packed.ids) + self.wpe(packed.positions), self.dropout, self.training)
+        return apply_dropout(
+            self.wte(packed.ids) + self.wpe(packed.positions), self.dropout, self.training
+        )
 
-    def blocks(self, hidden: Tensor, packed: Packed, start: int = 0, stop: int | None = None) -> Tensor:
+    def blocks(
+        self, hidden: Tensor, packed: Packed, start: int = 0, stop: int | None = None
+    ) -> Tensor:
         """(N, C) -> (N, C): blocks `start` to `stop` (exclusive) on all tokens."""
         for block in self.h[start:stop]:
             hidden = block(hidden, packed)
         return hidden
 
     def last(self, hidden: Tensor, packed: Packed, start: int = 0) -> Tensor:
-        """(N, C) before block `start` -> (B, C) fp32: last tokens before ln_f, in the caller's order.
+        """(N, C) before block `start` -> (B, C) fp32: last tokens before ln_f, in the caller's
+        order.
 
         The last block computes queries, projection and MLP for the last tokens alone.
         """
@@ -270,7 +311,9 @@ class GPT2(nn.Module):
 
 
 class GPT2Classifier(nn.Module):
-    """Trunk plus `score`, a linear layer without bias on the last token, as transformers' GPT2ForSequenceClassification."""
+    """Trunk plus `score`, a linear layer without bias on the last token, as transformers'
+    GPT2ForSequenceClassification.
+    """
 
     def __init__(self, transformer: GPT2, num_classes: int) -> None:
         """`num_classes`: K; the head starts from N(0, 0.02) as every GPT-2 matrix."""
@@ -289,7 +332,9 @@ class GPT2Classifier(nn.Module):
 
 
 def initialise(model: GPT2, generator: torch.Generator) -> None:
-    """GPT-2's own start: N(0, 0.02), projections into the residual stream smaller by sqrt(2 * n_layer), biases zero."""
+    """GPT-2's own start: N(0, 0.02), projections into the residual stream smaller by sqrt(2 *
+    n_layer), biases zero.
+    """
     residual = 0.02 / (2 * model.config.n_layer) ** 0.5
     for name, parameter in model.named_parameters():
         with torch.no_grad():
@@ -298,4 +343,6 @@ def initialise(model: GPT2, generator: torch.Generator) -> None:
             elif "ln_" in name:
                 parameter.fill_(1.0)
             else:
-                parameter.normal_(0.0, residual if name.endswith("c_proj.weight") else 0.02, generator=generator)
+                parameter.normal_(
+                    0.0, residual if name.endswith("c_proj.weight") else 0.02, generator=generator
+                )

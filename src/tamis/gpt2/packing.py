@@ -1,7 +1,8 @@
 """Messages of many lengths in one batch, without padding.
 
-A packed batch is the concatenation of its messages, sorted by length. Everything but attention works on the (N, C) matrix of all
-tokens; attention sees runs of equal length as (rows, length) blocks, so it needs no mask either.
+A packed batch is the concatenation of its messages, sorted by length. Everything but attention
+works on the (N, C) matrix of all tokens; attention sees runs of equal length as (rows, length)
+blocks, so it needs no mask either.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Group:
 class Packed:
     """A batch of B messages with N tokens in all (B: messages, N: tokens).
 
-    Inside, messages stand sorted by length; `restore` brings (B, ...) results back into the caller's order.
+    Inside, messages stand sorted by length; `restore` brings (B, ...) results back into the
+    caller's order.
     """
 
     ids: Tensor
@@ -74,7 +76,9 @@ class Packed:
         return self.groups[-1].length
 
     def split(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """(N, ...) -> one part a group. One split for all: the gradient of a slice would fill a whole (N, ...) for each group."""
+        """(N, ...) -> one part a group. One split for all: the gradient of a slice would fill a
+        whole (N, ...) for each group.
+        """
         return torch.split_with_sizes(tokens, [group.rows * group.length for group in self.groups])
 
     def restore(self, rows: Tensor) -> Tensor:
@@ -103,7 +107,10 @@ def pack(messages: Sequence[Ids]) -> Packed:
     if len(lengths) == 0:
         raise DataError("a batch needs at least one message; got none")
     if lengths.min() == 0:
-        raise DataError(f"message {int(lengths.argmin())} of the batch has no token; an empty text needs a leading <|endoftext|>")
+        raise DataError(
+            f"message {int(lengths.argmin())} of the batch has no token; an empty text needs a "
+            "leading <|endoftext|>"
+        )
     order = np.argsort(lengths, kind="stable")
     lengths = lengths[order]
     ends = np.cumsum(lengths)
@@ -125,22 +132,32 @@ def pack(messages: Sequence[Ids]) -> Packed:
 def _runs(lengths: NDArray[np.int64], starts: NDArray[np.int64]) -> tuple[Group, ...]:
     first = np.flatnonzero(np.diff(lengths, prepend=-1))
     counts = np.diff(first, append=len(lengths))
-    return tuple(Group(start=int(starts[i]), rows=int(n), length=int(lengths[i])) for i, n in zip(first, counts, strict=True))
+    return tuple(
+        Group(start=int(starts[i]), rows=int(n), length=int(lengths[i]))
+        for i, n in zip(first, counts, strict=True)
+    )
 
 
-def by_length(lengths: Sequence[int] | NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Row numbers in batches of at most `max_tokens` tokens, longest first, so that equal lengths meet.
+def by_length(
+    lengths: Sequence[int] | NDArray[np.int64], max_tokens: int
+) -> Iterator[NDArray[np.int64]]:
+    """Row numbers in batches of at most `max_tokens` tokens, longest first, so that equal lengths
+    meet.
 
-    A message longer than `max_tokens` makes a batch of its own. For inference; training wants batches of random composition
-    (length goes with the class here), see `tamis.training.loop`.
+    A message longer than `max_tokens` makes a batch of its own. For inference; training wants
+    batches of random composition (length goes with the class here), see `tamis.training.loop`.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
     yield from batch_by_tokens(order, lengths, max_tokens)
 
 
-def batch_by_tokens(order: NDArray[np.int64], lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """The given rows, in the given order, cut into batches of at most `max_tokens` tokens (never an empty batch)."""
+def batch_by_tokens(
+    order: NDArray[np.int64], lengths: NDArray[np.int64], max_tokens: int
+) -> Iterator[NDArray[np.int64]]:
+    """The given rows, in the given order, cut into batches of at most `max_tokens` tokens (never an
+    empty batch).
+    """
     begin, tokens = 0, 0
     for place, row in enumerate(order):
         if tokens and tokens + lengths[row] > max_tokens:

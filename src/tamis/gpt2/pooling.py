@@ -1,7 +1,8 @@
 """Mean pooling as one more GPT-2 block: its standard form written out, and recognised again.
 
-`GPT2ForSequenceClassification` reads the last token only; this block carries the mean over all tokens there (DESIGN decision 10),
-so that any GPT-2 loader scores a mean-pooled classifier from standard files.
+`GPT2ForSequenceClassification` reads the last token only; this block carries the mean over all
+tokens there (DESIGN decision 10), so that any GPT-2 loader scores a mean-pooled classifier from
+standard files.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from tamis.gpt2.model import GPT2, Block, GPT2Config, MeanPoolingBlock
 
 
 def add_mean_pooling(model: GPT2) -> GPT2:
-    """Append the pooling block in place: its ln_1 takes over the old ln_f, the new ln_f is a plain normalisation.
+    """Append the pooling block in place: its ln_1 takes over the old ln_f, the new ln_f is a plain
+    normalisation.
 
-    The last token then leaves as LN(h / a + mean over tokens of the old ln_f(h)). Returns the same model, one block deeper.
+    The last token then leaves as LN(h / a + mean over tokens of the old ln_f(h)). Returns the same
+    model, one block deeper.
     """
     block = MeanPoolingBlock(model.config)
     block.ln_1.load_state_dict(model.ln_f.state_dict())
@@ -40,13 +43,17 @@ def written_out(block: MeanPoolingBlock, config: GPT2Config) -> Block:
             parameter.zero_()
         full.ln_1.load_state_dict(block.ln_1.state_dict())
         full.ln_2.weight.fill_(1.0)
-        full.attn.c_attn.weight[2 * channels :] = eye  # values are the identity; queries and keys stay zero
+        full.attn.c_attn.weight[2 * channels :] = (
+            eye  # values are the identity; queries and keys stay zero
+        )
         full.attn.c_proj.weight.copy_(block.factor * eye)
     return full.to(block.ln_1.weight.device)
 
 
 def recognize(state: dict[str, Tensor], config: GPT2Config) -> float | None:
-    """The factor a if the last block of `state` (names of GPT2, Linear orientation) is a mean-pooling block, else None."""
+    """The factor a if the last block of `state` (names of GPT2, Linear orientation) is a
+    mean-pooling block, else None.
+    """
     prefix, channels = f"h.{config.n_layer - 1}.", config.n_embd
     value, projection = state[f"{prefix}attn.c_attn.weight"], state[f"{prefix}attn.c_proj.weight"]
     factor = float(projection[0, 0])
@@ -58,15 +65,20 @@ def recognize(state: dict[str, Tensor], config: GPT2Config) -> float | None:
         state[f"{prefix}mlp.c_proj.weight"],
         state[f"{prefix}mlp.c_proj.bias"],
     )
-    exact = factor > 0 and torch.equal(value[2 * channels :], eye) and torch.equal(projection, factor * eye.to(projection.dtype))
+    exact = (
+        factor > 0
+        and torch.equal(value[2 * channels :], eye)
+        and torch.equal(projection, factor * eye.to(projection.dtype))
+    )
     return factor if exact and not any(t.any() for t in zero) else None
 
 
 def unfolded(model: GPT2, *, trainable: bool = False) -> GPT2:
     """The same trunk with pooling blocks written out. The model itself is changed.
 
-    With `trainable`, queries and the MLP's first matrix start from N(0, 0.02) of torch's global generator: keys and the MLP's
-    second matrix stay zero, so the block computes what it did, but two factors that are both zero would never get a gradient.
+    With `trainable`, queries and the MLP's first matrix start from N(0, 0.02) of torch's global
+    generator: keys and the MLP's second matrix stay zero, so the block computes what it did, but
+    two factors that are both zero would never get a gradient.
     """
     for i, block in enumerate(model.h):
         if isinstance(block, MeanPoolingBlock):

@@ -1,4 +1,6 @@
-"""Scores of any texts: encoded once each, sorted by length, packed, restored to the caller's order."""
+"""Scores of any texts: encoded once each, sorted by length, packed, restored to the caller's
+order.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,24 @@ class Scored:
     """(R,) number of the window that decided, within the text; 0 where there is one"""
 
 
-def score(model: GPT2Classifier, messages: EncodedTexts, *, progress: Progress | None = None) -> NDArray[np.float64]:
-    """(R, K) logits of every text. A text's scores depend on no other text (to rounding) and on no order."""
+def score(
+    model: GPT2Classifier, messages: EncodedTexts, *, progress: Progress | None = None
+) -> NDArray[np.float64]:
+    """(R, K) logits of every text. A text's scores depend on no other text (to rounding) and on no
+    order.
+    """
     return score_windows(model, messages, progress=progress).logits
 
 
-def score_windows(model: GPT2Classifier, messages: EncodedTexts, *, progress: Progress | None = None) -> Scored:
-    """The same with the window that decided each text. Windows are computed `FROZEN_TOKENS` tokens at a time, however long a text is."""
-    if any(module.training for module in model.modules()):  # setting what is set already takes a quarter of a millisecond
+def score_windows(
+    model: GPT2Classifier, messages: EncodedTexts, *, progress: Progress | None = None
+) -> Scored:
+    """The same with the window that decided each text. Windows are computed `FROZEN_TOKENS` tokens
+    at a time, however long a text is.
+    """
+    if any(
+        module.training for module in model.modules()
+    ):  # setting what is set already takes a quarter of a millisecond
         model.eval()
     width = model.score.out_features
     device = model.score.weight.device
@@ -43,8 +55,13 @@ def score_windows(model: GPT2Classifier, messages: EncodedTexts, *, progress: Pr
         return model(pack([messages.windows[w] for w in windows]).to(device)).cpu()  # type: ignore[no-any-return]
 
     batches = list(by_length(messages.lengths, FROZEN_TOKENS))
-    with torch.inference_mode(), (progress or Silent()).task("scoring", total=len(logits), unit="messages") as task:
-        for windows, found in zip(batches, compute_in_parallel(compute, batches, device=device), strict=True):
+    with (
+        torch.inference_mode(),
+        (progress or Silent()).task("scoring", total=len(logits), unit="messages") as task,
+    ):
+        for windows, found in zip(
+            batches, compute_in_parallel(compute, batches, device=device), strict=True
+        ):
             logits[windows] = found
             task.advance(len(windows))
         rows = np.arange(len(messages.distinct_of))

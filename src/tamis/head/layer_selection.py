@@ -1,8 +1,10 @@
-"""Which layer a solved head reads, and how: all candidates from one pass of the frozen trunk, chosen out of fold.
+"""Which layer a solved head reads, and how: all candidates from one pass of the frozen trunk,
+chosen out of fold.
 
-A lower layer means fewer blocks in the saved model. How tokens become one vector is one of `POSITIONS`, each of which a GPT-2 folder can
-hold: the last token alone, the mean over all of them (the pooling block), or the two added (the same block with a smaller factor).
-Shapes: W windows, C channels, S layers.
+A lower layer means fewer blocks in the saved model. How tokens become one vector is one of
+`POSITIONS`, each of which a GPT-2 folder can hold: the last token alone, the mean over all of them
+(the pooling block), or the two added (the same block with a smaller factor). Shapes: W windows, C
+channels, S layers.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ POOLING_MODES = ("mean", "mean_and_last", "last_token")
 MOST_LAYERS = 6
 """Layers tried; of a deeper trunk evenly spaced ones, the last among them."""
 MOST_ROWS = 4000
-"""Rows that choose, drawn by seed: enough for a difference that matters, and seconds whatever the number of classes."""
+"""Rows that choose, drawn by seed: enough for a difference that matters, and seconds whatever the
+number of classes."""
 FOLDS = 3
 TOLERANCE = 1e-4
 
@@ -43,19 +46,28 @@ class Layers:
 
     layers: tuple[int, ...]
     states: Frozen
-    """(W, 2 * S * C): of each layer the last token's state, then the mean over tokens of the final LayerNorm's output"""
+    """(W, 2 * S * C): of each layer the last token's state, then the mean over tokens of the final
+    LayerNorm's output"""
     channels: int
 
     def last(self, pooling: Pooling) -> tuple[Frozen, float]:
-        """(W, C) what leaves the blocks at the last token, before the last LayerNorm, and the pooling block's factor (0: no block)."""
+        """(W, C) what leaves the blocks at the last token, before the last LayerNorm, and the
+        pooling block's factor (0: no block).
+        """
         start = 2 * self.channels * self.layers.index(pooling.layer)
         own = self.states[:, start : start + self.channels]
         mean = self.states[:, start + self.channels : start + 2 * self.channels]
         if pooling.mode == "last_token":
             return np.ascontiguousarray(own), 0.0
         # A power of two is exact in every type. The two are added at about one length.
-        lengths = np.linalg.norm(own, axis=1).mean() / max(1e-6, float(np.linalg.norm(mean, axis=1).mean()))
-        factor = MeanPoolingBlock.FACTOR if pooling.mode == "mean" else 2.0 ** round(math.log2(max(lengths, 2.0**-14)))
+        lengths = np.linalg.norm(own, axis=1).mean() / max(
+            1e-6, float(np.linalg.norm(mean, axis=1).mean())
+        )
+        factor = (
+            MeanPoolingBlock.FACTOR
+            if pooling.mode == "mean"
+            else 2.0 ** round(math.log2(max(lengths, 2.0**-14)))
+        )
         return own + np.float32(factor) * mean, factor
 
 
@@ -67,13 +79,27 @@ def candidates(depth: int, *, layer: int | None, mode: str) -> list[Pooling]:
         layer: the only one, where it is given.
         mode: the only one, where it is not `auto`.
     """
-    spread = np.linspace(depth / min(depth, MOST_LAYERS), depth, min(depth, MOST_LAYERS)).round().astype(int).tolist()
+    spread = (
+        np.linspace(depth / min(depth, MOST_LAYERS), depth, min(depth, MOST_LAYERS))
+        .round()
+        .astype(int)
+        .tolist()
+    )
     layers = sorted(set(spread), reverse=True) if layer is None else [layer]
-    return [Pooling(one, way) for one in layers for way in (POOLING_MODES if mode == "auto" else (mode,))]
+    return [
+        Pooling(one, way)
+        for one in layers
+        for way in (POOLING_MODES if mode == "auto" else (mode,))
+    ]
 
 
 def all_layers(
-    model: GPT2, messages: EncodedTexts, layers: tuple[int, ...], *, cache: FeatureCache | None = None, progress: Progress | None = None
+    model: GPT2,
+    messages: EncodedTexts,
+    layers: tuple[int, ...],
+    *,
+    cache: FeatureCache | None = None,
+    progress: Progress | None = None,
 ) -> Layers:
     """Last token and mean of the given layers for every window."""
 
@@ -85,14 +111,26 @@ def all_layers(
             if number in layers:
                 normed = model.normed(hidden)
                 yield packed.restore(hidden.index_select(0, packed.last)).float()
-                means = [part.view(g.rows, g.length, -1).mean(1) for part, g in zip(packed.split(normed), packed.groups, strict=True)]
+                means = [
+                    part.view(g.rows, g.length, -1).mean(1)
+                    for part, g in zip(packed.split(normed), packed.groups, strict=True)
+                ]
                 yield packed.restore(torch.cat(means))
 
     def rows(windows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         return windows, torch.cat(list(parts(windows)), 1).cpu().numpy()
 
     width = 2 * len(layers) * model.config.n_embd
-    states = compute_cached(model, messages, f"layers:{layers}", len(messages.windows), rows, cache, progress, width=width)
+    states = compute_cached(
+        model,
+        messages,
+        f"layers:{layers}",
+        len(messages.windows),
+        rows,
+        cache,
+        progress,
+        width=width,
+    )
     return Layers(layers, states, model.config.n_embd)
 
 
@@ -111,10 +149,12 @@ def select_layer(
     undersample: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Pooling, dict[Pooling, float]]:
-    """The reading with the best out-of-fold merit on `rows`, and every merit; the first of `tried` unless another is clearly better.
+    """The reading with the best out-of-fold merit on `rows`, and every merit; the first of `tried`
+    unless another is clearly better.
 
-    Clearly: by more average precision than half a row of the rarest class (of the positive one of two, where one is named: `positive`,
-    its number) is worth, as in the loop's choice of an epoch. `undersample` as in `fit_head`.
+    Clearly: by more average precision than half a row of the rarest class (of the positive one of
+    two, where one is named: `positive`, its number) is worth, as in the loop's choice of an epoch.
+    `undersample` as in `fit_head`.
     """
     if len(tried) == 1:
         return tried[0], {}
@@ -126,7 +166,9 @@ def select_layer(
     if not folds:
         return tried[0], {}
     merits: dict[Pooling, float] = {}
-    with (progress or Silent()).task("layers", total=len(tried) * len(folds), unit="solutions") as task:
+    with (progress or Silent()).task(
+        "layers", total=len(tried) * len(folds), unit="solutions"
+    ) as task:
         for reading in tried:
             last, _ = layers.last(reading)
             normed = torch.from_numpy(length_one(last[messages.windows_of(rows)], epsilon))
@@ -135,10 +177,14 @@ def select_layer(
             for within, outside in folds:
                 inside = within[undersampled(own[within], seed)] if undersample else within
                 weights = class_weights[own[inside]]
-                head = solve(features[inside], own[inside], weights, DEFAULT, tolerance=TOLERANCE).head
+                head = solve(
+                    features[inside], own[inside], weights, DEFAULT, tolerance=TOLERANCE
+                ).head
                 logits[outside] = head.logits(features[outside])
                 task.advance()
-            merits[reading] = validate(torch.from_numpy(logits), torch.from_numpy(own), positive).merit
+            merits[reading] = validate(
+                torch.from_numpy(logits), torch.from_numpy(own), positive
+            ).merit
     counts = np.bincount(own, minlength=classes)
     level = 0.5 / (counts.min() if positive is None else counts[positive])
     best = max(tried, key=lambda reading: merits[reading])
@@ -151,4 +197,6 @@ def selection_reason(pooling: Pooling, tried: list[Pooling], merits: dict[Poolin
     if pooling != best:
         other = f"{best.mode} of layer {best.layer}, {merits[best]:.3f}"
         return f"out of fold {merits[pooling]:.3f}, level with the best of {len(tried)} ({other})"
-    return f"the best of {len(tried)} out of fold, {merits[best]:.3f}" + ("" if best == tried[0] else f" against {merits[tried[0]]:.3f}")
+    return f"the best of {len(tried)} out of fold, {merits[best]:.3f}" + (
+        "" if best == tried[0] else f" against {merits[tried[0]]:.3f}"
+    )

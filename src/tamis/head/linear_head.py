@@ -1,7 +1,9 @@
-"""The exact head: multinomial logistic regression on the normalised features, solved to its optimum and folded into GPT-2's files.
+"""The exact head: multinomial logistic regression on the normalised features, solved to its optimum
+and folded into GPT-2's files.
 
-Shapes: N rows, C channels, K classes. The features are the final LayerNorm without its affine part, divided by sqrt(C): length one.
-The solver is logistic_regression.py's; regularisation is chosen by out-of-fold average precision.
+Shapes: N rows, C channels, K classes. The features are the final LayerNorm without its affine part,
+divided by sqrt(C): length one. The solver is logistic_regression.py's; regularisation is chosen by
+out-of-fold average precision.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ CANDIDATES = (1.0, 10.0, 100.0, 1e3, 1e4)
 DEFAULT = 100.0
 """Taken where the rows are too few to try (no class may have fewer than two groups)."""
 START = 10.0
-"""Of a head that many rows will train further: it need not be the best one, and a cautious one leaves more to learn."""
+"""Of a head that many rows will train further: it need not be the best one, and a cautious one
+leaves more to learn."""
 EXACT = 1e-8
-"""Largest slope left in the head that is kept, in logistic_regression.py's coordinates: its logits are right to about 1e-4 at every
-penalty tried."""
+"""Largest slope left in the head that is kept, in logistic_regression.py's coordinates: its logits
+are right to about 1e-4 at every penalty tried."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,17 @@ class ExactHead:
     inverse_penalty: float
     """scikit-learn's C."""
     out_of_fold: Matrix | None
-    """(N, K) logits of every row from heads that did not see its group; None where the rows are too few."""
+    """(N, K) logits of every row from heads that did not see its group; None where the rows are too
+    few."""
     tried: dict[float, float]
     """Merit of each inverse penalty, out of fold."""
     converged: bool
 
 
 def length_one(last: NDArray[np.float32], epsilon: float) -> Matrix:
-    """(N, C) last tokens before ln_f -> (N, C) features of length one: LayerNorm without its affine part, over sqrt(C)."""
+    """(N, C) last tokens before ln_f -> (N, C) features of length one: LayerNorm without its affine
+    part, over sqrt(C).
+    """
     rows = np.asarray(last, dtype=np.float64)
     centred = rows - rows.mean(1, keepdims=True)
     return np.asarray(centred / np.sqrt(rows.shape[1] * (rows.var(1, keepdims=True) + epsilon)))
@@ -64,7 +70,8 @@ def solve(
     start: LinearHead | None = None,
     tolerance: float = EXACT,
 ) -> Solution:
-    """The head of these rows. The optimum does not depend on `start`, which saves time where it is near.
+    """The head of these rows. The optimum does not depend on `start`, which saves time where it is
+    near.
 
     Args:
         features: (N, C) of length one.
@@ -76,7 +83,14 @@ def solve(
     """
     classes = int(targets.max()) + 1
     begin = LinearHead.zero(classes, features.shape[1]) if start is None else start
-    return solve_again(features, np.eye(classes)[targets], row_weights, inverse_penalty, start=begin, tolerance=tolerance)
+    return solve_again(
+        features,
+        np.eye(classes)[targets],
+        row_weights,
+        inverse_penalty,
+        start=begin,
+        tolerance=tolerance,
+    )
 
 
 def fit_head(
@@ -95,7 +109,8 @@ def fit_head(
     seed: int = 42,
     progress: Progress | None = None,
 ) -> ExactHead:
-    """Choose the penalty out of fold, then solve on all rows. With a single candidate nothing is chosen, and nothing scored out of fold.
+    """Choose the penalty out of fold, then solve on all rows. With a single candidate nothing is
+    chosen, and nothing scored out of fold.
 
     Args:
         features: (N, C) of length one.
@@ -103,12 +118,16 @@ def fit_head(
         class_weights: (K,) weight of a row by its class.
         groups: (N,) rows of one group (repeats of a message, its attacked copies) stay in one fold.
         row_weights: (N,) further weight of each row; 1 by default.
-        scored_rows: only this many rows, the first, choose the penalty and have out-of-fold scores; the others are copies of them.
-        fold_ids: (N,) the fold in which each row is judged, a copy in its row's; drawn by `seed` where it is not given, and with a single
-            one nothing is chosen out of fold.
-        positive: class number of the positive class of two, for the choice; the rarer one where it is not given.
-        undersample: fit as many rows of every class as the rarest has, drawn by `seed`; all rows are judged.
-        logits_of: (M, K) logits of some judged rows by number, where they are not simply the head's on `features`.
+        scored_rows: only this many rows, the first, choose the penalty and have out-of-fold scores;
+            the others are copies of them.
+        fold_ids: (N,) the fold in which each row is judged, a copy in its row's; drawn by `seed`
+            where it is not given, and with a single one nothing is chosen out of fold.
+        positive: class number of the positive class of two, for the choice; the rarer one where it
+            is not given.
+        undersample: fit as many rows of every class as the rarest has, drawn by `seed`; all rows
+            are judged.
+        logits_of: (M, K) logits of some judged rows by number, where they are not simply the head's
+            on `features`.
         candidates: inverse penalties to try, rising.
         seed: of the folds.
         progress: counts the solutions.
@@ -121,32 +140,66 @@ def fit_head(
     def fitted(rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return rows[undersampled(targets[rows], seed)] if undersample else rows
 
-    divided = stratified_group_folds(targets, groups, classes, seed) if fold_ids is None else folds_from_ids(fold_ids)
-    folds = [(fitted(inside), outside) for inside, outside in divided] if len(candidates) > 1 else []
-    out_of_fold = {candidate: np.empty((scored_rows, classes)) for candidate in candidates} if folds else {}
-    with (progress or Silent()).task("head", total=len(candidates) * len(folds) + 1, unit="solutions") as task:
+    divided = (
+        stratified_group_folds(targets, groups, classes, seed)
+        if fold_ids is None
+        else folds_from_ids(fold_ids)
+    )
+    folds = (
+        [(fitted(inside), outside) for inside, outside in divided] if len(candidates) > 1 else []
+    )
+    out_of_fold = (
+        {candidate: np.empty((scored_rows, classes)) for candidate in candidates} if folds else {}
+    )
+    with (progress or Silent()).task(
+        "head", total=len(candidates) * len(folds) + 1, unit="solutions"
+    ) as task:
         for inside, outside in folds:
             asked = outside[outside < scored_rows]
             head: LinearHead | None = None
             for candidate in candidates:
-                head = solve(features[inside], targets[inside], weights[inside], candidate, start=head, tolerance=TOLERANCE).head
+                head = solve(
+                    features[inside],
+                    targets[inside],
+                    weights[inside],
+                    candidate,
+                    start=head,
+                    tolerance=TOLERANCE,
+                ).head
                 out_of_fold[candidate][asked] = scored(head, asked)
                 task.advance()
         truth = torch.from_numpy(targets[:scored_rows])
-        tried = {candidate: validate(torch.from_numpy(logits), truth, positive).merit for candidate, logits in out_of_fold.items()}
-        best = max(tried, key=lambda c: (tried[c], -c)) if tried else DEFAULT if len(candidates) > 1 else candidates[0]
+        tried = {
+            candidate: validate(torch.from_numpy(logits), truth, positive).merit
+            for candidate, logits in out_of_fold.items()
+        }
+        best = (
+            max(tried, key=lambda c: (tried[c], -c))
+            if tried
+            else DEFAULT
+            if len(candidates) > 1
+            else candidates[0]
+        )
         kept = fitted(np.arange(len(targets)))
         solution = solve(features[kept], targets[kept], weights[kept], best)
         task.advance()
-    return ExactHead(solution.head.weight, solution.head.bias, best, out_of_fold.get(best), tried, solution.converged)
+    return ExactHead(
+        solution.head.weight,
+        solution.head.bias,
+        best,
+        out_of_fold.get(best),
+        tried,
+        solution.converged,
+    )
 
 
 def fold_into(model: GPT2Classifier, weight: Matrix, bias: Matrix) -> None:
-    """Write a head on features of length one into `ln_f` and `score`, exactly, although `score` has no bias.
+    """Write a head on features of length one into `ln_f` and `score`, exactly, although `score` has
+    no bias.
 
-    The normalised features n sum to zero, so one of them is the negative sum of the others: its place can carry a constant.
-    With ln_f weight 0 and bias 1 there, score holds the bias in that column and w_i - w_j in the others, and
-    score @ ln_f(x) = W n + b for every x.
+    The normalised features n sum to zero, so one of them is the negative sum of the others: its
+    place can carry a constant. With ln_f weight 0 and bias 1 there, score holds the bias in that
+    column and w_i - w_j in the others, and score @ ln_f(x) = W n + b for every x.
     """
     width = weight.shape[1]
     scaled = weight / np.sqrt(width)

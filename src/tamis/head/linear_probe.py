@@ -1,4 +1,6 @@
-"""The head alone, solved: features from one pass of the frozen trunk, the layer and pooling that do best, the head's optimum."""
+"""The head alone, solved: features from one pass of the frozen trunk, the layer and pooling that do
+best, the head's optimum.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,11 @@ def solve_linear_probe(
     fold_ids: Rows | None = None,
     positive: int | None = None,
 ) -> tuple[NDArray[np.float64], ExactHead]:
-    """Solve the head on `rows` and their copies and fold it in; the features (len(rows), C) of `rows`, and the head.
+    """Solve the head on `rows` and their copies and fold it in; the features (len(rows), C) of
+    `rows`, and the head.
 
-    `last` (W, C) are the windows' last tokens before the final LayerNorm; `penalties` as fit_head's candidates,
-    `fold_ids` (len(rows),) and `positive` as there.
+    `last` (W, C) are the windows' last tokens before the final LayerNorm; `penalties` as fit_head's
+    candidates, `fold_ids` (len(rows),) and `positive` as there.
     """
     normed = torch.from_numpy(length_one(last, model.transformer.ln_f.eps))
     every = np.concatenate([rows, copies])
@@ -92,26 +95,52 @@ def fit_linear_probe(
 ) -> TrainingResult:
     """Choose what the head reads, solve it, and score every row out of fold.
 
-    Arguments as `tune`'s; `weights` (K,) by class, `positive` the number of the positive class of two where one is named.
+    Arguments as `tune`'s; `weights` (K,) by class, `positive` the number of the positive class of
+    two where one is named.
     """
     trunk = model.transformer
     if isinstance(trunk.h[-1], MeanPoolingBlock) or recipe.text.pooling == "last_position":
         with_pooling(recipe, trunk)
         last = last_tokens(in_dtype(trunk, recipe), messages, cache=cache, progress=progress)
-        chosen: dict[str, Any] = {"text.pooling": "last_position" if recipe.text.pooling == "last_position" else "mean"}
+        chosen: dict[str, Any] = {
+            "text.pooling": "last_position" if recipe.text.pooling == "last_position" else "mean"
+        }
         notes: list[str] = []
     else:
-        last, chosen, notes = _select_features(trunk, recipe, messages, targets, weights, train, groups, cache, progress, positive)
+        last, chosen, notes = _select_features(
+            trunk, recipe, messages, targets, weights, train, groups, cache, progress, positive
+        )
     freeze(model, head_only=True)
     about_rows: dict[str, Any] = {"fold_ids": fold_ids, "positive": positive}
-    features, head = solve_linear_probe(model, recipe, messages, targets, weights, train, copies, groups, last, progress, **about_rows)
+    features, head = solve_linear_probe(
+        model,
+        recipe,
+        messages,
+        targets,
+        weights,
+        train,
+        copies,
+        groups,
+        last,
+        progress,
+        **about_rows,
+    )
     if not head.converged:
-        notes.append("The head's solver stopped before its optimum; its figures may be a little low.")
-    facts = {"inverse_penalty": head.inverse_penalty, "trained_parameters": trained_parameters(model)}
+        notes.append(
+            "The head's solver stopped before its optimum; its figures may be a little low."
+        )
+    facts = {
+        "inverse_penalty": head.inverse_penalty,
+        "trained_parameters": trained_parameters(model),
+    }
     rows = np.arange(len(messages.distinct_of))
     kept = features.astype(np.float32)
     with torch.inference_mode():
-        windows = model.head(torch.from_numpy(np.array(last)).to(recipe.compute.device)).cpu()[messages.windows_of(rows)].double()
+        windows = (
+            model.head(torch.from_numpy(np.array(last)).to(recipe.compute.device))
+            .cpu()[messages.windows_of(rows)]
+            .double()
+        )
         every = messages.aggregate(windows, rows).numpy()
     about: dict[str, Any] = {"facts": facts, "notes": notes, "selected_settings": chosen}
     if head.out_of_fold is None:
@@ -131,7 +160,9 @@ def _select_features(
     progress: Progress | None,
     positive: int | None,
 ) -> tuple[Frozen, dict[str, Any], list[str]]:
-    """Choose layer and pooling and make the trunk end there: the windows' last tokens (W, C), the settings found, and what to say."""
+    """Choose layer and pooling and make the trunk end there: the windows' last tokens (W, C), the
+    settings found, and what to say.
+    """
     asked = None if recipe.text.layers == "auto" else recipe.text.layers
     if asked is not None:
         check_layer(asked, trunk)
@@ -157,7 +188,10 @@ def _select_features(
     last, factor = states.last(reading)
     apply_pooling(trunk, reading, factor)
     notes = (
-        [f"The head reads {reading.mode} of layer {reading.layer} of {depth}: {selection_reason(reading, tried, merits)}."]
+        [
+            f"The head reads {reading.mode} of layer {reading.layer} of {depth}: "
+            f"{selection_reason(reading, tried, merits)}."
+        ]
         if merits
         else []
     )

@@ -1,8 +1,10 @@
-"""Multinomial logistic regression solved to its optimum, from any start: scipy's L-BFGS in coordinates of unit curvature.
+"""Multinomial logistic regression solved to its optimum, from any start: scipy's L-BFGS in
+coordinates of unit curvature.
 
-Shapes: N rows, C channels, K classes; features have length one. Every row has a weight, targets may be shared between classes, and the
-penalty may pull towards a head instead of towards zero. In coordinates in which the curvature at the start is the identity tens of
-evaluations do where plain coordinates take hundreds.
+Shapes: N rows, C channels, K classes; features have length one. Every row has a weight, targets may
+be shared between classes, and the penalty may pull towards a head instead of towards zero. In
+coordinates in which the curvature at the start is the identity tens of evaluations do where plain
+coordinates take hundreds.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 TOLERANCE = 1e-6
-"""Largest slope at the optimum, in coordinates of unit curvature: logits are then right to about 1e-5."""
+"""Largest slope at the optimum, in coordinates of unit curvature: logits are then right to about
+1e-5."""
 ROUNDS = 50
 STEPS = 12
-"""Steps before the curvature is taken anew (two classes); more where it leaves out what ties the classes."""
+"""Steps before the curvature is taken anew (two classes); more where it leaves out what ties the
+classes."""
 STEPS_OF_MANY = 100
 OWN_UP_TO = 16
-"""Classes of which each has coordinates of its own; more share theirs, which cost less a step than the better ones save."""
+"""Classes of which each has coordinates of its own; more share theirs, which cost less a step than
+the better ones save."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class Solution:
-    """A solved head, and the coordinates it was last solved in (for heads of nearly the same rows)."""
+    """A solved head, and the coordinates it was last solved in (for heads of nearly the same
+    rows).
+    """
 
     head: LinearHead
     metric: Metric
@@ -98,16 +105,18 @@ def solve_again(
     metric: Metric | None = None,
     tolerance: float = TOLERANCE,
 ) -> Solution:
-    """Minimise inverse_penalty * sum of weights * cross-entropy + the penalty; the optimum does not depend on `start` or `metric`.
+    """Minimise inverse_penalty * sum of weights * cross-entropy + the penalty; the optimum does not
+    depend on `start` or `metric`.
 
     Args:
         features: (N, C) float64 of length one.
         targets: (N, K), rows sum to one.
         weights: (N,) not negative, not all zero.
-        inverse_penalty: as linear_head.py's; the penalty is scikit-learn's, half the squared length of the weights (of one vector for two
-            classes).
+        inverse_penalty: as linear_head.py's; the penalty is scikit-learn's, half the squared length
+            of the weights (of one vector for two classes).
         start: rows and classes centred, as `head_of` gives it and as every solution is.
-        anchor: the head that the penalty pulls towards, its bias included; zero, and the bias free, without one.
+        anchor: the head that the penalty pulls towards, its bias included; zero, and the bias free,
+            without one.
         metric: coordinates of an earlier solution, taken instead of the curvature at the start.
         tolerance: see TOLERANCE.
     """
@@ -116,9 +125,14 @@ def solve_again(
 
     rows = np.concatenate([features, np.ones((len(features), 1))], 1)
     theta = np.concatenate([start.weight, start.bias[:, None]], 1)
-    towards = np.zeros_like(theta) if anchor is None else np.concatenate([anchor.weight, anchor.bias[:, None]], 1)
+    towards = (
+        np.zeros_like(theta)
+        if anchor is None
+        else np.concatenate([anchor.weight, anchor.bias[:, None]], 1)
+    )
     classes, total = theta.shape[0], float(weights.sum())
-    # For two classes the weights are (-w/2, w/2), and half of |w|^2 is the whole square of that matrix.
+    # For two classes the weights are (-w/2, w/2), and half of |w|^2 is the whole square of that
+    # matrix.
     penalty = np.full(theta.shape[1], (2.0 if classes == 2 else 1.0) / (inverse_penalty * total))
     penalty[-1] *= anchor is not None
     share = (weights / total)[:, None]
@@ -132,7 +146,10 @@ def solve_again(
         sums = odds.sum(1, keepdims=True)
         probabilities = odds / sums
         pulled = penalty * (theta - towards)
-        loss = -float((wanted * (logits - np.log(sums))).sum()) + float(((theta - towards) * pulled).sum()) / 2
+        loss = (
+            -float((wanted * (logits - np.log(sums))).sum())
+            + float(((theta - towards) * pulled).sum()) / 2
+        )
         return loss, (probabilities * share - wanted).T @ rows + pulled, probabilities
 
     with threadpool_limits(1, user_api="blas"):
@@ -148,13 +165,24 @@ def solve_again(
                 return loss, metric.slope(slope).ravel()
 
             steps = STEPS if classes == 2 else STEPS_OF_MANY
-            options: Any = {"maxiter": steps, "maxcor": steps, "gtol": tolerance, "ftol": 0.0, "maxls": 50}
-            found = minimize(moved, metric.of(theta).ravel(), jac=True, method="L-BFGS-B", options=options)
+            options: Any = {
+                "maxiter": steps,
+                "maxcor": steps,
+                "gtol": tolerance,
+                "ftol": 0.0,
+                "maxls": 50,
+            }
+            found = minimize(
+                moved, metric.of(theta).ravel(), jac=True, method="L-BFGS-B", options=options
+            )
             theta = metric.back(found.x.reshape(classes, -1))
-            # The same number on every class changes no probability, and the penalty is least at none.
+            # The same number on every class changes no probability, and the penalty is least at
+            # none.
             theta -= (theta - towards).mean(0)
             converged = bool(np.abs(found.jac).max() <= tolerance)
-            if converged or (fresh and found.status == 2):  # no further step lowers it: the numbers end here
+            if converged or (
+                fresh and found.status == 2
+            ):  # no further step lowers it: the numbers end here
                 break
             metric = None
     assert metric is not None
@@ -162,7 +190,9 @@ def solve_again(
 
 
 def _metric(rows: Matrix, probabilities: Matrix, share: Matrix, penalty: Matrix) -> Metric:
-    """Curvature of the objective in each class's own head, or for all classes its mean, as it acts on centred heads: exact for two."""
+    """Curvature of the objective in each class's own head, or for all classes its mean, as it acts
+    on centred heads: exact for two.
+    """
     from scipy.linalg import cholesky, solve_triangular
     from scipy.linalg.blas import dsyrk
 
@@ -173,7 +203,8 @@ def _metric(rows: Matrix, probabilities: Matrix, share: Matrix, penalty: Matrix)
     factors, inverses = (np.empty((spread.shape[1], width, width)) for _ in range(2))
     for k, root in enumerate(np.sqrt(spread).T):
         curvature = dsyrk(1.0, (rows * root[:, None]).T, lower=1)
-        # Where every row is certain nothing but the penalty is curved, and the free bias not at all.
+        # Where every row is certain nothing but the penalty is curved, and the free bias not at
+        # all.
         curvature[np.diag_indices_from(curvature)] += penalty + 1e-12
         factors[k] = cholesky(curvature, lower=True)
         inverses[k] = solve_triangular(factors[k], np.eye(width), lower=True)

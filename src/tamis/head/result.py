@@ -19,16 +19,18 @@ class TrainingResult:
 
     model: GPT2Classifier
     held_out: Rows
-    """Training rows with held-out scores: all for the exact head and with folds, else the validation rows, none if there were none."""
+    """Training rows with held-out scores: all for the exact head and with folds, else the
+    validation rows, none if there were none."""
     held_out_logits: NDArray[np.float64]
     """(len(held_out), K)"""
     logits: NDArray[np.float64] | None = None
-    """(R, K) of all messages, training rows and others, where frozen states made them cheap; None otherwise."""
+    """(R, K) of all messages, training rows and others, where frozen states made them cheap; None
+    otherwise."""
     features: NDArray[np.float32] | None = None
     """(len(train), C) of length one, where the exact head was solved on them; None otherwise."""
     concatenated_logits: NDArray[np.float64] | None = None
-    """(V, K) of windows of long texts joined from held-out negatives (decision/window_penalty.py), by a model that saw none of them; None:
-    not asked for."""
+    """(V, K) of windows of long texts joined from held-out negatives (decision/window_penalty.py),
+    by a model that saw none of them; None: not asked for."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """A row a step and one an epoch with validation figures; empty for the exact head."""
     facts: dict[str, Any] = field(default_factory=dict)

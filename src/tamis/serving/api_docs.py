@@ -24,14 +24,21 @@ STYLE_HASH = "sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest
 def docs_page(document: dict[str, Any]) -> bytes:
     """The page of an OpenAPI document."""
     schemas = document["components"]["schemas"]
-    calls = [_call(method.upper(), path, call, schemas) for path, methods in document["paths"].items() for method, call in methods.items()]
+    calls = [
+        _call(method.upper(), path, call, schemas)
+        for path, methods in document["paths"].items()
+        for method, call in methods.items()
+    ]
     return f"""<!DOCTYPE html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>tamis: HTTP API</title><style>{_STYLE}</style></head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>tamis: HTTP API</title><style>{_STYLE}</style></head>
 <body>
 <h1>tamis {html.escape(document["info"]["version"])}: HTTP API</h1>
-<p>{html.escape(document["info"].get("summary", ""))} For machines: <a href="openapi.json">openapi.json</a>.</p>
-<p class="faint">Every answer from 400 on is <code>{{"error": {{"code", "message", "field"}}}}</code>.</p>
+<p>{html.escape(document["info"].get("summary", ""))}
+For machines: <a href="openapi.json">openapi.json</a>.</p>
+<p class="faint">Every answer from 400 on is
+<code>{{"error": {{"code", "message", "field"}}}}</code>.</p>
 {"".join(calls)}
 </body>
 </html>
@@ -39,14 +46,26 @@ def docs_page(document: dict[str, Any]) -> bytes:
 
 
 def _call(method: str, path: str, call: dict[str, Any], schemas: dict[str, Any]) -> str:
-    body = call["requestBody"]["content"]["application/json"]["schema"] if "requestBody" in call else None
-    answer = next((kind.get("schema") for kind in call["responses"]["200"].get("content", {}).values()), None)
-    parts = [f"<h2><code>{method} {html.escape(path)}</code></h2><p>{html.escape(call.get('description', ''))}</p>"]
+    body = (
+        call["requestBody"]["content"]["application/json"]["schema"]
+        if "requestBody" in call
+        else None
+    )
+    answer = next(
+        (kind.get("schema") for kind in call["responses"]["200"].get("content", {}).values()), None
+    )
+    parts = [
+        f"<h2><code>{method} "
+        f"{html.escape(path)}</code></h2><p>{html.escape(call.get('description', ''))}</p>"
+    ]
     for title, schema in (("Body", body), ("Answer", answer)):
         if schema:
             shape = json.dumps(_shape(schema, schemas), indent=2, ensure_ascii=False)
             parts.append(f"<p>{title}</p><pre>{html.escape(shape)}</pre>")
-    rows = [f"<tr><td>{status}</td><td>{html.escape(found['description'])}</td></tr>" for status, found in call["responses"].items()]
+    rows = [
+        f"<tr><td>{status}</td><td>{html.escape(found['description'])}</td></tr>"
+        for status, found in call["responses"].items()
+    ]
     return f'{"".join(parts)}<table class="faint">{"".join(rows)}</table>'
 
 
@@ -55,7 +74,9 @@ def _shape(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     if "$ref" in schema:
         return _shape(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     if "anyOf" in schema:
-        found = [_shape(option, schemas) for option in schema["anyOf"] if option.get("type") != "null"]
+        found = [
+            _shape(option, schemas) for option in schema["anyOf"] if option.get("type") != "null"
+        ]
         return f"{found[0]} or null" if isinstance(found[0], str) else found[0]
     kind = schema.get("type")
     if kind == "array":

@@ -1,6 +1,7 @@
 """API keys: only their SHA-256 is kept, and all are compared in constant time.
 
-Keys are long and random (`new_key`), so a plain hash is enough: there is no short password to be guessed from it.
+Keys are long and random (`new_key`), so a plain hash is enough: there is no short password to be
+guessed from it.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ class Keys:
     def read(cls, file: Path | None = None, variable: str | None = None) -> Keys:
         """From a file and an environment variable's value.
 
-        A line of the file is `sha256:HEX`, anything behind it being a note, or a key as it is; `#` begins a comment.
+        A line of the file is `sha256:HEX`, anything behind it being a note, or a key as it is; `#`
+        begins a comment.
 
         Raises:
-            ConfigError: the file cannot be read or holds no key, or the variable is empty: a server meant to be closed never opens.
+            ConfigError: the file cannot be read or holds no key, or the variable is empty: a server
+                meant to be closed never opens.
         """
         hashes = []
         if file is not None:
@@ -50,11 +53,18 @@ class Keys:
                 raise ConfigError(f"{file}: the API keys cannot be read ({reason})") from None
             found = [line for line in lines if line and not line.startswith("#")]
             if not found:
-                raise ConfigError(f"{file} holds no API key; make one with: tamis serve --new-key {file}")
-            hashes += [bytes.fromhex(hashed[1]) if (hashed := _HASHED.fullmatch(line)) else _hash(line) for line in found]
+                raise ConfigError(
+                    f"{file} holds no API key; make one with: tamis serve --new-key {file}"
+                )
+            hashes += [
+                bytes.fromhex(hashed[1]) if (hashed := _HASHED.fullmatch(line)) else _hash(line)
+                for line in found
+            ]
         if variable is not None:
             if not variable.strip():
-                raise ConfigError(f"{VARIABLE} is set and empty; give it a key, or unset it to run an open server")
+                raise ConfigError(
+                    f"{VARIABLE} is set and empty; give it a key, or unset it to run an open server"
+                )
             hashes.append(_hash(variable.strip()))
         return cls(hashes)
 
@@ -67,11 +77,16 @@ class Keys:
         scheme, _, key = authorization.partition(b" ")
         given = hashlib.sha256(key.strip()).digest()
         # Every key is compared: how long it takes says nothing about which one it was.
-        return bool(sum([hmac.compare_digest(given, known) for known in self._hashes])) and scheme.lower() == b"bearer"
+        return (
+            bool(sum([hmac.compare_digest(given, known) for known in self._hashes]))
+            and scheme.lower() == b"bearer"
+        )
 
 
 def new_key(file: Path) -> str:
-    """Make a key and append its hash to a file that only its owner may read; the key itself is written nowhere."""
+    """Make a key and append its hash to a file that only its owner may read; the key itself is
+    written nowhere.
+    """
     key = secrets.token_urlsafe(32)
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "ab") as lines:

@@ -1,4 +1,6 @@
-"""The HTTP application: routes that check, ask and answer. What they ask stands in modules of its own."""
+"""The HTTP application: routes that check, ask and answer. What they ask stands in modules of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from tamis.serving.service import Service
 
 PROTECTED = ("/v1/", "/metrics")
 """Beginnings of the paths that need a key where there are keys."""
-_WARM_UP = ["A text of about the usual length, so that the first one asked finds everything ready."] * 64
+_WARM_UP = [
+    "A text of about the usual length, so that the first one asked finds everything ready."
+] * 64
 
 
 def create_app(
@@ -72,7 +76,9 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.service = service
-    app.add_middleware(Guard, keys=service.keys, hosts=hosts, metrics=service.metrics, protected=PROTECTED)
+    app.add_middleware(
+        Guard, keys=service.keys, hosts=hosts, metrics=service.metrics, protected=PROTECTED
+    )
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _parameter_error)
     add_prediction_routes(app, service)
@@ -84,7 +90,12 @@ def create_app(
 def _replaced(service: Service, served: Served, error: Exception | None) -> None:
     """A folder was replaced on disk: log it, count it, and learn what came in meanwhile."""
     service.metrics.reloaded(served.name, "refused" if error else "loaded")
-    json_logs.event("reload", level=40 if error else 20, model=served.name, **(json_logs.failure(error) if error else {}))
+    json_logs.event(
+        "reload",
+        level=40 if error else 20,
+        model=served.name,
+        **(json_logs.failure(error) if error else {}),
+    )
     if error is None:
         service.metrics.model(served.name, served.labels)
         service.learner.learn(served)
@@ -92,11 +103,16 @@ def _replaced(service: Service, served: Served, error: Exception | None) -> None
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    said = {404: "there is nothing here; GET /docs lists the calls", 405: "this path does not take that method"}
+    said = {
+        404: "there is nothing here; GET /docs lists the calls",
+        405: "this path does not take that method",
+    }
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods(request)))
-    return Refusal(error.status_code, said.get(error.status_code, "the request cannot be answered")).response(headers)
+    return Refusal(
+        error.status_code, said.get(error.status_code, "the request cannot be answered")
+    ).response(headers)
 
 
 def _methods(request: Request) -> set[str]:
@@ -112,4 +128,6 @@ async def _parameter_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first: dict[str, Any] = error.errors()[0]
     field = str(first["loc"][-1])
-    return Refusal(422, f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}", field=field).response()
+    return Refusal(
+        422, f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}", field=field
+    ).response()

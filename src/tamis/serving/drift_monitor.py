@@ -1,6 +1,8 @@
-"""Texts outside of what was learnt: a sample of those judged is looked at behind the answers, in a small share of the time.
+"""Texts outside of what was learnt: a sample of those judged is looked at behind the answers, in a
+small share of the time.
 
-Whether a text is out-of-distribution costs more than its verdict, so a thread looks at a few texts and then rests for as long as keeps its share.
+Whether a text is out-of-distribution costs more than its verdict, so a thread looks at a few texts
+and then rests for as long as keeps its share.
 """
 
 from __future__ import annotations
@@ -18,21 +20,28 @@ SHARE = 0.05
 AT_ONCE = 8
 """Texts of one look."""
 CHARS = 2_000
-"""Characters of a text that are looked at: enough for bits per byte, and no text can hold the thread for long."""
+"""Characters of a text that are looked at: enough for bits per byte, and no text can hold the
+thread for long."""
 
 
 class Drift(Worker):
-    """The thread. Texts that come while it looks or rests are passed over, and so is what waits when it ends."""
+    """The thread. Texts that come while it looks or rests are passed over, and so is what waits
+    when it ends.
+    """
 
     def __init__(self, looked: Callable[[str, list[bool]], None], *, share: float = SHARE) -> None:
-        """`looked` is told, in the thread, a model's name and of each text whether it is out-of-distribution."""
+        """`looked` is told, in the thread, a model's name and of each text whether it is
+        out-of-distribution.
+        """
         super().__init__("drift")
         self._looked, self._share = looked, share
         self._waiting: dict[str, tuple[TextClassifier, list[str]]] = {}
         self._chance = random.Random(42)
 
     def offer(self, model: str, classifier: TextClassifier, texts: Sequence[str]) -> None:
-        """Texts that were judged; a sample is looked at where the model knows its limit and none of its texts wait."""
+        """Texts that were judged; a sample is looked at where the model knows its limit and none of
+        its texts wait.
+        """
         if classifier.ood_detector_ is None or not texts or model in self._waiting:
             return
         some = texts if len(texts) <= AT_ONCE else self._chance.sample(texts, AT_ONCE)

@@ -1,10 +1,13 @@
-"""Texts of many clients in one batch: a worker thread takes what waits, up to a budget of tokens, and never waits for more.
+"""Texts of many clients in one batch: a worker thread takes what waits, up to a budget of tokens,
+and never waits for more.
 
-Requests stand in a line for each model. A turn takes windows (a text, or a part of one longer than the context) from the front of a line
-until the budget is full; who is not done goes to the end, so a large request delays a small one by a turn, not by its size.
+Requests stand in a line for each model. A turn takes windows (a text, or a part of one longer than
+the context) from the front of a line until the budget is full; who is not done goes to the end, so
+a large request delays a small one by a turn, not by its size.
 
-Several workers share what waits between them, a processor thread each: while one's answers are delivered the others compute, and what the
-event loop does stops one of them at most. A turn that has the machine to itself takes all processor threads.
+Several workers share what waits between them, a processor thread each: while one's answers are
+delivered the others compute, and what the event loop does stops one of them at most. A turn that
+has the machine to itself takes all processor threads.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
 Ids = NDArray[Any]
 
 _CHARS_A_TOKEN = 4
-"""A guess, good enough to fill turns and to foresee waiting; what is packed is counted in real tokens."""
+"""A guess, good enough to fill turns and to foresee waiting; what is packed is counted in real
+tokens."""
 _FULL = 0.5
 """Share of the budget from which on a turn says how fast this machine is."""
 _KEPT = 0.8
@@ -68,7 +72,9 @@ class _Job:
     pooled: RunningAggregation = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pooled = RunningAggregation(len(self.texts), len(self.classifier.classes_), self.classifier.aggregation)
+        self.pooled = RunningAggregation(
+            len(self.texts), len(self.classifier.classes_), self.classifier.aggregation
+        )
 
     @property
     def done(self) -> bool:
@@ -80,9 +86,13 @@ class _Job:
 
 
 class Batcher(Worker):
-    """Probabilities for requests that come in on an event loop, computed in threads that end when what stands in line is answered."""
+    """Probabilities for requests that come in on an event loop, computed in threads that end when
+    what stands in line is answered.
+    """
 
-    def __init__(self, limits: Limits, *, budget: int = FROZEN_TOKENS, workers: int | None = None) -> None:
+    def __init__(
+        self, limits: Limits, *, budget: int = FROZEN_TOKENS, workers: int | None = None
+    ) -> None:
         """`budget`: tokens of one turn; `workers`: threads [default: as many as torch has]."""
         self._torch_threads = torch.get_num_threads()
         self._workers = workers or self._torch_threads
@@ -90,7 +100,8 @@ class Batcher(Worker):
         self.limits, self.budget = limits, budget
         self._busy = 0
         self.turns = self.texts = 0
-        """Batches computed so far, and texts in them (a text of several windows counts with its first)."""
+        """Batches computed so far, and texts in them (a text of several windows counts with its
+        first)."""
         self._lines: dict[int, deque[_Job]] = {}
         self._speed: float | None = None
 
@@ -104,11 +115,15 @@ class Batcher(Worker):
         """Requests in line."""
         return sum(len(line) for line in list(self._lines.values()))
 
-    async def probabilities(self, classifier: TextClassifier, texts: Sequence[str]) -> NDArray[np.float64]:
-        """(N, K) as `classifier.predict_proba` gives them. Being cancelled takes the request out of the line.
+    async def probabilities(
+        self, classifier: TextClassifier, texts: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """(N, K) as `classifier.predict_proba` gives them. Being cancelled takes the request out of
+        the line.
 
         Raises:
-            Refusal: 429, where too many stand in line or others' texts would take longer than the limit.
+            Refusal: 429, where too many stand in line or others' texts would take longer than the
+                limit.
         """
         if not texts:
             return np.empty((0, len(classifier.classes_)))
@@ -133,11 +148,16 @@ class Batcher(Worker):
             self._changed.notify()
 
     def _ahead_s(self, job: _Job) -> float:
-        """Seconds that others' texts take before a new request is done: of each no more than this one needs itself, or a turn's worth."""
+        """Seconds that others' texts take before a new request is done: of each no more than this
+        one needs itself, or a turn's worth.
+        """
         if self._speed is None:
             return 0.0
         own = max(job.tokens, self.budget)
-        return sum(min(other.tokens, own) for line in self._lines.values() for other in line) / self._speed
+        return (
+            sum(min(other.tokens, own) for line in self._lines.values() for other in line)
+            / self._speed
+        )
 
     def _work(self) -> None:
         while turn := self._next():
@@ -153,18 +173,23 @@ class Batcher(Worker):
             rest: list[_Job] = []
             for job in jobs:  # told apart before another worker may go on with the rest
                 (over if failure or job.done else rest).append(job)
-            with self._changed:  # before the answers go out: who asks again at once finds the machine free
+            with (
+                self._changed
+            ):  # before the answers go out: who asks again at once finds the machine free
                 self._busy -= 1
                 if tokens >= _FULL * self.budget:
                     speed = tokens / (time.perf_counter() - begun) * (1 if alone else self._workers)
-                    self._speed = speed if self._speed is None else _KEPT * self._speed + (1 - _KEPT) * speed
+                    self._speed = (
+                        speed if self._speed is None else _KEPT * self._speed + (1 - _KEPT) * speed
+                    )
                 for job in rest:
                     self._lines.setdefault(id(job.classifier), deque()).append(job)
                     self._changed.notify()
             self._answer(over, failure)
 
     def _next(self) -> tuple[list[_Job], bool] | None:
-        """Wait for requests; take as many of one model's line as fill a turn, or as are this worker's share of it.
+        """Wait for requests; take as many of one model's line as fill a turn, or as are this
+        worker's share of it.
 
         Beside them whether nothing else is under way or waits. None when it is time to end.
         """
@@ -197,8 +222,16 @@ class Batcher(Worker):
         """Take out whoever went away, and return whoever has waited too long for the first turn."""
         now, late = time.monotonic(), []
         for number, line in list(self._lines.items()):
-            late += [job for job in line if not job.begun and not job.cancelled and now - job.since > self.limits.wait_s]
-            kept = deque(job for job in line if not job.cancelled and (job.begun or now - job.since <= self.limits.wait_s))
+            late += [
+                job
+                for job in line
+                if not job.begun and not job.cancelled and now - job.since > self.limits.wait_s
+            ]
+            kept = deque(
+                job
+                for job in line
+                if not job.cancelled and (job.begun or now - job.since <= self.limits.wait_s)
+            )
             if kept:
                 self._lines[number] = kept
             else:
@@ -222,7 +255,10 @@ class Batcher(Worker):
             logits = model(packed).cpu().double().numpy()
         with self._changed:
             self.turns += 1
-            self.texts += sum(not job.pooled.counts[text] for job, text in {(job, text) for job, text, _ in chosen})
+            self.texts += sum(
+                not job.pooled.counts[text]
+                for job, text in {(job, text) for job, text, _ in chosen}
+            )
         for (job, text, ids), row in zip(chosen, logits, strict=True):
             job.pooled.add(text, row)
             job.tokens -= len(ids)
@@ -245,7 +281,9 @@ class Batcher(Worker):
             job.tokens += sum(map(len, windows)) - _guess(job.texts[text])
 
     def _answer(self, jobs: Sequence[_Job], error: Exception | None = None) -> None:
-        """Hand results, or the error, to the event loops of those who ask; one call a loop wakes it once."""
+        """Hand results, or the error, to the event loops of those who ask; one call a loop wakes it
+        once.
+        """
         results = [(job, error or job.probabilities()) for job in jobs]
         for loop in {job.answer.get_loop() for job in jobs}:
             own = [(job.answer, result) for job, result in results if job.answer.get_loop() is loop]
@@ -253,7 +291,9 @@ class Batcher(Worker):
                 loop.call_soon_threadsafe(_deliver, own)
 
 
-def _deliver(answers: list[tuple[asyncio.Future[NDArray[np.float64]], NDArray[np.float64] | Exception]]) -> None:
+def _deliver(
+    answers: list[tuple[asyncio.Future[NDArray[np.float64]], NDArray[np.float64] | Exception]],
+) -> None:
     for answer, result in answers:
         if answer.done():
             continue
@@ -268,4 +308,8 @@ def _guess(text: str) -> int:
 
 
 def _too_busy(wait_s: float) -> Refusal:
-    return Refusal(429, "too many texts are waiting; try again later", retry_after_s=min(wait_s, _LONGEST_RETRY_S))
+    return Refusal(
+        429,
+        "too many texts are waiting; try again later",
+        retry_after_s=min(wait_s, _LONGEST_RETRY_S),
+    )

@@ -1,4 +1,6 @@
-"""Refusals: every error leaves as {"error": {"code", "message", "field"}}, and none repeats a text, a key or a path of this machine."""
+"""Refusals: every error leaves as {"error": {"code", "message", "field"}}, and none repeats a text,
+a key or a path of this machine.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +44,24 @@ _NAME = re.compile(r"\w{1,40}", flags=re.ASCII)
 class Refusal(TamisError):
     """A request is not answered as asked."""
 
-    def __init__(self, status: int, message: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
-        """`field` is the place in the body, as in `items.3.label`; `retry_after_s` goes into the header, in whole seconds."""
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """`field` is the place in the body, as in `items.3.label`; `retry_after_s` goes into the
+        header, in whole seconds.
+        """
         super().__init__(message)
-        self.status, self.message, self.field, self.retry_after_s = status, message, field, retry_after_s
+        self.status, self.message, self.field, self.retry_after_s = (
+            status,
+            message,
+            field,
+            retry_after_s,
+        )
 
     def response(self, headers: dict[str, str] | None = None) -> Response:
         """The answer."""
@@ -56,11 +72,17 @@ class Refusal(TamisError):
             given["WWW-Authenticate"] = "Bearer"
         if self.status == 408:
             given["Connection"] = "close"  # what would still come belongs to no request
-        error = {"code": CODES.get(self.status, "refused"), "message": self.message, "field": self.field}
+        error = {
+            "code": CODES.get(self.status, "refused"),
+            "message": self.message,
+            "field": self.field,
+        }
         return json_response({"error": error}, status=self.status, headers=given)
 
 
-def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(
+    value: Any, *, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
     """A value as compact UTF-8 JSON."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     return Response(body, status_code=status, headers=headers, media_type="application/json")
@@ -71,9 +93,19 @@ def invalid(error: ValidationError) -> Refusal:
     found = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(map(str, found["loc"])) or None
     said = _SAID.get(found["type"]) or found["msg"][:1].lower() + found["msg"][1:]
-    return Refusal(422, f"{field or 'the body'} {said}" if found["type"] in _SAID else f"{field or 'the body'}: {said}", field=field)
+    return Refusal(
+        422,
+        f"{field or 'the body'} {said}"
+        if found["type"] in _SAID
+        else f"{field or 'the body'}: {said}",
+        field=field,
+    )
 
 
 def shown(name: object) -> str:
     """A name that a client gave, where it is one; anything longer could be a text."""
-    return repr(name) if isinstance(name, str) and _NAME.fullmatch(name) else "one that is no plain name"
+    return (
+        repr(name)
+        if isinstance(name, str) and _NAME.fullmatch(name)
+        else "one that is no plain name"
+    )

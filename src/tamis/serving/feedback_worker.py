@@ -1,4 +1,5 @@
-"""Learning behind the answers: one thread solves anew after corrections came in, however many, and undoes between two solves.
+"""Learning behind the answers: one thread solves anew after corrections came in, however many, and
+undoes between two solves.
 
 Undoing goes first: a step breaks off before its next solution for it, and begins again behind it.
 """
@@ -28,7 +29,9 @@ class FeedbackWorker:
     def __init__(self, learned: Callable[[Served, LearningOutcome | Exception], None]) -> None:
         """`learned` is told, in the thread, how each solve went."""
         self._learned = learned
-        self._orders: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = queue.PriorityQueue()
+        self._orders: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = (
+            queue.PriorityQueue()
+        )
         self._number = itertools.count()
         self._waiting: set[str] = set()
         self._undoings = 0
@@ -58,7 +61,9 @@ class FeedbackWorker:
         self._order(_SOLVE, lambda: self._solve(served))
 
     def between(self, work: Callable[[], T]) -> Future[T]:
-        """Do something while nothing is being learnt, so that a solve under way cannot bring back what is undone."""
+        """Do something while nothing is being learnt, so that a solve under way cannot bring back
+        what is undone.
+        """
         future: Future[T] = Future()
 
         with self._lock:

@@ -1,4 +1,6 @@
-"""Structured logs: one JSON object a line, without texts. A reader that does not keep up costs lines, never answers."""
+"""Structured logs: one JSON object a line, without texts. A reader that does not keep up costs
+lines, never answers.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ LOGGER = logging.getLogger("tamis.serving")
 _LINES = 10_000
 """Lines that wait to be written; those beyond are dropped and counted."""
 _EVERY_S = 0.1
-"""Seconds between two writes: one a request would make the batcher and the answers wait for each other."""
+"""Seconds between two writes: one a request would make the batcher and the answers wait for each
+other."""
 
 
 def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
@@ -24,13 +27,20 @@ def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
 
 
 def failure(error: BaseException) -> dict[str, Any]:
-    """An error as fields: its type and where it arose. Its message is left out: it may repeat a text."""
+    """An error as fields: its type and where it arose. Its message is left out: it may repeat a
+    text.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    return {"error": type(error).__name__, "at": [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-4:]]}
+    return {
+        "error": type(error).__name__,
+        "at": [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-4:]],
+    }
 
 
 class Lines(logging.Handler):
-    """Writes records as JSON lines, from a thread of its own, all that came within a moment at once."""
+    """Writes records as JSON lines, from a thread of its own, all that came within a moment at
+    once.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         """Start the thread."""
@@ -45,7 +55,12 @@ class Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Hand a record to the thread."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        entry = {"time": time, "level": record.levelname.lower(), "event": record.getMessage(), **getattr(record, "fields", {})}
+        entry = {
+            "time": time,
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
         if record.exc_info and record.exc_info[1] is not None:
             entry |= failure(record.exc_info[1])
         if len(self._lines) < _LINES:
@@ -68,7 +83,9 @@ class Lines(logging.Handler):
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            lines.append(json.dumps({"level": "warning", "event": "lines dropped", "count": dropped}))
+            lines.append(
+                json.dumps({"level": "warning", "event": "lines dropped", "count": dropped})
+            )
         if lines:
             try:
                 self._stream.write("\n".join(lines) + "\n")
@@ -78,7 +95,9 @@ class Lines(logging.Handler):
 
 
 def write_to(stream: TextIO) -> Lines:
-    """Write this server's events and uvicorn's warnings to a stream; close the handler that is returned to stop."""
+    """Write this server's events and uvicorn's warnings to a stream; close the handler that is
+    returned to stop.
+    """
     handler = Lines(stream)
     for name, level in (("tamis.serving", logging.INFO), ("uvicorn.error", logging.WARNING)):
         logger = logging.getLogger(name)

@@ -1,4 +1,6 @@
-"""What a server takes on: sizes, counts and times, each with its unit. Beyond them a request is refused, never cut."""
+"""What a server takes on: sizes, counts and times, each with its unit. Beyond them a request is
+refused, never cut.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class Limits:
     queue_requests: int = 512
     """Requests that wait to be judged."""
     wait_s: float = 10.0
-    """Seconds that others' texts may stand before a request; one that would wait longer is refused at once."""
+    """Seconds that others' texts may stand before a request; one that would wait longer is refused
+    at once."""
     explanations: int = 16
     """Requests for explanations that are taken on at a time."""
     header_s: float = 15.0
@@ -40,6 +43,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Check the bounds."""
-        wrong = [f"{field.name}={getattr(self, field.name)}" for field in fields(self) if not getattr(self, field.name) > 0]
+        wrong = [
+            f"{field.name}={getattr(self, field.name)}"
+            for field in fields(self)
+            if not getattr(self, field.name) > 0
+        ]
         if wrong:
             raise ConfigError(f"limits must be above 0; got {', '.join(wrong)}")

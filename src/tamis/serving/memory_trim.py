@@ -1,4 +1,6 @@
-"""Freed heap goes back to the system now and then: each thread that computes keeps its own, and what fragments it only grows."""
+"""Freed heap goes back to the system now and then: each thread that computes keeps its own, and
+what fragments it only grows.
+"""
 
 from __future__ import annotations
 

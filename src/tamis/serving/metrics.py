@@ -1,4 +1,6 @@
-"""What a server counts, in Prometheus' format: requests, texts, verdicts and their shares, learning, the line."""
+"""What a server counts, in Prometheus' format: requests, texts, verdicts and their shares,
+learning, the line.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from tamis.decision.verdict import UNSURE
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 RECENT = 1_000
-"""Texts of a model that its shares are about: enough for a share, few enough to show a change within the hour."""
+"""Texts of a model that its shares are about: enough for a share, few enough to show a change
+within the hour."""
 IN_DISTRIBUTION, OOD = "in_distribution", "ood"
 _SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24)
 _METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
@@ -28,36 +31,69 @@ class Metrics:
         """Everything at zero."""
         self.registry = CollectorRegistry()
         self._requests = Total(
-            "tamis_requests", "Requests by route, method and status", ["route", "method", "status"], registry=self.registry
+            "tamis_requests",
+            "Requests by route, method and status",
+            ["route", "method", "status"],
+            registry=self.registry,
         )
         self._seconds = Histogram(
-            "tamis_request_seconds", "Seconds from a request's head to its answer", ["route"], buckets=_SECONDS, registry=self.registry
+            "tamis_request_seconds",
+            "Seconds from a request's head to its answer",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self.registry,
         )
-        self._verdicts = Total("tamis_verdicts", "Texts by verdict", ["model", "verdict"], registry=self.registry)
-        self._corrections = Total("tamis_corrections", "Corrections that were stored", ["model"], registry=self.registry)
+        self._verdicts = Total(
+            "tamis_verdicts", "Texts by verdict", ["model", "verdict"], registry=self.registry
+        )
+        self._corrections = Total(
+            "tamis_corrections", "Corrections that were stored", ["model"], registry=self.registry
+        )
         self._learnings = Total(
-            "tamis_learnings", "Solves after corrections: learned, held back, or failed", ["model", "outcome"], registry=self.registry
+            "tamis_learnings",
+            "Solves after corrections: learned, held back, or failed",
+            ["model", "outcome"],
+            registry=self.registry,
         )
         self._reloads = Total(
-            "tamis_reloads", "Model folders replaced on disk: loaded, or refused", ["model", "outcome"], registry=self.registry
+            "tamis_reloads",
+            "Model folders replaced on disk: loaded, or refused",
+            ["model", "outcome"],
+            registry=self.registry,
         )
-        self.waiting = Gauge("tamis_waiting_requests", "Requests that wait to be judged", registry=self.registry)
-        self.turns = Gauge("tamis_batches", "Batches computed since the start", registry=self.registry)
-        self.batched = Gauge("tamis_batched_texts", "Distinct texts in those batches", registry=self.registry)
-        self._shares = RecentShares("tamis_verdict_share", f"Share of a verdict among a model's last {RECENT:,} texts", "verdict")
+        self.waiting = Gauge(
+            "tamis_waiting_requests", "Requests that wait to be judged", registry=self.registry
+        )
+        self.turns = Gauge(
+            "tamis_batches", "Batches computed since the start", registry=self.registry
+        )
+        self.batched = Gauge(
+            "tamis_batched_texts", "Distinct texts in those batches", registry=self.registry
+        )
+        self._shares = RecentShares(
+            "tamis_verdict_share",
+            f"Share of a verdict among a model's last {RECENT:,} texts",
+            "verdict",
+        )
         self._ood = Total(
             "tamis_ood",
             "Texts of a sample, by whether they are out-of-distribution",
             ["model", "kind"],
             registry=self.registry,
         )
-        self._ood_shares = RecentShares("tamis_ood_share", f"The same as a share of the last {RECENT:,} texts of the sample", "kind")
+        self._ood_shares = RecentShares(
+            "tamis_ood_share",
+            f"The same as a share of the last {RECENT:,} texts of the sample",
+            "kind",
+        )
         self.registry.register(self._shares)
         self.registry.register(self._ood_shares)
         ProcessCollector(registry=self.registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """A request has its answer. `route` is the route's pattern, not the path that was asked for."""
+        """A request has its answer. `route` is the route's pattern, not the path that was asked
+        for.
+        """
         self._requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 

@@ -1,4 +1,6 @@
-"""The door: host and key before anything else, security headers on every answer, a count and a log line behind each."""
+"""The door: host and key before anything else, security headers on every answer, a count and a log
+line behind each.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
     "content-security-policy": (
-        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
     ),
 }
 """On every answer that does not say otherwise itself."""
@@ -36,18 +39,32 @@ NOTES = "tamis"
 class Guard:
     """ASGI middleware around all routes."""
 
-    def __init__(self, app: ASGIApp, *, keys: Keys, hosts: frozenset[str] | None, metrics: Metrics, protected: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: Keys,
+        hosts: frozenset[str] | None,
+        metrics: Metrics,
+        protected: tuple[str, ...],
+    ) -> None:
         """Set up the door.
 
         Args:
             app: what stands behind it.
             keys: that open it; none leaves it open.
-            hosts: names under which the server may be called; None: any. A page elsewhere whose name was made to point here
-                (DNS rebinding) comes with its own name.
+            hosts: names under which the server may be called; None: any. A page elsewhere whose
+                name was made to point here (DNS rebinding) comes with its own name.
             metrics: where requests are counted.
             protected: beginnings of the paths that need a key.
         """
-        self.app, self.keys, self.hosts, self.metrics, self.protected = app, keys, hosts, metrics, protected
+        self.app, self.keys, self.hosts, self.metrics, self.protected = (
+            app,
+            keys,
+            hosts,
+            metrics,
+            protected,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -72,7 +89,9 @@ class Guard:
         except Exception as error:
             json_logs.event("error", level=40, route=_route(scope), **json_logs.failure(error))
             if not call.status:
-                fault = Refusal(500, "something went wrong on the server's side; its log says where")
+                fault = Refusal(
+                    500, "something went wrong on the server's side; its log says where"
+                )
                 await fault.response()(scope, call.receive, call.send)
         self._count(scope, call, begun, "request")
 
@@ -80,8 +99,16 @@ class Guard:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         if self.hosts is not None and host and _bare(host) not in self.hosts:
-            raise Refusal(421, "this server is not known by that name; allow a name with: tamis serve --allow-host NAME")
-        if self.keys and scope["path"].startswith(self.protected) and not self.keys.accept(headers.get(b"authorization", b"")):
+            raise Refusal(
+                421,
+                "this server is not known by that name; allow a name with: tamis serve "
+                "--allow-host NAME",
+            )
+        if (
+            self.keys
+            and scope["path"].startswith(self.protected)
+            and not self.keys.accept(headers.get(b"authorization", b""))
+        ):
             raise Refusal(401, "an API key is needed, sent as Authorization: Bearer KEY")
 
     def _count(self, scope: Scope, call: _Call, begun: float, event: str) -> None:
@@ -91,7 +118,14 @@ class Guard:
         asked = "HEAD" if call.head else scope["method"]
         self.metrics.answered(route, asked, status, seconds)
         method = asked if asked.isalpha() and len(asked) < 10 else "other"
-        json_logs.event(event, method=method, route=route, status=status, ms=round(1000 * seconds, 2), **scope[NOTES])
+        json_logs.event(
+            event,
+            method=method,
+            route=route,
+            status=status,
+            ms=round(1000 * seconds, 2),
+            **scope[NOTES],
+        )
 
 
 class _Call:
@@ -103,7 +137,8 @@ class _Call:
         self._read = any(name == b"expect" for name, _ in scope["headers"])
         self.status = 0
         self.head = scope["method"] == "HEAD"
-        """Whether the client wants what GET would give without its body, which the server holds back by itself."""
+        """Whether the client wants what GET would give without its body, which the server holds
+        back by itself."""
 
     async def receive(self) -> Message:
         message = await self._receive()

@@ -1,4 +1,6 @@
-"""The models of a server by name: loaded once, loaded anew when their folder is replaced on disk, never half of each."""
+"""The models of a server by name: loaded once, loaded anew when their folder is replaced on disk,
+never half of each.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from tamis.feedback.store import Correction, NewCorrection
 from tamis.serving.errors import Refusal, shown
 
 LOOK_EVERY_S = 1.0
-"""Seconds between two looks at the folders; a folder must look the same twice before it is loaded."""
+"""Seconds between two looks at the folders; a folder must look the same twice before it is
+loaded."""
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", META)
 
 Signature = tuple[tuple[int, int, int] | None, ...]
@@ -45,7 +48,9 @@ class FeedbackModel(Protocol):
         ...
 
     def learn(self, stop: Callable[[], bool] = ...) -> LearningOutcome:
-        """Take everything that is kept into account, or come to an early end between two solves once `stop` says so."""
+        """Take everything that is kept into account, or come to an early end between two solves
+        once `stop` says so.
+        """
         ...
 
     def remove(self, id: int) -> bool:
@@ -120,7 +125,9 @@ class Served:
         return self.outcome
 
     def look(self) -> Exception | bool:
-        """Load the folder anew if it was replaced: True when that is done, the error where it cannot be loaded."""
+        """Load the folder anew if it was replaced: True when that is done, the error where it
+        cannot be loaded.
+        """
         before, self._seen = self._seen, signature_of(self.run)
         if self._seen == self.loaded.signature:
             self.stale = False
@@ -129,7 +136,9 @@ class Served:
         try:
             fresh = self._load(self.name, self.run)
             self.outcome = _learnt(fresh.learning)
-        except Exception as error:  # whatever is wrong with the new one, the one before goes on answering
+        except (
+            Exception
+        ) as error:  # whatever is wrong with the new one, the one before goes on answering
             self._refused, self.stale = self._seen, True
             return error
         self.loaded, self.stale = fresh, False
@@ -161,12 +170,20 @@ class Models:
         """
         names = [name for name, _ in runs]
         if not names or len(set(names)) < len(names):
-            raise ConfigError(f"expected models of different names, got {names}; give names of your own: tamis serve first=RUN second=RUN")
+            raise ConfigError(
+                f"expected models of different names, got {names}; give names of your own: "
+                "tamis serve first=RUN second=RUN"
+            )
 
         def load(name: str, run: Path) -> Loaded:
             signature = signature_of(run)
             classifier = TextClassifier.load(run, **(compute or {}))
-            return Loaded(classifier, learning(classifier, run, name), signature, datetime.now(UTC).isoformat(timespec="seconds"))
+            return Loaded(
+                classifier,
+                learning(classifier, run, name),
+                signature,
+                datetime.now(UTC).isoformat(timespec="seconds"),
+            )
 
         self._served = {name: Served(name, run, load) for name, run in runs}
         for served in self:
@@ -192,11 +209,15 @@ class Models:
         if name is None:
             return next(iter(self))
         if name not in self._served:
-            raise Refusal(404, f"unknown model {shown(name)}; known: {', '.join(self._served)}", field="model")
+            raise Refusal(
+                404, f"unknown model {shown(name)}; known: {', '.join(self._served)}", field="model"
+            )
         return self._served[name]
 
     def watch(self, replaced: Callable[[Served, Exception | None], None]) -> None:
-        """Look at the folders from now on; `replaced` is told, in the thread that looks, of every one loaded anew or refused."""
+        """Look at the folders from now on; `replaced` is told, in the thread that looks, of every
+        one loaded anew or refused.
+        """
 
         def look() -> None:
             while not self._end.wait(self._look_every_s):
@@ -221,7 +242,9 @@ def _learnt(learning: FeedbackModel) -> LearningOutcome | None:
 
 
 def signature_of(run: Path) -> Signature:
-    """What changes when a model's files are replaced: inode, size and time of each; None for one that is not there."""
+    """What changes when a model's files are replaced: inode, size and time of each; None for one
+    that is not there.
+    """
     try:
         folder = find_model(run)
     except TamisError:
@@ -237,7 +260,9 @@ def signature_of(run: Path) -> Signature:
 
 
 def named_runs(arguments: Sequence[str]) -> list[tuple[str, Path]]:
-    """`RUN` or `NAME=RUN` -> name and folder; without a name of its own a model is called as in the store of corrections."""
+    """`RUN` or `NAME=RUN` -> name and folder; without a name of its own a model is called as in the
+    store of corrections.
+    """
     found = []
     for argument in arguments:
         name, equals, folder = argument.partition("=")

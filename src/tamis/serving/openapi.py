@@ -1,4 +1,6 @@
-"""The OpenAPI document: bodies, answers and every refusal of each call, with the limits and names of this very server."""
+"""The OpenAPI document: bodies, answers and every refusal of each call, with the limits and names
+of this very server.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +33,20 @@ _WITH_BODY = (408, 413, 415, 429)
 _REF = "#/components/schemas/{model}"
 
 
-def refuses(*statuses: int, described: dict[int | str, dict[str, Any]] | None = None) -> dict[str, Any]:
+def refuses(
+    *statuses: int, described: dict[int | str, dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """A route's keyword arguments: the refusals that it documents, beside those that all have."""
     responses: dict[int | str, dict[str, Any]] = dict(described or {})
     for status in sorted({*_ALWAYS, *statuses}):
         responses[status] = {"model": ErrorAnswer, "description": _SAID[status]}
         if status == 429:
-            responses[status]["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}}
+            responses[status]["headers"] = {
+                "Retry-After": {
+                    "description": "seconds",
+                    "schema": {"type": "integer", "minimum": 1},
+                }
+            }
     return {"responses": responses}
 
 
@@ -52,27 +61,47 @@ def _refuses(statuses: tuple[int, ...]) -> dict[str, Any]:
     return refuses(*statuses)
 
 
-def document(app: FastAPI, service: Service, protected: tuple[str, ...], *, names: bool) -> dict[str, Any]:
-    """The document as of now, since labels change when a model is replaced; models and labels by name only where `names`."""
-    found = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+def document(
+    app: FastAPI, service: Service, protected: tuple[str, ...], *, names: bool
+) -> dict[str, Any]:
+    """The document as of now, since labels change when a model is replaced; models and labels by
+    name only where `names`.
+    """
+    found = get_openapi(
+        title=app.title, version=app.version, summary=app.summary, routes=app.routes
+    )
     schemas = found["components"]["schemas"]
-    _, bodies = models_json_schema([(TextsBody, "validation"), (FeedbackBody, "validation")], ref_template=_REF)
+    _, bodies = models_json_schema(
+        [(TextsBody, "validation"), (FeedbackBody, "validation")], ref_template=_REF
+    )
     schemas |= bodies["$defs"]
     limits = service.limits
     # In words: a text too long is not invalid, it is too large (413).
     text = {"description": f"up to {limits.text_chars:,} characters"}
-    texts, items = schemas["TextsBody"]["properties"]["texts"], schemas["FeedbackBody"]["properties"]["items"]
+    texts, items = (
+        schemas["TextsBody"]["properties"]["texts"],
+        schemas["FeedbackBody"]["properties"]["items"],
+    )
     texts |= {"description": f"up to {limits.texts:,}", "items": texts["items"] | text}
     items["description"] = f"up to {limits.texts:,}"
     item = schemas["FeedbackItem"]["properties"]
     item["text"] |= text
     undo = found["paths"]["/v1/feedback/{id}"]["delete"]["operationId"]
-    first = {"operationId": undo, "parameters": {"id": "$response.body#/ids/0"}, "description": "undoes the first of the corrections"}
+    first = {
+        "operationId": undo,
+        "parameters": {"id": "$response.body#/ids/0"},
+        "description": "undoes the first of the corrections",
+    }
     found["paths"]["/v1/feedback"]["post"]["responses"]["200"]["links"] = {"undo": first}
     if names:
-        item["label"]["enum"] = sorted({label for served in service.models for label in served.labels})
+        item["label"]["enum"] = sorted(
+            {label for served in service.models for label in served.labels}
+        )
         for model in (item["model"], schemas["TextsBody"]["properties"]["model"]):
-            model["anyOf"] = [{"type": "string", "enum": [served.name for served in service.models]}, {"type": "null"}]
+            model["anyOf"] = [
+                {"type": "string", "enum": [served.name for served in service.models]},
+                {"type": "null"},
+            ]
     if service.keys:
         found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, calls in found["paths"].items():

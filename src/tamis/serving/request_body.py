@@ -1,4 +1,6 @@
-"""Bodies off the wire: counted while they come in, never held beyond the limit, checked before anything is done with them."""
+"""Bodies off the wire: counted while they come in, never held beyond the limit, checked before
+anything is done with them.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,17 @@ class Bodies:
         """A request's JSON body as an object of `kind`.
 
         Raises:
-            Refusal: 415 for another content type, 413 for a body too large, 408 for one that comes too slowly, 429 where too many come
-                in at once, 422 for one that is not what was expected.
+            Refusal: 415 for another content type, 413 for a body too large, 408 for one that comes
+                too slowly, 429 where too many come in at once, 422 for one that is not what was
+                expected.
             ClientDisconnect: the client went away.
         """
-        # A page elsewhere can make a browser post anything but JSON to this server without asking first.
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        # A page elsewhere can make a browser post anything but JSON to this server without asking
+        # first.
+        if (
+            request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            != "application/json"
+        ):
             raise Refusal(415, "the body must be JSON, sent with Content-Type: application/json")
         if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise Refusal(415, "the body must not be compressed")
@@ -64,31 +71,53 @@ class Bodies:
                     if len(body) + len(chunk) > self.limits.body_bytes:
                         raise self._too_large()
                     if self._held + len(chunk) > self.limits.held_bytes:
-                        raise Refusal(429, "too many bodies are coming in at once; try again", retry_after_s=1)
+                        raise Refusal(
+                            429, "too many bodies are coming in at once; try again", retry_after_s=1
+                        )
                     body += chunk
                     held += len(chunk)
                     self._held += len(chunk)
         except TimeoutError:
-            raise Refusal(408, f"the body did not come in within {self.limits.body_s:g} seconds") from None
+            raise Refusal(
+                408, f"the body did not come in within {self.limits.body_s:g} seconds"
+            ) from None
         finally:
             self._held -= held
         return bytes(body)
 
     def _too_large(self) -> Refusal:
-        return Refusal(413, f"a body may have {self.limits.body_bytes:,} bytes; send the texts in several requests")
+        return Refusal(
+            413,
+            f"a body may have {self.limits.body_bytes:,} bytes; send the texts in several requests",
+        )
 
-    def check_texts(self, texts: Sequence[str], *, what: str = "texts", each: str = "texts.{}") -> None:
-        """Refuse what is too much (413); `each` makes the name of a text's field from its number."""
+    def check_texts(
+        self, texts: Sequence[str], *, what: str = "texts", each: str = "texts.{}"
+    ) -> None:
+        """Refuse what is too much (413); `each` makes the name of a text's field from its
+        number.
+        """
         if len(texts) > self.limits.texts:
-            raise Refusal(413, f"a request may have {self.limits.texts:,} {what}; got {len(texts):,}", field=what)
+            raise Refusal(
+                413,
+                f"a request may have {self.limits.texts:,} {what}; got {len(texts):,}",
+                field=what,
+            )
         for number, text in enumerate(texts):
             if len(text) > self.limits.text_chars:
                 field = each.format(number)
-                raise Refusal(413, f"{field}: a text may have {self.limits.text_chars:,} characters; got {len(text):,}", field=field)
+                raise Refusal(
+                    413,
+                    f"{field}: a text may have {self.limits.text_chars:,} characters; got "
+                    f"{len(text):,}",
+                    field=field,
+                )
 
 
 async def drain(receive: Receive) -> None:
-    """Let a refused body come in and forget it, up to a bound: a client that still sends would not see the refusal."""
+    """Let a refused body come in and forget it, up to a bound: a client that still sends would not
+    see the refusal.
+    """
     seen = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_DRAINED_S):
@@ -100,7 +129,8 @@ async def drain(receive: Receive) -> None:
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """What `work` gives; cancelled when the client goes away. The request's body must have been read.
+    """What `work` gives; cancelled when the client goes away. The request's body must have been
+    read.
 
     Raises:
         ClientDisconnect: the client went away.

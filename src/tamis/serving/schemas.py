@@ -9,15 +9,22 @@ from pydantic_core import PydanticCustomError
 
 from tamis.serving.errors import shown
 
-ModelName = Annotated[str | None, Field(description="a model by its name; the first one by default")]
-User = Annotated[str | None, Field(max_length=200, description="whose corrections count as well, beside everybody's")]
+ModelName = Annotated[
+    str | None, Field(description="a model by its name; the first one by default")
+]
+User = Annotated[
+    str | None,
+    Field(max_length=200, description="whose corrections count as well, beside everybody's"),
+]
 Label = Annotated[str, Field(description="one of the model's labels")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Probabilities = Annotated[dict[str, Share], Field(description="P(label) of every label")]
 
 
 class Body(BaseModel):
-    """What all bodies share: exact types, and an unknown field is an error instead of a setting that silently does nothing."""
+    """What all bodies share: exact types, and an unknown field is an error instead of a setting
+    that silently does nothing.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -25,9 +32,17 @@ class Body(BaseModel):
     @classmethod
     def _known_fields(cls, value: Any) -> Any:
         """Names the first unknown field; pydantic itself would list every one of a million."""
-        if isinstance(value, dict) and (unknown := next((name for name in value if name not in cls.model_fields), None)) is not None:
+        if (
+            isinstance(value, dict)
+            and (unknown := next((name for name in value if name not in cls.model_fields), None))
+            is not None
+        ):
             known = ", ".join(cls.model_fields)
-            raise PydanticCustomError("unknown_field", "unknown field {name}; known: {known}", {"name": shown(unknown), "known": known})
+            raise PydanticCustomError(
+                "unknown_field",
+                "unknown field {name}; known: {known}",
+                {"name": shown(unknown), "known": known},
+            )
         return value
 
 
@@ -44,8 +59,13 @@ class FeedbackItem(Body):
 
     text: str
     label: Label
-    user: Annotated[str | None, Field(max_length=200, description="whose model learns it; everybody's by default")] = None
-    force: Annotated[bool, Field(description="learn it even where the model is sure already")] = False
+    user: Annotated[
+        str | None,
+        Field(max_length=200, description="whose model learns it; everybody's by default"),
+    ] = None
+    force: Annotated[bool, Field(description="learn it even where the model is sure already")] = (
+        False
+    )
     model: ModelName = None
 
 
@@ -102,16 +122,23 @@ class ExplainedText(Prediction):
     """Why one text got its verdict."""
 
     text: str
-    explained: Annotated[str, Field(description="the label whose probability and log-odds the rest is about")]
+    explained: Annotated[
+        str, Field(description="the label whose probability and log-odds the rest is about")
+    ]
     threshold: Annotated[float | None, Field(description="P(explained) at which the label changes")]
     tokens: list[TokenPoint]
-    turn: Annotated[int, Field(description="number of the token from which on the label was the final one")]
+    turn: Annotated[
+        int, Field(description="number of the token from which on the label was the final one")
+    ]
     words: list[WordAttribution]
     log_odds: float
     empty_log_odds: Annotated[float, Field(description="of an empty text")]
     remainder: Annotated[float, Field(description="what the words' shares leave over")]
     notes: list[str]
-    window: Annotated[Window | None, Field(description="what decided, where the text is longer than the model's context")] = None
+    window: Annotated[
+        Window | None,
+        Field(description="what decided, where the text is longer than the model's context"),
+    ] = None
 
 
 class Explanations(BaseModel):
@@ -161,13 +188,38 @@ class ServedModel(BaseModel):
     default: Annotated[bool, Field(description="whether it answers where no model is named")]
     labels: list[str]
     positive: str | None
-    threshold: Annotated[float | None, Field(description="P(positive) from which a text is positive")]
-    unsure: Annotated[list[float] | None, Field(description="both ends of the band on P(positive) in which the verdict is unsure")]
-    confidence_floor: Annotated[float | None, Field(description="more than two labels: a most probable label below this is unsure")]
+    threshold: Annotated[
+        float | None, Field(description="P(positive) from which a text is positive")
+    ]
+    unsure: Annotated[
+        list[float] | None,
+        Field(description="both ends of the band on P(positive) in which the verdict is unsure"),
+    ]
+    confidence_floor: Annotated[
+        float | None,
+        Field(description="more than two labels: a most probable label below this is unsure"),
+    ]
     loaded: Annotated[str, Field(description="UTC, ISO 8601")]
-    stale: Annotated[bool, Field(description="its folder was replaced by one that cannot be loaded; the one before answers")]
-    learning: Annotated[FeedbackStatus | None, Field(description="how learning from the corrections went last; none before the first time")]
-    pending: Annotated[int | None, Field(description="corrections that are kept and not in effect; none where the store cannot be read")]
+    stale: Annotated[
+        bool,
+        Field(
+            description="its folder was replaced by one that cannot be loaded; "
+            "the one before answers"
+        ),
+    ]
+    learning: Annotated[
+        FeedbackStatus | None,
+        Field(
+            description="how learning from the corrections went last; none before the first time"
+        ),
+    ]
+    pending: Annotated[
+        int | None,
+        Field(
+            description="corrections that are kept and not in effect; "
+            "none where the store cannot be read"
+        ),
+    ]
 
 
 class RequestLimits(BaseModel):

@@ -31,10 +31,13 @@ def listen(host: str, port: int) -> socket.socket:
         RunError: the port is taken, or may not be taken.
     """
     try:
-        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, number, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
     except (OSError, UnicodeError):
         raise ConfigError(f"--host {host}: there is no such address") from None
-    # The protocol's number is given: asyncio looks at it before it turns Nagle's delay off, which costs 40 ms an answer.
+    # The protocol's number is given: asyncio looks at it before it turns Nagle's delay off, which
+    # costs 40 ms an answer.
     listener = socket.socket(family, kind, number)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -45,7 +48,10 @@ def listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRNOTAVAIL:
             raise ConfigError(f"--host {host}: this machine has no such address") from None
         if error.errno == errno.EADDRINUSE:
-            raise RunError(f"port {port} of {host} is taken by another program; give another --port, or 0 for a free one") from None
+            raise RunError(
+                f"port {port} of {host} is taken by another program; give another --port, or 0 "
+                "for a free one"
+            ) from None
         raise RunError(f"port {port} of {host} cannot be taken: {error.strerror}") from None
     return listener
 
@@ -58,8 +64,11 @@ def url(listener: socket.socket) -> str:
 
 def run(app: FastAPI, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT; what was accepted by then is answered."""
-    # uvicorn raises the signal again once it has stopped; the work is done by then, so that ends nothing.
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    # uvicorn raises the signal again once it has stopped; the work is done by then, so that ends
+    # nothing.
+    before = {
+        number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         server(app).run(sockets=[listener])
     finally:
@@ -95,7 +104,8 @@ class _Server(uvicorn.Server):
 
 
 class OneWrite:
-    """A transport that sends what is written in one step of the event loop with one system call: head and body of an answer together.
+    """A transport that sends what is written in one step of the event loop with one system call:
+    head and body of an answer together.
 
     Each call lets go of the interpreter, and a busy batcher may be slow to give it back.
     """
@@ -128,7 +138,9 @@ class OneWrite:
 
 
 def protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """The protocol of uvicorn, with an end to its patience for the head of a request and with errors in this API's form."""
+    """The protocol of uvicorn, with an end to its patience for the head of a request and with
+    errors in this API's form.
+    """
 
     class Protocol(H11Protocol):
         _patience: asyncio.TimerHandle | None = None
@@ -165,7 +177,10 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
 
         def send_400_response(self, msg: str) -> None:
             body = Refusal(400, "this is no HTTP request").response().body
-            head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            head = (
+                "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: "
+                f"{len(body)}\r\nconnection: close\r\n\r\n"
+            )
             self.transport.write(head.encode() + bytes(body))
             self.transport.close()
 

@@ -1,7 +1,9 @@
-"""Attacked copies of training rows: what teaches a classifier that a disguised text is still what it was.
+"""Attacked copies of training rows: what teaches a classifier that a disguised text is still what
+it was.
 
-Copies are made of training rows of every class, never of rows that are held out: spam under an attack stays spam, ham under the same
-attacks stays ham. Owns which copies are made; the attacks are perturbations.py's.
+Copies are made of training rows of every class, never of rows that are held out: spam under an
+attack stays spam, ham under the same attacks stays ham. Owns which copies are made; the attacks are
+perturbations.py's.
 """
 
 from __future__ import annotations
@@ -18,15 +20,19 @@ from tamis.config import TrainSettings
 from tamis.text.perturbations import PERTURBATIONS, perturb
 
 GOOD_WORDS = 0.6
-"""Share of the positives' copies that get other texts' words; as many of the negatives' copies get them, so that length tells nothing."""
+"""Share of the positives' copies that get other texts' words; as many of the negatives' copies get
+them, so that length tells nothing."""
 WHOLE = 0.15
-"""Share of the copies whose letters are all of one case, or each of a case of its own, whatever else is done to them."""
+"""Share of the copies whose letters are all of one case, or each of a case of its own, whatever
+else is done to them."""
 BOTH = 0.3
 """Share of the copies with good words that are also edited."""
 DRAWS = 6
-"""An edit that the normaliser undoes teaches nothing that the row does not: another one is drawn, at the most so often."""
+"""An edit that the normaliser undoes teaches nothing that the row does not: another one is drawn,
+at the most so often."""
 DIGITS = 3
-"""How much likelier the edit is that brings digits into words: digits speak for spam, so ham needs more of its copies not to be blocked."""
+"""How much likelier the edit is that brings digits into words: digits speak for spam, so ham needs
+more of its copies not to be blocked."""
 MOST_TEXTS = 7
 """Texts put around a copy, at the most."""
 
@@ -61,11 +67,14 @@ def augmented_copies(
         texts: R texts.
         targets: (R,) class numbers.
         rows: numbers of the rows that are trained on; nothing is taken from any other.
-        positive: class number of the positive class; None for more than two classes: all are copied alike, and none gets good words.
-        settings: `augment_positives` and `augment_negatives`, copies of a row; a fraction is a chance.
+        positive: class number of the positive class; None for more than two classes: all are copied
+            alike, and none gets good words.
+        settings: `augment_positives` and `augment_negatives`, copies of a row; a fraction is a
+            chance.
         seed: of the draws.
         normalize: what the tokenizer makes of a text before it cuts it.
-        fold_ids: (R,) the fold of each row; texts put around a copy are then of its row's fold: a fold's texts go out with its rows.
+        fold_ids: (R,) the fold of each row; texts put around a copy are then of its row's fold: a
+            fold's texts go out with its rows.
     """
     draw = random.Random(f"attacked copies {seed}")
     made, of = [], []
@@ -75,7 +84,11 @@ def augmented_copies(
         if positive is not None and targets[row] != positive and texts[row].strip():
             ham[part[row]].append(texts[row])
     for row in rows.tolist():
-        share = settings.augment_negatives if positive is not None and targets[row] != positive else settings.augment_positives
+        share = (
+            settings.augment_negatives
+            if positive is not None and targets[row] != positive
+            else settings.augment_positives
+        )
         for _ in range(int(share) + (draw.random() < share % 1)):
             made.append(_copy(texts[row], ham[part[row]], draw, normalize))
             of.append(row)

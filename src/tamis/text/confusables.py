@@ -1,8 +1,10 @@
-"""Letters that look like ASCII letters: by rule from their Unicode names where names tell, by hand where only the shape does.
+"""Letters that look like ASCII letters: by rule from their Unicode names where names tell, by hand
+where only the shape does.
 
-Owns the tables; where a letter is folded is for normalizer.py. Two grades: `exact` is hard to tell apart in print and is believed even
-where a whole word is made of it; `loose` resembles and is believed only inside a word that mixes alphabets.
-Sources: Unicode names (unicodedata), Unicode TR 39 confusables as far as remembered shapes go, "fancy text" generators.
+Owns the tables; where a letter is folded is for normalizer.py. Two grades: `exact` is hard to tell
+apart in print and is believed even where a whole word is made of it; `loose` resembles and is
+believed only inside a word that mixes alphabets. Sources: Unicode names (unicodedata), Unicode TR
+39 confusables as far as remembered shapes go, "fancy text" generators.
 """
 
 # ruff: noqa: RUF001 (look-alike letters are what this file is about)
@@ -14,10 +16,26 @@ import unicodedata
 from collections.abc import Iterator
 from functools import cache
 
-# "D WITH STROKE", "DOTLESS I", "SMALL CAPITAL R", "OPEN E", "REVERSED E": the last lone letter of the name is the letter meant.
-_LATIN = re.compile(r"LATIN (SMALL|CAPITAL|LETTER SMALL CAPITAL)(?: LETTER)?(?: [A-Z]{2,})* ([A-Z])(?: WITH [A-Z0-9 ]+)?$")
-_LATIN_NAMED = {"ALPHA": "a", "UPSILON": "u", "IOTA": "i", "SCHWA": "e", "GAMMA": "y", "CHI": "x", "BETA": "b", "OMEGA": "w", "ENG": "n"}
-_ENCLOSED = re.compile(r"(?:NEGATIVE|CROSSED NEGATIVE) (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER ([A-Z])$")
+# "D WITH STROKE", "DOTLESS I", "SMALL CAPITAL R", "OPEN E", "REVERSED E": the last lone letter of
+# the name is the letter meant.
+_LATIN = re.compile(
+    r"LATIN (SMALL|CAPITAL|LETTER SMALL CAPITAL)(?: LETTER)?(?: [A-Z]{2,})* ([A-Z])(?: WITH "
+    r"[A-Z0-9 ]+)?$"
+)
+_LATIN_NAMED = {
+    "ALPHA": "a",
+    "UPSILON": "u",
+    "IOTA": "i",
+    "SCHWA": "e",
+    "GAMMA": "y",
+    "CHI": "x",
+    "BETA": "b",
+    "OMEGA": "w",
+    "ENG": "n",
+}
+_ENCLOSED = re.compile(
+    r"(?:NEGATIVE|CROSSED NEGATIVE) (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER ([A-Z])$"
+)
 
 # Written as letter and what it looks like, in pairs.
 _EXACT = (
@@ -50,19 +68,28 @@ _LOOSE = (
 
 @cache
 def exact() -> dict[str, str]:
-    """Look-alike → ASCII letter, where nothing but its code tells it from the ASCII letter, and every Latin letter in another style."""
+    """Look-alike → ASCII letter, where nothing but its code tells it from the ASCII letter, and
+    every Latin letter in another style.
+    """
     table = {**dict(_by_name()), **_pairs(_EXACT)}
     for letter, target in list(table.items()):
         # Cherokee and a few others have small letters of the capitals' own shape.
         small = letter.lower()
-        if small != letter and len(small) == 1 and small not in table and "CHEROKEE" in unicodedata.name(letter, ""):
+        if (
+            small != letter
+            and len(small) == 1
+            and small not in table
+            and "CHEROKEE" in unicodedata.name(letter, "")
+        ):
             table[small] = target.lower()
     return {letter: target for letter, target in table.items() if not letter.isascii()}
 
 
 @cache
 def loose() -> dict[str, str]:
-    """Look-alike → ASCII letter, where the shape is alike only; none of `exact`. Variants with a hook or stroke follow their letter."""
+    """Look-alike → ASCII letter, where the shape is alike only; none of `exact`. Variants with a
+    hook or stroke follow their letter.
+    """
     table = {letter: target for letter, target in _pairs(_LOOSE).items() if letter not in exact()}
     for letter, base in _variants():
         if letter not in exact() and letter not in table:
@@ -96,7 +123,9 @@ def _by_name() -> Iterator[tuple[str, str]]:
         elif found := _ENCLOSED.match(name):
             yield letter, found.group(1)
         elif name.startswith(("LATIN SMALL LETTER ", "LATIN CAPITAL LETTER ")):
-            target = _LATIN_NAMED.get(name.split(" LETTER ")[1].removeprefix("OPEN ").split(" WITH ")[0], "")
+            target = _LATIN_NAMED.get(
+                name.split(" LETTER ")[1].removeprefix("OPEN ").split(" WITH ")[0], ""
+            )
             if target:
                 yield letter, target.upper() if "CAPITAL" in name else target
 
@@ -104,7 +133,11 @@ def _by_name() -> Iterator[tuple[str, str]]:
 def _variants() -> Iterator[tuple[str, str]]:
     """Cyrillic and Greek letters with a tail, hook or stroke, each with the letter it varies."""
     for letter, name in _assigned():
-        if name.startswith(("CYRILLIC", "GREEK")) and " WITH " in name and not unicodedata.decomposition(letter):
+        if (
+            name.startswith(("CYRILLIC", "GREEK"))
+            and " WITH " in name
+            and not unicodedata.decomposition(letter)
+        ):
             try:
                 yield letter, unicodedata.lookup(name.split(" WITH ")[0])
             except KeyError:

@@ -1,7 +1,7 @@
 """Texts as the model sees them: token ids, cut into windows where they are longer than the context.
 
-A message longer than the context is scored by its windows, in training as in prediction: nothing is cut silently. How windows become one
-score is windows.py's.
+A message longer than the context is scored by its windows, in training as in prediction: nothing is
+cut silently. How windows become one score is windows.py's.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from tamis.text.windows import OVERLAP, WindowAggregation
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """R texts, D of them distinct, as W windows of token ids (W = D unless a text is longer than the context).
+    """R texts, D of them distinct, as W windows of token ids (W = D unless a text is longer than
+    the context).
 
-    Repeats are tokenized and, where the trunk is frozen, computed once; rows are always numbers of the caller's R texts.
+    Repeats are tokenized and, where the trunk is frozen, computed once; rows are always numbers of
+    the caller's R texts.
     """
 
     windows: tuple[NDArray[Any], ...]
@@ -56,10 +58,20 @@ class EncodedTexts:
             aggregation: how the windows of a text become one score; their mean by default.
         """
         number: dict[str, int] = {}
-        distinct_of = np.array([number.setdefault(text, len(number)) for text in texts], dtype=np.int64)
-        cut = [tokenizer.windows(ids, context, size=window, overlap=OVERLAP) for ids in tokenizer.encode(list(number))]
+        distinct_of = np.array(
+            [number.setdefault(text, len(number)) for text in texts], dtype=np.int64
+        )
+        cut = [
+            tokenizer.windows(ids, context, size=window, overlap=OVERLAP)
+            for ids in tokenizer.encode(list(number))
+        ]
         first = np.cumsum([0, *(len(parts) for parts in cut)])
-        return cls(tuple(ids for parts in cut for ids in parts), first, distinct_of, aggregation or WindowAggregation())
+        return cls(
+            tuple(ids for parts in cut for ids in parts),
+            first,
+            distinct_of,
+            aggregation or WindowAggregation(),
+        )
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -97,7 +109,9 @@ class EncodedTexts:
         return self.aggregation(logits, self._counts(rows))
 
     def deciding(self, logits: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(windows of `rows`, K) logits -> (rows,): each text's window that decides, counted within the text."""
+        """(windows of `rows`, K) logits -> (rows,): each text's window that decides, counted within
+        the text.
+        """
         return self.aggregation.deciding(logits, self._counts(rows))
 
     def mean_over_windows(self, values: Tensor, rows: NDArray[np.int64]) -> Tensor:

@@ -1,8 +1,9 @@
-"""The single edits of the attack suite: how a sender disguises letters, words, numbers and links of one text.
+"""The single edits of the attack suite: how a sender disguises letters, words, numbers and links of
+one text.
 
-Owns the edits; drawing and the good-word attacks are perturbations.py's, the figures evaluation/robustness.py's. An edit takes a text, a
-strength and a draw, and returns the text changed. Sources: disguises seen in studies of SMS and mail filters (arXiv 2210.10451,
-2505.03831).
+Owns the edits; drawing and the good-word attacks are perturbations.py's, the figures
+evaluation/robustness.py's. An edit takes a text, a strength and a draw, and returns the text
+changed. Sources: disguises seen in studies of SMS and mail filters (arXiv 2210.10451, 2505.03831).
 """
 
 # ruff: noqa: RUF001 (look-alike letters are what this file is about)
@@ -14,14 +15,16 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# A sender's table, written apart from the remedy's: Cyrillic, Greek, Armenian, Cherokee and Latin-extended shapes.
+# A sender's table, written apart from the remedy's: Cyrillic, Greek, Armenian, Cherokee and
+# Latin-extended shapes.
 _LOOK_ALIKES = {
-    "a": "аɑα", "b": "Ьƅ", "c": "сϲⲥ", "d": "ԁɗ", "e": "еєҽ", "f": "ƒꬵ", "g": "ɡց", "h": "һհ", "i": "іıι", "j": "јϳ",
-    "k": "ĸκк", "l": "ӏⅼ", "m": "мⅿ", "n": "ոп", "o": "оοօ", "p": "рρ", "q": "ԛզ", "r": "гᴦ", "s": "ѕꜱ", "t": "тτ",
-    "u": "սυ", "v": "ѵν", "w": "ԝѡ", "x": "хχ", "y": "уү", "z": "ᴢʐ", "A": "АΑᎪ", "B": "ВΒᏴ", "C": "СϹᏟ", "D": "ᎠĐ",
-    "E": "ЕΕᎬ", "F": "ϜƑ", "G": "ԌᏀ", "H": "НΗᎻ", "I": "ІΙӀ", "J": "ЈᎫ", "K": "КΚᏦ", "L": "ᏞԼ", "M": "МΜᎷ", "N": "ΝƝ",
-    "O": "ОΟՕ", "P": "РΡᏢ", "Q": "ԚɊ", "R": "ᎡꓣƦ", "S": "ЅՏᏚ", "T": "ТΤᎢ", "U": "Սꓴ", "V": "ѴᏙ", "W": "ԜᎳ", "X": "ХΧ",
-    "Y": "ҮΥ", "Z": "ΖᏃ",
+    "a": "аɑα", "b": "Ьƅ", "c": "сϲⲥ", "d": "ԁɗ", "e": "еєҽ", "f": "ƒꬵ", "g": "ɡց", "h": "һհ",
+    "i": "іıι", "j": "јϳ", "k": "ĸκк", "l": "ӏⅼ", "m": "мⅿ", "n": "ոп", "o": "оοօ", "p": "рρ",
+    "q": "ԛզ", "r": "гᴦ", "s": "ѕꜱ", "t": "тτ", "u": "սυ", "v": "ѵν", "w": "ԝѡ", "x": "хχ",
+    "y": "уү", "z": "ᴢʐ", "A": "АΑᎪ", "B": "ВΒᏴ", "C": "СϹᏟ", "D": "ᎠĐ", "E": "ЕΕᎬ", "F": "ϜƑ",
+    "G": "ԌᏀ", "H": "НΗᎻ", "I": "ІΙӀ", "J": "ЈᎫ", "K": "КΚᏦ", "L": "ᏞԼ", "M": "МΜᎷ", "N": "ΝƝ",
+    "O": "ОΟՕ", "P": "РΡᏢ", "Q": "ԚɊ", "R": "ᎡꓣƦ", "S": "ЅՏᏚ", "T": "ТΤᎢ", "U": "Սꓴ", "V": "ѴᏙ",
+    "W": "ԜᎳ", "X": "ХΧ", "Y": "ҮΥ", "Z": "ΖᏃ",
 }  # fmt: skip
 _LEET = {"a": "4@", "e": "3", "i": "1!", "o": "0", "s": "5$", "t": "7", "l": "1"}
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u034f\u180e\u2063\ufe0f"
@@ -30,14 +33,17 @@ _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _WORD = re.compile(r"[A-Za-z]+")
 _NUMBER = re.compile(r"[£$€]?\d[\d,.]*\d|\d")
 _LINK = re.compile(
-    r"(?:https?://|www\.)[^\s]+|\b[a-z\d][a-z\d\-]*(?:\.[a-z\d\-]+)*\.(?:com|co\.uk|net|org|biz|info|uk|tv)\b(?:/[^\s]*)?", re.I
+    r"(?:https?://|www\.)[^\s]+|\b[a-z\d][a-z\d\-]*(?:\.[a-z\d\-]+)*\.(?:com|co\.uk|net|org|biz|info|uk|tv)\b(?:/[^\s]*)?",
+    re.I,
 )
 _TAIL = re.compile(r"[.,!?;:)]*$")
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A disguise of one text: `apply(text, strength, draw)`; the other fields as in `perturbations.Perturbation`."""
+    """A disguise of one text: `apply(text, strength, draw)`; the other fields as in
+    `perturbations.Perturbation`.
+    """
 
     name: str
     description: str
@@ -47,23 +53,37 @@ class Edit:
     always_changes: bool = True
 
 
-def _letters(change: Callable[[str, random.Random], str]) -> Callable[[str, float, random.Random], str]:
+def _letters(
+    change: Callable[[str, random.Random], str],
+) -> Callable[[str, float, random.Random], str]:
     """Each ASCII letter is changed with the given chance."""
 
     def apply(text: str, strength: float, draw: random.Random) -> str:
-        return "".join(change(c, draw) if c.isascii() and c.isalpha() and draw.random() < strength else c for c in text)
+        return "".join(
+            change(c, draw) if c.isascii() and c.isalpha() and draw.random() < strength else c
+            for c in text
+        )
 
     return apply
 
 
-def _words(change: Callable[[str, random.Random], str], shortest: int) -> Callable[[str, float, random.Random], str]:
-    """Each word of `shortest` ASCII letters is changed with the given chance; shorter ones where the text has no longer."""
+def _words(
+    change: Callable[[str, random.Random], str], shortest: int
+) -> Callable[[str, float, random.Random], str]:
+    """Each word of `shortest` ASCII letters is changed with the given chance; shorter ones where
+    the text has no longer.
+    """
 
     def apply(text: str, strength: float, draw: random.Random) -> str:
         lengths = [len(found.group()) for found in _WORD.finditer(text)]
         least = min(shortest, max(lengths, default=shortest))
         return _WORD.sub(
-            lambda found: change(found.group(), draw) if len(found.group()) >= least and draw.random() < strength else found.group(), text
+            lambda found: (
+                change(found.group(), draw)
+                if len(found.group()) >= least and draw.random() < strength
+                else found.group()
+            ),
+            text,
         )
 
     return apply
@@ -136,19 +156,25 @@ def _neighbour(letter: str, draw: random.Random) -> str:
 
 def _typo(word: str, draw: random.Random) -> str:
     place = draw.randrange(len(word))
-    kind = draw.choice(["neighbour", "double"] if len(word) < 3 else ["neighbour", "double", "drop", "transpose"])
+    kind = draw.choice(
+        ["neighbour", "double"] if len(word) < 3 else ["neighbour", "double", "drop", "transpose"]
+    )
     if kind == "transpose":
         place = min(place, len(word) - 2)
         changed = word[:place] + word[place + 1] + word[place] + word[place + 2 :]
         if changed != word:
             return changed
         kind = "neighbour"
-    middle = {"neighbour": _neighbour(word[place], draw), "double": word[place] * 2, "drop": ""}[kind]
+    middle = {"neighbour": _neighbour(word[place], draw), "double": word[place] * 2, "drop": ""}[
+        kind
+    ]
     return word[:place] + middle + word[place + 1 :]
 
 
 def _numbers(text: str, strength: float, draw: random.Random) -> str:
-    """Other digits (never the same), or blanks, dots and dashes between the digits of a long number."""
+    """Other digits (never the same), or blanks, dots and dashes between the digits of a long
+    number.
+    """
 
     def change(found: re.Match[str]) -> str:
         number = found.group()
@@ -159,7 +185,10 @@ def _numbers(text: str, strength: float, draw: random.Random) -> str:
             return sign.join(number[i : i + size] for i in range(0, len(number), size))
         # The first digit keeps a number from beginning with 0 where it did not.
         return "".join(
-            str((int(c) + draw.randrange(1, 10)) % 10 or int(c != "1") or 2) if c.isdigit() and c.isascii() else c for c in number
+            str((int(c) + draw.randrange(1, 10)) % 10 or int(c != "1") or 2)
+            if c.isdigit() and c.isascii()
+            else c
+            for c in number
         )
 
     return _NUMBER.sub(change, text)
@@ -184,7 +213,9 @@ def _links(text: str, strength: float, draw: random.Random) -> str:
             bare,
             bare.replace(".", "[.]", 1),
         ]
-        return draw.choice([way for way in ways if way and way != link[: len(link) - len(end)]]) + end
+        return (
+            draw.choice([way for way in ways if way and way != link[: len(link) - len(end)]]) + end
+        )
 
     return _LINK.sub(change, text)
 
@@ -193,19 +224,59 @@ _CHANCE, _SHARE = "chance of a letter", "chance of a word"
 EDITS: dict[str, Edit] = {
     edit.name: edit
     for edit in (
-        Edit("look_alikes", "letters replaced by Cyrillic, Greek and other look-alikes", 0.3, _CHANCE, _letters(_look_alike)),
+        Edit(
+            "look_alikes",
+            "letters replaced by Cyrillic, Greek and other look-alikes",
+            0.3,
+            _CHANCE,
+            _letters(_look_alike),
+        ),
         Edit("full_width", "letters in their full-width form", 1.0, _CHANCE, _letters(_full_width)),
-        Edit("invisible", "invisible characters put behind letters", 0.3, _CHANCE, _letters(_hidden)),
+        Edit(
+            "invisible", "invisible characters put behind letters", 0.3, _CHANCE, _letters(_hidden)
+        ),
         Edit("accents", "accents and other marks put on letters", 0.3, _CHANCE, _letters(_marked)),
         Edit("leetspeak", "digits and signs for letters", 0.5, _SHARE, _words(_leet, 3)),
-        Edit("spaced", 'letters of words set apart by blanks ("f r e e")', 0.3, _SHARE, _words(_spaced, 4)),
-        Edit("dotted", 'letters of words set apart by signs ("f.r.e.e")', 0.3, _SHARE, _words(_dotted, 4)),
+        Edit(
+            "spaced",
+            'letters of words set apart by blanks ("f r e e")',
+            0.3,
+            _SHARE,
+            _words(_spaced, 4),
+        ),
+        Edit(
+            "dotted",
+            'letters of words set apart by signs ("f.r.e.e")',
+            0.3,
+            _SHARE,
+            _words(_dotted, 4),
+        ),
         Edit("split", 'words split once by a sign ("fr-ee")', 0.5, _SHARE, _words(_split, 4)),
         Edit("broken", "words broken over two lines", 0.3, _SHARE, _words(_broken, 4)),
         Edit("case", "capitals and small letters changed", 0.7, _SHARE, _words(_swapped_case, 1)),
-        Edit("typos", "a neighbouring key, a letter doubled, dropped or transposed", 0.3, _SHARE, _words(_typo, 4)),
-        Edit("numbers", "other digits, or numbers broken up", 1.0, "chance of a number", _numbers, always_changes=False),
-        Edit("links", "another domain, a shortener, hxxp or a bare domain", 1.0, "chance of a link", _links, always_changes=False),
+        Edit(
+            "typos",
+            "a neighbouring key, a letter doubled, dropped or transposed",
+            0.3,
+            _SHARE,
+            _words(_typo, 4),
+        ),
+        Edit(
+            "numbers",
+            "other digits, or numbers broken up",
+            1.0,
+            "chance of a number",
+            _numbers,
+            always_changes=False,
+        ),
+        Edit(
+            "links",
+            "another domain, a shortener, hxxp or a bare domain",
+            1.0,
+            "chance of a link",
+            _links,
+            always_changes=False,
+        ),
     )
 }
 """The edits by name."""

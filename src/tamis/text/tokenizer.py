@@ -1,7 +1,9 @@
-"""GPT-2's byte-level BPE through `tokenizers`, from a checkpoint's own files; also trained on rows where there is no checkpoint.
+"""GPT-2's byte-level BPE through `tokenizers`, from a checkpoint's own files; also trained on rows
+where there is no checkpoint.
 
-What changes a score travels inside `tokenizer.json`: the normaliser, a leading `<|endoftext|>`, the reference's fixed length.
-A text that spells a special token is ordinary text, here and in transformers (`split_special_tokens`).
+What changes a score travels inside `tokenizer.json`: the normaliser, a leading `<|endoftext|>`, the
+reference's fixed length. A text that spells a special token is ordinary text, here and in
+transformers (`split_special_tokens`).
 """
 
 from __future__ import annotations
@@ -15,7 +17,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from tokenizers import Tokenizer as _Tokenizer
 
 from tamis.config import Recipe
@@ -24,7 +35,8 @@ from tamis.files import replaced, write_text
 from tamis.text.normalizer import robust_normalizer
 
 END_OF_TEXT = "<|endoftext|>"
-"""GPT-2's only special token: between documents while pretraining, here a possible first token and the padding."""
+"""GPT-2's only special token: between documents while pretraining, here a possible first token and
+the padding."""
 
 _PART_OF_WORD = re.compile(r"\S{256}(?=\S)")
 
@@ -39,7 +51,8 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> Tokenizer:
-        """From `tokenizer.json`, else `vocab.json` + `merges.txt`, else OpenAI's `encoder.json` + `vocab.bpe`.
+        """From `tokenizer.json`, else `vocab.json` + `merges.txt`, else OpenAI's `encoder.json` +
+        `vocab.bpe`.
 
         Raises:
             CheckpointError: none of them is there, or they cannot be read.
@@ -52,14 +65,20 @@ class Tokenizer:
             for vocabulary, merges in pairs:
                 if (folder / vocabulary).is_file() and (folder / merges).is_file():
                     return cls._from_pieces(folder / vocabulary, folder / merges)
-        except Exception as error:  # `tokenizers` raises bare Exception for whatever is wrong in a file
-            raise CheckpointError(f"{folder}: the tokenizer's files cannot be read ({error}); fetch or save them again") from error
+        except (
+            Exception
+        ) as error:  # `tokenizers` raises bare Exception for whatever is wrong in a file
+            raise CheckpointError(
+                f"{folder}: the tokenizer's files cannot be read ({error}); fetch or save them "
+                "again"
+            ) from error
         wanted = " or ".join(["tokenizer.json", *(f"{v} with {m}" for v, m in pairs)])
         raise CheckpointError(f"{folder} has no tokenizer: expected {wanted}")
 
     @classmethod
     def _from_pieces(cls, vocabulary: Path, merges: Path) -> Tokenizer:
-        # Both readers of the merges file skip its `#version` line; OpenAI's and Hugging Face's files are otherwise alike.
+        # Both readers of the merges file skip its `#version` line; OpenAI's and Hugging Face's
+        # files are otherwise alike.
         backend = _byte_level(models.BPE.from_file(str(vocabulary), str(merges)))
         if backend.token_to_id(END_OF_TEXT) is not None:
             backend.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
@@ -67,9 +86,11 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
-        """A new byte-level BPE: all 256 bytes, `<|endoftext|>` and the merges that `texts` support, up to `vocab_size` pieces.
+        """A new byte-level BPE: all 256 bytes, `<|endoftext|>` and the merges that `texts` support,
+        up to `vocab_size` pieces.
 
-        Words of more than 256 characters teach in parts: the time that a word takes grows with the square of its length.
+        Words of more than 256 characters teach in parts: the time that a word takes grows with the
+        square of its length.
         """
         backend = _byte_level(models.BPE())
         trainer = trainers.BpeTrainer(
@@ -79,36 +100,58 @@ class Tokenizer:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             special_tokens=[AddedToken(END_OF_TEXT, special=True, normalized=False)],
         )
-        backend.train_from_iterator((_PART_OF_WORD.sub(r"\g<0>\n", text) for text in texts), trainer)
+        backend.train_from_iterator(
+            (_PART_OF_WORD.sub(r"\g<0>\n", text) for text in texts), trainer
+        )
         return cls(backend)
 
-    def prepared(self, *, add_bos: bool, normalize: str = "none", fixed_length: int | None = None, pad: bool = False) -> Tokenizer:
+    def prepared(
+        self,
+        *,
+        add_bos: bool,
+        normalize: str = "none",
+        fixed_length: int | None = None,
+        pad: bool = False,
+    ) -> Tokenizer:
         """A copy that prepares messages the given way.
 
         Args:
             add_bos: put `<|endoftext|>` before every message.
-            normalize: "none", "nfkc" (compatibility forms folded, invisible format characters dropped), or "robust"
-                (look-alikes, spaced letters and letters written as digits undone as well; see normalizer.py).
+            normalize: "none", "nfkc" (compatibility forms folded, invisible format characters
+                dropped), or "robust" (look-alikes, spaced letters and letters written as digits
+                undone as well; see normalizer.py).
             fixed_length: cut messages to this many tokens, as the reference does.
             pad: with `fixed_length`, also fill shorter messages up to it with `<|endoftext|>`.
 
         Raises:
-            ConfigError: `normalize` is unknown, or the vocabulary has no `<|endoftext|>` for `add_bos` or `pad`.
+            ConfigError: `normalize` is unknown, or the vocabulary has no `<|endoftext|>` for
+                `add_bos` or `pad`.
         """
         backend = _Tokenizer.from_str(self.backend.to_str())
         end = backend.token_to_id(END_OF_TEXT)
         if (add_bos or pad) and end is None:
-            raise ConfigError(f"the tokenizer has no {END_OF_TEXT}; set text.add_bos=false and text.padding=none for this backbone")
+            raise ConfigError(
+                f"the tokenizer has no {END_OF_TEXT}; set text.add_bos=false and "
+                "text.padding=none for this backbone"
+            )
         steps: list[Any] = [processors.ByteLevel(trim_offsets=False)]
         if add_bos:
-            steps.append(processors.TemplateProcessing(single=f"{END_OF_TEXT} $A", special_tokens=[(END_OF_TEXT, end)]))
+            steps.append(
+                processors.TemplateProcessing(
+                    single=f"{END_OF_TEXT} $A", special_tokens=[(END_OF_TEXT, end)]
+                )
+            )
         backend.post_processor = processors.Sequence(steps)
         if normalize == "nfkc":
-            backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\p{Cf}"), "")])
+            backend.normalizer = normalizers.Sequence(
+                [normalizers.NFKC(), normalizers.Replace(Regex(r"\p{Cf}"), "")]
+            )
         elif normalize == "robust":
             backend.normalizer = robust_normalizer()
         elif normalize != "none":
-            raise ConfigError(f"text.normalize must be 'none', 'nfkc' or 'robust'; got {normalize!r}")
+            raise ConfigError(
+                f"text.normalize must be 'none', 'nfkc' or 'robust'; got {normalize!r}"
+            )
         if fixed_length is None:
             backend.no_truncation()
             backend.no_padding()
@@ -119,7 +162,9 @@ class Tokenizer:
         return Tokenizer(backend)
 
     def without_padding(self) -> Tokenizer:
-        """One that neither fills nor cuts: batches need no padding here, and long texts are scored by windows. Itself where it is one."""
+        """One that neither fills nor cuts: batches need no padding here, and long texts are scored
+        by windows. Itself where it is one.
+        """
         if self.backend.padding is None and self.backend.truncation is None:
             return self
         backend = _Tokenizer.from_str(self.backend.to_str())
@@ -128,7 +173,8 @@ class Tokenizer:
         return Tokenizer(backend)
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Token ids of each text, (T,) each, T at least 1: a text without any token becomes one `<|endoftext|>`.
+        """Token ids of each text, (T,) each, T at least 1: a text without any token becomes one
+        `<|endoftext|>`.
 
         Raises:
             DataError: a text is not valid Unicode (a lone surrogate).
@@ -138,28 +184,45 @@ class Tokenizer:
         except (UnicodeEncodeError, TypeError):
             for i, text in enumerate(texts):
                 if not isinstance(text, str):
-                    raise DataError(f"text {i}: expected a string, got {type(text).__name__}") from None
+                    raise DataError(
+                        f"text {i}: expected a string, got {type(text).__name__}"
+                    ) from None
                 try:
                     text.encode("utf-8")
                 except UnicodeEncodeError as error:
-                    raise DataError(f"text {i} is not valid Unicode ({error.reason} at character {error.start}); remove it") from error
+                    raise DataError(
+                        f"text {i} is not valid Unicode ({error.reason} at character "
+                        f"{error.start}); remove it"
+                    ) from error
             raise
         nothing = np.array([self.end_of_text or 0], dtype=np.int32)
         return [np.array(e.ids, dtype=np.int32) if e.ids else nothing for e in encoded]
 
     def normalized(self, text: str) -> str:
         """A text as it is cut into tokens, after the normaliser."""
-        return text if self.backend.normalizer is None else str(self.backend.normalizer.normalize_str(text))
+        return (
+            text
+            if self.backend.normalizer is None
+            else str(self.backend.normalizer.normalize_str(text))
+        )
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the given ids, special tokens spelled out."""
         return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=False))
 
-    def windows(self, ids: NDArray[np.int32], context: int, *, size: int | None = None, overlap: float = 0.25) -> list[NDArray[np.int32]]:
-        """A message longer than `context` tokens as windows of `size` tokens (by default the context), else the message itself.
+    def windows(
+        self,
+        ids: NDArray[np.int32],
+        context: int,
+        *,
+        size: int | None = None,
+        overlap: float = 0.25,
+    ) -> list[NDArray[np.int32]]:
+        """A message longer than `context` tokens as windows of `size` tokens (by default the
+        context), else the message itself.
 
-        Each overlaps the one before by at least the share `overlap`. Every token is in a window, every window begins like the message
-        (with `<|endoftext|>` where messages do).
+        Each overlaps the one before by at least the share `overlap`. Every token is in a window,
+        every window begins like the message (with `<|endoftext|>` where messages do).
         """
         spans = self.window_spans(len(ids), context, size=size, overlap=overlap)
         if len(spans) == 1:
@@ -167,8 +230,12 @@ class Tokenizer:
         head = ids[:1] if self.begins else ids[:0]
         return [np.concatenate([head, ids[first:stop]]) for first, stop in spans]
 
-    def window_spans(self, tokens: int, context: int, *, size: int | None = None, overlap: float = 0.25) -> list[tuple[int, int]]:
-        """(first, stop) of the message's tokens in each window of `windows`; a leading `<|endoftext|>` repeated in all is not counted."""
+    def window_spans(
+        self, tokens: int, context: int, *, size: int | None = None, overlap: float = 0.25
+    ) -> list[tuple[int, int]]:
+        """(first, stop) of the message's tokens in each window of `windows`; a leading
+        `<|endoftext|>` repeated in all is not counted.
+        """
         if tokens <= context:
             return [(0, tokens)]
         head = int(self.begins)
@@ -198,15 +265,18 @@ class Tokenizer:
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
     def save(self, folder: Path | str, *, max_length: int) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json` so that transformers' AutoTokenizer gives the same ids.
+        """Write `tokenizer.json` and `tokenizer_config.json` so that transformers' AutoTokenizer
+        gives the same ids.
 
-        transformers fills and cuts only when asked to: a fixed length comes of `padding="max_length", truncation=True`.
+        transformers fills and cuts only when asked to: a fixed length comes of
+        `padding="max_length", truncation=True`.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with replaced(folder / "tokenizer.json") as beside:
             self.backend.save(str(beside))
-        # transformers v5's GPT2Tokenizer would rebuild itself from vocabulary and merges and drop normaliser and template.
+        # transformers v5's GPT2Tokenizer would rebuild itself from vocabulary and merges and drop
+        # normaliser and template.
         settings: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "split_special_tokens": True,
@@ -217,7 +287,8 @@ class Tokenizer:
         if self.backend.truncation is not None:
             settings["model_max_length"] = self.backend.truncation["max_length"]
         if self.backend.padding is not None:
-            # The filling is read as text here, as in the reference; a mask would hide it from the last position.
+            # The filling is read as text here, as in the reference; a mask would hide it from the
+            # last position.
             settings["model_input_names"] = ["input_ids"]
         if self.end_of_text is not None:
             settings |= {f"{part}_token": END_OF_TEXT for part in ("bos", "eos", "unk", "pad")}
@@ -236,4 +307,6 @@ def prepared_tokenizer(recipe: Recipe, tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer with the recipe's way of preparing a message in it."""
     text = recipe.text
     pad = text.fixed_length is not None and text.pooling == "last_position"
-    return tokenizer.prepared(add_bos=text.add_bos, normalize=text.normalize, fixed_length=text.fixed_length, pad=pad)
+    return tokenizer.prepared(
+        add_bos=text.add_bos, normalize=text.normalize, fixed_length=text.fixed_length, pad=pad
+    )

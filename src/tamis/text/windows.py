@@ -1,11 +1,12 @@
 """One score from a long text's windows: by a rule that knows how many there are.
 
-Two classes: the window that speaks most for the positive class decides, and its log-odds are lowered by a penalty times log n for n
-windows. Were a text positive by one window alone, equally likely any of them, its odds would be the mean of the windows' odds; the
-largest term of that mean has the penalty 1. The more windows a text has, the more one must stand out, so that long negatives are not
-flagged for their length. How far the largest of n windows of a negative does differs by model: decision/window_penalty.py learns it from
-held-out rows.
-More classes: the mean of the windows' logits.
+Two classes: the window that speaks most for the positive class decides, and its log-odds are
+lowered by a penalty times log n for n windows. Were a text positive by one window alone, equally
+likely any of them, its odds would be the mean of the windows' odds; the largest term of that mean
+has the penalty 1. The more windows a text has, the more one must stand out, so that long negatives
+are not flagged for their length. How far the largest of n windows of a negative does differs by
+model: decision/window_penalty.py learns it from held-out rows. More classes: the mean of the
+windows' logits.
 
 Shapes: V windows of R texts, K classes.
 """
@@ -21,17 +22,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 OVERLAP = 0.5
-"""Share of a window that the next one holds again, so that a sentence stands whole in one of them."""
+"""Share of a window that the next one holds again, so that a sentence stands whole in one of
+them."""
 
 SIZES = 16
 """A window's size is a multiple of this."""
 
 
 def size_for(lengths: NDArray[np.int64], context: int) -> int:
-    """Tokens of a window: as many as 95 of 100 training texts have at the most, so that a window is like what the model was trained on.
+    """Tokens of a window: as many as 95 of 100 training texts have at the most, so that a window is
+    like what the model was trained on.
 
-    In a window of the whole context a sentence of the length of a message would drown (`lengths`: tokens of the training texts, at least
-    one; never more than `context`, nor fewer than twice SIZES).
+    In a window of the whole context a sentence of the length of a message would drown (`lengths`:
+    tokens of the training texts, at least one; never more than `context`, nor fewer than twice
+    SIZES).
     """
     wanted = int(np.ceil(np.quantile(lengths, 0.95) / SIZES)) * SIZES
     return min(max(wanted, 2 * SIZES), context)
@@ -44,7 +48,8 @@ class WindowAggregation:
     positive: int | None = None
     """Class number of the positive class of two; None: the mean."""
     penalty: float = 1.0
-    """Times log n taken from the log-odds of the window that decides among n; without meaning where the mean does."""
+    """Times log n taken from the log-odds of the window that decides among n; without meaning where
+    the mean does."""
 
     def __call__(self, logits: Tensor, counts: NDArray[np.int64]) -> Tensor:
         """(V, K) logits, text after text, and (R,) windows of each text -> (R, K)."""
@@ -52,7 +57,9 @@ class WindowAggregation:
             return logits
         numbers = torch.from_numpy(counts).to(logits.device)
         if self.positive is None:
-            owner = torch.repeat_interleave(torch.arange(len(counts), device=logits.device), numbers)
+            owner = torch.repeat_interleave(
+                torch.arange(len(counts), device=logits.device), numbers
+            )
             sums = logits.new_zeros((len(counts), *logits.shape[1:])).index_add(0, owner, logits)
             return sums / numbers.to(logits.dtype)[:, None]
         place = self.deciding(logits.detach().cpu().numpy(), counts) + np.cumsum(counts) - counts
@@ -83,7 +90,9 @@ class WindowAggregation:
 
 
 class RunningAggregation:
-    """Scores of T texts whose windows are computed one by one, in any order: what `WindowAggregation` gives for all of them at once."""
+    """Scores of T texts whose windows are computed one by one, in any order: what
+    `WindowAggregation` gives for all of them at once.
+    """
 
     def __init__(self, texts: int, classes: int, aggregation: WindowAggregation) -> None:
         """Nothing computed yet."""
@@ -97,15 +106,24 @@ class RunningAggregation:
         self.counts[text] += 1
         if place is None:
             self._kept[text] += logits
-        elif self.counts[text] == 1 or logits[place] - logits[1 - place] > self._kept[text, place] - self._kept[text, 1 - place]:
+        elif (
+            self.counts[text] == 1
+            or logits[place] - logits[1 - place]
+            > self._kept[text, place] - self._kept[text, 1 - place]
+        ):
             self._kept[text] = logits
 
     def with_one_more(self, text: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(M, K) what a text's score would be if its next window, and last, gave each of the M rows of `values`."""
+        """(M, K) what a text's score would be if its next window, and last, gave each of the M rows
+        of `values`.
+        """
         place, count = self._aggregation.positive, self.counts[text] + 1
         if place is None:
             return np.asarray((self._kept[text] + values) / count)
-        stronger = values[:, place] - values[:, 1 - place] > self._kept[text, place] - self._kept[text, 1 - place]
+        stronger = (
+            values[:, place] - values[:, 1 - place]
+            > self._kept[text, place] - self._kept[text, 1 - place]
+        )
         pooled = np.where((stronger | (count == 1))[:, None], values, self._kept[text])
         pooled[:, place] -= self._aggregation.penalty * np.log(count)
         return pooled

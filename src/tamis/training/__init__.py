@@ -1,1 +1,3 @@
-"""Training. A backbone, encoded texts and a recipe come in, a trained model with its held-out scores goes out."""
+"""Training. A backbone, encoded texts and a recipe come in, a trained model with its held-out
+scores goes out.
+"""

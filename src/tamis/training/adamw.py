@@ -1,8 +1,8 @@
 """AdamW by torch's fused kernel, without `torch.optim.AdamW` around it.
 
-The first optimiser of torch that a process makes imports torch's compiler, two to three seconds in which a small training is over. The
-kernel is the same, so are its steps, bit by bit (a test holds both together).
-Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019).
+The first optimiser of torch that a process makes imports torch's compiler, two to three seconds in
+which a small training is over. The kernel is the same, so are its steps, bit by bit (a test holds
+both together). Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019).
 """
 
 from __future__ import annotations
@@ -14,13 +14,22 @@ from torch import Tensor
 
 
 class AdamW:
-    """Steps of the weights in `param_groups`; a group has `params`, `lr` and `weight_decay`, and whatever its owner adds."""
+    """Steps of the weights in `param_groups`; a group has `params`, `lr` and `weight_decay`, and
+    whatever its owner adds.
+    """
 
-    def __init__(self, groups: list[dict[str, Any]], *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
         """`betas`: decay of the two moments; `eps`: added to the root of the second."""
         self.param_groups = groups
         self.state: dict[Tensor, dict[str, Tensor]] = {}
-        """Of every weight that has had a step: `step` (), `exp_avg` and `exp_avg_sq` of its own shape."""
+        """Of every weight that has had a step: `step` (), `exp_avg` and `exp_avg_sq` of its own
+        shape."""
         self.betas, self.eps = betas, eps
 
     def zero_grad(self) -> None:

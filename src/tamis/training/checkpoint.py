@@ -1,7 +1,9 @@
-"""The state of a training on disk: one safetensors file, replaced whole, from which it goes on to the same bytes.
+"""The state of a training on disk: one safetensors file, replaced whole, from which it goes on to
+the same bytes.
 
-Tensors: `now.*` trained weights, `best.*` those of the best epoch, `optimizer.*`, and torch's random state. Counters and history
-travel in the file's metadata, so that they can never disagree with the tensors.
+Tensors: `now.*` trained weights, `best.*` those of the best epoch, `optimizer.*`, and torch's
+random state. Counters and history travel in the file's metadata, so that they can never disagree
+with the tensors.
 """
 
 from __future__ import annotations
@@ -31,18 +33,31 @@ class Checkpointer:
     """Writes a training's state into a folder, every minute and at every epoch's end."""
 
     def __init__(self, folder: Path, identity: str, *, every_s: float = EVERY_S) -> None:
-        """`identity` says what is trained on what; a state of another identity is never taken up."""
+        """`identity` says what is trained on what; a state of another identity is never taken
+        up.
+        """
         self.path, self.identity, self.every_s = folder / FILE, identity, every_s
         self._saved = time.monotonic()
 
-    def __call__(self, model: GPT2Classifier, optimizer: AdamW, at: TrainingState, best: dict[str, Tensor], epoch_ended: bool) -> None:
+    def __call__(
+        self,
+        model: GPT2Classifier,
+        optimizer: AdamW,
+        at: TrainingState,
+        best: dict[str, Tensor],
+        epoch_ended: bool,
+    ) -> None:
         """Save if an epoch has ended or the last save is long enough ago."""
         if epoch_ended or time.monotonic() - self._saved >= self.every_s:
             self.save(model, optimizer, at, best)
 
-    def save(self, model: GPT2Classifier, optimizer: AdamW, at: TrainingState, best: dict[str, Tensor]) -> None:
+    def save(
+        self, model: GPT2Classifier, optimizer: AdamW, at: TrainingState, best: dict[str, Tensor]
+    ) -> None:
         """Write the state now."""
-        tensors = {f"now.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad}
+        tensors = {
+            f"now.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad
+        }
         tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in _moments(optimizer)}
         tensors["random"] = torch.get_rng_state()
@@ -50,7 +65,9 @@ class Checkpointer:
             tensors["random_cuda"] = torch.cuda.get_rng_state(model.score.weight.device)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        write_tensors(self.path, contiguous, {"identity": self.identity, "at": json.dumps(asdict(at))})
+        write_tensors(
+            self.path, contiguous, {"identity": self.identity, "at": json.dumps(asdict(at))}
+        )
         self._saved = time.monotonic()
 
     def restore(self, training: Training) -> bool:
@@ -71,19 +88,31 @@ class Checkpointer:
             now = {name: tensors[f"now.{name}"] for name in training.trained}
             random, cuda = tensors["random"], training.device.type == "cuda"
             random_cuda = tensors["random_cuda"] if cuda else None
-            moments = [(weights, _state(tensors, f"optimizer.{g}.{i}.")) for g, i, weights in _places(training.optimizer)]
+            moments = [
+                (weights, _state(tensors, f"optimizer.{g}.{i}."))
+                for g, i, weights in _places(training.optimizer)
+            ]
         except (SafetensorError, OSError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{self.path} is damaged ({error}); delete it to train from the start") from error
+            raise CheckpointError(
+                f"{self.path} is damaged ({error}); delete it to train from the start"
+            ) from error
         except KeyError as error:
-            raise CheckpointError(f"{self.path} is damaged ({error.args[0]} is missing); delete it to train from the start") from error
+            raise CheckpointError(
+                f"{self.path} is damaged ({error.args[0]} is missing); delete it to train from "
+                "the start"
+            ) from error
         training.at = at
         with torch.no_grad():
             for name, parameter in training.trained.items():
                 parameter.copy_(now[name])
-        training.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
+        training.best = {
+            name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")
+        }
         for weights, state in moments:
             if state:
-                training.optimizer.state[weights] = {name: tensor.to(weights.device) for name, tensor in state.items()}
+                training.optimizer.state[weights] = {
+                    name: tensor.to(weights.device) for name, tensor in state.items()
+                }
         torch.set_rng_state(random)
         if random_cuda is not None:
             torch.cuda.set_rng_state(random_cuda, training.device)

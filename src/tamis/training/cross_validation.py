@@ -1,8 +1,10 @@
-"""Scores of every training row from models that did not see it: the rows in folds, a model trained without each, all by the same recipe.
+"""Scores of every training row from models that did not see it: the rows in folds, a model trained
+without each, all by the same recipe.
 
-A budget of one blocked message in a thousand cannot be read off a tenth of the rows. Here threshold, temperature and unsure band are chosen
-on all of them, and the model that is kept learns from all of them. Each fold's model takes the last epoch, so its scores chose nothing.
-Source: Kohavi 1995, "A study of cross-validation and bootstrap"; scikit-learn's cross_val_predict.
+A budget of one blocked message in a thousand cannot be read off a tenth of the rows. Here
+threshold, temperature and unsure band are chosen on all of them, and the model that is kept learns
+from all of them. Each fold's model takes the last epoch, so its scores chose nothing. Source:
+Kohavi 1995, "A study of cross-validation and bootstrap"; scikit-learn's cross_val_predict.
 """
 
 from __future__ import annotations
@@ -27,15 +29,20 @@ class FoldScores:
     rows: NDArray[np.float64]
     """(rows, K)"""
     concatenated: NDArray[np.float64]
-    """(V, K) of windows of long texts joined from their negatives (decision/window_penalty.py); none where they were not asked for"""
+    """(V, K) of windows of long texts joined from their negatives (decision/window_penalty.py);
+    none where they were not asked for"""
 
 
 Fold = Callable[[Rows, Path | None, str], FoldScores]
-"""Trains without some rows, its state kept in a folder, told under a name, and scores those rows."""
+"""Trains without some rows, its state kept in a folder, told under a name, and scores those
+rows."""
 
 
-def out_of_fold(fold: Fold, fold_ids: Rows, *, classes: int, identity: str, checkpoint: Path | None) -> FoldScores:
-    """Scores of R rows, each from a model trained without its part, and of the texts joined from each part.
+def out_of_fold(
+    fold: Fold, fold_ids: Rows, *, classes: int, identity: str, checkpoint: Path | None
+) -> FoldScores:
+    """Scores of R rows, each from a model trained without its part, and of the texts joined from
+    each part.
 
     Args:
         fold: trains one of the models.
@@ -52,13 +59,19 @@ def out_of_fold(fold: Fold, fold_ids: Rows, *, classes: int, identity: str, chec
     for number in range(count):
         outside = np.flatnonzero(fold_ids == number)
         state = None if checkpoint is None else checkpoint / f"fold-{number}"
-        found = None if state is None else _read(state.with_suffix(".npz"), identity, len(outside), classes)
+        found = (
+            None
+            if state is None
+            else _read(state.with_suffix(".npz"), identity, len(outside), classes)
+        )
         if found is None:
             found = fold(outside, state, f"training, fold {number + 1} of {count}")
             if state is not None:
                 state.parent.mkdir(parents=True, exist_ok=True)
                 with replaced(state.with_suffix(".npz")) as beside, beside.open("wb") as file:
-                    np.savez(file, identity=identity, logits=found.rows, concatenated=found.concatenated)
+                    np.savez(
+                        file, identity=identity, logits=found.rows, concatenated=found.concatenated
+                    )
                 shutil.rmtree(state, ignore_errors=True)
         logits[outside] = found.rows
         joined.append(found.concatenated)
@@ -77,7 +90,17 @@ def _read(path: Path, identity: str, rows: int, classes: int) -> FoldScores | No
         with path.open("rb") as file, np.load(file) as kept:
             if str(kept["identity"]) != identity or "concatenated" not in kept:
                 return None
-            found = FoldScores(np.asarray(kept["logits"], dtype=np.float64), np.asarray(kept["concatenated"], dtype=np.float64))
-            return found if found.rows.shape == (rows, classes) and found.concatenated.shape[1:] == (classes,) else None
+            found = FoldScores(
+                np.asarray(kept["logits"], dtype=np.float64),
+                np.asarray(kept["concatenated"], dtype=np.float64),
+            )
+            return (
+                found
+                if found.rows.shape == (rows, classes)
+                and found.concatenated.shape[1:] == (classes,)
+                else None
+            )
     except Exception as error:  # a zip archive that was cut off or altered fails in many ways
-        raise CheckpointError(f"{path} is damaged ({error}); delete it to train that fold again") from error
+        raise CheckpointError(
+            f"{path} is damaged ({error}); delete it to train that fold again"
+        ) from error

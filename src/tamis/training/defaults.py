@@ -1,4 +1,6 @@
-"""What a setting that is left open becomes: by how much is trained, whether the backbone is pretrained, and how many rows there are."""
+"""What a setting that is left open becomes: by how much is trained, whether the backbone is
+pretrained, and how many rows there are.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,22 @@ class Defaults:
     wise_ft: float | str = 0.0
 
 
-SCRATCH_FULL = Defaults(epochs=5, learning_rate=5e-4, head_learning_rate=1e-3, dropout=0.1, lm_loss_weight=1.0, token_dropout=0.25)
+SCRATCH_FULL = Defaults(
+    epochs=5,
+    learning_rate=5e-4,
+    head_learning_rate=1e-3,
+    dropout=0.1,
+    lm_loss_weight=1.0,
+    token_dropout=0.25,
+)
 PRETRAINED_FULL = Defaults(
-    epochs=4, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.1, bpe_dropout=0.1, batch_tokens=512, head_init="linear_probe"
+    epochs=4,
+    learning_rate=3e-4,
+    head_learning_rate=3e-3,
+    dropout=0.1,
+    bpe_dropout=0.1,
+    batch_tokens=512,
+    head_init="linear_probe",
 )
 BLOCKS = Defaults(epochs=5, learning_rate=3e-4, head_learning_rate=3e-3, dropout=0.0)
 LORA = Defaults(epochs=5, learning_rate=1e-3, head_learning_rate=3e-3, dropout=0.0)
@@ -38,15 +53,19 @@ HEAD = Defaults(epochs=1, learning_rate=5e-5, head_learning_rate=5e-5, dropout=0
 """The reference's own: one epoch at 5e-5."""
 
 _EPOCHS, _MOST_EPOCHS, _FEWEST_EPOCHS, _MORE = 60, 20, 2, 1.6
-"""Few rows need more passes: of two classes 20 at 8 rows a class, 11 at 32, 5 at 128, 4 from 180 on; of more classes 1.6 times as many."""
+"""Few rows need more passes: of two classes 20 at 8 rows a class, 11 at 32, 5 at 128, 4 from 180
+on; of more classes 1.6 times as many."""
 
 
 def epochs_for(rows: int, classes: int) -> int:
-    """Epochs in which everything of a pretrained backbone is trained on `rows` rows of `classes` classes.
+    """Epochs in which everything of a pretrained backbone is trained on `rows` rows of `classes`
+    classes.
 
     More than two are learnt more slowly.
     """
-    wanted = max(PRETRAINED_FULL.epochs, _EPOCHS / math.sqrt(max(1, rows) / classes)) * (_MORE if classes > 2 else 1.0)
+    wanted = max(PRETRAINED_FULL.epochs, _EPOCHS / math.sqrt(max(1, rows) / classes)) * (
+        _MORE if classes > 2 else 1.0
+    )
     return min(_MOST_EPOCHS, round(wanted))
 
 
@@ -59,40 +78,56 @@ def is_low_data(rows: int, classes: int) -> bool:
 
 
 def default_bpe_dropout(rows: int, classes: int) -> float:
-    """BPE-dropout of a pretrained backbone trained whole: none below 100 rows a class, where it cost as much as it gave."""
+    """BPE-dropout of a pretrained backbone trained whole: none below 100 rows a class, where it
+    cost as much as it gave.
+    """
     return 0.0 if is_low_data(rows, classes) else PRETRAINED_FULL.bpe_dropout
 
 
 def default_wise_ft(rows: int, classes: int) -> float | str:
-    """Share of the start kept in a pretrained backbone trained whole: half below 100 rows a class, from there on as held-out rows say.
+    """Share of the start kept in a pretrained backbone trained whole: half below 100 rows a class,
+    from there on as held-out rows say.
 
-    Few rows teach differently from draw to draw; between the solved head and what they taught lies a steadier model. Of many rows
-    some may be labelled wrongly, and training learns those by heart.
+    Few rows teach differently from draw to draw; between the solved head and what they taught lies
+    a steadier model. Of many rows some may be labelled wrongly, and training learns those by heart.
     Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
     """
     return _KEPT if is_low_data(rows, classes) else "auto"
 
 
 _FASTER = 2.0
-"""What the learning rate of a small backbone with many rows of more than two classes is multiplied by: they have more to learn."""
+"""What the learning rate of a small backbone with many rows of more than two classes is multiplied
+by: they have more to learn."""
 
 
 def default_learning_rate(rows: int, classes: int, *, small: bool) -> float:
-    """Peak learning rate where everything of a pretrained backbone is trained; `small` as in `resolve_tune`."""
-    return PRETRAINED_FULL.learning_rate * (_FASTER if small and classes > 2 and not is_low_data(rows, classes) else 1.0)
+    """Peak learning rate where everything of a pretrained backbone is trained; `small` as in
+    `resolve_tune`.
+    """
+    return PRETRAINED_FULL.learning_rate * (
+        _FASTER if small and classes > 2 and not is_low_data(rows, classes) else 1.0
+    )
 
 
 _FOLDS, _FOLDS_OF_FEW, _FEW = 3, 5, 300
-"""Many rows: a third of them less in each fold's training, and three trainings. Few rows are missed, and trained on in seconds."""
+"""Many rows: a third of them less in each fold's training, and three trainings. Few rows are
+missed, and trained on in seconds."""
 
 
-def resolve_cv_folds(recipe: Recipe, *, pretrained: bool, small: bool, rows: int, classes: int) -> int:
-    """Folds of a training: those that are set; where training everything takes minutes 3 for a budget of blocked messages, 5 for few rows.
+def resolve_cv_folds(
+    recipe: Recipe, *, pretrained: bool, small: bool, rows: int, classes: int
+) -> int:
+    """Folds of a training: those that are set; where training everything takes minutes 3 for a
+    budget of blocked messages, 5 for few rows.
 
-    A tenth of the rows, held out, does not show a budget of one in a thousand, however they fall, and of few rows it shows nothing.
-    `pretrained` and `small` as in `resolve_tune`, `rows` and `classes` as in `resolve_defaults`.
+    A tenth of the rows, held out, does not show a budget of one in a thousand, however they fall,
+    and of few rows it shows nothing. `pretrained` and `small` as in `resolve_tune`, `rows` and
+    `classes` as in `resolve_defaults`.
     """
-    if resolve_tune(recipe.tune, pretrained=pretrained, small=small)[0] == "head" and recipe.train.head_solver == "lbfgs":
+    if (
+        resolve_tune(recipe.tune, pretrained=pretrained, small=small)[0] == "head"
+        and recipe.train.head_solver == "lbfgs"
+    ):
         return 0
     if recipe.decision.cv_folds is not None:
         return 0 if recipe.decision.cv_folds < 2 else recipe.decision.cv_folds
@@ -103,16 +138,20 @@ def resolve_cv_folds(recipe: Recipe, *, pretrained: bool, small: bool, rows: int
     return _FOLDS if recipe.decision.max_fpr is not None else 0
 
 
-def resolve_tune(tune: str, *, pretrained: bool, small: bool, duration: Duration | None = None) -> tuple[str, str]:
+def resolve_tune(
+    tune: str, *, pretrained: bool, small: bool, duration: Duration | None = None
+) -> tuple[str, str]:
     """What `auto` stands for, and why.
 
-    Everything is trained from scratch, and of a small backbone while that takes half an hour at the most (`LONG_S`); else the last two
-    blocks, if they keep within it and what lies under them fits; else, and of a large backbone always, the head alone.
+    Everything is trained from scratch, and of a small backbone while that takes half an hour at the
+    most (`LONG_S`); else the last two blocks, if they keep within it and what lies under them fits;
+    else, and of a large backbone always, the head alone.
 
     Args:
         tune: the setting.
         pretrained: whether the backbone is.
-        small: whether training everything of it takes minutes on two cores for a few thousand rows (an embedded backbone).
+        small: whether training everything of it takes minutes on two cores for a few thousand rows
+            (an embedded backbone).
         duration: what training everything of a small one would take; minutes where it is not given.
     """
     if tune != "auto":
@@ -120,16 +159,29 @@ def resolve_tune(tune: str, *, pretrained: bool, small: bool, duration: Duration
     if not pretrained:
         return "full", "auto: the backbone is random, so everything is trained"
     if not small:
-        return "head", "auto: the backbone is pretrained and large; its trunk runs once, the head is solved"
+        return (
+            "head",
+            "auto: the backbone is pretrained and large; its trunk runs once, the head is solved",
+        )
     if duration is not None and duration.seconds > LONG_S:
         blocks = duration.share * duration.seconds <= LONG_S and duration.states <= MOST_STATES
-        found, what = (f"blocks:{LAST_BLOCKS}", "the last blocks are trained") if blocks else ("head", "the head alone is solved")
-        return found, f"auto: training everything would take about {duration.words()}, so {what}; --tune full trains everything"
+        found, what = (
+            (f"blocks:{LAST_BLOCKS}", "the last blocks are trained")
+            if blocks
+            else ("head", "the head alone is solved")
+        )
+        return (
+            found,
+            f"auto: training everything would take about {duration.words()}, so {what}; --tune "
+            "full trains everything",
+        )
     return "full", "auto: the backbone is small, so everything is trained from the solved head on"
 
 
 def attention_fallback(recipe: Recipe, *, pretrained: bool) -> tuple[str, str] | None:
-    """The `text.pooling` read instead of `attention` where that cannot be trained, and why; None where it can. `tune` is settled."""
+    """The `text.pooling` read instead of `attention` where that cannot be trained, and why; None
+    where it can. `tune` is settled.
+    """
     if recipe.tune == "head" and recipe.train.head_solver == "lbfgs":
         return "auto", "a head that is solved trains no attention (take --tune blocks:1 for that)"
     if recipe.tune == "head":
@@ -137,11 +189,17 @@ def attention_fallback(recipe: Recipe, *, pretrained: bool) -> tuple[str, str] |
     full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
     weight = recipe.train.lm_loss_weight
     if recipe.tune == "full" and (full.lm_loss_weight if weight is None else weight):
-        return "mean", "next tokens are predicted from under a plain mean (train.lm_loss_weight=0 leaves that out)"
+        return (
+            "mean",
+            "next tokens are predicted from under a plain mean (train.lm_loss_weight=0 leaves "
+            "that out)",
+        )
     return None
 
 
-def resolve_defaults(recipe: Recipe, *, pretrained: bool, rows: int, classes: int, small: bool = False) -> Recipe:
+def resolve_defaults(
+    recipe: Recipe, *, pretrained: bool, rows: int, classes: int, small: bool = False
+) -> Recipe:
     """The recipe with every open setting settled, `tune` by `resolve_tune` before.
 
     `rows` and `classes` count the training rows and their labels; `small` as in `resolve_tune`.
@@ -153,23 +211,36 @@ def resolve_defaults(recipe: Recipe, *, pretrained: bool, rows: int, classes: in
         raise ConfigError("tune is still auto; resolve_tune says what it stands for")
     tune = recipe.tune
     full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
-    defaults = HEAD if tune == "head" else full if tune == "full" else LORA if recipe.rank else BLOCKS
+    defaults = (
+        HEAD if tune == "head" else full if tune == "full" else LORA if recipe.rank else BLOCKS
+    )
     changes: dict[str, Any] = {
         "tune": tune,
-        "decision.cv_folds": resolve_cv_folds(recipe, pretrained=pretrained, small=small, rows=rows, classes=classes),
+        "decision.cv_folds": resolve_cv_folds(
+            recipe, pretrained=pretrained, small=small, rows=rows, classes=classes
+        ),
     }
-    instead = attention_fallback(recipe, pretrained=pretrained) if recipe.text.pooling == "attention" else None
+    instead = (
+        attention_fallback(recipe, pretrained=pretrained)
+        if recipe.text.pooling == "attention"
+        else None
+    )
     if instead is not None:
         changes["text.pooling"] = instead[0]
-    elif recipe.text.pooling == "auto" and not (tune == "head" and recipe.train.head_solver == "lbfgs"):
+    elif recipe.text.pooling == "auto" and not (
+        tune == "head" and recipe.train.head_solver == "lbfgs"
+    ):
         changes["text.pooling"] = "mean"
     for name in Defaults.__dataclass_fields__:
         if getattr(recipe.train, name) is None:
             changes[f"train.{name}"] = getattr(defaults, name)
     if recipe.train.epochs is None and defaults is PRETRAINED_FULL:
-        # A row's attacked copies are passes over it too: what every row has of them at least counts.
+        # A row's attacked copies are passes over it too: what every row has of them at least
+        # counts.
         copies = min(recipe.train.augment_positives, recipe.train.augment_negatives)
-        changes["train.epochs"] = max(_FEWEST_EPOCHS, round(epochs_for(rows, classes) / (1 + copies)))
+        changes["train.epochs"] = max(
+            _FEWEST_EPOCHS, round(epochs_for(rows, classes) / (1 + copies))
+        )
     if recipe.train.learning_rate is None and defaults is PRETRAINED_FULL:
         changes["train.learning_rate"] = default_learning_rate(rows, classes, small=small)
     if recipe.train.bpe_dropout is None and defaults is PRETRAINED_FULL:
@@ -182,5 +253,7 @@ def resolve_defaults(recipe: Recipe, *, pretrained: bool, rows: int, classes: in
         changes["train.wise_ft"] = default_wise_ft(rows, classes)
     settled = recipe.changed(changes)
     if settled.train.lm_loss_weight and tune != "full":
-        raise ConfigError(f"train.lm_loss_weight needs everything trained (tune = full); got tune = {tune}")
+        raise ConfigError(
+            f"train.lm_loss_weight needs everything trained (tune = full); got tune = {tune}"
+        )
     return settled

@@ -1,6 +1,8 @@
-"""One training by the loop: what is trained from which states, where the head begins, and the scores of rows that it did not see.
+"""One training by the loop: what is trained from which states, where the head begins, and the
+scores of rows that it did not see.
 
-head, epochs       features of the frozen trunk, mini-batches over head and final LayerNorm (the reference)
+head, epochs       features of the frozen trunk, mini-batches over head and final LayerNorm (the
+                   reference)
 blocks:K           states below the last K blocks once, the loop over the rest
 lora:R             the loop over adapters of rank R in every block, the final LayerNorm and the head
 full               the loop over everything
@@ -58,7 +60,8 @@ class TrainingJob:
     retokenize: Callable[[int], EncodedTexts] | None
     """Gives the rows to fit cut into other tokens for an epoch, numbered from 0."""
     concatenate_negatives: Callable[[Rows], EncodedTexts] | None
-    """Gives windows of long texts joined from the negatives among some rows (decision/window_penalty.py)."""
+    """Gives windows of long texts joined from the negatives among some rows
+    (decision/window_penalty.py)."""
     cache: FeatureCache
     progress: Progress | None
     say: Callable[[str], None] | None
@@ -90,7 +93,8 @@ def finetune(
     on_epoch: Callable[[int, Scores], None] | None = None,
     name: str = "training",
 ) -> TrainingResult:
-    """Train a trunk, which changes, on `fit` and `copies`, the epoch chosen on `validation`, and score the `scored` rows.
+    """Train a trunk, which changes, on `fit` and `copies`, the epoch chosen on `validation`, and
+    score the `scored` rows.
 
     Progress is told under `name`; the others as in `tamis.training.fit.tune`.
     """
@@ -125,35 +129,68 @@ def finetune(
     if checkpoint is not None:
         saver = Checkpointer(checkpoint, job.identity(model.transformer, fit, validation))
         saver.restore(training)
-    # Nothing is saved on Ctrl-C: it may come in mid-step, and what is saved must go on to the same bytes. The last mark serves.
+    # Nothing is saved on Ctrl-C: it may come in mid-step, and what is saved must go on to the same
+    # bytes. The last mark serves.
     at = training.run(save=saver, progress=job.progress)
     if isinstance(kept, str):
         found["wise_ft"] = interpolate_by_validation(training, start)
     elif start:
         interpolate(training.trained, start, kept)
     logits = training.logits(scored).double().numpy()
-    every = None if states.frozen is None else training.logits(np.arange(len(messages.distinct_of))).double().numpy()
+    every = (
+        None
+        if states.frozen is None
+        else training.logits(np.arange(len(messages.distinct_of))).double().numpy()
+    )
     model.transformer.set_dropout(0.0)
     trained = trained_parameters(model)
     merge_lora(model.transformer)
-    joined = None if job.concatenate_negatives is None else score(model, job.concatenate_negatives(scored))
-    facts = {"epochs": at.epoch, "best_epoch": at.best_epoch, "steps": at.step, "trained_parameters": trained, **found}
+    joined = (
+        None
+        if job.concatenate_negatives is None
+        else score(model, job.concatenate_negatives(scored))
+    )
+    facts = {
+        "epochs": at.epoch,
+        "best_epoch": at.best_epoch,
+        "steps": at.step,
+        "trained_parameters": trained,
+        **found,
+    }
     notes = [training.warned] if training.warned else []
     if found.get("wise_ft"):
-        notes.append(f"{found['wise_ft']:.0%} of the weights before training stays in the model's: held-out rows are ranked better so")
-    return TrainingResult(model, scored, logits, every, concatenated_logits=joined, history=at.history, facts=facts, notes=notes)
+        notes.append(
+            f"{found['wise_ft']:.0%} of the weights before training stays in the model's: "
+            "held-out rows are ranked better so"
+        )
+    return TrainingResult(
+        model,
+        scored,
+        logits,
+        every,
+        concatenated_logits=joined,
+        history=at.history,
+        facts=facts,
+        notes=notes,
+    )
 
 
-def _solve_first(job: TrainingJob, model: GPT2Classifier, fit: Rows, copies: Rows) -> dict[str, Any]:
-    """Where the recipe says so, the head begins as the optimum on the untouched trunk's features; what is told of it.
+def _solve_first(
+    job: TrainingJob, model: GPT2Classifier, fit: Rows, copies: Rows
+) -> dict[str, Any]:
+    """Where the recipe says so, the head begins as the optimum on the untouched trunk's features;
+    what is told of it.
 
-    A random head would first drag the trunk about (Kumar et al., "Fine-tuning can distort pretrained features", ICLR 2022). Its penalty is
-    chosen out of fold where rows are few, and much of the start stays.
+    A random head would first drag the trunk about (Kumar et al., "Fine-tuning can distort
+    pretrained features", ICLR 2022). Its penalty is chosen out of fold where rows are few, and much
+    of the start stays.
     """
     recipe, messages = job.recipe, job.messages
     if recipe.tune == "head" or recipe.train.head_init != "linear_probe":
         return {}
-    last = last_tokens(in_dtype(model.transformer, recipe), messages, cache=job.cache, progress=job.progress)
+    last = last_tokens(
+        in_dtype(model.transformer, recipe), messages, cache=job.cache, progress=job.progress
+    )
     penalties = CANDIDATES if is_low_data(len(fit), len(job.classes)) else (START,)
     _, head = solve_linear_probe(
         model,
@@ -182,26 +219,39 @@ def _feature_extractor(job: TrainingJob, model: GPT2Classifier) -> FeatureExtrac
     if recipe.rank:
         freeze(model, head_only=True)
         if recipe.text.pooling == "attention":
-            unfolded(trunk, trainable=True)  # an ordinary block, which gets adapters as the others do
+            unfolded(
+                trunk, trainable=True
+            )  # an ordinary block, which gets adapters as the others do
         add_lora(trunk, recipe.rank, generator=torch.Generator().manual_seed(recipe.seed))
         trunk.ln_f.requires_grad_(True)
         return FeatureExtractor(messages, 0, None, whole=False)
     if recipe.tune == "head":
         start = freeze(model, head_only=True)
-        frozen = last_tokens(in_dtype(trunk, recipe), messages, cache=job.cache, progress=job.progress)
+        frozen = last_tokens(
+            in_dtype(trunk, recipe), messages, cache=job.cache, progress=job.progress
+        )
         return FeatureExtractor(messages, start, frozen, whole=True)
     if (recipe.blocks or 0) > len(trunk.h):
-        raise ConfigError(f"tune = {recipe.tune}: the backbone has {len(trunk.h)} blocks (the pooling block among them)")
+        raise ConfigError(
+            f"tune = {recipe.tune}: the backbone has {len(trunk.h)} blocks (the pooling block "
+            "among them)"
+        )
     unfolded(trunk, trainable=True)
     start = freeze(model, blocks=recipe.blocks)
     if start == 0:
         return FeatureExtractor(messages, 0, None, whole=False)
-    frozen = all_tokens(in_dtype(trunk, recipe), messages, start, cache=job.cache, progress=job.progress)
+    frozen = all_tokens(
+        in_dtype(trunk, recipe), messages, start, cache=job.cache, progress=job.progress
+    )
     return FeatureExtractor(messages, start, frozen, whole=False)
 
 
 def _settings(recipe: Recipe) -> LoopSettings:
     train = recipe.train
-    settled = {name: getattr(train, name) for name in LoopSettings.__dataclass_fields__ if hasattr(train, name)}
+    settled = {
+        name: getattr(train, name)
+        for name in LoopSettings.__dataclass_fields__
+        if hasattr(train, name)
+    }
     autocast = torch.bfloat16 if recipe.compute.dtype == "bf16" else None
     return LoopSettings(**settled, autocast=autocast, seed=recipe.seed)

@@ -1,7 +1,9 @@
-"""The one training loop: the last K blocks, everything, or head and final LayerNorm by mini-batches as in the reference.
+"""The one training loop: the last K blocks, everything, or head and final LayerNorm by mini-batches
+as in the reference.
 
-What is trained is a matter of `requires_grad`; what lies under the lowest trained block comes from `FeatureExtractor`, computed once.
-Losses are sums divided once by the step's own count, so that cutting a step into micro-batches changes nothing.
+What is trained is a matter of `requires_grad`; what lies under the lowest trained block comes from
+`FeatureExtractor`, computed once. Losses are sums divided once by the step's own count, so that
+cutting a step into micro-batches changes nothing.
 """
 
 from __future__ import annotations
@@ -69,14 +71,18 @@ Save = Callable[[GPT2Classifier, AdamW, TrainingState, dict[str, Tensor], bool],
 
 
 class Training:
-    """One training of one model: state, the loop and what it needs. `run` may be called on a fresh or on a restored one."""
+    """One training of one model: state, the loop and what it needs. `run` may be called on a fresh
+    or on a restored one.
+    """
 
     on_epoch: Callable[[int, Scores], None] | None = None
-    """Told an epoch's number (from 1) and its validation figures; what it raises ends the training."""
+    """Told an epoch's number (from 1) and its validation figures; what it raises ends the
+    training."""
     name: str = "training"
     """Under which progress is told."""
     retokenize: Callable[[int], EncodedTexts] | None = None
-    """Gives the rows of `states` cut into other tokens for an epoch, numbered from 0; what is judged is never cut anew."""
+    """Gives the rows of `states` cut into other tokens for an epoch, numbered from 0; what is
+    judged is never cut anew."""
 
     def __init__(
         self,
@@ -90,7 +96,8 @@ class Training:
         validation_rows: NDArray[np.int64],
         positive: int | None = None,
     ) -> None:
-        """Rows are numbers into `states` and `targets`; `class_weights` is (K,); `positive`, or the rarer of two classes, chooses an epoch.
+        """Rows are numbers into `states` and `targets`; `class_weights` is (K,); `positive`, or the
+        rarer of two classes, chooses an epoch.
 
         Raises:
             DataError: there is no row to fit.
@@ -110,26 +117,34 @@ class Training:
         held_out = np.bincount(targets[validation_rows], minlength=len(class_weights))
         decisive = held_out if positive is None else held_out[[positive]]
         self.level = 0.5 / decisive[decisive > 0].min() if decisive.any() else 0.0
-        """Average precisions closer than half a held-out row of the positive class, or of the rarest, are level."""
+        """Average precisions closer than half a held-out row of the positive class, or of the
+        rarest, are level."""
         self.at = TrainingState()
         steps = sum(1 for _ in self._steps_of(0))
         self.steps_per_epoch = steps
         self.total_steps = steps * settings.epochs
 
     def run(self, *, save: Save | None = None, progress: Progress | None = None) -> TrainingState:
-        """Train to the end or until `patience` epochs were worse than the best, then put the best epoch's weights back.
+        """Train to the end or until `patience` epochs were worse than the best, then put the best
+        epoch's weights back.
 
-        With `save`, it is called after every step (it decides when to write) and, last argument true, at every epoch's end.
-        Without validation rows the last epoch counts.
+        With `save`, it is called after every step (it decides when to write) and, last argument
+        true, at every epoch's end. Without validation rows the last epoch counts.
 
         Raises:
             ConfigError: the loss is no number any more, as too high a learning rate makes it.
         """
         messages = len(self.fit_rows_of(0)) * self.settings.epochs
         done = self.at.epoch * len(self.fit_rows_of(0))
-        with (progress or Silent()).task(self.name, total=messages, unit="messages", done=done) as task:
+        with (progress or Silent()).task(
+            self.name, total=messages, unit="messages", done=done
+        ) as task:
             while self.at.epoch < self.settings.epochs and not self._patience_is_over():
-                states = self.states if self.retokenize is None else self.states.retokenized(self.retokenize(self.at.epoch))
+                states = (
+                    self.states
+                    if self.retokenize is None
+                    else self.states.retokenized(self.retokenize(self.at.epoch))
+                )
                 for place, rows in enumerate(self._steps_of(self.at.epoch)):
                     if place < self.at.place:
                         continue
@@ -147,7 +162,9 @@ class Training:
         return self.at
 
     def fit_rows_of(self, epoch: int) -> NDArray[np.int64]:
-        """The epoch's rows, shuffled; with undersampling, as many of every class as the rarest has, drawn anew each epoch."""
+        """The epoch's rows, shuffled; with undersampling, as many of every class as the rarest has,
+        drawn anew each epoch.
+        """
         random = np.random.default_rng([self.settings.seed, epoch])
         rows = random.permutation(self.fit_rows)
         if not self.settings.undersample:
@@ -161,19 +178,27 @@ class Training:
     def _steps_of(self, epoch: int) -> Iterator[NDArray[np.int64]]:
         rows = self.fit_rows_of(epoch)
         if self.settings.batch_rows is not None:
-            yield from (rows[i : i + self.settings.batch_rows] for i in range(0, len(rows), self.settings.batch_rows))
+            yield from (
+                rows[i : i + self.settings.batch_rows]
+                for i in range(0, len(rows), self.settings.batch_rows)
+            )
         else:
-            yield from batch_by_tokens(rows, self.states.messages.tokens, self.settings.batch_tokens)
+            yield from batch_by_tokens(
+                rows, self.states.messages.tokens, self.settings.batch_tokens
+            )
 
     def _step(self, rows: NDArray[np.int64], states: FeatureExtractor) -> tuple[float, float]:
-        """One optimiser step over `rows` of `states`; returns the class loss and the accuracy of the batch before the step."""
+        """One optimiser step over `rows` of `states`; returns the class loss and the accuracy of
+        the batch before the step.
+        """
         settings = self.settings
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self._schedule()
         self.optimizer.zero_grad()
         weight = float(self.weights[self.targets[rows]].sum())
-        # Predicted positions: all but one a window; of what is drawn at random the expected number, known before anything is drawn.
+        # Predicted positions: all but one a window; of what is drawn at random the expected number,
+        # known before anything is drawn.
         messages = states.messages
         windows = len(messages.windows_of(rows))
         kept = (1.0 - settings.token_dropout) * settings.lm_loss_share
@@ -181,7 +206,11 @@ class Training:
         loss_sum, right = 0.0, 0
         for part in batch_by_tokens(rows, messages.tokens, settings.micro_batch_tokens):
             targets = self.targets[part].to(self.device)
-            with torch.autocast(self.device.type, settings.autocast or torch.bfloat16, enabled=settings.autocast is not None):
+            with torch.autocast(
+                self.device.type,
+                settings.autocast or torch.bfloat16,
+                enabled=settings.autocast is not None,
+            ):
                 last, next_token_loss = states.forward(
                     self.model,
                     part,
@@ -189,7 +218,13 @@ class Training:
                     token_dropout=settings.token_dropout,
                 )
             logits = messages.aggregate(self.model.head(last), part)
-            losses = F.cross_entropy(logits, targets, weight=self.loss_weights, reduction="sum", label_smoothing=settings.label_smoothing)
+            losses = F.cross_entropy(
+                logits,
+                targets,
+                weight=self.loss_weights,
+                reduction="sum",
+                label_smoothing=settings.label_smoothing,
+            )
             total = losses / weight
             if next_token_loss is not None:
                 total = total + settings.lm_loss_weight * next_token_loss / tokens
@@ -198,7 +233,8 @@ class Training:
             right += int((logits.detach().argmax(1) == targets).sum())
         if not math.isfinite(loss_sum):
             raise ConfigError(
-                f"the loss became {loss_sum} at step {self.at.step + 1}; lower train.learning_rate (now {settings.learning_rate:g})"
+                f"the loss became {loss_sum} at step {self.at.step + 1}; lower "
+                f"train.learning_rate (now {settings.learning_rate:g})"
             )
         if settings.clip_norm:
             torch.nn.utils.clip_grad_norm_(list(self.trained.values()), settings.clip_norm)
@@ -215,11 +251,14 @@ class Training:
         scores = self.held_out_scores()
         if scores is not None:
             row = {"step": self.at.step, "epoch": self.at.epoch}
-            self.at.history.append(row | {f"validation_{k}": v for k, v in scores.to_dict().items()})
+            self.at.history.append(
+                row | {f"validation_{k}": v for k, v in scores.to_dict().items()}
+            )
             if self.on_epoch is not None:
                 self.on_epoch(self.at.epoch, scores)
-        # Average precision first, the loss where it is level to three digits. Epochs that the held-out rows cannot tell apart
-        # are level too, and the later one is taken: its learning rate was lower.
+        # Average precision first, the loss where it is level to three digits. Epochs that the
+        # held-out rows cannot tell apart are level too, and the later one is taken: its learning
+        # rate was lower.
         merit = -math.inf if scores is None else scores.merit
         if scores is None or merit > self.at.best - self.level:
             self.at.best, self.at.best_epoch = max(merit, self.at.best), self.at.epoch
@@ -242,34 +281,58 @@ class Training:
         with torch.no_grad():
             for places in batch_by_tokens(order, tokens, self.settings.micro_batch_tokens):
                 last, _ = self.states.forward(self.model, rows[places], lm_loss_share=0.0)
-                out[places] = self.states.messages.aggregate(self.model.head(last), rows[places]).cpu()
+                out[places] = self.states.messages.aggregate(
+                    self.model.head(last), rows[places]
+                ).cpu()
         return out
 
     def _schedule(self) -> float:
-        """Share of the peak learning rate at this step: linear warm-up, then cosine to zero or constant."""
+        """Share of the peak learning rate at this step: linear warm-up, then cosine to zero or
+        constant.
+        """
         warmup = max(1, round(self.settings.warmup_ratio * self.total_steps))
         step = self.at.step
         if self.settings.warmup_ratio and step < warmup:
             return (step + 1) / warmup
         if self.settings.schedule == "constant":
             return 1.0
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, self.total_steps - warmup))))
+        return 0.5 * (
+            1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, self.total_steps - warmup)))
+        )
 
     def _patience_is_over(self) -> bool:
         patience = self.settings.patience
-        return patience is not None and len(self.validation_rows) > 0 and self.at.epoch - self.at.best_epoch >= patience > 0
+        return (
+            patience is not None
+            and len(self.validation_rows) > 0
+            and self.at.epoch - self.at.best_epoch >= patience > 0
+        )
 
 
 def _adamw(trained: dict[str, torch.nn.Parameter], settings: LoopSettings) -> AdamW:
-    """AdamW in three groups: matrices (decayed), embeddings with LayerNorms and biases (not), and the head with its own rate."""
+    """AdamW in three groups: matrices (decayed), embeddings with LayerNorms and biases (not), and
+    the head with its own rate.
+    """
     head = [p for name, p in trained.items() if name.startswith("score.")]
     rest = {name: p for name, p in trained.items() if not name.startswith("score.")}
     plain_decay = settings.weight_decay if settings.decay_everything else 0.0
     plain = {name for name, p in rest.items() if p.ndim < 2 or ".wpe." in name or ".wte." in name}
     groups = [
-        {"params": [p for n, p in rest.items() if n not in plain], "peak": settings.learning_rate, "weight_decay": settings.weight_decay},
-        {"params": [rest[n] for n in rest if n in plain], "peak": settings.learning_rate, "weight_decay": plain_decay},
-        {"params": head, "peak": settings.head_learning_rate, "weight_decay": settings.weight_decay},
+        {
+            "params": [p for n, p in rest.items() if n not in plain],
+            "peak": settings.learning_rate,
+            "weight_decay": settings.weight_decay,
+        },
+        {
+            "params": [rest[n] for n in rest if n in plain],
+            "peak": settings.learning_rate,
+            "weight_decay": plain_decay,
+        },
+        {
+            "params": head,
+            "peak": settings.head_learning_rate,
+            "weight_decay": settings.weight_decay,
+        },
     ]
     groups = [group | {"lr": group["peak"]} for group in groups if group["params"]]
     return AdamW(groups)

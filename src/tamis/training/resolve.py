@@ -1,4 +1,5 @@
-"""What a fit is asked for, held against its rows before anything long begins: checked, completed, and what will play no part said.
+"""What a fit is asked for, held against its rows before anything long begins: checked, completed,
+and what will play no part said.
 
 Owns which settings need which classes; what an open setting becomes is training/defaults.py's.
 """
@@ -32,14 +33,16 @@ class ResolvedRecipe:
 
 
 def check_rows(recipe: Recipe, labels: Sequence[str]) -> str | None:
-    """Refuse what these rows cannot give, and find the positive label (None: more than two classes).
+    """Refuse what these rows cannot give, and find the positive label (None: more than two
+    classes).
 
     Args:
         recipe: resolved or not.
         labels: (R,) of the training rows.
 
     Raises:
-        ConfigError: the positive label is none of the labels; a setting needs two classes, or contradicts another.
+        ConfigError: the positive label is none of the labels; a setting needs two classes, or
+            contradicts another.
     """
     positive, classes = positive_label(labels, recipe.data.positive), len(set(labels))
     check_decision_settings(recipe.decision, classes)
@@ -47,25 +50,46 @@ def check_rows(recipe: Recipe, labels: Sequence[str]) -> str | None:
 
 
 def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) -> ResolvedRecipe:
-    """Check a recipe, its device and threads settled, against R training texts and their labels, and settle what else it leaves open.
+    """Check a recipe, its device and threads settled, against R training texts and their labels,
+    and settle what else it leaves open.
 
     Raises:
         ConfigError: as `check_rows`, or settings exclude each other.
     """
     positive = check_rows(recipe, labels)
-    pretrained, small, classes = not is_scratch(recipe.backbone), recipe.backbone in EMBEDDED, len(set(labels))
+    pretrained, small, classes = (
+        not is_scratch(recipe.backbone),
+        recipe.backbone in EMBEDDED,
+        len(set(labels)),
+    )
 
     def resolved(tune: str) -> Recipe:
-        return resolve_defaults(recipe.changed({"tune": tune}), pretrained=pretrained, rows=len(labels), classes=classes, small=small)
+        return resolve_defaults(
+            recipe.changed({"tune": tune}),
+            pretrained=pretrained,
+            rows=len(labels),
+            classes=classes,
+            small=small,
+        )
 
-    duration = training_time(resolved("full"), texts, labels, positive) if recipe.tune == "auto" and small and pretrained else None
+    duration = (
+        training_time(resolved("full"), texts, labels, positive)
+        if recipe.tune == "auto" and small and pretrained
+        else None
+    )
     tune, reason = resolve_tune(recipe.tune, pretrained=pretrained, small=small, duration=duration)
     settled = resolved(tune)
     notes = _notes(recipe, classes)
     if recipe.tune == "auto" and pretrained and small and tune != "full":
         notes.append(f"tune = {tune} ({reason}).")
-    if recipe.text.pooling == "attention" and (instead := attention_fallback(recipe.changed({"tune": tune}), pretrained=pretrained)):
-        read = "the layer and position that do best out of fold are" if instead[0] == "auto" else "the mean of tokens is"
+    if recipe.text.pooling == "attention" and (
+        instead := attention_fallback(recipe.changed({"tune": tune}), pretrained=pretrained)
+    ):
+        read = (
+            "the layer and position that do best out of fold are"
+            if instead[0] == "auto"
+            else "the mean of tokens is"
+        )
         notes.append(f"text.pooling = attention plays no part: {instead[1]}; {read} read instead.")
     return ResolvedRecipe(settled, reason, positive, notes)
 
@@ -74,12 +98,15 @@ def _notes(asked: Recipe, classes: int) -> list[str]:
     notes = []
     if classes > 2 and asked.data.positive is not None:
         notes.append(
-            f"data.positive = {asked.data.positive!r} plays no part: the data have {classes} classes, and all count alike. "
+            f"data.positive = {asked.data.positive!r} plays no part: the data have {classes} "
+            "classes, and all count alike. "
             "A positive class needs two; give every other row one common label for that."
         )
     if keeps_class_weights(asked, classes):
         notes.append(
-            "Class weights and undersampling stand for the shares of messages to come where there are more than two classes: rare classes "
-            "are chosen more often, and probabilities hold for such shares, not for those of the rows. Leave them out for the latter."
+            "Class weights and undersampling stand for the shares of messages to come where "
+            "there are more than two classes: rare classes "
+            "are chosen more often, and probabilities hold for such shares, not for those of "
+            "the rows. Leave them out for the latter."
         )
     return notes

@@ -1,6 +1,8 @@
-"""How long training everything of a small backbone would take here: work that is counted, over the measured speed of matrix products.
+"""How long training everything of a small backbone would take here: work that is counted, over the
+measured speed of matrix products.
 
-Only for tables that would take long on a slow machine is anything measured: others are settled alike everywhere.
+Only for tables that would take long on a slow machine is anything measured: others are settled
+alike everywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from tamis.gpt2.backbones import local_folder
 LONG_S = 1800.0
 """Seconds of training that `tune = auto` still spends."""
 REACHED = 0.4
-"""Share of the speed of bare matrix products that a training reaches: `nano` on 3,890 messages, 4 passes, in 2.5 minutes at 160 GFLOP/s."""
+"""Share of the speed of bare matrix products that a training reaches: `nano` on 3,890 messages, 4
+passes, in 2.5 minutes at 160 GFLOP/s."""
 SLOW_GFLOPS = 20.0
 """A slow machine: where even that would not take long nothing is measured."""
 BYTES_A_TOKEN = 4
@@ -43,10 +46,15 @@ class Duration:
 
     def words(self) -> str:
         """For a reason."""
-        return f"{self.seconds / 60:,.0f} minutes here ({self.tokens / 1e6:,.0f} million tokens, {self.gflops:,.0f} GFLOP/s measured)"
+        return (
+            f"{self.seconds / 60:,.0f} minutes here ({self.tokens / 1e6:,.0f} million tokens, "
+            f"{self.gflops:,.0f} GFLOP/s measured)"
+        )
 
 
-def training_time(recipe: Recipe, texts: Sequence[str], labels: Sequence[str], positive: str | None) -> Duration:
+def training_time(
+    recipe: Recipe, texts: Sequence[str], labels: Sequence[str], positive: str | None
+) -> Duration:
     """The time that everything of a backbone that lies here would take to train.
 
     Args:
@@ -60,7 +68,10 @@ def training_time(recipe: Recipe, texts: Sequence[str], labels: Sequence[str], p
     shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     blocks, channels = shape["n_layer"] + 1, shape["n_embd"]
     train, folds = recipe.train, recipe.decision.cv_folds or 0
-    copies = {label: train.augment_positives if positive in (None, label) else train.augment_negatives for label in set(labels)}
+    copies = {
+        label: train.augment_positives if positive in (None, label) else train.augment_negatives
+        for label in set(labels)
+    }
     once = sum(1 + len(text.encode("utf-8", "replace")) / BYTES_A_TOKEN for text in texts)
     rows = sum(1 + copies[label] for label in labels) / len(labels)
     # Each of F folds is trained without an F-th of the rows, and all rows once more.
@@ -71,4 +82,6 @@ def training_time(recipe: Recipe, texts: Sequence[str], labels: Sequence[str], p
     if work / (REACHED * gflops * 1e9) > LONG_S:
         gflops = devices.measured_gflops(recipe.compute.device, recipe.compute.threads or 1)
     share = BLOCKS / blocks
-    return Duration(work / (REACHED * gflops * 1e9), tokens, share, once * rows * channels * 4.0, gflops)
+    return Duration(
+        work / (REACHED * gflops * 1e9), tokens, share, once * rows * channels * 4.0, gflops
+    )

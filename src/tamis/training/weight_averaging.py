@@ -1,8 +1,9 @@
-"""Weights between the start of a training and its end, and how far back from the end held-out rows want them.
+"""Weights between the start of a training and its end, and how far back from the end held-out rows
+want them.
 
-What training made of a pretrained model is averaged with what it was before. The rows' labels may be noise in part, which the end has
-learnt by heart and the start has not.
-Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, who choose the share on held-out rows as well.
+What training made of a pretrained model is averaged with what it was before. The rows' labels may
+be noise in part, which the end has learnt by heart and the start has not. Source: Wortsman et al.,
+"Robust fine-tuning of zero-shot models", CVPR 2022, who choose the share on held-out rows as well.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def interpolate(trained: Weights, start: Weights, share: float) -> None:
 
 
 def interpolate_by_validation(training: Evaluator, start: Weights) -> float:
-    """Mix by the share with the best held-out merit, none where no share is ahead of it by more than is level; returns the share."""
+    """Mix by the share with the best held-out merit, none where no share is ahead of it by more
+    than is level; returns the share.
+    """
     end = training.held_out_scores()
     if end is None:
         return 0.0

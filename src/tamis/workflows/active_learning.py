@@ -1,7 +1,9 @@
-"""Which messages to label next: those that would teach a trained model most, from a file or stream of unlabelled ones.
+"""Which messages to label next: those that would teach a trained model most, from a file or stream
+of unlabelled ones.
 
-One pass of the trunk gives features and probabilities; only the most doubtful texts are held. What was labelled for the model already
-(its training rows by hash, its test and validation rows by text) is left out, near-repeats are asked for once.
+One pass of the trunk gives features and probabilities; only the most doubtful texts are held. What
+was labelled for the model already (its training rows by hash, its test and validation rows by text)
+is left out, near-repeats are asked for once.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from tamis.workflows.query_strategies import STRATEGIES, Strategy, centred, sele
 from tamis.workflows.run_folder import PREDICTIONS
 
 BATCH = 4096
-"""Texts that go through the trunk together; each batch's features are kept by the store on their own, so a second call goes on."""
+"""Texts that go through the trunk together; each batch's features are kept by the store on their
+own, so a second call goes on."""
 HELD = 20_000
 """Texts held with their features, the most doubtful of all that came."""
 
@@ -98,7 +101,10 @@ class _Candidates:
     def of(self, rows: NDArray[np.int64]) -> _Candidates:
         """Some of them."""
         return _Candidates(
-            [self.messages[i] for i in rows.tolist()], self.features[rows], self.probabilities[rows], self.uncertainties[rows]
+            [self.messages[i] for i in rows.tolist()],
+            self.features[rows],
+            self.probabilities[rows],
+            self.uncertainties[rows],
         )
 
 
@@ -161,39 +167,70 @@ def suggest(
     repeated += len(held.messages) - len(once)
     distinct = held.of(once)
     names = [str(c) for c in classifier.classes_]
-    rows = select(distinct.features.astype(np.float64), _even(classifier, distinct.probabilities), count, strategy=strategy, seed=seed)
+    rows = select(
+        distinct.features.astype(np.float64),
+        _even(classifier, distinct.probabilities),
+        count,
+        strategy=strategy,
+        seed=seed,
+    )
     chosen = distinct.of(rows)
     labels = classifier.rule_.labels(chosen.probabilities, names)
     suggestions = tuple(
-        Suggestion(m.line, m.text, names[k], dict(zip(names, p.tolist(), strict=True)), float(d), dict(m.columns))
-        for m, k, p, d in zip(chosen.messages, labels, chosen.probabilities, chosen.uncertainties, strict=True)
+        Suggestion(
+            m.line,
+            m.text,
+            names[k],
+            dict(zip(names, p.tolist(), strict=True)),
+            float(d),
+            dict(m.columns),
+        )
+        for m, k, p, d in zip(
+            chosen.messages, labels, chosen.probabilities, chosen.uncertainties, strict=True
+        )
     )
     return Suggested(suggestions, seen, labelled, repeated, strategy)
 
 
-def _scored(classifier: TextClassifier, batch: list[Message], cache: FeatureCache, progress: Progress | None) -> _Candidates:
+def _scored(
+    classifier: TextClassifier, batch: list[Message], cache: FeatureCache, progress: Progress | None
+) -> _Candidates:
     scorer = classifier.scorer()
     encoded = classifier.encode([message.text for message in batch])
     features, logits = features_and_logits(scorer, encoded, cache=cache, progress=progress)
     probabilities = softmax(logits)
-    return _Candidates(batch, features, probabilities, uncertainty(_even(classifier, probabilities)))
+    return _Candidates(
+        batch, features, probabilities, uncertainty(_even(classifier, probabilities))
+    )
 
 
 def _even(classifier: TextClassifier, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities with even odds where the label turns."""
     rule = classifier.rule_
-    if rule.positive is None or rule.threshold is None or not 0.0 < rule.threshold < 1.0 or probabilities.shape[1] != 2:
+    if (
+        rule.positive is None
+        or rule.threshold is None
+        or not 0.0 < rule.threshold < 1.0
+        or probabilities.shape[1] != 2
+    ):
         return probabilities
-    return centred(probabilities, [str(c) for c in classifier.classes_].index(rule.positive), rule.threshold)
+    return centred(
+        probabilities, [str(c) for c in classifier.classes_].index(rule.positive), rule.threshold
+    )
 
 
 def _labelled(run: Path | None) -> set[bytes]:
-    """SHA-256 of every text that is labelled in a run: its training rows, and the rows it was judged on."""
+    """SHA-256 of every text that is labelled in a run: its training rows, and the rows it was
+    judged on.
+    """
     if run is None:
         return set()
     rows = read_training_rows(run)
     known = set() if rows is None else {key.tobytes() for key in rows.keys}
-    judged = next((place for place in (run / PREDICTIONS, run.parent / PREDICTIONS) if place.is_file()), run / PREDICTIONS)
+    judged = next(
+        (place for place in (run / PREDICTIONS, run.parent / PREDICTIONS) if place.is_file()),
+        run / PREDICTIONS,
+    )
     if judged.is_file():
         with judged.open(encoding="utf-8") as file:
             texts = [one["text"] for line in file if "text" in (one := json.loads(line))]
@@ -209,5 +246,11 @@ def _batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
 
 def _nothing(seen: int, labelled: int) -> str:
     if not seen:
-        return "expected unlabelled messages, none came; give a file with a text a line, a table or a mailbox"
-    return f"of {seen:,} messages {labelled:,} are labelled in this run already and the others are empty; give new ones"
+        return (
+            "expected unlabelled messages, none came; give a file with a text a line, a table "
+            "or a mailbox"
+        )
+    return (
+        f"of {seen:,} messages {labelled:,} are labelled in this run already and the others are "
+        "empty; give new ones"
+    )

@@ -1,4 +1,6 @@
-"""What is in a table, and which of its rows a person should look at: the answers of `tamis data`."""
+"""What is in a table, and which of its rows a person should look at: the answers of `tamis
+data`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from tamis.workflows.dataset import Dataset, load_dataset
 from tamis.workflows.label_issues import examine
 
 
-def review_data(dataset: Dataset, recipe: Recipe, file: Path, *, progress: Progress | None = None) -> str:
+def review_data(
+    dataset: Dataset, recipe: Recipe, file: Path, *, progress: Progress | None = None
+) -> str:
     """Write the rows of a table that a person should look at; returns what to say of them.
 
     A backbone from scratch knows no language yet, so `nano` looks through its rows.
@@ -28,16 +32,24 @@ def review_data(dataset: Dataset, recipe: Recipe, file: Path, *, progress: Progr
     """
     backbone = load_backbone("nano" if is_scratch(recipe.backbone) else recipe.backbone)
     store = FeatureCache(cache_directory() / "states")
-    findings = examine(dataset.split.table, backbone, seed=recipe.seed, cache=store, progress=progress)
+    findings = examine(
+        dataset.split.table, backbone, seed=recipe.seed, cache=store, progress=progress
+    )
     write_review(file, findings)
     counts = Counter(" ".join(finding.reason.split()[:2]) for finding in findings)
-    shown = ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing to review"
+    shown = (
+        ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing to review"
+    )
     left = sum(finding.exclude for finding in findings)
-    return f"wrote {len(findings):,} rows to {file}: {shown}; {left:,} are marked to be left out by: tamis train DATA --exclude {file}"
+    return (
+        f"wrote {len(findings):,} rows to {file}: {shown}; {left:,} are marked to be left out "
+        f"by: tamis train DATA --exclude {file}"
+    )
 
 
 def audit_data(data: str, recipe: Recipe) -> tuple[Dataset, Audit]:
-    """A table read, divided and looked through; tokens are those of the recipe's backbone, without a leading `<|endoftext|>`.
+    """A table read, divided and looked through; tokens are those of the recipe's backbone, without
+    a leading `<|endoftext|>`.
 
     Raises:
         TamisError: the table or the backbone cannot be had.
@@ -51,9 +63,15 @@ def audit_data(data: str, recipe: Recipe) -> tuple[Dataset, Audit]:
         if scratch
         else load_backbone(Path(name) if Path(name).is_dir() else name)
     )
-    tokenizer = backbone.tokenizer.prepared(add_bos=False)  # the text's own tokens, as the reference counts them
+    tokenizer = backbone.tokenizer.prepared(
+        add_bos=False
+    )  # the text's own tokens, as the reference counts them
 
     def lengths(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in tokenizer.encode(list(texts))]
 
-    return prepared, audit(parts, token_lengths=lengths, out_of_fold=lambda t, y, g: out_of_fold(t, y, g.tolist(), seed=recipe.seed))
+    return prepared, audit(
+        parts,
+        token_lengths=lengths,
+        out_of_fold=lambda t, y, g: out_of_fold(t, y, g.tolist(), seed=recipe.seed),
+    )

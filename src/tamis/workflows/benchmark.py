@@ -1,7 +1,9 @@
-"""How fast a classifier runs on this machine: bulk scoring, single messages, start and memory, beside what its users would pick.
+"""How fast a classifier runs on this machine: bulk scoring, single messages, start and memory,
+beside what its users would pick.
 
-Contenders take turns (A B C, A B C, ...), so whatever else the machine does meets all alike; a figure is the median of the rounds. In a
-round all are given the same texts, which nobody has seen before.
+Contenders take turns (A B C, A B C, ...), so whatever else the machine does meets all alike; a
+figure is the median of the rounds. In a round all are given the same texts, which nobody has seen
+before.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ from tamis.workflows.benchmark_contenders import (
 
 Say = Callable[[str], None]
 SLOW = 8
-"""Times as long as the first contender from which on a contender is given fewer texts: it would take the time of all others."""
+"""Times as long as the first contender from which on a contender is given fewer texts: it would
+take the time of all others."""
 _CEILING_S = 0.25
 _LEAST_TEXTS, _MOST_TEXTS = 8, 50_000
 _CHILD = """
@@ -71,13 +74,15 @@ class Bulk:
     tokens_per_s: float | None
     """Of the subject's own tokenizer; None for what has no tokens."""
     share_of_ceiling: float | None
-    """Useful operations a second over those of bare matrix products of the same shapes and type, measured in the same round."""
+    """Useful operations a second over those of bare matrix products of the same shapes and type,
+    measured in the same round."""
     times_first: float
     """Median over the rounds of its speed over the first contender's."""
     rounds: list[float]
     """Messages a second, round by round."""
     texts: int
-    """Messages a round: the same for all, or the first of those where a contender is far slower than the others (`notes` say so)."""
+    """Messages a round: the same for all, or the first of those where a contender is far slower
+    than the others (`notes` say so)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,9 @@ class Single:
 
 @dataclass(frozen=True)
 class Start:
-    """A fresh process: seconds to import, to load and to score a first text, and megabytes held afterwards."""
+    """A fresh process: seconds to import, to load and to score a first text, and megabytes held
+    afterwards.
+    """
 
     dtype: str
     import_s: float
@@ -122,7 +129,14 @@ class Bench:
         return asdict(self)
 
 
-def bench(name: str, *, threads: int | None = None, seconds: float = 60.0, rivals: bool = True, say: Say = lambda _: None) -> Bench:
+def bench(
+    name: str,
+    *,
+    threads: int | None = None,
+    seconds: float = 60.0,
+    rivals: bool = True,
+    say: Say = lambda _: None,
+) -> Bench:
     """Measure a RUN or a backbone.
 
     Args:
@@ -138,7 +152,11 @@ def bench(name: str, *, threads: int | None = None, seconds: float = 60.0, rival
     compute = devices.resolve("cpu", threads, "fp32")
     devices.apply(compute)
     of = subject(name)
-    notes = [] if of.trained else ["The head is not trained: speed does not depend on it, and same_labels says little."]
+    notes = (
+        []
+        if of.trained
+        else ["The head is not trained: speed does not depend on it, and same_labels says little."]
+    )
     with tempfile.TemporaryDirectory() as place:
         contenders: dict[str, Score] = {}
         dtypes = devices.available_dtypes("cpu")
@@ -152,32 +170,53 @@ def bench(name: str, *, threads: int | None = None, seconds: float = 60.0, rival
         single = _single(contenders, seconds * 0.25)
         say("fresh processes")
         start = _starts(of, Path(place) / "start", dtypes, compute.threads, notes)
-        same = _same_labels(contenders, dtypes, count=max(16, min(500, int(bulk[0].messages_per_s * seconds * 0.05))))
-    return Bench(name, compute.threads, str(torch.__version__), ceilings, bulk, single, start, same, notes)
+        same = _same_labels(
+            contenders,
+            dtypes,
+            count=max(16, min(500, int(bulk[0].messages_per_s * seconds * 0.05))),
+        )
+    return Bench(
+        name, compute.threads, str(torch.__version__), ceilings, bulk, single, start, same, notes
+    )
 
 
 def _rivals(of: Subject, place: Path, notes: list[str], say: Say) -> dict[str, Score]:
     found: dict[str, Score] = {"TF-IDF + logistic regression": tfidf()}
     if not transformers_is_here():
-        notes.append("transformers is not installed, so it was not timed (pip install transformers).")
+        notes.append(
+            "transformers is not installed, so it was not timed (pip install transformers)."
+        )
         return found
     say("loading transformers")
     of_batch = transformers_model(of, place / "transformers")
     if isinstance(of.model.transformer.h[-1], MeanPoolingBlock):
-        notes.append("transformers reads the last token, as its class does: the pooling block is left out, which spares it that work.")
+        notes.append(
+            "transformers reads the last token, as its class does: the pooling block is left "
+            "out, which spares it that work."
+        )
     best = best_batch(of_batch, new_texts(max(RIVAL_BATCHES), seed=2))
     return found | {f"transformers fp32, batch {best}": of_batch(best)}
 
 
 def _bulk(
-    of: Subject, contenders: dict[str, Score], dtypes: Sequence[Dtype], threads: int, seconds: float, notes: list[str]
+    of: Subject,
+    contenders: dict[str, Score],
+    dtypes: Sequence[Dtype],
+    threads: int,
+    seconds: float,
+    notes: list[str],
 ) -> tuple[list[Bulk], dict[str, float]]:
     rounds = 3
-    counts = _texts_a_round(contenders, max(0.1, (seconds - rounds * len(dtypes) * _CEILING_S) / (rounds + 1)))
+    counts = _texts_a_round(
+        contenders, max(0.1, (seconds - rounds * len(dtypes) * _CEILING_S) / (rounds + 1))
+    )
     most, first = max(counts.values()), next(iter(contenders))
     for name, count in counts.items():
         if count < most:
-            notes.append(f"{name} gets the first {count} of the {most} texts of a round: it takes over {SLOW} times as long as {first}.")
+            notes.append(
+                f"{name} gets the first {count} of the {most} texts of a round: it takes over "
+                f"{SLOW} times as long as {first}."
+            )
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
     work: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     limits: dict[str, list[float]] = {dtype: [] for dtype in dtypes}
@@ -190,7 +229,12 @@ def _bulk(
         for name, spent in took.items():
             messages = of.encode(texts[: counts[name]])
             speeds[name].append(counts[name] / spent)
-            work[name].append((messages.lengths.sum() / spent, useful_operations(of.model.transformer, messages) / spent / 1e9))
+            work[name].append(
+                (
+                    messages.lengths.sum() / spent,
+                    useful_operations(of.model.transformer, messages) / spent / 1e9,
+                )
+            )
     results = []
     for name in contenders:
         kind = name.removeprefix("tamis ") if name.startswith("tamis ") else "fp32"
@@ -213,7 +257,9 @@ def _bulk(
 
 
 def _texts_a_round(contenders: dict[str, Score], seconds: float) -> dict[str, int]:
-    """As many texts for every contender as fill a round of `seconds`; fewer for one over `SLOW` times as slow as the first."""
+    """As many texts for every contender as fill a round of `seconds`; fewer for one over `SLOW`
+    times as slow as the first.
+    """
     costs, seed = {}, 10
     for name, run in contenders.items():  # seconds a text, felt for with more and more of them
         count, took = _LEAST_TEXTS, _seconds(run, new_texts(_LEAST_TEXTS, seed))
@@ -223,7 +269,10 @@ def _texts_a_round(contenders: dict[str, Score], seconds: float) -> dict[str, in
         costs[name] = took / count
     first = next(iter(costs.values()))
     shares = {name: min(1.0, SLOW * first / cost) for name, cost in costs.items()}
-    most = max(_LEAST_TEXTS, min(_MOST_TEXTS, int(seconds / sum(shares[name] * costs[name] for name in costs))))
+    most = max(
+        _LEAST_TEXTS,
+        min(_MOST_TEXTS, int(seconds / sum(shares[name] * costs[name] for name in costs))),
+    )
     return {name: max(_LEAST_TEXTS, int(most * share)) for name, share in shares.items()}
 
 
@@ -235,10 +284,15 @@ def _single(contenders: dict[str, Score], seconds: float) -> list[Single]:
         for name, run in contenders.items():
             times[name].append(1e3 * _seconds(run, text))
         seed += 1
-    return [Single(name, median(found), float(np.percentile(found, 99)), len(found)) for name, found in times.items()]
+    return [
+        Single(name, median(found), float(np.percentile(found, 99)), len(found))
+        for name, found in times.items()
+    ]
 
 
-def _starts(of: Subject, folder: Path, dtypes: Sequence[Dtype], threads: int, notes: list[str]) -> list[Start]:
+def _starts(
+    of: Subject, folder: Path, dtypes: Sequence[Dtype], threads: int, notes: list[str]
+) -> list[Start]:
     save_model(folder, SavedModel(of.model, of.tokenizer, numbered_labels(of.model)))
     found = []
     for dtype in dtypes:
@@ -258,11 +312,15 @@ def fresh_process(folder: Path, dtype: Dtype, threads: int) -> Start:
     command = [sys.executable, "-c", _CHILD, str(folder), dtype, str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise TamisError(f"a fresh process could not be timed in {dtype}: {' '.join(done.stderr.split())[-200:]}")
+        raise TamisError(
+            f"a fresh process could not be timed in {dtype}: {' '.join(done.stderr.split())[-200:]}"
+        )
     return Start(dtype, *json.loads(done.stdout.splitlines()[-1]))
 
 
-def _same_labels(contenders: dict[str, Score], dtypes: Sequence[Dtype], count: int) -> dict[str, float]:
+def _same_labels(
+    contenders: dict[str, Score], dtypes: Sequence[Dtype], count: int
+) -> dict[str, float]:
     texts = new_texts(count, seed=3)
     labels = {dtype: np.asarray(contenders[f"tamis {dtype}"](texts)).argmax(1) for dtype in dtypes}
     return {dtype: float((found == labels["fp32"]).mean()) for dtype, found in labels.items()}

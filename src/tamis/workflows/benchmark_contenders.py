@@ -1,7 +1,8 @@
-"""What `tamis bench` times: one model in every type it can be computed in, and what its users would pick instead.
+"""What `tamis bench` times: one model in every type it can be computed in, and what its users would
+pick instead.
 
-A contender is a name and a function from texts to scores; nothing here is timed but the batch size of a rival. Owns also the texts: as
-long as short messages, and never the same twice.
+A contender is a name and a function from texts to scores; nothing here is timed but the batch size
+of a rival. Owns also the texts: as long as short messages, and never the same twice.
 """
 
 from __future__ import annotations
@@ -32,9 +33,12 @@ from tamis.text.tokenizer import Tokenizer
 
 Score = Callable[[Sequence[str]], Any]
 _WORDS = (
-    "the to you a i and in is of for it on me my have your be that at so not are with get if just or will can call now free we do was "
-    "go text up ok from when all this out but how what time know like good then got come day there love send only he am its one no she "
-    "want they need about today back see think home still take week reply please tell mobile message later dear phone tomorrow night"
+    "the to you a i and in is of for it on me my have your be that at so not are with get if "
+    "just or will can call now free we do was "
+    "go text up ok from when all this out but how what time know like good then got come day "
+    "there love send only he am its one no she "
+    "want they need about today back see think home still take week reply please tell mobile "
+    "message later dear phone tomorrow night"
 ).split()
 RIVAL_BATCHES = (16, 64)
 """Rows a batch that a rival is tried with; the faster one is taken."""
@@ -44,7 +48,9 @@ TRAINING_ROWS = 4000
 
 @dataclass(frozen=True)
 class Subject:
-    """A classifier to be timed: a trained one, or a backbone with a head that was never trained, which costs the same."""
+    """A classifier to be timed: a trained one, or a backbone with a head that was never trained,
+    which costs the same.
+    """
 
     name: str
     model: GPT2Classifier
@@ -62,7 +68,10 @@ class Subject:
 
     def in_dtype(self, dtype: Dtype) -> GPT2Classifier:
         """The same classifier, computed in another type."""
-        other = GPT2Classifier(in_dtype(self.model.transformer, Recipe().changed({"compute.dtype": dtype})), self.model.score.out_features)
+        other = GPT2Classifier(
+            in_dtype(self.model.transformer, Recipe().changed({"compute.dtype": dtype})),
+            self.model.score.out_features,
+        )
         other.score = self.model.score
         return other.requires_grad_(False).eval()
 
@@ -71,10 +80,14 @@ def subject(name: str) -> Subject:
     """The classifier of a RUN, or a backbone with an untrained head of two classes.
 
     Raises:
-        RunError, CheckpointError, ConfigError, DownloadError: there is neither, or its files do not fit each other.
+        RunError, CheckpointError, ConfigError, DownloadError: there is neither, or its files do not
+            fit each other.
     """
     if not (local_folder(name) or name in NAMED_BACKBONES):
-        raise RunError(f"{name} is neither a run folder, nor a backbone's folder or name; try: tamis bench nano")
+        raise RunError(
+            f"{name} is neither a run folder, nor a backbone's folder or name; try: tamis bench "
+            "nano"
+        )
     folder = Path(name)
     run = folder / "model" if (folder / "model" / "config.json").is_file() else folder
     if run.is_dir() and ((run / "tamis.json").is_file() or (folder / "recipe.toml").is_file()):
@@ -86,17 +99,24 @@ def subject(name: str) -> Subject:
         add_mean_pooling(trunk)
     tokenizer = backbone.tokenizer.prepared(add_bos=backbone.tokenizer.end_of_text is not None)
     torch.manual_seed(42)
-    return Subject(name, GPT2Classifier(trunk, 2).requires_grad_(False).eval(), tokenizer, trained=False)
+    return Subject(
+        name, GPT2Classifier(trunk, 2).requires_grad_(False).eval(), tokenizer, trained=False
+    )
 
 
 def new_texts(count: int, seed: int) -> list[str]:
-    """Texts as long as short messages: 2 to 60 words, about 17 in the mean; another seed gives others."""
+    """Texts as long as short messages: 2 to 60 words, about 17 in the mean; another seed gives
+    others.
+    """
     random = np.random.default_rng([20240, seed])
     lengths = np.clip(random.lognormal(2.6, 0.7, count).round(), 2, 60).astype(int)
     words = random.choice(_WORDS, int(lengths.sum()))
     numbers = random.integers(10, 100_000, count)
     ends = np.cumsum(lengths)
-    return [" ".join(words[e - n : e]) + f" {number}" for n, e, number in zip(lengths, ends, numbers, strict=True)]
+    return [
+        " ".join(words[e - n : e]) + f" {number}"
+        for n, e, number in zip(lengths, ends, numbers, strict=True)
+    ]
 
 
 def ours(of: Subject, dtype: Dtype) -> Score:
@@ -113,7 +133,9 @@ def tfidf() -> Score:
 
 
 def numbered_labels(model: GPT2Classifier) -> list[str]:
-    """A name for each of the K classes: files are written for a rival or a fresh process, which must know how many there are."""
+    """A name for each of the K classes: files are written for a rival or a fresh process, which
+    must know how many there are.
+    """
     return [str(number) for number in range(model.score.out_features)]
 
 
@@ -123,13 +145,17 @@ def transformers_is_here() -> bool:
 
 
 def transformers_model(of: Subject, folder: Path) -> Callable[[int], Score]:
-    """The rival transformers on the same weights, read from files written to `folder`: batch size -> texts, sorted by length, padded.
+    """The rival transformers on the same weights, read from files written to `folder`: batch size
+    -> texts, sorted by length, padded.
 
-    It reads the last token, as its class does: the pooling block, which would cost it a block more, is left out.
+    It reads the last token, as its class does: the pooling block, which would cost it a block more,
+    is left out.
     """
     import transformers
 
-    save_model(folder, SavedModel(without_pooling(of.model), of.tokenizer, numbered_labels(of.model)))
+    save_model(
+        folder, SavedModel(without_pooling(of.model), of.tokenizer, numbered_labels(of.model))
+    )
     quiet: Any = transformers.utils.logging
     quiet.set_verbosity_error()
     quiet.disable_progress_bar()
@@ -144,7 +170,15 @@ def transformers_model(of: Subject, folder: Path) -> Callable[[int], Score]:
             with torch.inference_mode():
                 for start in range(0, len(ordered), rows):
                     part = ordered[start : start + rows]
-                    network(**tokenizer(part, padding=True, truncation=True, max_length=of.context, return_tensors="pt")).logits.argmax(1)
+                    network(
+                        **tokenizer(
+                            part,
+                            padding=True,
+                            truncation=True,
+                            max_length=of.context,
+                            return_tensors="pt",
+                        )
+                    ).logits.argmax(1)
 
         return run
 
@@ -152,7 +186,9 @@ def transformers_model(of: Subject, folder: Path) -> Callable[[int], Score]:
 
 
 def best_batch(of_batch: Callable[[int], Score], texts: Sequence[str]) -> int:
-    """The one of `RIVAL_BATCHES` in which a rival scores `texts` sooner; a call before warms it up, or the first would pay for that."""
+    """The one of `RIVAL_BATCHES` in which a rival scores `texts` sooner; a call before warms it up,
+    or the first would pay for that.
+    """
     of_batch(RIVAL_BATCHES[0])(texts)
 
     def seconds(rows: int) -> float:
@@ -164,9 +200,11 @@ def best_batch(of_batch: Callable[[int], Score], texts: Sequence[str]) -> int:
 
 
 def useful_operations(trunk: GPT2, messages: EncodedTexts) -> float:
-    """Floating-point operations that a pass over the messages needs: two for each weight of a matrix and each real token.
+    """Floating-point operations that a pass over the messages needs: two for each weight of a
+    matrix and each real token.
 
-    Embeddings, attention and LayerNorm count nothing, and what the last block leaves out is left out.
+    Embeddings, attention and LayerNorm count nothing, and what the last block leaves out is left
+    out.
     """
     channels, inner = trunk.config.n_embd, trunk.config.inner
     block = 2.0 * (4 * channels * channels + 2 * channels * inner)
@@ -181,7 +219,12 @@ def useful_operations(trunk: GPT2, messages: EncodedTexts) -> float:
 def products(trunk: GPT2, rows: int) -> list[Shape]:
     """The four products of a block on `rows` tokens."""
     channels, inner = trunk.config.n_embd, trunk.config.inner
-    return [(rows, channels, 3 * channels), (rows, channels, channels), (rows, channels, inner), (rows, inner, channels)]
+    return [
+        (rows, channels, 3 * channels),
+        (rows, channels, channels),
+        (rows, channels, inner),
+        (rows, inner, channels),
+    ]
 
 
 def without_pooling(model: GPT2Classifier) -> GPT2Classifier:

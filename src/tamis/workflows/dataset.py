@@ -33,7 +33,19 @@ def load_dataset(data: str, recipe: Recipe) -> Dataset:
     settings = recipe.data
     table = read_table(located.path, text=settings.text, label=settings.label)
     check_trainable(table)
-    test = None if settings.test is None else read_table(Path(settings.test), text=settings.text, label=settings.label)
-    parts = split_table(table, settings.split, seed=recipe.seed, validation_share=settings.validation_share, test=test)
-    parts, disputed = (parts, ()) if settings.exclude is None else exclude_rows(parts, Path(settings.exclude))
+    test = (
+        None
+        if settings.test is None
+        else read_table(Path(settings.test), text=settings.text, label=settings.label)
+    )
+    parts = split_table(
+        table,
+        settings.split,
+        seed=recipe.seed,
+        validation_share=settings.validation_share,
+        test=test,
+    )
+    parts, disputed = (
+        (parts, ()) if settings.exclude is None else exclude_rows(parts, Path(settings.exclude))
+    )
     return Dataset(located.name, parts, (*located.notes, *table.notes, *parts.notes), disputed)

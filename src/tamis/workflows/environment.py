@@ -1,4 +1,6 @@
-"""What surrounds a workflow: who is told of it, its seconds per phase, the versions that decide results."""
+"""What surrounds a workflow: who is told of it, its seconds per phase, the versions that decide
+results.
+"""
 
 from __future__ import annotations
 

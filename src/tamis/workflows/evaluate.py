@@ -1,4 +1,6 @@
-"""A trained model judged on labelled rows: figures with intervals and, on request, what it catches of disguised texts."""
+"""A trained model judged on labelled rows: figures with intervals and, on request, what it catches
+of disguised texts.
+"""
 
 from __future__ import annotations
 
@@ -41,27 +43,33 @@ def evaluate(
     progress: Progress | None = None,
     **compute: Any,
 ) -> dict[str, Any]:
-    """Figures of a trained model on every row of a labelled table; the content of a report, without baselines.
+    """Figures of a trained model on every row of a labelled table; the content of a report, without
+    baselines.
 
     Args:
         run: run or model folder.
         data: file or name of the catalog; all its rows are judged.
-        settings: `text`, `label`, `positive`, `split` (then only that split's test rows are judged).
+        settings: `text`, `label`, `positive`, `split` (then only that split's test rows are
+            judged).
         page: also write a self-contained HTML page there.
-        robustness: also judge texts that a sender has disguised, at the model's own threshold (two classes only).
-        prequential: also replay the rows in order (two classes only): messages until a label is known where it is late, and the share of
-            labels that is ever known where they are few; the learning curves are written beside the page.
+        robustness: also judge texts that a sender has disguised, at the model's own threshold (two
+            classes only).
+        prequential: also replay the rows in order (two classes only): messages until a label is
+            known where it is late, and the share of labels that is ever known where they are few;
+            the learning curves are written beside the page.
         say: is told what was decided.
         progress: is told what goes on.
         compute: device, threads, dtype.
 
     Raises:
         DataError: a label that the model does not know.
-        ConfigError: attacks are asked for and there is no positive label or no threshold of the model's own; a replay of more than
-            two classes.
+        ConfigError: attacks are asked for and there is no positive label or no threshold of the
+            model's own; a replay of more than two classes.
     """
     classifier = TextClassifier.load(run, **compute)
-    wanted = Recipe().changed({f"data.{k}": v for k, v in (settings or {}).items() if v is not None})
+    wanted = Recipe().changed(
+        {f"data.{k}": v for k, v in (settings or {}).items() if v is not None}
+    )
     located = catalog.resolve(data)
     table = read_table(located.path, text=wanted.data.text, label=wanted.data.label)
     for note in (*located.notes, *table.notes):
@@ -75,7 +83,11 @@ def evaluate(
         texts, labels, name = list(table.texts), list(table.labels), "all rows"
         pool = table
     names = [str(c) for c in classifier.classes_]
-    positive = wanted.data.positive or classifier.positive_ or (positive_label(labels) if len(names) == 2 else None)
+    positive = (
+        wanted.data.positive
+        or classifier.positive_
+        or (positive_label(labels) if len(names) == 2 else None)
+    )
     threshold = classifier.rule_.threshold if positive == classifier.positive_ else None
     clock = Clock()
     with clock.phase("test"):
@@ -97,7 +109,9 @@ def evaluate(
     report = build_report(inputs, seed=classifier.recipe_.seed)
     report["notes"] += trained_on(run, texts)
     report["ood"] = ood_report(classifier, texts, labels, progress=progress)
-    disguised = _robustness(classifier, texts, labels, positive, threshold, pool) if robustness else []
+    disguised = (
+        _robustness(classifier, texts, labels, positive, threshold, pool) if robustness else []
+    )
     if robustness:
         report["robustness"] = [result.to_dict() for result in disguised]
     replayed: list[PrequentialFigures] = []
@@ -105,17 +119,43 @@ def evaluate(
         before = (pool.texts, pool.labels) if pool is not table else ((), ())
         delay, share = prequential
         replayed, notes = run_prequential(
-            classifier, run, texts, labels, positive=positive, before=before, delay=delay, share=share, progress=progress
+            classifier,
+            run,
+            texts,
+            labels,
+            positive=positive,
+            before=before,
+            delay=delay,
+            share=share,
+            progress=progress,
         )
-        report["prequential"] = {"delay": delay, "share": share, "results": [result.to_dict() for result in replayed], "notes": notes}
+        report["prequential"] = {
+            "delay": delay,
+            "share": share,
+            "results": [result.to_dict() for result in replayed],
+            "notes": notes,
+        }
     if page is not None:
-        mistakes = most_confident_mistakes(Part(labels, probabilities, texts), names, positive=positive, threshold=threshold)
+        mistakes = most_confident_mistakes(
+            Part(labels, probabilities, texts), names, positive=positive, threshold=threshold
+        )
         with tempfile.TemporaryDirectory() as folder:
-            plots = write_all(folder, classes=names, positive=positive, threshold=threshold, labels=labels, probabilities=probabilities)
+            plots = write_all(
+                folder,
+                classes=names,
+                positive=positive,
+                threshold=threshold,
+                labels=labels,
+                probabilities=probabilities,
+            )
             if disguised:
-                plots["robustness"] = write_robustness(Path(folder) / "robustness.png", disguised, positive=str(positive))
+                plots["robustness"] = write_robustness(
+                    Path(folder) / "robustness.png", disguised, positive=str(positive)
+                )
             if replayed:
-                curves = write_learning_curves(page.with_name(f"{page.stem}-prequential.png"), replayed)
+                curves = write_learning_curves(
+                    page.with_name(f"{page.stem}-prequential.png"), replayed
+                )
                 plots["Replayed in order: 1-ROCA % of the messages so far"] = curves
                 say(f"wrote {curves}")
             write_html(page, report, plots, mistakes)
@@ -129,20 +169,42 @@ def trained_on(run: Path | str, texts: Sequence[str]) -> list[str]:
         return []
     known = {key.tobytes() for key in rows.keys}
     count = sum(key.tobytes() in known for key in text_keys(texts))
-    return [f"{count:,} of these {len(texts):,} texts are among the rows this model learnt from, so the figures flatter it."] * bool(count)
+    return [
+        f"{count:,} of these {len(texts):,} texts are among the rows this model learnt from, so "
+        "the figures flatter it."
+    ] * bool(count)
 
 
 def _robustness(
-    classifier: TextClassifier, texts: list[str], labels: list[str], positive: str | None, threshold: float | None, pool: Table
+    classifier: TextClassifier,
+    texts: list[str],
+    labels: list[str],
+    positive: str | None,
+    threshold: float | None,
+    pool: Table,
 ) -> list[PerturbationResult]:
-    """The suite at the model's own threshold; good words come from the pool's negatives, never from the text that is attacked alone."""
+    """The suite at the model's own threshold; good words come from the pool's negatives, never from
+    the text that is attacked alone.
+    """
     if positive is None or threshold is None:
-        raise ConfigError("attacks are judged at the model's own threshold, which two classes with the model's own positive label have")
+        raise ConfigError(
+            "attacks are judged at the model's own threshold, which two classes with the "
+            "model's own positive label have"
+        )
     place = [str(c) for c in classifier.classes_].index(positive)
-    good = list(dict.fromkeys(text for text, label in zip(pool.texts, pool.labels, strict=True) if label != positive))
+    good = list(
+        dict.fromkeys(
+            text for text, label in zip(pool.texts, pool.labels, strict=True) if label != positive
+        )
+    )
     truth = np.array([label == positive for label in labels])
     return evaluate_robustness(
-        lambda some: classifier.predict_proba(some)[:, place], texts, truth, threshold=threshold, seed=classifier.recipe_.seed, ham=good
+        lambda some: classifier.predict_proba(some)[:, place],
+        texts,
+        truth,
+        threshold=threshold,
+        seed=classifier.recipe_.seed,
+        ham=good,
     )
 
 
@@ -151,4 +213,7 @@ def _check_labels(table: Table, classifier: TextClassifier) -> None:
     for row, label in enumerate(table.labels):
         if label not in known:
             shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
-            raise DataError(f"{table.where(row)}: label {label!r} is not one of the model's labels ({shown}); mend the row or leave it out")
+            raise DataError(
+                f"{table.where(row)}: label {label!r} is not one of the model's labels "
+                f"({shown}); mend the row or leave it out"
+            )

@@ -1,8 +1,10 @@
-"""Settings found by trials: Optuna suggests, each trial is a training, what does worse than the others on the way is cut off.
+"""Settings found by trials: Optuna suggests, each trial is a training, what does worse than the
+others on the way is cut off.
 
-Test rows are never read. A fifth of the training rows is held out by groups of near-repeats: one half chooses among the trials (and stops
-and prunes them), the other half alone says what the choice is worth. Trials stand in FOLDER/trials.sqlite: a search goes on where it was,
-to the same trials that it would have come to without the interruption.
+Test rows are never read. A fifth of the training rows is held out by groups of near-repeats: one
+half chooses among the trials (and stops and prunes them), the other half alone says what the choice
+is worth. Trials stand in FOLDER/trials.sqlite: a search goes on where it was, to the same trials
+that it would have come to without the interruption.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ from tamis.workflows.dataset import Dataset, load_dataset
 from tamis.workflows.environment import Say, silent
 
 HELD_OUT, FEWEST = 0.2, 2
-"""Share of the training rows that is held out, and rows of each class that each half of it must have."""
+"""Share of the training rows that is held out, and rows of each class that each half of it must
+have."""
 STARTUP_TRIALS = 5
 DEPTHS = ("head", "blocks:1", "blocks:2", "lora:8", "full")
 BEST, TRIALS, ASKED, STORAGE = "best.toml", "trials.json", "asked.json", "trials.sqlite"
@@ -44,7 +47,9 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SearchSplit:
-    """The training rows of a search: fitted, choosing, confirming; every array holds row numbers into `texts`."""
+    """The training rows of a search: fitted, choosing, confirming; every array holds row numbers
+    into `texts`.
+    """
 
     texts: list[str]
     labels: list[str]
@@ -55,8 +60,15 @@ class SearchSplit:
     positive: str | None
 
     def merit(self, rows: Rows, probabilities: Floats) -> float:
-        """Average precision of the positive class, or the mean over classes one against the rest."""
-        return average_precision([self.labels[row] for row in rows.tolist()], probabilities, sorted(set(self.labels)), self.positive)
+        """Average precision of the positive class, or the mean over classes one against the
+        rest.
+        """
+        return average_precision(
+            [self.labels[row] for row in rows.tolist()],
+            probabilities,
+            sorted(set(self.labels)),
+            self.positive,
+        )
 
 
 def search_split(dataset: Dataset, recipe: Recipe) -> SearchSplit:
@@ -75,20 +87,37 @@ def search_split(dataset: Dataset, recipe: Recipe) -> SearchSplit:
         counts = [sum(labels[row] == name for row in half.tolist()) for name in sorted(set(labels))]
         if min(counts) < FEWEST:
             raise DataError(
-                f"{dataset.name}: {len(texts):,} training rows are too few to choose settings on (each class needs "
-                f"{round(2 * FEWEST / HELD_OUT)} or more that are unlike each other); take the default recipe: tamis train {dataset.name}"
+                f"{dataset.name}: {len(texts):,} training rows are too few to choose settings "
+                "on (each class needs "
+                f"{round(2 * FEWEST / HELD_OUT)} or more that are unlike each other); take the "
+                f"default recipe: tamis train {dataset.name}"
             )
     positive = positive_label(labels, recipe.data.positive) if len(set(labels)) == 2 else None
-    return SearchSplit(texts, labels, groups, np.setdiff1d(np.arange(len(texts)), held), choosing, confirming, positive)
+    return SearchSplit(
+        texts,
+        labels,
+        groups,
+        np.setdiff1d(np.arange(len(texts)), held),
+        choosing,
+        confirming,
+        positive,
+    )
 
 
 def fitted(
-    rows: SearchSplit, recipe: Recipe, on_epoch: Callable[[int, Scores], None] | None, progress: Progress | None
+    rows: SearchSplit,
+    recipe: Recipe,
+    on_epoch: Callable[[int, Scores], None] | None,
+    progress: Progress | None,
 ) -> tuple[Floats, Floats]:
-    """Train by a recipe; probabilities of the choosing and of the confirming rows. A loop stops by the choosing rows, a head needs none."""
+    """Train by a recipe; probabilities of the choosing and of the confirming rows. A loop stops by
+    the choosing rows, a head needs none.
+    """
     exact = recipe.tune == "head" and recipe.train.head_solver == "lbfgs"
     used = rows.fit if exact else np.concatenate([rows.fit, rows.choosing])
-    asked = [[rows.texts[row] for row in part.tolist()] for part in (rows.choosing, rows.confirming)]
+    asked = [
+        [rows.texts[row] for row in part.tolist()] for part in (rows.choosing, rows.confirming)
+    ]
     classifier = TextClassifier.from_recipe(recipe)
     classifier.on_epoch = on_epoch
     classifier.fit(
@@ -114,7 +143,8 @@ def search(
     say: Say = silent,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Try settings and write FOLDER/best.toml and FOLDER/trials.json; returns the content of the latter.
+    """Try settings and write FOLDER/best.toml and FOLDER/trials.json; returns the content of the
+    latter.
 
     Args:
         data: file or name of the catalog.
@@ -140,26 +170,40 @@ def search(
     rows = search_split(prepared, recipe)
     for note in prepared.notes:
         say(note)
-    asked = {"data": prepared.split.table.fingerprint, "recipe": recipe.model_dump(), "rows": len(rows.texts)}
+    asked = {
+        "data": prepared.split.table.fingerprint,
+        "recipe": recipe.model_dump(),
+        "rows": len(rows.texts),
+    }
     _open(folder, asked)
     with locked(folder / "lock") as mine:
         if not mine:
-            raise RunError(f"{folder} is being searched by another process; wait for it or choose another folder with -o")
+            raise RunError(
+                f"{folder} is being searched by another process; wait for it or choose another "
+                "folder with -o"
+            )
         study = optuna.create_study(
             study_name="tamis",
             storage=f"sqlite:///{folder.resolve() / STORAGE}",
             direction="maximize",
             load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS - 1, n_warmup_steps=1),
+            pruner=optuna.pruners.MedianPruner(
+                n_startup_trials=STARTUP_TRIALS - 1, n_warmup_steps=1
+            ),
         )
         for left in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            study.tell(left.number, state=optuna.trial.TrialState.FAIL)  # cut off by a kill: tried again below
+            study.tell(
+                left.number, state=optuna.trial.TrialState.FAIL
+            )  # cut off by a kill: tried again below
         while (done := len(_ended(study))) < trials:
             if minutes is not None and done and time.monotonic() - begun > 60 * minutes:
                 say(f"{minutes:g} minutes are over after {done} trials; the same command goes on")
                 break
-            # The number of trials that ended decides what is drawn, so an interrupted search draws what it would have drawn.
-            study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + done, n_startup_trials=STARTUP_TRIALS)
+            # The number of trials that ended decides what is drawn, so an interrupted search draws
+            # what it would have drawn.
+            study.sampler = optuna.samplers.TPESampler(
+                seed=recipe.seed + done, n_startup_trials=STARTUP_TRIALS
+            )
             say(_tried(study, rows, recipe, first=done == 0, progress=progress))
         found: dict[str, Any] = json.loads(json.dumps(_outcome(study, rows, recipe, prepared.name)))
         write_text(folder / BEST, recipe.changed(found["best"]["settings"]).to_toml())
@@ -167,7 +211,9 @@ def search(
     return found
 
 
-def _tried(study: Any, rows: SearchSplit, recipe: Recipe, *, first: bool, progress: Progress | None) -> str:
+def _tried(
+    study: Any, rows: SearchSplit, recipe: Recipe, *, first: bool, progress: Progress | None
+) -> str:
     """One trial: asked, trained, told; what to say of it."""
     import optuna
 
@@ -179,11 +225,20 @@ def _tried(study: Any, rows: SearchSplit, recipe: Recipe, *, first: bool, progre
         if scores.average_precision is not None and not first:
             trial.report(scores.average_precision, epoch)
             if trial.should_prune():
-                raise optuna.TrialPruned(f"epoch {epoch}: average precision {scores.average_precision:.4f}")
+                raise optuna.TrialPruned(
+                    f"epoch {epoch}: average precision {scores.average_precision:.4f}"
+                )
 
     begun = time.monotonic()
     name = f"trial {trial.number}"
-    same = next((t for t in _ended(study) if t.state.name == "COMPLETE" and t.user_attrs["settings"] == settings), None)
+    same = next(
+        (
+            t
+            for t in _ended(study)
+            if t.state.name == "COMPLETE" and t.user_attrs["settings"] == settings
+        ),
+        None,
+    )
     if same is not None:  # few settings have few values: what is known already is not trained again
         for key in ("seconds", "confirming"):
             trial.set_user_attr(key, same.user_attrs[key])
@@ -205,21 +260,33 @@ def _tried(study: Any, rows: SearchSplit, recipe: Recipe, *, first: bool, progre
     trial.set_user_attr("seconds", time.monotonic() - begun)
     trial.set_user_attr("confirming", confirming.tolist())
     study.tell(trial, value)
-    return f"{name}: {_words(settings)}: average precision {value:.4f}, {time.monotonic() - begun:.0f} s"
+    return (
+        f"{name}: {_words(settings)}: average precision {value:.4f}, "
+        f"{time.monotonic() - begun:.0f} s"
+    )
 
 
 def _ended(study: Any) -> list[Any]:
     """Trials that were finished or pruned, in their order."""
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state.name in ("COMPLETE", "PRUNED")
+    ]
 
 
 def _outcome(study: Any, rows: SearchSplit, recipe: Recipe, name: str) -> dict[str, Any]:
-    """The table of trials, the best of them, and its gain over the first on rows that chose nothing."""
+    """The table of trials, the best of them, and its gain over the first on rows that chose
+    nothing.
+    """
     ended = _ended(study)
     finished = [trial for trial in ended if trial.state.name == "COMPLETE"]
     best = max(finished, key=lambda trial: (trial.value, -trial.number))
     truth = [rows.labels[row] for row in rows.confirming.tolist()]
-    before, after = (np.asarray(trial.user_attrs["confirming"], dtype=np.float64) for trial in (finished[0], best))
+    before, after = (
+        np.asarray(trial.user_attrs["confirming"], dtype=np.float64)
+        for trial in (finished[0], best)
+    )
     table = [
         {
             "trial": trial.number,
@@ -233,24 +300,41 @@ def _outcome(study: Any, rows: SearchSplit, recipe: Recipe, name: str) -> dict[s
     return {
         "data": name,
         "positive": rows.positive,
-        "rows": {"fit": len(rows.fit), "choosing": len(rows.choosing), "confirming": len(rows.confirming)},
+        "rows": {
+            "fit": len(rows.fit),
+            "choosing": len(rows.choosing),
+            "confirming": len(rows.confirming),
+        },
         "best": next(row for row in table if row["trial"] == best.number),
-        "gain": asdict(paired_difference(truth, before, after, sorted(set(rows.labels)), rows.positive, seed=recipe.seed)),
+        "gain": asdict(
+            paired_difference(
+                truth, before, after, sorted(set(rows.labels)), rows.positive, seed=recipe.seed
+            )
+        ),
         "trials": table,
     }
 
 
 def _words(settings: dict[str, Any]) -> str:
-    shown = (f"{key.rpartition('.')[2]} {value:.3g}" if isinstance(value, float) else f"{value}" for key, value in settings.items())
+    shown = (
+        f"{key.rpartition('.')[2]} {value:.3g}" if isinstance(value, float) else f"{value}"
+        for key, value in settings.items()
+    )
     return ", ".join(shown) or "the recipe as it is"
 
 
 def _open(folder: Path, asked: dict[str, Any]) -> None:
     marks, wanted = folder / ASKED, json.loads(json.dumps(asked))
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not marks.is_file())):
-        raise RunError(f"{folder} exists and is not a folder of a search; choose another with -o (nothing in it was touched)")
+        raise RunError(
+            f"{folder} exists and is not a folder of a search; choose another with -o (nothing "
+            "in it was touched)"
+        )
     if marks.is_file() and json.loads(marks.read_text(encoding="utf-8")) != wanted:
-        raise RunError(f"{folder} holds a search over other data or from another recipe; choose another folder with -o")
+        raise RunError(
+            f"{folder} holds a search over other data or from another recipe; choose another "
+            "folder with -o"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(marks, json.dumps(wanted, indent=2, ensure_ascii=False))
 
@@ -277,18 +361,31 @@ def depths_of(backbone: str) -> tuple[str, ...]:
 
 
 def suggested(trial: Trial, backbone: str) -> dict[str, Any]:
-    """Settings of one trial by their names in the recipe. A depth's numbers are its own: a rate that suits adapters ruins a trunk."""
+    """Settings of one trial by their names in the recipe. A depth's numbers are its own: a rate
+    that suits adapters ruins a trunk.
+    """
     depth = str(trial.suggest_categorical("tune", depths_of(backbone)))
     kind = depth.partition(":")[0]
-    chosen: dict[str, Any] = {"tune": depth, "train.class_weight": trial.suggest_categorical(f"{kind}.class_weight", ("none", "balanced"))}
+    chosen: dict[str, Any] = {
+        "tune": depth,
+        "train.class_weight": trial.suggest_categorical(
+            f"{kind}.class_weight", ("none", "balanced")
+        ),
+    }
     if kind == "head":
-        return chosen | {"text.normalize": trial.suggest_categorical("head.normalize", ("none", "nfkc", "robust"))}
+        return chosen | {
+            "text.normalize": trial.suggest_categorical(
+                "head.normalize", ("none", "nfkc", "robust")
+            )
+        }
     low, high = {"blocks": (3e-5, 2e-3), "lora": (1e-4, 5e-3), "full": (5e-5, 1e-3)}[kind]
     if is_scratch(backbone):
         low, high = 1e-4, 1e-2
     chosen |= {
         "train.learning_rate": trial.suggest_float(f"{kind}.learning_rate", low, high, log=True),
-        "train.head_learning_rate": trial.suggest_float(f"{kind}.head_learning_rate", 3e-4, 3e-2, log=True),
+        "train.head_learning_rate": trial.suggest_float(
+            f"{kind}.head_learning_rate", 3e-4, 3e-2, log=True
+        ),
         "train.weight_decay": trial.suggest_float(f"{kind}.weight_decay", 1e-3, 0.3, log=True),
         "train.dropout": trial.suggest_float(f"{kind}.dropout", 0.0, 0.3),
         "train.label_smoothing": trial.suggest_float(f"{kind}.label_smoothing", 0.0, 0.1),

@@ -42,18 +42,25 @@ class Inspected:
         )
         mapping = [[a, str(self.settings[a]), b, str(self.config[b])] for a, b in pairs]
         mapping.append(["", "", "dropout", str(self.config["dropout"])])
-        lines = [f"{self.name}: GPT-2, {self.parameters:,} parameters, fingerprint {self.fingerprint[:16]}", ""]
+        lines = [
+            f"{self.name}: GPT-2, {self.parameters:,} parameters, fingerprint "
+            f"{self.fingerprint[:16]}",
+            "",
+        ]
         lines += [table(mapping, header=("settings", "", "model configuration", "")), "", "params"]
         return "\n".join([*lines, *_tree(self.params, "  ")])
 
 
 def inspect_backbone(name: str) -> Inspected:
-    """Questions 2 to 4 of the reference for any backbone: settings, params with shapes, and the mapping to the configuration.
+    """Questions 2 to 4 of the reference for any backbone: settings, params with shapes, and the
+    mapping to the configuration.
 
     Raises:
         TamisError: the backbone cannot be loaded.
     """
-    return inspected(scratch_backbone(name, [name], seed=42) if is_scratch(name) else load_backbone(name))
+    return inspected(
+        scratch_backbone(name, [name], seed=42) if is_scratch(name) else load_backbone(name)
+    )
 
 
 def inspected(backbone: Backbone) -> Inspected:

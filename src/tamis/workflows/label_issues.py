@@ -1,7 +1,8 @@
 """Rows of a labelled table that a person should look at before it trains anything.
 
-Two witnesses that have not seen a row, a solved head on a language model's features and TF-IDF with logistic regression, both doubt its
-label; a near-repeat bears another label; a text is unlike all others. `data.review` has the table that comes of it.
+Two witnesses that have not seen a row, a solved head on a language model's features and TF-IDF with
+logistic regression, both doubt its label; a near-repeat bears another label; a text is unlike all
+others. `data.review` has the table that comes of it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from tamis.progress import Progress
 from tamis.text.encoding import EncodedTexts
 
 UNLIKE = 4.0
-"""Standard deviations of bits per byte, for texts of its length, from which a text is unlike the others."""
+"""Standard deviations of bits per byte, for texts of its length, from which a text is unlike the
+others."""
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -37,7 +39,8 @@ Rows = NDArray[np.int64]
 def find_label_issues(head: Floats, words: Floats, targets: Rows) -> NDArray[np.bool_]:
     """Rows whose label both witnesses together give less than half an even chance, 1 / 2K.
 
-    Neither of them would have given that label then: the label that a witness gives has an even chance with it at least.
+    Neither of them would have given that label then: the label that a witness gives has an even
+    chance with it at least.
 
     Args:
         head: (N, K) out-of-fold probabilities of the head.
@@ -58,7 +61,8 @@ def head_out_of_fold(
     cache: FeatureCache = NO_CACHE,
     progress: Progress | None = None,
 ) -> Floats | None:
-    """(N, K) probabilities of every row from a head that saw neither it nor its group; None where a class has too few rows for that.
+    """(N, K) probabilities of every row from a head that saw neither it nor its group; None where a
+    class has too few rows for that.
 
     Args:
         backbone: its trunk is read as it is, with mean pooling.
@@ -69,11 +73,22 @@ def head_out_of_fold(
         cache: keeps the features between calls.
         progress: is told what goes on.
     """
-    trunk = backbone.model if isinstance(backbone.model.h[-1], MeanPoolingBlock) else add_mean_pooling(backbone.model)
+    trunk = (
+        backbone.model
+        if isinstance(backbone.model.h[-1], MeanPoolingBlock)
+        else add_mean_pooling(backbone.model)
+    )
     tokenizer = backbone.tokenizer.prepared(add_bos=backbone.tokenizer.end_of_text is not None)
     messages = EncodedTexts.encode(texts, tokenizer, context=trunk.config.n_positions)
     features = features_of(trunk, messages, cache=cache, progress=progress).astype(np.float64)
-    head = fit_head(features, targets, np.ones(int(targets.max()) + 1), groups=groups, seed=seed, progress=progress)
+    head = fit_head(
+        features,
+        targets,
+        np.ones(int(targets.max()) + 1),
+        groups=groups,
+        seed=seed,
+        progress=progress,
+    )
     return None if head.out_of_fold is None else softmax(head.out_of_fold)
 
 
@@ -86,7 +101,8 @@ def examine(
     cache: FeatureCache = NO_CACHE,
     progress: Progress | None = None,
 ) -> list[Finding]:
-    """What is to be reviewed, row by row in the order of how much it matters: doubted labels first, the most doubted on top.
+    """What is to be reviewed, row by row in the order of how much it matters: doubted labels first,
+    the most doubted on top.
 
     Args:
         table: all rows, whatever part they fall into.
@@ -107,11 +123,18 @@ def examine(
 
 
 def _label_issues(
-    whole: Table, groups: Rows, backbone: Backbone, *, seed: int, cache: FeatureCache, progress: Progress | None
+    whole: Table,
+    groups: Rows,
+    backbone: Backbone,
+    *,
+    seed: int,
+    cache: FeatureCache,
+    progress: Progress | None,
 ) -> list[Finding]:
     """Rows whose label both witnesses doubt.
 
-    Rows of a class with a single group are not judged: no witness that has not seen them knows their label.
+    Rows of a class with a single group are not judged: no witness that has not seen them knows
+    their label.
     """
     kinds = np.array(whole.labels)
     known = [name for name in whole.classes if len(np.unique(groups[kinds == name])) > 1]
@@ -120,7 +143,9 @@ def _label_issues(
         return []
     table, groups, classes = whole.select(judged.tolist()), groups[judged], known
     targets = np.array([classes.index(label) for label in table.labels], dtype=np.int64)
-    head = head_out_of_fold(backbone, table.texts, targets, groups, seed=seed, cache=cache, progress=progress)
+    head = head_out_of_fold(
+        backbone, table.texts, targets, groups, seed=seed, cache=cache, progress=progress
+    )
     words = out_of_fold(table.texts, table.labels, groups.tolist(), seed=seed)
     if head is None:
         return []
@@ -144,7 +169,9 @@ def _label_issues(
 
 
 def _repeats(table: Table, groups: Rows) -> list[Finding]:
-    """Near-repeats: those whose group bears several labels are to be left out, further copies with the same label may stay."""
+    """Near-repeats: those whose group bears several labels are to be left out, further copies with
+    the same label may stay.
+    """
     first: dict[int, int] = {}
     labels: dict[int, set[str]] = {}
     for row, group in enumerate(groups.tolist()):
@@ -154,8 +181,21 @@ def _repeats(table: Table, groups: Rows) -> list[Finding]:
     for row, group in enumerate(groups.tolist()):
         several, begin = len(labels[group]) > 1, first[group]
         if several or row != begin:
-            reason = f"near-repeat with labels {', '.join(sorted(labels[group]))}" if several else f"near-repeat of row {begin}"
-            found.append(Finding(row, table.lines[row], table.texts[row], table.labels[row], reason=reason, exclude=several))
+            reason = (
+                f"near-repeat with labels {', '.join(sorted(labels[group]))}"
+                if several
+                else f"near-repeat of row {begin}"
+            )
+            found.append(
+                Finding(
+                    row,
+                    table.lines[row],
+                    table.texts[row],
+                    table.labels[row],
+                    reason=reason,
+                    exclude=several,
+                )
+            )
     return sorted(found, key=lambda finding: not finding.exclude)
 
 
@@ -167,6 +207,12 @@ def _unlike(table: Table, bits: Floats) -> list[Finding]:
     away = (bits - mean) / spread
     rows = [row for row in np.argsort(-away, kind="stable").tolist() if away[row] > UNLIKE]
     return [
-        Finding(row, table.lines[row], table.texts[row], table.labels[row], reason=f"unlike the others ({bits[row]:.1f} bits per byte)")
+        Finding(
+            row,
+            table.lines[row],
+            table.texts[row],
+            table.labels[row],
+            reason=f"unlike the others ({bits[row]:.1f} bits per byte)",
+        )
         for row in rows
     ]

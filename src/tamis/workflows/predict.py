@@ -1,4 +1,6 @@
-"""`tamis predict`: texts from arguments, files or stdin; verdicts to stdout or a file, as they come."""
+"""`tamis predict`: texts from arguments, files or stdin; verdicts to stdout or a file, as they
+come.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,9 @@ def predict_command(
 ) -> int:
     """Judge and print or write; returns the exit code of the last verdict (`--exit-code`).
 
-    `one`: stdin is one text, or a mail. `windows`: JSON also names the window that decided a long text. `ood`: tell of each text
-    whether it is like what was learnt; for people those given on the command line that are not are marked without being asked.
+    `one`: stdin is one text, or a mail. `windows`: JSON also names the window that decided a long
+    text. `ood`: tell of each text whether it is like what was learnt; for people those given on the
+    command line that are not are marked without being asked.
 
     Raises:
         TamisError: the model cannot be loaded, or a message cannot be read.
@@ -48,13 +51,21 @@ def predict_command(
     if one and classifier.positive_ is None:
         names = ", ".join(str(name) for name in classifier.classes_)
         raise ConfigError(
-            f"--exit-code says positive or negative, and this model has no positive label ({names}); read its verdict instead"
+            "--exit-code says positive or negative, and this model has no positive label "
+            f"({names}); read its verdict instead"
         )
     if ood and classifier.ood_detector_ is None:
-        say("the model holds no limit for what is like its training texts, so `ood` is unknown; train it again on 100 texts or more")
-    ood = ood or (bool(texts) and out is None and not as_json and classifier.ood_detector_ is not None)
+        say(
+            "the model holds no limit for what is like its training texts, so `ood` is unknown; "
+            "train it again on 100 texts or more"
+        )
+    ood = ood or (
+        bool(texts) and out is None and not as_json and classifier.ood_detector_ is not None
+    )
     if texts:
-        source: Iterator[Message] = iter([Message(text, {}, line) for line, text in enumerate(texts, 1)])
+        source: Iterator[Message] = iter(
+            [Message(text, {}, line) for line, text in enumerate(texts, 1)]
+        )
     elif one:
         source = iter([read_one_message(sys.stdin)])
     else:
@@ -83,16 +94,33 @@ def predict_command(
     return code
 
 
-def iter_verdicts(classifier: TextClassifier, source: Iterator[Message], *, ood: bool = False) -> Iterator[tuple[Message, Verdict]]:
-    """Every message with its verdict, in order; a slow source is answered message by message, a fast one in large batches."""
+def iter_verdicts(
+    classifier: TextClassifier, source: Iterator[Message], *, ood: bool = False
+) -> Iterator[tuple[Message, Verdict]]:
+    """Every message with its verdict, in order; a slow source is answered message by message, a
+    fast one in large batches.
+    """
     for batch in _ready(source):
-        yield from zip(batch, classifier.verdicts([message.text for message in batch], ood=ood), strict=True)
+        yield from zip(
+            batch, classifier.verdicts([message.text for message in batch], ood=ood), strict=True
+        )
 
 
 def line(verdict: Verdict) -> str:
-    """Verdict, probability of the label, and the text on one line, tab-separated; a fourth part where the text is unlike those learnt."""
-    text = verdict.text.replace("\\", "\\\\").replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
-    mark = f"\tunlike what was learnt ({verdict.bits_per_byte:.1f} bits per byte)" if verdict.ood else ""
+    """Verdict, probability of the label, and the text on one line, tab-separated; a fourth part
+    where the text is unlike those learnt.
+    """
+    text = (
+        verdict.text.replace("\\", "\\\\")
+        .replace("\t", "\\t")
+        .replace("\r", "\\r")
+        .replace("\n", "\\n")
+    )
+    mark = (
+        f"\tunlike what was learnt ({verdict.bits_per_byte:.1f} bits per byte)"
+        if verdict.ood
+        else ""
+    )
     return f"{verdict.verdict}\t{verdict.probabilities[verdict.label]:.4f}\t{text}{mark}"
 
 
@@ -106,8 +134,9 @@ def exit_code(verdict: Verdict, classifier: TextClassifier) -> int:
 def _standard_input() -> BinaryIO | TextIO:
     """The bytes of stdin through a reader of our own.
 
-    The thread that reads may still be waiting for more when the process ends (Ctrl-C, or `tail -f log | tamis predict RUN | head`), and
-    Python, which closes sys.stdin at its end, aborts where a thread holds that reader's lock.
+    The thread that reads may still be waiting for more when the process ends (Ctrl-C, or
+    `tail -f log | tamis predict RUN | head`), and Python, which closes sys.stdin at its end, aborts
+    where a thread holds that reader's lock.
     """
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
@@ -116,7 +145,9 @@ def _standard_input() -> BinaryIO | TextIO:
 
 
 def _ready(source: Iterator[Message]) -> Iterator[list[Message]]:
-    """Batches of what the source has at the moment: it is read by a thread, so waiting for more never delays an answer."""
+    """Batches of what the source has at the moment: it is read by a thread, so waiting for more
+    never delays an answer.
+    """
     waiting: queue.Queue[Message | BaseException | None] = queue.Queue(maxsize=4 * BATCH)
 
     def read() -> None:

@@ -1,8 +1,9 @@
 """Which unlabelled rows would teach a head most: uncertain ones that are unlike each other.
 
-Shapes: N rows, C channels, K classes. Features have length one, as in head/linear_head.py. Same seed, same rows.
-Sources: Ash et al., "Deep batch active learning by diverse, uncertain gradient lower bounds" (BADGE), ICLR 2020; Zhdanov, "Diverse
-mini-batch active learning", 2019. benchmarks/labelling compares them.
+Shapes: N rows, C channels, K classes. Features have length one, as in head/linear_head.py. Same
+seed, same rows. Sources: Ash et al., "Deep batch active learning by diverse, uncertain gradient
+lower bounds" (BADGE), ICLR 2020; Zhdanov, "Diverse mini-batch active learning", 2019.
+benchmarks/labelling compares them.
 """
 
 from __future__ import annotations
@@ -20,19 +21,27 @@ AHEAD = 10
 """`clusters` looks at so many times the rows that are asked for, the most uncertain ones."""
 
 
-def uncertainty(probabilities: Matrix, *, positive: int | None = None, threshold: float | None = None) -> Matrix:
+def uncertainty(
+    probabilities: Matrix, *, positive: int | None = None, threshold: float | None = None
+) -> Matrix:
     """(N, K) -> (N,) in [0, 1]: 1 where the label hangs in the balance, 0 where it is certain.
 
-    One minus the distance between the two most probable classes; with a threshold on P(positive), probabilities are first shifted so
-    that it stands at even odds.
+    One minus the distance between the two most probable classes; with a threshold on P(positive),
+    probabilities are first shifted so that it stands at even odds.
     """
-    shifted = probabilities if positive is None or threshold is None else centred(probabilities, positive, threshold)
+    shifted = (
+        probabilities
+        if positive is None or threshold is None
+        else centred(probabilities, positive, threshold)
+    )
     top = np.partition(shifted, -2, axis=1)[:, -2:]
     return np.asarray(1.0 - (top[:, 1] - top[:, 0]))
 
 
 def centred(probabilities: Matrix, positive: int, threshold: float) -> Matrix:
-    """(N, 2) -> (N, 2): probabilities whose odds are divided by the threshold's, so that the label turns at one half."""
+    """(N, 2) -> (N, 2): probabilities whose odds are divided by the threshold's, so that the label
+    turns at one half.
+    """
     share = probabilities[:, positive] * (1.0 - threshold)
     rest = probabilities[:, 1 - positive] * threshold
     moved = share / np.maximum(share + rest, 1e-300)
@@ -41,12 +50,20 @@ def centred(probabilities: Matrix, positive: int, threshold: float) -> Matrix:
     return found
 
 
-def select(features: Matrix, probabilities: Matrix, count: int, *, strategy: Strategy = "clusters", seed: int = 42) -> Rows:
+def select(
+    features: Matrix,
+    probabilities: Matrix,
+    count: int,
+    *,
+    strategy: Strategy = "clusters",
+    seed: int = 42,
+) -> Rows:
     """At most `count` rows to label next, the first ones first.
 
-    gradients   k-means++ over the gradients that each row would have in the head if the model were right: long where the model doubts,
-                apart where the texts differ (BADGE)
-    clusters    the most uncertain rows in as many clusters as rows are asked for, from each the most central of its doubtful ones
+    gradients   k-means++ over the gradients that each row would have in the head if the model were
+                right: long where the model doubts, apart where the texts differ (BADGE)
+    clusters    the most uncertain rows in as many clusters as rows are asked for, from each the
+                most central of its doubtful ones
     margin      the most uncertain rows, alike or not
     random      by lot
 
@@ -72,8 +89,12 @@ def select(features: Matrix, probabilities: Matrix, count: int, *, strategy: Str
     return _spread(features, probabilities, count, random)
 
 
-def _spread(features: Matrix, probabilities: Matrix, count: int, random: np.random.Generator) -> Rows:
-    """k-means++ on rows (p - onehot) x features, whose distances come from the two factors: the product is never made."""
+def _spread(
+    features: Matrix, probabilities: Matrix, count: int, random: np.random.Generator
+) -> Rows:
+    """k-means++ on rows (p - onehot) x features, whose distances come from the two factors: the
+    product is never made.
+    """
     errors = probabilities.copy()
     errors[np.arange(len(errors)), probabilities.argmax(1)] -= 1.0
     lengths = (errors**2).sum(1) * (features**2).sum(1)
@@ -95,7 +116,9 @@ def _spread(features: Matrix, probabilities: Matrix, count: int, random: np.rand
 
 
 def _clusters(features: Matrix, uncertain: Matrix, ahead: Rows, count: int, seed: int) -> Rows:
-    """Of each cluster of the rows `ahead` the most central of those that are in doubt there; the most uncertain first."""
+    """Of each cluster of the rows `ahead` the most central of those that are in doubt there; the
+    most uncertain first.
+    """
     from sklearn.cluster import KMeans
 
     if len(ahead) <= count:

@@ -1,4 +1,6 @@
-"""`tamis reproduce tp2`: the reference experiment question by question, reported beside obtained, then each remedy alone and together."""
+"""`tamis reproduce tp2`: the reference experiment question by question, reported beside obtained,
+then each remedy alone and together.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,13 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "head on the last real token": {"text.pooling": "last_token"},
     "last block trained too": {"tune": "blocks:1"},
     "mean pooling": {"text.pooling": "mean"},
-    "threshold for a budget (0.2 % of ham)": {"decision.max_fpr": 0.002, "data.validation_share": 0.1},
+    "threshold for a budget (0.2 % of ham)": {
+        "decision.max_fpr": 0.002,
+        "data.validation_share": 0.1,
+    },
 }
-"""Each of the report's own remedies and of the real causes, alone; the last line of the table takes all of them."""
+"""Each of the report's own remedies and of the real causes, alone; the last line of the table takes
+all of them."""
 EXACT: dict[str, Any] = {
     "train.head_solver": "lbfgs",
     "text.pooling": "mean",
@@ -54,7 +60,8 @@ class Row:
     reported: str
     obtained: str
     match: bool | None
-    """None where nothing was reported, or where it is not to be matched (versions, another backbone)."""
+    """None where nothing was reported, or where it is not to be matched (versions, another
+    backbone)."""
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of `--json`."""
@@ -73,14 +80,24 @@ class Table:
         """Empty."""
         self.rows: list[Row] = []
 
-    def add(self, question: str, item: str, obtained: Any, reported: Any = "", *, compare: bool = True) -> None:
+    def add(
+        self, question: str, item: str, obtained: Any, reported: Any = "", *, compare: bool = True
+    ) -> None:
         """Add a line; it matches where both read the same."""
         shown, given = _shown(obtained), _shown(reported)
-        self.rows.append(Row(question, item, given, shown, shown == given if given and compare else None))
+        self.rows.append(
+            Row(question, item, given, shown, shown == given if given and compare else None)
+        )
 
 
 def reproduce_tp2(
-    recipe: Recipe, data: str, *, remedies: bool = True, plots: Path | None = None, say: Say, progress: Progress | None = None
+    recipe: Recipe,
+    data: str,
+    *,
+    remedies: bool = True,
+    plots: Path | None = None,
+    say: Say,
+    progress: Progress | None = None,
 ) -> list[Row]:
     """Questions 1 to 10 of the reference, then the remedies.
 
@@ -103,7 +120,11 @@ def reproduce_tp2(
     positive = POSITIVE if POSITIVE in parts.table.classes else recipe.data.positive
     recipe = recipe.changed({"data.positive": positive})
     scratch = is_scratch(recipe.backbone)
-    backbone = scratch_backbone(recipe.backbone, parts.texts("train"), seed=recipe.seed) if scratch else load_backbone(recipe.backbone)
+    backbone = (
+        scratch_backbone(recipe.backbone, parts.texts("train"), seed=recipe.seed)
+        if scratch
+        else load_backbone(recipe.backbone)
+    )
     _environment(table, recipe)
     _checkpoint(table, backbone)
     _data(table, parts, backbone, load_dataset(data, recipe).split, recipe)
@@ -119,14 +140,18 @@ def reproduce_tp2(
 
 
 class Runner:
-    """Fits recipes on the split's training rows and judges them on its test rows; the frozen trunk runs once for alike recipes."""
+    """Fits recipes on the split's training rows and judges them on its test rows; the frozen trunk
+    runs once for alike recipes.
+    """
 
     def __init__(self, split: DataSplit, cache: FeatureCache, progress: Progress | None) -> None:
         """`cache` keeps the frozen states."""
         self.parts, self.store, self.progress = split, cache, progress
 
     def fit(self, recipe: Recipe) -> TextClassifier:
-        """A classifier fitted on all training rows (a budget needs validation rows, which it then does not see)."""
+        """A classifier fitted on all training rows (a budget needs validation rows, which it then
+        does not see).
+        """
         return TextClassifier.from_recipe(recipe).fit(
             self.parts.texts("train"),
             self.parts.labels("train"),
@@ -140,12 +165,22 @@ class Runner:
         probabilities = classifier.predict_proba(self.parts.texts(part))
         names = [str(c) for c in classifier.classes_]
         threshold = classifier.rule_.threshold
-        return figures(self.parts.labels(part), probabilities, names, positive=classifier.positive_, threshold=threshold)
+        return figures(
+            self.parts.labels(part),
+            probabilities,
+            names,
+            positive=classifier.positive_,
+            threshold=threshold,
+        )
 
 
 def _environment(table: Table, recipe: Recipe) -> None:
     table.add("all", "seed of Python, NumPy and PyTorch", recipe.seed, 42)
-    reported = {"python": "3.12.12", "system": "Linux 6.14 x86_64 glibc 2.39", "torch": "2.9.1+cu128"}
+    reported = {
+        "python": "3.12.12",
+        "system": "Linux 6.14 x86_64 glibc 2.39",
+        "torch": "2.9.1+cu128",
+    }
     for name, version in versions().items():
         table.add("1", f"version of {name}", version, reported.get(name, ""), compare=False)
     table.add("1", "tensorflow (not needed here)", "none", "2.20.0", compare=False)
@@ -154,8 +189,19 @@ def _environment(table: Table, recipe: Recipe) -> None:
 def _checkpoint(table: Table, backbone: Backbone) -> None:
     found = inspected(backbone)
     table.add("2", "backbone", backbone.name, "GPT-2 124M (OpenAI)", compare=False)
-    table.add("2", "keys of settings", sorted(found.settings), sorted(["n_vocab", "n_ctx", "n_embd", "n_head", "n_layer"]))
-    for key, value in {"n_vocab": 50257, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}.items():
+    table.add(
+        "2",
+        "keys of settings",
+        sorted(found.settings),
+        sorted(["n_vocab", "n_ctx", "n_embd", "n_head", "n_layer"]),
+    )
+    for key, value in {
+        "n_vocab": 50257,
+        "n_ctx": 1024,
+        "n_embd": 768,
+        "n_head": 12,
+        "n_layer": 12,
+    }.items():
         table.add("2", f"settings[{key!r}]", found.settings[key], value)
     params = found.params
     table.add("3", "keys of params", sorted(params), ["b", "blocks", "g", "wpe", "wte"])
@@ -168,7 +214,9 @@ def _checkpoint(table: Table, backbone: Backbone) -> None:
     table.add("4", "configuration", ", ".join(f"{key} {found.config[key]}" for key in keys))
 
 
-def _data(table: Table, split: DataSplit, backbone: Backbone, again: DataSplit, recipe: Recipe) -> None:
+def _data(
+    table: Table, split: DataSplit, backbone: Backbone, again: DataSplit, recipe: Recipe
+) -> None:
     counts = {part: split.counts(part) for part in ("train", "test")}
     rows = {part: sum(counts[part].values()) for part in counts}
     same = np.array_equal(split.train, again.train) and np.array_equal(split.test, again.test)
@@ -178,27 +226,54 @@ def _data(table: Table, split: DataSplit, backbone: Backbone, again: DataSplit, 
     for part, classes in counts.items():
         for label, count in classes.items():
             given = reported[part].get(label)
-            table.add("5.2", f"{part}: {label}", f"{count} ({_percent(count / rows[part])})", "" if given is None else _count(given, part))
+            table.add(
+                "5.2",
+                f"{part}: {label}",
+                f"{count} ({_percent(count / rows[part])})",
+                "" if given is None else _count(given, part),
+            )
     length = recipe.text.fixed_length or 120
     batch = recipe.train.batch_rows or 16
-    tokens = [len(ids) for ids in backbone.tokenizer.prepared(add_bos=False).encode(split.texts("train"))]
+    tokens = [
+        len(ids) for ids in backbone.tokenizer.prepared(add_bos=False).encode(split.texts("train"))
+    ]
     table.add("6", "batch shapes", f"[{batch}, {length}] and [{batch}]", "[16, 120] and [16]")
-    table.add("6", f"train messages longer than {length} tokens, cut there", sum(n > length for n in tokens))
+    table.add(
+        "6",
+        f"train messages longer than {length} tokens, cut there",
+        sum(n > length for n in tokens),
+    )
     table.add("7", "train rows, no undersampling", rows["train"], 4457)
     table.add("7", f"batches of {batch}", math.ceil(rows["train"] / batch), 279)
 
 
 def _head(table: Table, backbone: Backbone, classes: int) -> None:
     model = backbone.model
-    table.add("8", "head before", _arrow(head_shape(model)), "768 -> 2 (its cell had been run twice)", compare=False)
+    table.add(
+        "8",
+        "head before",
+        _arrow(head_shape(model)),
+        "768 -> 2 (its cell had been run twice)",
+        compare=False,
+    )
     once = replace_head(model, classes)
     table.add("8", "head after", _arrow(head_shape(once)), "768 -> 2")
     twice = replace_head(once, classes)
     same = bool((once.score.weight == twice.score.weight).all())
     table.add("8", "head before, after a second run", _arrow(head_shape(model)))
-    table.add("8", "head after a second run", f"{_arrow(head_shape(twice))}, {'the same weights' if same else 'other weights'}")
+    table.add(
+        "8",
+        "head after a second run",
+        f"{_arrow(head_shape(twice))}, {'the same weights' if same else 'other weights'}",
+    )
     trainable = {name: p.numel() for name, p in twice.named_parameters() if p.requires_grad}
-    table.add("8", "trainable", sorted(trainable), ["score.weight", "transformer.ln_f.bias", "transformer.ln_f.weight"], compare=False)
+    table.add(
+        "8",
+        "trainable",
+        sorted(trainable),
+        ["score.weight", "transformer.ln_f.bias", "transformer.ln_f.weight"],
+        compare=False,
+    )
     table.add("8", "trainable parameters", sum(trainable.values()))
 
 
@@ -206,31 +281,67 @@ def _training(table: Table, classifier: TextClassifier, recipe: Recipe, plots: P
     steps = [row for row in classifier.history_ if "loss" in row]
     losses = np.array([row["loss"] for row in steps])
     train = recipe.train
-    table.add("9", "optimizer (assumed)", f"AdamW, learning rate {train.learning_rate:g}, weight decay {train.weight_decay:g}")
+    table.add(
+        "9",
+        "optimizer (assumed)",
+        f"AdamW, learning rate {train.learning_rate:g}, weight decay {train.weight_decay:g}",
+    )
     table.add("9", "class weights (assumed)", "n / (K * n_class)")
     table.add("9", "epochs", train.epochs, 1)
     table.add("9", "steps", len(steps), 279)
     tenth = max(1, len(losses) // 10)
-    table.add("9", "loss, first and last tenth", f"{losses[:tenth].mean():.3f} and {losses[-tenth:].mean():.3f}")
+    table.add(
+        "9",
+        "loss, first and last tenth",
+        f"{losses[:tenth].mean():.3f} and {losses[-tenth:].mean():.3f}",
+    )
     low, high = np.percentile(losses, [5, 95])
-    table.add("9", "loss, 90 % of the steps between", f"{low:.2f} and {high:.2f}", "about 0.5 and 0.9", compare=False)
+    table.add(
+        "9",
+        "loss, 90 % of the steps between",
+        f"{low:.2f} and {high:.2f}",
+        "about 0.5 and 0.9",
+        compare=False,
+    )
     accuracies = [row["accuracy"] for row in steps]
-    table.add("9", "accuracy of a batch, first and last tenth", f"{np.mean(accuracies[:tenth]):.3f} and {np.mean(accuracies[-tenth:]):.3f}")
+    table.add(
+        "9",
+        "accuracy of a batch, first and last tenth",
+        f"{np.mean(accuracies[:tenth]):.3f} and {np.mean(accuracies[-tenth:]):.3f}",
+    )
     if plots is not None:
         written = write_all(
-            plots, classes=[str(c) for c in classifier.classes_], positive=None, threshold=None, history=classifier.history_
+            plots,
+            classes=[str(c) for c in classifier.classes_],
+            positive=None,
+            threshold=None,
+            history=classifier.history_,
         )
-        table.add("9", "curves", ", ".join(str(path) for path in written.values()), "three figures", compare=False)
+        table.add(
+            "9",
+            "curves",
+            ", ".join(str(path) for path in written.values()),
+            "three figures",
+            compare=False,
+        )
 
 
 def _result(table: Table, runner: Runner, classifier: TextClassifier, backbone: str) -> None:
     train, test = runner.evaluate(classifier, "train"), runner.evaluate(classifier)
     table.add("10", "train accuracy", _percent(train["accuracy"]), "about 86 %", compare=False)
     table.add("10", "test accuracy", _with_interval(test, "accuracy"), "about 86 %", compare=False)
-    table.add("10", f"test accuracy on {classifier.positive_} (recall)", _with_interval(test, "recall"), "0 %", compare=False)
+    table.add(
+        "10",
+        f"test accuracy on {classifier.positive_} (recall)",
+        _with_interval(test, "recall"),
+        "0 %",
+        compare=False,
+    )
     table.add("10", "test figures", _line(test))
     if backbone != "gpt2":
-        table.add("10", "note", f"figures are those of {backbone}, not of GPT-2 124M", compare=False)
+        table.add(
+            "10", "note", f"figures are those of {backbone}, not of GPT-2 124M", compare=False
+        )
 
 
 def _remedies(table: Table, runner: Runner, recipe: Recipe, say: Say) -> None:
@@ -245,9 +356,13 @@ def _remedies(table: Table, runner: Runner, recipe: Recipe, say: Say) -> None:
         say(f"remedy: {name}")
         table.add("remedy", name, _line(runner.evaluate(runner.fit(changed))))
     classes = sorted(set(parts.labels("train")))
-    rival = fit_baselines(parts.texts("train"), parts.labels("train"), parts.texts("test"), classes)["tfidf"]
+    rival = fit_baselines(
+        parts.texts("train"), parts.labels("train"), parts.texts("test"), classes
+    )["tfidf"]
     positive = recipe.data.positive if len(classes) == 2 else None
-    judged = figures(parts.labels("test"), rival.probabilities, classes, positive=positive, threshold=0.5)
+    judged = figures(
+        parts.labels("test"), rival.probabilities, classes, positive=positive, threshold=0.5
+    )
     table.add("rival", "TF-IDF with logistic regression", _line(judged))
 
 

@@ -29,9 +29,14 @@ from tamis.workflows.run_folder import PREDICTIONS, RunFolder, slug
 
 
 def training_rows(
-    classifier: TextClassifier, split: DataSplit, groups: NDArray[np.int64], progress: Progress | None = None
+    classifier: TextClassifier,
+    split: DataSplit,
+    groups: NDArray[np.int64],
+    progress: Progress | None = None,
 ) -> TrainingRows:
-    """The training rows as the fitted head sees them; the trunk runs over them once more where it was trained itself."""
+    """The training rows as the fitted head sees them; the trunk runs over them once more where it
+    was trained itself.
+    """
     names, recipe = [str(c) for c in classifier.classes_], classifier.recipe_
     targets = np.array([names.index(label) for label in split.labels("train")], dtype=np.int64)
     rows, exact = sample(targets, seed=recipe.seed), classifier.features_ is not None
@@ -46,33 +51,49 @@ def training_rows(
         targets=targets[rows],
         groups=groups[rows],
         keys=text_keys(texts),
-        held_out=np.zeros(len(rows), dtype=bool) if exact or classifier.cross_validated_ else np.isin(rows, classifier.held_out_),
+        held_out=np.zeros(len(rows), dtype=bool)
+        if exact or classifier.cross_validated_
+        else np.isin(rows, classifier.held_out_),
         classes=tuple(names),
         class_weights=class_weights(recipe, targets, names),
-        # Neither attacked copies nor what was drawn are kept: a head solved on all these rows alone would be another.
-        inverse_penalty=classifier.facts_["inverse_penalty"] if exact and len(rows) == len(targets) and not _others(recipe) else None,
+        # Neither attacked copies nor what was drawn are kept: a head solved on all these rows alone
+        # would be another.
+        inverse_penalty=classifier.facts_["inverse_penalty"]
+        if exact and len(rows) == len(targets) and not _others(recipe)
+        else None,
     )
 
 
 def _others(recipe: Recipe) -> bool:
-    return bool(recipe.train.augment_positives or recipe.train.augment_negatives or recipe.train.undersample)
+    return bool(
+        recipe.train.augment_positives or recipe.train.augment_negatives or recipe.train.undersample
+    )
 
 
 def evaluate_classifier(
     classifier: TextClassifier, dataset: Dataset, clock: Clock, *, progress: Progress | None = None
 ) -> tuple[dict[str, Any], ReportInputs]:
-    """Figures of a fitted classifier on the validation and test rows, beside the baselines fitted on the same training rows."""
+    """Figures of a fitted classifier on the validation and test rows, beside the baselines fitted
+    on the same training rows.
+    """
     parts, names = dataset.split, [str(c) for c in classifier.classes_]
     with clock.phase("test"):
         probabilities = classifier.predict_proba(parts.texts("test"), progress=progress)
     with clock.phase("baselines"):
-        baselines = fit_baselines(parts.texts("train"), parts.labels("train"), parts.texts("test"), names)
+        baselines = fit_baselines(
+            parts.texts("train"), parts.labels("train"), parts.texts("test"), names
+        )
     scored = sum(clock.seconds.get(name, 0.0) for name in ("train", "test"))
     timing: dict[str, Any] = dict(clock.seconds)
     timing["messages_per_s"] = len(parts.table) / scored if scored else None
     timing |= {f"baseline_{name}": baseline.seconds for name, baseline in baselines.items()}
     compute, recipe = classifier.compute_, classifier.recipe_
-    timing |= {"device": compute.device, "threads": compute.threads, "dtype": compute.dtype, "reasons": compute.reasons}
+    timing |= {
+        "device": compute.device,
+        "threads": compute.threads,
+        "dtype": compute.dtype,
+        "reasons": compute.reasons,
+    }
     inputs = ReportInputs(
         classes=names,
         positive=classifier.positive_,
@@ -81,13 +102,17 @@ def evaluate_classifier(
         tune=recipe.tune,
         data=dataset.name,
         rows={part: len(parts.rows(part)) for part in ("train", "validation", "test")},
-        test=Part(parts.labels("test"), probabilities, parts.texts("test")) if len(parts.test) else None,
+        test=Part(parts.labels("test"), probabilities, parts.texts("test"))
+        if len(parts.test)
+        else None,
         validation=_validation(classifier, parts),
         threshold=classifier.decision_.threshold or classifier.rule_.threshold,
         unsure=classifier.decision_.unsure,
         temperature=classifier.temperature_,
         calibration=classifier.decision_.calibration,
-        baselines={name: baseline.probabilities for name, baseline in baselines.items()} if len(parts.test) else {},
+        baselines={name: baseline.probabilities for name, baseline in baselines.items()}
+        if len(parts.test)
+        else {},
         timing=timing,
         versions=versions(),
         notes=[*dataset.notes, *classifier.extra_notes_],
@@ -96,8 +121,14 @@ def evaluate_classifier(
     report["folds"] = None
     if classifier.fold_ids_ is not None:
         labels, threshold = parts.labels("train"), classifier.rule_.threshold
-        scores, folds, about = classifier.held_out_probabilities_, classifier.fold_ids_, classifier.positive_
-        report["folds"] = fold_figures(labels, scores, folds, names, positive=about, threshold=threshold)
+        scores, folds, about = (
+            classifier.held_out_probabilities_,
+            classifier.fold_ids_,
+            classifier.positive_,
+        )
+        report["folds"] = fold_figures(
+            labels, scores, folds, names, positive=about, threshold=threshold
+        )
     return report, inputs
 
 
@@ -108,7 +139,11 @@ def _validation(classifier: TextClassifier, split: DataSplit) -> Part | None:
         return None
     rows = split.train[classifier.held_out_][places]
     table = split.table
-    return Part([table.labels[r] for r in rows], classifier.held_out_probabilities_[places], [table.texts[r] for r in rows])
+    return Part(
+        [table.labels[r] for r in rows],
+        classifier.held_out_probabilities_[places],
+        [table.texts[r] for r in rows],
+    )
 
 
 def write_run(
@@ -122,9 +157,18 @@ def write_run(
     """Everything a finished run folder holds; report.json last."""
     folder.write_lines("history.jsonl", classifier.history_)
     folder.write_lines(PREDICTIONS, predictions(classifier, inputs))
-    about = {"data": {"name": dataset.name, "fingerprint": dataset.split.table.fingerprint}, "versions": report["versions"]}
-    about["figures"] = {"test": report["test"], "validation": report["validation"], "facts": classifier.facts_}
-    classifier.save(folder.path / "model", card=model_card(report, name=slug(dataset.name)), about=about)
+    about = {
+        "data": {"name": dataset.name, "fingerprint": dataset.split.table.fingerprint},
+        "versions": report["versions"],
+    }
+    about["figures"] = {
+        "test": report["test"],
+        "validation": report["validation"],
+        "facts": classifier.facts_,
+    }
+    classifier.save(
+        folder.path / "model", card=model_card(report, name=slug(dataset.name)), about=about
+    )
     write_training_rows(folder.path, rows)
     shown = inputs.test or inputs.validation
     plots = write_all(
@@ -135,24 +179,34 @@ def write_run(
         labels=shown.labels if shown else (),
         probabilities=shown.probabilities if shown else None,
         baselines=inputs.baselines if shown is inputs.test else None,
-        before=uncalibrated(shown.probabilities, classifier.decision_.calibration) if shown else None,
+        before=uncalibrated(shown.probabilities, classifier.decision_.calibration)
+        if shown
+        else None,
         history=classifier.history_,
     )
     mistakes = (
-        most_confident_mistakes(shown, inputs.classes, positive=inputs.positive, threshold=classifier.rule_.threshold) if shown else []
+        most_confident_mistakes(
+            shown, inputs.classes, positive=inputs.positive, threshold=classifier.rule_.threshold
+        )
+        if shown
+        else []
     )
     write_html(folder.path / "report.html", report, plots, mistakes)
     folder.write_json("report.json", report)
 
 
 def predictions(classifier: TextClassifier, inputs: ReportInputs) -> Iterator[dict[str, Any]]:
-    """A row per judged message: part, row (from 0, in the part's order), label, verdict, probabilities."""
+    """A row per judged message: part, row (from 0, in the part's order), label, verdict,
+    probabilities.
+    """
     for name, part in (("validation", inputs.validation), ("test", inputs.test)):
         if part is None:
             continue
         chosen = classifier.rule_.labels(np.asarray(part.probabilities), list(inputs.classes))
         unsure = classifier.rule_.unsure(np.asarray(part.probabilities), list(inputs.classes))
-        for row, (label, k, doubt, p) in enumerate(zip(part.labels, chosen, unsure, part.probabilities, strict=True)):
+        for row, (label, k, doubt, p) in enumerate(
+            zip(part.labels, chosen, unsure, part.probabilities, strict=True)
+        ):
             yield {
                 "part": name,
                 "row": row,

@@ -1,8 +1,8 @@
 """A run folder: who may write it, whether it is finished, and what it was asked to be.
 
-RUN/  model/  report.html  report.json (written last: its presence means finished)  predictions.jsonl  history.jsonl
-      recipe.toml (resolved)  features.safetensors (training rows as the head sees them)  plots/
-      checkpoint/ (asked.json: recipe and data as asked; the loop's state)
+RUN/  model/ report.html report.json (written last: its presence means finished) predictions.jsonl
+      history.jsonl recipe.toml (resolved) features.safetensors (training rows as the head sees
+      them) plots/ checkpoint/ (asked.json: recipe and data as asked; the loop's state)
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ from tamis.files import locked, replaced, write_text
 PREDICTIONS = "predictions.jsonl"
 """The file of a run with the rows that were judged."""
 CONTENT = (
-    *("model", "plots", "checkpoint", "report.html", "report.json", PREDICTIONS, "history.jsonl", "recipe.toml"),
+    *(
+        "model",
+        "plots",
+        "checkpoint",
+        "report.html",
+        "report.json",
+        PREDICTIONS,
+        "history.jsonl",
+        "recipe.toml",
+    ),
     "features.safetensors",
 )
 
@@ -61,19 +70,27 @@ def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Ite
         overwrite: throw away the run that is there.
 
     Raises:
-        RunError: another process is writing it, it is finished, it was asked something else, or it is no run folder.
+        RunError: another process is writing it, it is finished, it was asked something else, or it
+            is no run folder.
     """
     foreign = path.exists() and (not path.is_dir() or (any(path.iterdir()) and not _is_run(path)))
     if foreign:
-        raise RunError(f"{path} exists and is not a run folder; choose another with -o (nothing in it was touched)")
+        raise RunError(
+            f"{path} exists and is not a run folder; choose another with -o (nothing in it was "
+            "touched)"
+        )
     made = not path.exists()
     try:
         (path / "checkpoint").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{path} cannot be made ({error.strerror}); choose another place with -o") from error
+        raise RunError(
+            f"{path} cannot be made ({error.strerror}); choose another place with -o"
+        ) from error
     with locked(path / "checkpoint" / "lock") as mine:
         if not mine:
-            raise RunError(f"{path} is being written by another process; wait for it or choose another with -o")
+            raise RunError(
+                f"{path} is being written by another process; wait for it or choose another with -o"
+            )
         if overwrite:
             _clear(path)
             _write_asked(path, asked)
@@ -96,12 +113,19 @@ def _is_run(path: Path) -> bool:
     if finished or (checkpoint / "asked.json").is_file():
         return True
     # A run that has just begun, or was killed before it wrote anything.
-    return list(path.iterdir()) == [checkpoint] and checkpoint.is_dir() and all(file.name == "lock" for file in checkpoint.iterdir())
+    return (
+        list(path.iterdir()) == [checkpoint]
+        and checkpoint.is_dir()
+        and all(file.name == "lock" for file in checkpoint.iterdir())
+    )
 
 
 def _learned_nothing(path: Path) -> bool:
     inside = {file.name for file in (path / "checkpoint").iterdir()}
-    return {file.name for file in path.iterdir()} <= {"checkpoint", "recipe.toml"} and inside <= {"asked.json", "lock"}
+    return {file.name for file in path.iterdir()} <= {"checkpoint", "recipe.toml"} and inside <= {
+        "asked.json",
+        "lock",
+    }
 
 
 def _write_asked(path: Path, asked: dict[str, Any]) -> None:
@@ -112,7 +136,10 @@ def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
     """The recipe of the run to be resumed, after checking that it may be."""
     marks = path / "checkpoint" / "asked.json"
     if (path / "report.json").is_file():
-        raise RunError(f"{path} holds a finished run; choose another folder with -o, or pass --overwrite to replace it")
+        raise RunError(
+            f"{path} holds a finished run; choose another folder with -o, or pass --overwrite "
+            "to replace it"
+        )
     try:
         before = json.loads(marks.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -121,9 +148,14 @@ def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
     except ValueError:
         before = None
     if before != json.loads(json.dumps(asked)):
-        differing = [key for key in asked if not isinstance(before, dict) or before.get(key) != json.loads(json.dumps(asked[key]))]
+        differing = [
+            key
+            for key in asked
+            if not isinstance(before, dict) or before.get(key) != json.loads(json.dumps(asked[key]))
+        ]
         raise RunError(
-            f"{path} holds an unfinished run that was asked for something else ({', '.join(differing)}); choose another folder with -o, "
+            f"{path} holds an unfinished run that was asked for something else "
+            f"({', '.join(differing)}); choose another folder with -o, "
             "or pass --overwrite to replace it"
         )
     try:
@@ -133,7 +165,9 @@ def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
 
 
 def _clear(path: Path) -> None:
-    """Take away what a run wrote; what says that this is a run stays, so that a crash in between leaves one to be overwritten."""
+    """Take away what a run wrote; what says that this is a run stays, so that a crash in between
+    leaves one to be overwritten.
+    """
     (path / "report.json").unlink(missing_ok=True)
     for name in CONTENT:
         target = path / name

@@ -1,4 +1,6 @@
-"""One experiment from a labelled table to a run folder: read, divide, tune, judge beside the baselines, write."""
+"""One experiment from a labelled table to a run folder: read, divide, tune, judge beside the
+baselines, write.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ def train(
     say: Say = silent,
     progress: Progress | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Train, evaluate and write a run folder; an unfinished one of the same recipe and data is resumed.
+    """Train, evaluate and write a run folder; an unfinished one of the same recipe and data is
+    resumed.
 
     Returns the folder and the content of its report.json.
 
@@ -51,7 +54,11 @@ def train(
         say(note)
     path = run or Path("runs") / slug(f"{prepared.name}-{recipe.backbone}-{recipe.tune}")
     test_mark = None if parts.test_table is None else parts.test_table.fingerprint
-    asked: dict[str, Any] = {"data": parts.table.fingerprint, "test": test_mark, "recipe": recipe.model_dump()}
+    asked: dict[str, Any] = {
+        "data": parts.table.fingerprint,
+        "test": test_mark,
+        "recipe": recipe.model_dump(),
+    }
     if recipe.data.exclude is not None:
         asked["exclude"] = list(prepared.excluded)
     with opened(path, asked, overwrite=overwrite) as folder:
@@ -61,14 +68,30 @@ def train(
     return path, report
 
 
-def _run(folder: RunFolder, recipe: Recipe, dataset: Dataset, clock: Clock, say: Say, progress: Progress | None) -> dict[str, Any]:
+def _run(
+    folder: RunFolder,
+    recipe: Recipe,
+    dataset: Dataset,
+    clock: Clock,
+    say: Say,
+    progress: Progress | None,
+) -> dict[str, Any]:
     parts = dataset.split
-    classifier, groups = TextClassifier.from_recipe(recipe), near_repeat_groups(parts.texts("train"))
+    classifier, groups = (
+        TextClassifier.from_recipe(recipe),
+        near_repeat_groups(parts.texts("train")),
+    )
     classifier.on_resolved = lambda resolved: _begun(folder, resolved, say)
     classifier.on_notice = say = once(say)
     held_out = np.flatnonzero(np.isin(parts.train, parts.validation))
-    pretrained, small, classes = not is_scratch(recipe.backbone), recipe.backbone in EMBEDDED, len(set(parts.labels("train")))
-    folds = resolve_cv_folds(recipe, pretrained=pretrained, small=small, rows=len(parts.train), classes=classes)
+    pretrained, small, classes = (
+        not is_scratch(recipe.backbone),
+        recipe.backbone in EMBEDDED,
+        len(set(parts.labels("train"))),
+    )
+    folds = resolve_cv_folds(
+        recipe, pretrained=pretrained, small=small, rows=len(parts.train), classes=classes
+    )
     with clock.phase("train"):
         classifier.fit(
             parts.texts("train"),
@@ -80,7 +103,9 @@ def _run(folder: RunFolder, recipe: Recipe, dataset: Dataset, clock: Clock, say:
             checkpoint=folder.checkpoint,
             progress=progress,
         )
-    write_text(folder.path / "recipe.toml", classifier.recipe_.to_toml())  # with what was left open and found on the way
+    write_text(
+        folder.path / "recipe.toml", classifier.recipe_.to_toml()
+    )  # with what was left open and found on the way
     for note in classifier.notes_ if classifier.features_ is not None else ():
         say(note)
     say(f"tune: {classifier.recipe_.tune} ({classifier.tune_reason_})")
@@ -88,10 +113,16 @@ def _run(folder: RunFolder, recipe: Recipe, dataset: Dataset, clock: Clock, say:
         say(f"{what}: {getattr(classifier.compute_, what)} ({why})")
     report, inputs = evaluate_classifier(classifier, dataset, clock, progress=progress)
     with clock.phase("ood"):
-        classifier.fit_ood_detector(parts.texts("train"), held_out=parts.texts("validation"), progress=progress)
-        report["ood"] = ood_report(classifier, parts.texts("test"), parts.labels("test"), progress=progress)
+        classifier.fit_ood_detector(
+            parts.texts("train"), held_out=parts.texts("validation"), progress=progress
+        )
+        report["ood"] = ood_report(
+            classifier, parts.texts("test"), parts.labels("test"), progress=progress
+        )
     if recipe.data.exclude is not None:
-        report["excluded"] = figures_without_excluded(report, inputs, parts, dataset.excluded, seed=recipe.seed)
+        report["excluded"] = figures_without_excluded(
+            report, inputs, parts, dataset.excluded, seed=recipe.seed
+        )
         report["notes"].append(excluded_sentence(report["excluded"]))
     report["timing"]["ood"] = clock.seconds["ood"]
     with clock.phase("write"):
@@ -104,6 +135,8 @@ def _begun(folder: RunFolder, resolved: Recipe, say: Say) -> None:
     write_text(folder.path / "recipe.toml", resolved.to_toml())
     if resolved.decision.cv_folds:
         say(
-            f"folds: up to {resolved.decision.cv_folds} models are trained besides, each without a part of the rows, which all choose the "
-            "threshold then (decision.cv_folds=0 holds some rows out instead: quicker, and it shows less)"
+            f"folds: up to {resolved.decision.cv_folds} models are trained besides, each "
+            "without a part of the rows, which all choose the "
+            "threshold then (decision.cv_folds=0 holds some rows out instead: quicker, and it "
+            "shows less)"
         )

@@ -1,4 +1,6 @@
-"""Explanations: the curve against prefixes scored one by one, shares against a slow second version, sums, and planted phrases found."""
+"""Explanations: the curve against prefixes scored one by one, shares against a slow second version,
+sums, and planted phrases found.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,14 @@ from numpy.typing import NDArray
 from tamis import ConfigError, DataError, NotFittedError, TextClassifier
 from tamis.classifier.explain import Explanation, explain
 from tamis.classifier.explain.explanation import printable
-from tamis.classifier.explain.occlusion import MOST_TOKENS, PARTS, RUNS, leave_out_words, word_attributions, words_of
+from tamis.classifier.explain.occlusion import (
+    MOST_TOKENS,
+    PARTS,
+    RUNS,
+    leave_out_words,
+    word_attributions,
+    words_of,
+)
 from tamis.classifier.explain.render_html import page as as_page
 from tamis.classifier.explain.token_curve import _logits_of_all_tokens
 from tamis.gpt2.packing import pack
@@ -42,7 +51,9 @@ LONG = " ".join(TEXTS[:20])
 
 
 def fit(**settings: Any) -> TextClassifier:
-    return TextClassifier("scratch:tiny", threads=1, settings=runs.settings(**settings)).fit(TEXTS, LABELS)
+    return TextClassifier("scratch:tiny", threads=1, settings=runs.settings(**settings)).fit(
+        TEXTS, LABELS
+    )
 
 
 @cache
@@ -58,7 +69,9 @@ def fitted_last() -> TextClassifier:
 
 @cache
 def fitted_three() -> TextClassifier:
-    labels = ["short" if len(text) < 30 else label for text, label in zip(TEXTS, LABELS, strict=True)]
+    labels = [
+        "short" if len(text) < 30 else label for text, label in zip(TEXTS, LABELS, strict=True)
+    ]
     return TextClassifier("scratch:tiny", "head", threads=1).fit(TEXTS, labels)
 
 
@@ -75,15 +88,23 @@ def probabilities_of(classifier: TextClassifier, *windows: NDArray[Any]) -> NDAr
 
 
 class Adding:
-    """Stands for a classifier whose log-odds for spam are a number a word, and one more where `win` comes before `cash`."""
+    """Stands for a classifier whose log-odds for spam are a number a word, and one more where `win`
+    comes before `cash`.
+    """
 
-    def __init__(self, values: dict[str, float], *, together: float = 0.0, empty: float = -3.0) -> None:
+    def __init__(
+        self, values: dict[str, float], *, together: float = 0.0, empty: float = -3.0
+    ) -> None:
         self.values, self.together, self.empty = values, together, empty
         self.words_scored, self.texts_scored = 0, 0
 
     def log_odds(self, text: str) -> float:
         words = text.split()
-        return self.empty + sum(self.values.get(word, 0.0) for word in words) + self.together * ("win cash" in text)
+        return (
+            self.empty
+            + sum(self.values.get(word, 0.0) for word in words)
+            + self.together * ("win cash" in text)
+        )
 
     def predict_proba(self, texts: list[str]) -> NDArray[np.float64]:
         self.words_scored += sum(len(text.split()) for text in texts)
@@ -93,12 +114,19 @@ class Adding:
 
 
 def shares_of(classifier: Adding, text: str, *, tokens: int | None = None) -> Any:
-    return word_attributions(cast(TextClassifier, classifier), text, 1, tokens=tokens if tokens is not None else len(text.split()))
+    return word_attributions(
+        cast(TextClassifier, classifier),
+        text,
+        1,
+        tokens=tokens if tokens is not None else len(text.split()),
+    )
 
 
 @pytest.mark.parametrize("make", [fitted, fitted_last, fitted_three])
 @pytest.mark.parametrize("text", [*TEXTS[:7], *ODD])
-def test_every_point_of_the_curve_is_the_score_of_the_text_up_to_there(make: Any, text: str) -> None:
+def test_every_point_of_the_curve_is_the_score_of_the_text_up_to_there(
+    make: Any, text: str
+) -> None:
     classifier = make()
     ids = classifier.tokenizer_.encode([text])[0]
     assert len(ids) <= 64
@@ -110,7 +138,9 @@ def test_every_point_of_the_curve_is_the_score_of_the_text_up_to_there(make: Any
 
 
 @pytest.mark.parametrize("make", [fitted, fitted_last, fitted_three])
-def test_over_several_windows_the_one_being_read_is_pooled_with_the_finished_ones(make: Any) -> None:
+def test_over_several_windows_the_one_being_read_is_pooled_with_the_finished_ones(
+    make: Any,
+) -> None:
     classifier = make()
     ids = classifier.tokenizer_.encode([LONG])[0]
     windows = classifier.windows(ids)
@@ -120,29 +150,47 @@ def test_over_several_windows_the_one_being_read_is_pooled_with_the_finished_one
     assert len(tokens) == len(ids)
     assert abs(tokens[-1].probability - classifier.predict_proba([LONG])[0, place]) < 1e-5
     for number in (0, 17, len(windows[0]) - 1):
-        assert abs(tokens[number].probability - probabilities_of(classifier, ids[: number + 1])[place]) < 1e-5
+        assert (
+            abs(tokens[number].probability - probabilities_of(classifier, ids[: number + 1])[place])
+            < 1e-5
+        )
     # The second window's first new token, and its last.
     size = len(windows[0])
-    new = next(i for i in range(size) if np.array_equal(windows[1][i:][: size - i], ids[size:][: size - i]))
+    new = next(
+        i for i in range(size) if np.array_equal(windows[1][i:][: size - i], ids[size:][: size - i])
+    )
     for i in (new, size - 1):
         expected = probabilities_of(classifier, windows[0], windows[1][: i + 1])[place]
         assert abs(tokens[size + i - new].probability - expected) < 1e-5
-    assert found.window is not None and found.window.of == len(windows) and found.to_dict()["window"]["of"] == len(windows)
+    assert (
+        found.window is not None
+        and found.window.of == len(windows)
+        and found.to_dict()["window"]["of"] == len(windows)
+    )
 
 
 def test_only_words_of_the_window_that_decides_have_shares() -> None:
-    classifier, text = fitted(), " ".join([*TEXTS[:9], "URGENT! Your number won a £500 prize.", *TEXTS[9:20]])
+    classifier, text = (
+        fitted(),
+        " ".join([*TEXTS[:9], "URGENT! Your number won a £500 prize.", *TEXTS[9:20]]),
+    )
     found = explain(classifier, text)
     window = found.window
     assert window is not None
-    assert any(note.endswith("speaks most for spam.") for note in found.notes)  # whatever the verdict
+    assert any(
+        note.endswith("speaks most for spam.") for note in found.notes
+    )  # whatever the verdict
     outside = [word for word in found.words if word.end <= window.start or word.start >= window.end]
     assert len(outside) > 20 and all(word.attribution == 0 for word in outside)
     inside = [word for word in found.words if word not in outside]
     alone = word_attributions(classifier, text[inside[0].start : inside[-1].end], 1, tokens=99)
     assert [word.attribution for word in inside] == [word.attribution for word in alone.words]
-    assert found.log_odds == pytest.approx(np.log(found.probabilities["spam"] / found.probabilities["ham"]))
-    assert found.log_odds == pytest.approx(found.empty_log_odds + sum(word.attribution for word in found.words) + found.remainder)
+    assert found.log_odds == pytest.approx(
+        np.log(found.probabilities["spam"] / found.probabilities["ham"])
+    )
+    assert found.log_odds == pytest.approx(
+        found.empty_log_odds + sum(word.attribution for word in found.words) + found.remainder
+    )
 
 
 def test_windows_of_any_lengths_come_back_in_their_order() -> None:
@@ -185,7 +233,9 @@ def test_the_sums_hold(make: Any, text: str) -> None:
     assert found.empty_log_odds == pytest.approx(np.log(empty / (1 - empty)), abs=1e-6)
     total = found.empty_log_odds + sum(word.attribution for word in found.words) + found.remainder
     assert total == pytest.approx(found.log_odds, abs=1e-9)
-    assert 1 / (1 + np.exp(-found.log_odds)) == pytest.approx(found.tokens[-1].probability, abs=1e-5)
+    assert 1 / (1 + np.exp(-found.log_odds)) == pytest.approx(
+        found.tokens[-1].probability, abs=1e-5
+    )
 
 
 def test_of_a_single_word_the_share_is_everything() -> None:
@@ -207,7 +257,9 @@ def test_a_text_without_words_has_no_shares(text: str) -> None:
 def test_a_long_text_whose_window_has_no_words_is_explained_too(text: str) -> None:
     found = explain(fitted(), text)
     assert [word.attribution for word in found.words] == [0.0] * len(text.split())
-    assert found.log_odds == pytest.approx(found.empty_log_odds + sum(word.attribution for word in found.words) + found.remainder)
+    assert found.log_odds == pytest.approx(
+        found.empty_log_odds + sum(word.attribution for word in found.words) + found.remainder
+    )
 
 
 def slow_shares(classifier: Adding, words: list[str]) -> list[float]:
@@ -219,7 +271,10 @@ def slow_shares(classifier: Adding, words: list[str]) -> list[float]:
         means = []
         for length in lengths:
             starts = [a for a in range(len(words) - length + 1) if a <= word < a + length]
-            lost = [(whole - classifier.log_odds(" ".join(words[:a] + words[a + length :]))) / length for a in starts]
+            lost = [
+                (whole - classifier.log_odds(" ".join(words[:a] + words[a + length :]))) / length
+                for a in starts
+            ]
             means.append(sum(lost) / len(lost))
         found.append(sum(means) / len(means))
     return found
@@ -227,17 +282,23 @@ def slow_shares(classifier: Adding, words: list[str]) -> list[float]:
 
 @pytest.mark.parametrize("count", [2, 3, 4, 7, 8, 9, 13])
 def test_shares_equal_a_slow_second_version(count: int) -> None:
-    words = ["hi", "win", "cash", "at", "the", "bank", "now", "or", "win", "it", "back", "ok", "x"][:count]
+    words = ["hi", "win", "cash", "at", "the", "bank", "now", "or", "win", "it", "back", "ok", "x"][
+        :count
+    ]
     classifier = Adding({"hi": -1.0, "win": 0.7, "cash": 1.9, "now": 0.4, "ok": -0.6}, together=2.0)
     found = shares_of(classifier, " ".join(words))
-    assert [word.attribution for word in found.words] == pytest.approx(slow_shares(classifier, words), abs=1e-9)
+    assert [word.attribution for word in found.words] == pytest.approx(
+        slow_shares(classifier, words), abs=1e-9
+    )
     assert classifier.texts_scored <= len(RUNS) * count + 2
 
 
 def test_words_that_say_the_same_get_the_same_at_the_ends_as_in_the_middle() -> None:
     found = shares_of(Adding({"yes": 0.25}), " ".join(["yes"] * 11))
     assert [word.attribution for word in found.words] == pytest.approx([0.25] * 11, abs=1e-9)
-    assert found.log_odds - found.empty_log_odds - sum(word.attribution for word in found.words) == pytest.approx(0, abs=1e-9)
+    assert found.log_odds - found.empty_log_odds - sum(
+        word.attribution for word in found.words
+    ) == pytest.approx(0, abs=1e-9)
 
 
 def test_what_two_words_say_only_together_reaches_both() -> None:
@@ -268,18 +329,24 @@ def test_words_of_a_part_that_is_not_taken_apart_have_equal_parts_of_its_share()
     words[123], words[750] = "cash", "win"
     found = shares_of(Adding({"win": 3.0, "cash": 1.0}), " ".join(words), tokens=5000)
     # Eight parts of 100 words: the one with "cash" stays whole.
-    assert [word.attribution for word in found.words[100:200]] == pytest.approx([0.01] * 100, abs=1e-9)
+    assert [word.attribution for word in found.words[100:200]] == pytest.approx(
+        [0.01] * 100, abs=1e-9
+    )
     assert sum(word.attribution for word in found.words[:700]) == pytest.approx(1.0, abs=1e-9)
 
 
-def test_up_to_the_bound_every_word_is_left_out_by_itself_and_beyond_it_the_work_does_not_jump() -> None:
+def test_up_to_the_bound_every_word_is_left_out_alone_and_beyond_it_the_work_does_not_jump() -> (
+    None
+):
     count = 150
     text = " ".join(["word"] * count)
     below, above = Adding({}), Adding({})
     limit = MOST_TOKENS // (len(RUNS) * count)
     assert not shares_of(below, text, tokens=limit).notes
     assert below.texts_scored == sum(count - length + 1 for length in RUNS) + 2
-    assert shares_of(above, text, tokens=limit + 1).notes and above.texts_scored < below.texts_scored
+    assert (
+        shares_of(above, text, tokens=limit + 1).notes and above.texts_scored < below.texts_scored
+    )
 
 
 @pytest.mark.parametrize(
@@ -292,7 +359,9 @@ def test_up_to_the_bound_every_word_is_left_out_by_itself_and_beyond_it_the_work
         ("", []),
     ],
 )
-def test_words_are_what_stands_between_white_space_and_single_han_characters(text: str, words: list[str]) -> None:
+def test_words_are_what_stands_between_white_space_and_single_han_characters(
+    text: str, words: list[str]
+) -> None:
     assert [text[a:b] for a, b in words_of(text)] == words
 
 
@@ -313,7 +382,8 @@ def test_leaving_words_out_leaves_the_other_words(text: str, data: st.DataObject
         stop = data.draw(st.integers(first + 1, len(words)))
         left = leave_out_words(text, words, first, stop)
         kept = [text[a:b] for a, b in words[:first] + words[stop:]]
-        # Compared without white space: a Han character may take over the punctuation of the one before it.
+        # Compared without white space: a Han character may take over the punctuation of the one
+        # before it.
         assert "".join(left.split()) == "".join("".join(kept).split())
 
 
@@ -328,10 +398,15 @@ PHRASES = (
 
 def test_the_strongest_word_lies_inside_a_planted_spam_phrase() -> None:
     classifier, draw = fitted(), random.Random(3)
-    ham = [text for label, text in ROWS if label == "ham" and text.isascii() and len(text.split()) > 3]
+    ham = [
+        text for label, text in ROWS if label == "ham" and text.isascii() and len(text.split()) > 3
+    ]
     inside, chance, cases = 0, 0.0, 30
     for _ in range(cases):
-        words, phrase = f"{draw.choice(ham)} {draw.choice(ham)}".split(), draw.choice(PHRASES).split()
+        words, phrase = (
+            f"{draw.choice(ham)} {draw.choice(ham)}".split(),
+            draw.choice(PHRASES).split(),
+        )
         at = draw.randrange(len(words) + 1)
         text = " ".join(words[:at] + phrase + words[at:])
         start = len(" ".join([*words[:at], ""]))
@@ -351,15 +426,23 @@ def test_the_positive_label_is_explained_whatever_the_verdict_unless_another_is_
     other = explain(fitted(), ham.text, label="ham")
     assert (other.label, other.explained, other.turn) == ("ham", "ham", ham.turn)
     assert other.threshold == pytest.approx(1 - fitted().rule_.threshold)  # type: ignore[operator] # two classes have one
-    assert [word.attribution for word in other.words] == pytest.approx([-word.attribution for word in ham.words], abs=1e-5)
+    assert [word.attribution for word in other.words] == pytest.approx(
+        [-word.attribution for word in ham.words], abs=1e-5
+    )
     assert other.tokens[-1].probability == pytest.approx(1 - ham.tokens[-1].probability, abs=1e-6)
 
 
 def test_of_more_than_two_classes_the_label_that_the_text_got_is_explained() -> None:
     for text in TEXTS[:6]:
         found = explain(fitted_three(), text)
-        assert found.explained == found.label and found.threshold is None and set(found.probabilities) == {"ham", "short", "spam"}
-        assert found.tokens[-1].probability == pytest.approx(found.probabilities[found.label], abs=1e-5)
+        assert (
+            found.explained == found.label
+            and found.threshold is None
+            and set(found.probabilities) == {"ham", "short", "spam"}
+        )
+        assert found.tokens[-1].probability == pytest.approx(
+            found.probabilities[found.label], abs=1e-5
+        )
 
 
 def test_what_cannot_be_explained_is_refused() -> None:
@@ -383,7 +466,11 @@ def test_the_dictionary_is_json_and_its_offsets_are_the_texts(text: str) -> None
         assert text[item["start"] : item["end"]] == item["word"]
     assert [item["word"] for item in values["words"]] == [text[a:b] for a, b in words_of(text)]
     assert all(text[item["start"] : item["end"]] == item["token"] for item in values["tokens"])
-    sums = values["empty_log_odds"] + sum(item["attribution"] for item in values["words"]) + values["remainder"]
+    sums = (
+        values["empty_log_odds"]
+        + sum(item["attribution"] for item in values["words"])
+        + values["remainder"]
+    )
     assert sums == pytest.approx(values["log_odds"], abs=1e-9)
 
 
@@ -397,7 +484,9 @@ def test_the_terminal_gets_every_word_and_token_and_no_control_character(text: s
     assert [line.split(maxsplit=2)[-1] for line in lines[3 : 3 + len(found.words)]] == [
         printable(text[word.start : word.end]) for word in found.strongest()
     ]
-    assert [float(line.split()[0]) for line in lines[split + 1 :]] == [round(token.probability, 4) for token in found.tokens]
+    assert [float(line.split()[0]) for line in lines[split + 1 :]] == [
+        round(token.probability, 4) for token in found.tokens
+    ]
     assert found.sums() in lines
     assert sum("from here on the label stays" in line for line in lines) == (found.turn > 0)
 
@@ -429,13 +518,17 @@ class Read(HTMLParser):
         self.content += data if self.inside else ""
 
 
-@pytest.mark.parametrize("text", [TEXTS[2], *ODD, "<script>alert(1)</script> </div> \" onload='x' &lt;"])
+@pytest.mark.parametrize(
+    "text", [TEXTS[2], *ODD, "<script>alert(1)</script> </div> \" onload='x' &lt;"]
+)
 def test_the_page_holds_the_text_as_it_is_and_nothing_that_runs_or_is_fetched(text: str) -> None:
     found = explain(fitted(), text)
     page = as_page(found)
     read = Read(page)
     pictures = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"}
-    assert read.content == text.translate(pictures) and not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", page)
+    assert read.content == text.translate(pictures) and not re.search(
+        r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", page
+    )
     assert not set(read.tags) & {"script", "link", "img", "iframe", "object", "base", "a"}
     assert not any(name.startswith("on") or name in ("src", "href") for name, _ in read.attributes)
     assert "url(" not in page and "@import" not in page and "prefers-color-scheme: dark" in page
@@ -443,7 +536,9 @@ def test_the_page_holds_the_text_as_it_is_and_nothing_that_runs_or_is_fetched(te
     largest = max((abs(word.attribution) for word in found.words), default=1.0)
     for (kind, style), word in zip(read.shaded, found.words, strict=True):
         assert kind == ("against" if word.attribution < 0 else "for")
-        assert float(style.removeprefix("--a:")) == pytest.approx(0.75 * abs(word.attribution) / largest, abs=1e-3)
+        assert float(style.removeprefix("--a:")) == pytest.approx(
+            0.75 * abs(word.attribution) / largest, abs=1e-3
+        )
     drawing = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
     line = drawing.find("polyline")
     assert line is not None and len(line.attrib["points"].split()) == len(found.tokens)
@@ -451,7 +546,15 @@ def test_the_page_holds_the_text_as_it_is_and_nothing_that_runs_or_is_fetched(te
 
 def test_labels_and_notes_are_escaped_as_well() -> None:
     found = explain(fitted(), TEXTS[2])
-    named = Explanation(**{**vars(found), "explained": "<i>x", "verdict": "<i>x", "label": "<i>x", "notes": ["a <i> note"]})
+    named = Explanation(
+        **{
+            **vars(found),
+            "explained": "<i>x",
+            "verdict": "<i>x",
+            "label": "<i>x",
+            "notes": ["a <i> note"],
+        }
+    )
     page = as_page(named)
     assert "<i>" not in page and "a &lt;i&gt; note" in page
     assert named.to_text().endswith("\n\na <i> note\n")

@@ -1,4 +1,6 @@
-"""The reader of delimited text against Python's csv module and pandas; the choice of delimiter and quoting by nasty cases."""
+"""The reader of delimited text against Python's csv module and pandas; the choice of delimiter and
+quoting by nasty cases.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,22 @@ TAB = "\t"
 
 
 def fields(text: str, delimiter: str, *, quoted: bool) -> list[list[str]]:
-    return [record.fields for record in records(lines_of(text, quoted=quoted), Layout(delimiter, quoted), "file")]
+    return [
+        record.fields
+        for record in records(lines_of(text, quoted=quoted), Layout(delimiter, quoted), "file")
+    ]
 
 
 @given(st.text(alphabet='a",;\t\r\n é'), st.sampled_from([",", ";", TAB]))
 def test_quoted_reading_is_that_of_the_csv_module(text: str, delimiter: str) -> None:
-    expected = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
+    expected = [
+        row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row
+    ]
     try:
         assert fields(text, delimiter, quoted=True) == expected
     except DataError as error:
-        # csv returns what an unclosed quote swallowed; here that is an error, and it must really be unclosed.
+        # csv returns what an unclosed quote swallowed; here that is an error, and it must really be
+        # unclosed.
         assert "never closed" in str(error)
         with pytest.raises(csv.Error, match=r"unexpected end of data|expected after"):
             list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
@@ -37,7 +45,13 @@ def test_quoted_reading_is_that_of_the_csv_module(text: str, delimiter: str) -> 
 def test_quoted_reading_is_that_of_pandas(rows: list[tuple[str, str]]) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, delimiter=TAB, quoting=csv.QUOTE_ALL).writerows(rows)
-    frame = pd.read_csv(io.StringIO(buffer.getvalue(), newline=""), sep=TAB, header=None, keep_default_na=False, dtype=str)
+    frame = pd.read_csv(
+        io.StringIO(buffer.getvalue(), newline=""),
+        sep=TAB,
+        header=None,
+        keep_default_na=False,
+        dtype=str,
+    )
     assert fields(buffer.getvalue(), TAB, quoted=True) == frame.values.tolist()
 
 
@@ -49,7 +63,9 @@ def test_a_record_knows_the_line_where_it_begins() -> None:
 
 
 def test_an_unclosed_quote_is_named_by_the_line_that_opens_it() -> None:
-    with pytest.raises(DataError, match=r"file line 2: a quoted field begins in this row and is never closed"):
+    with pytest.raises(
+        DataError, match=r"file line 2: a quoted field begins in this row and is never closed"
+    ):
         fields('a,b\nham,"hello\nspam,win\n', ",", quoted=True)
 
 
@@ -77,7 +93,9 @@ def test_the_delimiter_is_told_by_content(text: str, delimiter: str) -> None:
     assert layout is not None and layout.delimiter == delimiter
 
 
-@pytest.mark.parametrize("text", ["", "just words\nand more words\n", "Hi, you\nno comma here\nnor here\nnor there\n"])
+@pytest.mark.parametrize(
+    "text", ["", "just words\nand more words\n", "Hi, you\nno comma here\nnor here\nnor there\n"]
+)
 def test_text_without_columns_has_no_layout(text: str) -> None:
     assert sniff(text) is None
 
@@ -88,22 +106,48 @@ def test_text_without_columns_has_no_layout(text: str) -> None:
         ('ham\the said "hi"\nham\tx\n', False, "quotes inside unquoted fields"),
         ('ham\t"hello" he said\nham\tx\n', False, "a quote that closes before the field ends"),
         ('ham\t"hello\nham\tx\n', False, "a quote that never closes"),
-        ('ham\t"hello\nham\tbye"\nspam\tz\n', False, "closes in the next row, but the bare rows are all of one width"),
+        (
+            'ham\t"hello\nham\tbye"\nspam\tz\n',
+            False,
+            "closes in the next row, but the bare rows are all of one width",
+        ),
         ('ham\t"hello"\nham\tx\nspam\ty\n', False, "one lone text in quotes"),
         ('ham\t"well, hello"\nham\tx\nspam\ty\n', False, "one lone text with a comma"),
         ('ham\t"say ""hi"" now"\nham\tx\n', True, "doubled quotes, none bare"),
-        ('ham\t"say ""hi"" now"\nham\t"x" y\n', False, "doubled quotes, yet a broken one elsewhere"),
-        ('ham\t"two\nlines"\nham\tx\nspam\ty\n', True, "a line end inside; bare rows would be ragged"),
+        (
+            'ham\t"say ""hi"" now"\nham\t"x" y\n',
+            False,
+            "doubled quotes, yet a broken one elsewhere",
+        ),
+        (
+            'ham\t"two\nlines"\nham\tx\nspam\ty\n',
+            True,
+            "a line end inside; bare rows would be ragged",
+        ),
         ('ham\t"a\tb"\nham\tx\nspam\ty\n', True, "a tab inside; bare rows would be ragged"),
         ('"label"\t"text"\n"ham"\t"hello"\n"spam"\t"win"\n', True, "everything quoted"),
-        ('label\ttext\nham\t"hello"\nspam\t"win"\nham\t"x"\n', True, "a column quoted throughout below a bare header"),
+        (
+            'label\ttext\nham\t"hello"\nspam\t"win"\nham\t"x"\n',
+            True,
+            "a column quoted throughout below a bare header",
+        ),
         ('1\t"hello"\n0\t"win"\n0\t"x"\n', True, "texts quoted, numbers not"),
-        ('ham\t"a, b"\nham\t"c, d"\nspam\t"e, f"\nham\tx\n', True, "spreadsheets quote fields with a comma"),
-        ('ham\t"a, b"\nham\t"c, d"\nspam\t"e, f"\nham\tx, y\n', False, "no rule: a comma stands bare"),
+        (
+            'ham\t"a, b"\nham\t"c, d"\nspam\t"e, f"\nham\tx\n',
+            True,
+            "spreadsheets quote fields with a comma",
+        ),
+        (
+            'ham\t"a, b"\nham\t"c, d"\nspam\t"e, f"\nham\tx, y\n',
+            False,
+            "no rule: a comma stands bare",
+        ),
         ("ham\thello\n", False, "no quotes at all"),
     ],
 )
-def test_quotes_between_tabs_are_quoting_only_where_that_is_evident(text: str, evident: bool, why: str) -> None:
+def test_quotes_between_tabs_are_quoting_only_where_that_is_evident(
+    text: str, evident: bool, why: str
+) -> None:
     assert quoting_is_evident(text, TAB) is evident, why
 
 

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 from tamis.data.files.mail_reader import is_mail, is_mbox, mbox_mails, read_mail, strip_html
 
 
-def mail(subject: str = "Zoé's offer", body: str = "Hello,\nwin now – 100 €!\n", html: str | None = None) -> bytes:
+def mail(
+    subject: str = "Zoé's offer", body: str = "Hello,\nwin now – 100 €!\n", html: str | None = None
+) -> bytes:
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "a@example.org", "b@example.org", subject
     message.set_content(body)
     if html is not None:
         message.add_alternative(html, subtype="html")
-    message.add_attachment(b"attached bytes", maintype="application", subtype="octet-stream", filename="x.bin")
+    message.add_attachment(
+        b"attached bytes", maintype="application", subtype="octet-stream", filename="x.bin"
+    )
     return message.as_bytes()
 
 
@@ -31,14 +35,18 @@ def test_html_stands_in_where_there_is_no_plain_part() -> None:
     message = EmailMessage()
     message["Subject"] = "=?utf-8?B?RlLDiUU=?="
     message.set_content(
-        "<html><head><title>no</title><style>p{}</style></head><body><p>Win&nbsp;now</p>&lt;3<script>x</script>", subtype="html"
+        "<html><head><title>no</title><style>p{}</style></head><body><p>Win&nbsp;now</p>&lt;3<script>x</script>",
+        subtype="html",
     )
     assert read_mail(message.as_bytes()).text == "FRÉE\nWin now\n<3"
 
 
 def test_html_is_stripped_to_its_words() -> None:
     assert strip_html("a<br>b <b>bo</b>ld<div>c &amp; d</div><!-- no -->e") == "a\nb bold\nc & d\ne"
-    assert strip_html("<head><style>x</style><body>seen though head was never closed") == "seen though head was never closed"
+    assert (
+        strip_html("<head><style>x</style><body>seen though head was never closed")
+        == "seen though head was never closed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +68,14 @@ def test_broken_mails_give_what_they_have(content: bytes, text: str) -> None:
 
 @given(
     st.binary(),
-    st.sampled_from([b"", b"Subject: a\n", b"Content-Type: text/html\nFrom: ", b"Content-Type: multipart/mixed; boundary=b\n\n--b\n"]),
+    st.sampled_from(
+        [
+            b"",
+            b"Subject: a\n",
+            b"Content-Type: text/html\nFrom: ",
+            b"Content-Type: multipart/mixed; boundary=b\n\n--b\n",
+        ]
+    ),
 )
 def test_no_bytes_make_the_reader_fail(content: bytes, start: bytes) -> None:
     read_mail(start + content).text.encode("utf-8")
@@ -68,11 +83,15 @@ def test_no_bytes_make_the_reader_fail(content: bytes, start: bytes) -> None:
 
 def test_an_mbox_is_divided_at_its_from_lines() -> None:
     box = (
-        b"From a@b Mon Jan  1 00:00:00 2024\nSubject: one\n\nfirst\n>From here\nFrom the start of 2024\n\n"
+        b"From a@b Mon Jan  1 00:00:00 2024\nSubject: one\n\nfirst\n>From here\nFrom the start "
+        b"of 2024\n\n"
         b"From c Tue Jan  2 00:00:00 2024\nSubject: two\n\nsecond\n"
     )
     mails = list(mbox_mails(box.splitlines(keepends=True)))
-    assert [(each.line, each.text) for each in mails] == [(1, "one\nfirst\nFrom here\nFrom the start of 2024"), (8, "two\nsecond")]
+    assert [(each.line, each.text) for each in mails] == [
+        (1, "one\nfirst\nFrom here\nFrom the start of 2024"),
+        (8, "two\nsecond"),
+    ]
     assert is_mbox(box) and not is_mbox(b"From here to eternity 1953\nno header\n")
 
 

@@ -28,10 +28,24 @@ def texts(source: object, text: str | None = None) -> list[str]:
 def test_a_text_file_is_a_text_a_line_whatever_it_holds(write: Write) -> None:
     content = 'label,text\nham, "hi"\r\n\n{"text": 1}\na\tb\n last '
     read = read_messages(write(content, "in.txt"))
-    assert [message.text for message in read] == ["label,text", 'ham, "hi"', "", '{"text": 1}', "a\tb", " last "]
+    assert [message.text for message in read] == [
+        "label,text",
+        'ham, "hi"',
+        "",
+        '{"text": 1}',
+        "a\tb",
+        " last ",
+    ]
     assert read.format == "text"
-    assert [(m.line, m.columns) for m in read_messages(write("x\ny\n", "in.txt"))] == [(1, {"text": "x"}), (2, {"text": "y"})]
-    for content in ("id,text\n1,hello\n", '{"text": "a"}\n{"text": "b"}\n', "ham\thello\nspam\twin\n"):
+    assert [(m.line, m.columns) for m in read_messages(write("x\ny\n", "in.txt"))] == [
+        (1, {"text": "x"}),
+        (2, {"text": "y"}),
+    ]
+    for content in (
+        "id,text\n1,hello\n",
+        '{"text": "a"}\n{"text": "b"}\n',
+        "ham\thello\nspam\twin\n",
+    ):
         assert texts(write(content, "in.txt")) == content.splitlines()
     assert texts(write("id,text\n1,hello\n", "in.txt"), text="text") == ["hello"]
     assert texts(write("", "empty.txt")) == []
@@ -42,7 +56,12 @@ def test_a_text_file_is_a_text_a_line_whatever_it_holds(write: Write) -> None:
     [
         ('id,text\n1,hello\n2,"win, now"\n', "t", "csv", ["hello", "win, now"]),
         ("id;message;n\n1;hello;3\n2;win, now;4\n", "t.csv", "csv", ["hello", "win, now"]),
-        ("ham\thello you there\nspam\twin money right now\n", "SMSSpamCollection", "tsv", ["hello you there", "win money right now"]),
+        (
+            "ham\thello you there\nspam\twin money right now\n",
+            "SMSSpamCollection",
+            "tsv",
+            ["hello you there", "win money right now"],
+        ),
         ('text\nhello\n"win, now"\n', "t.csv", "csv", ["hello", "win, now"]),
         ("hello\nwin\n", "t.csv", "csv", ["hello", "win"]),
         ('{"n": 1, "text": "hello"}\n{"text": "win"}\n', "t", "jsonl", ["hello", "win"]),
@@ -53,7 +72,9 @@ def test_a_text_file_is_a_text_a_line_whatever_it_holds(write: Write) -> None:
         ("\ufeffhello\nwin\n", "t.txt", "text", ["hello", "win"]),
     ],
 )
-def test_files_are_told_by_content(write: Write, content: str, name: str, format_: str, expected: list[str]) -> None:
+def test_files_are_told_by_content(
+    write: Write, content: str, name: str, format_: str, expected: list[str]
+) -> None:
     read = read_messages(write(content, name))
     assert read.format == format_
     assert [message.text for message in read] == expected
@@ -61,7 +82,9 @@ def test_files_are_told_by_content(write: Write, content: str, name: str, format
 
 def test_a_rows_own_columns_are_kept_in_order(write: Write) -> None:
     first, second = read_messages(write('when,sms,score\nmon,hello,0.10\ntue,"a\nb",x\n'))
-    assert first.columns == {"when": "mon", "sms": "hello", "score": "0.10"} and list(first.columns) == ["when", "sms", "score"]
+    assert first.columns == {"when": "mon", "sms": "hello", "score": "0.10"} and list(
+        first.columns
+    ) == ["when", "sms", "score"]
     assert (second.line, second.text) == (3, "a\nb")
     (row,) = read_messages(write('{"id": 7, "text": "x", "tags": ["a"], "none": null}\n'))
     assert row.columns == {"id": 7, "text": "x", "tags": ["a"], "none": None}
@@ -77,19 +100,29 @@ def test_other_encodings_are_read(write: Write, encoding: str) -> None:
 
 def test_parquet_and_mails_are_read(write: Write, tmp_path: Path) -> None:
     pl.DataFrame({"id": [1, 2], "text": ["hello", "win"]}).write_parquet(tmp_path / "p")
-    assert [(m.text, m.columns["id"], m.line) for m in read_messages(tmp_path / "p")] == [("hello", 1, 1), ("win", 2, 2)]
+    assert [(m.text, m.columns["id"], m.line) for m in read_messages(tmp_path / "p")] == [
+        ("hello", 1, 1),
+        ("win", 2, 2),
+    ]
     mail = b"From: a@b\nSubject: offer\nTo: c@d\n\nwin now\n"
     for name in ("m.eml", "m"):
         (message,) = read_messages(write(mail, name))
         assert message.text == "offer\nwin now"
         assert message.columns == {"from": "a@b", "subject": "offer", "text": "offer\nwin now"}
-    box = b"From a Mon Jan  1 00:00:00 2024\n" + mail + b"\nFrom b Mon Jan  1 00:00:00 2024\n" + mail
+    box = (
+        b"From a Mon Jan  1 00:00:00 2024\n" + mail + b"\nFrom b Mon Jan  1 00:00:00 2024\n" + mail
+    )
     read = read_messages(write(box, "m"))
     assert (read.format, len(list(read))) == ("mbox", 2)
 
 
 @pytest.mark.parametrize(
-    "wrap", [lambda text: io.BytesIO(text.encode()), io.StringIO, lambda text: io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8")]
+    "wrap",
+    [
+        lambda text: io.BytesIO(text.encode()),
+        io.StringIO,
+        lambda text: io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8"),
+    ],
 )
 def test_a_stream_is_a_text_a_line_or_told_by_its_first_line(wrap: Callable[[str], object]) -> None:
     assert texts(wrap("text,me\nhello\n\né")) == ["text,me", "hello", "", "é"]
@@ -122,7 +155,9 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "large.csv"
     with path.open("w") as file:
         file.write("id,text\n")
-        file.writelines(f'{number},"a text of some length, {"x" * 150}"\n' for number in range(40_000))
+        file.writelines(
+            f'{number},"a text of some length, {"x" * 150}"\n' for number in range(40_000)
+        )
     tracemalloc.start()
     assert sum(1 for _ in read_messages(path)) == 40_000
     peak = tracemalloc.get_traced_memory()[1]
@@ -130,8 +165,15 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path: Path) -> None:
     assert peak < path.stat().st_size / 2
 
 
-@given(st.lists(st.text(alphabet=st.characters(blacklist_characters="\n\r", blacklist_categories=["Cs"])), max_size=9))
-def test_lines_are_read_to_the_character(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> None:
+@given(
+    st.lists(
+        st.text(alphabet=st.characters(blacklist_characters="\n\r", blacklist_categories=["Cs"])),
+        max_size=9,
+    )
+)
+def test_lines_are_read_to_the_character(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str]
+) -> None:
     path = tmp_path_factory.getbasetemp() / "any.txt"
     path.write_bytes("".join(line + "\n" for line in lines).encode())
     expected = [lines[0].removeprefix("\ufeff"), *lines[1:]] if lines else []
@@ -142,31 +184,50 @@ def test_lines_are_read_to_the_character(tmp_path_factory: pytest.TempPathFactor
 BAD = [
     ("", "t.csv", "expected rows, the file is empty"),
     ("id,text\n1,a\n2,b,c\n", "t.csv", "line 3: expected 2 fields separated by comma, found 3"),
-    ('id,text\n1,a\n2,"b\n', "t.csv", "line 3: a quoted field begins in this row and is never closed"),
+    (
+        'id,text\n1,a\n2,"b\n',
+        "t.csv",
+        "line 3: a quoted field begins in this row and is never closed",
+    ),
     ('{"text": "a"}\n{"text": 5}\n', "t", "line 2: expected a text in column 'text', found int 5"),
     ('{"text": "a"}\n{"id": 5}\n', "t", "line 2: expected a text in column 'text', found nothing"),
-    ('{"text": "a"}\n{"text": "\\udc00"}\n', "t", "line 2: column 'text' holds half of a surrogate pair"),
+    (
+        '{"text": "a"}\n{"text": "\\udc00"}\n',
+        "t",
+        "line 2: column 'text' holds half of a surrogate pair",
+    ),
     ('{"text": "a"}\n{"te\n', "t", "line 2: expected a JSON object, found broken JSON"),
-    ("body,message\na,b\n", "t.csv", "which column holds the text is not clear; the columns are 'body', 'message'"),
+    (
+        "body,message\na,b\n",
+        "t.csv",
+        "which column holds the text is not clear; the columns are 'body', 'message'",
+    ),
     ("text,text\na,b\n", "t.csv", "which column holds the text is not clear"),
     ("id,id,text\na,b,c\n", "t.csv", "two columns have the same name"),
 ]
 
 
 @pytest.mark.parametrize(("content", "name", "message"), BAD, ids=range(len(BAD)))
-def test_bad_input_is_told_with_file_line_and_remedy(write: Write, content: str, name: str, message: str) -> None:
+def test_bad_input_is_told_with_file_line_and_remedy(
+    write: Write, content: str, name: str, message: str
+) -> None:
     path = write(content, name)
     with pytest.raises(DataError, match=message) as caught:
         texts(path)
     assert str(caught.value).startswith(str(path))
 
 
-def test_missing_files_directories_and_columns_are_told_at_once(tmp_path: Path, write: Write) -> None:
+def test_missing_files_directories_and_columns_are_told_at_once(
+    tmp_path: Path, write: Write
+) -> None:
     with pytest.raises(DataError, match="there is no such file"):
         read_messages(tmp_path / "absent.txt")
     with pytest.raises(DataError, match="this is a directory"):
         read_messages(tmp_path)
-    with pytest.raises(DataError, match="there is no column 'txt'; the columns are 'id', 'text'; did you mean --text 'text'"):
+    with pytest.raises(
+        DataError,
+        match="there is no column 'txt'; the columns are 'id', 'text'; did you mean --text 'text'",
+    ):
         read_messages(write("id,text\n1,a\n"), text="txt")
     with pytest.raises(DataError, match="Parquet cannot be read from a stream"):
         read_messages(io.BytesIO(b"PAR1"))

@@ -1,4 +1,6 @@
-"""Rows written and read back by tamis, pandas and polars; nothing is left of a file that was not finished."""
+"""Rows written and read back by tamis, pandas and polars; nothing is left of a file that was not
+finished.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,13 @@ from tamis.errors import ConfigError, DataError
 ANY_TEXT = st.text(alphabet=st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]))
 
 
-@given(st.lists(st.tuples(st.sampled_from(["ham", "spam"]), ANY_TEXT), min_size=1), st.sampled_from(["o.csv", "o.jsonl"]))
-def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], name: str) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from(["ham", "spam"]), ANY_TEXT), min_size=1),
+    st.sampled_from(["o.csv", "o.jsonl"]),
+)
+def test_what_is_written_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], name: str
+) -> None:
     path = tmp_path_factory.getbasetemp() / name
     assert write_rows(path, ({"label": label, "text": text} for label, text in rows)) == len(rows)
     table = read_table(path)
@@ -31,12 +38,15 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
         assert [tuple(row) for row in frame.values.tolist()] == rows
 
 
-# Not both in one text: a line end and tabs that happen to make a second row of full width are beyond telling.
+# Not both in one text: a line end and tabs that happen to make a second row of full width are
+# beyond telling.
 TAB_TEXT = st.text(alphabet='a" \n,é') | st.text(alphabet='a" ,é\t')
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ham", "spam"]), TAB_TEXT), min_size=1))
-def test_tab_separated_rows_are_read_back_by_pandas(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
+def test_tab_separated_rows_are_read_back_by_pandas(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
     path = tmp_path_factory.getbasetemp() / "o.tsv"
     write_rows(path, ({"label": label, "text": text} for label, text in rows))
     frame = pd.read_csv(path, sep="\t", keep_default_na=False, dtype=str)
@@ -46,18 +56,34 @@ def test_tab_separated_rows_are_read_back_by_pandas(tmp_path_factory: pytest.Tem
 
 
 def test_values_of_any_kind_are_written_in_full(tmp_path: Path) -> None:
-    row = {"text": "a", "n": 3, "p": 0.1 + 0.2, "yes": True, "none": None, "all": {"ham": 0.5, "é": [1]}}
+    row = {
+        "text": "a",
+        "n": 3,
+        "p": 0.1 + 0.2,
+        "yes": True,
+        "none": None,
+        "all": {"ham": 0.5, "é": [1]},
+    }
     write_rows(tmp_path / "o.csv", [row])
     assert (tmp_path / "o.csv").read_bytes().decode() == (
         'text,n,p,yes,none,all\na,3,0.30000000000000004,true,,"{""ham"": 0.5, ""é"": [1]}"\n'
     )
     write_rows(tmp_path / "o.jsonl", [row, {"other": 1}])
-    assert [json.loads(line) for line in (tmp_path / "o.jsonl").read_text("utf-8").splitlines()] == [row, {"other": 1}]
+    assert [
+        json.loads(line) for line in (tmp_path / "o.jsonl").read_text("utf-8").splitlines()
+    ] == [row, {"other": 1}]
 
 
 def test_parquet_is_written_with_its_types(tmp_path: Path) -> None:
     rows = [
-        {"id": n, "text": f'"{n}"\n2024-01-01', "p": n / 7, "spam": n % 2 == 0, "note": None if n < 5_000 else "x"} for n in range(5_003)
+        {
+            "id": n,
+            "text": f'"{n}"\n2024-01-01',
+            "p": n / 7,
+            "spam": n % 2 == 0,
+            "note": None if n < 5_000 else "x",
+        }
+        for n in range(5_003)
     ]
     assert write_rows(tmp_path / "o.parquet", iter(rows)) == 5_003
     frame = pl.read_parquet(tmp_path / "o.parquet")
@@ -87,14 +113,23 @@ def test_what_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path: Path, en
 def test_a_prediction_does_not_overwrite_a_column_of_its_row() -> None:
     own = {"label": "ham", "text": "a", "predicted_verdict": 1, "verdict": 2}
     added = {"label": "spam", "verdict": "unsure", "p": 0.5}
-    assert beside_own(own, added) == {**own, "predicted_label": "spam", "predicted_predicted_verdict": "unsure", "p": 0.5}
+    assert beside_own(own, added) == {
+        **own,
+        "predicted_label": "spam",
+        "predicted_predicted_verdict": "unsure",
+        "p": 0.5,
+    }
 
 
 def test_bad_output_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"expected a name that ends in .csv, .*, got '.xlsx'"):
         write_rows(tmp_path / "o.xlsx", [])
-    with pytest.raises(DataError, match=r"o.csv: a row has a column 'b' that the first row has not; write .jsonl"):
+    with pytest.raises(
+        DataError, match=r"o.csv: a row has a column 'b' that the first row has not; write .jsonl"
+    ):
         write_rows(tmp_path / "o.csv", [{"a": 1}, {"b": 2}])
-    with pytest.raises(DataError, match=r"the file cannot be written \(No such file or directory\)"):
+    with pytest.raises(
+        DataError, match=r"the file cannot be written \(No such file or directory\)"
+    ):
         write_rows(tmp_path / "absent" / "o.csv", [{"a": 1}])
     assert list(tmp_path.iterdir()) == []

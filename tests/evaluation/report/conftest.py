@@ -28,9 +28,20 @@ def _run(collapsed: bool) -> Run:
     truth = np.arange(97) % 7 == 0
     scores = 1 / (1 + np.exp(-np.where(truth, 3, -3) - generator.normal(size=97) * 2))
     other = 1 / (1 + np.exp(-np.where(truth, 3, -3) - generator.normal(size=97) * 3))
-    history = [{"step": i, "epoch": i / 20, "loss": 1 / (1 + i / 9), "accuracy": min(1, 0.8 + i / 300)} for i in range(61)]
-    history[30] |= {"validation_loss": 0.4, "validation_accuracy": 0.9, "validation_average_precision": 0.95}
-    history[60] |= {"validation_loss": 0.3, "validation_accuracy": 0.95, "validation_average_precision": 0.97}
+    history = [
+        {"step": i, "epoch": i / 20, "loss": 1 / (1 + i / 9), "accuracy": min(1, 0.8 + i / 300)}
+        for i in range(61)
+    ]
+    history[30] |= {
+        "validation_loss": 0.4,
+        "validation_accuracy": 0.9,
+        "validation_average_precision": 0.95,
+    }
+    history[60] |= {
+        "validation_loss": 0.3,
+        "validation_accuracy": 0.95,
+        "validation_average_precision": 0.97,
+    }
     return Run(
         labels=["spam" if value else "ham" for value in truth],
         texts=[f"message {i} <script>alert('{i}')</script> & \"more\"" for i in range(97)],

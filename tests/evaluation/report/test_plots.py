@@ -28,7 +28,9 @@ def _write(folder, run, **changes):
 def test_a_full_run_draws_all_plots_and_the_same_bytes_again(tmp_path, good_run):
     first, second = _write(tmp_path / "a", good_run), _write(tmp_path / "b", good_run)
     assert sorted(first) == ["accuracy", "calibration", "confusion", "loss", "precision_recall"]
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(f"{name}.png" for name in first)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(
+        f"{name}.png" for name in first
+    )
     for name, path in first.items():
         assert path.read_bytes().startswith(PNG)
         assert path.read_bytes() == second[name].read_bytes()
@@ -49,7 +51,11 @@ def test_a_collapsed_model_is_drawn_too(tmp_path, collapsed_run):
 
 
 def test_an_evaluation_without_history_draws_no_curves(tmp_path, good_run):
-    assert sorted(_write(tmp_path, good_run, history=())) == ["calibration", "confusion", "precision_recall"]
+    assert sorted(_write(tmp_path, good_run, history=())) == [
+        "calibration",
+        "confusion",
+        "precision_recall",
+    ]
 
 
 def test_a_training_without_test_rows_draws_curves_alone(tmp_path, good_run):
@@ -58,7 +64,11 @@ def test_a_training_without_test_rows_draws_curves_alone(tmp_path, good_run):
 
 def test_history_rows_may_lack_everything_but_a_loss(tmp_path):
     found = plots.write_all(
-        tmp_path, classes=["a", "b"], positive=None, threshold=None, history=[{"loss": 2.0}, {"note": 1}, {"loss": 1.0}]
+        tmp_path,
+        classes=["a", "b"],
+        positive=None,
+        threshold=None,
+        history=[{"loss": 2.0}, {"note": 1}, {"loss": 1.0}],
     )
     assert list(found) == ["loss"]
 
@@ -72,13 +82,27 @@ def test_many_classes_are_drawn_without_numbers(tmp_path):
     classes = [f"a class with a rather long name {i}" for i in range(77)]
     chances = np.full((77, 77), 0.5 / 76)
     np.fill_diagonal(chances, 0.5)
-    found = plots.write_all(tmp_path, classes=classes, positive=None, threshold=None, labels=classes, probabilities=chances)
+    found = plots.write_all(
+        tmp_path,
+        classes=classes,
+        positive=None,
+        threshold=None,
+        labels=classes,
+        probabilities=chances,
+    )
     assert sorted(found) == ["calibration", "confusion"]
 
 
 def test_labels_are_text_whatever_signs_they_have(tmp_path):
     classes = ["$0_to_$50", r"a\frac{", "$x^"]
-    found = plots.write_all(tmp_path, classes=classes, positive=None, threshold=None, labels=classes, probabilities=np.eye(3))
+    found = plots.write_all(
+        tmp_path,
+        classes=classes,
+        positive=None,
+        threshold=None,
+        labels=classes,
+        probabilities=np.eye(3),
+    )
     assert sorted(found) == ["calibration", "confusion"]
 
 
@@ -92,7 +116,11 @@ def test_the_threshold_is_marked_where_it_cuts():
 def test_the_accuracy_plot_shows_what_the_commonest_class_would_reach(good_run):
     figure = plots.accuracy_curves(good_run.history, commonest=("ham", 0.86))
     names = [line.get_label() for line in figure.axes[0].lines]
-    assert "always 'ham'" in names and "validation" in names and "validation, average precision" in names
+    assert (
+        "always 'ham'" in names
+        and "validation" in names
+        and "validation, average precision" in names
+    )
 
 
 def test_rows_that_do_not_fit_are_refused(tmp_path, good_run):

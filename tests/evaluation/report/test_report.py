@@ -1,4 +1,6 @@
-"""report.json, report.html and the model card: the keys that others rely on, words for a collapse, escaping, JSON."""
+"""report.json, report.html and the model card: the keys that others rely on, words for a collapse,
+escaping, JSON.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,19 @@ from tamis.evaluation.report import plots
 from tamis.evaluation.report.confusion import confusions, confusions_sentence
 from tamis.evaluation.report.model_card import model_card
 from tamis.evaluation.report.render_html import render, write_html
-from tamis.evaluation.report.report import Part, ReportInputs, build_report, json_safe, mcnemar_sentence, most_confident_mistakes
+from tamis.evaluation.report.report import (
+    Part,
+    ReportInputs,
+    build_report,
+    json_safe,
+    mcnemar_sentence,
+    most_confident_mistakes,
+)
 
-KEYS = "rows classes positive split backbone tune threshold test validation baselines mcnemar timing versions".split()
+KEYS = (
+    "rows classes positive split backbone tune threshold test validation baselines mcnemar "
+    "timing versions".split()
+)
 
 
 def _report(run, **changes):
@@ -75,7 +87,12 @@ def _read(page: str) -> _Reader:
 def test_the_report_has_every_key_that_others_rely_on(good_run):
     report = _report(good_run)
     assert set(KEYS) < set(report)
-    for part in (report["test"], report["validation"], report["baselines"]["tfidf"], report["baselines"]["majority"]):
+    for part in (
+        report["test"],
+        report["validation"],
+        report["baselines"]["tfidf"],
+        report["baselines"]["majority"],
+    ):
         assert set(part) == {"n", *METRICS, "confusion", "ci95", "per_class"}
     assert isinstance(report["threshold"], float)
     assert set(report["mcnemar"]) == {"against", "model_only_wrong", "other_only_wrong", "p_value"}
@@ -122,7 +139,9 @@ def test_the_page_is_self_contained_balanced_and_escaped(tmp_path, good_run):
         probabilities=good_run.probabilities,
     )
     part = Part(good_run.labels, good_run.probabilities, good_run.texts)
-    mistakes = most_confident_mistakes(part, ["ham", "spam"], positive="spam", threshold=report["threshold"])
+    mistakes = most_confident_mistakes(
+        part, ["ham", "spam"], positive="spam", threshold=report["threshold"]
+    )
     assert mistakes
     path = write_html(tmp_path / "report.html", report, drawn, mistakes)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["plots", "report.html"]
@@ -130,7 +149,9 @@ def test_the_page_is_self_contained_balanced_and_escaped(tmp_path, good_run):
     reader = _read(page)
     assert reader.depth == 0
     assert not {"script", "i", "link", "iframe"} & set(reader.opened)
-    assert len(reader.sources) == 3 and all(source.startswith("data:image/png;base64,") for source in reader.sources)
+    assert len(reader.sources) == 3 and all(
+        source.startswith("data:image/png;base64,") for source in reader.sources
+    )
     assert mistakes[0]["text"] in "".join(reader.words)
     assert "a <b>note</b>" in "".join(reader.words)
 
@@ -151,7 +172,13 @@ def test_mistakes_come_with_the_surest_first():
     part = Part(["ham", "ham", "spam", "spam"], probabilities, ["a", "b", "c", "d"])
     found = most_confident_mistakes(part, ["ham", "spam"], positive="spam", threshold=0.5, limit=2)
     assert [row["text"] for row in found] == ["a", "c"]
-    assert found[1] == {"row": 2, "label": "spam", "predicted": "ham", "probability": 0.7, "text": "c"}
+    assert found[1] == {
+        "row": 2,
+        "label": "spam",
+        "predicted": "ham",
+        "probability": 0.7,
+        "text": "c",
+    }
 
 
 def test_an_evaluation_without_anything_around_it_works(good_run):
@@ -169,9 +196,13 @@ def test_an_evaluation_without_anything_around_it_works(good_run):
 
 
 def test_a_run_without_held_out_rows_says_so():
-    report = build_report(ReportInputs(classes=["a", "b"], positive="b", split="none", backbone="nano", tune="head"))
+    report = build_report(
+        ReportInputs(classes=["a", "b"], positive="b", split="none", backbone="nano", tune="head")
+    )
     assert report["test"] is None and report["baselines"] == {}
-    assert "No rows were held out" in render(report, {}, []) and "No rows were held out" in model_card(report)
+    assert "No rows were held out" in render(
+        report, {}, []
+    ) and "No rows were held out" in model_card(report)
 
 
 def test_many_classes_have_macro_figures_and_a_floor():
@@ -226,13 +257,21 @@ def test_json_safe_unpacks_numpy_and_drops_what_json_cannot_hold(tmp_path):
         "d": tmp_path,
         "e": True,
     }
-    assert json_safe(mixed) == {"a": 0.5, "1": [3, None], "c": [[1.0, None]], "d": str(tmp_path), "e": True}
+    assert json_safe(mixed) == {
+        "a": 0.5,
+        "1": [3, None],
+        "c": [[1.0, None]],
+        "d": str(tmp_path),
+        "e": True,
+    }
 
 
 def test_the_card_holds_front_matter_figures_and_loading_code(good_run):
     report = _report(good_run)
     card = model_card(report, name='my "model"', license="mit")
-    assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification\nlanguage: unknown\n")
+    assert card.startswith(
+        "---\nlibrary_name: transformers\npipeline_tag: text-classification\nlanguage: unknown\n"
+    )
     front = card.split("---\n")[1]
     assert 'name: "my \\"model\\""' in front and 'license: "mit"' in front
     assert f"value: {report['test']['f1']!r}" in front
@@ -246,7 +285,9 @@ def test_the_front_matter_is_yaml(good_run):
     yaml = pytest.importorskip("yaml", reason="PyYAML comes with transformers only")
     front = yaml.safe_load(model_card(_report(good_run), name="a: b # c").split("---\n")[1])
     assert front["model-index"][0]["name"] == "a: b # c"
-    assert {metric["type"] for metric in front["model-index"][0]["results"][0]["metrics"]} <= set(front["metrics"])
+    assert {metric["type"] for metric in front["model-index"][0]["results"][0]["metrics"]} <= set(
+        front["metrics"]
+    )
 
 
 def test_labels_cannot_break_the_card(good_run):
@@ -265,13 +306,25 @@ def test_classes_taken_for_one_another_are_named_most_rows_first():
     ]
     assert [pair["share"] for pair in found] == pytest.approx([3 / 6, 2 / 6, 2 / 9, 1 / 6])
     assert [pair["rows"] for pair in confusions(counts, ["a", "b", "c", "d"], most=2)] == [3, 2]
-    assert confusions_sentence(found, most=2) == "Most often confused: 'b' taken for 'c' (3 rows), 'b' taken for 'a' (2 rows)."
+    assert (
+        confusions_sentence(found, most=2)
+        == "Most often confused: 'b' taken for 'c' (3 rows), 'b' taken for 'a' (2 rows)."
+    )
     assert confusions([[4, 0], [0, 2]], ["a", "b"]) == [] and confusions_sentence([]) == ""
 
 
 def test_the_page_shows_confusions_of_many_classes_and_escapes_them(good_run):
     labels = ["<a>", "b", "c", "<a>", "b", "c"]
-    probabilities = np.array([[0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1], [0.6, 0.2, 0.2], [0.1, 0.1, 0.8]])
+    probabilities = np.array(
+        [
+            [0.1, 0.8, 0.1],
+            [0.2, 0.7, 0.1],
+            [0.1, 0.1, 0.8],
+            [0.2, 0.7, 0.1],
+            [0.6, 0.2, 0.2],
+            [0.1, 0.1, 0.8],
+        ]
+    )
     changes: dict[str, object] = {
         "classes": ["<a>", "b", "c"],
         "positive": None,
@@ -286,5 +339,10 @@ def test_the_page_shows_confusions_of_many_classes_and_escapes_them(good_run):
         {"label": "b", "predicted": "<a>", "rows": 1, "share": 0.5},
     ]
     page = render(report, {}, [])
-    assert "<td>&lt;a&gt;</td><td>b</td><td>2</td><td>100.0 %</td>" in page and "<td><a></td>" not in page
-    assert _report(good_run)["confusions"] is None and "Most often confused" not in render(_report(good_run), {}, [])
+    assert (
+        "<td>&lt;a&gt;</td><td>b</td><td>2</td><td>100.0 %</td>" in page
+        and "<td><a></td>" not in page
+    )
+    assert _report(good_run)["confusions"] is None and "Most often confused" not in render(
+        _report(good_run), {}, []
+    )

@@ -15,7 +15,9 @@ from tamis.gpt2.model import GPT2, GPT2Config, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
 
-pytestmark = pytest.mark.skipif(not int8_is_here(), reason="this torch has no int8 engine for this processor")
+pytestmark = pytest.mark.skipif(
+    not int8_is_here(), reason="this torch has no int8 engine for this processor"
+)
 
 
 def trunk(*, mean: bool) -> GPT2:
@@ -38,7 +40,12 @@ def test_scores_are_near_those_of_fp32_and_depend_on_no_batch_mate(mean: bool) -
         found = small.normed(small.last(small.embed(batch), batch))
         # The last token by the short way is the last token of all.
         everything = small(batch).index_select(0, batch.last).index_select(0, batch.inverse)
-        alone = torch.cat([small.normed(small.last(small.embed(one), one)) for one in (pack([m]) for m in messages())])
+        alone = torch.cat(
+            [
+                small.normed(small.last(small.embed(one), one))
+                for one in (pack([m]) for m in messages())
+            ]
+        )
     assert 0 < (found - exact).norm() / exact.norm() < 0.05
     torch.testing.assert_close(found, everything, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found, alone, atol=1e-4, rtol=1e-4)
@@ -51,7 +58,9 @@ def test_the_trunk_given_is_left_as_it_was_and_tables_are_shared() -> None:
     assert trunk_fingerprint(model) == before != trunk_fingerprint(small)
     assert small.wte.weight is model.wte.weight
     assert {type(m) for m in small.modules() if hasattr(m, "out_features")} == {Int8Linear}
-    assert sum(p.numel() for p in small.h.parameters()) < 0.05 * sum(p.numel() for p in model.h.parameters())
+    assert sum(p.numel() for p in small.h.parameters()) < 0.05 * sum(
+        p.numel() for p in model.h.parameters()
+    )
 
 
 def test_kept_states_of_other_weights_are_others() -> None:
@@ -78,7 +87,10 @@ def test_a_classifier_serves_int8_and_saves_the_fp32_it_was_loaded_from(tmp_path
     small = TextClassifier.load(tmp_path / "model", dtype="int8")
     np.testing.assert_allclose(small.predict_proba(texts), fitted.predict_proba(texts), atol=1e-6)
     assert 0 < np.abs(small.predict_proba(texts) - exact.predict_proba(texts)).max() < 0.05
-    assert np.array_equal(small.predict_proba(texts), TextClassifier.load(tmp_path / "model", dtype="int8").predict_proba(texts))
+    assert np.array_equal(
+        small.predict_proba(texts),
+        TextClassifier.load(tmp_path / "model", dtype="int8").predict_proba(texts),
+    )
     assert small.fingerprint() == exact.fingerprint()
     small.save(tmp_path / "again")
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("model", "again")]

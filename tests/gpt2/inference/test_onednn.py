@@ -1,4 +1,6 @@
-"""Weights in oneDNN's layout: the same scores, the plain weights still to be had, and nothing of the trunk given is changed."""
+"""Weights in oneDNN's layout: the same scores, the plain weights still to be had, and nothing of
+the trunk given is changed.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,13 @@ from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, Linear, initialis
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
 
-pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+pytestmark = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN"
+)
 
-TEXTS = [f"win prize {i}, call now" for i in range(12)] + [f"see you at {i} then" for i in range(12)]
+TEXTS = [f"win prize {i}, call now" for i in range(12)] + [
+    f"see you at {i} then" for i in range(12)
+]
 LABELS = ["spam"] * 12 + ["ham"] * 12
 
 
@@ -32,7 +38,9 @@ def trunk(width: int = 51, *, mean: bool = False) -> GPT2:
     model = GPT2(GPT2Config(vocab_size=101, n_positions=40, n_embd=width, n_layer=3, n_head=3))
     initialise(model, torch.Generator().manual_seed(3))
     for name, parameter in model.named_parameters():
-        if name.endswith("bias"):  # zero at the start: a bias left out, or cut wrongly, would not show
+        if name.endswith(
+            "bias"
+        ):  # zero at the start: a bias left out, or cut wrongly, would not show
             torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(len(name)))
     return (add_mean_pooling(model) if mean else model).eval()
 
@@ -51,7 +59,12 @@ def test_scores_are_those_of_the_plain_trunk(mean: bool, count: int) -> None:
     with torch.inference_mode():
         torch.testing.assert_close(other(batch), plain(batch), atol=1e-5, rtol=1e-5)
         found = other.last(other.embed(batch), batch)
-        torch.testing.assert_close(other.normed(found), plain.normed(plain.last(plain.embed(batch), batch)), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            other.normed(found),
+            plain.normed(plain.last(plain.embed(batch), batch)),
+            atol=1e-5,
+            rtol=1e-5,
+        )
 
 
 def test_a_layer_has_the_plain_weights_whatever_its_cut() -> None:
@@ -73,7 +86,9 @@ def test_it_can_be_copied_and_pickled_and_names_the_plain_weights() -> None:
     plain = trunk(mean=True)
     other, batch = prepacked_trunk(plain), pack(messages())
     state, wanted = other.state_dict(), plain.state_dict()
-    assert state.keys() == wanted.keys() and all(torch.equal(state[name], wanted[name]) for name in wanted)
+    assert state.keys() == wanted.keys() and all(
+        torch.equal(state[name], wanted[name]) for name in wanted
+    )
     with torch.inference_mode():
         found = other(batch)
         for twin in (copy.deepcopy(other), pickle.loads(pickle.dumps(other))):
@@ -82,7 +97,11 @@ def test_it_can_be_copied_and_pickled_and_names_the_plain_weights() -> None:
 
 def test_its_kept_states_are_its_own() -> None:
     one, other = trunk(), trunk()
-    assert trunk_fingerprint(prepacked_trunk(one)) == trunk_fingerprint(prepacked_trunk(other)) != trunk_fingerprint(one)
+    assert (
+        trunk_fingerprint(prepacked_trunk(one))
+        == trunk_fingerprint(prepacked_trunk(other))
+        != trunk_fingerprint(one)
+    )
     assert trunk_fingerprint(one) == trunk_fingerprint(other)
 
 
@@ -107,7 +126,11 @@ def test_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not prepacking_pays(int8_trunk(wide))
     with torch.device("meta"):
         assert not prepacking_pays(GPT2(wide.config))
-    held = sum(p.numel() * 4 for name, p in wide.h.named_parameters() if name.endswith("weight") and "ln_" not in name)
+    held = sum(
+        p.numel() * 4
+        for name, p in wide.h.named_parameters()
+        if name.endswith("weight") and "ln_" not in name
+    )
     monkeypatch.setattr(onednn, "MOST_BYTES", held)
     assert prepacking_pays(wide)
     monkeypatch.setattr(onednn, "MOST_BYTES", held - 1)
@@ -118,7 +141,9 @@ def test_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("tune", ["head", "blocks:1", "full"])
-def test_a_classifier_is_the_same_with_it(tune: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_classifier_is_the_same_with_it(
+    tune: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = TextClassifier("scratch:tiny", tune).fit(TEXTS, LABELS)
     monkeypatch.setattr(onednn, "FROM_WIDTH", 1)
     fitted = TextClassifier("scratch:tiny", tune).fit(TEXTS, LABELS)
@@ -131,6 +156,12 @@ def test_a_classifier_is_the_same_with_it(tune: str, tmp_path: Path, monkeypatch
     np.testing.assert_allclose(loaded.bits_per_byte(TEXTS), fitted.bits_per_byte(TEXTS), atol=1e-5)
     assert loaded.fingerprint() == fitted.fingerprint()
     loaded.save(tmp_path / "again")
-    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (tmp_path / "model" / "model.safetensors").read_bytes()
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (
+        tmp_path / "model" / "model.safetensors"
+    ).read_bytes()
     monkeypatch.undo()
-    np.testing.assert_allclose(TextClassifier.load(tmp_path / "model").predict_proba(TEXTS), fitted.predict_proba(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(
+        TextClassifier.load(tmp_path / "model").predict_proba(TEXTS),
+        fitted.predict_proba(TEXTS),
+        atol=1e-5,
+    )

@@ -1,4 +1,6 @@
-"""OpenAI's checkpoint against its Hugging Face twin, bit for bit, and against transformers built from that twin."""
+"""OpenAI's checkpoint against its Hugging Face twin, bit for bit, and against transformers built
+from that twin.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,14 @@ import torch
 from safetensors.numpy import load_file
 
 from tamis.errors import CheckpointError, ConfigError
-from tamis.gpt2.openai.checkpoint import from_state_dict, is_openai_folder, model_config, read_openai, settings_from_config, to_state_dict
+from tamis.gpt2.openai.checkpoint import (
+    from_state_dict,
+    is_openai_folder,
+    model_config,
+    read_openai,
+    settings_from_config,
+    to_state_dict,
+)
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "openai_tiny"
 SETTINGS = {"n_vocab": 263, "n_ctx": 11, "n_embd": 12, "n_head": 3, "n_layer": 2}
@@ -49,7 +58,9 @@ def test_transformers_computes_the_same_from_our_state_dict_as_from_the_twin() -
     expected = GPT2LMHeadModel.from_pretrained(FIXTURE / "hugging_face").eval()
     ours = GPT2LMHeadModel(expected.config).eval()
     state = to_state_dict(*read_openai(FIXTURE / "openai"))
-    ours.transformer.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    ours.transformer.load_state_dict(
+        {name: torch.from_numpy(array) for name, array in state.items()}
+    )
     ids = torch.tensor([[262, 5, 77, 131, 258, 9, 260]])
     with torch.no_grad():
         logits = expected(ids).logits
@@ -66,10 +77,17 @@ def test_params_are_nested_as_in_the_book(twin: dict[str, np.ndarray]) -> None:
     assert len(params["blocks"]) == 2
     for layer, block in enumerate(params["blocks"]):
         assert set(block) == {"attn", "ln_1", "ln_2", "mlp"}
-        assert set(block["attn"]) == {"c_attn", "c_proj"} and set(block["mlp"]) == {"c_fc", "c_proj"}
-        assert block["attn"]["c_attn"]["w"].shape == (12, 36) and block["mlp"]["c_proj"]["w"].shape == (48, 12)
+        assert set(block["attn"]) == {"c_attn", "c_proj"} and set(block["mlp"]) == {
+            "c_fc",
+            "c_proj",
+        }
+        assert block["attn"]["c_attn"]["w"].shape == (12, 36) and block["mlp"]["c_proj"][
+            "w"
+        ].shape == (48, 12)
         assert set(block["ln_1"]) == {"g", "b"} and set(block["attn"]["c_proj"]) == {"w", "b"}
-        np.testing.assert_array_equal(block["ln_2"]["g"], twin[f"transformer.h.{layer}.ln_2.weight"])
+        np.testing.assert_array_equal(
+            block["ln_2"]["g"], twin[f"transformer.h.{layer}.ln_2.weight"]
+        )
 
 
 def test_model_config_has_the_references_keys_and_leads_back() -> None:
@@ -100,7 +118,10 @@ def test_from_state_dict_is_the_way_back_from_any_gpt2(twin: dict[str, np.ndarra
     assert settings == SETTINGS
     again = to_state_dict(settings, params)
     assert list(again) == list(to_state_dict(*read_openai(FIXTURE / "openai")))
-    assert all(np.array_equal(again[name.removeprefix("transformer.")], array) for name, array in twin.items())
+    assert all(
+        np.array_equal(again[name.removeprefix("transformer.")], array)
+        for name, array in twin.items()
+    )
 
 
 def test_a_state_dict_that_does_not_fit_is_listed(twin: dict[str, np.ndarray]) -> None:
@@ -113,7 +134,8 @@ def test_a_state_dict_that_does_not_fit_is_listed(twin: dict[str, np.ndarray]) -
     with pytest.raises(CheckpointError) as caught:
         from_state_dict(broken, n_head=3)
     assert str(caught.value) == (
-        "state dict: 3 tensors do not fit: missing h.1.ln_2.bias [12]; unexpected odd [3]; ln_f.weight is [13], expected [12]"
+        "state dict: 3 tensors do not fit: missing h.1.ln_2.bias [12]; unexpected odd [3]; "
+        "ln_f.weight is [13], expected [12]"
     )
 
 
@@ -131,19 +153,32 @@ def test_params_that_do_not_fit_the_settings_are_listed() -> None:
     [
         ({"n_layer": 3}, r"12 tensors do not fit: missing model/h2/ln_1/g \[12\]"),
         ({"n_layer": 1}, r"12 tensors do not fit: unexpected model/h1/"),
-        ({"n_ctx": 13, "n_vocab": 5}, r"2 tensors do not fit: model/wte is \[263, 12\], expected \[5, 12\]; model/wpe"),
-        ({"n_head": None, "n_ctx": None}, r"hparams.json: expected the keys .* missing \['n_ctx', 'n_head'\]"),
+        (
+            {"n_ctx": 13, "n_vocab": 5},
+            r"2 tensors do not fit: model/wte is \[263, 12\], expected \[5, 12\]; model/wpe",
+        ),
+        (
+            {"n_head": None, "n_ctx": None},
+            r"hparams.json: expected the keys .* missing \['n_ctx', 'n_head'\]",
+        ),
         ({"n_head": 5}, "n_embd 12 is no multiple of n_head 5"),
-        ({"n_head": "3", "n_ctx": 0}, r"expected whole numbers of at least 1, got \{'n_ctx': 0, 'n_head': '3'\}"),
+        (
+            {"n_head": "3", "n_ctx": 0},
+            r"expected whole numbers of at least 1, got \{'n_ctx': 0, 'n_head': '3'\}",
+        ),
     ],
 )
-def test_settings_that_do_not_fit_the_weights_are_refused(folder: Path, changes: dict[str, Any], words: str) -> None:
+def test_settings_that_do_not_fit_the_weights_are_refused(
+    folder: Path, changes: dict[str, Any], words: str
+) -> None:
     edit_settings(folder, **changes)
     with pytest.raises(CheckpointError, match=words):
         read_openai(folder)
 
 
-@pytest.mark.parametrize("name", ["hparams.json", "checkpoint", "model.ckpt.index", "model.ckpt.data-00000-of-00001"])
+@pytest.mark.parametrize(
+    "name", ["hparams.json", "checkpoint", "model.ckpt.index", "model.ckpt.data-00000-of-00001"]
+)
 def test_a_missing_or_garbled_file_is_named(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"\xff\xfe nonsense")
     with pytest.raises(CheckpointError, match=name):
@@ -153,7 +188,9 @@ def test_a_missing_or_garbled_file_is_named(folder: Path, name: str) -> None:
         read_openai(folder)
 
 
-def test_the_file_checkpoint_names_the_prefix_whatever_folder_it_was_written_in(folder: Path) -> None:
+def test_the_file_checkpoint_names_the_prefix_whatever_folder_it_was_written_in(
+    folder: Path,
+) -> None:
     for suffix in ("index", "data-00000-of-00001"):
         (folder / f"model.ckpt.{suffix}").rename(folder / f"model-500.{suffix}")
     (folder / "checkpoint").write_text('model_checkpoint_path: "/home/someone/run1/model-500"\n')

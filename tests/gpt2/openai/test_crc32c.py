@@ -1,4 +1,6 @@
-"""CRC-32C: published vectors, the bitwise definition, and the polynomial identity that the fast way rests on."""
+"""CRC-32C: published vectors, the bitwise definition, and the polynomial identity that the fast way
+rests on.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""TensorFlow's checkpoint format: files written by TensorFlow 2.21 (fixtures), and odd ones by a small writer here."""
+"""TensorFlow's checkpoint format: files written by TensorFlow 2.21 (fixtures), and odd ones by a
+small writer here.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ def read_all(folder: Path) -> dict[str, np.ndarray]:
     return {name: bundle.read(name) for name in bundle.entries}
 
 
-# A writer of the format, as small as it can be: the blocks' layout and the messages are spelled out byte by byte.
+# A writer of the format, as small as it can be: the blocks' layout and the messages are spelled out
+# byte by byte.
 
 
 def varint(value: int) -> bytes:
@@ -51,7 +54,9 @@ def block(entries: list[tuple[bytes, bytes]], kind: int = 0) -> bytes:
         shared = 0
         while shared < min(len(previous), len(key)) and previous[shared] == key[shared]:
             shared += 1
-        content += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+        content += (
+            varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+        )
         previous = key
     content += (0).to_bytes(4, "little") + (1).to_bytes(4, "little")
     return content + bytes([kind]) + masked(content + bytes([kind]))
@@ -73,16 +78,29 @@ HEADER = b"\x08\x01\x1a\x02\x08\x01"  # one shard, version 1
 
 
 def entry(array: np.ndarray, dtype: int, offset: int) -> bytes:
-    shape = b"".join(b"\x12" + varint(len(d)) + d for d in (b"\x08" + varint(size) for size in array.shape))
+    shape = b"".join(
+        b"\x12" + varint(len(d)) + d for d in (b"\x08" + varint(size) for size in array.shape)
+    )
     message = b"\x08" + varint(dtype) + b"\x12" + varint(len(shape)) + shape
-    return message + b"\x20" + varint(offset) + b"\x28" + varint(array.nbytes) + b"\x35" + masked(array.tobytes())
+    return (
+        message
+        + b"\x20"
+        + varint(offset)
+        + b"\x28"
+        + varint(array.nbytes)
+        + b"\x35"
+        + masked(array.tobytes())
+    )
 
 
 def test_tensorflows_own_files_are_read_whole() -> None:
     tensors = read_all(WRITTEN_BY_TENSORFLOW)
     assert len(tensors) == 2 + 2 * 12 + 2
     assert tensors["model/h1/mlp/c_fc/w"].shape == (1, 12, 48)
-    assert sum(array.nbytes for array in tensors.values()) == (WRITTEN_BY_TENSORFLOW / DATA).stat().st_size
+    assert (
+        sum(array.nbytes for array in tensors.values())
+        == (WRITTEN_BY_TENSORFLOW / DATA).stat().st_size
+    )
 
 
 def test_several_blocks_shared_key_starts_and_other_types_are_read(tmp_path: Path) -> None:
@@ -105,7 +123,9 @@ def test_several_blocks_shared_key_starts_and_other_types_are_read(tmp_path: Pat
 
 def test_any_flipped_byte_of_the_index_is_noticed(folder: Path) -> None:
     good = (folder / INDEX).read_bytes()
-    footer = len(good) - 100  # from about here on no checksum covers what the trailers and the footer say
+    footer = (
+        len(good) - 100
+    )  # from about here on no checksum covers what the trailers and the footer say
     for place in [*range(0, footer, 5), *range(footer, len(good))]:
         bad = bytearray(good)
         bad[place] ^= 1 << place % 8
@@ -123,7 +143,9 @@ def test_a_flipped_byte_of_the_data_names_its_tensor(folder: Path) -> None:
             bad = bytearray(good)
             bad[place] ^= 0x80
             (folder / DATA).write_bytes(bad)
-            with pytest.raises(CheckpointError, match=rf"tensor {name} .* does not have the CRC-32C"):
+            with pytest.raises(
+                CheckpointError, match=rf"tensor {name} .* does not have the CRC-32C"
+            ):
                 TensorBundle(folder / "model.ckpt").read(name)
 
 
@@ -150,7 +172,9 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_an_unknown_tensor_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(CheckpointError, match=r"expected a tensor 'model/wtf', got \['model/h0/attn/c_attn/b'"):
+    with pytest.raises(
+        CheckpointError, match=r"expected a tensor 'model/wtf', got \['model/h0/attn/c_attn/b'"
+    ):
         TensorBundle(WRITTEN_BY_TENSORFLOW / "model.ckpt").read("model/wtf")
 
 
@@ -164,7 +188,11 @@ def test_what_openai_never_wrote_is_refused_by_name(tmp_path: Path) -> None:
         ([(b"", HEADER), (b"x", good + b"\x3a\x00")], 0, "a tensor in slices"),
         ([(b"x", good)], 0, "not an index of tensors"),
         ([(b"", HEADER), (b"x", entry(array, 7, 0))], 0, "x has TensorFlow type 7"),
-        ([(b"", HEADER), (b"x", entry(array, 2, 0))], 0, r"x of shape \[3\] takes 24 bytes, the index states 12"),
+        (
+            [(b"", HEADER), (b"x", entry(array, 2, 0))],
+            0,
+            r"x of shape \[3\] takes 24 bytes, the index states 12",
+        ),
         ([(b"", HEADER), (b"x", b"\x0b")], 0, "wire type 3"),
     ]:
         write_index(tmp_path / INDEX, [block(entries, kind)])

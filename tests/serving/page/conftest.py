@@ -29,15 +29,22 @@ def server() -> Iterator[PageServer]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser's window. Not for the whole session: while the driver runs, nothing else in this thread may run an event loop."""
+    """A browser's window. Not for the whole session: while the driver runs, nothing else in this
+    thread may run an event loop.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    chromium = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if chromium is None:
         pytest.skip("there is no chromium on this machine (Debian: apt install chromium)")
     playwright.expect.set_options(timeout=PATIENCE_MS)
     with playwright.sync_playwright() as started:
-        # A fresh user data folder is the driver's own custom; the sandbox needs rights that a container lacks.
-        found = started.chromium.launch(executable_path=chromium, headless=True, args=FLAGS, chromium_sandbox=False)
+        # A fresh user data folder is the driver's own custom; the sandbox needs rights that a
+        # container lacks.
+        found = started.chromium.launch(
+            executable_path=chromium, headless=True, args=FLAGS, chromium_sandbox=False
+        )
         yield found.new_context()
         found.close()
 
@@ -51,13 +58,23 @@ def answers(server: PageServer) -> Answers:
 
 @pytest.fixture
 def page(server: PageServer, answers: Answers, browser: Any) -> Iterator[Any]:
-    """The page, opened; the test fails where its script does, or where it breaks its own policy or leaves this machine."""
+    """The page, opened; the test fails where its script does, or where it breaks its own policy or
+    leaves this machine.
+    """
     found = browser.new_page()
     found.set_default_timeout(PATIENCE_MS)
     wrong: list[str] = []
     found.on("pageerror", lambda error: wrong.append(str(error)))
-    found.on("console", lambda message: wrong.append(message.text) if "status of" not in message.text else None)
-    found.on("request", lambda request: wrong.append(request.url) if not request.url.startswith((server.url, "blob:")) else None)
+    found.on(
+        "console",
+        lambda message: wrong.append(message.text) if "status of" not in message.text else None,
+    )
+    found.on(
+        "request",
+        lambda request: (
+            wrong.append(request.url) if not request.url.startswith((server.url, "blob:")) else None
+        ),
+    )
     found.goto(server.url)
     found.locator("#model-facts:not(:empty), #key:not([hidden])").first.wait_for()
     yield found

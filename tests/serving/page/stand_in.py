@@ -1,4 +1,6 @@
-"""A stand-in that answers the page by the API's contract: verdicts that a text names itself, refusals on order, a log of what was asked."""
+"""A stand-in that answers the page by the API's contract: verdicts that a text names itself,
+refusals on order, a log of what was asked.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,20 @@ from typing import Any
 from tamis.serving.middleware import HEADERS
 from tamis.serving.routes.admin import INDEX, static_files
 
-SPAM = {"labels": ["ham", "spam"], "positive": "spam", "threshold": 0.6, "unsure": [0.5, 0.7], "confidence_floor": None}
-TOPICS = {"labels": ["alarm", "music", "weather"], "positive": None, "threshold": None, "unsure": None, "confidence_floor": 0.4}
+SPAM = {
+    "labels": ["ham", "spam"],
+    "positive": "spam",
+    "threshold": 0.6,
+    "unsure": [0.5, 0.7],
+    "confidence_floor": None,
+}
+TOPICS = {
+    "labels": ["alarm", "music", "weather"],
+    "positive": None,
+    "threshold": None,
+    "unsure": None,
+    "confidence_floor": 0.4,
+}
 _SCORE = re.compile(r"p=(0?\.\d+)")
 _WORD = re.compile(r"\S+")
 
@@ -44,15 +58,25 @@ class Answers:
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """Status and body of the answer."""
         if (method, path) == ("GET", "/v1/models"):
-            found = [{"name": n, "loaded": "", "stale": False, "learning": self.learning, **m} for n, m in self.models.items()]
+            found = [
+                {"name": n, "loaded": "", "stale": False, "learning": self.learning, **m}
+                for n, m in self.models.items()
+            ]
             return 200, {"models": found}
         if path in ("/v1/predict", "/v1/explain"):
             return self.judged(path, body["texts"], self.models[body["model"]])
         if (method, path) == ("POST", "/v1/feedback"):
-            return 200, {"ids": [self.keep(item) for item in body["items"]], "learned": False, "reason": "queued"}
+            return 200, {
+                "ids": [self.keep(item) for item in body["items"]],
+                "learned": False,
+                "reason": "queued",
+            }
         if (method, path) == ("GET", "/v1/feedback"):
             return 200, {
-                "items": [{"id": i, "label": item["label"], "created": "2026-01-02T03:04:05+00:00"} for i, item in self.kept.items()]
+                "items": [
+                    {"id": i, "label": item["label"], "created": "2026-01-02T03:04:05+00:00"}
+                    for i, item in self.kept.items()
+                ]
             }
         gone = list(self.kept) if path == "/v1/feedback" else [int(path.rpartition("/")[2])]
         for number in gone:
@@ -66,8 +90,16 @@ class Answers:
             return 413, error("too many texts", field="texts")
         for number, text in enumerate(texts):
             if len(text) > self.most_chars:
-                return 413, error(f"texts.{number}: a text may have {self.most_chars:,} characters", field=f"texts.{number}")
-        return 200, {"results": [(explained if path == "/v1/explain" else self.verdict)(text, model, self) for text in texts]}
+                return 413, error(
+                    f"texts.{number}: a text may have {self.most_chars:,} characters",
+                    field=f"texts.{number}",
+                )
+        return 200, {
+            "results": [
+                (explained if path == "/v1/explain" else self.verdict)(text, model, self)
+                for text in texts
+            ]
+        }
 
     def keep(self, item: dict[str, str]) -> int:
         self.made += 1
@@ -77,34 +109,66 @@ class Answers:
 
     @staticmethod
     def verdict(text: str, model: dict[str, Any], answers: Answers) -> dict[str, Any]:
-        """P(positive), or P of the first label, is what the text says of itself; a corrected text is what it was corrected to."""
+        """P(positive), or P of the first label, is what the text says of itself; a corrected text
+        is what it was corrected to.
+        """
         labels = model["labels"]
         first = model["positive"] or labels[0]
-        learnt = next((item["label"] for item in answers.kept.values() if item["text"] == text), None)
-        score = (0.99 if learnt == first else 0.01) if learnt else float(found[1]) if (found := _SCORE.search(text)) else 0.25
-        probabilities = {label: score if label == first else (1 - score) / (len(labels) - 1) for label in labels}
+        learnt = next(
+            (item["label"] for item in answers.kept.values() if item["text"] == text), None
+        )
+        score = (
+            (0.99 if learnt == first else 0.01)
+            if learnt
+            else float(found[1])
+            if (found := _SCORE.search(text))
+            else 0.25
+        )
+        probabilities = {
+            label: score if label == first else (1 - score) / (len(labels) - 1) for label in labels
+        }
         if model["positive"]:
             label = first if score >= model["threshold"] else labels[0]
             unsure = model["unsure"][0] <= score <= model["unsure"][1]
         else:
             label = max(labels, key=lambda name: probabilities[name])
             unsure = probabilities[label] < model["confidence_floor"]
-        return {"label": label, "verdict": "unsure" if unsure else label, "probabilities": probabilities}
+        return {
+            "label": label,
+            "verdict": "unsure" if unsure else label,
+            "probabilities": probabilities,
+        }
 
 
 def explained(text: str, model: dict[str, Any], answers: Answers) -> dict[str, Any]:
-    """Words in capitals speak for the label with 1.5, others against it with -0.25; a token is a word, P grows by capitals."""
+    """Words in capitals speak for the label with 1.5, others against it with -0.25; a token is a
+    word, P grows by capitals.
+    """
     verdict = Answers.verdict(text, model, answers)
     spans = [(match.start(), match.end(), match[0]) for match in _WORD.finditer(text)]
-    words = [{"start": a, "end": b, "word": word, "attribution": 1.5 if word.isupper() else -0.25} for a, b, word in spans]
-    capitals = [sum(word.isupper() for _, _, word in spans[:count]) for count in range(len(spans) + 1)]
+    words = [
+        {"start": a, "end": b, "word": word, "attribution": 1.5 if word.isupper() else -0.25}
+        for a, b, word in spans
+    ]
+    capitals = [
+        sum(word.isupper() for _, _, word in spans[:count]) for count in range(len(spans) + 1)
+    ]
     tokens = [{"start": 0, "end": 0, "token": "", "probability": 0.1}]
     tokens += [
-        {"start": a, "end": b, "token": w, "probability": min(0.9, 0.1 + 0.2 * capitals[k + 1])} for k, (a, b, w) in enumerate(spans)
+        {"start": a, "end": b, "token": w, "probability": min(0.9, 0.1 + 0.2 * capitals[k + 1])}
+        for k, (a, b, w) in enumerate(spans)
     ]
     sums = {"log_odds": 1.0, "empty_log_odds": -1.0, "remainder": 0.5}
     name = model["positive"] or verdict["label"]
-    return {"text": text, **verdict, "explained": name, "threshold": model["threshold"], "tokens": tokens, "turn": 2, "words": words} | {
+    return {
+        "text": text,
+        **verdict,
+        "explained": name,
+        "threshold": model["threshold"],
+        "tokens": tokens,
+        "turn": 2,
+        "words": words,
+    } | {
         **sums,
         "notes": [],
     }
@@ -115,7 +179,9 @@ def error(message: str, *, field: str | None = None) -> dict[str, Any]:
 
 
 class PageServer:
-    """The stand-in on a port of its own, with the page's files and the headers of the real server."""
+    """The stand-in on a port of its own, with the page's files and the headers of the real
+    server.
+    """
 
     def __init__(self) -> None:
         files = static_files()
@@ -156,9 +222,16 @@ class PageServer:
             def tell(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
                 self.give(status, json.dumps(answer).encode(), "application/json", headers)
 
-            def give(self, status: int, content: bytes, kind: str, headers: dict[str, str] | None = None) -> None:
+            def give(
+                self, status: int, content: bytes, kind: str, headers: dict[str, str] | None = None
+            ) -> None:
                 self.send_response(status)
-                for header, value in {**HEADERS, "Content-Type": kind, "Content-Length": str(len(content)), **(headers or {})}.items():
+                for header, value in {
+                    **HEADERS,
+                    "Content-Type": kind,
+                    "Content-Length": str(len(content)),
+                    **(headers or {}),
+                }.items():
                     self.send_header(header, value)
                 self.end_headers()
                 self.wfile.write(content)
@@ -170,7 +243,9 @@ class PageServer:
         self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.05}
+        )
 
     def __enter__(self) -> PageServer:
         self.thread.start()

@@ -29,20 +29,29 @@ def done(page: Any, count: int) -> None:
 
 def column(page: Any, number: int) -> list[str]:
     """The cells of a column of verdicts, counted from 1."""
-    return [cell.strip() for cell in page.locator(f"#verdicts tbody tr:not(.detail) > :nth-child({number})").all_inner_texts()]
+    return [
+        cell.strip()
+        for cell in page.locator(
+            f"#verdicts tbody tr:not(.detail) > :nth-child({number})"
+        ).all_inner_texts()
+    ]
 
 
 def counts(page: Any) -> dict[str, int]:
     """The live counts by their names."""
     items = page.locator("#counts li").all_inner_texts()
-    return {found[1]: int(found[2]) for item in items if (found := re.match(r"(.+?)\s+(\d+)", item))}
+    return {
+        found[1]: int(found[2]) for item in items if (found := re.match(r"(.+?)\s+(\d+)", item))
+    }
 
 
 def drop(page: Any, name: str, content: bytes) -> None:
     """Choose a file."""
     from playwright.sync_api import expect
 
-    page.get_by_label("Or take a file").set_input_files({"name": name, "mimeType": "text/plain", "buffer": content})
+    page.get_by_label("Or take a file").set_input_files(
+        {"name": name, "mimeType": "text/plain", "buffer": content}
+    )
     expect(page.locator("#table-title")).to_have_text(name)
 
 

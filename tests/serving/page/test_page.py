@@ -1,4 +1,6 @@
-"""Verdicts, sliders, explanations and corrections on the page, in a real browser against a stand-in that answers by the contract."""
+"""Verdicts, sliders, explanations and corrections on the page, in a real browser against a stand-in
+that answers by the contract.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +25,34 @@ ATTACKS = [
     "\"><svg onload=document.title='owned'>",
     "&lt;b&gt; javascript:alert(1) {{7*7}} ${1}",
 ]
-MIXED = ["sure spam p=.95", "spam by a hair p=.72", "nobody knows p=.55", "rather ham p=.30", "ham p=.02"]
+MIXED = [
+    "sure spam p=.95",
+    "spam by a hair p=.72",
+    "nobody knows p=.55",
+    "rather ham p=.30",
+    "ham p=.02",
+]
 
 
 def test_the_models_own_verdicts_stay_and_the_sliders_judge_beside_them(page: Any) -> None:
     judge(page, *MIXED)
     own = ["spam", "spam", "unsure rather ham", "ham", "ham"]
     assert column(page, 3) == own and column(page, 5) == ["spam", "spam", "unsure", "ham", "ham"]
-    assert [text.split()[0] for text in column(page, 4)] == ["0.950", "0.720", "0.550", "0.300", "0.020"]
+    assert [text.split()[0] for text in column(page, 4)] == [
+        "0.950",
+        "0.720",
+        "0.550",
+        "0.300",
+        "0.020",
+    ]
     assert counts(page) == {"ham": 2, "spam": 2, "unsure": 1, "changed by the sliders": 0}
     page.get_by_label("spam from", exact=True).focus()
     page.keyboard.press("End")  # the band comes along: [0.9, 1]
     expect(page.locator("#counts")).to_contain_text("ham4")
-    assert column(page, 5) == ["unsure changed", "ham changed", "ham changed", "ham", "ham"] and column(page, 3) == own
+    assert (
+        column(page, 5) == ["unsure changed", "ham changed", "ham changed", "ham", "ham"]
+        and column(page, 3) == own
+    )
     assert counts(page) == {"ham": 4, "spam": 0, "unsure": 1, "changed by the sliders": 3}
     page.get_by_label("with an unsure band").uncheck()
     page.get_by_label("spam from, as a number").fill("0.30")
@@ -66,7 +83,10 @@ def test_what_a_message_holds_stays_text(page: Any, answers: Answers) -> None:
     assert column(page, 2) == [row[0] for row in rows[1:]]
     judge(page, "\n".join(ATTACKS), one=True)
     assert column(page, 2) == ["\n".join(ATTACKS)]
-    assert page.title() == "tamis" and page.locator("#owned, main script, main img, main b, main i").count() == 0
+    assert (
+        page.title() == "tamis"
+        and page.locator("#owned, main script, main img, main b, main i").count() == 0
+    )
     page.evaluate("document.querySelector('#texts').value = 'half \\ud83d of a pair'")
     page.get_by_role("button", name="Judge", exact=True).click()
     expect(page.locator(".message")).to_have_text(["half \ufffd of a pair"])
@@ -86,8 +106,21 @@ def test_an_explanation_is_read_by_eye_pointer_and_keyboard(page: Any) -> None:
     shades = options.evaluate_all("spans => spans.map((s) => getComputedStyle(s).backgroundColor)")
     weak, strong = "rgba(35, 105, 185, 0.118)", "rgba(200, 55, 40, 0.7)"
     assert shades == [weak, weak, strong, weak, weak, strong, weak]
-    assert len(set(options.evaluate_all("spans => spans.map((s) => getComputedStyle(s).borderBottomStyle)"))) == 2, "not by colour alone"
-    assert options.nth(2).get_attribute("title") == "NOW: +1.50 for spam" == options.nth(2).get_attribute("aria-label")
+    assert (
+        len(
+            set(
+                options.evaluate_all(
+                    "spans => spans.map((s) => getComputedStyle(s).borderBottomStyle)"
+                )
+            )
+        )
+        == 2
+    ), "not by colour alone"
+    assert (
+        options.nth(2).get_attribute("title")
+        == "NOW: +1.50 for spam"
+        == options.nth(2).get_attribute("aria-label")
+    )
     options.first.focus()
     for _ in range(2):
         page.keyboard.press("ArrowRight")
@@ -95,13 +128,30 @@ def test_an_explanation_is_read_by_eye_pointer_and_keyboard(page: Any) -> None:
     assert page.locator(".readout").inner_text() == "NOW: +1.50 for spam"
     assert words.locator('[tabindex="0"]').all_inner_texts() == ["NOW"]
     page.locator("summary", has_text="Every word").press("Enter")
-    page.locator("details table").first.locator("tbody tr").first.wait_for()  # filled when it is opened, a moment later
-    assert page.locator("details table").first.locator("tbody tr").all_inner_texts()[:3] == ["NOW\t+1.50", "PRIZE\t+1.50", "👨‍👩‍👧\t−0.25"]
+    page.locator("details table").first.locator(
+        "tbody tr"
+    ).first.wait_for()  # filled when it is opened, a moment later
+    assert page.locator("details table").first.locator("tbody tr").all_inner_texts()[:3] == [
+        "NOW\t+1.50",
+        "PRIZE\t+1.50",
+        "👨‍👩‍👧\t−0.25",
+    ]
     curve = page.get_by_role("img")
-    expected = "P(spam) over 8 tokens: 0.100 after the first, 0.500 at its highest, after “PRIZE” (token 7), and 0.500 at the end."
-    assert curve.get_attribute("aria-label").startswith(expected + " From token 3, “call”, on the label stays spam.")
-    points = [float(point.split(",")[1]) for point in curve.locator("polyline").get_attribute("points").split()]
-    assert len(points) == 8 and points[0] == points[2] > points[3] == points[5] > points[6] == points[7]
+    expected = (
+        "P(spam) over 8 tokens: 0.100 after the first, 0.500 at its highest, after “PRIZE” "
+        "(token 7), and 0.500 at the end."
+    )
+    assert curve.get_attribute("aria-label").startswith(
+        expected + " From token 3, “call”, on the label stays spam."
+    )
+    points = [
+        float(point.split(",")[1])
+        for point in curve.locator("polyline").get_attribute("points").split()
+    ]
+    assert (
+        len(points) == 8
+        and points[0] == points[2] > points[3] == points[5] > points[6] == points[7]
+    )
     why.press("Enter")
     assert not words.is_visible()
 
@@ -111,17 +161,23 @@ def test_corrections_are_kept_told_and_undone(page: Any, answers: Answers) -> No
     page.get_by_role("button", name="It is ham , message 1").click()
     told = page.locator(".told").first
     expect(told).to_have_text(
-        "Correction 1 is kept: ham. Learnt 1 corrections. The model says ham, P(spam) 0.010; before: spam, P(spam) 0.950."
+        "Correction 1 is kept: ham. Learnt 1 corrections. The model says ham, P(spam) 0.010; "
+        "before: spam, P(spam) 0.950."
     )
     assert page.get_by_role("status").first.inner_text() == told.inner_text()
     assert answers.kept == {1: {"text": "spam? no p=.95", "label": "ham", "model": "sms"}}
     assert column(page, 3) == ["ham", "ham", "spam"] and "kept as ham" in column(page, 6)[2]
     assert page.get_by_role("button", name="Judge again: the model has learnt").is_visible()
-    assert page.evaluate("document.activeElement.textContent") == "Undo the correction to ham, message 1"
+    assert (
+        page.evaluate("document.activeElement.textContent")
+        == "Undo the correction to ham, message 1"
+    )
     page.get_by_text("Kept by the server").click()
     assert page.locator("#kept-list caption").inner_text() == "1 correction. The list has no texts."
     page.get_by_role("button", name="Undo the correction to ham, message 1").click()
-    expect(told).to_contain_text("Correction 1 is undone, its text erased. Learnt 0 corrections. The model says spam")
+    expect(told).to_contain_text(
+        "Correction 1 is undone, its text erased. Learnt 0 corrections. The model says spam"
+    )
     assert not answers.kept and column(page, 3) == ["spam", "ham", "spam"]
     page.get_by_role("button", name="It is spam , message 2").click()
     expect(page.locator(".told").nth(1)).to_contain_text("The model says spam")
@@ -133,7 +189,9 @@ def test_corrections_are_kept_told_and_undone(page: Any, answers: Answers) -> No
     assert not answers.kept and "kept as" not in "".join(column(page, 6))
 
 
-def test_a_model_of_many_classes_has_no_sliders_and_is_one_of_several(page: Any, answers: Answers, server: PageServer) -> None:
+def test_a_model_of_many_classes_has_no_sliders_and_is_one_of_several(
+    page: Any, answers: Answers, server: PageServer
+) -> None:
     answers.models["topics"] = TOPICS
     page.goto(server.url)
     page.wait_for_selector("#model:enabled")
@@ -141,8 +199,14 @@ def test_a_model_of_many_classes_has_no_sliders_and_is_one_of_several(page: Any,
     page.get_by_label("Model", exact=True).select_option("topics")
     expect(page.locator("#verdicts")).to_contain_text("alarm")
     done(page, 3)
-    assert not page.locator("#rule").is_visible() and column(page, 3) == ["alarm", "music", "unsure rather alarm"]
-    assert column(page, 4) == ["0.950", "0.490", "0.360"] and answers.asked[-1][2]["model"] == "topics"
+    assert not page.locator("#rule").is_visible() and column(page, 3) == [
+        "alarm",
+        "music",
+        "unsure rather alarm",
+    ]
+    assert (
+        column(page, 4) == ["0.950", "0.490", "0.360"] and answers.asked[-1][2]["model"] == "topics"
+    )
     assert counts(page) == {"alarm": 1, "music": 1, "weather": 0, "unsure": 1}
     page.get_by_label("Order").select_option("least certain first")
     assert column(page, 1) == ["3", "2", "1"]
@@ -151,11 +215,22 @@ def test_a_model_of_many_classes_has_no_sliders_and_is_one_of_several(page: Any,
     expect(page.locator(".told").nth(1)).to_contain_text("Correction 1 is kept: weather.")
     page.get_by_role("button", name="Why? message 1").click()
     page.locator(".words").wait_for()
-    assert saved(page)[0] == ["text", "label", "verdict", "P(alarm)", "P(music)", "P(weather)", "corrected to", "note"]
+    assert saved(page)[0] == [
+        "text",
+        "label",
+        "verdict",
+        "P(alarm)",
+        "P(music)",
+        "P(weather)",
+        "corrected to",
+        "note",
+    ]
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1_100), ("dark", 360)])
-def test_it_fits_a_phone_follows_the_scheme_and_can_be_read_by_everyone(page: Any, answers: Answers, scheme: str, width: int) -> None:
+def test_it_fits_a_phone_follows_the_scheme_and_can_be_read_by_everyone(
+    page: Any, answers: Answers, scheme: str, width: int
+) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 700})
     judge(page, *MIXED, "unbroken" * 100)
@@ -167,14 +242,27 @@ def test_it_fits_a_phone_follows_the_scheme_and_can_be_read_by_everyone(page: An
         page.locator("summary", has_text=unfolded).click()
     page.locator("#kept-list table").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    ground = [int(part) for part in re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))]
+    ground = [
+        int(part)
+        for part in re.findall(
+            r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor")
+        )
+    ]
     assert (min(ground) > 200) is (scheme == "light") and (max(ground) < 60) is (scheme == "dark")
     # Every field and button has a name; the whole set of rules where axe-core is at hand.
     tree = page.locator("body").aria_snapshot()
-    assert not re.findall(r"- (?:button|textbox|combobox|slider|spinbutton|checkbox|radio|link)(?: \[|:|$)", tree, flags=re.MULTILINE), tree
+    assert not re.findall(
+        r"- (?:button|textbox|combobox|slider|spinbutton|checkbox|radio|link)(?: \[|:|$)",
+        tree,
+        flags=re.MULTILINE,
+    ), tree
     assert {"banner", "main", "contentinfo"} <= set(re.findall(r"- (\w+)", tree))
     axe = os.environ.get("AXE_CORE")
     if axe:
         found = page.evaluate(Path(axe).read_text(encoding="utf-8") + "; axe.run()")
-        serious = [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"] if rule["impact"] in ("serious", "critical")]
+        serious = [
+            (rule["id"], rule["nodes"][0]["html"])
+            for rule in found["violations"]
+            if rule["impact"] in ("serious", "critical")
+        ]
         assert not serious, json.dumps(serious, indent=2)

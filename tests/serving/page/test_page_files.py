@@ -27,7 +27,9 @@ def test_tables_are_read_as_they_are_meant(page: Any, answers: Answers) -> None:
     quoted = 'id;Message\r\n1;"two\r\nlines; ""quoted"" p=.9"\r\n2;\r\n3;"short"\r\n4\r\n'
     drop(page, "semicolons.csv", b"\xef\xbb\xbf" + quoted.encode())
     assert page.get_by_label("Texts are in").locator("option:checked").inner_text() == "Message"
-    expect(page.locator("#table-note")).to_have_text("1 row end before that column; their text counts as empty.")
+    expect(page.locator("#table-note")).to_have_text(
+        "1 row end before that column; their text counts as empty."
+    )
     page.get_by_role("button", name="Judge 4 messages").click()
     done(page, 4)
     assert answers.sent()[-1] == ['two\r\nlines; "quoted" p=.9', "", "short", ""]
@@ -39,7 +41,9 @@ def test_tables_are_read_as_they_are_meant(page: Any, answers: Answers) -> None:
     done(page, 3)
     assert answers.sent()[-1] == [line.partition("\t")[2] for line in lines]
     drop(page, "windows.txt", "café, at 5€\r\n\r\n  \r\nnext".encode("cp1252"))
-    expect(page.locator("#table-note")).to_have_text("The file is not UTF-8 and was read as Windows-1252.")
+    expect(page.locator("#table-note")).to_have_text(
+        "The file is not UTF-8 and was read as Windows-1252."
+    )
     assert page.locator("#preview td").all_inner_texts() == ["café, at 5€", "next"]
     page.get_by_label("Read as").select_option("one message")
     page.get_by_role("button", name="Judge 1 message").click()
@@ -64,46 +68,89 @@ def test_a_saved_table_holds_no_formula(page: Any) -> None:
     page.get_by_role("button", name="Judge 8 messages").click()
     done(page, 8)
     names, *rows = saved(page)
-    assert names == ["text", "'=name", "label", "verdict", "P(ham)", "P(spam)", "verdict here", "corrected to", "note"]
+    assert names == [
+        "text",
+        "'=name",
+        "label",
+        "verdict",
+        "P(ham)",
+        "P(spam)",
+        "verdict here",
+        "corrected to",
+        "note",
+    ]
     safe = [f"'{start}" if start[0] in "=+-@\t\uff1d" else start for start in starts]
     assert rows == [[text, text, "ham", "ham", "0.75", "0.25", "ham", "", ""] for text in safe]
 
 
-def test_many_texts_go_in_parts_that_can_be_stopped_and_gone_on_with(page: Any, answers: Answers) -> None:
+def test_many_texts_go_in_parts_that_can_be_stopped_and_gone_on_with(
+    page: Any, answers: Answers
+) -> None:
     texts = [f"text {number} p=.{number % 10}" for number in range(1_300)]
     drop(page, "many.txt", "\n".join(texts).encode())
     answers.hold = threading.Event()
     page.get_by_role("button", name="Judge 1,300 messages").click()
     page.get_by_role("button", name="Stop").click()
-    expect(page.locator("#work-text")).to_have_text("Stopped. 0 of 1,300 messages judged; nothing is lost.")
+    expect(page.locator("#work-text")).to_have_text(
+        "Stopped. 0 of 1,300 messages judged; nothing is lost."
+    )
     assert page.evaluate("document.activeElement.id") == "go-on"
     answers.hold.set()
     # A busy server twice, then a fault: what is judged by then stays.
-    answers.refusals.extend([("/v1/predict", 429, {"Retry-After": "0.2"}), ("/v1/predict", 429, {}), ("/v1/predict", 500, {})])
+    answers.refusals.extend(
+        [
+            ("/v1/predict", 429, {"Retry-After": "0.2"}),
+            ("/v1/predict", 429, {}),
+            ("/v1/predict", 500, {}),
+        ]
+    )
     page.get_by_role("button", name="Go on").click()
-    expect(page.locator("#work-text")).to_have_text("Stopped: refused. 0 of 1,300 messages judged; nothing is lost.")
+    expect(page.locator("#work-text")).to_have_text(
+        "Stopped: refused. 0 of 1,300 messages judged; nothing is lost."
+    )
     page.get_by_role("button", name="Go on").click()
     done(page, 1_300)
     sent = answers.sent()
-    assert [text for part in sent for text in part] == texts and [len(part) for part in sent] == [50, 100, 200, 400, 500, 50]
+    assert [text for part in sent for text in part] == texts and [len(part) for part in sent] == [
+        50,
+        100,
+        200,
+        400,
+        500,
+        50,
+    ]
     assert not answers.refusals
     assert page.locator("#verdicts tbody tr:not(.detail)").count() == 50
     assert counts(page) == {"ham": 650, "spam": 260, "unsure": 390, "changed by the sliders": 0}
     page.get_by_role("button", name="Next").click()
-    assert column(page, 2)[0] == texts[50] and page.locator("#shown").inner_text() == "Messages 51 to 100 of 1,300"
+    assert (
+        column(page, 2)[0] == texts[50]
+        and page.locator("#shown").inner_text() == "Messages 51 to 100 of 1,300"
+    )
 
 
-def test_what_the_server_refuses_is_set_aside_and_the_rest_is_judged(page: Any, answers: Answers) -> None:
+def test_what_the_server_refuses_is_set_aside_and_the_rest_is_judged(
+    page: Any, answers: Answers
+) -> None:
     answers.most_texts = 2
     texts = ["a p=.9", "b" * 1_001, "c p=.9", "d" * 1_002, "e p=.1"]
     judge(page, *texts)
     refused = "not judged: a text may have 1,000 characters"
     assert column(page, 3) == ["spam", refused, "spam", refused, "ham"]
     assert counts(page)["not judged"] == 2 and column(page, 2)[1].endswith("(401 more characters)")
-    assert [row[-1] for row in saved(page)] == ["note", "", refused.partition(": ")[2], "", refused.partition(": ")[2], ""]
+    assert [row[-1] for row in saved(page)] == [
+        "note",
+        "",
+        refused.partition(": ")[2],
+        "",
+        refused.partition(": ")[2],
+        "",
+    ]
 
 
-def test_a_key_is_asked_for_kept_in_memory_and_sent(page: Any, answers: Answers, server: PageServer) -> None:
+def test_a_key_is_asked_for_kept_in_memory_and_sent(
+    page: Any, answers: Answers, server: PageServer
+) -> None:
     answers.key = "secret"
     page.goto(server.url)
     field = page.get_by_label("This server asks for a key")
@@ -116,7 +163,9 @@ def test_a_key_is_asked_for_kept_in_memory_and_sent(page: Any, answers: Answers,
     page.wait_for_selector("#model-facts:not(:empty)")
     judge(page, "a p=.9")
     assert not page.locator("#key").is_visible() and column(page, 3) == ["spam"]
-    kept = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])")
+    kept = page.evaluate(
+        "JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])"
+    )
     assert "secret" not in kept and "secret" not in page.content()
 
 
@@ -125,7 +174,9 @@ def test_its_files_ask_for_each_other_and_nothing_else() -> None:
     named = {name for name in files if f"static/{name}" in files[INDEX]} | {INDEX}
     assert named == files.keys()
     for name, content in files.items():
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", content), name
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", content
+        ), name
         assert set(re.findall(r"https?://[\w.]+", content)) <= {"http://www.w3.org"}, name
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script>", files[INDEX])
 
@@ -145,7 +196,9 @@ def test_page_and_server_understand_each_other(browser: Any, tmp_path: Path) -> 
             texts = ["Hi mum, on the bus", "WINNER! call 0900 now", "<b>👍</b> k"]
             judge(page, *texts)
             verdicts = next(iter(models)).classifier().verdicts(texts)
-            assert [cell.split(" rather ")[-1] for cell in column(page, 3)] == [verdict.label for verdict in verdicts]
+            assert [cell.split(" rather ")[-1] for cell in column(page, 3)] == [
+                verdict.label for verdict in verdicts
+            ]
             assert column(page, 5) == [verdict.verdict for verdict in verdicts]
             for number, text in enumerate(texts):
                 page.get_by_role("button", name=f"Why? message {number + 1}").click()

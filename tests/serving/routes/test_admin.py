@@ -31,7 +31,9 @@ CALLS = {
 }
 
 
-def test_models_say_how_they_decide_and_nothing_of_where_they_lie(small: TestClient, classifier: TextClassifier) -> None:
+def test_models_say_how_they_decide_and_nothing_of_where_they_lie(
+    small: TestClient, classifier: TextClassifier
+) -> None:
     (model,) = small.get("/v1/models").json()["models"]
     rule = classifier.rule_
     assert model.pop("loaded").endswith("+00:00")
@@ -52,7 +54,9 @@ def test_models_say_how_they_decide_and_nothing_of_where_they_lie(small: TestCli
 
 
 def test_health_and_readiness(small: TestClient, tmp_path: Path) -> None:
-    assert small.get("/healthz").json() == {"status": "ok"} and small.get("/readyz").json() == {"status": "ready"}
+    assert small.get("/healthz").json() == {"status": "ok"} and small.get("/readyz").json() == {
+        "status": "ready"
+    }
     with served.client(served.models(tmp_path / "s.sqlite")) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
         service.stopping = True
@@ -65,7 +69,12 @@ def test_health_and_readiness(small: TestClient, tmp_path: Path) -> None:
 
 def test_metrics_follow_what_was_asked(tmp_path: Path) -> None:
     with served.client(served.models(tmp_path / "s.sqlite")) as client:
-        verdicts = [result["verdict"] for result in client.post("/v1/predict", json={"texts": ["win", "see you", ""]}).json()["results"]]
+        verdicts = [
+            result["verdict"]
+            for result in client.post("/v1/predict", json={"texts": ["win", "see you", ""]}).json()[
+                "results"
+            ]
+        ]
         client.post("/v1/predict", json={"texts": 1})
         client.get("/no/such/path")
         answer = client.get("/metrics")
@@ -84,7 +93,9 @@ def test_metrics_follow_what_was_asked(tmp_path: Path) -> None:
 
 def test_the_document_has_every_call_with_every_refusal(small: TestClient) -> None:
     document = small.get("/openapi.json").json()
-    assert {(method, path) for path, methods in document["paths"].items() for method in methods} == CALLS
+    assert {
+        (method, path) for path, methods in document["paths"].items() for method in methods
+    } == CALLS
     for path, methods in document["paths"].items():
         for method, call in methods.items():
             wanted = {"200", "401", "405", "421", "422", "500", "503"}
@@ -98,17 +109,30 @@ def test_the_document_has_every_call_with_every_refusal(small: TestClient) -> No
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
     assert references <= schemas.keys() and "FeedbackStatus" in references
     texts = schemas["TextsBody"]["properties"]["texts"]
-    assert (texts["description"], texts["items"]["description"]) == ("up to 1,000", "up to 100,000 characters")
+    assert (texts["description"], texts["items"]["description"]) == (
+        "up to 1,000",
+        "up to 100,000 characters",
+    )
     assert schemas["FeedbackItem"]["properties"]["label"]["enum"] == ["ham", "spam"]
-    assert schemas["TextsBody"]["additionalProperties"] is schemas["FeedbackItem"]["additionalProperties"] is False
+    assert (
+        schemas["TextsBody"]["additionalProperties"]
+        is schemas["FeedbackItem"]["additionalProperties"]
+        is False
+    )
     assert "securitySchemes" not in document["components"]
 
 
 def test_with_keys_the_document_asks_for_one_and_names_nothing_without(tmp_path: Path) -> None:
     with served.client(served.models(tmp_path / "s.sqlite"), keys=Keys.of("k")) as client:
         document = client.get("/openapi.json").json()
-        assert document["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
-        assert document["paths"]["/v1/predict"]["post"]["security"] == document["paths"]["/metrics"]["get"]["security"] == [{"key": []}]
+        assert document["components"]["securitySchemes"] == {
+            "key": {"type": "http", "scheme": "bearer"}
+        }
+        assert (
+            document["paths"]["/v1/predict"]["post"]["security"]
+            == document["paths"]["/metrics"]["get"]["security"]
+            == [{"key": []}]
+        )
         assert "security" not in document["paths"]["/healthz"]["get"]
         for path in ("/openapi.json", "/docs"):
             assert "small" not in client.get(path).text and "ham" not in client.get(path).text
@@ -119,10 +143,18 @@ def test_the_answers_are_as_the_document_says(small: TestClient) -> None:
     from tamis.serving import schemas
 
     texts = {"texts": ["win a prize", ""]}
-    schemas.Predictions.model_validate_json(small.post("/v1/predict", json=texts).content, strict=True, extra="forbid")
-    schemas.Explanations.model_validate_json(small.post("/v1/explain", json=texts).content, strict=True, extra="forbid")
-    schemas.ServedModels.model_validate_json(small.get("/v1/models").content, strict=True, extra="forbid")
-    schemas.ErrorAnswer.model_validate_json(small.get("/nothing").content, strict=True, extra="forbid")
+    schemas.Predictions.model_validate_json(
+        small.post("/v1/predict", json=texts).content, strict=True, extra="forbid"
+    )
+    schemas.Explanations.model_validate_json(
+        small.post("/v1/explain", json=texts).content, strict=True, extra="forbid"
+    )
+    schemas.ServedModels.model_validate_json(
+        small.get("/v1/models").content, strict=True, extra="forbid"
+    )
+    schemas.ErrorAnswer.model_validate_json(
+        small.get("/nothing").content, strict=True, extra="forbid"
+    )
 
 
 def test_the_docs_name_every_call_and_fetch_nothing(small: TestClient) -> None:
@@ -136,7 +168,9 @@ def test_the_docs_name_every_call_and_fetch_nothing(small: TestClient) -> None:
     assert policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy
 
 
-def test_the_page_and_its_files_are_served_and_nothing_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_and_its_files_are_served_and_nothing_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = tmp_path / "package"
     (package / "static" / "deeper").mkdir(parents=True)
     (package / "secret.txt").write_text("secret")
@@ -152,14 +186,31 @@ def test_the_page_and_its_files_are_served_and_nothing_beside_them(tmp_path: Pat
     with served.client(served.models(tmp_path / "s.sqlite")) as client:
         page = client.get("/")
         assert page.text == "<p>page" and page.headers["content-type"] == "text/html; charset=utf-8"
-        assert "default-src 'self'" in page.headers["content-security-policy"] and "unsafe" not in page.headers["content-security-policy"]
-        assert client.get("/static/page.js").headers["content-type"] == "text/javascript; charset=utf-8"
+        assert (
+            "default-src 'self'" in page.headers["content-security-policy"]
+            and "unsafe" not in page.headers["content-security-policy"]
+        )
+        assert (
+            client.get("/static/page.js").headers["content-type"]
+            == "text/javascript; charset=utf-8"
+        )
         assert client.get("/static/page.css").text == "p{}"
-        for name in ("notes.py", "secret.txt", "..%2fsecret.txt", "%2e%2e/secret.txt", "deeper/x.js", "deeper%2fx.js", "", "x" * 3_000):
+        for name in (
+            "notes.py",
+            "secret.txt",
+            "..%2fsecret.txt",
+            "%2e%2e/secret.txt",
+            "deeper/x.js",
+            "deeper%2fx.js",
+            "",
+            "x" * 3_000,
+        ):
             assert client.get(f"/static/{name}").status_code == 404, name
 
 
-def test_without_a_page_the_root_leads_to_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_page_the_root_leads_to_the_docs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("importlib.resources.files", lambda name: tmp_path)
     with served.client(served.models(tmp_path / "s.sqlite")) as client:
         assert (client.get("/").status_code, client.get("/").headers["location"]) == (307, "docs")
@@ -175,19 +226,36 @@ def test_a_path_knows_all_its_methods(small: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1/models", "/v1/feedback", "/healthz", "/readyz", "/metrics", "/docs", "/static/page.js", "/nothing"]
+    "path",
+    [
+        "/",
+        "/v1/models",
+        "/v1/feedback",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/docs",
+        "/static/page.js",
+        "/nothing",
+    ],
 )
 def test_head_is_get_without_the_body(small: TestClient, path: str) -> None:
     full, head = small.get(path), small.head(path)
     assert head.content == b"" and head.status_code == full.status_code
     changing = {"content-length"} if path == "/metrics" else set()
-    assert {k: v for k, v in head.headers.items() if k not in changing} == {k: v for k, v in full.headers.items() if k not in changing}
+    assert {k: v for k, v in head.headers.items() if k not in changing} == {
+        k: v for k, v in full.headers.items() if k not in changing
+    }
     assert small.head("/v1/predict").status_code == 405 and small.head("/v1/predict").content == b""
 
 
 def test_the_models_come_with_what_a_request_may_hold(small: TestClient) -> None:
     limits = Limits()
-    expected = {"body_bytes": limits.body_bytes, "texts": limits.texts, "text_chars": limits.text_chars}
+    expected = {
+        "body_bytes": limits.body_bytes,
+        "texts": limits.texts,
+        "text_chars": limits.text_chars,
+    }
     assert small.get("/v1/models").json()["limits"] == expected
 
 
@@ -196,7 +264,10 @@ def test_the_document_says_how_a_correction_is_undone(small: TestClient) -> None
     (link,) = paths["/v1/feedback"]["post"]["responses"]["200"]["links"].values()
     assert link["operationId"] == paths["/v1/feedback/{id}"]["delete"]["operationId"]
     kept = small.post("/v1/feedback", json={"items": [{"text": "a link", "label": "ham"}]}).json()
-    assert link["parameters"] == {"id": "$response.body#/ids/0"} and small.delete(f"/v1/feedback/{kept['ids'][0]}").status_code == 200
+    assert (
+        link["parameters"] == {"id": "$response.body#/ids/0"}
+        and small.delete(f"/v1/feedback/{kept['ids'][0]}").status_code == 200
+    )
 
 
 def test_the_page_finds_the_text_column_by_the_names_that_tables_are_read_by() -> None:

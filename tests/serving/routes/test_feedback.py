@@ -49,16 +49,29 @@ def item(text: str, label: str = "spam", **more: object) -> dict[str, object]:
     return {"text": text, "label": label, **more}
 
 
-def test_a_correction_is_on_the_disk_when_it_is_acknowledged_and_learnt_soon(client: TestClient, store: Path) -> None:
+def test_a_correction_is_on_the_disk_when_it_is_acknowledged_and_learnt_soon(
+    client: TestClient, store: Path
+) -> None:
     odd = ["", "a\x00b", "<|endoftext|>", "é 👨‍👩‍👧"]
-    answer = client.post("/v1/feedback", json={"items": [item(text, user="me", force=True) for text in odd]})
+    answer = client.post(
+        "/v1/feedback", json={"items": [item(text, user="me", force=True) for text in odd]}
+    )
     assert answer.json() == {"ids": [1, 2, 3, 4], "learned": False, "reason": "queued"}
     kept = CorrectionStore(store).all(model="small")
-    assert [(c.text, c.label, c.user, c.force) for c in kept] == [(text, "spam", "me", True) for text in odd]
+    assert [(c.text, c.label, c.user, c.force) for c in kept] == [
+        (text, "spam", "me", True) for text in odd
+    ]
     learnt(client, "learnt 4 corrections")
-    assert client.post("/v1/feedback", json={"items": [item("", "ham", user="me")]}).json()["ids"] == [1]
+    assert client.post("/v1/feedback", json={"items": [item("", "ham", user="me")]}).json()[
+        "ids"
+    ] == [1]
     listed = client.get("/v1/feedback").json()["items"]
-    assert [(entry["id"], entry["label"]) for entry in listed] == [(1, "ham"), (2, "spam"), (3, "spam"), (4, "spam")]
+    assert [(entry["id"], entry["label"]) for entry in listed] == [
+        (1, "ham"),
+        (2, "spam"),
+        (3, "spam"),
+        (4, "spam"),
+    ]
     assert listed[0].keys() == {"id", "label", "created"}
     assert client.post("/v1/feedback", json={"items": []}).json()["ids"] == []
 
@@ -68,7 +81,9 @@ def test_answers_do_not_wait_for_learning_and_many_are_learnt_at_once(client: Te
     learning = parrot(client)
     learning.before = lambda: gate.wait(5)
     for number in range(10):
-        assert client.post("/v1/feedback", json={"items": [item(f"text {number}")]}).status_code == 200
+        assert (
+            client.post("/v1/feedback", json={"items": [item(f"text {number}")]}).status_code == 200
+        )
     assert learning.solves == 0 and len(client.get("/v1/feedback").json()["items"]) == 10
     gate.set()
     learnt(client, "learnt 10 corrections")
@@ -77,16 +92,28 @@ def test_answers_do_not_wait_for_learning_and_many_are_learnt_at_once(client: Te
 
 
 def test_what_is_undone_leaves_no_byte_and_is_unlearnt(client: TestClient, store: Path) -> None:
-    client.post("/v1/feedback", json={"items": [item("the first secret"), item("the second secret"), item("third")]})
-    assert client.delete("/v1/feedback/1").json() == {"removed": 1, "learned": False, "reason": "queued"}
+    client.post(
+        "/v1/feedback",
+        json={"items": [item("the first secret"), item("the second secret"), item("third")]},
+    )
+    assert client.delete("/v1/feedback/1").json() == {
+        "removed": 1,
+        "learned": False,
+        "reason": "queued",
+    }
     learnt(client, "learnt 2 corrections")
     held = b"".join(file.read_bytes() for file in store.parent.iterdir())
     assert b"the first secret" not in held and b"the second secret" in held
     assert client.delete("/v1/feedback/1").status_code == 404
     assert client.delete("/v1/feedback").json()["removed"] == 2
     learnt(client, "learnt 0 corrections")
-    assert b"the second secret" not in b"".join(file.read_bytes() for file in store.parent.iterdir())
-    assert client.get("/v1/feedback").json() == {"items": []} and client.delete("/v1/feedback").json()["removed"] == 0
+    assert b"the second secret" not in b"".join(
+        file.read_bytes() for file in store.parent.iterdir()
+    )
+    assert (
+        client.get("/v1/feedback").json() == {"items": []}
+        and client.delete("/v1/feedback").json()["removed"] == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +128,9 @@ def test_what_is_undone_leaves_no_byte_and_is_unlearnt(client: TestClient, store
         ([item("a"), item("b", model="other")], 404, "items.1.model"),
     ],
 )
-def test_all_of_a_request_is_kept_or_nothing(client: TestClient, items: list[object], status: int, field: str) -> None:
+def test_all_of_a_request_is_kept_or_nothing(
+    client: TestClient, items: list[object], status: int, field: str
+) -> None:
     answer = client.post("/v1/feedback", json={"items": items})
     assert (answer.status_code, answer.json()["error"]["field"]) == (status, field)
     assert client.get("/v1/feedback").json() == {"items": []}
@@ -119,38 +148,72 @@ def test_each_model_has_corrections_of_its_own_in_one_store(store: Path) -> None
         items = [item("a", model="second"), item("b"), item("c", model="first"), item("a", "ham")]
         ids = client.post("/v1/feedback", json={"items": items}).json()["ids"]
         listed = client.get("/v1/feedback").json()["items"]
-        assert {entry["id"]: entry["model"] for entry in listed} == dict(zip(ids, ["second", "first", "first", "first"], strict=True))
+        assert {entry["id"]: entry["model"] for entry in listed} == dict(
+            zip(ids, ["second", "first", "first", "first"], strict=True)
+        )
         assert [entry["id"] for entry in listed] == sorted(ids)
         solves = parrot(client, "first").solves, parrot(client, "second").solves
         assert client.delete(f"/v1/feedback/{ids[0]}").status_code == 200
         until = time.monotonic() + 5
-        while client.get("/v1/models").json()["models"][1]["learning"]["reason"] != "learnt 0 corrections":
+        while (
+            client.get("/v1/models").json()["models"][1]["learning"]["reason"]
+            != "learnt 0 corrections"
+        ):
             assert time.monotonic() < until
-        assert parrot(client, "first").solves <= solves[0] + 1 and parrot(client, "second").solves > solves[1]
+        assert (
+            parrot(client, "first").solves <= solves[0] + 1
+            and parrot(client, "second").solves > solves[1]
+        )
         assert parrot(client, "second").items() == [] and len(parrot(client, "first").items()) == 3
 
 
-def test_undoing_all_can_be_of_one_model_or_one_user_and_a_misspelt_wish_undoes_nothing(store: Path) -> None:
+def test_undoing_all_can_be_of_one_model_or_one_user_and_a_misspelt_wish_undoes_nothing(
+    store: Path,
+) -> None:
     named = [("first", runs.finished_run()), ("second", runs.finished_run())]
     with served.client(served.models(store, named)) as client:
-        items = [item(f"{model} {user}", model=model, user=user) for model in ("first", "second") for user in (None, "anna", "bo")]
+        items = [
+            item(f"{model} {user}", model=model, user=user)
+            for model in ("first", "second")
+            for user in (None, "anna", "bo")
+        ]
         ids = client.post("/v1/feedback", json={"items": items}).json()["ids"]
-        CorrectionStore(store).add([NewCorrection("of a model that is not served", "spam")], model="third")
+        CorrectionStore(store).add(
+            [NewCorrection("of a model that is not served", "spam")], model="third"
+        )
 
         def listed(query: str = "") -> list[int]:
             return [entry["id"] for entry in client.get(f"/v1/feedback{query}").json()["items"]]
 
-        assert listed("?model=first") == ids[:3] and listed("?user=anna") == [ids[1], ids[4]] and listed("?model=second&user=") == ids[3:4]
-        for query, status in (("?modle=first", 422), ("?model=third", 404), (f"?user={'x' * 201}", 422)):
-            assert client.delete(f"/v1/feedback{query}").status_code == client.get(f"/v1/feedback{query}").status_code == status
+        assert (
+            listed("?model=first") == ids[:3]
+            and listed("?user=anna") == [ids[1], ids[4]]
+            and listed("?model=second&user=") == ids[3:4]
+        )
+        for query, status in (
+            ("?modle=first", 422),
+            ("?model=third", 404),
+            (f"?user={'x' * 201}", 422),
+        ):
+            assert (
+                client.delete(f"/v1/feedback{query}").status_code
+                == client.get(f"/v1/feedback{query}").status_code
+                == status
+            )
         assert listed() == ids
-        assert client.delete("/v1/feedback?model=first&user=anna").json()["removed"] == 1 and listed() == [ids[0], *ids[2:]]
-        assert client.delete("/v1/feedback?model=first").json()["removed"] == 2 and listed() == ids[3:]
+        assert client.delete("/v1/feedback?model=first&user=anna").json()[
+            "removed"
+        ] == 1 and listed() == [ids[0], *ids[2:]]
+        assert (
+            client.delete("/v1/feedback?model=first").json()["removed"] == 2 and listed() == ids[3:]
+        )
         assert client.delete("/v1/feedback").json()["removed"] == 3 and listed() == []
     assert [kept.text for kept in CorrectionStore(store).all()] == ["of a model that is not served"]
 
 
-def test_what_waits_to_be_learnt_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_to_be_learnt_is_told(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_on = threading.Event()
     parrot(client).before = go_on.wait
     client.post("/v1/feedback", json={"items": [item("a"), item("b")]})
@@ -167,13 +230,19 @@ def test_what_waits_to_be_learnt_is_told(client: TestClient, monkeypatch: pytest
     assert answer.status_code == 200 and answer.json()["models"][0]["pending"] is None
 
 
-def test_a_store_that_cannot_be_written_is_said_and_nothing_is_acknowledged(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_written_is_said_and_nothing_is_acknowledged(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> list[int]:
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(parrot(client), "add", full)
     answer = client.post("/v1/feedback", json={"items": [item("a")]})
-    assert answer.status_code == 507 and answer.json()["error"]["code"] == "not_stored" and "disk" not in answer.text
+    assert (
+        answer.status_code == 507
+        and answer.json()["error"]["code"] == "not_stored"
+        and "disk" not in answer.text
+    )
     monkeypatch.setattr(parrot(client), "remove_all", full)
     assert client.delete("/v1/feedback").status_code == 507
 
@@ -185,7 +254,10 @@ def test_a_failure_to_learn_stops_nothing(client: TestClient) -> None:
     parrot(client).before = fail
     assert client.post("/v1/feedback", json={"items": [item("a")]}).status_code == 200
     until = time.monotonic() + 5
-    while 'tamis_learnings_total{model="small",outcome="failed"} 1.0' not in client.get("/metrics").text:
+    while (
+        'tamis_learnings_total{model="small",outcome="failed"} 1.0'
+        not in client.get("/metrics").text
+    ):
         assert time.monotonic() < until
     parrot(client).before = lambda: None
     assert client.post("/v1/feedback", json={"items": [item("b")]}).status_code == 200

@@ -1,4 +1,6 @@
-"""A small pretraining: forty short texts, a network of a few thousand weights, a teacher made of hashes."""
+"""A small pretraining: forty short texts, a network of a few thousand weights, a teacher made of
+hashes.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,19 @@ from tamis.training.pretraining.recipe import PretrainRecipe
 from tamis.training.pretraining.sequences import encode
 from tamis.training.pretraining.teacher import TeacherStore
 
-WORDS = "free prize call now meet me later at the station hello lunch today win cash text stop sorry late home love".split()
+WORDS = (
+    "free prize call now meet me later at the station hello lunch today win cash text stop "
+    "sorry late home love".split()
+)
 DIMENSIONS = 7
 
 
 def texts(count: int = 40, seed: int = 5) -> list[str]:
     random = np.random.default_rng(seed)
-    return [" ".join(random.choice(WORDS, size=int(random.integers(1, 12)))) + str(i) for i in range(count)]
+    return [
+        " ".join(random.choice(WORDS, size=int(random.integers(1, 12)))) + str(i)
+        for i in range(count)
+    ]
 
 
 class HashTeacher:
@@ -74,10 +82,14 @@ def pretraining(folder: Path | None = None, changes: dict[str, Any] | None = Non
     """A new one; `folder` holds the teacher's vectors, None for no teacher."""
     settled, data = recipe(changes or {}), corpus()
     tokenizer = Tokenizer.train(data.texts, vocab_size=300).prepared(add_bos=True)
-    model = GPT2(GPT2Config(vocab_size=tokenizer.size, n_positions=24, n_embd=12, n_layer=2, n_head=3))
+    model = GPT2(
+        GPT2Config(vocab_size=tokenizer.size, n_positions=24, n_embd=12, n_layer=2, n_head=3)
+    )
     random_start(model, settled.seed)
     vectors = None if folder is None else store(folder)
-    pupil = Student(model, None if vectors is None else map_start(12, DIMENSIONS, None, settled.seed))
+    pupil = Student(
+        model, None if vectors is None else map_start(12, DIMENSIONS, None, settled.seed)
+    )
     return Pretraining(pupil, settled, data, encode(data.texts, tokenizer, 24), vectors)
 
 

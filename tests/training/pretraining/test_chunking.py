@@ -1,4 +1,6 @@
-"""Texts cut to the context: nothing is lost, everything fits, pieces stand where their text stood."""
+"""Texts cut to the context: nothing is lost, everything fits, pieces stand where their text
+stood.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,12 @@ from tamis.training.pretraining.corpus import Corpus, SourceCounts
 from tamis.training.pretraining.sequences import encode
 from tests.training.pretraining import small
 
-TOKENIZER = Tokenizer.train([*small.texts(200), "é ß 日本語 " * 3], vocab_size=400).prepared(add_bos=True)
-WORDS = st.sampled_from(["free", "prize", "station", "é", "日本語", "\U0001f600", "x" * 40, "!!", "12345", "\n"])
+TOKENIZER = Tokenizer.train([*small.texts(200), "é ß 日本語 " * 3], vocab_size=400).prepared(
+    add_bos=True
+)
+WORDS = st.sampled_from(
+    ["free", "prize", "station", "é", "日本語", "\U0001f600", "x" * 40, "!!", "12345", "\n"]
+)
 
 
 def letters(text: str) -> str:
@@ -46,9 +52,18 @@ def test_a_long_line_without_spaces_is_cut_between_characters(line: str) -> None
 
 
 def long_corpus() -> Corpus:
-    texts = ["short one", " ".join(small.texts(20)), "another", " ".join(small.texts(9, seed=7)), "last"]
+    texts = [
+        "short one",
+        " ".join(small.texts(20)),
+        "another",
+        " ".join(small.texts(9, seed=7)),
+        "last",
+    ]
     held = [" ".join(small.texts(8, seed=3)), "held"]
-    counts = {name: SourceCounts(lines=9, texts=n, words=50, held_out=h) for name, n, h in (("a", 3, 1), ("b", 2, 1))}
+    counts = {
+        name: SourceCounts(lines=9, texts=n, words=50, held_out=h)
+        for name, n, h in (("a", 3, 1), ("b", 2, 1))
+    }
     sources = np.array([0, 0, 0, 1, 1], dtype=np.int16), np.array([0, 1], dtype=np.int16)
     return Corpus(texts, sources[0], held, sources[1], ["a", "b"], np.array([1.0, 2.0]), counts)
 
@@ -57,14 +72,28 @@ def test_a_corpus_keeps_order_and_sources_and_counts_its_pieces() -> None:
     corpus = long_corpus()
     cut = fitted(corpus, TOKENIZER, 24)
     expected = [piece for pieces in cut_to_context(corpus.texts, TOKENIZER, 24) for piece in pieces]
-    assert cut.texts == expected and len(expected) > 12 and " ".join(cut.texts) == " ".join(corpus.texts)
+    assert (
+        cut.texts == expected
+        and len(expected) > 12
+        and " ".join(cut.texts) == " ".join(corpus.texts)
+    )
     assert " ".join(cut.held_out) == " ".join(corpus.held_out)
     assert (len(cut.source), len(cut.held_out_source)) == (len(cut.texts), len(cut.held_out))
-    assert cut.source.tolist() == sorted(cut.source.tolist()) and cut.texts[int((cut.source == 0).sum()) - 1] == "another"
+    assert (
+        cut.source.tolist() == sorted(cut.source.tolist())
+        and cut.texts[int((cut.source == 0).sum()) - 1] == "another"
+    )
     for i, name in enumerate(cut.names):
-        assert cut.counts[name].texts == (cut.source == i).sum() and cut.counts[name].held_out == (cut.held_out_source == i).sum()
-    assert [counts.texts for counts in corpus.counts.values()] == [3, 2], "the corpus that was read stays as it was"
+        assert (
+            cut.counts[name].texts == (cut.source == i).sum()
+            and cut.counts[name].held_out == (cut.held_out_source == i).sum()
+        )
+    assert [counts.texts for counts in corpus.counts.values()] == [3, 2], (
+        "the corpus that was read stays as it was"
+    )
     sequences = encode(cut.texts, TOKENIZER, 24)
-    assert all((sequences.targets(row) >= 0).all() for row in range(len(cut.texts))), "every text ends with its end"
+    assert all((sequences.targets(row) >= 0).all() for row in range(len(cut.texts))), (
+        "every text ends with its end"
+    )
     assert int(sequences.text_bytes.sum()) == sum(len(text.encode()) for text in cut.texts)
     assert fitted(corpus, TOKENIZER, 2000) is corpus

@@ -1,4 +1,6 @@
-"""Cleaning by examples, and what must hold of every line: nothing is lost, tidying twice changes nothing."""
+"""Cleaning by examples, and what must hold of every line: nothing is lost, tidying twice changes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,28 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tamis.training.pretraining.cleaning import RULES, close_spacing, cut, has_content, plain_markdown, tidy
+from tamis.training.pretraining.cleaning import (
+    RULES,
+    close_spacing,
+    cut,
+    has_content,
+    plain_markdown,
+    tidy,
+)
 
-CONTROL = [chr(code) for code in (*range(0x09), 0x0B, 0x0C, 0x0D, *range(0x0E, 0x20), *range(0x7F, 0xA0))]
-LINES = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from(" \t\u00a0\u3000\u200b\ufeffe\u0301.!?\"')")))
-PROSE = st.lists(st.sampled_from(["a", "word", "end.", "what?", 'said."', "so!)", "3.5", "…", "U.S."]), min_size=1).map(" ".join)
+CONTROL = [
+    chr(code) for code in (*range(0x09), 0x0B, 0x0C, 0x0D, *range(0x0E, 0x20), *range(0x7F, 0xA0))
+]
+LINES = st.text(
+    st.one_of(
+        st.characters(exclude_categories=["Cs"]),
+        st.sampled_from(" \t\u00a0\u3000\u200b\ufeffe\u0301.!?\"')"),
+    )
+)
+PROSE = st.lists(
+    st.sampled_from(["a", "word", "end.", "what?", 'said."', "so!)", "3.5", "…", "U.S."]),
+    min_size=1,
+).map(" ".join)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +68,9 @@ def test_tidy_keeps_every_letter_and_digit_in_order(line: str) -> None:
     def letters(text: str) -> str:
         return "".join(c for c in unicodedata.normalize("NFD", text) if c.isalnum())
 
-    assert letters(tidy(line)) == letters("".join(c for c in line if c not in "\u200b\u2060\ufeff\ufffd"))
+    assert letters(tidy(line)) == letters(
+        "".join(c for c in line if c not in "\u200b\u2060\ufeff\ufffd")
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +95,11 @@ def test_spacing_is_closed_up_around_punctuation(line: str, closed: str) -> None
     assert close_spacing(line) == closed == close_spacing(closed)
 
 
-@given(st.lists(st.sampled_from(["(", "[", "word", ")", "]", ",", ".", "?", '"', "%", ".5", "end."])).map(" ".join))
+@given(
+    st.lists(
+        st.sampled_from(["(", "[", "word", ")", "]", ",", ".", "?", '"', "%", ".5", "end."])
+    ).map(" ".join)
+)
 def test_closing_up_takes_away_blanks_only(line: str) -> None:
     assert close_spacing(line).replace(" ", "") == line.replace(" ", "")
 
@@ -106,7 +131,10 @@ def test_a_recipe_may_name_these_rules() -> None:
     assert RULES == {"spacing": close_spacing, "markdown": plain_markdown}
 
 
-@pytest.mark.parametrize(("line", "says"), [("", False), ("... !? -- 😀", False), ("___", False), ("5", True), ("é", True), ("!你", True)])
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [("", False), ("... !? -- 😀", False), ("___", False), ("5", True), ("é", True), ("!你", True)],
+)
 def test_a_line_says_something_with_a_letter_or_a_digit(line: str, says: bool) -> None:
     assert has_content(line) is says
 
@@ -126,7 +154,9 @@ def test_a_line_says_something_with_a_letter_or_a_digit(line: str, says: bool) -
         ("", 4, [""]),
     ],
 )
-def test_a_long_line_is_cut_at_the_ends_of_sentences_else_between_words(line: str, longest: int, parts: list[str]) -> None:
+def test_a_long_line_is_cut_at_the_ends_of_sentences_else_between_words(
+    line: str, longest: int, parts: list[str]
+) -> None:
     assert cut(line, longest) == parts
 
 
@@ -139,7 +169,9 @@ def test_cutting_loses_no_word_and_no_part_is_too_long(line: str, longest: int) 
 
 
 @given(PROSE, st.integers(1, 13))
-def test_two_neighbouring_parts_would_not_fit_into_one_unless_a_sentence_was_cut(line: str, longest: int) -> None:
+def test_two_neighbouring_parts_would_not_fit_into_one_unless_a_sentence_was_cut(
+    line: str, longest: int
+) -> None:
     ends = (".", "?", "!", '."', "!)", "…")
     parts = cut(line, longest)
     for part, after in pairwise(parts):

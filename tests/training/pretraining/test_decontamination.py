@@ -1,4 +1,6 @@
-"""What counts as a message that must not occur: its normal form, and a long message inside a longer text."""
+"""What counts as a message that must not occur: its normal form, and a long message inside a longer
+text.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_case_digits_punctuation_and_white_space_do_not_hide_a_message(text: str
     assert Excluded([LONG, SHORT]).holds(text)
 
 
-@pytest.mark.parametrize("text", ["see you at six, ok", "see you at five", "you at five ok", "", "ok"])
+@pytest.mark.parametrize(
+    "text", ["see you at six, ok", "see you at five", "you at five ok", "", "ok"]
+)
 def test_another_text_is_not_held(text: str) -> None:
     assert not Excluded([LONG, SHORT]).holds(text)
 
@@ -53,7 +57,9 @@ def test_another_text_is_not_held(text: str) -> None:
         (f"I will {SHORT} my dear friend of many years", False),
     ],
 )
-def test_a_long_message_is_found_inside_a_longer_text_word_for_word_a_short_one_is_not(text: str, held: bool) -> None:
+def test_a_long_message_is_found_inside_a_longer_text_word_for_word_a_short_one_is_not(
+    text: str, held: bool
+) -> None:
     assert Excluded([LONG, SHORT]).holds(text) is held
 
 
@@ -61,14 +67,22 @@ def test_a_message_is_looked_for_inside_texts_from_eight_words_on() -> None:
     eight, seven = "a b c d e f g h", "p q r s t u v"
     assert WORDS == 8
     excluded = Excluded([eight, seven])
-    assert excluded.holds(f"x {eight} y") and not excluded.holds(f"x {seven} y") and excluded.holds(seven)
+    assert (
+        excluded.holds(f"x {eight} y")
+        and not excluded.holds(f"x {seven} y")
+        and excluded.holds(seven)
+    )
 
 
 def test_messages_that_open_alike_are_each_found() -> None:
     opening = "one two three four five six seven eight"
     excluded = Excluded([f"{opening} nine ten", f"{opening} eleven"])
-    assert excluded.holds(f"so {opening} nine ten and on") and excluded.holds(f"so {opening} eleven and on")
-    assert not excluded.holds(f"so {opening} nine") and not excluded.holds(f"so {opening} and {opening} twelve")
+    assert excluded.holds(f"so {opening} nine ten and on") and excluded.holds(
+        f"so {opening} eleven and on"
+    )
+    assert not excluded.holds(f"so {opening} nine") and not excluded.holds(
+        f"so {opening} and {opening} twelve"
+    )
     assert excluded.holds(f"{opening} {opening} eleven"), "the second place is looked at too"
 
 
@@ -90,7 +104,9 @@ def held_slowly(messages: Sequence[str], text: str, least: int) -> bool:
     """The definition, by comparing every run of at least so many words with every message."""
     words = normalize(text).split(" ")
     keys = {normalize(message) for message in messages}
-    runs = {" ".join(words[a:b]) for a in range(len(words)) for b in range(a + least, len(words) + 1)}
+    runs = {
+        " ".join(words[a:b]) for a in range(len(words)) for b in range(a + least, len(words) + 1)
+    }
     return normalize(text) in keys or bool(runs & keys)
 
 
@@ -100,7 +116,9 @@ def of_two_words(least: int, most: int) -> st.SearchStrategy[str]:
 
 @given(st.lists(of_two_words(1, 6), max_size=5), of_two_words(0, 9), st.sampled_from([2, 3]))
 @example(["no Yes"], "no no Yes", 2)
-def test_it_agrees_with_the_definition_where_messages_overlap_themselves(messages: list[str], text: str, least: int) -> None:
+def test_it_agrees_with_the_definition_where_messages_overlap_themselves(
+    messages: list[str], text: str, least: int
+) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(decontamination, "WORDS", least)  # short messages meet often
         assert Excluded(messages).holds(text) is held_slowly(messages, text, least)
@@ -108,18 +126,33 @@ def test_it_agrees_with_the_definition_where_messages_overlap_themselves(message
 
 def test_messages_come_from_tables_and_folders_of_them(tmp_path: Path) -> None:
     (tmp_path / "sets" / "inner").mkdir(parents=True)
-    (tmp_path / "sets" / "a.tsv").write_text("ham\tsee you at five\nspam\twin a prize\nham\tok then\n", encoding="utf-8")
-    (tmp_path / "sets" / "inner" / "b.csv").write_text("label,text\nham,of the inner folder\nspam,buy now\n", encoding="utf-8")
+    (tmp_path / "sets" / "a.tsv").write_text(
+        "ham\tsee you at five\nspam\twin a prize\nham\tok then\n", encoding="utf-8"
+    )
+    (tmp_path / "sets" / "inner" / "b.csv").write_text(
+        "label,text\nham,of the inner folder\nspam,buy now\n", encoding="utf-8"
+    )
     (tmp_path / "sets" / "README.md").write_text("# not a table\n", encoding="utf-8")
     (tmp_path / "own.tsv").write_text("ham\tmine\nspam\tyours\n", encoding="utf-8")
     found = messages_of([str(tmp_path / "sets"), str(tmp_path / "own.tsv")])
-    assert found == ["see you at five", "win a prize", "ok then", "of the inner folder", "buy now", "mine", "yours"]
+    assert found == [
+        "see you at five",
+        "win a prize",
+        "ok then",
+        "of the inner folder",
+        "buy now",
+        "mine",
+        "yours",
+    ]
     assert messages_of([]) == []
 
 
 def test_a_place_without_messages_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# nothing here\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"holds no file; --exclude takes tables, folders of them, or names of data sets"):
+    with pytest.raises(
+        DataError,
+        match=r"holds no file; --exclude takes tables, folders of them, or names of data sets",
+    ):
         messages_of([str(tmp_path)])
     with pytest.raises(DataError, match="no-such-set"):
         messages_of(["no-such-set"])

@@ -1,4 +1,6 @@
-"""Processes of one pretraining: which GPU is whose, and sums that are taken where the processes compute."""
+"""Processes of one pretraining: which GPU is whose, and sums that are taken where the processes
+compute.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,12 @@ from tests.training.pretraining import small
     ],
 )
 def test_each_process_has_the_gpu_of_its_number(
-    monkeypatch: pytest.MonkeyPatch, asked: str, world: str | None, local: str | None, cuda: bool, device: str
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str,
+    world: str | None,
+    local: str | None,
+    cuda: bool,
+    device: str,
 ) -> None:
     for name, value in (("WORLD_SIZE", world), ("LOCAL_RANK", local)):
         if value is None:
@@ -35,8 +42,12 @@ def test_each_process_has_the_gpu_of_its_number(
     assert own_device(asked, cuda=lambda: cuda) == device
 
 
-@pytest.mark.parametrize(("where", "backend", "current"), [("cuda:2", "nccl", ["cuda:2"]), ("cpu", "gloo", [])])
-def test_the_group_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch, where: str, backend: str, current: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("where", "backend", "current"), [("cuda:2", "nccl", ["cuda:2"]), ("cpu", "gloo", [])]
+)
+def test_the_group_is_that_of_the_device(
+    monkeypatch: pytest.MonkeyPatch, where: str, backend: str, current: list[str]
+) -> None:
     begun: list[str] = []
     chosen: list[str] = []
     monkeypatch.setenv("WORLD_SIZE", "3")
@@ -47,7 +58,9 @@ def test_the_group_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch, where:
 
 
 def test_sums_are_taken_on_the_device_of_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device without memory stands for the GPU: what is added up lies there, whatever lay elsewhere."""
+    """A device without memory stands for the GPU: what is added up lies there, whatever lay
+    elsewhere.
+    """
     seen: list[torch.device] = []
     monkeypatch.setattr(distributed, "all_reduce", lambda tensor: seen.append(tensor.device))
     with pytest.raises(NotImplementedError):  # nothing comes back from it

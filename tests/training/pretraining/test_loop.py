@@ -1,4 +1,6 @@
-"""The pretraining loop: what a step is, that it learns, that nothing but seed and data decides it."""
+"""The pretraining loop: what a step is, that it learns, that nothing but seed and data decides
+it.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,24 @@ from tests.training.pretraining import small
 
 
 def test_a_step_is_the_gradient_of_the_weighted_mean_losses(tmp_path: Path) -> None:
-    """Plain gradient descent by hand: every position predicted, three losses, means over positions and texts."""
-    settings = {"objective.lm_loss_share": 1.0, "objective.lm_loss_weight": 0.7, "optimizer.clip_norm": 0.0}
+    """Plain gradient descent by hand: every position predicted, three losses, means over positions
+    and texts.
+    """
+    settings = {
+        "objective.lm_loss_share": 1.0,
+        "objective.lm_loss_weight": 0.7,
+        "optimizer.clip_norm": 0.0,
+    }
     training = small.pretraining(tmp_path, settings)
     rows = next(training._steps())
     for optimizer in training.optimizers:
         optimizer.step = lambda: None  # type: ignore[method-assign, assignment] # only the gradients are looked at
     found = training._step(rows)
-    got = {name: p.grad.clone() for name, p in training.student.named_parameters() if p.grad is not None}
+    got = {
+        name: p.grad.clone()
+        for name, p in training.student.named_parameters()
+        if p.grad is not None
+    }
 
     fresh = small.pretraining(tmp_path, settings)
     trunk, sequences = fresh.student.trunk, fresh.sequences
@@ -33,13 +45,19 @@ def test_a_step_is_the_gradient_of_the_weighted_mean_losses(tmp_path: Path) -> N
         hidden = trunk(packed)
         targets = torch.from_numpy(sequences.targets(row).astype(np.int64))
         known = targets >= 0
-        nats = nats + torch.nn.functional.cross_entropy((hidden @ trunk.wte.weight.T)[known], targets[known], reduction="sum")
+        nats = nats + torch.nn.functional.cross_entropy(
+            (hidden @ trunk.wte.weight.T)[known], targets[known], reduction="sum"
+        )
         count += len(targets)
         states.append(pooled(hidden, packed))
     vectors = torch.from_numpy(fresh.store.of([fresh.corpus.texts[i] for i in rows]))  # type: ignore[union-attr]
     together = torch.cat(states)
     mapped = torch.nn.functional.normalize(together @ fresh.student.to_teacher.T, dim=1)  # type: ignore[union-attr]
-    terms = (nats / count, (1 - (mapped * vectors).sum(1)).mean(), similarity_loss(together, vectors, 0.05) / len(rows))
+    terms = (
+        nats / count,
+        (1 - (mapped * vectors).sum(1)).mean(),
+        similarity_loss(together, vectors, 0.05) / len(rows),
+    )
     (0.7 * terms[0] + 5.0 * terms[1] + terms[2]).backward()
     for name, value in zip(("next_token", "cosine_distance", "similarity"), terms, strict=True):
         assert found[name] == pytest.approx(float(value.detach()), rel=1e-4)
@@ -58,16 +76,30 @@ def test_losses_fall_and_the_teacher_is_approached(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
-    first, second, other = (small.pretraining(tmp_path / str(i), {"seed": seed}) for i, seed in enumerate((42, 42, 43)))
+    first, second, other = (
+        small.pretraining(tmp_path / str(i), {"seed": seed}) for i, seed in enumerate((42, 42, 43))
+    )
     for training in (first, second, other):
         training.run()
-    assert all(torch.equal(a, b) for a, b in zip(small.weights(first).values(), small.weights(second).values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(small.weights(first).values(), small.weights(second).values(), strict=True)
+    )
     assert not torch.equal(first.student.trunk.wte.weight, other.student.trunk.wte.weight)
 
 
 def test_parts_of_a_step_change_nothing_but_rounding(tmp_path: Path) -> None:
-    whole = small.pretraining(tmp_path, {"objective.similarity_weight": 0.0, "schedule.tokens": 300})
-    parts = small.pretraining(tmp_path, {"objective.similarity_weight": 0.0, "schedule.tokens": 300, "schedule.micro_batch_tokens": 17})
+    whole = small.pretraining(
+        tmp_path, {"objective.similarity_weight": 0.0, "schedule.tokens": 300}
+    )
+    parts = small.pretraining(
+        tmp_path,
+        {
+            "objective.similarity_weight": 0.0,
+            "schedule.tokens": 300,
+            "schedule.micro_batch_tokens": 17,
+        },
+    )
     losses = []
     for training in (whole, parts):
         training.run()
@@ -128,7 +160,9 @@ def test_the_teacher_is_asked_once_for_each_text(tmp_path: Path) -> None:
 
 def test_longer_texts_teach_their_next_tokens_alone(tmp_path: Path) -> None:
     """The teacher is not asked for them, and the means are over the taught."""
-    training = small.pretraining(tmp_path, {"objective.distilled_words": 4, "objective.lm_loss_weight": 0.0})
+    training = small.pretraining(
+        tmp_path, {"objective.distilled_words": 4, "objective.lm_loss_weight": 0.0}
+    )
     store = training.store
     assert store is not None
     training.run()
@@ -148,13 +182,25 @@ def test_longer_texts_teach_their_next_tokens_alone(tmp_path: Path) -> None:
 
 def test_with_every_piece_among_the_candidates_training_is_the_plain_one(tmp_path: Path) -> None:
     plain = small.pretraining(tmp_path, {"schedule.tokens": 300})
-    sampled = small.pretraining(tmp_path, {"schedule.tokens": 300, "objective.frequent_pieces": 100, "objective.sampled_pieces": 5000})
-    fewer = small.pretraining(tmp_path, {"schedule.tokens": 300, "objective.frequent_pieces": 100, "objective.sampled_pieces": 20})
+    sampled = small.pretraining(
+        tmp_path,
+        {
+            "schedule.tokens": 300,
+            "objective.frequent_pieces": 100,
+            "objective.sampled_pieces": 5000,
+        },
+    )
+    fewer = small.pretraining(
+        tmp_path,
+        {"schedule.tokens": 300, "objective.frequent_pieces": 100, "objective.sampled_pieces": 20},
+    )
     for training in (plain, sampled, fewer):
         training.run()
     for name, tensor in small.weights(plain).items():
         torch.testing.assert_close(tensor, small.weights(sampled)[name], atol=2e-3, rtol=0)
-    assert not torch.equal(small.weights(plain)["trunk.wte.weight"], small.weights(fewer)["trunk.wte.weight"])
+    assert not torch.equal(
+        small.weights(plain)["trunk.wte.weight"], small.weights(fewer)["trunk.wte.weight"]
+    )
 
 
 def test_a_loss_that_is_no_number_stops_with_the_remedy() -> None:

@@ -1,4 +1,6 @@
-"""Losses of pretraining against plain loops, arithmetic by hand and the classifier's own pooling."""
+"""Losses of pretraining against plain loops, arithmetic by hand and the classifier's own
+pooling.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def test_pooled_states_equal_a_plain_loop_over_texts() -> None:
 
 
 def test_likeness_by_hand_for_three_texts() -> None:
-    """Each text has two others; the softmax over two is a logistic of the difference of their cosines."""
+    """Each text has two others; the softmax over two is a logistic of the difference of their
+    cosines.
+    """
     states = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 2.0]])  # cosines: .6, 0, .8
     vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]])  # 0, .8, .6
     temperature = 0.5
@@ -55,7 +59,11 @@ def test_likeness_by_hand_for_three_texts() -> None:
         p, q = 1 / (1 + math.exp(-teacher / temperature)), 1 / (1 + math.exp(-pupil / temperature))
         return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
 
-    wanted = divergence(0.0 - 0.8, 0.6 - 0.0) + divergence(0.0 - 0.6, 0.6 - 0.8) + divergence(0.8 - 0.6, 0.0 - 0.8)
+    wanted = (
+        divergence(0.0 - 0.8, 0.6 - 0.0)
+        + divergence(0.0 - 0.6, 0.6 - 0.8)
+        + divergence(0.8 - 0.6, 0.0 - 0.8)
+    )
     assert float(similarity_loss(states, vectors, temperature)) == pytest.approx(wanted, rel=1e-5)
 
 
@@ -68,30 +76,57 @@ def test_likeness_is_zero_for_equal_geometry_at_any_scale_and_its_gradient_is_fi
     loss.backward()
     assert float(loss.detach()) == pytest.approx(0.0, abs=1e-4)
     assert states.grad is not None and bool(torch.isfinite(states.grad).all())
-    assert float(similarity_loss(-states.detach()[torch.randperm(9, generator=generator)], vectors, 0.05)) > 0.5
+    assert (
+        float(
+            similarity_loss(-states.detach()[torch.randperm(9, generator=generator)], vectors, 0.05)
+        )
+        > 0.5
+    )
 
 
 def test_the_losses_of_a_batch_equal_plain_sums() -> None:
     model = trunk()
-    pupil = Student(model, torch.randn(small.DIMENSIONS, 12, generator=torch.Generator().manual_seed(1)))
+    pupil = Student(
+        model, torch.randn(small.DIMENSIONS, 12, generator=torch.Generator().manual_seed(1))
+    )
     packed = pack(ids())
-    vectors = F.normalize(torch.randn(5, small.DIMENSIONS, generator=torch.Generator().manual_seed(2)), dim=1)
+    vectors = F.normalize(
+        torch.randn(5, small.DIMENSIONS, generator=torch.Generator().manual_seed(2)), dim=1
+    )
     drawn, targets = torch.tensor([0, 4, 11, 20]), torch.tensor([3, 36, 0, 9])
     found = losses(pupil, packed, drawn, targets, vectors, temperature=0.1, similarity=True)
     with torch.no_grad():
         hidden = model(packed)
         logits = hidden[drawn] @ model.wte.weight.T
-        wanted = sum(float(torch.logsumexp(row, 0) - row[t]) for row, t in zip(logits, targets, strict=True))
+        wanted = sum(
+            float(torch.logsumexp(row, 0) - row[t]) for row, t in zip(logits, targets, strict=True)
+        )
         states = pooled(hidden, packed)
         mapped = states @ pupil.to_teacher.T  # type: ignore[union-attr]
-        distance = sum(1 - float(torch.dot(m, v) / m.norm()) for m, v in zip(mapped, vectors, strict=True))
+        distance = sum(
+            1 - float(torch.dot(m, v) / m.norm()) for m, v in zip(mapped, vectors, strict=True)
+        )
         likeness = float(similarity_loss(states, vectors, 0.1))
-    assert found.next_token is not None and float(found.next_token.detach()) == pytest.approx(wanted, rel=1e-5)
-    assert found.cosine_distance is not None and float(found.cosine_distance.detach()) == pytest.approx(distance, rel=1e-5)
-    assert found.similarity is not None and float(found.similarity.detach()) == pytest.approx(likeness, rel=1e-5)
+    assert found.next_token is not None and float(found.next_token.detach()) == pytest.approx(
+        wanted, rel=1e-5
+    )
+    assert found.cosine_distance is not None and float(
+        found.cosine_distance.detach()
+    ) == pytest.approx(distance, rel=1e-5)
+    assert found.similarity is not None and float(found.similarity.detach()) == pytest.approx(
+        likeness, rel=1e-5
+    )
 
 
 def test_without_drawn_positions_or_teacher_there_is_no_such_loss() -> None:
     nothing = torch.empty(0, dtype=torch.int64)
-    found = losses(Student(trunk(), None), pack(ids()), nothing, nothing, None, temperature=0.1, similarity=True)
+    found = losses(
+        Student(trunk(), None),
+        pack(ids()),
+        nothing,
+        nothing,
+        None,
+        temperature=0.1,
+        similarity=True,
+    )
     assert (found.next_token, found.cosine_distance, found.similarity) == (None, None, None)

@@ -12,8 +12,12 @@ from tamis.training.pretraining.model_card import model_card
 from tamis.training.pretraining.recipe import PretrainRecipe, SourceSettings
 
 SOURCES = {
-    "chats": SourceSettings(file="chats.txt", times=2.5, licence="CC0", upstream="example.org/chats"),
-    "books": SourceSettings(file="books.txt", times=0.2, licence="CC BY 4.0 | MIT", upstream="two\nlines | and bars"),
+    "chats": SourceSettings(
+        file="chats.txt", times=2.5, licence="CC0", upstream="example.org/chats"
+    ),
+    "books": SourceSettings(
+        file="books.txt", times=0.2, licence="CC BY 4.0 | MIT", upstream="two\nlines | and bars"
+    ),
 }
 RECIPE = PretrainRecipe(name="tiny-3").changed(
     {
@@ -43,7 +47,11 @@ FACTS: dict[str, Any] = {
     "steps": 2_449,
     "tokens_per_second": 5_432.1,
     "machine": {"device": "cpu", "threads": 3, "dtype": "bf16", "system": "x86_64"},
-    "held_out": {"bits_per_byte": 1.2345, "by_source": {"chats": 1.1111, "books": 1.3333, "my | own.txt": 1.7777}, "cosine": 0.6543},
+    "held_out": {
+        "bits_per_byte": 1.2345,
+        "by_source": {"chats": 1.1111, "books": 1.3333, "my | own.txt": 1.7777},
+        "cosine": 0.6543,
+    },
     "history": [
         {"step": 1, "tokens": 8_192, "next_token": 9.7},
         {"step": 3, "tokens": 4_000_111, "held_out": {"bits_per_byte": 2.4681, "cosine": 0.1234}},
@@ -75,14 +83,25 @@ def test_each_source_has_its_row() -> None:
     data, by_source, _ = tables(model_card(FACTS))
     assert data[2:] == [
         ["chats", "12,345", "678,901", "2.5 times", "1,357", "CC0", "example.org/chats"],
-        ["books", "23,456", "789,012", "a fixed 20% of it", "2,468", r"CC BY 4.0 \| MIT", r"two lines \| and bars"],
+        [
+            "books",
+            "23,456",
+            "789,012",
+            "a fixed 20% of it",
+            "2,468",
+            r"CC BY 4.0 \| MIT",
+            r"two lines \| and bars",
+        ],
         [r"my \| own.txt", "34,567", "890,123", "1 times", "3,579", "not stated", "not stated"],
     ]
     assert by_source[2:] == [["chats", "1.111"], ["books", "1.333"], [r"my \| own.txt", "1.778"]]
 
 
 def test_measurements_are_a_row_each() -> None:
-    assert tables(model_card(FACTS))[2][2:] == [["4,000,111", "2.468", "0.123"], ["20,000,123", "1.234", ""]]
+    assert tables(model_card(FACTS))[2][2:] == [
+        ["4,000,111", "2.468", "0.123"],
+        ["20,000,123", "1.234", ""],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +111,8 @@ def test_measurements_are_a_row_each() -> None:
         "12.3 million parameters",
         "20,000,123 tokens in 2,449 steps at about 5,432 tokens/s (cpu, 3 threads, bf16), seed 77",
         "Begun from: nothing. Teacher: all-MiniLM (Apache 2.0).",
-        "next token x 1.25 on 35% of the positions, 1 - cosine to the teacher x 5.5, likeness x 0.75",
+        "next token x 1.25 on 35% of the positions, 1 - cosine to the teacher x 5.5, likeness x "
+        "0.75",
         "1.234 bits per byte over all sources",
         "Mean cosine between the mapped pooled state and the teacher's vector: 0.654.",
         "> Hi, are you there?\n\n",
@@ -109,10 +129,14 @@ def test_an_empty_sample_is_left_out() -> None:
 
 
 def test_limits_are_those_of_the_recipe_or_of_any_corpus() -> None:
-    assert "- It repeats the biases of its sources.\n" in model_card(FACTS) and "English" not in model_card(FACTS)
+    assert "- It repeats the biases of its sources.\n" in model_card(
+        FACTS
+    ) and "English" not in model_card(FACTS)
     facts = copy.deepcopy(FACTS)
     facts["recipe"]["limits"] = ["Only Dutch.", "Only\nmail."]
-    assert "- Only Dutch.\n- Only mail.\n- Made to be tuned" in model_card(facts) and "biases" not in model_card(facts)
+    assert "- Only Dutch.\n- Only mail.\n- Made to be tuned" in model_card(
+        facts
+    ) and "biases" not in model_card(facts)
 
 
 def test_what_was_kept_out_is_named() -> None:
@@ -127,15 +151,25 @@ def test_without_a_teacher_the_card_speaks_of_none() -> None:
     facts = copy.deepcopy(FACTS) | {"teacher": None, "start": "gpt2"}
     del facts["held_out"]["cosine"]
     card = model_card(facts)
-    assert "Begun from: gpt2. Teacher: none." in card and "Losses: next token x 1.25 on 35% of the positions.\n" in card
+    assert (
+        "Begun from: gpt2. Teacher: none." in card
+        and "Losses: next token x 1.25 on 35% of the positions.\n" in card
+    )
     assert "similarity" not in card and "Mean cosine" not in card
 
 
 def test_what_part_of_the_vocabulary_and_of_the_texts_was_learnt_is_told() -> None:
     facts = copy.deepcopy(FACTS)
-    facts["recipe"]["objective"] |= {"frequent_pieces": 2048, "sampled_pieces": 512, "distilled_words": 32}
+    facts["recipe"]["objective"] |= {
+        "frequent_pieces": 2048,
+        "sampled_pieces": 512,
+        "distilled_words": 32,
+    }
     card = model_card(facts)
-    assert "on 35% of the positions (summed over the 2,048 most frequent pieces and 512 drawn ones), 1 - cosine" in card
+    assert (
+        "on 35% of the positions (summed over the 2,048 most frequent pieces and 512 drawn "
+        "ones), 1 - cosine" in card
+    )
     assert "likeness x 0.75 (both of texts up to 32 words)." in card
     assert "drawn" not in model_card(FACTS) and "texts up to" not in model_card(FACTS)
 

@@ -26,11 +26,16 @@ def test_nano_reads_and_each_of_its_sources_says_licence_and_upstream() -> None:
 
 def test_a_file_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    text = 'name = "mine"\nseed = 7\n[schedule]\ntokens = 123\n[corpus.sources.a]\nfile = "a.txt"\nclean = ["markdown", "spacing"]\n'
+    text = (
+        'name = "mine"\nseed = 7\n[schedule]\ntokens = 123\n[corpus.sources.a]\nfile = '
+        '"a.txt"\nclean = ["markdown", "spacing"]\n'
+    )
     path.write_text(text, encoding="utf-8")
     recipe = read_pretrain_recipe(path)
     assert (recipe.name, recipe.seed, recipe.schedule.tokens) == ("mine", 7, 123)
-    assert recipe.corpus.sources == {"a": SourceSettings(file="a.txt", clean=("markdown", "spacing"))}
+    assert recipe.corpus.sources == {
+        "a": SourceSettings(file="a.txt", clean=("markdown", "spacing"))
+    }
     assert recipe == read_pretrain_recipe(str(path))
 
 
@@ -39,13 +44,31 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
     [
         ("sede = 3", r"sede: extra inputs are not permitted, got 3"),
         ("[shape]\nwidth = 3", r"shape\.width: extra inputs are not permitted, got 3"),
-        ('[corpus.sources.a]\nfile = "a"\nweight = 2', r"corpus\.sources\.a\.weight: extra inputs are not permitted, got 2"),
+        (
+            '[corpus.sources.a]\nfile = "a"\nweight = 2',
+            r"corpus\.sources\.a\.weight: extra inputs are not permitted, got 2",
+        ),
         ("[corpus.sources.a]\ntimes = 1", r"corpus\.sources\.a\.file: field required"),
-        ('[corpus.sources.a]\nfile = "a"\ntimes = 0', r"corpus\.sources\.a\.times: input should be greater than 0, got 0"),
-        ('[corpus.sources.a]\nfile = "a"\nclean = ["html"]', r"corpus\.sources\.a\.clean\.0: .*'html'"),
-        ('[corpus.sources.a]\nfile = "a"\nform = "tree"', r"corpus\.sources\.a\.form: .*'flat'.*'doc', got 'tree'"),
-        ("[corpus]\nheld_out_share = 1.5", r"corpus\.held_out_share: .*less than or equal to 1, got 1\.5"),
-        ("[schedule]\ntokens = 0\nbatch_tokens = -1", r"schedule\.tokens: .*got 0; schedule\.batch_tokens: .*got -1"),
+        (
+            '[corpus.sources.a]\nfile = "a"\ntimes = 0',
+            r"corpus\.sources\.a\.times: input should be greater than 0, got 0",
+        ),
+        (
+            '[corpus.sources.a]\nfile = "a"\nclean = ["html"]',
+            r"corpus\.sources\.a\.clean\.0: .*'html'",
+        ),
+        (
+            '[corpus.sources.a]\nfile = "a"\nform = "tree"',
+            r"corpus\.sources\.a\.form: .*'flat'.*'doc', got 'tree'",
+        ),
+        (
+            "[corpus]\nheld_out_share = 1.5",
+            r"corpus\.held_out_share: .*less than or equal to 1, got 1\.5",
+        ),
+        (
+            "[schedule]\ntokens = 0\nbatch_tokens = -1",
+            r"schedule\.tokens: .*got 0; schedule\.batch_tokens: .*got -1",
+        ),
         ("seed = -1", r"seed: .*got -1"),
         (
             "[objective]\nlm_loss_weight = 0\nteacher_weight = 0\nsimilarity_weight = 0",
@@ -54,7 +77,9 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
         ("name = ", r"is not readable as TOML"),
     ],
 )
-def test_what_is_unknown_or_wrong_is_refused_by_name_and_file(tmp_path: Path, text: str, message: str) -> None:
+def test_what_is_unknown_or_wrong_is_refused_by_name_and_file(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message) as caught:
@@ -63,7 +88,9 @@ def test_what_is_unknown_or_wrong_is_refused_by_name_and_file(tmp_path: Path, te
 
 
 def test_a_recipe_that_is_not_there_or_no_text_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.toml does not exist; `nano` is the one that ships"):
+    with pytest.raises(
+        ConfigError, match=r"nowhere\.toml does not exist; `nano` is the one that ships"
+    ):
         read_pretrain_recipe(tmp_path / "nowhere.toml")
     (tmp_path / "latin.toml").write_bytes(b'name = "caf\xe9"')
     for wrong in ("latin.toml", "."):
@@ -82,27 +109,50 @@ def test_changed_reaches_every_depth_and_leaves_the_rest(tmp_path: Path) -> None
         "compute.device": "cpu",
     }
     changed = nano.changed(wanted)
-    assert (changed.seed, changed.name, changed.schedule.tokens, changed.compute.device) == (7, "other", 999, "cpu")
+    assert (changed.seed, changed.name, changed.schedule.tokens, changed.compute.device) == (
+        7,
+        "other",
+        999,
+        "cpu",
+    )
     assert changed.corpus.sources["nus_sms"].times == 1.5
     assert changed.corpus.sources["masc"].clean == ("spacing", "markdown")
     before = nano.model_dump()
-    back = {name: before[name] for name in ("seed", "name", "corpus", "compute", "schedule", "stages")}
-    assert nano.corpus.sources["nus_sms"].times != 1.5 and changed.changed(back) == nano == nano.changed({})
+    back = {
+        name: before[name] for name in ("seed", "name", "corpus", "compute", "schedule", "stages")
+    }
+    assert nano.corpus.sources["nus_sms"].times != 1.5 and changed.changed(
+        back
+    ) == nano == nano.changed({})
     assert nano.changed({"schedule": {"tokens": 5}}).schedule == type(nano.schedule)(tokens=5)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["sede", "schedule.token", "schedul.tokens", "schedule.tokens.more", "corpus.sources.none.times", "", ".", "seed.", "corpus..seed"],
+    [
+        "sede",
+        "schedule.token",
+        "schedul.tokens",
+        "schedule.tokens.more",
+        "corpus.sources.none.times",
+        "",
+        ".",
+        "seed.",
+        "corpus..seed",
+    ],
 )
 def test_changing_what_does_not_exist_is_an_error_that_names_it(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         PretrainRecipe().changed({name: 1})
-    assert f"unknown setting {name!r}" in str(caught.value) and "schedule.tokens" in str(caught.value)
+    assert f"unknown setting {name!r}" in str(caught.value) and "schedule.tokens" in str(
+        caught.value
+    )
 
 
 def test_changing_to_a_wrong_value_is_an_error_that_names_it() -> None:
-    with pytest.raises(ConfigError, match=r"settings: schedule\.tokens: .*greater than or equal to 1, got 0"):
+    with pytest.raises(
+        ConfigError, match=r"settings: schedule\.tokens: .*greater than or equal to 1, got 0"
+    ):
         PretrainRecipe().changed({"schedule.tokens": 0})
 
 

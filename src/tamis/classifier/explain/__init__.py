@@ -1,4 +1,6 @@
-"""Why a text got its verdict: P(label) after every token from one pass, and each word's share by leaving words out."""
+"""Why a text got its verdict: P(label) after every token from one pass, and each word's share by
+leaving words out.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ def explain(classifier: TextClassifier, text: str, *, label: str | None = None) 
     Args:
         classifier: a fitted one.
         text: any string; characters are counted as Python counts them.
-        label: the label that words speak for or against. By default the positive label where there is one (two classes), so that a
-            positive share means the same in every text, whatever the verdict; otherwise the label that the text got.
+        label: the label that words speak for or against. By default the positive label where there
+            is one (two classes), so that a positive share means the same in every text, whatever
+            the verdict; otherwise the label that the text got.
 
     Raises:
         NotFittedError: the classifier is not fitted.
@@ -67,7 +70,10 @@ def _about(window: Window | None, positive: str | None) -> list[str]:
     if window is None:
         return []
     part = f"window {window.number + 1} of {window.of}, characters {window.start} to {window.end}"
-    return [f"The text is longer than the model's context and was read by windows; {part}, speaks most for {positive or 'the verdict'}."]
+    return [
+        f"The text is longer than the model's context and was read by windows; {part}, speaks "
+        f"most for {positive or 'the verdict'}."
+    ]
 
 
 def _threshold(classifier: TextClassifier, explained: str, names: list[str]) -> float | None:

@@ -1,4 +1,6 @@
-"""What `explain` found out, and its forms: a dictionary for JSON, text for a terminal. The page is render_html.py's."""
+"""What `explain` found out, and its forms: a dictionary for JSON, text for a terminal. The page is
+render_html.py's.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,9 @@ class WordAttribution:
 class Explanation:
     """Why one text got its verdict.
 
-    Sums: log_odds = empty_log_odds + the sum of all words' shares + remainder, where log-odds are log P / (1 - P) of the explained
-    label. The remainder is what no word has alone: what words say only together, what they say twice, and what any text says by not
-    being empty.
+    Sums: log_odds = empty_log_odds + the sum of all words' shares + remainder, where log-odds are
+    log P / (1 - P) of the explained label. The remainder is what no word has alone: what words say
+    only together, what they say twice, and what any text says by not being empty.
     """
 
     text: str
@@ -75,7 +77,9 @@ class Explanation:
         return sorted(self.words, key=lambda word: -word.attribution)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON takes it; `label`, `verdict` and `probabilities` as in `predict --json`."""
+        """Everything as JSON takes it; `label`, `verdict` and `probabilities` as in
+        `predict --json`.
+        """
         text = self.text
         return {
             "text": text,
@@ -84,9 +88,25 @@ class Explanation:
             "probabilities": self.probabilities,
             "explained": self.explained,
             "threshold": self.threshold,
-            "tokens": [{"start": t.start, "end": t.end, "token": text[t.start : t.end], "probability": t.probability} for t in self.tokens],
+            "tokens": [
+                {
+                    "start": t.start,
+                    "end": t.end,
+                    "token": text[t.start : t.end],
+                    "probability": t.probability,
+                }
+                for t in self.tokens
+            ],
             "turn": self.turn,
-            "words": [{"start": w.start, "end": w.end, "word": text[w.start : w.end], "attribution": w.attribution} for w in self.words],
+            "words": [
+                {
+                    "start": w.start,
+                    "end": w.end,
+                    "word": text[w.start : w.end],
+                    "attribution": w.attribution,
+                }
+                for w in self.words
+            ],
             "log_odds": self.log_odds,
             "empty_log_odds": self.empty_log_odds,
             "remainder": self.remainder,
@@ -97,32 +117,48 @@ class Explanation:
     def to_text(self) -> str:
         """Lines for a terminal, without control characters of the text's own."""
         largest = max((abs(word.attribution) for word in self.words), default=0.0)
-        lines = [self.headline(), "", f"what each word gives to {printable(self.explained)} (log-odds; below 0: against it)"]
+        lines = [
+            self.headline(),
+            "",
+            f"what each word gives to {printable(self.explained)} (log-odds; below 0: against it)",
+        ]
         for word in self.strongest():
-            bar = ("░" if word.attribution < 0 else "█") * round(_BAR * abs(word.attribution) / (largest or 1.0))
-            lines.append(f"{word.attribution:+8.2f}  {bar:{_BAR}}  {printable(self.text[word.start : word.end])}")
+            bar = ("░" if word.attribution < 0 else "█") * round(
+                _BAR * abs(word.attribution) / (largest or 1.0)
+            )
+            lines.append(
+                f"{word.attribution:+8.2f}  {bar:{_BAR}}  "
+                f"{printable(self.text[word.start : word.end])}"
+            )
         lines += ["", self.sums(), "", f"P({printable(self.explained)}) after every token"]
         for number, token in enumerate(self.tokens):
             bar, piece = "█" * round(_BAR * token.probability), self.text[token.start : token.end]
             mark = "  < from here on the label stays" if number == self.turn and number else ""
-            lines.append(f"{token.probability:8.4f}  {bar:{_BAR}}  {printable(piece)}{mark}".rstrip())
+            lines.append(
+                f"{token.probability:8.4f}  {bar:{_BAR}}  {printable(piece)}{mark}".rstrip()
+            )
         return "\n".join([*lines, *(f"\n{note}" for note in self.notes)]) + "\n"
 
     def headline(self) -> str:
         """Verdict and probabilities in one line."""
         shown = ", ".join(f"{printable(label)} {p:.4f}" for label, p in self.probabilities.items())
-        means = "" if self.verdict == self.label else f" (the threshold says {printable(self.label)})"
+        means = (
+            "" if self.verdict == self.label else f" (the threshold says {printable(self.label)})"
+        )
         return f"{printable(self.verdict)}{means}: {shown}"
 
     def sums(self) -> str:
         """The sums of the class's docstring with this text's numbers, in one line."""
         words = sum(word.attribution for word in self.words)
         return (
-            f"empty text {self.empty_log_odds:+.2f}, words {words:+.2f}, only together {self.remainder:+.2f}: "
+            f"empty text {self.empty_log_odds:+.2f}, words {words:+.2f}, only together "
+            f"{self.remainder:+.2f}: "
             f"log-odds {self.log_odds:+.2f} for {printable(self.explained)}"
         )
 
 
 def printable(text: str) -> str:
-    """Text that moves no cursor and hides nothing: what a terminal would not print is written as an escape."""
+    """Text that moves no cursor and hides nothing: what a terminal would not print is written as an
+    escape.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

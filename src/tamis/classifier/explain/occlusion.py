@@ -1,7 +1,9 @@
-"""Each word's share in a verdict, by leaving it out: alone and within runs of neighbours, because the words of a phrase back each other up.
+"""Each word's share in a verdict, by leaving it out: alone and within runs of neighbours, because
+the words of a phrase back each other up.
 
-Shares are log-odds, log P / (1 - P): probabilities near 0 and 1 hardly move whatever is left out, log-odds do.
-Source: occlusion (Zeiler and Fergus, arXiv:1311.2901), for text "leave-one-out" (Li et al., arXiv:1612.08220).
+Shares are log-odds, log P / (1 - P): probabilities near 0 and 1 hardly move whatever is left out,
+log-odds do. Source: occlusion (Zeiler and Fergus, arXiv:1311.2901), for text "leave-one-out" (Li et
+al., arXiv:1612.08220).
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 RUNS = (1, 3, 5, 8)
 """Words left out together. On planted phrases single words alone found 3 to 10 of 100 fewer."""
 MOST_TOKENS = 2**17
-"""Tokens that may be scored for every word of a text to be left out by itself; a longer text is taken apart part by part."""
+"""Tokens that may be scored for every word of a text to be left out by itself; a longer text is
+taken apart part by part."""
 PARTS = 8
 """Parts that a longer text is cut into at a time."""
 
@@ -45,17 +48,21 @@ class Attributions:
     notes: list[str] = field(default_factory=list)
 
 
-def word_attributions(classifier: TextClassifier, text: str, place: int, *, tokens: int) -> Attributions:
+def word_attributions(
+    classifier: TextClassifier, text: str, place: int, *, tokens: int
+) -> Attributions:
     """Shares of all words of a text in the log-odds of class number `place`.
 
-    A word's share is the mean over run lengths L in `RUNS` of the mean, over the runs of L words that hold it, of the log-odds lost
-    when the run is left out, divided by L. A run never is the whole text, unless that is one word.
+    A word's share is the mean over run lengths L in `RUNS` of the mean, over the runs of L words
+    that hold it, of the log-odds lost when the run is left out, divided by L. A run never is the
+    whole text, unless that is one word.
 
-    Where that would score more than `MOST_TOKENS` tokens, the text (its `tokens` are given) is first cut into `PARTS` runs of equal
-    numbers of words, each left out once; the one with the largest share is cut again, and so on until leaving out its own runs keeps
-    to the bound, or it has `PARTS` words. The words of the other parts have equal parts of their part's share. All in all the text is
-    scored fewer than 4 times a word where nothing is cut, else 8 times for every eightfold of its words, and 19 times or
-    `MOST_TOKENS` tokens more for the words that are left.
+    Where that would score more than `MOST_TOKENS` tokens, the text (its `tokens` are given) is
+    first cut into `PARTS` runs of equal numbers of words, each left out once; the one with the
+    largest share is cut again, and so on until leaving out its own runs keeps to the bound, or it
+    has `PARTS` words. The words of the other parts have equal parts of their part's share. All in
+    all the text is scored fewer than 4 times a word where nothing is cut, else 8 times for every
+    eightfold of its words, and 19 times or `MOST_TOKENS` tokens more for the words that are left.
     """
 
     def log_odds(texts: list[str]) -> NDArray[np.float64]:
@@ -74,44 +81,75 @@ def word_attributions(classifier: TextClassifier, text: str, place: int, *, toke
         first, stop = parts[int(np.argmax(values[edges[:-1]]))]
     if stop - first < len(words):
         a, b = words[first][0], words[stop - 1][1]
-        notes.append(f"The text is long: only the words at characters {a} to {b} were left out one by one, the others in larger parts.")
+        notes.append(
+            f"The text is long: only the words at characters {a} to {b} were left out one by "
+            "one, the others in larger parts."
+        )
     values[first:stop] = _word_by_word(
-        lambda runs: whole - log_odds([leave_out_words(text, words, *run) for run in runs]), first, stop, len(words)
+        lambda runs: whole - log_odds([leave_out_words(text, words, *run) for run in runs]),
+        first,
+        stop,
+        len(words),
     )
-    found = tuple(WordAttribution(*word, share) for word, share in zip(words, values.tolist(), strict=True))
+    found = tuple(
+        WordAttribution(*word, share) for word, share in zip(words, values.tolist(), strict=True)
+    )
     return Attributions(found, whole, empty, notes)
 
 
-def window_attributions(classifier: TextClassifier, text: str, place: int, window: Window) -> Attributions:
-    """The same where one window of a long text decides: its words alone have shares, as if it were the text; the others have none.
+def window_attributions(
+    classifier: TextClassifier, text: str, place: int, window: Window
+) -> Attributions:
+    """The same where one window of a long text decides: its words alone have shares, as if it were
+    the text; the others have none.
 
-    Leaving out words of the whole text would move every window behind them, which changes more than the words do. The bound on what is
-    scored holds by itself: a window is no longer than the context.
+    Leaving out words of the whole text would move every window behind them, which changes more than
+    the words do. The bound on what is scored holds by itself: a window is no longer than the
+    context.
     """
     words = words_of(text)
-    inside = [number for number, (start, end) in enumerate(words) if end > window.start and start < window.end]
+    inside = [
+        number
+        for number, (start, end) in enumerate(words)
+        if end > window.start and start < window.end
+    ]
     if not inside:  # a window of white space
         empty = word_attributions(classifier, "", place, tokens=1)
         return replace(
-            empty, words=tuple(WordAttribution(*word, 0.0) for word in words), log_odds=float(_log_odds(classifier, [text], place)[0])
+            empty,
+            words=tuple(WordAttribution(*word, 0.0) for word in words),
+            log_odds=float(_log_odds(classifier, [text], place)[0]),
         )
-    first, last = words[inside[0]][0], words[inside[-1]][1]  # whole words, where the window begins or ends in one
-    own = word_attributions(classifier, text[first:last], place, tokens=window.stop_token - window.first_token)
+    first, last = (
+        words[inside[0]][0],
+        words[inside[-1]][1],
+    )  # whole words, where the window begins or ends in one
+    own = word_attributions(
+        classifier, text[first:last], place, tokens=window.stop_token - window.first_token
+    )
     found = [WordAttribution(start, end, 0.0) for start, end in words]
     for number, word in zip(inside, own.words, strict=True):
         found[number] = WordAttribution(word.start + first, word.end + first, word.attribution)
-    return Attributions(tuple(found), float(_log_odds(classifier, [text], place)[0]), own.empty_log_odds, own.notes)
+    return Attributions(
+        tuple(found), float(_log_odds(classifier, [text], place)[0]), own.empty_log_odds, own.notes
+    )
 
 
 def _log_odds(classifier: TextClassifier, texts: list[str], place: int) -> NDArray[np.float64]:
-    probabilities = classifier.predict_proba(texts)  # (N, K); the other classes are summed, as 1 - P has no digits near 1
+    probabilities = classifier.predict_proba(
+        texts
+    )  # (N, K); the other classes are summed, as 1 - P has no digits near 1
     chosen, others = probabilities[:, place], np.delete(probabilities, place, axis=1).sum(1)
     smallest = np.finfo(np.float64).tiny
     return np.asarray(np.log(np.maximum(chosen, smallest)) - np.log(np.maximum(others, smallest)))
 
 
-def _word_by_word(lost: Callable[[list[Span]], NDArray[np.float64]], first: int, stop: int, words: int) -> NDArray[np.float64]:
-    """(stop - first,) shares of words `first` to `stop` of `words`, from the log-odds lost without each run of them."""
+def _word_by_word(
+    lost: Callable[[list[Span]], NDArray[np.float64]], first: int, stop: int, words: int
+) -> NDArray[np.float64]:
+    """(stop - first,) shares of words `first` to `stop` of `words`, from the log-odds lost without
+    each run of them.
+    """
     count = stop - first
     lengths = [length for length in RUNS if length <= count and (length < words or words == 1)]
     runs = [(a, a + length) for length in lengths for a in range(first, stop - length + 1)]
@@ -122,21 +160,26 @@ def _word_by_word(lost: Callable[[list[Span]], NDArray[np.float64]], first: int,
         for a in range(count - length + 1):
             sums[a : a + length] += next(losses) / length
             counts[a : a + length] += 1
-        # Every length counts alike for every word: by the number of runs, words at the ends would lean on the short ones.
+        # Every length counts alike for every word: by the number of runs, words at the ends would
+        # lean on the short ones.
         total += sums / counts
     return total / max(1, len(lengths))
 
 
 def words_of(text: str) -> list[Span]:
-    """(start, end) of every word: what stands between white space (Unicode's), punctuation included.
+    """(start, end) of every word: what stands between white space (Unicode's), punctuation
+    included.
 
-    Han characters and kana, which are written without spaces, are words of their own, with the punctuation behind them.
+    Han characters and kana, which are written without spaces, are words of their own, with the
+    punctuation behind them.
     """
     return [match.span() for match in _WORD.finditer(text)]
 
 
 def leave_out_words(text: str, words: Sequence[Span], first: int, stop: int) -> str:
-    """The text without words `first` to `stop` and the white space behind them (before them, at the text's end)."""
+    """The text without words `first` to `stop` and the white space behind them (before them, at the
+    text's end).
+    """
     if stop < len(words):
         return text[: words[first][0]] + text[words[stop][0] :]
     return text[: words[first - 1][1]] + text[words[-1][1] :] if first else ""

@@ -1,4 +1,6 @@
-"""What a classifier would say if the text ended after each of its tokens: one pass, since a causal model never looks ahead."""
+"""What a classifier would say if the text ended after each of its tokens: one pass, since a causal
+model never looks ahead.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 def running_probabilities(classifier: TextClassifier, text: str) -> NDArray[np.float64]:
     """(T, K) probabilities after each token; the last row is `predict_proba`'s, to rounding.
 
-    With mean pooling the state after a token is the mean over the tokens up to it, without it the token's own. A text longer than
-    the context is read by the classifier's windows: a token counts in the first window that holds it, and its logits there are pooled
-    with the last ones of the windows before by the classifier's own rule for as many windows (`tamis.text.windows`). From one window
-    to the next the curve may jump: the model forgets what the new window does not hold.
+    With mean pooling the state after a token is the mean over the tokens up to it, without it the
+    token's own. A text longer than the context is read by the classifier's windows: a token counts
+    in the first window that holds it, and its logits there are pooled with the last ones of the
+    windows before by the classifier's own rule for as many windows (`tamis.text.windows`). From one
+    window to the next the curve may jump: the model forgets what the new window does not hold.
     """
     ids = classifier.tokenizer_.encode([text])[0]
     # Cut like the ids, the numbers of the tokens say which of them each window holds.
@@ -37,7 +40,9 @@ def running_probabilities(classifier: TextClassifier, text: str) -> NDArray[np.f
     return softmax(np.concatenate(joined))
 
 
-def _logits_of_all_tokens(classifier: TextClassifier, windows: list[NDArray[np.int32]]) -> list[NDArray[np.float64]]:
+def _logits_of_all_tokens(
+    classifier: TextClassifier, windows: list[NDArray[np.int32]]
+) -> list[NDArray[np.float64]]:
     """(T, K) of each window, in their order."""
     model = classifier.scorer()
     found: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(windows)
@@ -45,7 +50,9 @@ def _logits_of_all_tokens(classifier: TextClassifier, windows: list[NDArray[np.i
         for rows in by_length([len(window) for window in windows], FROZEN_TOKENS):
             packed = pack([windows[row] for row in rows]).to(model.score.weight.device)
             trunk = model.transformer
-            values = model.head(trunk.blocks(trunk.embed(packed), packed)).double().cpu().numpy()  # (N, K), in packed order
+            values = (
+                model.head(trunk.blocks(trunk.embed(packed), packed)).double().cpu().numpy()
+            )  # (N, K), in packed order
             ends = np.cumsum([len(windows[rows[place]]) for place in packed.order])
             for place, part in zip(packed.order, np.split(values, ends[:-1]), strict=True):
                 found[rows[place]] = part
@@ -53,7 +60,8 @@ def _logits_of_all_tokens(classifier: TextClassifier, windows: list[NDArray[np.i
 
 
 def offsets(classifier: TextClassifier, text: str) -> list[tuple[int, int]]:
-    """(start, end) of each token in the text's characters: (0, 0) for what stands for no character, as a leading `<|endoftext|>`.
+    """(start, end) of each token in the text's characters: (0, 0) for what stands for no character,
+    as a leading `<|endoftext|>`.
 
     Tokens that share the bytes of one character all name that character.
     """

@@ -1,4 +1,5 @@
-"""Which column is the text and which the label: by name, by 1-based position, else by what the columns hold.
+"""Which column is the text and which the label: by name, by 1-based position, else by what the
+columns hold.
 
 Owns the list of known column names and the error messages that list the columns of a file.
 """
@@ -79,14 +80,19 @@ _SURE_ROWS = 10
 
 def count_roles(first: Sequence[str]) -> int:
     """How many of the two roles, text and label, a first row names (0 to 2)."""
-    return int(any(_plain(cell) in TEXT_NAMES for cell in first)) + int(any(_plain(cell) in LABEL_NAMES for cell in first))
+    return int(any(_plain(cell) in TEXT_NAMES for cell in first)) + int(
+        any(_plain(cell) in LABEL_NAMES for cell in first)
+    )
 
 
-def is_header(first: Sequence[str], rest: Sequence[Sequence[str]], *, named: Sequence[str] = ()) -> bool:
+def is_header(
+    first: Sequence[str], rest: Sequence[Sequence[str]], *, named: Sequence[str] = ()
+) -> bool:
     """Whether the first row holds column names and not a first text.
 
-    `named` are the columns that the caller asked for. A known name counts unless it occurs again below as a value
-    (a first message labelled "spam" is no header); without one, names are told by not being values of a label column.
+    `named` are the columns that the caller asked for. A known name counts unless it occurs again
+    below as a value (a first message labelled "spam" is no header); without one, names are told by
+    not being values of a label column.
     """
     cells = [cell for cell in first if cell]
     if any(name in first for name in named if not name.isdigit()):
@@ -97,15 +103,34 @@ def is_header(first: Sequence[str], rest: Sequence[Sequence[str]], *, named: Seq
         return True
     if roles == 1:
         known = (*TEXT_NAMES, *LABEL_NAMES)
-        return any(_plain(cell) in known and cell not in below[column] for column, cell in enumerate(first))
-    if len(rest) < 2 or not cells or len(set(cells)) < len(cells) or not all(_IDENTIFIER.fullmatch(cell) for cell in cells):
+        return any(
+            _plain(cell) in known and cell not in below[column] for column, cell in enumerate(first)
+        )
+    if (
+        len(rest) < 2
+        or not cells
+        or len(set(cells)) < len(cells)
+        or not all(_IDENTIFIER.fullmatch(cell) for cell in cells)
+    ):
         return False
-    groups = [column for column, values in enumerate(below) if first[column] and len(values) * 2 <= len(rest)]
+    groups = [
+        column
+        for column, values in enumerate(below)
+        if first[column] and len(values) * 2 <= len(rest)
+    ]
     return bool(groups) and all(first[column] not in below[column] for column in groups)
 
 
-def find_text(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: str, requested: str | None, label: int | None = None) -> int:
-    """The index of the text column. `rows` is a sample of the data rows; `label` a column already taken.
+def find_text(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    source: str,
+    requested: str | None,
+    label: int | None = None,
+) -> int:
+    """The index of the text column. `rows` is a sample of the data rows; `label` a column already
+    taken.
 
     Raises:
         DataError: `requested` is no column, or no column or more than one could be the text.
@@ -121,22 +146,35 @@ def find_text(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: st
             return free[0]
         lengths = {column: _mean_length(rows, column) for column in free}
         first, second = sorted(free, key=lambda column: -lengths[column])[:2]
-        # Two columns of like length may both be texts (a subject and a body): that is for the user to say.
+        # Two columns of like length may both be texts (a subject and a body): that is for the user
+        # to say.
         if lengths[first] >= 1.5 * lengths[second]:
             return first
     raise _unclear(names, source, "text", "--text")
 
 
-def find_label(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: str, requested: str | None, text: int) -> int:
-    """The index of the label column, as `find_text`; by content it is the one column whose values repeat.
+def find_label(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    source: str,
+    requested: str | None,
+    text: int,
+) -> int:
+    """The index of the label column, as `find_text`; by content it is the one column whose values
+    repeat.
 
     Raises:
-        DataError: `requested` is no column or the text column, or no column or more than one could be the label.
+        DataError: `requested` is no column or the text column, or no column or more than one could
+            be the label.
     """
     if requested is not None:
         column = _named(names, requested, source, "--label")
         if column == text:
-            raise DataError(f"{source}: column {requested!r} was named both as text and as label; name two columns")
+            raise DataError(
+                f"{source}: column {requested!r} was named both as text and as label; name two "
+                "columns"
+            )
         return column
     found = _by_name(names, LABEL_NAMES, taken=text)
     if len(found) == 1:
@@ -149,7 +187,14 @@ def find_label(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: s
     raise _unclear(names, source, "label", "--label")
 
 
-def find_both(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: str, text: str | None, label: str | None) -> tuple[int, int]:
+def find_both(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    source: str,
+    text: str | None,
+    label: str | None,
+) -> tuple[int, int]:
     """The indices of the text and the label column.
 
     Raises:
@@ -165,9 +210,16 @@ def find_both(names: Sequence[str], rows: Sequence[Sequence[str]], *, source: st
         by_name = _by_name(names, LABEL_NAMES, taken=None)
         taken = by_name[0] if len(by_name) == 1 else None
     filled = _filled(names, rows)
-    if text is None and taken is None and len(filled) == 2 and not _by_name(names, TEXT_NAMES, taken=None):
+    if (
+        text is None
+        and taken is None
+        and len(filled) == 2
+        and not _by_name(names, TEXT_NAMES, taken=None)
+    ):
         # Two columns and no names: the label is the one with fewer values, then the shorter one.
-        first, second = sorted(filled, key=lambda column: (_distinct(rows, column), _mean_length(rows, column)))
+        first, second = sorted(
+            filled, key=lambda column: (_distinct(rows, column), _mean_length(rows, column))
+        )
         if _looks_like_label(rows, first):
             return second, first
         raise _unclear(names, source, "label", "--label")
@@ -180,7 +232,9 @@ def _plain(cell: str) -> str:
 
 
 def _by_name(names: Sequence[str], known: Sequence[str], *, taken: int | None) -> list[int]:
-    found = [column for column, name in enumerate(names) if _plain(name) in known and column != taken]
+    found = [
+        column for column, name in enumerate(names) if _plain(name) in known and column != taken
+    ]
     first = [column for column in found if _plain(names[column]) == known[0]]
     return first if len(first) == 1 else found
 
@@ -191,21 +245,31 @@ def _named(names: Sequence[str], requested: str, source: str, option: str) -> in
         if len(found) == 1:
             return found[0]
         if found:
-            raise DataError(f"{source}: column {requested!r} occurs {len(found)} times ({_listed(names)}); rename one of them")
+            raise DataError(
+                f"{source}: column {requested!r} occurs {len(found)} times ({_listed(names)}); "
+                "rename one of them"
+            )
     if requested.isdigit() and 1 <= int(requested) <= len(names):
         return int(requested) - 1
     near = difflib.get_close_matches(requested, names, n=1)
-    hint = f"did you mean {option} {near[0]!r}?" if near else f"name one of them with {option} COLUMN"
-    raise DataError(f"{source}: there is no column {requested!r}; the columns are {_listed(names)}; {hint}")
+    hint = (
+        f"did you mean {option} {near[0]!r}?" if near else f"name one of them with {option} COLUMN"
+    )
+    raise DataError(
+        f"{source}: there is no column {requested!r}; the columns are {_listed(names)}; {hint}"
+    )
 
 
 def _filled(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Columns with a name or something in more than half of the sample (spreadsheets leave empty ones at the end)."""
+    """Columns with a name or something in more than half of the sample (spreadsheets leave empty
+    ones at the end).
+    """
     positional = all(name.isdigit() for name in names)
     return [
         column
         for column, name in enumerate(names)
-        if (positional or not name.isdigit()) or 2 * sum(bool(row[column]) for row in rows if column < len(row)) > len(rows)
+        if (positional or not name.isdigit())
+        or 2 * sum(bool(row[column]) for row in rows if column < len(row)) > len(rows)
     ]
 
 
@@ -219,7 +283,9 @@ def _distinct(rows: Sequence[Sequence[str]], column: int) -> int:
 
 def _looks_like_label(rows: Sequence[Sequence[str]], column: int) -> bool:
     repeated = _distinct(rows, column) * 2 <= len(rows) or len(rows) < _SURE_ROWS
-    return repeated and all(len(row[column]) <= _LABEL_CHARACTERS for row in rows if column < len(row))
+    return repeated and all(
+        len(row[column]) <= _LABEL_CHARACTERS for row in rows if column < len(row)
+    )
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -228,5 +294,6 @@ def _listed(names: Sequence[str]) -> str:
 
 def _unclear(names: Sequence[str], source: str, role: str, option: str) -> DataError:
     return DataError(
-        f"{source}: which column holds the {role} is not clear; the columns are {_listed(names)}; name it with {option} COLUMN"
+        f"{source}: which column holds the {role} is not clear; the columns are "
+        f"{_listed(names)}; name it with {option} COLUMN"
     )

@@ -1,7 +1,9 @@
-"""Rows of comma, semicolon and tab separated text: which delimiter, whether quotes are quoting, and the fields of each row.
+"""Rows of comma, semicolon and tab separated text: which delimiter, whether quotes are quoting, and
+the fields of each row.
 
-Owns no meaning: which column is the text is told in `columns`. The reader takes fields of any length and the quoting
-of RFC 4180 as Python's `csv` (not strict) and pandas' C parser read it; tests hold it against both.
+Owns no meaning: which column is the text is told in `columns`. The reader takes fields of any
+length and the quoting of RFC 4180 as Python's `csv` (not strict) and pandas' C parser read it;
+tests hold it against both.
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ from tamis.errors import DataError
 DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 _SAMPLE_CHARACTERS = 1 << 18
 _SAMPLE_RECORDS = 200
-# Inside an open quoted field: up to and with the closing quote; a doubled quote is one quote of the text.
+# Inside an open quoted field: up to and with the closing quote; a doubled quote is one quote of the
+# text.
 _TO_CLOSING_QUOTE = re.compile(r'((?:[^"]|"")*+)"')
 Kind = Literal["plain", "quoted", "broken"]
 
 
 class Record(NamedTuple):
-    """One row: the 1-based line where it begins, its fields, and how each was written ("broken": quotes used in no proper way)."""
+    """One row: the 1-based line where it begins, its fields, and how each was written ("broken":
+    quotes used in no proper way).
+    """
 
     line: int
     fields: list[str]
@@ -46,13 +51,17 @@ class Layout:
 
 
 def lines_of(text: str, *, quoted: bool) -> Iterator[str]:
-    """Lines with their ends. A quoted text ends lines at LF, CR LF and CR, an unquoted one at LF unless it has none."""
+    """Lines with their ends. A quoted text ends lines at LF, CR LF and CR, an unquoted one at LF
+    unless it has none.
+    """
     if not quoted and "\n" in text:
         return iter(io.StringIO(text, newline="\n"))
     return iter(io.StringIO(text, newline=""))
 
 
-def records(lines: Iterable[str], layout: Layout, source: str, *, first_line: int = 1) -> Iterator[Record]:
+def records(
+    lines: Iterable[str], layout: Layout, source: str, *, first_line: int = 1
+) -> Iterator[Record]:
     """The rows of `lines` (each with its end), blank ones left out; memory holds one row at a time.
 
     Raises:
@@ -104,9 +113,14 @@ def records(lines: Iterable[str], layout: Layout, source: str, *, first_line: in
 def wrong_width(record: Record, expected: int, source: str, layout: Layout) -> DataError:
     """The error for a row that has more or fewer fields than the others."""
     mark = DELIMITERS[layout.delimiter]
-    remedy = "quote a text that holds the delimiter" if layout.quoted else f"replace a {mark} inside a text by a space"
+    remedy = (
+        "quote a text that holds the delimiter"
+        if layout.quoted
+        else f"replace a {mark} inside a text by a space"
+    )
     return DataError(
-        f"{source} line {record.line}: expected {expected} fields separated by {mark}, found {len(record.fields)}; mend the row ({remedy})"
+        f"{source} line {record.line}: expected {expected} fields separated by {mark}, found "
+        f"{len(record.fields)}; mend the row ({remedy})"
     )
 
 
@@ -126,13 +140,15 @@ def _plain_end(line: str, position: int, delimiter: str) -> tuple[int, int | Non
 def sniff(text: str, *, whole: bool = True) -> Layout | None:
     """The layout of `text`, from its content; None where no delimiter divides it into columns.
 
-    `whole` is False when `text` is only the beginning of a file. A comma or semicolon text is always taken as quoted,
-    a tab text only where quoting is evident.
+    `whole` is False when `text` is only the beginning of a file. A comma or semicolon text is
+    always taken as quoted, a tab text only where quoting is evident.
     """
     best: tuple[int, float, str] | None = None
     for delimiter in DELIMITERS:
         quotings = (False, True) if delimiter == "\t" else (True,)
-        scores = [_fit(_sample(text, Layout(delimiter, quoted), whole), text) for quoted in quotings]
+        scores = [
+            _fit(_sample(text, Layout(delimiter, quoted), whole), text) for quoted in quotings
+        ]
         roles, share = max(scores)
         if (share > 0.5 or roles) and (best is None or (roles, share) > best[:2]):
             best = (roles, share, delimiter)
@@ -143,7 +159,9 @@ def sniff(text: str, *, whole: bool = True) -> Layout | None:
 
 
 def regularity(text: str, layout: Layout, *, whole: bool = True) -> tuple[int, int, float]:
-    """Of the first rows: how many there are, columns named in the first, and the share that has the commonest width (0 for width 1)."""
+    """Of the first rows: how many there are, columns named in the first, and the share that has the
+    commonest width (0 for width 1).
+    """
     rows = _sample(text, layout, whole)
     roles, share = _fit(rows, text)
     return len(rows), roles, share
@@ -169,7 +187,11 @@ def _sample(text: str, layout: Layout, whole: bool) -> list[list[str]]:
 def _fit(rows: Sequence[Sequence[str]], text: str) -> tuple[int, float]:
     if not rows:
         return 0, 0.0
-    width, times = Counter(len(row) for row in rows if len(row) > 1).most_common(1)[0] if any(len(row) > 1 for row in rows) else (1, 0)
+    width, times = (
+        Counter(len(row) for row in rows if len(row) > 1).most_common(1)[0]
+        if any(len(row) > 1 for row in rows)
+        else (1, 0)
+    )
     roles = count_roles(rows[0]) if len(rows[0]) > 1 else 0
     return roles, times / len(rows) if width > 1 else 0.0
 
@@ -177,10 +199,11 @@ def _fit(rows: Sequence[Sequence[str]], text: str) -> tuple[int, float]:
 def quoting_is_evident(text: str, delimiter: str, *, whole: bool = True) -> bool:
     """Whether the quotes of a tab-separated text are quoting and not part of the texts.
 
-    Never where a quote is used as no writer would: a field that opens and does not close right before the delimiter, or
-    an unquoted field with a quote inside. Otherwise it is evident where every field is quoted; where quoted fields hold
-    delimiters or line ends and only the quoted reading gives rows of one width; and where the quoted fields are just
-    those that need it (or all of a column, as R and some exports write). One lone "text" in quotes is not evident.
+    Never where a quote is used as no writer would: a field that opens and does not close right
+    before the delimiter, or an unquoted field with a quote inside. Otherwise it is evident where
+    every field is quoted; where quoted fields hold delimiters or line ends and only the quoted
+    reading gives rows of one width; and where the quoted fields are just those that need it (or all
+    of a column, as R and some exports write). One lone "text" in quotes is not evident.
     """
     if not re.search(rf'(?:^|{re.escape(delimiter)})"', text, re.MULTILINE):
         return False
@@ -204,7 +227,9 @@ def quoting_is_evident(text: str, delimiter: str, *, whole: bool = True) -> bool
     )
     if spanning:
         bare = records(lines_of(text, quoted=False), Layout(delimiter, quoted=False), "")
-        return _off_width([len(row.fields) for row in rows]) < _off_width([len(row.fields) for row in bare])
+        return _off_width([len(row.fields) for row in rows]) < _off_width(
+            [len(row.fields) for row in bare]
+        )
     return _quoted_by_rule(rows)
 
 
@@ -214,9 +239,19 @@ def _off_width(widths: Sequence[int]) -> int:
 
 
 def _quoted_by_rule(rows: Sequence[Record]) -> bool:
-    """Whether each quoted field holds a quote, or stands in a column quoted throughout, or obeys "quoted where it has a comma"."""
-    cells = [(column, field, kind) for row in rows for column, (field, kind) in enumerate(zip(row.fields, row.kinds, strict=True))]
-    needless = [(column, field) for column, field, kind in cells if kind == "quoted" and field and '"' not in field]
+    """Whether each quoted field holds a quote, or stands in a column quoted throughout, or obeys
+    "quoted where it has a comma".
+    """
+    cells = [
+        (column, field, kind)
+        for row in rows
+        for column, (field, kind) in enumerate(zip(row.fields, row.kinds, strict=True))
+    ]
+    needless = [
+        (column, field)
+        for column, field, kind in cells
+        if kind == "quoted" and field and '"' not in field
+    ]
     if not needless:
         return any(kind == "quoted" and '"' in field for _, field, kind in cells)
     # The first row may be a header, which some writers leave bare.
@@ -224,11 +259,13 @@ def _quoted_by_rule(rows: Sequence[Record]) -> bool:
     throughout = {
         column
         for column in {column for column, _ in needless}
-        if len(below) > 1 and all(len(row.kinds) > column and row.kinds[column] == "quoted" for row in below)
+        if len(below) > 1
+        and all(len(row.kinds) > column and row.kinds[column] == "quoted" for row in below)
     }
     rest = [(column, field) for column, field in needless if column not in throughout]
     if not rest:
         return True
-    # Spreadsheets quote a field with a comma even between tabs; three such fields and no exception make a rule.
+    # Spreadsheets quote a field with a comma even between tabs; three such fields and no exception
+    # make a rule.
     bare_comma = any(kind == "plain" and "," in field for _, field, kind in cells)
     return len(rest) > 2 and all("," in field for _, field in rest) and not bare_comma

@@ -1,6 +1,8 @@
-"""From bytes to text: UTF-8 (with or without BOM), UTF-16 and UTF-32 with BOM, else cp1252 with a note.
+"""From bytes to text: UTF-8 (with or without BOM), UTF-16 and UTF-32 with BOM, else cp1252 with a
+note.
 
-Owns the choice of the encoding and nothing else; what the text means is told in `delimited`, `jsonrows` and `messages`.
+Owns the choice of the encoding and nothing else; what the text means is told in `delimited`,
+`jsonrows` and `messages`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_UTF8_SEQUENCE = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_UTF8_SEQUENCE = re.compile(
+    rb"[\xc3-\xdf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+)
 # The five bytes that cp1252 leaves undefined.
 _NOT_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 _CHUNK_BYTES = 1 << 20
@@ -30,7 +34,9 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Encoding:
-    """The encoding of a file, by Python's name, and what the reader should know about the choice."""
+    """The encoding of a file, by Python's name, and what the reader should know about the
+    choice.
+    """
 
     name: str
     notes: tuple[str, ...] = ()
@@ -47,11 +53,18 @@ def read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file; check the path") from None
     except IsADirectoryError:
-        raise DataError(f"{path}: expected a file, this is a directory; name one file in it") from None
+        raise DataError(
+            f"{path}: expected a file, this is a directory; name one file in it"
+        ) from None
     except OSError as error:
-        raise DataError(f"{path}: the file cannot be read ({error.strerror or error}); check its permissions") from None
+        raise DataError(
+            f"{path}: the file cannot be read ({error.strerror or error}); check its permissions"
+        ) from None
     if not content.strip(b" \t\r\n\xef\xbb\xbf"):
-        raise DataError(f"{path}: expected rows, the file is empty; give a table with a label and a text in each row")
+        raise DataError(
+            f"{path}: expected rows, the file is empty; give a table with a label and a text in "
+            "each row"
+        )
     return content
 
 
@@ -59,7 +72,8 @@ def encoding_of(content: bytes, source: str) -> Encoding:
     """The encoding of `content`, all of the file's bytes.
 
     Raises:
-        DataError: the bytes are neither UTF-8 nor cp1252, or break the encoding that their byte-order mark names.
+        DataError: the bytes are neither UTF-8 nor cp1252, or break the encoding that their
+            byte-order mark names.
     """
     for mark, name in _MARKS:
         if content.startswith(mark):
@@ -67,7 +81,8 @@ def encoding_of(content: bytes, source: str) -> Encoding:
                 content.decode(name)
             except UnicodeDecodeError as error:
                 raise DataError(
-                    f"{source}: the byte-order mark says {name}, but byte {error.start} cannot be decoded "
+                    f"{source}: the byte-order mark says {name}, but byte {error.start} cannot "
+                    "be decoded "
                     f"({error.reason}); "
                     "save the file as UTF-8"
                 ) from None
@@ -89,7 +104,11 @@ def decode(content: bytes, source: str) -> tuple[str, Encoding]:
     text = content.decode(encoding.name)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        hint = "this looks like UTF-16 without its mark; save it as UTF-8" if content.count(b"\0") * 4 > len(content) else "remove it"
+        hint = (
+            "this looks like UTF-16 without its mark; save it as UTF-8"
+            if content.count(b"\0") * 4 > len(content)
+            else "remove it"
+        )
         raise DataError(f"{source} line {line}: expected text, found a NUL byte; {hint}")
     return text, encoding
 
@@ -112,7 +131,8 @@ def encoding_of_file(path: Path) -> Encoding:
                 decoder.decode(chunk)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
-            # Only a file that is not UTF-8 is held whole, for the line and byte that the note names.
+            # Only a file that is not UTF-8 is held whole, for the line and byte that the note
+            # names.
             return encoding_of(path.read_bytes(), str(path))
     return Encoding("utf-8")
 
@@ -130,7 +150,8 @@ def decode_line(line: bytes, number: int, source: str) -> str:
             return line.decode("cp1252")
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{source} line {number}: byte 0x{line[error.start]:02x} is neither UTF-8 nor cp1252; save the text as UTF-8"
+                f"{source} line {number}: byte 0x{line[error.start]:02x} is neither UTF-8 nor "
+                "cp1252; save the text as UTF-8"
             ) from None
 
 
@@ -144,10 +165,16 @@ def _cp1252(content: bytes, first_bad: int, source: str) -> Encoding:
             f"0x{undefined.group()[0]:02x} in line {at} "
             "is not cp1252 either; save the file as UTF-8"
         )
-    notes = [f"{source} is not UTF-8 (byte 0x{content[first_bad]:02x} in line {line}) and was read as cp1252."]
+    notes = [
+        f"{source} is not UTF-8 (byte 0x{content[first_bad]:02x} in line {line}) and was read "
+        "as cp1252."
+    ]
     mixed = len(_UTF8_SEQUENCE.findall(content))
     if mixed:
-        notes.append(f"{source} holds {mixed} characters that look like UTF-8 among the cp1252 ones; save it as UTF-8 throughout.")
+        notes.append(
+            f"{source} holds {mixed} characters that look like UTF-8 among the cp1252 ones; "
+            "save it as UTF-8 throughout."
+        )
     return Encoding("cp1252", tuple(notes))
 
 

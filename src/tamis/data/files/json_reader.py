@@ -43,7 +43,10 @@ def json_rows(lines: Iterable[str], source: str) -> Iterator[JsonRow]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{source} line {number}: expected a JSON object, found broken JSON ({error}); mend the line") from None
+            raise DataError(
+                f"{source} line {number}: expected a JSON object, found broken JSON ({error}); "
+                "mend the line"
+            ) from None
         yield JsonRow(number, _object(value, number, source))
 
 
@@ -63,16 +66,25 @@ def json_array(text: str, source: str) -> Iterator[JsonRow]:
         if text.startswith("]", position) and not comma:
             rest = text[position + 1 :].strip()
             if rest:
-                raise DataError(f"{source}: expected the end of the file behind the JSON array, found {rest[:20]!r}; remove it")
+                raise DataError(
+                    f"{source}: expected the end of the file behind the JSON array, found "
+                    f"{rest[:20]!r}; remove it"
+                )
             return
         line += text.count("\n", counted, position)
         counted = position
         if comma == first:
-            raise DataError(f"{source} line {line}: expected {'an object' if first else 'a comma or ]'} in the JSON array; mend it")
+            raise DataError(
+                f"{source} line {line}: expected {'an object' if first else 'a comma or ]'} in "
+                "the JSON array; mend it"
+            )
         try:
             value, position = _DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{source} line {line}: expected a JSON object, found broken JSON ({error}); mend it") from None
+            raise DataError(
+                f"{source} line {line}: expected a JSON object, found broken JSON ({error}); "
+                "mend it"
+            ) from None
         yield JsonRow(line, _object(value, line, source))
         first = False
 
@@ -81,6 +93,7 @@ def _object(value: object, line: int, source: str) -> dict[str, object]:
     if not isinstance(value, dict):
         kind = type(value).__name__
         raise DataError(
-            f'{source} line {line}: expected a JSON object such as {{"label": ..., "text": ...}}, found a {kind}; mend the line'
+            f'{source} line {line}: expected a JSON object such as {{"label": ..., "text": '
+            f"...}}, found a {kind}; mend the line"
         )
     return value

@@ -1,7 +1,8 @@
-"""Mail as text: one message (.eml) or an mbox, subject and body, HTML stripped where there is no plain part.
+"""Mail as text: one message (.eml) or an mbox, subject and body, HTML stripped where there is no
+plain part.
 
-Owns no verdicts and no attachments. Sources: RFC 5322, RFC 4155 (mbox), the standard library's `email` with
-`policy.default`.
+Owns no verdicts and no attachments. Sources: RFC 5322, RFC 4155 (mbox), the standard library's
+`email` with `policy.default`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,34 @@ _USUAL = frozenset(
         b"content-type",
     )
 )
-_BLOCKS = frozenset(("p", "div", "br", "tr", "li", "ul", "ol", "table", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "hr", "pre"))
+_BLOCKS = frozenset(
+    (
+        "p",
+        "div",
+        "br",
+        "tr",
+        "li",
+        "ul",
+        "ol",
+        "table",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "blockquote",
+        "hr",
+        "pre",
+    )
+)
 _UNSEEN = frozenset(("script", "style", "head", "title", "template"))
 
 
 class Mail(NamedTuple):
-    """One mail: the 1-based line where it begins, its headers of interest, and subject and body as one text."""
+    """One mail: the 1-based line where it begins, its headers of interest, and subject and body as
+    one text.
+    """
 
     line: int
     headers: dict[str, str]
@@ -49,7 +72,9 @@ def is_mbox(head: bytes) -> bool:
 
 
 def is_mail(head: bytes) -> bool:
-    """Whether a file that begins with `head` is a mail: header lines only, two usual ones among them, then an empty line or the end."""
+    """Whether a file that begins with `head` is a mail: header lines only, two usual ones among
+    them, then an empty line or the end.
+    """
     usual: set[bytes] = set()
     for line in head.split(b"\n"):
         if not line.strip():
@@ -82,14 +107,20 @@ def mbox_mails(lines: Iterable[bytes]) -> Iterator[Mail]:
 def read_mail(content: bytes, line: int = 1) -> Mail:
     """Subject and body of one mail; never fails, because what arrives by mail obeys no grammar."""
     message = email.message_from_bytes(content, policy=policy.default)
-    headers = {name: value for name in ("from", "date", "subject") if (value := _header(message, content, name)) is not None}
+    headers = {
+        name: value
+        for name in ("from", "date", "subject")
+        if (value := _header(message, content, name)) is not None
+    }
     body = _body(message).strip()
     subject = " ".join(headers.get("subject", "").split())
     return Mail(line, headers, f"{subject}\n{body}" if subject and body else subject or body)
 
 
 def strip_html(html: str) -> str:
-    """The words of an HTML text: tags, scripts and styles out, entities resolved, block elements on their own lines."""
+    """The words of an HTML text: tags, scripts and styles out, entities resolved, block elements on
+    their own lines.
+    """
     parser = _Words()
     parser.feed(html)
     parser.close()
@@ -127,7 +158,8 @@ def _header(message: EmailMessage, content: bytes, name: str) -> str | None:
         value = message[name]
         return None if value is None else _clean(str(value))
     except Exception:
-        # The header parsers of the standard library raise many kinds of errors on headers that are none.
+        # The header parsers of the standard library raise many kinds of errors on headers that are
+        # none.
         raw = email.message_from_bytes(content, policy=policy.compat32)[name]
         return None if raw is None else _clean(str(raw))
 
@@ -140,7 +172,14 @@ def _body(message: EmailMessage) -> str:
     if part is None and not message.is_multipart() and message.get_content_maintype() == "text":
         part = message
     if part is None:
-        part = next((each for each in message.walk() if each.get_content_type() in ("text/plain", "text/html")), None)
+        part = next(
+            (
+                each
+                for each in message.walk()
+                if each.get_content_type() in ("text/plain", "text/html")
+            ),
+            None,
+        )
     if part is None:
         return ""
     text = _content(part)
@@ -161,4 +200,8 @@ def _content(part: Message) -> str:
 
 def _clean(text: str) -> str:
     """Bytes that the parser smuggled in as half surrogates become the replacement character."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if not text.isascii() else text
+    return (
+        text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        if not text.isascii()
+        else text
+    )

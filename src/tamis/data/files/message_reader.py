@@ -1,6 +1,7 @@
 """Messages to be judged: lines of text, tables with any columns, mails; one held at a time.
 
-Owns the choice of what a file or stream is; what a verdict is written to is in `writing`. Needs no label column.
+Owns the choice of what a file or stream is; what a verdict is written to is in `writing`. Needs no
+label column.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _TABLE_ENDINGS = frozenset((".csv", ".tsv", ".tab"))
 
 @dataclass(frozen=True)
 class Message:
-    """A text to judge; `columns` are the row's own, the text's among them, in the order of the file; `line` is 1-based."""
+    """A text to judge; `columns` are the row's own, the text's among them, in the order of the
+    file; `line` is 1-based.
+    """
 
     text: str
     columns: dict[str, object] = field(default_factory=dict)
@@ -60,14 +63,16 @@ class Messages:
 def read_messages(source: str | Path | BinaryIO | TextIO, *, text: str | None = None) -> Messages:
     r"""The messages of a file or a stream.
 
-    A file is told by its content: Parquet, mbox, a mail, JSONL or a JSON array, a table with a delimiter. A name
-    decides only what content cannot: `.txt` is a text a line even if it holds commas, `.csv` and `.tsv` are tables. A
-    stream (stdin) is told by its first line, so that it can be answered line by line: an object is JSONL, "From " is
-    mbox, anything else a text a line. `text` names the text column, and says that there are columns. A line's end is
-    not part of its text; an empty line is an empty text, so that answers keep the numbers of the lines.
+    A file is told by its content: Parquet, mbox, a mail, JSONL or a JSON array, a table with a
+    delimiter. A name decides only what content cannot: `.txt` is a text a line even if it holds
+    commas, `.csv` and `.tsv` are tables. A stream (stdin) is told by its first line, so that it can
+    be answered line by line: an object is JSONL, "From " is mbox, anything else a text a line.
+    `text` names the text column, and says that there are columns. A line's end is not part of its
+    text; an empty line is an empty text, so that answers keep the numbers of the lines.
 
     Raises:
-        DataError: at once, where the file is missing, a directory, of an unknown encoding, or its text column is not
+        DataError: at once, where the file is missing, a directory, of an unknown encoding, or its
+            text column is not
         clear;
             while reading, where a row is broken (the message has its line).
         MissingExtraError: it is Parquet and polars is not installed.
@@ -78,7 +83,8 @@ def read_messages(source: str | Path | BinaryIO | TextIO, *, text: str | None = 
 
 
 def read_one_message(stream: BinaryIO | TextIO) -> Message:
-    """All of a stream as one message: a mail, with or without the "From " line of a mailbox above it, or else the text as it stands.
+    """All of a stream as one message: a mail, with or without the "From " line of a mailbox above
+    it, or else the text as it stands.
 
     Raises:
         DataError: nothing came, or it is no mail and its bytes are no text.
@@ -86,7 +92,10 @@ def read_one_message(stream: BinaryIO | TextIO) -> Message:
     raw = getattr(stream, "buffer", stream)
     content = raw.read()
     if not content:
-        raise DataError("standard input: expected a text or a mail, nothing came; pipe one in, or give the text as an argument")
+        raise DataError(
+            "standard input: expected a text or a mail, nothing came; pipe one in, or give the "
+            "text as an argument"
+        )
     content = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     envelope, _, below = content.partition(b"\n")
     if envelope.startswith(b"From ") and mail_reader.is_mail(below[:_HEAD_BYTES]):
@@ -105,9 +114,13 @@ def _from_file(path: Path, text: str | None) -> Messages:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file; check the path") from None
     except IsADirectoryError:
-        raise DataError(f"{path}: expected a file, this is a directory; name one file in it") from None
+        raise DataError(
+            f"{path}: expected a file, this is a directory; name one file in it"
+        ) from None
     except OSError as error:
-        raise DataError(f"{path}: the file cannot be read ({error.strerror or error}); check its permissions") from None
+        raise DataError(
+            f"{path}: the file cannot be read ({error.strerror or error}); check its permissions"
+        ) from None
     ending = path.suffix.lower()
     lines_only = ending == ".txt" and text is None
     if head.startswith(parquet_reader.MAGIC):
@@ -125,14 +138,26 @@ def _from_file(path: Path, text: str | None) -> Messages:
         if start.lstrip().startswith("["):
             rows = json_reader.json_array(path.read_text(encoding.name), name)
             return _json_messages("json", name, rows, text, encoding.notes)
-        return _json_messages("jsonl", name, json_reader.json_rows(_text_lines(path, encoding.name, "\n"), name), text, encoding.notes)
-    layout = None if lines_only else _layout(start, whole=whole, sure=text is not None or ending in _TABLE_ENDINGS)
+        return _json_messages(
+            "jsonl",
+            name,
+            json_reader.json_rows(_text_lines(path, encoding.name, "\n"), name),
+            text,
+            encoding.notes,
+        )
+    layout = (
+        None
+        if lines_only
+        else _layout(start, whole=whole, sure=text is not None or ending in _TABLE_ENDINGS)
+    )
     if layout is None:
         numbered = enumerate(_text_lines(path, encoding.name, "\n"), 1)
         rows_ = (_line_message(line, number) for number, line in numbered)
         return Messages("text", "text", name, encoding.notes, rows_)
     newline = "" if layout.quoted or "\n" not in start else "\n"
-    return _table_messages(_text_lines(path, encoding.name, newline), layout, name, text, encoding.notes)
+    return _table_messages(
+        _text_lines(path, encoding.name, newline), layout, name, text, encoding.notes
+    )
 
 
 def _from_stream(stream: BinaryIO | TextIO, text: str | None) -> Messages:
@@ -142,7 +167,9 @@ def _from_stream(stream: BinaryIO | TextIO, text: str | None) -> Messages:
     lines = _stream_lines(raw)
     first = next(lines, b"")
     if first.startswith(parquet_reader.MAGIC):
-        raise DataError(f"{name}: Parquet cannot be read from a stream; write it to a file and name the file")
+        raise DataError(
+            f"{name}: Parquet cannot be read from a stream; write it to a file and name the file"
+        )
     rest = chain([first] if first else [], lines)
     if text is None and re.match(rb"From \S.*\d{4}", first):
         return _mails("mbox", name, mail_reader.mbox_mails(rest))
@@ -150,17 +177,31 @@ def _from_stream(stream: BinaryIO | TextIO, text: str | None) -> Messages:
     if first.removeprefix(b"\xef\xbb\xbf").startswith(b"{") and json_reader.begins_like_json(
         decode_line(first, 1, name).removeprefix("\ufeff")
     ):
-        return _json_messages("jsonl", name, json_reader.json_rows(_without_mark(decoded), name), text, ())
+        return _json_messages(
+            "jsonl", name, json_reader.json_rows(_without_mark(decoded), name), text, ()
+        )
     if text is None:
-        rows = (_line_message(line, number) for number, line in enumerate(_without_mark(decoded), 1))
+        rows = (
+            _line_message(line, number) for number, line in enumerate(_without_mark(decoded), 1)
+        )
         return Messages("text", "text", name, (), rows)
     held = list(islice(_without_mark(decoded), SAMPLE_ROWS))
-    layout = csv_reader.sniff("".join(held), whole=len(held) < SAMPLE_ROWS) or csv_reader.Layout("\t", quoted=False)
-    return _table_messages(_at_returns(chain(held, decoded)) if layout.quoted else chain(held, decoded), layout, name, text, ())
+    layout = csv_reader.sniff("".join(held), whole=len(held) < SAMPLE_ROWS) or csv_reader.Layout(
+        "\t", quoted=False
+    )
+    return _table_messages(
+        _at_returns(chain(held, decoded)) if layout.quoted else chain(held, decoded),
+        layout,
+        name,
+        text,
+        (),
+    )
 
 
 def _layout(start: str, *, whole: bool, sure: bool) -> csv_reader.Layout | None:
-    """The layout of a table, or None where the text is a text a line. `sure`: the name or the user says that it is a table."""
+    """The layout of a table, or None where the text is a text a line. `sure`: the name or the user
+    says that it is a table.
+    """
     layout = csv_reader.sniff(start, whole=whole)
     if sure:
         # A single column has no delimiter; quotes are read as a CSV writer sets them.
@@ -168,44 +209,80 @@ def _layout(start: str, *, whole: bool, sure: bool) -> csv_reader.Layout | None:
     if layout is None:
         return None
     rows, roles, share = csv_reader.regularity(start, layout, whole=whole)
-    # Commas are common in texts: they make columns only under a header that names one. Tabs are not.
+    # Commas are common in texts: they make columns only under a header that names one. Tabs are
+    # not.
     return layout if rows > 1 and share == 1.0 and (roles or layout.delimiter == "\t") else None
 
 
-def _table_messages(lines: Iterable[str], layout: csv_reader.Layout, name: str, text: str | None, notes: tuple[str, ...]) -> Messages:
+def _table_messages(
+    lines: Iterable[str],
+    layout: csv_reader.Layout,
+    name: str,
+    text: str | None,
+    notes: tuple[str, ...],
+) -> Messages:
     rows = csv_reader.records(lines, layout, name)
     sample = list(islice(rows, SAMPLE_ROWS))
     if not sample:
-        raise DataError(f"{name}: expected rows, the file is empty; give a table with a text in each row")
+        raise DataError(
+            f"{name}: expected rows, the file is empty; give a table with a text in each row"
+        )
     head, rest = sample[0].fields, [record.fields for record in sample[1:]]
     header = is_header(head, rest, named=[] if text is None else [text])
-    names = header_names(head) if header else tuple(str(position) for position in range(1, len(head) + 1))
+    names = (
+        header_names(head)
+        if header
+        else tuple(str(position) for position in range(1, len(head) + 1))
+    )
     data = sample[1:] if header else sample
     column = find_text(names, [record.fields for record in data], source=name, requested=text)
     if len(set(names)) < len(names):
-        raise DataError(f"{name}: two columns have the same name ({', '.join(map(repr, names))}); rename one of them")
+        raise DataError(
+            f"{name}: two columns have the same name ({', '.join(map(repr, names))}); rename "
+            "one of them"
+        )
 
     def messages() -> Iterator[Message]:
         for record in chain(data, rows):
             if len(record.fields) != len(names):
                 raise csv_reader.wrong_width(record, len(names), name, layout)
-            yield Message(record.fields[column], dict(zip(names, record.fields, strict=True)), record.line)
+            yield Message(
+                record.fields[column], dict(zip(names, record.fields, strict=True)), record.line
+            )
 
     return Messages(layout.format, names[column], name, notes, messages())
 
 
-def _json_messages(format_: str, name: str, rows: Iterator[json_reader.JsonRow], text: str | None, notes: tuple[str, ...]) -> Messages:
+def _json_messages(
+    format_: str,
+    name: str,
+    rows: Iterator[json_reader.JsonRow],
+    text: str | None,
+    notes: tuple[str, ...],
+) -> Messages:
     # One object is enough where it names its text; a stream must not be kept waiting for more.
     first = next(rows, None)
     if first is None:
         raise DataError(f"{name}: expected JSON objects, found none; give at least one")
     names = tuple(first.values)
-    strings = [["" if not isinstance(first.values[key], str) else str(first.values[key]) for key in names]]
-    column = names[find_text(names, strings, source=f"{name} line {first.line}", requested=text)] if names else "text"
+    strings = [
+        ["" if not isinstance(first.values[key], str) else str(first.values[key]) for key in names]
+    ]
+    column = (
+        names[find_text(names, strings, source=f"{name} line {first.line}", requested=text)]
+        if names
+        else "text"
+    )
 
     def messages() -> Iterator[Message]:
         for row in chain([first], rows):
-            yield _checked(row.values.get(column), dict(row.values), row.line, f"{name} line {row.line}", column)
+            yield _checked(
+                row.values.get(column),
+                dict(row.values),
+                row.line,
+                f"{name} line {row.line}",
+                column,
+            )
 
     return Messages(format_, column, name, notes, messages())
 
@@ -224,17 +301,23 @@ def _parquet_messages(path: Path, text: str | None) -> Messages:
     return Messages("parquet", names[column], str(path), (), messages())
 
 
-def _checked(value: object, columns: dict[str, object], line: int, place: str, column: str) -> Message:
+def _checked(
+    value: object, columns: dict[str, object], line: int, place: str, column: str
+) -> Message:
     if not isinstance(value, str):
         found = "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"
         raise DataError(
-            f"{place}: expected a text in column {column!r}, found {found}; make it a string or name another column with --text"
+            f"{place}: expected a text in column {column!r}, found {found}; make it a string or "
+            "name another column with --text"
         )
     if not value.isascii():
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            raise DataError(f"{place}: column {column!r} holds half of a surrogate pair, which is no character; remove it") from None
+            raise DataError(
+                f"{place}: column {column!r} holds half of a surrogate pair, which is no "
+                "character; remove it"
+            ) from None
     return Message(value, columns, line)
 
 
@@ -254,7 +337,8 @@ def _text_lines(path: Path, encoding: str, newline: str) -> Iterator[str]:
             yield from file
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{path}: byte {error.start} of the last part read is not {encoding} ({error.reason}); save the file as UTF-8"
+                f"{path}: byte {error.start} of the last part read is not {encoding} "
+                f"({error.reason}); save the file as UTF-8"
             ) from None
 
 

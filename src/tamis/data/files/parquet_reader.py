@@ -56,4 +56,7 @@ def import_polars(purpose: str) -> ModuleType:
 
 def _broken(path: Path, error: Exception) -> DataError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return DataError(f"{path}: begins like Parquet but cannot be read ({reason}); write it again or fetch it again")
+    return DataError(
+        f"{path}: begins like Parquet but cannot be read ({reason}); write it again or fetch it "
+        "again"
+    )

@@ -1,7 +1,9 @@
-"""Rows to files: CSV, TSV, JSONL and Parquet by the ending of the name, a row at a time, whole or not at all.
+"""Rows to files: CSV, TSV, JSONL and Parquet by the ending of the name, a row at a time, whole or
+not at all.
 
-Owns the quoting that `delimited` reads back unchanged (in TSV but for texts whose line ends and tabs happen to make whole rows,
-which no reader of unquoted tab files can tell from rows; CSV has no such gap). Which columns a prediction has is for the caller.
+Owns the quoting that `delimited` reads back unchanged (in TSV but for texts whose line ends and
+tabs happen to make whole rows, which no reader of unquoted tab files can tell from rows; CSV has no
+such gap). Which columns a prediction has is for the caller.
 """
 
 from __future__ import annotations
@@ -30,20 +32,24 @@ class RowSink(Protocol):
 
 @contextmanager
 def row_writer(path: str | Path, *, columns: Sequence[str] = ()) -> Iterator[RowSink]:
-    """A sink for rows that becomes the file `path` when the block ends well, and nothing when it does not.
+    """A sink for rows that becomes the file `path` when the block ends well, and nothing when it
+    does not.
 
-    `columns` names those of CSV and TSV beforehand, so that a file without rows has a header; else the first row does.
+    `columns` names those of CSV and TSV beforehand, so that a file without rows has a header; else
+    the first row does.
 
     Raises:
         ConfigError: the ending is none of `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet`.
-        DataError: the file cannot be written, **or** a row has a column that the first has not (JSONL takes any).
+        DataError: the file cannot be written, **or** a row has a column that the first has not
+            (JSONL takes any).
         MissingExtraError: it is Parquet and polars is not installed.
     """
     path = Path(path)
     ending = path.suffix.lower()
     if ending not in ENDINGS:
         raise ConfigError(
-            f"{path}: expected a name that ends in {', '.join(ENDINGS)}, got {ending or 'no ending'!r}; the ending chooses the format"
+            f"{path}: expected a name that ends in {', '.join(ENDINGS)}, got "
+            f"{ending or 'no ending'!r}; the ending chooses the format"
         )
     if ending == ".parquet":
         import_polars("writing Parquet")  # said before hours of work, not after
@@ -60,12 +66,16 @@ def row_writer(path: str | Path, *, columns: Sequence[str] = ()) -> Iterator[Row
                     )
     except OSError as error:
         raise DataError(
-            f"{path}: the file cannot be written ({error.strerror or error}); check the folder and the space on the disk"
+            f"{path}: the file cannot be written ({error.strerror or error}); check the folder "
+            "and the space on the disk"
         ) from error
 
 
-def write_rows(path: str | Path, rows: Iterable[Mapping[str, object]], *, columns: Sequence[str] = ()) -> int:
-    """Write `rows` as they come to the file `path`, its format chosen by its ending; returns how many there were.
+def write_rows(
+    path: str | Path, rows: Iterable[Mapping[str, object]], *, columns: Sequence[str] = ()
+) -> int:
+    """Write `rows` as they come to the file `path`, its format chosen by its ending; returns how
+    many there were.
 
     Raises:
         ConfigError, DataError, MissingExtraError: as `row_writer`.
@@ -79,7 +89,9 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, object]], *, column
 
 
 def beside_own(own: Mapping[str, object], added: Mapping[str, object]) -> dict[str, object]:
-    """A row's own columns and those of its prediction; where a name is taken the prediction's gets "predicted_" before it."""
+    """A row's own columns and those of its prediction; where a name is taken the prediction's gets
+    "predicted_" before it.
+    """
     row = dict(own)
     for name, value in added.items():
         while name in row:
@@ -106,7 +118,8 @@ class _Delimited:
         for name in row:
             if name not in self._columns:
                 raise DataError(
-                    f"{self._path}: a row has a column {name!r} that the first row has not; write .jsonl, which takes any columns"
+                    f"{self._path}: a row has a column {name!r} that the first row has not; "
+                    "write .jsonl, which takes any columns"
                 )
         self._line([_cell(row.get(name)) for name in self._columns])
 
@@ -131,7 +144,9 @@ class _JsonLines:
 
 
 def _parquet_sink(path: Path) -> Iterator[RowSink]:
-    """Rows wait in a JSONL file beside, since polars writes Parquet from a scan in bounded memory but not row by row."""
+    """Rows wait in a JSONL file beside, since polars writes Parquet from a scan in bounded memory
+    but not row by row.
+    """
     polars = import_polars("writing Parquet")
     waiting = path.with_name(path.name + ".jsonl")
     try:

@@ -1,6 +1,8 @@
-"""A file as named columns and rows of values, whatever its format: the step between bytes and a `Table`.
+"""A file as named columns and rows of values, whatever its format: the step between bytes and a
+`Table`.
 
-Owns the choice of the format by content and the check that every row has the columns that the first promises.
+Owns the choice of the format by content and the check that every row has the columns that the first
+promises.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ SAMPLE_ROWS = 1_000
 
 @dataclass(frozen=True)
 class Grid:
-    """Columns and rows. Without a header line the columns are named "1", "2", ...; `rows[i]` begins in line `lines[i]`."""
+    """Columns and rows. Without a header line the columns are named "1", "2", ...; `rows[i]` begins
+    in line `lines[i]`.
+    """
 
     names: tuple[str, ...]
     rows: list[Sequence[object]]
@@ -33,7 +37,8 @@ class Grid:
 
 
 def read_grid(content: bytes, path: Path, *, quoting: Quoting, named: Sequence[str] = ()) -> Grid:
-    """Read `content`, the bytes of `path`; `named` are columns the caller asks for, which tells a header from a row.
+    """Read `content`, the bytes of `path`; `named` are columns the caller asks for, which tells a
+    header from a row.
 
     Raises:
         DataError: the content is no table, or a row does not have the columns of the others.
@@ -56,10 +61,16 @@ def read_grid(content: bytes, path: Path, *, quoting: Quoting, named: Sequence[s
     notes = list(encoding.notes)
     if quoting == "pandas":
         layout = csv_reader.Layout(layout.delimiter, quoted=True)
-    found = list(csv_reader.records(csv_reader.lines_of(text, quoted=layout.quoted), layout, source))
+    found = list(
+        csv_reader.records(csv_reader.lines_of(text, quoted=layout.quoted), layout, source)
+    )
     head = found[0].fields
     header = is_header(head, [record.fields for record in found[1:]], named=named)
-    names = header_names(head) if header else tuple(str(position) for position in range(1, len(head) + 1))
+    names = (
+        header_names(head)
+        if header
+        else tuple(str(position) for position in range(1, len(head) + 1))
+    )
     data = found[1:] if header else found
     for record in data:
         if len(record.fields) != len(names):
@@ -82,7 +93,19 @@ def header_names(head: Sequence[str]) -> tuple[str, ...]:
 
 def _json_grid(text: str, source: str, encoding: str, notes: tuple[str, ...]) -> Grid:
     array = text.lstrip().startswith("[")
-    found = list(json_reader.json_array(text, source) if array else json_reader.json_rows(csv_reader.lines_of(text, quoted=False), source))
+    found = list(
+        json_reader.json_array(text, source)
+        if array
+        else json_reader.json_rows(csv_reader.lines_of(text, quoted=False), source)
+    )
     names = tuple(dict.fromkeys(name for row in found for name in row.values))
     rows: list[Sequence[object]] = [tuple(row.values.get(name) for name in names) for row in found]
-    return Grid(names, rows, [row.line for row in found], "json" if array else "jsonl", encoding, "line", notes)
+    return Grid(
+        names,
+        rows,
+        [row.line for row in found],
+        "json" if array else "jsonl",
+        encoding,
+        "line",
+        notes,
+    )

@@ -1,1 +1,3 @@
-"""The report of an evaluation. Figures come in, report.json, an HTML page, plots and a model card go out."""
+"""The report of an evaluation. Figures come in, report.json, an HTML page, plots and a model card
+go out.
+"""

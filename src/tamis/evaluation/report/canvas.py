@@ -44,7 +44,9 @@ _STYLE = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw in one style within this block, whatever the user has set; the settings come back afterwards."""
+    """Draw in one style within this block, whatever the user has set; the settings come back
+    afterwards.
+    """
     import matplotlib
 
     # matplotlib types the keys one by one; a plain dict of names is what it documents.
@@ -58,14 +60,18 @@ def figure_with_axes(width: float = 7.0, height: float = 4.2) -> tuple[Figure, A
     return figure, axes
 
 
-def figure_with_stack(width: float, height: float, *, heights: tuple[float, ...]) -> tuple[Figure, list[Axes]]:
+def figure_with_stack(
+    width: float, height: float, *, heights: tuple[float, ...]
+) -> tuple[Figure, list[Axes]]:
     """A figure with axes above each other that share x; sizes in inches, `heights` are relative."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(heights), 1, height_ratios=heights, sharex=len(heights) > 1, squeeze=False)
+    grid = figure.subplots(
+        len(heights), 1, height_ratios=heights, sharex=len(heights) > 1, squeeze=False
+    )
     return figure, list(grid[:, 0])
 
 
@@ -73,7 +79,9 @@ def save_png(figure: Figure, path: Path) -> Path:
     """Write the figure as a PNG beside `path` and rename; the same figure gives the same bytes."""
     stream = io.BytesIO()
     # No Software entry: the bytes depend on what is drawn alone.
-    figure.savefig(stream, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.12)
+    figure.savefig(
+        stream, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.12
+    )
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_bytes(stream.getvalue())
     os.replace(beside, path)

@@ -1,4 +1,5 @@
-"""The README.md that travels with a model: what it is, its figures beside the baselines, its limits, how to load it.
+"""The README.md that travels with a model: what it is, its figures beside the baselines, its
+limits, how to load it.
 
 Owns the card's words and its Hugging Face front matter; the figures are those of report.json.
 Source: https://huggingface.co/docs/hub/model-cards (front matter and model-index).
@@ -17,12 +18,17 @@ from tamis.evaluation.report.report import mcnemar_sentence
 _HUB_METRICS = ("f1", "recall", "precision", "accuracy")
 
 
-def model_card(report: Mapping[str, Any], *, name: str = "model", license: str | None = None) -> str:
+def model_card(
+    report: Mapping[str, Any], *, name: str = "model", license: str | None = None
+) -> str:
     """The card as Markdown, UTF-8, for a report as `build_report` gives it.
 
-    `name` is how the model is called in the title and the loading examples, `license` goes into the front matter.
+    `name` is how the model is called in the title and the loading examples, `license` goes into the
+    front matter.
     """
-    judged, part = (report["test"], "test") if report["test"] else (report["validation"], "validation")
+    judged, part = (
+        (report["test"], "test") if report["test"] else (report["validation"], "validation")
+    )
     sections = [
         _front_matter(report, judged, name, license),
         f"# {_line(name)}",
@@ -37,14 +43,25 @@ def model_card(report: Mapping[str, Any], *, name: str = "model", license: str |
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, name: str, license: str | None) -> str:
+def _front_matter(
+    report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, name: str, license: str | None
+) -> str:
     # JSON strings are YAML strings: no label or file name can break the front matter.
-    lines = ["---", "library_name: transformers", "pipeline_tag: text-classification", "language: unknown"]
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-classification",
+        "language: unknown",
+    ]
     if license:
         lines.append(f"license: {json.dumps(license)}")
     lines += ["tags:", "- tamis", "- gpt2", "- text-classification", "metrics:"]
     lines += [f"- {metric}" for metric in _HUB_METRICS]
-    values = [(metric, evaluated[metric]) for metric in _HUB_METRICS if evaluated and evaluated[metric] is not None]
+    values = [
+        (metric, evaluated[metric])
+        for metric in _HUB_METRICS
+        if evaluated and evaluated[metric] is not None
+    ]
     if values:
         lines += [
             "model-index:",
@@ -64,26 +81,39 @@ def _front_matter(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None
 
 def _intro(report: Mapping[str, Any]) -> str:
     classes = ", ".join(f"`{_line(label)}`" for label in report["classes"])
-    positive = f" The positive class is `{_line(report['positive'])}`." if report["positive"] is not None else ""
-    rows = ", ".join(f"{count:,} {part}" for part, count in report["rows"].items() if isinstance(count, int))
+    positive = (
+        f" The positive class is `{_line(report['positive'])}`."
+        if report["positive"] is not None
+        else ""
+    )
+    rows = ", ".join(
+        f"{count:,} {part}" for part, count in report["rows"].items() if isinstance(count, int)
+    )
     return (
         f"A GPT-2 text classifier made with tamis. Classes: {classes}.{positive}\n\n"
         f"| | |\n|---|---|\n| data | {_cell(report['data'] or 'not stated')} |\n| rows | "
         f"{_cell(rows or 'not stated')} |\n"
-        f"| split | {_cell(report['split'])} |\n| backbone | {_cell(report['backbone'])} |\n| tuned | "
+        f"| split | {_cell(report['split'])} |\n| backbone | {_cell(report['backbone'])} |\n| "
+        "tuned | "
         f"{_cell(report['tune'])} |"
     )
 
 
 def _warnings(report: Mapping[str, Any]) -> str:
-    return "\n".join(f"> **Warning:** {_line(sentence)}\n>" for sentence in report["warnings"]).removesuffix("\n>")
+    return "\n".join(
+        f"> **Warning:** {_line(sentence)}\n>" for sentence in report["warnings"]
+    ).removesuffix("\n>")
 
 
 def _figures(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, part: str) -> str:
     folds = folds_sentence(report.get("folds"))
     if not evaluated:
         return f"## Figures\n\n{folds or 'No rows were held out, so there are no figures.'}"
-    others = sorted(report["baselines"], key=lambda other: (other == "majority", other)) if part == "test" else []
+    others = (
+        sorted(report["baselines"], key=lambda other: (other == "majority", other))
+        if part == "test"
+        else []
+    )
     beside = {"model": evaluated, **{other: report["baselines"][other] for other in others}}
     head = "| | " + " | ".join(_cell(name) for name in beside) + " |\n|---|" + "---|" * len(beside)
     lines = []
@@ -95,37 +125,53 @@ def _figures(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, par
         lines.append(f"| {_cell(heading)} | " + " | ".join(cells) + " |")
     sentence = mcnemar_sentence(report)
     return (
-        f"## Figures\n\nOn {evaluated['n']:,} {part} rows, with 95 % intervals. `tfidf` is TF-IDF with logistic "
+        f"## Figures\n\nOn {evaluated['n']:,} {part} rows, with 95 % intervals. `tfidf` is "
+        "TF-IDF with logistic "
         "regression, `majority` "
-        f"always answers the commonest class.\n\n{head}\n" + "\n".join(lines) + "".join(f"\n\n{text}" for text in (sentence, folds) if text)
+        f"always answers the commonest class.\n\n{head}\n"
+        + "\n".join(lines)
+        + "".join(f"\n\n{text}" for text in (sentence, folds) if text)
     )
 
 
 def _decision(report: Mapping[str, Any]) -> str:
     sentences = []
     if report["threshold"] is not None:
-        rule = f" (rule: {report['threshold_choice']['rule']})" if report["threshold_choice"] else ""
-        sentences.append(f"The label is `{_line(report['positive'])}` where its probability is at least {report['threshold']:.4g}{rule}.")
+        rule = (
+            f" (rule: {report['threshold_choice']['rule']})" if report["threshold_choice"] else ""
+        )
+        sentences.append(
+            f"The label is `{_line(report['positive'])}` where its probability is at least "
+            f"{report['threshold']:.4g}{rule}."
+        )
     if report["unsure"]:
         unsure = report["unsure"]
-        where = f"from {unsure['low']:.3g} to {unsure['high']:.3g}" if "low" in unsure else f"below {unsure['value']:.3g} for every class"
+        where = (
+            f"from {unsure['low']:.3g} to {unsure['high']:.3g}"
+            if "low" in unsure
+            else f"below {unsure['value']:.3g} for every class"
+        )
         sentences.append(f"The verdict is `unsure` where the probability is {where}.")
     if report["threshold"] is not None or report["unsure"]:
-        sentences.append("transformers knows neither: it gives the probabilities, and arg-max labels.")
+        sentences.append(
+            "transformers knows neither: it gives the probabilities, and arg-max labels."
+        )
     sentences += [_line(note) for note in report["notes"]]
     return "## Threshold and verdicts\n\n" + "\n".join(sentences) if sentences else ""
 
 
 def _limits(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, part: str) -> str:
     items = [
-        "The figures hold for texts like those of the data above; other senders, years or languages can change them.",
+        "The figures hold for texts like those of the data above; other senders, years or "
+        "languages can change them.",
         "The language of the data was not examined.",
         "Who writes to get past a filter will find ways that these figures do not show.",
     ]
     blocked = (evaluated or {}).get("ci95", {}).get("false_positive_rate")
     if blocked:
         items.append(
-            f"With {evaluated['n'] if evaluated else 0:,} {part} rows the true share of `{_line(negative_name(report))}` "
+            f"With {evaluated['n'] if evaluated else 0:,} {part} rows the true share of "
+            f"`{_line(negative_name(report))}` "
             "that is blocked may be "
             f"as high as {100 * blocked[1]:.2f} % (upper end of the 95 % interval)."
         )

@@ -1,7 +1,7 @@
 """The figures of a run as PNG files: learning curves, confusion, precision and recall, calibration.
 
-Owns which are drawn and what they show. Their look is canvas.py's; numbers come from evaluation/metrics.py and decision/calibration.py.
-Same input, same bytes.
+Owns which are drawn and what they show. Their look is canvas.py's; numbers come from
+evaluation/metrics.py and decision/calibration.py. Same input, same bytes.
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ def write_all(
 ) -> dict[str, Path]:
     """Write the plots that the data allow into `folder` and return them by name.
 
-    `loss` and `accuracy` need history rows (dicts with step, epoch, loss, accuracy, validation_loss,
-    validation_accuracy, validation_average_precision; any may be absent); `confusion`, `calibration` and, with a
-    positive class, `precision_recall` need `labels` and `probabilities` (N, K). `baselines` are probabilities on the
-    same rows by name, `before` the probabilities before the temperature. Files are written beside and renamed.
+    `loss` and `accuracy` need history rows (dicts with step, epoch, loss, accuracy,
+    validation_loss, validation_accuracy, validation_average_precision; any may be absent);
+    `confusion`, `calibration` and, with a positive class, `precision_recall` need `labels` and
+    `probabilities` (N, K). `baselines` are probabilities on the same rows by name, `before` the
+    probabilities before the temperature. Files are written beside and renamed.
 
     Raises:
         DataError: labels and probabilities do not fit, or a label is unknown.
@@ -70,19 +71,29 @@ def write_all(
             drawn["accuracy"] = accuracy_curves(history, commonest=_commonest(labels))
         if len(labels):
             truth, scores = _truth(labels, probabilities, classes)
-            at = list(classes).index(positive) if positive is not None and len(classes) == 2 else None
+            at = (
+                list(classes).index(positive)
+                if positive is not None and len(classes) == 2
+                else None
+            )
             predicted = predictions(scores, classes, positive=positive, threshold=threshold)
             drawn["confusion"] = confusion_matrix(truth, predicted, classes)
             drawn["calibration"] = calibration_curve(truth, scores, at, before)
             if at is not None and 0 < (truth == at).sum() < len(truth):
-                others = {name: np.asarray(values)[:, at] for name, values in (baselines or {}).items()}
+                others = {
+                    name: np.asarray(values)[:, at] for name, values in (baselines or {}).items()
+                }
                 cut = 0.5 if threshold is None else threshold
-                drawn["precision_recall"] = precision_recall(truth == at, scores[:, at], cut, others, str(positive))
+                drawn["precision_recall"] = precision_recall(
+                    truth == at, scores[:, at], cut, others, str(positive)
+                )
         return {name: save_png(figure, folder / f"{name}.png") for name, figure in drawn.items()}
 
 
 def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Training loss per step (thin, with its running mean) and validation loss where it was measured."""
+    """Training loss per step (thin, with its running mean) and validation loss where it was
+    measured.
+    """
     figure, axes = figure_with_axes()
     _training_line(axes, *_series(history, "loss"), name="train")
     _validation_line(axes, *_series(history, "validation_loss"), name="validation")
@@ -93,16 +104,33 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def accuracy_curves(history: Sequence[Mapping[str, Any]], *, commonest: tuple[str, float] | None = None) -> Figure:
-    """Accuracy per step, validation accuracy and average precision; `commonest` (label, share) is drawn as a line."""
+def accuracy_curves(
+    history: Sequence[Mapping[str, Any]], *, commonest: tuple[str, float] | None = None
+) -> Figure:
+    """Accuracy per step, validation accuracy and average precision; `commonest` (label, share) is
+    drawn as a line.
+    """
     figure, axes = figure_with_axes()
     _training_line(axes, *_series(history, "accuracy"), name="train")
     _validation_line(axes, *_series(history, "validation_accuracy"), name="validation")
     steps, precision = _series(history, "validation_average_precision")
     if steps.size:
-        axes.plot(steps, precision, color=GREEN, linestyle=":", marker="^", label="validation, average precision")
+        axes.plot(
+            steps,
+            precision,
+            color=GREEN,
+            linestyle=":",
+            marker="^",
+            label="validation, average precision",
+        )
     if commonest is not None:
-        axes.axhline(commonest[1], color=GREY, linestyle="--", linewidth=1.2, label=f"always {commonest[0]!r}")
+        axes.axhline(
+            commonest[1],
+            color=GREY,
+            linestyle="--",
+            linewidth=1.2,
+            label=f"always {commonest[0]!r}",
+        )
     axes.set(title="Accuracy", xlabel="step", ylabel="share of rows")
     axes.set_ylim(top=1.005)
     _epochs(axes, history)
@@ -110,8 +138,12 @@ def accuracy_curves(history: Sequence[Mapping[str, Any]], *, commonest: tuple[st
     return figure
 
 
-def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: Sequence[str]) -> Figure:
-    """Counts, coloured and annotated by the share of their row; without numbers where the classes are many."""
+def confusion_matrix(
+    truth: NDArray[Any], predicted: NDArray[Any], classes: Sequence[str]
+) -> Figure:
+    """Counts, coloured and annotated by the share of their row; without numbers where the classes
+    are many.
+    """
     k = len(classes)
     counts = np.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -121,16 +153,32 @@ def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], classes: Sequ
     axes.grid(False)
     axes.spines[:].set_visible(False)
     small = float(np.clip(110 / k, 4.5, 10))
-    names = [name if len(name) <= 24 else f"{name[:13]}…{name[-10:]}" for name in classes]  # names often differ at their ends
-    axes.set_xticks(range(k), names, rotation=0 if k <= 4 and max(map(len, names)) < 12 else 90, fontsize=small)
+    names = [
+        name if len(name) <= 24 else f"{name[:13]}…{name[-10:]}" for name in classes
+    ]  # names often differ at their ends
+    axes.set_xticks(
+        range(k), names, rotation=0 if k <= 4 and max(map(len, names)) < 12 else 90, fontsize=small
+    )
     axes.set_yticks(range(k), names, fontsize=small)
     axes.tick_params(length=0)
     if k <= _NUMBERS_UP_TO:
         for row in range(k):
             for column in range(k):
-                text = f"{counts[row, column]:,}\n{percent(shares[row, column])}" if k <= 6 else f"{counts[row, column]:,}"
+                text = (
+                    f"{counts[row, column]:,}\n{percent(shares[row, column])}"
+                    if k <= 6
+                    else f"{counts[row, column]:,}"
+                )
                 colour = "white" if shares[row, column] > 0.55 else INK
-                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=max(small, 8))
+                axes.text(
+                    column,
+                    row,
+                    text,
+                    ha="center",
+                    va="center",
+                    color=colour,
+                    fontsize=max(small, 8),
+                )
     axes.set(title="Confusion", xlabel="predicted", ylabel="label")
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label("share of the label's rows")
@@ -145,7 +193,9 @@ def precision_recall(
     baselines: Mapping[str, NDArray[Any]],
     positive: str,
 ) -> Figure:
-    """Precision over recall of the model and its baselines, the chosen threshold marked; all scores (N,)."""
+    """Precision over recall of the model and its baselines, the chosen threshold marked; all scores
+    (N,).
+    """
     figure, axes = figure_with_axes(6.4, 5.2)
     styles = iter([(ORANGE, "--"), (GREEN, ":"), (GREY, "-.")])
     for name, others in baselines.items():
@@ -155,7 +205,13 @@ def precision_recall(
         _curve(axes, is_positive, others, name, color=colour, linestyle=line, linewidth=1.6)
     _curve(axes, is_positive, scores, "model", color=BLUE)
     share = float(np.mean(is_positive))
-    axes.axhline(share, color=GREY, linestyle=(0, (1, 2)), linewidth=1.2, label=f"share of {positive!r} ({percent(share)})")
+    axes.axhline(
+        share,
+        color=GREY,
+        linestyle=(0, (1, 2)),
+        linewidth=1.2,
+        label=f"share of {positive!r} ({percent(share)})",
+    )
     flagged = np.asarray(scores) >= threshold
     if flagged.any():
         found = int((flagged & is_positive).sum())
@@ -170,7 +226,9 @@ def precision_recall(
             markeredgewidth=1.5,
             zorder=5,
         )
-        label = f"threshold {threshold:.3g}\nprecision {percent(precision)}, recall {percent(recall)}"
+        label = (
+            f"threshold {threshold:.3g}\nprecision {percent(precision)}, recall {percent(recall)}"
+        )
         axes.annotate(
             label,
             (recall, precision),
@@ -179,7 +237,12 @@ def precision_recall(
             ha="right" if recall > 0.45 else "left",
             va="top" if precision > 0.3 else "bottom",
             fontsize=9,
-            bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+            bbox={
+                "boxstyle": "round,pad=0.2",
+                "facecolor": "white",
+                "edgecolor": "none",
+                "alpha": 0.85,
+            },
             arrowprops={"arrowstyle": "-", "color": GREY},
         )
     axes.set(
@@ -193,12 +256,18 @@ def precision_recall(
     return figure
 
 
-def calibration_curve(truth: NDArray[Any], scores: Floats, positive: int | None, before: NDArray[Any] | None) -> Figure:
-    """Observed share over predicted probability in 15 bins, dots by number of rows, and the rows per bin below."""
+def calibration_curve(
+    truth: NDArray[Any], scores: Floats, positive: int | None, before: NDArray[Any] | None
+) -> Figure:
+    """Observed share over predicted probability in 15 bins, dots by number of rows, and the rows
+    per bin below.
+    """
     from matplotlib.ticker import NullFormatter
 
     figure, (axes, below) = figure_with_stack(5.6, 6.2, heights=(3.4, 1))
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfectly calibrated")
+    axes.plot(
+        [0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfectly calibrated"
+    )
     shown: list[tuple[str, Floats, str, str]] = []
     if before is not None and not np.allclose(before, scores, rtol=0, atol=1e-9):
         shown.append(("before the temperature", np.asarray(before, dtype=np.float64), ORANGE, "s"))
@@ -209,8 +278,24 @@ def calibration_curve(truth: NDArray[Any], scores: Floats, positive: int | None,
         used = bins.rows > 0
         sizes = 20 + 160 * np.sqrt(bins.rows[used] / len(truth))
         axes.plot(bins.predicted[used], bins.observed[used], color=colour, linewidth=1.4, alpha=0.7)
-        axes.scatter(bins.predicted[used], bins.observed[used], s=sizes, color=colour, marker=marker, label=name, zorder=3)
-    below.bar(bins.low, bins.rows, width=bins.high - bins.low, align="edge", color=BLUE, edgecolor="white", linewidth=0.8)
+        axes.scatter(
+            bins.predicted[used],
+            bins.observed[used],
+            s=sizes,
+            color=colour,
+            marker=marker,
+            label=name,
+            zorder=3,
+        )
+    below.bar(
+        bins.low,
+        bins.rows,
+        width=bins.high - bins.low,
+        align="edge",
+        color=BLUE,
+        edgecolor="white",
+        linewidth=0.8,
+    )
     below.set_yscale("log")  # most rows lie in the outer bins; a linear scale would hide the rest
     below.set_ylim(bottom=0.7)
     below.yaxis.set_minor_formatter(NullFormatter())
@@ -224,8 +309,14 @@ def calibration_curve(truth: NDArray[Any], scores: Floats, positive: int | None,
 
 
 def _series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[Floats, Floats]:
-    """Steps and values of the rows that have `key`; rows are numbered from 1 where they carry no step."""
-    found = [(row.get("step", place), row[key]) for place, row in enumerate(history, start=1) if row.get(key) is not None]
+    """Steps and values of the rows that have `key`; rows are numbered from 1 where they carry no
+    step.
+    """
+    found = [
+        (row.get("step", place), row[key])
+        for place, row in enumerate(history, start=1)
+        if row.get(key) is not None
+    ]
     values = np.array(found, dtype=np.float64).reshape(-1, 2)
     return values[:, 0], values[:, 1]
 
@@ -238,9 +329,13 @@ def _training_line(axes: Axes, steps: Floats, values: Floats, *, name: str) -> N
         axes.plot(steps, values, color=BLUE, marker="o" if len(values) < 12 else "", label=name)
         return
     axes.plot(steps, values, color=BLUE, alpha=0.25, linewidth=1, label=f"{name}, each step")
-    kept = np.convolve(values, np.ones(window), mode="full")[: len(values)] / np.minimum(np.arange(1, len(values) + 1), window)
+    kept = np.convolve(values, np.ones(window), mode="full")[: len(values)] / np.minimum(
+        np.arange(1, len(values) + 1), window
+    )
     settled = slice(window // 2, None)  # a mean of one or two steps would only repeat their noise
-    axes.plot(steps[settled], kept[settled], color=BLUE, label=f"{name}, mean of the last {window} steps")
+    axes.plot(
+        steps[settled], kept[settled], color=BLUE, label=f"{name}, mean of the last {window} steps"
+    )
 
 
 def _validation_line(axes: Axes, steps: Floats, values: Floats, *, name: str) -> None:
@@ -263,7 +358,9 @@ def _epochs(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
         axes.set_xlabel("step (a vertical line where an epoch begins)")
 
 
-def _curve(axes: Axes, is_positive: NDArray[Any], scores: NDArray[Any], name: str, **style: Any) -> None:
+def _curve(
+    axes: Axes, is_positive: NDArray[Any], scores: NDArray[Any], name: str, **style: Any
+) -> None:
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(is_positive, scores)
@@ -278,11 +375,14 @@ def _commonest(labels: Sequence[str]) -> tuple[str, float] | None:
     return str(names[counts.argmax()]), float(counts.max() / len(labels))
 
 
-def _truth(labels: Sequence[str], probabilities: NDArray[Any] | None, classes: Sequence[str]) -> tuple[NDArray[np.int64], Floats]:
+def _truth(
+    labels: Sequence[str], probabilities: NDArray[Any] | None, classes: Sequence[str]
+) -> tuple[NDArray[np.int64], Floats]:
     scores = np.asarray(probabilities if probabilities is not None else [], dtype=np.float64)
     index = {name: place for place, name in enumerate(classes)}
     if scores.shape != (len(labels), len(classes)) or any(label not in index for label in labels):
         raise DataError(
-            f"plots need labels out of {list(classes)} and probabilities of shape ({len(labels)}, {len(classes)}), got {scores.shape}"
+            f"plots need labels out of {list(classes)} and probabilities of shape "
+            f"({len(labels)}, {len(classes)}), got {scores.shape}"
         )
     return np.array([index[label] for label in labels], dtype=np.int64), scores

@@ -1,7 +1,7 @@
 """report.html: one self-contained page for a reader with a phone, a printer or no network.
 
-Owns the page's words and looks; its figures are those of report.json. No script, no external file: plots are data URIs,
-and every text that came from outside is escaped.
+Owns the page's words and looks; its figures are those of report.json. No script, no external file:
+plots are data URIs, and every text that came from outside is escaped.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ from tamis.evaluation.robustness import PerturbationResult, robustness_rows
 CSS = """
 :root{--ink:#1c1f23;--soft:#5c6670;--line:#dfe3e8;--blue:#0072b2;--warn:#fff3e6;--edge:#d55e00}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:62rem;padding:1.25rem;color:var(--ink);background:#fff;font:16px/1.5 system-ui,sans-serif}
+body{margin:0 auto;max-width:62rem;padding:1.25rem;color:var(--ink);background:#fff}
+body{font:16px/1.5 system-ui,sans-serif}
 h1{font-size:1.6rem;margin:.2rem 0}
 h2{font-size:1.2rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line);padding-bottom:.2rem}
 p{margin:.5rem 0}
 .soft{color:var(--soft)}
 .cards{display:flex;flex-wrap:wrap;gap:.8rem;margin:1rem 0}
-.card{flex:1 1 11rem;border:1px solid var(--line);border-top:4px solid var(--blue);border-radius:6px}
-.card{padding:.7rem .9rem}
+.card{flex:1 1 11rem;border:1px solid var(--line);border-top:4px solid var(--blue)}
+.card{border-radius:6px;padding:.7rem .9rem}
 .card b{display:block;font-size:1.9rem;line-height:1.2}
 .card small{display:block;color:var(--soft)}
-.warning{background:var(--warn);border-left:5px solid var(--edge);border-radius:4px;padding:.6rem .9rem;margin:1rem 0}
+.warning{background:var(--warn);border-left:5px solid var(--edge);border-radius:4px}
+.warning{padding:.6rem .9rem;margin:1rem 0}
 .warning ul{margin:.3rem 0;padding-left:1.2rem}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
@@ -55,7 +57,8 @@ pre{background:#f5f7f9;border-radius:6px;padding:.8rem;overflow-x:auto;font-size
 """
 
 
-# (key, heading, shown as a percentage); accuracy comes last on purpose: with unequal classes it flatters.
+# (key, heading, shown as a percentage); accuracy comes last on purpose: with unequal classes it
+# flatters.
 _BINARY = (
     ("f1", "F1", False),
     ("recall", "Recall", True),
@@ -95,7 +98,8 @@ def write_html(
     plots: Mapping[str, Path] | None = None,
     examples: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
-    """Write the page of a report (as `build_report` gives it) and return its path; written beside and renamed.
+    """Write the page of a report (as `build_report` gives it) and return its path; written beside
+    and renamed.
 
     `plots` are PNG files by name, `examples` the rows of `most_confident_mistakes`.
     """
@@ -108,14 +112,17 @@ def write_html(
     return path
 
 
-def render(report: Mapping[str, Any], plots: Mapping[str, Path], examples: Sequence[Mapping[str, Any]]) -> str:
+def render(
+    report: Mapping[str, Any], plots: Mapping[str, Path], examples: Sequence[Mapping[str, Any]]
+) -> str:
     """The page as a string; arguments as `write_html`."""
     title = f"{report['data'] or 'Report'}: {' / '.join(map(str, report['classes'][:6]))}"
     if len(report["classes"]) > 6:
         title += f" and {len(report['classes']) - 6} more classes"
     body = [
         f"<h1>{_text(title)}</h1>",
-        f'<p class="soft">backbone {_text(report["backbone"])} · tuned: {_text(report["tune"])} · split '
+        f'<p class="soft">backbone {_text(report["backbone"])} · tuned: {_text(report["tune"])} '
+        "· split "
         f"{_text(report['split'])}"
         f"{_text(_rows(report))}</p>",
         _warnings(report),
@@ -134,7 +141,9 @@ def render(report: Mapping[str, Any], plots: Mapping[str, Path], examples: Seque
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(title)}</title><style>{CSS}</style></head>\n<body>\n" + "\n".join(filter(None, body)) + "\n</body></html>\n"
+        f"<title>{_text(title)}</title><style>{CSS}</style></head>\n<body>\n"
+        + "\n".join(filter(None, body))
+        + "\n</body></html>\n"
     )
 
 
@@ -151,14 +160,19 @@ def figure_text(figures: Mapping[str, Any] | None, key: str, percent: bool) -> t
         return f"{100 * number:.2f}" if 0 < number < 0.1 else f"{100 * number:.1f}"
 
     unit = " %" if percent else ""
-    return shown(value) + unit, f"{shown(interval[0])} to {shown(interval[1])}{unit}" if interval else ""
+    return shown(
+        value
+    ) + unit, f"{shown(interval[0])} to {shown(interval[1])}{unit}" if interval else ""
 
 
 def columns(report: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     """The figures to show, in order: key, heading, shown as a percentage."""
     binary = report["positive"] is not None and len(report["classes"]) == 2
     negative = negative_name(report)
-    return [(key, name.format(negative=negative), percent) for key, name, percent in (_BINARY if binary else _MULTI)]
+    return [
+        (key, name.format(negative=negative), percent)
+        for key, name, percent in (_BINARY if binary else _MULTI)
+    ]
 
 
 def negative_name(report: Mapping[str, Any]) -> str:
@@ -172,27 +186,39 @@ def _text(value: Any) -> str:
 
 
 def _rows(report: Mapping[str, Any]) -> str:
-    counts = ", ".join(f"{count:,} {name}" for name, count in report["rows"].items() if isinstance(count, int))
+    counts = ", ".join(
+        f"{count:,} {name}" for name, count in report["rows"].items() if isinstance(count, int)
+    )
     return f" · rows: {counts}" if counts else ""
 
 
 def _warnings(report: Mapping[str, Any]) -> str:
     items = "".join(f"<li>{_text(sentence)}</li>" for sentence in report["warnings"])
-    return f'<div class="warning" role="alert"><strong>Read this first</strong><ul>{items}</ul></div>' if items else ""
+    return (
+        f'<div class="warning" role="alert"><strong>Read this first</strong><ul>{items}</ul></div>'
+        if items
+        else ""
+    )
 
 
 def _headline(report: Mapping[str, Any]) -> str:
-    judged, part = (report["test"], "test") if report["test"] else (report["validation"], "validation")
+    judged, part = (
+        (report["test"], "test") if report["test"] else (report["validation"], "validation")
+    )
     folds = folds_sentence(report.get("folds"))
     if not judged and folds:
         return f"<p>{_text(folds)}</p>"
     if not judged:
-        return "<p>No rows were held out, so there are no figures: evaluate the model on labelled rows of its own.</p>"
+        return (
+            "<p>No rows were held out, so there are no figures: evaluate the model on labelled "
+            "rows of its own.</p>"
+        )
     cards = []
     for key, name, percent in columns(report)[:3]:
         value, interval = figure_text(judged, key, percent)
         beside = [
-            f"{_NAMES.get(other, other).split(' + ')[0]} {figure_text(report['baselines'][other], key, percent)[0]}"
+            f"{_NAMES.get(other, other).split(' + ')[0]} "
+            f"{figure_text(report['baselines'][other], key, percent)[0]}"
             for other in ("tfidf", "majority")
             if part == "test" and other in report["baselines"]
         ]
@@ -200,13 +226,21 @@ def _headline(report: Mapping[str, Any]) -> str:
         lines += beside
         small = "".join(f"<small>{_text(line)}</small>" for line in lines)
         cards.append(f'<div class="card">{_text(name)}<b>{_text(value)}</b>{small}</div>')
-    positive = f", {report['positive']!r} being the positive class" if report["positive"] is not None else ""
+    positive = (
+        f", {report['positive']!r} being the positive class"
+        if report["positive"] is not None
+        else ""
+    )
     note = f"On {judged['n']:,} {part} rows{positive}."
-    return f'<div class="cards">{"".join(cards)}</div><p class="soft">{_text(note)} {_text(folds)}</p>'
+    return (
+        f'<div class="cards">{"".join(cards)}</div><p class="soft">{_text(note)} {_text(folds)}</p>'
+    )
 
 
 def _comparison(report: Mapping[str, Any]) -> str:
-    """Figures as rows and models as columns: few columns, so the table fits a phone and a sheet of paper."""
+    """Figures as rows and models as columns: few columns, so the table fits a phone and a sheet of
+    paper.
+    """
     beside = {"Model": report["test"]} if report["test"] else {}
     others = sorted(report["baselines"], key=lambda name: (name == "majority", name))
     beside |= {_NAMES.get(name, name): report["baselines"][name] for name in others}
@@ -217,7 +251,9 @@ def _comparison(report: Mapping[str, Any]) -> str:
     lines = []
     for key, heading, percent in columns(report):
         cells = [figure_text(figures, key, percent) for figures in beside.values()]
-        tds = "".join(f"<td>{_text(value)}<small>{_text(interval)}</small></td>" for value, interval in cells)
+        tds = "".join(
+            f"<td>{_text(value)}<small>{_text(interval)}</small></td>" for value, interval in cells
+        )
         lines.append(f"<tr><td>{_text(heading)}</td>{tds}</tr>")
     head = "".join(f"<th>{_text(name)}</th>" for name in beside)
     sentence = mcnemar_sentence(report)
@@ -226,8 +262,10 @@ def _comparison(report: Mapping[str, Any]) -> str:
         + (f"<p>{_text(sentence)}</p>" if sentence else "")
         + f'<div class="scroll"><table class="figures"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
-        '<p class="soft">Small figures are 95 % intervals: Wilson for proportions, bootstrap for the rest. '
-        "Baselines see the same test rows and are cut at 0.5. A dash: not defined on these rows.</p>"
+        '<p class="soft">Small figures are 95 % intervals: Wilson for proportions, bootstrap '
+        "for the rest. "
+        "Baselines see the same test rows and are cut at 0.5. A dash: not defined on these "
+        "rows.</p>"
     )
 
 
@@ -236,38 +274,57 @@ def _threshold(report: Mapping[str, Any]) -> str:
     choice, unsure = report["threshold_choice"], report["unsure"]
     if report["threshold"] is not None:
         how = f" (rule: {choice['rule']})" if choice else ""
-        sentences.append(f"The label is {report['positive']!r} where its probability is at least {report['threshold']:.4g}{how}.")
+        sentences.append(
+            f"The label is {report['positive']!r} where its probability is at least "
+            f"{report['threshold']:.4g}{how}."
+        )
     if choice:
         sentences.append(
             f"On the rows it was chosen on it catches {100 * choice['recall']:.1f} % and blocks "
             f"{100 * choice['false_positive_rate']:.2f} % "
-            f"of {negative_name(report)!r}, at most {100 * choice['false_positive_rate_upper95']:.2f} % (upper 95 % bound)."
+            f"of {negative_name(report)!r}, at most "
+            f"{100 * choice['false_positive_rate_upper95']:.2f} % (upper 95 % bound)."
         )
     if unsure:
         where = (
-            f"between {unsure['low']:.3g} and {unsure['high']:.3g}" if "low" in unsure else f"below {unsure['value']:.3g} for every class"
+            f"between {unsure['low']:.3g} and {unsure['high']:.3g}"
+            if "low" in unsure
+            else f"below {unsure['value']:.3g} for every class"
         )
         sentences.append(f"The verdict is 'unsure' where the probability lies {where}.")
         if unsure.get("test_share") is not None:
             outside = unsure["test_error_rate_outside"]
-            rest = f"; of the other rows {100 * outside:.2f} % are wrong" if outside is not None else ""
+            rest = (
+                f"; of the other rows {100 * outside:.2f} % are wrong"
+                if outside is not None
+                else ""
+            )
             sentences.append(
-                f"That is {100 * unsure['test_share']:.1f} % of the test rows, with {unsure['test_errors_inside']} of the mistakes{rest}."
+                f"That is {100 * unsure['test_share']:.1f} % of the test rows, with "
+                f"{unsure['test_errors_inside']} of the mistakes{rest}."
             )
     if report["temperature"] is not None:
         sentences.append(f"Temperature {report['temperature']:.3g} is part of the weights.")
     sentences += report["notes"]
     if not sentences:
         return ""
-    return "<h2>Threshold and verdicts</h2>" + "".join(f"<p>{_text(sentence)}</p>" for sentence in sentences)
+    return "<h2>Threshold and verdicts</h2>" + "".join(
+        f"<p>{_text(sentence)}</p>" for sentence in sentences
+    )
 
 
 def _figures(plots: Mapping[str, Path]) -> str:
     shown = []
-    for name in [*[name for name in _PLOTS if name in plots], *[name for name in plots if name not in _PLOTS]]:
+    for name in [
+        *[name for name in _PLOTS if name in plots],
+        *[name for name in plots if name not in _PLOTS],
+    ]:
         data = base64.b64encode(Path(plots[name]).read_bytes()).decode("ascii")
         caption = _text(_PLOTS.get(name, name))
-        shown.append(f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>')
+        shown.append(
+            f'<figure><img alt="{caption}" '
+            f'src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+        )
     return f'<h2>Plots</h2><div class="plots">{"".join(shown)}</div>' if shown else ""
 
 
@@ -275,11 +332,17 @@ def _robustness(report: Mapping[str, Any]) -> str:
     """What is caught and blocked of disguised texts."""
     if not report.get("robustness"):
         return ""
-    header, rows = robustness_rows([PerturbationResult(**result) for result in report["robustness"]])
-    cells = "".join("<tr>" + "".join(f'<td class="text">{_text(cell)}</td>' for cell in row) + "</tr>" for row in rows)
+    header, rows = robustness_rows(
+        [PerturbationResult(**result) for result in report["robustness"]]
+    )
+    cells = "".join(
+        "<tr>" + "".join(f'<td class="text">{_text(cell)}</td>' for cell in row) + "</tr>"
+        for row in rows
+    )
     names = "".join(f'<th class="text">{_text(name)}</th>' for name in header)
     return (
-        "<h2>Disguised texts</h2><p>The same rows under each attack of the suite, at the model's own threshold.</p>"
+        "<h2>Disguised texts</h2><p>The same rows under each attack of the suite, at the "
+        "model's own threshold.</p>"
         f"<table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table>"
     )
 
@@ -296,7 +359,9 @@ def _ood(report: Mapping[str, Any]) -> str:
     )
     header = '<th>bits per byte</th><th>label</th><th class="text">text</th>'
     table = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
-    return f"<h2>Outside of what was learnt</h2><p>{_text(ood_sentence(found))}</p>" + (table if rows else "")
+    return f"<h2>Outside of what was learnt</h2><p>{_text(ood_sentence(found))}</p>" + (
+        table if rows else ""
+    )
 
 
 def _mistakes(examples: Sequence[Mapping[str, Any]]) -> str:
@@ -305,13 +370,18 @@ def _mistakes(examples: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for example in examples:
         text = str(example["text"])
-        text = text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + f" … ({len(text):,} characters)"
+        text = (
+            text
+            if len(text) <= _TEXT_LIMIT
+            else text[:_TEXT_LIMIT] + f" … ({len(text):,} characters)"
+        )
         lines.append(
             f"<tr><td>{_text(example['label'])}</td><td>{_text(example['predicted'])}</td>"
             f'<td>{example["probability"]:.3f}</td><td class="text">{_text(text)}</td></tr>'
         )
     return (
-        "<h2>Most confident mistakes</h2><p class='soft'>Worth reading: some are hard, some are wrong labels.</p>"
+        "<h2>Most confident mistakes</h2><p class='soft'>Worth reading: some are hard, some are "
+        "wrong labels.</p>"
         '<div class="scroll"><table><thead><tr><th>label</th><th>predicted</th><th>with</th><th '
         'class="text">text</th></tr>'
         f"</thead><tbody>{''.join(lines)}</tbody></table></div>"

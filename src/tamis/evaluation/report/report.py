@@ -1,7 +1,8 @@
 """report.json: every figure of a run in one dictionary, with the warnings that belong to it.
 
-Owns the keys of report.json and the list of mistakes; the page is render_html.py, the model card is model_card.py.
-Sources: DESIGN section 3; Mitchell et al. 2019 (model cards) for what has to stand beside a figure.
+Owns the keys of report.json and the list of mistakes; the page is render_html.py, the model card is
+model_card.py. Sources: DESIGN section 3; Mitchell et al. 2019 (model cards) for what has to stand
+beside a figure.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from tamis.evaluation.report.confusion import confusions
 
 @dataclass(frozen=True)
 class Part:
-    """One part: N labels, probabilities (N, K) in the order of the classes, texts where mistakes are to be shown."""
+    """One part: N labels, probabilities (N, K) in the order of the classes, texts where mistakes
+    are to be shown.
+    """
 
     labels: Sequence[str]
     probabilities: NDArray[Any]
@@ -32,11 +35,12 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportInputs:
-    """What a report is made of. Everything but the first five may be absent: an evaluation has no training behind it.
+    """What a report is made of. Everything but the first five may be absent: an evaluation has no
+    training behind it.
 
-    `rows` counts the rows per part, `baselines` are probabilities (N, K) on the test rows by name, `timing` holds
-    seconds per phase by name (and messages per second, device, dtype), `temperature` the one that is folded into the
-    weights.
+    `rows` counts the rows per part, `baselines` are probabilities (N, K) on the test rows by name,
+    `timing` holds seconds per phase by name (and messages per second, device, dtype), `temperature`
+    the one that is folded into the weights.
     """
 
     classes: Sequence[str]
@@ -61,19 +65,23 @@ class ReportInputs:
 def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42) -> dict[str, Any]:
     """The content of report.json: plain dicts, lists, strings, finite numbers and None only.
 
-    `test` and `validation` hold the keys of `metrics.figures` (None where the part is absent), `baselines` the same
-    per baseline, cut at 0.5, on the test rows. `threshold` is the number in use (None for K classes),
-    `threshold_choice` how it was found. `confusions` are the commonest mistakes between K > 2 classes. `mcnemar`
-    compares with `tfidf` on the test rows. `warnings` are sentences to show on top, `notes` beside.
+    `test` and `validation` hold the keys of `metrics.figures` (None where the part is absent),
+    `baselines` the same per baseline, cut at 0.5, on the test rows. `threshold` is the number in
+    use (None for K classes), `threshold_choice` how it was found. `confusions` are the commonest
+    mistakes between K > 2 classes. `mcnemar` compares with `tfidf` on the test rows. `warnings` are
+    sentences to show on top, `notes` beside.
 
     Raises:
-        DataError, ConfigError: as `metrics.figures`; DataError also where a baseline's rows are not the test rows.
+        DataError, ConfigError: as `metrics.figures`; DataError also where a baseline's rows are not
+            the test rows.
     """
     value = inputs.threshold.value if isinstance(inputs.threshold, Threshold) else inputs.threshold
     if inputs.positive is not None and len(inputs.classes) == 2 and value is None:
         value = 0.5
 
-    def judged(labels: Sequence[str], probabilities: NDArray[Any], threshold: float | None) -> dict[str, Any] | None:
+    def judged(
+        labels: Sequence[str], probabilities: NDArray[Any], threshold: float | None
+    ) -> dict[str, Any] | None:
         if not len(labels):
             return None
         return figures(
@@ -87,12 +95,24 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
         )
 
     test = judged(inputs.test.labels, inputs.test.probabilities, value) if inputs.test else None
-    validation = judged(inputs.validation.labels, inputs.validation.probabilities, value) if inputs.validation else None
-    shown = inputs.test if test is not None else inputs.validation if validation is not None else None
+    validation = (
+        judged(inputs.validation.labels, inputs.validation.probabilities, value)
+        if inputs.validation
+        else None
+    )
+    shown = (
+        inputs.test if test is not None else inputs.validation if validation is not None else None
+    )
     judged_part = test if test is not None else validation
     warnings: list[str] = []
     if shown is not None:
-        warnings += collapse_warnings(shown.labels, shown.probabilities, inputs.classes, positive=inputs.positive, threshold=value)
+        warnings += collapse_warnings(
+            shown.labels,
+            shown.probabilities,
+            inputs.classes,
+            positive=inputs.positive,
+            threshold=value,
+        )
     baselines: dict[str, Any] = {}
     paired = None
     if inputs.test is not None and test is not None:
@@ -105,11 +125,18 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
                 )
             baselines[name] = judged(inputs.test.labels, probabilities, 0.5)
         if "tfidf" in inputs.baselines:
-            correct = _correct(inputs.test, inputs.test.probabilities, inputs.classes, inputs.positive, value)
-            other = _correct(inputs.test, inputs.baselines["tfidf"], inputs.classes, inputs.positive, 0.5)
+            correct = _correct(
+                inputs.test, inputs.test.probabilities, inputs.classes, inputs.positive, value
+            )
+            other = _correct(
+                inputs.test, inputs.baselines["tfidf"], inputs.classes, inputs.positive, 0.5
+            )
             paired = {"against": "tfidf", **mcnemar(correct, other)}
             if paired["p_value"] < 0.05 and paired["model_only_wrong"] > paired["other_only_wrong"]:
-                warnings.append("TF-IDF with logistic regression makes fewer mistakes on the same rows, beyond chance.")
+                warnings.append(
+                    "TF-IDF with logistic regression makes fewer mistakes on the same rows, "
+                    "beyond chance."
+                )
     notes = list(inputs.notes)
     if isinstance(inputs.threshold, Threshold):
         (notes if inputs.threshold.resolved else warnings).extend(inputs.threshold.notes)
@@ -127,13 +154,17 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
         "backbone": inputs.backbone,
         "tune": inputs.tune,
         "threshold": value,
-        "threshold_choice": asdict(inputs.threshold) if isinstance(inputs.threshold, Threshold) else None,
+        "threshold_choice": asdict(inputs.threshold)
+        if isinstance(inputs.threshold, Threshold)
+        else None,
         "unsure": _unsure(inputs, value),
         "temperature": temperature,
         "calibration": asdict(inputs.calibration) if inputs.calibration is not None else None,
         "test": test,
         "validation": validation,
-        "confusions": confusions(judged_part["confusion"], inputs.classes) if judged_part is not None and len(inputs.classes) > 2 else None,
+        "confusions": confusions(judged_part["confusion"], inputs.classes)
+        if judged_part is not None and len(inputs.classes) > 2
+        else None,
         "baselines": baselines,
         "mcnemar": paired,
         "timing": dict(inputs.timing),
@@ -146,9 +177,16 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
 
 
 def most_confident_mistakes(
-    part: Part, classes: Sequence[str], *, positive: str | None, threshold: float | None, limit: int = 20
+    part: Part,
+    classes: Sequence[str],
+    *,
+    positive: str | None,
+    threshold: float | None,
+    limit: int = 20,
 ) -> list[dict[str, Any]]:
-    """At most `limit` wrong rows, those the model was surest of: row (from 0), label, predicted, probability, text."""
+    """At most `limit` wrong rows, those the model was surest of: row (from 0), label, predicted,
+    probability, text.
+    """
     predicted = predictions(part.probabilities, classes, positive=positive, threshold=threshold)
     wrong = [row for row, label in enumerate(part.labels) if classes[predicted[row]] != label]
     wrong.sort(key=lambda row: (-float(part.probabilities[row, predicted[row]]), row))
@@ -173,16 +211,21 @@ def mcnemar_sentence(report: Mapping[str, Any]) -> str:
     if model == other == 0:
         return "The model and TF-IDF are wrong on exactly the same rows."
     counts = (
-        f"Of the rows that only one of the two gets wrong, the model has {model:,} and TF-IDF {other:,} "
+        f"Of the rows that only one of the two gets wrong, the model has {model:,} and TF-IDF "
+        f"{other:,} "
         f"(McNemar's exact test, {'p < 0.001' if p < 0.001 else f'p = {p:.2g}'})"
     )
     if p >= 0.05:
         return f"{counts}: these rows cannot tell the two apart."
-    return f"{counts}: the {'model' if model < other else 'TF-IDF baseline'} is better, beyond chance."
+    return (
+        f"{counts}: the {'model' if model < other else 'TF-IDF baseline'} is better, beyond chance."
+    )
 
 
 def json_safe(value: Any) -> Any:
-    """The same as plain Python: NumPy values unpacked, tuples as lists, NaN and infinities as None."""
+    """The same as plain Python: NumPy values unpacked, tuples as lists, NaN and infinities as
+    None.
+    """
     if isinstance(value, Mapping):
         return {str(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
@@ -197,10 +240,17 @@ def json_safe(value: Any) -> Any:
 
 
 def _correct(
-    part: Part, probabilities: NDArray[Any], classes: Sequence[str], positive: str | None, threshold: float | None
+    part: Part,
+    probabilities: NDArray[Any],
+    classes: Sequence[str],
+    positive: str | None,
+    threshold: float | None,
 ) -> NDArray[np.bool_]:
     predicted = predictions(probabilities, classes, positive=positive, threshold=threshold)
-    return np.array([classes[index] == label for index, label in zip(predicted, part.labels, strict=True)], dtype=bool)
+    return np.array(
+        [classes[index] == label for index, label in zip(predicted, part.labels, strict=True)],
+        dtype=bool,
+    )
 
 
 def _unsure(inputs: ReportInputs, threshold: float | None) -> dict[str, Any] | None:
@@ -218,5 +268,7 @@ def _unsure(inputs: ReportInputs, threshold: float | None) -> dict[str, Any] | N
         right = _correct(inputs.test, scores, inputs.classes, inputs.positive, threshold)
         result["test_share"] = float(inside.mean())
         result["test_errors_inside"] = int((inside & ~right).sum())
-        result["test_error_rate_outside"] = float((~right[~inside]).mean()) if (~inside).any() else None
+        result["test_error_rate_outside"] = (
+            float((~right[~inside]).mean()) if (~inside).any() else None
+        )
     return result

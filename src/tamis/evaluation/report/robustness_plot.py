@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tamis.evaluation.report.canvas import BLUE, GREY, ORANGE, figure_with_axes, house_style, save_png
+from tamis.evaluation.report.canvas import (
+    BLUE,
+    GREY,
+    ORANGE,
+    figure_with_axes,
+    house_style,
+    save_png,
+)
 from tamis.evaluation.robustness import PerturbationResult
 
 if TYPE_CHECKING:
@@ -20,25 +27,70 @@ def write_robustness(path: Path, results: Sequence[PerturbationResult], *, posit
 
 
 def robustness(results: Sequence[PerturbationResult], *, positive: str) -> Figure:
-    """Shares of positives caught and of negatives blocked, in percent with 95 % intervals, in the results' order from the top."""
+    """Shares of positives caught and of negatives blocked, in percent with 95 % intervals, in the
+    results' order from the top.
+    """
     figure, axes = figure_with_axes(7.0, 1.3 + 0.32 * len(results))
     shown = (
-        ("caught", f"{positive} caught", BLUE, "o", -0.12, [(r.recall, r.recall_ci95) for r in results]),
-        ("blocked", "others blocked", ORANGE, "s", 0.12, [(r.false_positive_rate, r.false_positive_rate_ci95) for r in results]),
+        (
+            "caught",
+            f"{positive} caught",
+            BLUE,
+            "o",
+            -0.12,
+            [(r.recall, r.recall_ci95) for r in results],
+        ),
+        (
+            "blocked",
+            "others blocked",
+            ORANGE,
+            "s",
+            0.12,
+            [(r.false_positive_rate, r.false_positive_rate_ci95) for r in results],
+        ),
     )
     for _, name, colour, marker, shift, shares in shown:
-        found = [(place, share, ci) for place, (share, ci) in enumerate(shares) if share is not None and ci is not None]
+        found = [
+            (place, share, ci)
+            for place, (share, ci) in enumerate(shares)
+            if share is not None and ci is not None
+        ]
         if not found:
             continue
         places = [place + shift for place, _, _ in found]
         values = [100 * share for _, share, _ in found]
-        around = [[max(0.0, 100 * (share - ci[0])) for _, share, ci in found], [max(0.0, 100 * (ci[1] - share)) for _, share, ci in found]]
-        axes.errorbar(values, places, xerr=around, fmt=marker, color=colour, markersize=5, elinewidth=1.2, label=name)
+        around = [
+            [max(0.0, 100 * (share - ci[0])) for _, share, ci in found],
+            [max(0.0, 100 * (ci[1] - share)) for _, share, ci in found],
+        ]
+        axes.errorbar(
+            values,
+            places,
+            xerr=around,
+            fmt=marker,
+            color=colour,
+            markersize=5,
+            elinewidth=1.2,
+            label=name,
+        )
     clean = next((r.recall for r in results if r.perturbation == "clean"), None)
     if clean is not None:
-        axes.axvline(100 * clean, color=GREY, linestyle="--", linewidth=1.2, label=f"{positive} caught of clean texts")
-    axes.set_yticks(range(len(results)), [result.perturbation.replace("_", " ") for result in results])
+        axes.axvline(
+            100 * clean,
+            color=GREY,
+            linestyle="--",
+            linewidth=1.2,
+            label=f"{positive} caught of clean texts",
+        )
+    axes.set_yticks(
+        range(len(results)), [result.perturbation.replace("_", " ") for result in results]
+    )
     axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set(title="Under attack", xlabel="share of the messages, %", xlim=(-3, 103))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.55 / (1.3 + 0.32 * len(results)) - 0.06), ncols=3, fontsize=9)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.4, -0.55 / (1.3 + 0.32 * len(results)) - 0.06),
+        ncols=3,
+        fontsize=9,
+    )
     return figure

@@ -11,7 +11,9 @@ from tamis.gpt2.model import GPT2
 
 
 def in_dtype(trunk: GPT2, recipe: Recipe) -> GPT2:
-    """The trunk in the recipe's type, for inference: in fp32 the one given or, where that is faster, one that shares its embeddings."""
+    """The trunk in the recipe's type, for inference: in fp32 the one given or, where that is
+    faster, one that shares its embeddings.
+    """
     if recipe.compute.dtype == "int8":
         return int8_trunk(trunk)
     if recipe.compute.dtype != "bf16":

@@ -1,7 +1,7 @@
 """A trunk for inference whose blocks multiply in eight bits.
 
-LayerNorm, attention, the residual stream and the embeddings stay in fp32. Files are never written in eight bits: a saved model is
-quantised when it is loaded.
+LayerNorm, attention, the residual stream and the embeddings stay in fp32. Files are never written
+in eight bits: a saved model is quantised when it is loaded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from tamis.gpt2.model import GPT2, Linear
 
 
 class Int8Linear(ExchangedLinear):
-    """A linear layer of eight-bit weights. Its only tensors are the bias and a digest of the weights, which are packed for the engine."""
+    """A linear layer of eight-bit weights. Its only tensors are the bias and a digest of the
+    weights, which are packed for the engine.
+    """
 
     bias: Tensor
     digest: Tensor
@@ -39,13 +41,18 @@ class Int8Linear(ExchangedLinear):
 
 
 def int8_trunk(trunk: GPT2) -> GPT2:
-    """A trunk for inference whose blocks multiply in eight bits; embeddings, LayerNorms and pooling are shared with the one given.
+    """A trunk for inference whose blocks multiply in eight bits; embeddings, LayerNorms and pooling
+    are shared with the one given.
 
     Raises:
-        ConfigError: the trunk is not on the processor, or there is no engine for such products here.
+        ConfigError: the trunk is not on the processor, or there is no engine for such products
+            here.
     """
     where = trunk.wte.weight.device
     if where.type != "cpu":
-        raise ConfigError(f"dtype: int8 runs on the processor, the model is on {where}; take --device cpu or --dtype bf16")
+        raise ConfigError(
+            f"dtype: int8 runs on the processor, the model is on {where}; take --device cpu or "
+            "--dtype bf16"
+        )
     row_levels()
     return exchanged(trunk, Int8Linear)

@@ -1,7 +1,8 @@
-"""A trunk for inference in fp32 whose matrices lie as oneDNN reads them, so that no product arranges them again.
+"""A trunk for inference in fp32 whose matrices lie as oneDNN reads them, so that no product
+arranges them again.
 
-What that is worth grows with the matrix and shrinks with the rows: LOG.md has the figures. The layout belongs to this machine and is
-never written; a state dict holds the plain weights.
+What that is worth grows with the matrix and shrinks with the rows: LOG.md has the figures. The
+layout belongs to this machine and is never written; a state dict holds the plain weights.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from tamis.gpt2.linear_swap import ExchangedLinear, exchanged
 from tamis.gpt2.model import GPT2, Block, Linear
 
 FROM_WIDTH = 512
-"""Channels from which on it pays, but for one row on one thread; of narrower matrices it costs one thread a few percent."""
+"""Channels from which on it pays, but for one row on one thread; of narrower matrices it costs one
+thread a few percent."""
 MOST_BYTES = 2 * 2**30
 """Of a trunk's blocks: more than that is not held twice."""
 
@@ -58,14 +60,28 @@ class PrepackedLinear(ExchangedLinear):
 
 
 def prepacking_pays(trunk: GPT2) -> bool:
-    """Whether this trunk is faster so: wide, in fp32, on a processor for which this torch has oneDNN, not too large to be held twice."""
+    """Whether this trunk is faster so: wide, in fp32, on a processor for which this torch has
+    oneDNN, not too large to be held twice.
+    """
     if trunk.wte.weight.device.type != "cpu" or not prepacking_is_here():
         return False
-    matrices = [m.weight for block in trunk.h if isinstance(block, Block) for m in block.modules() if isinstance(m, Linear)]
-    wide = trunk.config.n_embd >= FROM_WIDTH and bool(matrices) and all(m.dtype == torch.float32 for m in matrices)
+    matrices = [
+        m.weight
+        for block in trunk.h
+        if isinstance(block, Block)
+        for m in block.modules()
+        if isinstance(m, Linear)
+    ]
+    wide = (
+        trunk.config.n_embd >= FROM_WIDTH
+        and bool(matrices)
+        and all(m.dtype == torch.float32 for m in matrices)
+    )
     return wide and sum(m.numel() * m.element_size() for m in matrices) <= MOST_BYTES
 
 
 def prepacked_trunk(trunk: GPT2) -> GPT2:
-    """The trunk with its blocks' matrices arranged for oneDNN; everything else is shared with the one given."""
+    """The trunk with its blocks' matrices arranged for oneDNN; everything else is shared with the
+    one given.
+    """
     return exchanged(trunk, PrepackedLinear)

@@ -1,1 +1,3 @@
-"""OpenAI's own checkpoint format, read without TensorFlow. A checkpoint folder comes in, NumPy arrays go out."""
+"""OpenAI's own checkpoint format, read without TensorFlow. A checkpoint folder comes in, NumPy
+arrays go out.
+"""

@@ -1,8 +1,10 @@
-"""OpenAI's GPT-2 checkpoint folder (hparams.json, checkpoint, model.ckpt.*), read into the reference's names.
+"""OpenAI's GPT-2 checkpoint folder (hparams.json, checkpoint, model.ckpt.*), read into the
+reference's names.
 
-Owns the three namings of one set of tensors: OpenAI's, the nested dict of the book "Build a Large Language Model
-(From Scratch)" (gpt_download.py) and Hugging Face's. Does not build a network and does not read the vocabulary.
-Sources: openai/gpt-2 src/model.py; transformers convert_gpt2_original_tf_checkpoint_to_pytorch.py.
+Owns the three namings of one set of tensors: OpenAI's, the nested dict of the book "Build a Large
+Language Model (From Scratch)" (gpt_download.py) and Hugging Face's. Does not build a network and
+does not read the vocabulary. Sources: openai/gpt-2 src/model.py; transformers
+convert_gpt2_original_tf_checkpoint_to_pytorch.py.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from tamis.gpt2.openai.tensor_bundle import TensorBundle
 
 Settings = dict[str, int]
 Params = dict[str, Any]
-"""blocks: a list of {attn: {c_attn, c_proj}, mlp: {c_fc, c_proj}: {w, b}; ln_1, ln_2: {g, b}}; b, g, wpe, wte."""
+"""blocks: a list of {attn: {c_attn, c_proj}, mlp: {c_fc, c_proj}: {w, b}; ln_1, ln_2: {g, b}}; b,
+g, wpe, wte."""
 Array = NDArray[np.float32]
 
 _CONFIG_KEYS = {
@@ -35,32 +38,40 @@ _SETTINGS = ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")  # the order of 
 
 
 def is_openai_folder(folder: Path) -> bool:
-    """Whether `folder` looks like OpenAI's layout (complete or not): `hparams.json` beside a TensorFlow checkpoint."""
+    """Whether `folder` looks like OpenAI's layout (complete or not): `hparams.json` beside a
+    TensorFlow checkpoint.
+    """
     marks = ("checkpoint", "model.ckpt.index")
     return (folder / "hparams.json").is_file() and any((folder / mark).is_file() for mark in marks)
 
 
 def read_openai(folder: Path | str) -> tuple[Settings, Params]:
-    """Questions 2 and 3 of the reference: GPT-2's `settings` and its weights as the nested dict `params`.
+    """Questions 2 and 3 of the reference: GPT-2's `settings` and its weights as the nested dict
+    `params`.
 
     Shapes (V = n_vocab, T = n_ctx, C = n_embd), all float32:
         wte (V, C), wpe (T, C), g and b (C,) of the final LayerNorm, and n_layer blocks with
-        attn.c_attn w (C, 3C), attn.c_proj w (C, C), mlp.c_fc w (C, 4C), mlp.c_proj w (4C, C), a bias b each,
-        ln_1 and ln_2 g and b (C,).
+        attn.c_attn w (C, 3C), attn.c_proj w (C, C), mlp.c_fc w (C, 4C), mlp.c_proj w (4C, C), a
+        bias b each, ln_1 and ln_2 g and b (C,).
 
-    Every tensor's CRC is checked on the way. Tensors outside OpenAI's scope `model/` (an optimizer's) are not read.
+    Every tensor's CRC is checked on the way. Tensors outside OpenAI's scope `model/` (an
+    optimizer's) are not read.
 
     Raises:
-        CheckpointError: a file is missing, truncated or altered, **or** `hparams.json` lacks a key, **or** names
-            and shapes do not fit it (missing, unexpected and mismatched ones are listed together).
+        CheckpointError: a file is missing, truncated or altered, **or** `hparams.json` lacks a key,
+            **or** names and shapes do not fit it (missing, unexpected and mismatched ones are
+            listed together).
 
-    Source: rasbt/LLMs-from-scratch, ch05, gpt_download.py, load_gpt2_params_from_tf_ckpt (needs TensorFlow).
+    Source: rasbt/LLMs-from-scratch, ch05, gpt_download.py, load_gpt2_params_from_tf_ckpt (needs
+    TensorFlow).
     """
     folder = Path(folder)
     settings = _read_settings(folder / "hparams.json")
     bundle = TensorBundle(folder / _checkpoint_prefix(folder / "checkpoint"))
     expected = _expected_shapes(settings)
-    found = {name: entry.shape for name, entry in bundle.entries.items() if name.startswith("model/")}
+    found = {
+        name: entry.shape for name, entry in bundle.entries.items() if name.startswith("model/")
+    }
     _check_shapes(expected, found, where=f"{bundle.index_path} against hparams.json")
     tensors = {}
     for name in expected:
@@ -95,24 +106,32 @@ def settings_from_config(config: Mapping[str, Any]) -> Settings:
 
 
 def to_state_dict(settings: Mapping[str, int], params: Mapping[str, Any]) -> dict[str, Array]:
-    """`params` under Hugging Face's names (without `transformer.`): `wte.weight`, `h.0.attn.c_attn.weight`, ...
+    """`params` under Hugging Face's names (without `transformer.`): `wte.weight`,
+    `h.0.attn.c_attn.weight`, ...
 
-    Matrices keep OpenAI's orientation (in, out), which is that of Hugging Face's `Conv1D`. Nothing is copied.
+    Matrices keep OpenAI's orientation (in, out), which is that of Hugging Face's `Conv1D`. Nothing
+    is copied.
 
     Raises:
-        CheckpointError: `params` lacks a tensor, or has one too many or of another shape than `settings` say.
+        CheckpointError: `params` lacks a tensor, or has one too many or of another shape than
+            `settings` say.
     """
     flat = _flatten(params)
     expected = {name: _squeezed(shape) for name, shape in _expected_shapes(settings).items()}
-    _check_shapes(expected, {name: array.shape for name, array in flat.items()}, where="params against settings")
+    _check_shapes(
+        expected,
+        {name: array.shape for name, array in flat.items()},
+        where="params against settings",
+    )
     return {_hugging_face_name(name): flat[name] for name in expected}
 
 
 def from_state_dict(state: Mapping[str, Array], *, n_head: int) -> tuple[Settings, Params]:
-    """Any GPT-2 state dict in Hugging Face's names as (`settings`, `params`): the inverse of `to_state_dict`.
+    """Any GPT-2 state dict in Hugging Face's names as (`settings`, `params`): the inverse of
+    `to_state_dict`.
 
-    A prefix `transformer.` is dropped, and so are a head (`lm_head`, `score`) and the causal mask's buffers. The
-    number of heads is not in the weights.
+    A prefix `transformer.` is dropped, and so are a head (`lm_head`, `score`) and the causal mask's
+    buffers. The number of heads is not in the weights.
 
     Raises:
         CheckpointError: tensors are missing, left over or of shapes that do not fit each other.
@@ -120,16 +139,25 @@ def from_state_dict(state: Mapping[str, Array], *, n_head: int) -> tuple[Setting
     state = {name.removeprefix("transformer."): array for name, array in state.items()}
     no_trunk = re.compile(r"(lm_head|score)\..*|h\.\d+\.attn\.(masked_)?bias")
     state = {name: array for name, array in state.items() if not no_trunk.fullmatch(name)}
-    lacking = [name for name in ("wte.weight", "wpe.weight") if name not in state or state[name].ndim != 2]
+    lacking = [
+        name for name in ("wte.weight", "wpe.weight") if name not in state or state[name].ndim != 2
+    ]
     if lacking:
-        raise CheckpointError(f"state dict: expected the matrices wte.weight and wpe.weight, got no matrix {lacking}")
+        raise CheckpointError(
+            f"state dict: expected the matrices wte.weight and wpe.weight, got no matrix {lacking}"
+        )
     layers = {int(match[1]) for name in state if (match := re.match(r"h\.(\d+)\.", name))}
     (n_vocab, n_embd), n_ctx = state["wte.weight"].shape, state["wpe.weight"].shape[0]
     sizes = (n_vocab, n_ctx, n_embd, n_head, max(layers, default=-1) + 1)
     settings = dict(zip(_SETTINGS, sizes, strict=True))
     ours = {_hugging_face_name(name): name for name in _expected_shapes(settings)}
-    expected = {_hugging_face_name(name): _squeezed(shape) for name, shape in _expected_shapes(settings).items()}
-    _check_shapes(expected, {name: array.shape for name, array in state.items()}, where="state dict")
+    expected = {
+        _hugging_face_name(name): _squeezed(shape)
+        for name, shape in _expected_shapes(settings).items()
+    }
+    _check_shapes(
+        expected, {name: array.shape for name, array in state.items()}, where="state dict"
+    )
     return settings, _nest({ours[name]: state[name] for name in expected}, settings["n_layer"])
 
 
@@ -137,45 +165,70 @@ def _read_settings(path: Path) -> Settings:
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: expected OpenAI's settings, got no such file; fetch it again") from None
+        raise CheckpointError(
+            f"{path}: expected OpenAI's settings, got no such file; fetch it again"
+        ) from None
     except ValueError as error:
         raise CheckpointError(f"{path}: expected JSON, got {error}; fetch it again") from error
     content = content if isinstance(content, dict) else {}
     if missing := [key for key in _SETTINGS if key not in content]:
-        raise CheckpointError(f"{path}: expected the keys {list(_SETTINGS)}, missing {missing}; fetch it again")
-    wrong = {key: content[key] for key in _SETTINGS if type(content[key]) is not int or content[key] < 1}
+        raise CheckpointError(
+            f"{path}: expected the keys {list(_SETTINGS)}, missing {missing}; fetch it again"
+        )
+    wrong = {
+        key: content[key] for key in _SETTINGS if type(content[key]) is not int or content[key] < 1
+    }
     if wrong:
-        raise CheckpointError(f"{path}: expected whole numbers of at least 1, got {wrong}; fetch it again")
+        raise CheckpointError(
+            f"{path}: expected whole numbers of at least 1, got {wrong}; fetch it again"
+        )
     if content["n_embd"] % content["n_head"]:
-        raise CheckpointError(f"{path}: n_embd {content['n_embd']} is no multiple of n_head {content['n_head']}")
+        raise CheckpointError(
+            f"{path}: n_embd {content['n_embd']} is no multiple of n_head {content['n_head']}"
+        )
     return {key: content[key] for key in _SETTINGS}
 
 
 def _checkpoint_prefix(path: Path) -> str:
-    """The name in `model_checkpoint_path: "model.ckpt"`; a path in it is that of the machine that wrote it."""
+    """The name in `model_checkpoint_path: "model.ckpt"`; a path in it is that of the machine that
+    wrote it.
+    """
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
         raise CheckpointError(
-            f'{path}: expected the file that names the checkpoint, got none; it holds the line model_checkpoint_path: "model.ckpt"'
+            f"{path}: expected the file that names the checkpoint, got none; it holds the line "
+            'model_checkpoint_path: "model.ckpt"'
         ) from None
     except ValueError as error:
         raise CheckpointError(f"{path}: expected text, got {error}; fetch it again") from error
     match = re.search(r'^\s*model_checkpoint_path:\s*"([^"]*[^"/\\])"', text, re.MULTILINE)
     if match is None:
-        raise CheckpointError(f'{path}: expected a line model_checkpoint_path: "model.ckpt", got {text[:80]!r}')
+        raise CheckpointError(
+            f'{path}: expected a line model_checkpoint_path: "model.ckpt", got {text[:80]!r}'
+        )
     return re.split(r"[/\\]", match[1])[-1]
 
 
 def _expected_shapes(settings: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """OpenAI's name -> shape as stored; a matrix is a convolution of width 1, hence its leading 1."""
+    """OpenAI's name -> shape as stored; a matrix is a convolution of width 1, hence its leading
+    1.
+    """
     c = settings["n_embd"]
-    shapes: dict[str, tuple[int, ...]] = {"model/wte": (settings["n_vocab"], c), "model/wpe": (settings["n_ctx"], c)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "model/wte": (settings["n_vocab"], c),
+        "model/wpe": (settings["n_ctx"], c),
+    }
     for layer in range(settings["n_layer"]):
         block = f"model/h{layer}"
         for norm in ("ln_1", "ln_2"):
             shapes |= {f"{block}/{norm}/g": (c,), f"{block}/{norm}/b": (c,)}
-        matrices = {"attn/c_attn": (c, 3 * c), "attn/c_proj": (c, c), "mlp/c_fc": (c, 4 * c), "mlp/c_proj": (4 * c, c)}
+        matrices = {
+            "attn/c_attn": (c, 3 * c),
+            "attn/c_proj": (c, c),
+            "mlp/c_fc": (c, 4 * c),
+            "mlp/c_proj": (4 * c, c),
+        }
         for name, (rows, columns) in matrices.items():
             shapes |= {f"{block}/{name}/w": (1, rows, columns), f"{block}/{name}/b": (columns,)}
     return shapes | {"model/ln_f/g": (c,), "model/ln_f/b": (c,)}
@@ -185,21 +238,31 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[1:] if len(shape) == 3 else shape
 
 
-def _check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], *, where: str) -> None:
-    problems = [f"missing {name} {list(shape)}" for name, shape in expected.items() if name not in found]
-    problems += [f"unexpected {name} {list(shape)}" for name, shape in found.items() if name not in expected]
+def _check_shapes(
+    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], *, where: str
+) -> None:
+    problems = [
+        f"missing {name} {list(shape)}" for name, shape in expected.items() if name not in found
+    ]
+    problems += [
+        f"unexpected {name} {list(shape)}" for name, shape in found.items() if name not in expected
+    ]
     problems += [
         f"{name} is {list(found[name])}, expected {list(shape)}"
         for name, shape in expected.items()
         if name in found and tuple(found[name]) != shape
     ]
     if problems:
-        shown = "; ".join(problems[:20]) + (f"; and {len(problems) - 20} more" if len(problems) > 20 else "")
+        shown = "; ".join(problems[:20]) + (
+            f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
+        )
         raise CheckpointError(f"{where}: {len(problems)} tensors do not fit: {shown}")
 
 
 def _nest(tensors: Mapping[str, Array], n_layer: int) -> Params:
-    """`model/h3/attn/c_attn/w` -> params["blocks"][3]["attn"]["c_attn"]["w"]; `model/ln_f/g` -> params["g"]."""
+    """`model/h3/attn/c_attn/w` -> params["blocks"][3]["attn"]["c_attn"]["w"]; `model/ln_f/g` ->
+    params["g"].
+    """
     params: Params = {"blocks": [{} for _ in range(n_layer)]}
     for name, array in tensors.items():
         _, first, *rest = name.split("/")

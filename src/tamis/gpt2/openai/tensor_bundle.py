@@ -1,8 +1,10 @@
-"""TensorFlow's checkpoint format V2 ("tensor bundle"), read without TensorFlow; every byte read is CRC-checked.
+"""TensorFlow's checkpoint format V2 ("tensor bundle"), read without TensorFlow; every byte read is
+CRC-checked.
 
-`<prefix>.index` is a LevelDB table of protocol buffers, `<prefix>.data-*` the raw tensors. Knows nothing of GPT-2.
-Sources: tensorflow core/util/tensor_bundle/tensor_bundle.{h,cc}, core/protobuf/tensor_bundle.proto,
-core/lib/io/format.cc; leveldb doc/table_format.md; protobuf.dev/programming-guides/encoding.
+`<prefix>.index` is a LevelDB table of protocol buffers, `<prefix>.data-*` the raw tensors. Knows
+nothing of GPT-2. Sources: tensorflow core/util/tensor_bundle/tensor_bundle.{h,cc},
+core/protobuf/tensor_bundle.proto, core/lib/io/format.cc; leveldb doc/table_format.md;
+protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
@@ -20,7 +22,13 @@ from tamis.gpt2.openai.crc32c import crc32c, unmask
 _MAGIC = bytes.fromhex("57fb808b247547db")
 _FOOTER_BYTES = 48  # two block handles of up to 20 bytes each, zeros, the magic number
 _TRAILER_BYTES = 5  # compression type, masked CRC
-_DTYPES: Mapping[int, str] = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 19: "<f2"}  # types.proto: DT_FLOAT is 1, ...
+_DTYPES: Mapping[int, str] = {
+    1: "<f4",
+    2: "<f8",
+    3: "<i4",
+    9: "<i8",
+    19: "<f2",
+}  # types.proto: DT_FLOAT is 1, ...
 _REMEDY = "the file is truncated or altered; fetch it again"
 
 
@@ -37,14 +45,16 @@ class TensorEntry:
 
 
 class TensorBundle:
-    """One checkpoint, by its prefix (`folder/model.ckpt`): the index in memory, tensors read one by one."""
+    """One checkpoint, by its prefix (`folder/model.ckpt`): the index in memory, tensors read one by
+    one.
+    """
 
     def __init__(self, prefix: Path) -> None:
         """Read and check the index, and compare the lengths of the data files with it.
 
         Raises:
-            CheckpointError: the index or a data file is missing, truncated or altered, **or** is of a kind that
-                OpenAI never wrote (compressed blocks, big-endian or sliced tensors).
+            CheckpointError: the index or a data file is missing, truncated or altered, **or** is of
+                a kind that OpenAI never wrote (compressed blocks, big-endian or sliced tensors).
         """
         self._prefix = prefix
         self.index_path = prefix.with_name(prefix.name + ".index")
@@ -53,38 +63,48 @@ class TensorBundle:
         try:
             header = _read_message(table.pop(b""))
             if _last(header, 2):
-                raise CheckpointError(f"{self.index_path}: expected little-endian tensors, got big-endian ones")
+                raise CheckpointError(
+                    f"{self.index_path}: expected little-endian tensors, got big-endian ones"
+                )
             self._shards = _last(header, 1)
             for key, value in table.items():
                 self.entries[key.decode("utf-8")] = _entry(_read_message(value))
         except (KeyError, ValueError, IndexError, TypeError) as error:
-            raise CheckpointError(f"{self.index_path}: not an index of tensors ({error!r}); {_REMEDY}") from error
+            raise CheckpointError(
+                f"{self.index_path}: not an index of tensors ({error!r}); {_REMEDY}"
+            ) from error
         self._check_lengths()
 
     def read(self, name: str) -> NDArray[np.generic]:
         """The tensor as an array of its own shape and type.
 
         Raises:
-            CheckpointError: no such tensor, **or** a type that is not a plain number, **or** bytes that do not have
-                the CRC the index states.
+            CheckpointError: no such tensor, **or** a type that is not a plain number, **or** bytes
+                that do not have the CRC the index states.
         """
         if name not in self.entries:
-            raise CheckpointError(f"{self.index_path}: expected a tensor {name!r}, got {sorted(self.entries)}")
+            raise CheckpointError(
+                f"{self.index_path}: expected a tensor {name!r}, got {sorted(self.entries)}"
+            )
         entry = self.entries[name]
         if entry.dtype not in _DTYPES:
-            raise CheckpointError(f"{self.index_path}: {name} has TensorFlow type {entry.dtype}, expected float32")
+            raise CheckpointError(
+                f"{self.index_path}: {name} has TensorFlow type {entry.dtype}, expected float32"
+            )
         dtype = np.dtype(_DTYPES[entry.dtype])
         count = int(np.prod(entry.shape, dtype=object))
         if count * dtype.itemsize != entry.size:
             raise CheckpointError(
-                f"{self.index_path}: {name} of shape {list(entry.shape)} takes {count * dtype.itemsize:,} bytes, "
+                f"{self.index_path}: {name} of shape {list(entry.shape)} takes "
+                f"{count * dtype.itemsize:,} bytes, "
                 f"the index states {entry.size:,}; {_REMEDY}"
             )
         path = self._data_path(entry.shard)
         array: NDArray[np.generic] = np.fromfile(path, dtype, count, offset=entry.offset)
         if array.size != count or crc32c(array) != entry.crc32c:
             raise CheckpointError(
-                f"{path}: tensor {name} ({entry.size:,} bytes from byte {entry.offset:,}) does not have the CRC-32C "
+                f"{path}: tensor {name} ({entry.size:,} bytes from byte {entry.offset:,}) does "
+                "not have the CRC-32C "
                 f"{entry.crc32c:08x} that the index states; {_REMEDY}"
             )
         return array.reshape(entry.shape)
@@ -98,9 +118,13 @@ class TensorBundle:
             path = self._data_path(shard)
             needed = max(e.offset + e.size for e in self.entries.values() if e.shard == shard)
             if not path.is_file():
-                raise CheckpointError(f"{path}: expected the tensors ({needed:,} bytes), got no such file; fetch it")
+                raise CheckpointError(
+                    f"{path}: expected the tensors ({needed:,} bytes), got no such file; fetch it"
+                )
             if (length := path.stat().st_size) < needed:
-                raise CheckpointError(f"{path}: expected {needed:,} bytes of tensors, got {length:,}; {_REMEDY}")
+                raise CheckpointError(
+                    f"{path}: expected {needed:,} bytes of tensors, got {length:,}; {_REMEDY}"
+                )
 
 
 def _entry(message: dict[int, list[int | bytes]]) -> TensorEntry:
@@ -121,14 +145,20 @@ def _entry(message: dict[int, list[int | bytes]]) -> TensorEntry:
 
 
 def _read_table(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """All (key, value) of a table file, in order; the whole file is accounted for, so no flipped byte goes unseen."""
+    """All (key, value) of a table file, in order; the whole file is accounted for, so no flipped
+    byte goes unseen.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: expected the index of a TensorFlow checkpoint, got no such file") from None
+        raise CheckpointError(
+            f"{path}: expected the index of a TensorFlow checkpoint, got no such file"
+        ) from None
     footer = data[-_FOOTER_BYTES:]
     if len(footer) < _FOOTER_BYTES or footer[-8:] != _MAGIC:
-        raise CheckpointError(f"{path}: expected {_MAGIC.hex()} at the end, got {footer[-8:].hex()}; {_REMEDY}")
+        raise CheckpointError(
+            f"{path}: expected {_MAGIC.hex()} at the end, got {footer[-8:].hex()}; {_REMEDY}"
+        )
     try:
         meta, at = _read_handle(footer, 0)
         index, at = _read_handle(footer, at)
@@ -152,14 +182,22 @@ def _read_table(path: Path) -> Iterator[tuple[bytes, bytes]]:
 def _read_block(data: bytes, handle: tuple[int, int]) -> list[tuple[bytes, bytes]]:
     """The entries of one block. Keys are stored without what they share with the key before."""
     offset, size = handle
-    block, trailer = data[offset : offset + size], data[offset + size : offset + size + _TRAILER_BYTES]
+    block, trailer = (
+        data[offset : offset + size],
+        data[offset + size : offset + size + _TRAILER_BYTES],
+    )
     if len(trailer) < _TRAILER_BYTES or size < 4:
         raise ValueError(f"a block of {size} bytes at byte {offset} of {len(data)}")
     if crc32c(block + trailer[:1]) != unmask(int.from_bytes(trailer[1:], "little")):
         raise ValueError(f"the block at byte {offset} does not have the CRC-32C it states")
     if trailer[0]:
-        raise ValueError(f"the block at byte {offset} is compressed (type {trailer[0]}), TensorFlow writes them plain")
-    end = size - 4 - 4 * int.from_bytes(block[-4:], "little")  # the restart points serve searching only
+        raise ValueError(
+            f"the block at byte {offset} is compressed (type {trailer[0]}), TensorFlow writes "
+            "them plain"
+        )
+    end = (
+        size - 4 - 4 * int.from_bytes(block[-4:], "little")
+    )  # the restart points serve searching only
     entries, key, at = [], b"", 0
     while at < end:
         shared, at = _read_varint(block, at)

@@ -1,4 +1,6 @@
-"""For whoever runs the server or looks at it: models, health, figures, the API's description, the page."""
+"""For whoever runs the server or looks at it: models, health, figures, the API's description, the
+page.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ..
 
     @app.get("/v1/models", response_model=ServedModels, tags=["server"], **refuses())
     async def models(request: Request) -> Response:
-        """List the models, the default one first, with how each decides and what it learnt last; and what a request may hold."""
+        """List the models, the default one first, with how each decides and what it learnt last;
+        and what a request may hold.
+        """
         found: list[dict[str, Any]] = []
         for served in service.models:
             try:
@@ -65,7 +69,14 @@ def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ..
         "/metrics",
         response_class=Response,
         tags=["server"],
-        **refuses(described={200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}}),
+        **refuses(
+            described={
+                200: {
+                    "description": "Prometheus' text format",
+                    "content": {"text/plain": {"schema": {"type": "string"}}},
+                }
+            }
+        ),
     )
     async def metrics(request: Request) -> Response:
         """Figures for Prometheus: requests, verdicts and their shares, the line, learning."""
@@ -80,9 +91,13 @@ def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ..
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
-        policy = f"default-src 'none'; style-src '{STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        policy = (
+            f"default-src 'none'; style-src '{STYLE_HASH}'; base-uri 'none'; form-action "
+            "'none'; frame-ancestors 'none'"
+        )
         return Response(
-            docs_page(described(request)), headers={"Content-Type": _TYPES[".html"], "Content-Security-Policy": policy, **_KEEP}
+            docs_page(described(request)),
+            headers={"Content-Type": _TYPES[".html"], "Content-Security-Policy": policy, **_KEEP},
         )
 
     @app.get("/", include_in_schema=False)
@@ -107,7 +122,9 @@ def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ..
 
 
 def static_files() -> dict[str, tuple[bytes, str]]:
-    """Name to bytes and content type of the page's files. Read once, so no path that a client gives ever reaches the disk."""
+    """Name to bytes and content type of the page's files. Read once, so no path that a client gives
+    ever reaches the disk.
+    """
     folder = resources.files("tamis.serving") / "static"
     if not folder.is_dir():
         return {}
@@ -132,5 +149,7 @@ def _model(served: Served, *, default: bool) -> dict[str, Any]:
         "confidence_floor": rule.confidence_floor,
         "loaded": served.loaded.at,
         "stale": served.stale,
-        "learning": None if outcome is None else {"learned": outcome.learned, "reason": outcome.reason},
+        "learning": None
+        if outcome is None
+        else {"learned": outcome.learned, "reason": outcome.reason},
     }

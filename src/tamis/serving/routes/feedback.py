@@ -1,4 +1,6 @@
-"""`/v1/feedback`: corrections are on the disk before the answer leaves; learning from them follows by itself."""
+"""`/v1/feedback`: corrections are on the disk before the answer leaves; learning from them follows
+by itself.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,19 @@ from tamis.serving.errors import Refusal, json_response, shown
 from tamis.serving.middleware import NOTES
 from tamis.serving.model_registry import Served
 from tamis.serving.openapi import refuses, takes
-from tamis.serving.schemas import FeedbackBody, FeedbackItem, RemovedFeedback, StoredFeedback, StoredItems
+from tamis.serving.schemas import (
+    FeedbackBody,
+    FeedbackItem,
+    RemovedFeedback,
+    StoredFeedback,
+    StoredItems,
+)
 from tamis.serving.service import Service
 
 OfModel = Annotated[str | None, Query(description="only those of this model")]
-OfUser = Annotated[str | None, Query(max_length=200, description="only those of this user; empty: everybody's")]
+OfUser = Annotated[
+    str | None, Query(max_length=200, description="only those of this user; empty: everybody's")
+]
 _QUEUED = {"learned": False, "reason": "queued"}
 LARGEST_ID = 2**63 - 1
 
@@ -26,11 +36,20 @@ LARGEST_ID = 2**63 - 1
 def add_feedback_routes(app: FastAPI, service: Service) -> None:
     """Add the four routes."""
 
-    @app.post("/v1/feedback", response_model=StoredFeedback, tags=["feedback"], **takes(FeedbackBody, refuses=(404, 429, 507)))
+    @app.post(
+        "/v1/feedback",
+        response_model=StoredFeedback,
+        tags=["feedback"],
+        **takes(FeedbackBody, refuses=(404, 429, 507)),
+    )
     async def add(request: Request) -> Response:
-        """Correct: which label texts should have. The same text again with another label replaces the correction."""
+        """Correct: which label texts should have. The same text again with another label replaces
+        the correction.
+        """
         body = await service.bodies.read(request, FeedbackBody)
-        service.bodies.check_texts([item.text for item in body.items], what="items", each="items.{}.text")
+        service.bodies.check_texts(
+            [item.text for item in body.items], what="items", each="items.{}.text"
+        )
         by_model: dict[str, list[int]] = {}
         for number, item in enumerate(body.items):
             by_model.setdefault(_checked(service, number, item).name, []).append(number)
@@ -40,8 +59,12 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
             try:
                 new = [_correction(body.items[number]) for number in numbers]
                 kept = await service.in_store(partial(served.learning.add, new))
-            except DataError:  # the labels were right a moment ago: the model was replaced by one with others
-                raise Refusal(422, f"an item does not fit the model {shown(name)}", field="items") from None
+            except (
+                DataError
+            ):  # the labels were right a moment ago: the model was replaced by one with others
+                raise Refusal(
+                    422, f"an item does not fit the model {shown(name)}", field="items"
+                ) from None
             for number, id in zip(numbers, kept, strict=True):
                 ids[number] = id
             service.metrics.corrected(name, len(numbers))
@@ -49,7 +72,13 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
         request.scope[NOTES]["items"] = len(ids)
         return json_response({"ids": ids, **_QUEUED})
 
-    @app.get("/v1/feedback", response_model=StoredItems, response_model_exclude_none=True, tags=["feedback"], **refuses(404, 507))
+    @app.get(
+        "/v1/feedback",
+        response_model=StoredItems,
+        response_model_exclude_none=True,
+        tags=["feedback"],
+        **refuses(404, 507),
+    )
     async def items(request: Request, model: OfModel = None, user: OfUser = None) -> Response:
         """List all corrections, without their texts."""
         several = len(service.models) > 1
@@ -58,11 +87,15 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
             extra = {"model": served.name} if several else {}
             kept = await service.in_store(served.learning.items)
             found += [
-                {"id": item.id, "label": item.label, "created": item.created, **extra} for item in kept if user is None or item.user == user
+                {"id": item.id, "label": item.label, "created": item.created, **extra}
+                for item in kept
+                if user is None or item.user == user
             ]
         return json_response({"items": sorted(found, key=lambda item: int(item["id"]))})
 
-    @app.delete("/v1/feedback/{id}", response_model=RemovedFeedback, tags=["feedback"], **refuses(404, 507))
+    @app.delete(
+        "/v1/feedback/{id}", response_model=RemovedFeedback, tags=["feedback"], **refuses(404, 507)
+    )
     async def remove(request: Request, id: Annotated[int, Path(ge=1, le=LARGEST_ID)]) -> Response:
         """Undo one correction: its text is gone from the store, and what it taught is forgotten."""
         for served in service.models:
@@ -71,9 +104,13 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
                 return json_response({"removed": 1, **_QUEUED})
         raise Refusal(404, "there is no such correction", field="id")
 
-    @app.delete("/v1/feedback", response_model=RemovedFeedback, tags=["feedback"], **refuses(404, 507))
+    @app.delete(
+        "/v1/feedback", response_model=RemovedFeedback, tags=["feedback"], **refuses(404, 507)
+    )
     async def remove_all(request: Request, model: OfModel = None, user: OfUser = None) -> Response:
-        """Undo all corrections: their texts are gone from the store, and what they taught is forgotten."""
+        """Undo all corrections: their texts are gone from the store, and what they taught is
+        forgotten.
+        """
         removed, asked = 0, _asked(service, request, model)
         for served in asked:
             removed += await service.undoing(partial(served.learning.remove_all, user))
@@ -83,7 +120,9 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
 
 
 def _asked(service: Service, request: Request, model: str | None) -> list[Served]:
-    """The models that a list or an undoing is about. A parameter misspelt must not widen what is undone, so it is an error."""
+    """The models that a list or an undoing is about. A parameter misspelt must not widen what is
+    undone, so it is an error.
+    """
     unknown = next((name for name in request.query_params if name not in ("model", "user")), None)
     if unknown is not None:
         raise Refusal(422, f"unknown parameter {shown(unknown)}; known: model, user")
@@ -103,7 +142,11 @@ def _checked(service: Service, number: int, item: FeedbackItem) -> Served:
         raise Refusal(refusal.status, refusal.message, field=f"items.{number}.model") from None
     if item.label not in served.labels:
         field = f"items.{number}.label"
-        raise Refusal(422, f"{field}: expected one of {', '.join(served.labels)}; got {shown(item.label)}", field=field)
+        raise Refusal(
+            422,
+            f"{field}: expected one of {', '.join(served.labels)}; got {shown(item.label)}",
+            field=field,
+        )
     return served
 
 

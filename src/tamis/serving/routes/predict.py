@@ -19,7 +19,8 @@ from tamis.serving.schemas import Explanations, Predictions, TextsBody
 from tamis.serving.service import Service
 
 _WATCHED_CHARS = 4_000
-"""Characters of a request from which on it is given up when its client goes away; a smaller one is done before that is noticed."""
+"""Characters of a request from which on it is given up when its client goes away; a smaller one is
+done before that is noticed."""
 
 
 def add_prediction_routes(app: FastAPI, service: Service) -> None:
@@ -35,21 +36,46 @@ def add_prediction_routes(app: FastAPI, service: Service) -> None:
             notes["said"] = body.texts
         return body, served
 
-    @app.post("/v1/predict", response_model=Predictions, tags=["texts"], **takes(TextsBody, refuses=(404, 429)))
+    @app.post(
+        "/v1/predict",
+        response_model=Predictions,
+        tags=["texts"],
+        **takes(TextsBody, refuses=(404, 429)),
+    )
     async def predict(request: Request) -> Response:
-        """Judge texts: label, verdict (the label, or unsure) and probabilities of each, in their order."""
+        """Judge texts: label, verdict (the label, or unsure) and probabilities of each, in their
+        order.
+        """
         body, served = await asked(request)
         classifier = served.classifier(body.user or "")
         work = service.batcher.probabilities(classifier, body.texts)
-        probabilities = await (unless_gone(request, work) if sum(map(len, body.texts)) > _WATCHED_CHARS else work)
-        verdicts = classifier.rule_.verdicts(body.texts, probabilities, [str(label) for label in classifier.classes_])
+        probabilities = await (
+            unless_gone(request, work) if sum(map(len, body.texts)) > _WATCHED_CHARS else work
+        )
+        verdicts = classifier.rule_.verdicts(
+            body.texts, probabilities, [str(label) for label in classifier.classes_]
+        )
         service.metrics.predicted(served.name, [verdict.verdict for verdict in verdicts])
         service.drift.offer(served.name, served.loaded.classifier, body.texts)
-        return json_response({"results": [{"label": v.label, "verdict": v.verdict, "probabilities": v.probabilities} for v in verdicts]})
+        return json_response(
+            {
+                "results": [
+                    {"label": v.label, "verdict": v.verdict, "probabilities": v.probabilities}
+                    for v in verdicts
+                ]
+            }
+        )
 
-    @app.post("/v1/explain", response_model=Explanations, tags=["texts"], **takes(TextsBody, refuses=(404, 429)))
+    @app.post(
+        "/v1/explain",
+        response_model=Explanations,
+        tags=["texts"],
+        **takes(TextsBody, refuses=(404, 429)),
+    )
     async def explain_(request: Request) -> Response:
-        """Explain texts: P(label) after every token and each word's share, with character offsets. Takes longer than a verdict."""
+        """Explain texts: P(label) after every token and each word's share, with character offsets.
+        Takes longer than a verdict.
+        """
         body, served = await asked(request)
         if service.explanations >= service.limits.explanations:
             raise Refusal(429, "too many explanations are under way; try again", retry_after_s=2)
@@ -60,7 +86,14 @@ def add_prediction_routes(app: FastAPI, service: Service) -> None:
             results = []
             # Text by text: requests take turns, and one whose client is gone ends early.
             for number, text in enumerate(body.texts):
-                work = service.explaining(partial(_explained, classifier, text, begun + service.limits.wait_s if not number else None))
+                work = service.explaining(
+                    partial(
+                        _explained,
+                        classifier,
+                        text,
+                        begun + service.limits.wait_s if not number else None,
+                    )
+                )
                 results.append(await unless_gone(request, work))
         finally:
             service.explanations -= 1

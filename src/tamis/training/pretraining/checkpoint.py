@@ -1,6 +1,8 @@
-"""The state of a pretraining on disk: one safetensors file, replaced whole, from which it goes on to the same bytes.
+"""The state of a pretraining on disk: one safetensors file, replaced whole, from which it goes on
+to the same bytes.
 
-Besides the latest state, the last one before the learning rate fell is kept, so that a longer run can go on from there.
+Besides the latest state, the last one before the learning rate fell is kept, so that a longer run
+can go on from there.
 """
 
 from __future__ import annotations
@@ -27,8 +29,14 @@ class StateFiles:
     """Where a pretraining's state lies."""
 
     def __init__(self, folder: Path, identity: str, *, every_s: float | None = None) -> None:
-        """`identity` says what is trained on what, the schedule's length aside; a state of another identity is refused."""
-        self.folder, self.identity, self.every_s = folder, identity, EVERY_S if every_s is None else every_s
+        """`identity` says what is trained on what, the schedule's length aside; a state of another
+        identity is refused.
+        """
+        self.folder, self.identity, self.every_s = (
+            folder,
+            identity,
+            EVERY_S if every_s is None else every_s,
+        )
         self._saved = time.monotonic()
 
     def after_step(self, training: Pretraining) -> None:
@@ -42,7 +50,10 @@ class StateFiles:
 
     def save(self, training: Pretraining, name: str = LATEST) -> None:
         """Write the state now."""
-        tensors = {f"now.{key}": p.detach().cpu().contiguous() for key, p in training.student.named_parameters()}
+        tensors = {
+            f"now.{key}": p.detach().cpu().contiguous()
+            for key, p in training.student.named_parameters()
+        }
         for i, optimizer in enumerate(training.optimizers):
             for key, value in _moments(optimizer).items():
                 tensors[f"optimizer.{i}.{key}"] = value.detach().cpu().contiguous()
@@ -58,12 +69,13 @@ class StateFiles:
     def restore(self, training: Pretraining) -> bool:
         """Take up the newest state that fits; whether there was one.
 
-        One of the same schedule fits, finished or not. One of another schedule fits where the learning rate had not begun to fall
-        under either: the latest, or the stable one before it.
+        One of the same schedule fits, finished or not. One of another schedule fits where the
+        learning rate had not begun to fall under either: the latest, or the stable one before it.
 
         Raises:
             CheckpointError: a file is damaged.
-            RunError: the folder holds the state of other work, or of a longer or steadier schedule: a new beginning would overwrite it.
+            RunError: the folder holds the state of other work, or of a longer or steadier schedule:
+                a new beginning would overwrite it.
         """
         schedule = training.recipe.schedule
         course = _course(schedule.length, schedule.decay_share)
@@ -77,27 +89,36 @@ class StateFiles:
                     metadata = file.metadata() or {}
                     if metadata["identity"] != self.identity:
                         raise RunError(
-                            f"{path} is the state of another pretraining (other texts, recipe, backbone, teacher or type of numbers); "
+                            f"{path} is the state of another pretraining (other texts, recipe, "
+                            "backbone, teacher or type of numbers); "
                             "choose another folder, or delete it to begin anew"
                         )
                     at = Place(**json.loads(metadata["at"]))
                     kept = metadata["schedule"]
-                    # The last step of the stable state began before the rate fell, however far it went.
+                    # The last step of the stable state began before the rate fell, however far it
+                    # went.
                     steady = _falls(kept) if name == STABLE else at.tokens
                     if kept != course and steady > min(_falls(kept), _falls(course)):
                         misfit = misfit or (at.tokens, kept)
                         continue
-                    _put_back(training, {key: file.get_tensor(key) for key in file.keys()})  # not a mapping
+                    _put_back(
+                        training, {key: file.get_tensor(key) for key in file.keys()}
+                    )  # not a mapping
             except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-                raise CheckpointError(f"{path} is damaged ({error}); delete it to train from the start") from error
+                raise CheckpointError(
+                    f"{path} is damaged ({error}); delete it to train from the start"
+                ) from error
             training.at = at
             return True
         if misfit is not None:
             tokens, kept = misfit
             raise RunError(
-                f"{self.folder} holds this pretraining after {tokens:,} tokens of {kept.partition(' of ')[2]}, its learning rate "
-                f"falling after {_falls(kept):,}; the schedule of {schedule.length:,} tokens asked for now, falling after "
-                f"{_falls(course):,}, cannot go on from there; choose another folder with -o, or a larger schedule.tokens"
+                f"{self.folder} holds this pretraining after {tokens:,} tokens of "
+                f"{kept.partition(' of ')[2]}, its learning rate "
+                f"falling after {_falls(kept):,}; the schedule of {schedule.length:,} tokens "
+                "asked for now, falling after "
+                f"{_falls(course):,}, cannot go on from there; choose another folder with -o, "
+                "or a larger schedule.tokens"
             )
         return False
 
@@ -128,7 +149,14 @@ def _put_back(training: Pretraining, tensors: dict[str, Tensor]) -> None:
         for group, settings in enumerate(optimizer.param_groups):
             for place, parameter in enumerate(settings["params"]):
                 prefix = f"optimizer.{i}.{group}.{place}."
-                moments = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+                moments = {
+                    key.removeprefix(prefix): value
+                    for key, value in tensors.items()
+                    if key.startswith(prefix)
+                }
                 if moments:
-                    # AdamW counts its steps on the CPU unless it is fused; each tensor goes where the weights are, the count too.
-                    optimizer.state[parameter] = {name: value.to(parameter.device) for name, value in moments.items()}
+                    # AdamW counts its steps on the CPU unless it is fused; each tensor goes where
+                    # the weights are, the count too.
+                    optimizer.state[parameter] = {
+                        name: value.to(parameter.device) for name, value in moments.items()
+                    }

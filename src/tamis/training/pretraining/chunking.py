@@ -16,11 +16,14 @@ from tamis.training.pretraining.corpus import Corpus
 _AT_ONCE = 1024
 
 
-def fitted(corpus: Corpus, tokenizer: Tokenizer, context: int, progress: Progress | None = None) -> Corpus:
+def fitted(
+    corpus: Corpus, tokenizer: Tokenizer, context: int, progress: Progress | None = None
+) -> Corpus:
     """The corpus with its texts cut to the context; one that has none longer comes back as it is.
 
-    A piece is a text of its own from then on: it begins with `<|endoftext|>`, has its own place in a pass and its own vector of the
-    teacher, who sees no more of it than the pupil does. Pieces stand where their text stood, so that order and draws follow from the seed.
+    A piece is a text of its own from then on: it begins with `<|endoftext|>`, has its own place in
+    a pass and its own vector of the teacher, who sees no more of it than the pupil does. Pieces
+    stand where their text stood, so that order and draws follow from the seed.
 
     Args:
         corpus: the texts, held-out ones too.
@@ -29,10 +32,15 @@ def fitted(corpus: Corpus, tokenizer: Tokenizer, context: int, progress: Progres
         progress: is told about texts.
     """
     texts, source = _cut_all(corpus.texts, corpus.source, tokenizer, context, progress)
-    held_out, held_out_source = _cut_all(corpus.held_out, corpus.held_out_source, tokenizer, context, None)
+    held_out, held_out_source = _cut_all(
+        corpus.held_out, corpus.held_out_source, tokenizer, context, None
+    )
     if (len(texts), len(held_out)) == (len(corpus.texts), len(corpus.held_out)):
         return corpus
-    numbers = np.bincount(source, minlength=len(corpus.names)), np.bincount(held_out_source, minlength=len(corpus.names))
+    numbers = (
+        np.bincount(source, minlength=len(corpus.names)),
+        np.bincount(held_out_source, minlength=len(corpus.names)),
+    )
     counts = {
         name: replace(found, texts=int(numbers[0][i]), held_out=int(numbers[1][i]))
         for i, name in enumerate(corpus.names)
@@ -42,25 +50,37 @@ def fitted(corpus: Corpus, tokenizer: Tokenizer, context: int, progress: Progres
 
 
 def _cut_all(
-    texts: Sequence[str], source: NDArray[np.int16], tokenizer: Tokenizer, context: int, progress: Progress | None
+    texts: Sequence[str],
+    source: NDArray[np.int16],
+    tokenizer: Tokenizer,
+    context: int,
+    progress: Progress | None,
 ) -> tuple[list[str], NDArray[np.int16]]:
     # A token is a byte or more, so that a short text need not be encoded to know that it fits.
-    long = [i for i, text in enumerate(texts) if len(text) >= context / 4 and len(text.encode()) >= context]
+    long = [
+        i
+        for i, text in enumerate(texts)
+        if len(text) >= context / 4 and len(text.encode()) >= context
+    ]
     pieces: dict[int, list[str]] = {}
     with (progress or Silent()).task("cutting", total=len(long), unit="texts") as task:
         for begin in range(0, len(long), _AT_ONCE):
             some = long[begin : begin + _AT_ONCE]
-            pieces |= zip(some, cut_to_context([texts[i] for i in some], tokenizer, context), strict=True)
+            pieces |= zip(
+                some, cut_to_context([texts[i] for i in some], tokenizer, context), strict=True
+            )
             task.advance(len(some))
     found = [pieces.get(i, [text]) for i, text in enumerate(texts)]
-    return [piece for part in found for piece in part], np.repeat(source, [len(part) for part in found])
+    return [piece for part in found for piece in part], np.repeat(
+        source, [len(part) for part in found]
+    )
 
 
 def cut_to_context(texts: Sequence[str], tokenizer: Tokenizer, context: int) -> list[list[str]]:
     """Each text in pieces of at most `context` tokens, `<|endoftext|>` in front counted.
 
-    Pieces are about equally long and end between words, or between characters where a word is longer than half a piece; nothing but white
-    space at their ends is lost.
+    Pieces are about equally long and end between words, or between characters where a word is
+    longer than half a piece; nothing but white space at their ends is lost.
     """
     head, found = int(tokenizer.begins), []
     for text, encoded in zip(texts, tokenizer.backend.encode_batch(list(texts)), strict=True):
@@ -75,18 +95,28 @@ def cut_to_context(texts: Sequence[str], tokenizer: Tokenizer, context: int) -> 
 
 
 def _cut(text: str, begins: Sequence[int], room: int) -> list[str]:
-    """A text in pieces of at most `room` tokens; `begins`: the character at which, or inside of which, each token begins."""
+    """A text in pieces of at most `room` tokens; `begins`: the character at which, or inside of
+    which, each token begins.
+    """
     parts: list[str] = []
     start = 0
     while start < len(begins):
         left = len(begins) - start
         stop = start + -(-left // -(-left // room))
         if stop < len(begins):
-            words = (place for place in range(stop, start + (stop - start) // 2, -1) if text[begins[place]].isspace())
+            words = (
+                place
+                for place in range(stop, start + (stop - start) // 2, -1)
+                if text[begins[place]].isspace()
+            )
             stop = next(words, stop)
-            while stop < len(begins) and begins[stop] == begins[start]:  # one character alone may be several tokens
+            while (
+                stop < len(begins) and begins[stop] == begins[start]
+            ):  # one character alone may be several tokens
                 stop += 1
         end = begins[stop] if stop < len(begins) else len(text)
         parts.append(text[begins[start] : end].strip())
-        start = bisect_left(begins, end)  # earlier than `stop` where that token begins inside of a character
+        start = bisect_left(
+            begins, end
+        )  # earlier than `stop` where that token begins inside of a character
     return parts

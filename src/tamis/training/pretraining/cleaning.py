@@ -1,4 +1,6 @@
-"""Lines of raw text to clean lines: white space, control characters, and what a source's recipe asks for."""
+"""Lines of raw text to clean lines: white space, control characters, and what a source's recipe
+asks for.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,17 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…][\"'\u201d\u2019)]) +|(?<=[.!?…]) +")
 
 
 def tidy(line: str) -> str:
-    """NFC, no control characters, single blanks, none at the ends; the words and their spelling stay as they are."""
+    """NFC, no control characters, single blanks, none at the ends; the words and their spelling
+    stay as they are.
+    """
     # NFC last: what is dropped can bring a letter and its accent together.
     return _BLANKS.sub(" ", unicodedata.normalize("NFC", _CONTROL.sub("", line))).strip()
 
 
 def close_spacing(line: str) -> str:
-    """Blanks before closing and after opening punctuation closed up, as corpora that were split into words need it."""
+    """Blanks before closing and after opening punctuation closed up, as corpora that were split
+    into words need it.
+    """
     return _AFTER_OPENING.sub(r"\1", _BEFORE_PUNCTUATION.sub(r"\1", line))
 
 
@@ -42,7 +48,9 @@ def has_content(line: str) -> bool:
 
 
 def cut(line: str, longest_words: int) -> list[str]:
-    """A line as parts of at most `longest_words` words, cut at the ends of sentences where there are any, else between words."""
+    """A line as parts of at most `longest_words` words, cut at the ends of sentences where there
+    are any, else between words.
+    """
     words = line.count(" ") + 1
     if words <= longest_words:
         return [line]

@@ -1,4 +1,5 @@
-"""From files of plain text to texts: read, cleaned, cut to length, mixed by the recipe's shares, evaluation messages kept out.
+"""From files of plain text to texts: read, cleaned, cut to length, mixed by the recipe's shares,
+evaluation messages kept out.
 
 The same files, recipe and seed give the same texts in the same order.
 """
@@ -34,7 +35,8 @@ class SourceCounts:
     repeated: int = 0
     """dropped: the line had been seen often enough"""
     excluded: int = 0
-    """dropped: lines that are, contain or are part of a message that is kept out, and texts joined from lines that do"""
+    """dropped: lines that are, contain or are part of a message that is kept out, and texts joined
+    from lines that do"""
     texts: int = 0
     """texts to train on"""
     words: int = 0
@@ -59,7 +61,9 @@ class Corpus:
     counts: dict[str, SourceCounts] = field(default_factory=dict)
 
     def a_pass(self, seed: int, number: int) -> NDArray[np.int64]:
-        """Text numbers of pass `number` in training order: each text `times` times, a fraction by lot."""
+        """Text numbers of pass `number` in training order: each text `times` times, a fraction by
+        lot.
+        """
         random = np.random.default_rng([seed, number])
         times = self.times[self.source]
         whole = np.floor(times).astype(np.int64)
@@ -67,34 +71,51 @@ class Corpus:
         return random.permutation(np.repeat(np.arange(len(times)), often))
 
 
-def find_sources(places: Sequence[Path], settings: CorpusSettings) -> dict[str, tuple[Path, SourceSettings]]:
-    """Each source's file: those that the recipe names, looked for in the folders given; else every file given.
+def find_sources(
+    places: Sequence[Path], settings: CorpusSettings
+) -> dict[str, tuple[Path, SourceSettings]]:
+    """Each source's file: those that the recipe names, looked for in the folders given; else every
+    file given.
 
     Raises:
-        DataError: a place does not exist, holds no text file, or lacks a file that the recipe names.
+        DataError: a place does not exist, holds no text file, or lacks a file that the recipe
+            names.
     """
     for place in places:
         if not place.exists():
             raise DataError(f"corpus {place} does not exist; give text files, or folders of them")
     if not settings.sources:
-        files = [file for place in places for file in ([place] if place.is_file() else _text_files(place))]
+        files = [
+            file
+            for place in places
+            for file in ([place] if place.is_file() else _text_files(place))
+        ]
         if not files:
-            raise DataError(f"no text file (.txt, also .gz, .bz2, .xz) in {', '.join(map(str, places))}")
+            raise DataError(
+                f"no text file (.txt, also .gz, .bz2, .xz) in {', '.join(map(str, places))}"
+            )
         return {_name(file, files): (file, SourceSettings(file=file.name)) for file in files}
     found = {}
     for name, source in settings.sources.items():
         candidates = [p / source.file if p.is_dir() else p for p in places]
-        file = next((c for c in candidates if c.is_file() and c.name == Path(source.file).name), None)
+        file = next(
+            (c for c in candidates if c.is_file() and c.name == Path(source.file).name), None
+        )
         if file is None:
             shown = ", ".join(map(str, places))
-            raise DataError(f"source {name}: {source.file} is not in {shown}; get it from {source.upstream}, or leave it out of the recipe")
+            raise DataError(
+                f"source {name}: {source.file} is not in {shown}; get it from "
+                f"{source.upstream}, or leave it out of the recipe"
+            )
         found[name] = (file, source)
     return found
 
 
 def _text_files(folder: Path) -> list[Path]:
     def is_text(file: Path) -> bool:
-        return file.suffix == ".txt" or (file.suffix in OPENERS and Path(file.stem).suffix == ".txt")
+        return file.suffix == ".txt" or (
+            file.suffix in OPENERS and Path(file.stem).suffix == ".txt"
+        )
 
     return sorted(file for file in folder.iterdir() if file.is_file() and is_text(file))
 
@@ -104,7 +125,12 @@ def _name(file: Path, files: Sequence[Path]) -> str:
 
 
 def read_corpus(
-    places: Sequence[Path], settings: CorpusSettings, *, excluded: Excluded | None = None, seed: int = 42, progress: Progress | None = None
+    places: Sequence[Path],
+    settings: CorpusSettings,
+    *,
+    excluded: Excluded | None = None,
+    seed: int = 42,
+    progress: Progress | None = None,
 ) -> Corpus:
     """Read and prepare a corpus.
 
@@ -142,7 +168,10 @@ def read_corpus(
     held = [[text for text in part if text not in known] for part in held]
     for name, part in zip(found, held, strict=True):
         counts[name].held_out = len(part)
-    flat, flat_held = [text for part in texts for text in part], [text for part in held for text in part]
+    flat, flat_held = (
+        [text for part in texts for text in part],
+        [text for part in held for text in part],
+    )
     return Corpus(flat, _numbers(texts), flat_held, _numbers(held), list(found), times, counts)
 
 
@@ -151,7 +180,11 @@ def _numbers(parts: Sequence[Sequence[str]]) -> NDArray[np.int16]:
 
 
 def _cleaned(
-    documents: Iterable[Document], source: SourceSettings, settings: CorpusSettings, excluded: Excluded, counts: SourceCounts
+    documents: Iterable[Document],
+    source: SourceSettings,
+    settings: CorpusSettings,
+    excluded: Excluded,
+    counts: SourceCounts,
 ) -> Iterator[Document]:
     rules = [RULES[name] for name in source.clean]
     seen: Counter[str] = Counter()
@@ -191,13 +224,21 @@ def _allowed(texts: Iterable[str], excluded: Excluded, counts: SourceCounts) -> 
     return kept
 
 
-def _texts(documents: Iterable[Document], settings: CorpusSettings, random: np.random.Generator) -> Iterator[str]:
-    """Single lines, and runs of lines up to a drawn number of words: a language model needs the turn before, an encoder both."""
+def _texts(
+    documents: Iterable[Document], settings: CorpusSettings, random: np.random.Generator
+) -> Iterator[str]:
+    """Single lines, and runs of lines up to a drawn number of words: a language model needs the
+    turn before, an encoder both.
+    """
     low, high = min(_SHORTEST_JOINED, settings.longest_words), settings.longest_words
     for document in documents:
         place = 0
         while place < len(document):
-            room = 0 if random.random() < settings.single_share else int(random.integers(low, high + 1))
+            room = (
+                0
+                if random.random() < settings.single_share
+                else int(random.integers(low, high + 1))
+            )
             run, words = [document[place]], document[place].count(" ") + 1
             place += 1
             while place < len(document) and words + document[place].count(" ") < room:

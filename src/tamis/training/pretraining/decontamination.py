@@ -1,7 +1,8 @@
 """Messages that are kept out of a corpus, so that a figure measured on them later is honest.
 
-Two texts are the same where their letters and digits are, case aside and every digit taken for the same (`tamis.data.deduplication`).
-A message of eight words or more is also found inside a longer text, and every message as several lines of one document.
+Two texts are the same where their letters and digits are, case aside and every digit taken for the
+same (`tamis.data.deduplication`). A message of eight words or more is also found inside a longer
+text, and every message as several lines of one document.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from tamis.data.tables import read_table
 from tamis.errors import DataError
 
 WORDS = 8
-"""Words from which a message is looked for inside longer texts as well: shorter ones are common phrases."""
+"""Words from which a message is looked for inside longer texts as well: shorter ones are common
+phrases."""
 
 OPENING = 12
 """Letters by which a message that may stand as several lines is looked up."""
@@ -45,7 +47,9 @@ class Excluded:
         return len(self.keys)
 
     def holds(self, text: str) -> bool:
-        """Whether `text` is one of the messages, or one of the longer messages stands inside it, word for word."""
+        """Whether `text` is one of the messages, or one of the longer messages stands inside it,
+        word for word.
+        """
         if not self.keys:
             return False
         key = repeat_key(text)
@@ -61,10 +65,11 @@ class Excluded:
         return False
 
     def among(self, keys: Sequence[str]) -> list[bool]:
-        """Which lines of a document are one of the messages, contain a longer one, or are part of one that stands as several of them.
+        """Which lines of a document are one of the messages, contain a longer one, or are part of
+        one that stands as several of them.
 
-        Several lines are a message where their letters and digits, one line after another, are those of the message; a longer message is
-        also found where it begins and ends inside lines.
+        Several lines are a message where their letters and digits, one line after another, are
+        those of the message; a longer message is also found where it begins and ends inside lines.
 
         Args:
             keys: each line in its normal form (`tamis.data.deduplication.repeat_key`).
@@ -111,9 +116,16 @@ def messages_of(places: Sequence[str]) -> list[str]:
     texts: list[str] = []
     for place in places:
         folder = Path(place)
-        tables = sorted(f for f in folder.rglob("*") if f.is_file() and f.suffix != ".md") if folder.is_dir() else [resolve(place).path]
+        tables = (
+            sorted(f for f in folder.rglob("*") if f.is_file() and f.suffix != ".md")
+            if folder.is_dir()
+            else [resolve(place).path]
+        )
         if not tables:
-            raise DataError(f"{place} holds no file; --exclude takes tables, folders of them, or names of data sets")
+            raise DataError(
+                f"{place} holds no file; --exclude takes tables, folders of them, or names of "
+                "data sets"
+            )
         for table in tables:
             texts.extend(read_table(table).texts)
     return texts

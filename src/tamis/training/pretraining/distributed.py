@@ -1,4 +1,6 @@
-"""Several processes of one pretraining, as torchrun starts them: each on a device of its own, sums over all of them."""
+"""Several processes of one pretraining, as torchrun starts them: each on a device of its own, sums
+over all of them.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,17 @@ from torch import Tensor, distributed
 
 
 def own_device(asked: str, *, cuda: Callable[[], bool] = torch.cuda.is_available) -> str:
-    """The device of this process: `auto` and `cuda` are the GPU of its number on this machine (LOCAL_RANK) where there are several.
+    """The device of this process: `auto` and `cuda` are the GPU of its number on this machine
+    (LOCAL_RANK) where there are several.
 
     Args:
-        asked: the setting `compute.device`; a device with a number, or the processor, stays as it is.
+        asked: the setting `compute.device`; a device with a number, or the processor, stays as it
+            is.
         cuda: whether torch sees a GPU.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (asked == "cuda" or (asked == "auto" and cuda())):
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (
+        asked == "cuda" or (asked == "auto" and cuda())
+    ):
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return asked
 

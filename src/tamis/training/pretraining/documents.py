@@ -1,4 +1,6 @@
-"""Files as documents of lines: what a blank line means, which documents are used, which lines are held out."""
+"""Files as documents of lines: what a blank line means, which documents are used, which lines are
+held out.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".bz2": bz2.open
 DOCUMENTS = 3
 """Documents of several lines from which the form `auto` believes in blank lines."""
 DOCUMENT_LINES = 50
-"""Lines of a document in the mean up to which it does: more, and the blank lines are strays of a flat file."""
+"""Lines of a document in the mean up to which it does: more, and the blank lines are strays of a
+flat file."""
 MOST_HELD = 2.0
 """Times its share that a source's held-out lines may be: drawn documents differ in length."""
 Document = list[str]
@@ -30,8 +33,8 @@ def read_documents(file: Path, form: str) -> list[Document]:
 
     Args:
         file: UTF-8 text, packed where its name says so.
-        form: `flat`, `doc`, or `auto`: documents where blank lines end at least 3 of several lines, none of them of more than 50 in the
-            mean.
+        form: `flat`, `doc`, or `auto`: documents where blank lines end at least 3 of several lines,
+            none of them of more than 50 in the mean.
 
     Raises:
         DataError: the file cannot be read, or is not UTF-8.
@@ -42,7 +45,10 @@ def read_documents(file: Path, form: str) -> list[Document]:
             with opener(file, "rt", encoding="utf-8-sig", errors="strict", newline=None) as stream:
                 lines = [line.rstrip("\n") for line in stream]
         except UnicodeDecodeError as error:
-            raise DataError(f"{file} is not UTF-8 ({error.reason} in line {_first_bad_line(file, opener)}); convert it first") from error
+            raise DataError(
+                f"{file} is not UTF-8 ({error.reason} in line {_first_bad_line(file, opener)}); "
+                "convert it first"
+            ) from error
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{file} cannot be read ({error})") from error
     documents: list[Document] = [[]]
@@ -58,7 +64,9 @@ def read_documents(file: Path, form: str) -> list[Document]:
 
 
 def _first_bad_line(file: Path, opener: Callable[..., IO[Any]]) -> int:
-    """Number of the first line that is not UTF-8; a decoder of a stream only knows the place in its buffer."""
+    """Number of the first line that is not UTF-8; a decoder of a stream only knows the place in its
+    buffer.
+    """
     with opener(file, "rb") as stream:
         for number, line in enumerate(stream, 1):
             try:
@@ -69,23 +77,36 @@ def _first_bad_line(file: Path, opener: Callable[..., IO[Any]]) -> int:
 
 
 def _divide(documents: Sequence[Document]) -> bool:
-    """Whether blank lines divide a file into documents, rather than standing astray in a flat one."""
+    """Whether blank lines divide a file into documents, rather than standing astray in a flat
+    one.
+    """
     several = sum(len(document) > 1 for document in documents)
     return several >= DOCUMENTS and sum(map(len, documents)) <= DOCUMENT_LINES * len(documents)
 
 
 def chosen(documents: list[Document], times: float, random: np.random.Generator) -> list[Document]:
-    """The part of the documents that a share `times` below 1 stands for, drawn at random, in their order; at least one."""
+    """The part of the documents that a share `times` below 1 stands for, drawn at random, in their
+    order; at least one.
+    """
     if times >= 1:
         return documents
-    return [documents[i] for i in np.sort(random.permutation(len(documents))[: max(1, round(times * len(documents)))])]
+    return [
+        documents[i]
+        for i in np.sort(
+            random.permutation(len(documents))[: max(1, round(times * len(documents)))]
+        )
+    ]
 
 
-def divided(documents: list[Document], share: float, random: np.random.Generator) -> tuple[list[Document], list[Document]]:
-    """Documents to train on and documents held out: whole ones, so that no held-out text has its neighbour in training.
+def divided(
+    documents: list[Document], share: float, random: np.random.Generator
+) -> tuple[list[Document], list[Document]]:
+    """Documents to train on and documents held out: whole ones, so that no held-out text has its
+    neighbour in training.
 
-    A drawn document that would bring the held-out lines above twice their share is passed over. Where all would (few documents, or
-    large ones), the share's lines are taken from the end of the first one drawn. At least one line is held out, and at least one is left.
+    A drawn document that would bring the held-out lines above twice their share is passed over.
+    Where all would (few documents, or large ones), the share's lines are taken from the end of the
+    first one drawn. At least one line is held out, and at least one is left.
 
     Args:
         documents: of one source.
@@ -105,6 +126,12 @@ def divided(documents: list[Document], share: float, random: np.random.Generator
             held[int(place)] = len(documents[place])
     if not held:
         held[int(order[0])] = min(len(documents[order[0]]) - 1, max(1, round(share * lines)))
-    train = [document[: len(document) - held.get(place, 0)] for place, document in enumerate(documents)]
-    out = [document[len(document) - held[place] :] for place, document in enumerate(documents) if place in held]
+    train = [
+        document[: len(document) - held.get(place, 0)] for place, document in enumerate(documents)
+    ]
+    out = [
+        document[len(document) - held[place] :]
+        for place, document in enumerate(documents)
+        if place in held
+    ]
     return [document for document in train if document], out

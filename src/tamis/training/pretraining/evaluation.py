@@ -1,7 +1,9 @@
-"""Held-out texts under a model: bits per byte, by source, and how near the pooled states come to the teacher.
+"""Held-out texts under a model: bits per byte, by source, and how near the pooled states come to
+the teacher.
 
-Bits per byte = nats of all tokens of the texts / ln 2 / UTF-8 bytes of the texts: comparable between tokenizers, and with models that
-are not neural at all. The closing `<|endoftext|>` is not counted, `<|endoftext|>` in front is given.
+Bits per byte = nats of all tokens of the texts / ln 2 / UTF-8 bytes of the texts: comparable
+between tokenizers, and with models that are not neural at all. The closing `<|endoftext|>` is not
+counted, `<|endoftext|>` in front is given.
 """
 
 from __future__ import annotations
@@ -48,7 +50,11 @@ def bits_per_byte(nats: NDArray[np.float64], text_bytes: NDArray[np.int64]) -> f
 
 
 def measure(
-    student: Student, sequences: Sequences, source: NDArray[np.int16], names: Sequence[str], vectors: NDArray[np.float32] | None
+    student: Student,
+    sequences: Sequences,
+    source: NDArray[np.int16],
+    names: Sequence[str],
+    vectors: NDArray[np.float32] | None,
 ) -> dict[str, Any]:
     """Figures of the held-out texts.
 
@@ -65,14 +71,18 @@ def measure(
     nats = text_nats(student.trunk, sequences)
     found: dict[str, Any] = {"bits_per_byte": bits_per_byte(nats, sequences.text_bytes)}
     found["by_source"] = {
-        name: bits_per_byte(nats[mine], sequences.text_bytes[mine]) for i, name in enumerate(names) if (mine := source == i).any()
+        name: bits_per_byte(nats[mine], sequences.text_bytes[mine])
+        for i, name in enumerate(names)
+        if (mine := source == i).any()
     }
     if vectors is not None and student.to_teacher is not None:
         found["cosine"] = float(_cosines(student, sequences, vectors).mean())
     return found
 
 
-def _cosines(student: Student, sequences: Sequences, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+def _cosines(
+    student: Student, sequences: Sequences, vectors: NDArray[np.float32]
+) -> NDArray[np.float64]:
     cosines = np.empty(len(sequences))
     device = student.trunk.wte.weight.device
     with torch.inference_mode():
@@ -81,5 +91,7 @@ def _cosines(student: Student, sequences: Sequences, vectors: NDArray[np.float32
             states = pooled(student.trunk(packed.to(device)), packed)
             mapped = F.normalize(F.linear(states, student.to_teacher), dim=1).cpu()  # type: ignore[arg-type] # the caller checked it
             ordered = rows[packed.order]
-            cosines[ordered] = F.cosine_similarity(mapped, torch.from_numpy(vectors[ordered]), dim=1).numpy()
+            cosines[ordered] = F.cosine_similarity(
+                mapped, torch.from_numpy(vectors[ordered]), dim=1
+            ).numpy()
     return cosines

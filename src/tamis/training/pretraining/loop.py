@@ -1,8 +1,10 @@
-"""The pretraining loop: one step after another over passes of the corpus, the same bytes for the same seed, on one process or many.
+"""The pretraining loop: one step after another over passes of the corpus, the same bytes for the
+same seed, on one process or many.
 
-Every draw is a function of the seed, of the tokens seen in stages before and of the step's place, so a resumed run needs no random state.
-On several processes (torchrun) each takes every n-th text of a step, and gradients are summed: the step is the same up to rounding,
-except that likeness compares texts inside a process only.
+Every draw is a function of the seed, of the tokens seen in stages before and of the step's place,
+so a resumed run needs no random state. On several processes (torchrun) each takes every n-th text
+of a step, and gradients are summed: the step is the same up to rounding, except that likeness
+compares texts inside a process only.
 """
 
 from __future__ import annotations
@@ -84,22 +86,43 @@ class Pretraining:
             sequences: the same texts as tokens.
             store: the teacher's vectors, None without one.
             autocast: type of matrix products, None for fp32.
-            earlier: tokens that the network has seen in stages before; each stage draws another order of the same texts.
+            earlier: tokens that the network has seen in stages before; each stage draws another
+                order of the same texts.
         """
-        self.student, self.recipe, self.corpus, self.sequences, self.store = student, recipe, corpus, sequences, store
+        self.student, self.recipe, self.corpus, self.sequences, self.store = (
+            student,
+            recipe,
+            corpus,
+            sequences,
+            store,
+        )
         self.autocast = autocast
-        self.seed = int(np.random.SeedSequence([recipe.seed, earlier]).generate_state(1)[0]) if earlier else recipe.seed
+        self.seed = (
+            int(np.random.SeedSequence([recipe.seed, earlier]).generate_state(1)[0])
+            if earlier
+            else recipe.seed
+        )
         """Of every draw of order, positions and candidates."""
         self.optimizers = optimizers(student, recipe.optimizer)
         self.at = Place()
         self.before = 0
         """Tokens seen before the last step."""
         self.device = student.trunk.wte.weight.device
-        self.rank, self.world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+        self.rank, self.world = (
+            (distributed.get_rank(), distributed.get_world_size())
+            if distributed.is_initialized()
+            else (0, 1)
+        )
         self.rows = None if store is None else store.find(corpus.texts)
-        self.taught = distilled(corpus, recipe) if store is not None else np.zeros(len(corpus.texts), dtype=bool)
+        self.taught = (
+            distilled(corpus, recipe)
+            if store is not None
+            else np.zeros(len(corpus.texts), dtype=bool)
+        )
         frequent = recipe.objective.frequent_pieces
-        self.pieces = by_frequency(sequences.flat, student.trunk.config.vocab_size) if frequent else None
+        self.pieces = (
+            by_frequency(sequences.flat, student.trunk.config.vocab_size) if frequent else None
+        )
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -107,7 +130,13 @@ class Pretraining:
         """Whether the last step was the last one before the learning rate falls."""
         return self.before < decay_begins(self.recipe.schedule) <= self.at.tokens
 
-    def run(self, *, each_step: Event = lambda _: None, measure: Event = lambda _: None, progress: Progress | None = None) -> Place:
+    def run(
+        self,
+        *,
+        each_step: Event = lambda _: None,
+        measure: Event = lambda _: None,
+        progress: Progress | None = None,
+    ) -> Place:
         """Train until the schedule's tokens are seen.
 
         Args:
@@ -117,7 +146,9 @@ class Pretraining:
         """
         schedule = self.recipe.schedule
         since = time.monotonic()
-        with (progress or Silent()).task("pretraining", total=schedule.length, unit="tokens", done=self.at.tokens) as task:
+        with (progress or Silent()).task(
+            "pretraining", total=schedule.length, unit="tokens", done=self.at.tokens
+        ) as task:
             while self.at.tokens < schedule.length:
                 for rows in self._steps():
                     before = self.before = self.at.tokens
@@ -125,12 +156,21 @@ class Pretraining:
                     self.at.step += 1
                     self.at.place += len(rows)
                     task.advance(
-                        self.at.tokens - before, ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.items())
+                        self.at.tokens - before,
+                        ", ".join(
+                            f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.items()
+                        ),
                     )
                     if self.at.step % 20 == 1:
-                        self.at.history.append({"step": self.at.step, "tokens": self.at.tokens, **found})
+                        self.at.history.append(
+                            {"step": self.at.step, "tokens": self.at.tokens, **found}
+                        )
                     last = self.at.tokens >= schedule.length
-                    if last or before // schedule.measure_every != self.at.tokens // schedule.measure_every:
+                    if (
+                        last
+                        or before // schedule.measure_every
+                        != self.at.tokens // schedule.measure_every
+                    ):
                         measure(self)
                     since, spent = time.monotonic(), time.monotonic() - since
                     self.at.seconds += spent
@@ -147,14 +187,18 @@ class Pretraining:
             self._order = self.at.number, self.corpus.a_pass(self.seed, self.at.number)
         order = self._order[1]
         place = 0
-        for rows in batch_by_tokens(order, self.sequences.lengths, self.recipe.schedule.batch_tokens):
+        for rows in batch_by_tokens(
+            order, self.sequences.lengths, self.recipe.schedule.batch_tokens
+        ):
             if place >= self.at.place:
                 self._look_ahead(order, place)
                 yield rows
             place += len(rows)
 
     def _look_ahead(self, order: NDArray[np.int64], place: int) -> None:
-        """See to it that the next texts have their teacher's vectors. On several processes the first one computes them."""
+        """See to it that the next texts have their teacher's vectors. On several processes the
+        first one computes them.
+        """
         if self.store is None or self.rows is None:
             return
         margin = self.recipe.schedule.batch_tokens
@@ -182,7 +226,9 @@ class Pretraining:
         sums = torch.zeros(3, dtype=torch.float64)
         learnt = int(self.taught[rows].sum())
         mine = rows[self.rank :: self.world]
-        for part in batch_by_tokens(mine, self.sequences.lengths, recipe.schedule.micro_batch_tokens):
+        for part in batch_by_tokens(
+            mine, self.sequences.lengths, recipe.schedule.micro_batch_tokens
+        ):
             self._part(part, drawn, count, learnt, sums)
         if self.world > 1:
             for parameter in self.student.parameters():
@@ -192,15 +238,21 @@ class Pretraining:
             sums = summed(sums, self.device)
         if not bool(torch.isfinite(sums).all()):
             raise ConfigError(
-                f"the loss became {float(sums.sum())} at step {self.at.step + 1}; lower optimizer.learning_rate "
-                f"(now {recipe.optimizer.learning_rate:g}) or optimizer.matrix_learning_rate ({recipe.optimizer.matrix_learning_rate:g})"
+                f"the loss became {float(sums.sum())} at step {self.at.step + 1}; lower "
+                "optimizer.learning_rate "
+                f"(now {recipe.optimizer.learning_rate:g}) or optimizer.matrix_learning_rate "
+                f"({recipe.optimizer.matrix_learning_rate:g})"
             )
         if recipe.optimizer.clip_norm:
-            torch.nn.utils.clip_grad_norm_(list(self.student.parameters()), recipe.optimizer.clip_norm)
+            torch.nn.utils.clip_grad_norm_(
+                list(self.student.parameters()), recipe.optimizer.clip_norm
+            )
         for optimizer in self.optimizers:
             optimizer.step()
         self.at.tokens += int(self.sequences.lengths[rows].sum())
-        found = dict(zip(("next_token", "cosine_distance", "similarity"), sums.tolist(), strict=True))
+        found = dict(
+            zip(("next_token", "cosine_distance", "similarity"), sums.tolist(), strict=True)
+        )
         taught = self.store is not None
         wanted = {
             "next_token": objective.lm_loss_weight > 0,
@@ -210,7 +262,9 @@ class Pretraining:
         return {name: value for name, value in found.items() if wanted[name]}
 
     def _draw(self, rows: NDArray[np.int64]) -> tuple[dict[int, NDArray[np.bool_]], int]:
-        """For each text the positions whose next token is predicted, and how many there are in the step."""
+        """For each text the positions whose next token is predicted, and how many there are in the
+        step.
+        """
         share = self.recipe.objective.lm_loss_share if self.recipe.objective.lm_loss_weight else 0.0
         lengths = self.sequences.lengths[rows]
         whole = np.zeros(int(lengths.sum()), dtype=bool)
@@ -218,9 +272,19 @@ class Pretraining:
         random = np.random.default_rng([self.seed, self.at.number, self.at.place])
         whole[random.permutation(len(whole))[:count]] = True
         ends = np.cumsum(lengths)
-        return {int(row): whole[end - length : end] for row, length, end in zip(rows, lengths, ends, strict=True)}, count
+        return {
+            int(row): whole[end - length : end]
+            for row, length, end in zip(rows, lengths, ends, strict=True)
+        }, count
 
-    def _part(self, rows: NDArray[np.int64], sampled: dict[int, NDArray[np.bool_]], count: int, texts: int, sums: torch.Tensor) -> None:
+    def _part(
+        self,
+        rows: NDArray[np.int64],
+        sampled: dict[int, NDArray[np.bool_]],
+        count: int,
+        texts: int,
+        sums: torch.Tensor,
+    ) -> None:
         """Losses and gradients of a part of a step, added to what is there."""
         objective = self.recipe.objective
         packed = pack([self.sequences.inputs(row) for row in rows])
@@ -229,15 +293,25 @@ class Pretraining:
         targets = np.concatenate([self.sequences.targets(row) for row in ordered])
         chosen &= targets >= 0
         vectors = learning = candidates = None
-        if self.store is not None and self.rows is not None and (objective.teacher_weight or objective.similarity_weight):
+        if (
+            self.store is not None
+            and self.rows is not None
+            and (objective.teacher_weight or objective.similarity_weight)
+        ):
             learning = torch.from_numpy(np.flatnonzero(self.taught[ordered])).to(self.device)
-            vectors = torch.from_numpy(self.store.vectors[self.rows[ordered[self.taught[ordered]]]].astype(np.float32)).to(self.device)
+            vectors = torch.from_numpy(
+                self.store.vectors[self.rows[ordered[self.taught[ordered]]]].astype(np.float32)
+            ).to(self.device)
         if self.pieces is not None:
             seed = [self.seed, self.at.number, self.at.place, 1]
-            candidates = draw(self.pieces, objective.frequent_pieces, objective.sampled_pieces, seed).to(self.device)
+            candidates = draw(
+                self.pieces, objective.frequent_pieces, objective.sampled_pieces, seed
+            ).to(self.device)
         places = torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
         wanted = torch.from_numpy(targets[chosen].astype(np.int64)).to(self.device)
-        with torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+        with torch.autocast(
+            self.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None
+        ):
             found = losses(
                 self.student,
                 packed.to(self.device),
@@ -254,7 +328,11 @@ class Pretraining:
             (found.cosine_distance, objective.teacher_weight, max(1, texts)),
             (found.similarity, objective.similarity_weight, max(1, texts)),
         )
-        terms = [(weight * loss / n, float(loss.detach()) / n, i) for i, (loss, weight, n) in enumerate(scaled) if loss is not None]
+        terms = [
+            (weight * loss / n, float(loss.detach()) / n, i)
+            for i, (loss, weight, n) in enumerate(scaled)
+            if loss is not None
+        ]
         if not terms:
             return  # long texts alone, of which only the teacher's vectors would be learnt
         torch.stack([term for term, _, _ in terms]).sum().backward()  # type: ignore[no-untyped-call]

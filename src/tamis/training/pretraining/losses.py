@@ -17,7 +17,9 @@ from tamis.training.pretraining.sampled_softmax import Candidates, candidate_cro
 
 
 class Student(nn.Module):
-    """A GPT-2 that learns; `to_teacher` maps its pooled states to the teacher's space and is not part of what is kept."""
+    """A GPT-2 that learns; `to_teacher` maps its pooled states to the teacher's space and is not
+    part of what is kept.
+    """
 
     def __init__(self, trunk: GPT2, to_teacher: Tensor | None) -> None:
         """`to_teacher`: (D, C) first map, None without a teacher."""
@@ -39,11 +41,18 @@ class Losses:
 
 
 def pooled(hidden: Tensor, packed: Packed) -> Tensor:
-    """(N, C) final hidden states -> (B, C) in packed order: what a classifier's head reads behind the pooling block.
+    """(N, C) final hidden states -> (B, C) in packed order: what a classifier's head reads behind
+    the pooling block.
 
-    LN(mean over tokens of ln_f(h)), the limit of `MeanPoolingBlock` for a large factor (tests hold the two together).
+    LN(mean over tokens of ln_f(h)), the limit of `MeanPoolingBlock` for a large factor (tests hold
+    the two together).
     """
-    means = torch.cat([part.view(g.rows, g.length, -1).mean(1) for part, g in zip(packed.split(hidden), packed.groups, strict=True)])
+    means = torch.cat(
+        [
+            part.view(g.rows, g.length, -1).mean(1)
+            for part, g in zip(packed.split(hidden), packed.groups, strict=True)
+        ]
+    )
     return F.layer_norm(means, means.shape[-1:])
 
 
@@ -69,7 +78,8 @@ def losses(
         vectors: (T, D) the teacher's, of length one, in packed order; None without a teacher.
         temperature: of both similarity matrices.
         similarity: whether similarities are compared.
-        distilled: (T,) places in packed order of the texts that have a teacher's vector; None where all B have one.
+        distilled: (T,) places in packed order of the texts that have a teacher's vector; None where
+            all B have one.
         candidates: the pieces that stand for the whole vocabulary; None sums over all of it.
     """
     trunk = student.trunk
@@ -78,7 +88,9 @@ def losses(
     if len(sampled):
         states = hidden.index_select(0, sampled).to(trunk.wte.weight.dtype)
         if candidates is None:
-            next_token = F.cross_entropy(trunk.next_token_logits(states).float(), targets, reduction="sum")
+            next_token = F.cross_entropy(
+                trunk.next_token_logits(states).float(), targets, reduction="sum"
+            )
         else:
             next_token = candidate_cross_entropy(states, trunk.wte.weight, targets, candidates)
     if vectors is None or student.to_teacher is None or not len(vectors):
@@ -87,11 +99,16 @@ def losses(
     states = states if distilled is None else states.index_select(0, distilled)
     mapped = F.normalize(F.linear(states, student.to_teacher), dim=1)
     distance = (1.0 - (mapped * vectors).sum(1)).sum()
-    return Losses(next_token, distance, similarity_loss(states, vectors, temperature) if similarity and len(states) > 1 else None)
+    return Losses(
+        next_token,
+        distance,
+        similarity_loss(states, vectors, temperature) if similarity and len(states) > 1 else None,
+    )
 
 
 def similarity_loss(states: Tensor, vectors: Tensor, temperature: float) -> Tensor:
-    """Summed KL(teacher's similarities || pupil's) over texts: each text's softmax over all others of the part.
+    """Summed KL(teacher's similarities || pupil's) over texts: each text's softmax over all others
+    of the part.
 
     Args:
         states: (B, C) pooled states.

@@ -1,4 +1,6 @@
-"""The model card of a pretrained backbone: what it learnt from, what it cost, what it can and cannot do."""
+"""The model card of a pretrained backbone: what it learnt from, what it cost, what it can and
+cannot do.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from tamis.training.pretraining.recipe import read_pretrain_recipe
 
 _BAR = r"\|"
 ANY_CORPUS = (
-    "It knows the languages and the kinds of text of its sources, and little of the world; what it writes is no advice.",
+    "It knows the languages and the kinds of text of its sources, and little of the world; what "
+    "it writes is no advice.",
     "It repeats the biases of its sources.",
 )
 """Limits of a model whose recipe names none of its own."""
@@ -22,7 +25,8 @@ def model_card(facts: dict[str, Any]) -> str:
     lines = [
         f"# {recipe['name']}",
         "",
-        f"A GPT-2 with {shape}, pretrained by tamis; a language model and, through the mean of its last hidden states, an encoder.",
+        f"A GPT-2 with {shape}, pretrained by tamis; a language model and, through the mean of "
+        "its last hidden states, an encoder.",
         "Files are in the Hugging Face GPT-2 layout, weights in 16 bits.",
         "",
         "## Data",
@@ -45,28 +49,44 @@ def model_card(facts: dict[str, Any]) -> str:
         lines.append(_row(*row))
     lines += [
         "",
-        "`kept out`: lines that are, or contain, a message of the evaluation sets named when it was trained (case, digits, punctuation and",
+        "`kept out`: lines that are, or contain, a message of the evaluation sets named when it "
+        "was trained (case, digits, punctuation and",
         f"white space aside). {_kept_out(facts)}",
         *_before(facts),
         "",
         "## Training",
         "",
-        f"- {facts['tokens']:,} tokens in {facts['steps']:,} steps at about {facts['tokens_per_second']:,.0f} tokens/s"
-        f" ({facts['machine']['device']}, {facts['machine']['threads']} threads, {facts['machine']['dtype']}), seed {recipe['seed']}.",
+        f"- {facts['tokens']:,} tokens in {facts['steps']:,} steps at about "
+        f"{facts['tokens_per_second']:,.0f} tokens/s"
+        f" ({facts['machine']['device']}, {facts['machine']['threads']} threads, "
+        f"{facts['machine']['dtype']}), seed {recipe['seed']}.",
         *_stages(facts),
         f"- Begun from: {facts['start'] or 'nothing'}. Teacher: {_teacher(facts)}.",
         f"- Losses: {_losses(recipe['objective'], facts['teacher'])}.",
     ]
     if held_out:
-        lines += ["", "## Held-out texts", "", f"{held_out['bits_per_byte']:.3f} bits per byte over all sources."]
+        lines += [
+            "",
+            "## Held-out texts",
+            "",
+            f"{held_out['bits_per_byte']:.3f} bits per byte over all sources.",
+        ]
         if "cosine" in held_out:
-            lines.append(f"Mean cosine between the mapped pooled state and the teacher's vector: {held_out['cosine']:.3f}.")
+            lines.append(
+                "Mean cosine between the mapped pooled state and the teacher's vector: "
+                f"{held_out['cosine']:.3f}."
+            )
         lines += ["", "| source | bits per byte |", "|---|---|"]
         lines += [_row(name, f"{value:.3f}") for name, value in held_out["by_source"].items()]
         curve = [row for row in facts["history"] if "held_out" in row]
         lines += ["", "| tokens | bits per byte | cosine |", "|---|---|---|"]
         lines += [
-            _row(f"{row['tokens']:,}", f"{row['held_out']['bits_per_byte']:.3f}", _or_none(row["held_out"].get("cosine"))) for row in curve
+            _row(
+                f"{row['tokens']:,}",
+                f"{row['held_out']['bits_per_byte']:.3f}",
+                _or_none(row["held_out"].get("cosine")),
+            )
+            for row in curve
         ]
     lines += ["", "## What it writes", ""]
     lines += [f"> {' '.join(text.split())}\n" for text in facts["samples"] if text.strip()]
@@ -82,7 +102,9 @@ def model_card(facts: dict[str, Any]) -> str:
 
 def _limits(recipe: dict[str, Any]) -> Sequence[str]:
     """What the recipe says; facts from before recipes said it are those of one that ships."""
-    limits: Sequence[str] = recipe["limits"] if "limits" in recipe else read_pretrain_recipe(recipe["name"]).limits
+    limits: Sequence[str] = (
+        recipe["limits"] if "limits" in recipe else read_pretrain_recipe(recipe["name"]).limits
+    )
     return limits or ANY_CORPUS
 
 
@@ -98,9 +120,19 @@ def _before(facts: dict[str, Any]) -> list[str]:
     lines = []
     for entry in facts.get("before") or []:
         if entry["sources"] is None:
-            lines += ["", f"It went on from {entry['name']}, whose own card says what that had learnt from and under which licence."]
+            lines += [
+                "",
+                f"It went on from {entry['name']}, whose own card says what that had learnt "
+                "from and under which licence.",
+            ]
             continue
-        lines += ["", f"Before that, as {entry['name']}, it had learnt from:", "", "| source | licence | upstream |", "|---|---|---|"]
+        lines += [
+            "",
+            f"Before that, as {entry['name']}, it had learnt from:",
+            "",
+            "| source | licence | upstream |",
+            "|---|---|---|",
+        ]
         lines += [
             _row(name, source.get("licence", "not stated"), source.get("upstream", "not stated"))
             for name, source in entry["sources"].items()
@@ -123,18 +155,32 @@ def _stages(facts: dict[str, Any]) -> list[str]:
     if not stages:
         return []
     lines = [
-        f"- Stage {number}: {stage['tokens']:,} tokens, {stage['steps']:,} steps; {_losses(stage['objective'], stage['teacher'])}."
+        f"- Stage {number}: {stage['tokens']:,} tokens, {stage['steps']:,} steps; "
+        f"{_losses(stage['objective'], stage['teacher'])}."
         for number, stage in enumerate(stages, start=1)
     ]
-    return [f"- {sum(stage['tokens'] for stage in stages) + facts['tokens']:,} tokens in {len(stages) + 1} stages.", *lines]
+    return [
+        f"- {sum(stage['tokens'] for stage in stages) + facts['tokens']:,} tokens in "
+        f"{len(stages) + 1} stages.",
+        *lines,
+    ]
 
 
 def _losses(objective: dict[str, Any], teacher: str | None) -> str:
-    text = f"next token x {objective['lm_loss_weight']:g} on {objective['lm_loss_share']:.0%} of the positions"
+    text = (
+        f"next token x {objective['lm_loss_weight']:g} on {objective['lm_loss_share']:.0%} of "
+        "the positions"
+    )
     if objective.get("frequent_pieces"):
-        text += f" (summed over the {objective['frequent_pieces']:,} most frequent pieces and {objective['sampled_pieces']:,} drawn ones)"
+        text += (
+            f" (summed over the {objective['frequent_pieces']:,} most frequent pieces and "
+            f"{objective['sampled_pieces']:,} drawn ones)"
+        )
     if teacher:
-        text += f", 1 - cosine to the teacher x {objective['teacher_weight']:g}, likeness x {objective['similarity_weight']:g}"
+        text += (
+            f", 1 - cosine to the teacher x {objective['teacher_weight']:g}, likeness x "
+            f"{objective['similarity_weight']:g}"
+        )
         words = objective.get("distilled_words")
         text += f" (both of texts up to {words} words)" if words else ""
     return text

@@ -1,8 +1,10 @@
-"""Muon for the matrices of the blocks, AdamW for the rest; and the learning rate's course: warm-up, stable, decay.
+"""Muon for the matrices of the blocks, AdamW for the rest; and the learning rate's course: warm-up,
+stable, decay.
 
-Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), https://kellerjordan.github.io/posts/muon.
-torch.optim.Muon computes its iteration in bf16, which processors without bf16 instructions emulate, far more slowly;
-here it runs in fp32, on all matrices of one shape at once.
+Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024),
+https://kellerjordan.github.io/posts/muon. torch.optim.Muon computes its iteration in bf16, which
+processors without bf16 instructions emulate, far more slowly; here it runs in fp32, on all matrices
+of one shape at once.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ _ITERATIONS = 5
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """(M, rows, columns) -> the same shapes with singular values near one: the quintic Newton-Schulz iteration, five times."""
+    """(M, rows, columns) -> the same shapes with singular values near one: the quintic
+    Newton-Schulz iteration, five times.
+    """
     a, b, c = _COEFFICIENTS
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
     x = wide / (wide.norm(dim=(-2, -1), keepdim=True) + 1e-7)
@@ -35,8 +39,12 @@ def orthogonalized(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised. A matrix of 3C x C (queries, keys, values) counts as three."""
 
-    def __init__(self, params: Iterable[Any], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
-        """`params`: matrices only; `lr`: spectral size of a step; `weight_decay`: share of a weight that a step of size one removes."""
+    def __init__(
+        self, params: Iterable[Any], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
+        """`params`: matrices only; `lr`: spectral size of a step; `weight_decay`: share of a weight
+        that a step of size one removes.
+        """
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -89,10 +97,18 @@ def optimizers(student: Student, settings: OptimizerSettings) -> list[torch.opti
     if not muon:
         groups.append({"params": matrices, "weight_decay": settings.weight_decay})
     found: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=True)
+        torch.optim.AdamW(
+            [g for g in groups if g["params"]],
+            lr=settings.learning_rate,
+            betas=(0.9, 0.95),
+            eps=1e-8,
+            fused=True,
+        )
     ]
     if muon:
-        found.append(Muon(matrices, lr=settings.matrix_learning_rate, weight_decay=settings.weight_decay))
+        found.append(
+            Muon(matrices, lr=settings.matrix_learning_rate, weight_decay=settings.weight_decay)
+        )
     for optimizer in found:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
@@ -100,11 +116,17 @@ def optimizers(student: Student, settings: OptimizerSettings) -> list[torch.opti
 
 
 def rate(tokens: int, schedule: ScheduleSettings) -> float:
-    """Share of the peak learning rate after `tokens` tokens: linear up, stable, linear down to zero at the end."""
+    """Share of the peak learning rate after `tokens` tokens: linear up, stable, linear down to zero
+    at the end.
+    """
     begin = decay_begins(schedule)
     warmup = min(schedule.warmup_tokens, schedule.length // 10)
     up = min(1.0, (tokens + 1) / warmup) if warmup else 1.0
-    down = 1.0 if tokens < begin else max(0.0, (schedule.length - tokens) / max(1, schedule.length - begin))
+    down = (
+        1.0
+        if tokens < begin
+        else max(0.0, (schedule.length - tokens) / max(1, schedule.length - begin))
+    )
     return min(up, down)
 
 

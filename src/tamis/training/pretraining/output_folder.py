@@ -1,4 +1,6 @@
-"""Where a pretraining may be written: a new folder, an empty one, or one that holds a pretraining already."""
+"""Where a pretraining may be written: a new folder, an empty one, or one that holds a pretraining
+already.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,15 @@ def check_folder(out: Path, start: str | Path | None) -> None:
     """
     before = None if start is None else local_folder(start)
     if before is not None and before.resolve() == out.resolve():
-        raise ConfigError(f"--from {start} is the folder that the result is to be written to; choose another with -o")
+        raise ConfigError(
+            f"--from {start} is the folder that the result is to be written to; choose another "
+            "with -o"
+        )
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_pretraining(out))):
-        raise RunError(f"{out} exists and is not a pretraining; choose another folder with -o (nothing in it was touched)")
+        raise RunError(
+            f"{out} exists and is not a pretraining; choose another folder with -o (nothing in "
+            "it was touched)"
+        )
 
 
 def _is_pretraining(out: Path) -> bool:
@@ -44,12 +52,16 @@ def _is_pretraining(out: Path) -> bool:
         return False
     inside = [path.name for path in (out / WORK).iterdir()]
     alone = [path.name for path in out.iterdir()] == [WORK]
-    return all(name in _KNOWN or name.startswith(_KNOWN_BEGINNINGS) for name in inside) and bool(inside or alone)
+    return all(name in _KNOWN or name.startswith(_KNOWN_BEGINNINGS) for name in inside) and bool(
+        inside or alone
+    )
 
 
 @contextlib.contextmanager
 def made(work: Path) -> Iterator[None]:
-    """The folder `work` for the block; where it is refused and has written nothing, the folders are as they were before."""
+    """The folder `work` for the block; where it is refused and has written nothing, the folders are
+    as they were before.
+    """
     new = [folder for folder in (work, *work.parents) if not folder.exists()]
     work.mkdir(parents=True, exist_ok=True)
     try:

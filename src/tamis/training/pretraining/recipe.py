@@ -1,4 +1,6 @@
-"""The recipe of a pretraining: shape, corpus, objectives, optimiser, schedule. One TOML file says it all; nothing else does."""
+"""The recipe of a pretraining: shape, corpus, objectives, optimiser, schedule. One TOML file says
+it all; nothing else does.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ class ShapeSettings(Section):
     """The network, where it begins from nothing (`--from` brings its own)."""
 
     vocab_size: Annotated[int, Field(ge=257)] = 16384
-    """pieces of the byte-level BPE trained on the corpus (256 bytes and `<|endoftext|>` among them)"""
+    """pieces of the byte-level BPE trained on the corpus (256 bytes and `<|endoftext|>` among
+    them)"""
     n_positions: Annotated[int, Field(ge=8)] = 256
     """context in tokens"""
     n_embd: Count = 288
@@ -38,11 +41,14 @@ class SourceSettings(Section):
     file: str
     """name of the file inside the corpus folder; `.gz`, `.bz2` and `.xz` are unpacked on the way"""
     form: Literal["auto", "flat", "doc"] = "auto"
-    """`flat`: a text a line; `doc`: a blank line ends a document; `auto`: `doc` where blank lines divide 3 documents of several lines"""
+    """`flat`: a text a line; `doc`: a blank line ends a document; `auto`: `doc` where blank lines
+    divide 3 documents of several lines"""
     times: Positive = 1.0
-    """how often a pass shows each text; below 1 a fixed random part of the source is all that is used"""
+    """how often a pass shows each text; below 1 a fixed random part of the source is all that is
+    used"""
     clean: tuple[Literal["spacing", "markdown"], ...] = ()
-    """`spacing`: blanks before punctuation are closed up; `markdown`: links, headings and emphasis become plain text"""
+    """`spacing`: blanks before punctuation are closed up; `markdown`: links, headings and emphasis
+    become plain text"""
     licence: str = "not stated"
     """under which the text may be used"""
     upstream: str = "not stated"
@@ -53,9 +59,11 @@ class CorpusSettings(Section):
     """From files to texts."""
 
     held_out_share: Share = 0.004
-    """share of each source's documents, or lines of a large one, that is never trained on and measures bits per byte"""
+    """share of each source's documents, or lines of a large one, that is never trained on and
+    measures bits per byte"""
     single_share: Share = 0.6
-    """share of a document's texts that are one line; the rest join lines up to a length drawn between 16 and `longest_words`"""
+    """share of a document's texts that are one line; the rest join lines up to a length drawn
+    between 16 and `longest_words`"""
     longest_words: Count = 120
     """longest text in words; longer lines are cut at the ends of sentences, or between words"""
     repeats: Count = 5
@@ -70,23 +78,30 @@ class ObjectiveSettings(Section):
     lm_loss_weight: Annotated[float, Field(ge=0)] = 1.0
     """weight of the next-token loss (nats a token)"""
     lm_loss_share: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """share of positions whose next token is predicted in a step, drawn at random: the mean over them is unbiased, only noisier"""
+    """share of positions whose next token is predicted in a step, drawn at random: the mean over
+    them is unbiased, only noisier"""
     frequent_pieces: Annotated[int, Field(ge=0)] = 0
-    """most frequent pieces that the softmax of the next token always sums over in training; 0 sums over all pieces"""
+    """most frequent pieces that the softmax of the next token always sums over in training; 0 sums
+    over all pieces"""
     sampled_pieces: Count = 1024
-    """pieces drawn from the rest for each step, which stand for all of it; without effect where `frequent_pieces` is 0"""
+    """pieces drawn from the rest for each step, which stand for all of it; without effect where
+    `frequent_pieces` is 0"""
     teacher_weight: Annotated[float, Field(ge=0)] = 5.0
     """weight of 1 - cosine between a linear map of the pooled state and the teacher's embedding"""
     similarity_weight: Annotated[float, Field(ge=0)] = 1.0
-    """weight of the Kullback-Leibler divergence (nats) between the teacher's and the pupil's similarities inside a step"""
+    """weight of the Kullback-Leibler divergence (nats) between the teacher's and the pupil's
+    similarities inside a step"""
     temperature: Positive = 0.05
     """of both similarity matrices"""
     distilled_words: Count | None = None
-    """longest text, in words, whose teacher's vector is learnt; longer ones only teach their next tokens. Open: all texts"""
+    """longest text, in words, whose teacher's vector is learnt; longer ones only teach their next
+    tokens. Open: all texts"""
     start: Literal["auto", "random", "teacher"] = "auto"
-    """token embeddings begin at random, or as the teacher's embedding of each piece; `auto`: the latter where there is a teacher"""
+    """token embeddings begin at random, or as the teacher's embedding of each piece; `auto`: the
+    latter where there is a teacher"""
     start_noise: Annotated[float, Field(ge=0)] = 0.5
-    """size of the noise added to a start from the teacher, as a share of the embeddings' own size; it keeps pieces apart"""
+    """size of the noise added to a start from the teacher, as a share of the embeddings' own size;
+    it keeps pieces apart"""
 
 
 class TeacherSettings(Section):
@@ -108,7 +123,8 @@ class OptimizerSettings(Section):
     learning_rate: Positive = 3e-3
     """peak learning rate of everything else under AdamW"""
     embedding_learning_rate: Positive = 1e-3
-    """peak learning rate of token and position embeddings: AdamW moves a rare piece by several times this at each meeting"""
+    """peak learning rate of token and position embeddings: AdamW moves a rare piece by several
+    times this at each meeting"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """decay of matrices, a step's share of the learning rate"""
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
@@ -125,11 +141,13 @@ class ScheduleSettings(Section):
     batch_tokens: Count = 8192
     """tokens of a step, texts drawn at random until they are full"""
     micro_batch_tokens: Count = 16384
-    """tokens computed at once; bounds the memory. A step of several parts compares similarities inside each part only"""
+    """tokens computed at once; bounds the memory. A step of several parts compares similarities
+    inside each part only"""
     warmup_tokens: Annotated[int, Field(ge=0)] = 200_000
     """tokens over which the learning rate rises to its peak, at most a tenth of all"""
     decay_share: Share = 0.4
-    """share of all tokens, the last ones, over which it falls to zero; between the two it is stable"""
+    """share of all tokens, the last ones, over which it falls to zero; between the two it is
+    stable"""
     measure_every: Count = 2_000_000
     """tokens between two measurements of the held-out texts"""
 
@@ -141,7 +159,9 @@ class ScheduleSettings(Section):
             ConfigError: it is still open.
         """
         if self.tokens is None:
-            raise ConfigError("schedule.tokens is still open; a pretraining settles it by its corpus")
+            raise ConfigError(
+                "schedule.tokens is still open; a pretraining settles it by its corpus"
+            )
         return self.tokens
 
 
@@ -153,7 +173,8 @@ class PretrainRecipe(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """of every draw"""
     limits: tuple[str, ...] = ()
-    """what the model card says of the limits that come of this corpus, a sentence each; without any, what holds of every corpus"""
+    """what the model card says of the limits that come of this corpus, a sentence each; without
+    any, what holds of every corpus"""
     shape: ShapeSettings = Field(default_factory=lambda: ShapeSettings())
     corpus: CorpusSettings = Field(default_factory=lambda: CorpusSettings())
     objective: ObjectiveSettings = Field(default_factory=lambda: ObjectiveSettings())
@@ -162,12 +183,15 @@ class PretrainRecipe(Section):
     schedule: ScheduleSettings = Field(default_factory=lambda: ScheduleSettings())
     compute: ComputeSettings = Field(default_factory=lambda: ComputeSettings())
     stages: tuple[dict[str, Any], ...] = ()
-    """settings that differ in each stage, by full name; a stage goes on from the one before. None: one stage"""
+    """settings that differ in each stage, by full name; a stage goes on from the one before. None:
+    one stage"""
 
     @model_validator(mode="after")
     def _something_is_learnt(self) -> PretrainRecipe:
         objective = self.objective
-        if not (objective.lm_loss_weight or objective.teacher_weight or objective.similarity_weight):
+        if not (
+            objective.lm_loss_weight or objective.teacher_weight or objective.similarity_weight
+        ):
             raise ValueError("every weight of [objective] is zero, so nothing would be learnt")
         return self
 
@@ -184,10 +208,16 @@ class PretrainRecipe(Section):
             for part in path:
                 section = section.get(part, {}) if isinstance(section, dict) else {}
             if not isinstance(section, dict) or key not in section:
-                raise ConfigError(f"unknown setting {name!r} of a pretraining; write section.key, such as schedule.tokens")
+                raise ConfigError(
+                    f"unknown setting {name!r} of a pretraining; write section.key, such as "
+                    "schedule.tokens"
+                )
             section[key] = value
         # A setting given by hand holds in every stage, over what a stage says of it.
-        tree["stages"] = [{name: settings.get(name, value) for name, value in stage.items()} for stage in tree["stages"]]
+        tree["stages"] = [
+            {name: settings.get(name, value) for name, value in stage.items()}
+            for stage in tree["stages"]
+        ]
         return _validated(tree, "settings")
 
 
@@ -212,5 +242,9 @@ def _validated(tree: Mapping[str, Any], where: str) -> PretrainRecipe:
     try:
         return PretrainRecipe.model_validate(tree)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, p['loc'])) or 'recipe'}: {p['msg'].lower()}, got {p.get('input')!r:.80}" for p in error.errors()]
+        problems = [
+            f"{'.'.join(map(str, p['loc'])) or 'recipe'}: {p['msg'].lower()}, got "
+            f"{p.get('input')!r:.80}"
+            for p in error.errors()
+        ]
         raise ConfigError(f"{where}: " + "; ".join(problems)) from None

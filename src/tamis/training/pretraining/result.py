@@ -1,4 +1,6 @@
-"""What a pretraining leaves: a folder in the Hugging Face layout, its facts (`pretraining.json`) and its model card."""
+"""What a pretraining leaves: a folder in the Hugging Face layout, its facts (`pretraining.json`)
+and its model card.
+"""
 
 from __future__ import annotations
 
@@ -41,27 +43,41 @@ class Pretrained:
     def rows(self) -> list[tuple[str, float]]:
         """The figures as a table."""
         rows = [("bits per byte", self.figures["bits_per_byte"])] if self.figures else []
-        rows += [("cosine to the teacher", self.figures["cosine"])] if "cosine" in self.figures else []
-        return rows + [(f"bits per byte, {name}", value) for name, value in self.figures.get("by_source", {}).items()]
+        rows += (
+            [("cosine to the teacher", self.figures["cosine"])] if "cosine" in self.figures else []
+        )
+        return rows + [
+            (f"bits per byte, {name}", value)
+            for name, value in self.figures.get("by_source", {}).items()
+        ]
 
 
 def earlier_stages(start: str | Path | None) -> list[dict[str, Any]]:
-    """What is known of how the backbone came about from which a pretraining went on: its own stages, and then itself."""
+    """What is known of how the backbone came about from which a pretraining went on: its own
+    stages, and then itself.
+    """
     folder = None if start is None else local_folder(start)
     file = None if folder is None else folder / FACTS
     if file is None or not file.is_file():
         return []
     facts = read_json(file)
     stages: list[dict[str, Any]] = facts.get("stages", [])
-    return [*stages, {key: facts.get(key) for key in STAGE} | {"objective": facts.get("recipe", {}).get("objective")}]
+    return [
+        *stages,
+        {key: facts.get(key) for key in STAGE}
+        | {"objective": facts.get("recipe", {}).get("objective")},
+    ]
 
 
 def data_before(start: str | Path | None, now: dict[str, Any]) -> list[dict[str, Any]]:
-    """Of what a backbone learnt before: each earlier corpus, by the name of what was made of it, that is not the one of `now`.
+    """Of what a backbone learnt before: each earlier corpus, by the name of what was made of it,
+    that is not the one of `now`.
 
-    `now` has `name` and `sources` as well: a stage before is of the same name, and tells nothing new.
+    `now` has `name` and `sources` as well: a stage before is of the same name, and tells nothing
+    new.
 
-    Each has `name`, and `sources`: licence and upstream of every one; None where the backbone does not tell.
+    Each has `name`, and `sources`: licence and upstream of every one; None where the backbone does
+    not tell.
     """
     if start is None:
         return []
@@ -70,18 +86,27 @@ def data_before(start: str | Path | None, now: dict[str, Any]) -> list[dict[str,
         return [{"name": Path(start).name, "sources": None}]
     facts = read_json(folder / FACTS)
     recipe = facts.get("recipe", {})
-    own = {"name": recipe.get("name", folder.name), "sources": _origins(recipe, facts.get("corpus", {}))}
+    own = {
+        "name": recipe.get("name", folder.name),
+        "sources": _origins(recipe, facts.get("corpus", {})),
+    }
     found: list[dict[str, Any]] = [*facts.get("before", []), own]
     return [entry for i, entry in enumerate(found) if entry not in found[:i] and entry != now]
 
 
 def _origins(recipe: dict[str, Any], corpus: Iterable[str]) -> dict[str, Any]:
     named = recipe.get("corpus", {}).get("sources", {})
-    return {name: {key: named.get(name, {}).get(key, "not stated") for key in ("licence", "upstream")} for name in corpus}
+    return {
+        name: {key: named.get(name, {}).get(key, "not stated") for key in ("licence", "upstream")}
+        for name in corpus
+    }
 
 
-def finished(out: Path, training: Pretraining, identity: str, *, restored: bool) -> Pretrained | None:
-    """The result in `out`, where this very pretraining, at its present length, has written it already; None where there is work to do.
+def finished(
+    out: Path, training: Pretraining, identity: str, *, restored: bool
+) -> Pretrained | None:
+    """The result in `out`, where this very pretraining, at its present length, has written it
+    already; None where there is work to do.
 
     Args:
         out: the result's folder.
@@ -91,22 +116,30 @@ def finished(out: Path, training: Pretraining, identity: str, *, restored: bool)
 
     Raises:
         CheckpointError: the facts in the folder are damaged.
-        RunError: the folder holds a result of other work, or of another length whose state is gone; writing would lose it.
+        RunError: the folder holds a result of other work, or of another length whose state is gone;
+            writing would lose it.
     """
     if not (out / FACTS).is_file():
         return None
     facts, schedule = read_json(out / FACTS), training.recipe.schedule
     told = facts.get("recipe", {}).get("schedule", {})
-    course = (told.get("tokens"), told.get("decay_share")) == (schedule.length, schedule.decay_share)
+    course = (told.get("tokens"), told.get("decay_share")) == (
+        schedule.length,
+        schedule.decay_share,
+    )
     if "identity" in facts:
         same = facts["identity"] == identity
     else:  # written before facts had one: the state speaks for them
-        same = restored and (facts.get("tokens"), facts.get("steps")) == (training.at.tokens, training.at.step)
+        same = restored and (facts.get("tokens"), facts.get("steps")) == (
+            training.at.tokens,
+            training.at.step,
+        )
     if same and course and (out / "model.safetensors").is_file():
         return Pretrained(out, facts["held_out"], facts["samples"], facts)
     if not restored:
         raise RunError(
-            f"{out} holds the result of another pretraining (other texts, recipe, length, backbone or teacher), or of this one without its "
+            f"{out} holds the result of another pretraining (other texts, recipe, length, "
+            "backbone or teacher), or of this one without its "
             "state; choose another folder with -o, or delete it to begin anew"
         )
     return None
@@ -134,19 +167,28 @@ def write_result(
         compute: where and how it was computed.
     """
     trunk, recipe, texts = training.student.trunk, training.recipe, training.corpus
-    figures: dict[str, Any] = next((row["held_out"] for row in reversed(training.at.history) if "held_out" in row), {})
+    figures: dict[str, Any] = next(
+        (row["held_out"] for row in reversed(training.at.history) if "held_out" in row), {}
+    )
     samples = sample(trunk, tokenizer, list(BEGINNINGS), seed=recipe.seed)
-    # What is stored has 16 bits; the fingerprint is that of the stored numbers, as whoever loads them finds it.
-    state = {name: tensor.detach().cpu().half().float() for name, tensor in trunk.state_dict().items()}
+    # What is stored has 16 bits; the fingerprint is that of the stored numbers, as whoever loads
+    # them finds it.
+    state = {
+        name: tensor.detach().cpu().half().float() for name, tensor in trunk.state_dict().items()
+    }
     tree = recipe.model_dump(mode="json")
     if start is not None:  # the network's own, whatever the recipe says
         own = trunk.config
-        tree["shape"] = {"vocab_size": own.vocab_size} | {name: getattr(own, name) for name in tree["shape"] if name != "vocab_size"}
+        tree["shape"] = {"vocab_size": own.vocab_size} | {
+            name: getattr(own, name) for name in tree["shape"] if name != "vocab_size"
+        }
     facts = {
         "recipe": tree,
         "start": None if start is None else Path(start).name,
         "stages": earlier_stages(start),
-        "before": data_before(start, {"name": recipe.name, "sources": _origins(tree, texts.counts)}),
+        "before": data_before(
+            start, {"name": recipe.name, "sources": _origins(tree, texts.counts)}
+        ),
         "teacher": None if teacher is None else Path(teacher).name,
         "teacher_model": recipe.teacher.model,
         "teacher_licence": recipe.teacher.licence,
@@ -157,7 +199,12 @@ def write_result(
         "tokens": training.at.tokens,
         "steps": training.at.step,
         "tokens_per_second": round(training.at.tokens / max(1e-9, training.at.seconds), 1),
-        "machine": {"device": compute.device, "threads": compute.threads, "dtype": compute.dtype, "system": platform.machine()},
+        "machine": {
+            "device": compute.device,
+            "threads": compute.threads,
+            "dtype": compute.dtype,
+            "system": platform.machine(),
+        },
         "held_out": figures,
         "history": training.at.history,
         "samples": samples,

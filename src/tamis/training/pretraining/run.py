@@ -1,7 +1,8 @@
-"""One pretraining from files to a folder: corpus, tokenizer, network, teacher, loop, result; taken up again after a kill.
+"""One pretraining from files to a folder: corpus, tokenizer, network, teacher, loop, result; taken
+up again after a kill.
 
-The folder that comes out is a GPT-2 in the Hugging Face layout; its subfolder `pretraining/` keeps the state, so that a longer schedule
-goes on where the last one was stable.
+The folder that comes out is a GPT-2 in the Hugging Face layout; its subfolder `pretraining/` keeps
+the state, so that a longer schedule goes on where the last one was stable.
 """
 
 from __future__ import annotations
@@ -31,12 +32,23 @@ from tamis.training.pretraining.chunking import fitted
 from tamis.training.pretraining.corpus import Corpus, read_corpus
 from tamis.training.pretraining.decontamination import Excluded
 from tamis.training.pretraining.evaluation import measure
-from tamis.training.pretraining.initialization import fitted_map, map_start, random_start, teacher_start
+from tamis.training.pretraining.initialization import (
+    fitted_map,
+    map_start,
+    random_start,
+    teacher_start,
+)
 from tamis.training.pretraining.loop import Pretraining, distilled
 from tamis.training.pretraining.losses import Student, pooled
 from tamis.training.pretraining.output_folder import TOKENIZER_OF, WORK, check_folder, made
 from tamis.training.pretraining.recipe import PretrainRecipe
-from tamis.training.pretraining.result import FACTS, Pretrained, earlier_stages, finished, write_result
+from tamis.training.pretraining.result import (
+    FACTS,
+    Pretrained,
+    earlier_stages,
+    finished,
+    write_result,
+)
 from tamis.training.pretraining.sequences import Sequences, encode
 from tamis.training.pretraining.teacher import Teacher, TeacherStore
 
@@ -60,7 +72,8 @@ def pretrain(
 
     Args:
         corpus: text files, or folders of them.
-        out: folder for the result; an unfinished pretraining of the same recipe in it is taken up, a finished one is left as it is.
+        out: folder for the result; an unfinished pretraining of the same recipe in it is taken up,
+            a finished one is left as it is.
         recipe: what is done.
         start: a backbone to go on from; None begins from nothing.
         teacher: folder of a sentence-transformers model.
@@ -71,42 +84,77 @@ def pretrain(
         say: is told what was found on the way, in sentences.
 
     Raises:
-        ConfigError: the recipe has stages (see stages.py), asks for int8 or for a teacher that is not given, or does not fit the backbone.
+        ConfigError: the recipe has stages (see stages.py), asks for int8 or for a teacher that is
+            not given, or does not fit the backbone.
         DataError: the corpus is missing or empty.
         CheckpointError: backbone, teacher or saved state are damaged.
-        RunError: another process works in `out`, or it holds another pretraining, or something else.
+        RunError: another process works in `out`, or it holds another pretraining, or something
+            else.
     """
     if recipe.stages:
         raise ConfigError(
-            f"the recipe {recipe.name} has {len(recipe.stages)} stages; call pretrain_in_stages of tamis.training.pretraining.stages"
+            f"the recipe {recipe.name} has {len(recipe.stages)} stages; call pretrain_in_stages "
+            "of tamis.training.pretraining.stages"
         )
     check_folder(out, start)
-    if teacher is not None and not (recipe.objective.teacher_weight or recipe.objective.similarity_weight):
+    if teacher is not None and not (
+        recipe.objective.teacher_weight or recipe.objective.similarity_weight
+    ):
         if recipe.objective.start == "teacher":
             raise ConfigError(
-                "objective.start = teacher is for what is learnt from the teacher, but objective.teacher_weight and "
-                "objective.similarity_weight are 0; give one of them a value, or leave objective.start at auto"
+                "objective.start = teacher is for what is learnt from the teacher, but "
+                "objective.teacher_weight and "
+                "objective.similarity_weight are 0; give one of them a value, or leave "
+                "objective.start at auto"
             )
-        say(f"{teacher} does not teach: objective.teacher_weight and objective.similarity_weight are 0")
+        say(
+            f"{teacher} does not teach: objective.teacher_weight and "
+            "objective.similarity_weight are 0"
+        )
         teacher = None
-    compute = device.resolve(processes.own_device(recipe.compute.device), recipe.compute.threads, recipe.compute.dtype, int8=False)
+    compute = device.resolve(
+        processes.own_device(recipe.compute.device),
+        recipe.compute.threads,
+        recipe.compute.dtype,
+        int8=False,
+    )
     device.apply(compute)
     first = processes.join(compute.device)
     device.seed_everything(recipe.seed)
     work = out / WORK
-    with made(work), locked(work / "lock" if first else work / f"lock.{os.environ.get('RANK', '0')}") as mine:
+    with (
+        made(work),
+        locked(work / "lock" if first else work / f"lock.{os.environ.get('RANK', '0')}") as mine,
+    ):
         if not mine:
-            raise RunError(f"{out}: another process is pretraining there; wait for it, or choose another folder")
+            raise RunError(
+                f"{out}: another process is pretraining there; wait for it, or choose another "
+                "folder"
+            )
         texts = (
-            read(recipe) if read else read_corpus(corpus, recipe.corpus, excluded=Excluded(excluded), seed=recipe.seed, progress=progress)
+            read(recipe)
+            if read
+            else read_corpus(
+                corpus,
+                recipe.corpus,
+                excluded=Excluded(excluded),
+                seed=recipe.seed,
+                progress=progress,
+            )
         )
         tokenizer, backbone = _tokenizer(work, texts, recipe, start, first)
         if first:
             say(_counted(texts))
-        whole, context = len(texts.texts), backbone.model.config.n_positions if backbone else recipe.shape.n_positions
+        whole, context = (
+            len(texts.texts),
+            backbone.model.config.n_positions if backbone else recipe.shape.n_positions,
+        )
         texts = fitted(texts, tokenizer, context, progress)
         if first and len(texts.texts) > whole:
-            say(f"texts longer than the context of {context} tokens are cut: {whole:,} texts are {len(texts.texts):,} now")
+            say(
+                f"texts longer than the context of {context} tokens are cut: {whole:,} texts "
+                f"are {len(texts.texts):,} now"
+            )
         store = None if teacher is None else TeacherStore(Teacher(teacher, device=compute.device))
         earlier = sum(stage["tokens"] or 0 for stage in earlier_stages(start))
         training = _prepared(texts, tokenizer, backbone, recipe, store, compute, earlier, progress)
@@ -116,30 +164,47 @@ def pretrain(
         done = finished(out, training, identity, restored=restored)
         if done is not None:
             if first:
-                say(f"{out} is finished: {done.facts['tokens']:,} tokens; nothing is trained (a larger schedule.tokens goes on from it)")
+                say(
+                    f"{out} is finished: {done.facts['tokens']:,} tokens; nothing is trained (a "
+                    "larger schedule.tokens goes on from it)"
+                )
             return done
         if restored and first:
             say(f"going on after {training.at.tokens:,} tokens")
         held_out = encode(texts.held_out, tokenizer, training.student.trunk.config.n_positions)
-        vectors = store.of(texts.held_out, progress) if store is not None and first and texts.held_out else None
+        vectors = (
+            store.of(texts.held_out, progress)
+            if store is not None and first and texts.held_out
+            else None
+        )
 
         def measured(at: Pretraining) -> None:
             if first and len(held_out):
                 figures = measure(at.student, held_out, texts.held_out_source, texts.names, vectors)
-                at.at.history.append({"step": at.at.step, "tokens": at.at.tokens, "held_out": figures})
+                at.at.history.append(
+                    {"step": at.at.step, "tokens": at.at.tokens, "held_out": figures}
+                )
 
-        training.run(each_step=states.after_step if first else lambda _: None, measure=measured, progress=progress)
+        training.run(
+            each_step=states.after_step if first else lambda _: None,
+            measure=measured,
+            progress=progress,
+        )
         if not first:
             return Pretrained(out, {}, [])
         told = {"identity": identity, "excluded": dict(excluded_sets or {})}
-        return write_result(out, training, tokenizer, told, start=start, teacher=teacher, compute=compute)
+        return write_result(
+            out, training, tokenizer, told, start=start, teacher=teacher, compute=compute
+        )
 
 
 def _counted(texts: Corpus) -> str:
     counts = texts.counts.values()
     return (
-        f"corpus: {len(texts.texts):,} texts, {sum(c.words for c in counts):,} words; {len(texts.held_out):,} texts held out; "
-        f"left out: {sum(c.repeated for c in counts):,} repeats, {sum(c.excluded for c in counts):,} messages of excluded tables"
+        f"corpus: {len(texts.texts):,} texts, {sum(c.words for c in counts):,} words; "
+        f"{len(texts.held_out):,} texts held out; "
+        f"left out: {sum(c.repeated for c in counts):,} repeats, "
+        f"{sum(c.excluded for c in counts):,} messages of excluded tables"
     )
 
 
@@ -155,7 +220,10 @@ def _tokenizer(
     if start is not None:
         backbone = load_backbone(start)
         if isinstance(backbone.model.h[-1], MeanPoolingBlock):
-            raise ConfigError(f"{start} ends in a pooling block, which is for classifiers; give the backbone it was made from")
+            raise ConfigError(
+                f"{start} ends in a pooling block, which is for classifiers; give the backbone "
+                "it was made from"
+            )
         return backbone.tokenizer.prepared(add_bos=True), backbone
     if first:
         _see_to_tokenizer(work, texts, recipe)
@@ -172,12 +240,21 @@ def _see_to_tokenizer(work: Path, texts: Corpus, recipe: PretrainRecipe) -> None
         digest.update(f"{texts.texts[i]}\0".encode())
     here, wanted = (work / "tokenizer.json").is_file(), f"{digest.hexdigest()}\n"
     kept = mark.read_text(encoding="utf-8") if here and mark.is_file() else ""
-    begun = any((work / name).is_file() for name in (LATEST, STABLE)) or (work.parent / FACTS).is_file()
+    begun = (
+        any((work / name).is_file() for name in (LATEST, STABLE)) or (work.parent / FACTS).is_file()
+    )
     if begun and kept not in ("", wanted):
-        raise RunError(f"{work.parent} holds another pretraining (its tokenizer is of other texts or size); choose another folder with -o")
-    if here and (kept == wanted or (begun and not kept)):  # one kept without its mark is told by the state of which it is part
+        raise RunError(
+            f"{work.parent} holds another pretraining (its tokenizer is of other texts or "
+            "size); choose another folder with -o"
+        )
+    if here and (
+        kept == wanted or (begun and not kept)
+    ):  # one kept without its mark is told by the state of which it is part
         return
-    mark.unlink(missing_ok=True)  # so that it never stands beside a tokenizer that it does not speak of
+    mark.unlink(
+        missing_ok=True
+    )  # so that it never stands beside a tokenizer that it does not speak of
     trained = Tokenizer.train((texts.texts[i] for i in order), vocab_size=recipe.shape.vocab_size)
     trained.save(work, max_length=recipe.shape.n_positions)
     write_text(mark, wanted)
@@ -196,15 +273,27 @@ def _prepared(
     """Network, teacher's map and data, at the beginning."""
     objective = recipe.objective
     if store is None and not objective.lm_loss_weight:
-        raise ConfigError("objective.lm_loss_weight is 0 and there is no teacher, so nothing would be learnt; give --teacher")
+        raise ConfigError(
+            "objective.lm_loss_weight is 0 and there is no teacher, so nothing would be learnt; "
+            "give --teacher"
+        )
     projection = None
     if backbone is None:
         shape = recipe.shape
-        model = GPT2(GPT2Config(tokenizer.size, shape.n_positions, shape.n_embd, shape.n_layer, shape.n_head))
+        model = GPT2(
+            GPT2Config(tokenizer.size, shape.n_positions, shape.n_embd, shape.n_layer, shape.n_head)
+        )
         if objective.start == "teacher" and store is None:
             raise ConfigError("objective.start = teacher needs a teacher; give --teacher FOLDER")
         if store is not None and objective.start != "random":
-            projection = teacher_start(model, tokenizer, store, noise=objective.start_noise, seed=recipe.seed, progress=progress)
+            projection = teacher_start(
+                model,
+                tokenizer,
+                store,
+                noise=objective.start_noise,
+                seed=recipe.seed,
+                progress=progress,
+            )
         else:
             random_start(model, recipe.seed)
     else:
@@ -212,11 +301,15 @@ def _prepared(
     sequences = encode(texts.texts, tokenizer, model.config.n_positions, progress)
     if recipe.schedule.tokens is None:
         of_a_pass = int(sequences.lengths[texts.a_pass(recipe.seed, 0)].sum())
-        recipe = recipe.changed({"schedule.tokens": max(1, round(recipe.schedule.epochs * of_a_pass))})
+        recipe = recipe.changed(
+            {"schedule.tokens": max(1, round(recipe.schedule.epochs * of_a_pass))}
+        )
     model.to(compute.device)
     first_map = None
     if store is not None and backbone is None:
-        first_map = map_start(model.config.n_embd, store.teacher.dimensions, projection, recipe.seed)
+        first_map = map_start(
+            model.config.n_embd, store.teacher.dimensions, projection, recipe.seed
+        )
     elif store is not None:
         rows = texts.a_pass(recipe.seed, 0)
         rows = rows[distilled(texts, recipe)[rows]][:_FIT_TEXTS]
@@ -227,16 +320,22 @@ def _prepared(
     return Pretraining(pupil, recipe, texts, sequences, store, autocast=autocast, earlier=earlier)
 
 
-def _pooled_states(model: GPT2, sequences: Sequences, rows: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _pooled_states(
+    model: GPT2, sequences: Sequences, rows: np.ndarray[Any, np.dtype[np.int64]]
+) -> np.ndarray[Any, np.dtype[np.float32]]:
     states = np.empty((len(rows), model.config.n_embd), dtype=np.float32)
     with torch.inference_mode():
         for places in by_length(sequences.lengths[rows], 2048):
-            packed = pack([sequences.inputs(rows[place]) for place in places]).to(model.wte.weight.device)
+            packed = pack([sequences.inputs(rows[place]) for place in places]).to(
+                model.wte.weight.device
+            )
             states[places] = packed.restore(pooled(model(packed), packed)).cpu().numpy()
     return states
 
 
-def _identity(training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | None, dtype: str) -> str:
+def _identity(
+    training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | None, dtype: str
+) -> str:
     """Hash of everything that decides a step, the schedule's length aside."""
     tree = training.recipe.model_dump()
     for name in ("tokens", "epochs", "decay_share", "measure_every"):
@@ -245,8 +344,16 @@ def _identity(training: Pretraining, tokenizer: Tokenizer, backbone: Backbone | 
     digest = hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode())
     digest.update(training.sequences.flat.tobytes() + training.corpus.source.tobytes())
     teacher = "" if training.store is None else training.store.folder.name
-    parts = [tokenizer.fingerprint, backbone.fingerprint if backbone else "", teacher, dtype, str(training.world)]
-    parts += [str(training.seed)] if training.seed != training.recipe.seed else []  # a first stage's is the recipe's
+    parts = [
+        tokenizer.fingerprint,
+        backbone.fingerprint if backbone else "",
+        teacher,
+        dtype,
+        str(training.world),
+    ]
+    parts += (
+        [str(training.seed)] if training.seed != training.recipe.seed else []
+    )  # a first stage's is the recipe's
     for part in parts:
         digest.update(f"{part}\n".encode())
     return digest.hexdigest()

@@ -1,9 +1,12 @@
-"""A softmax over part of the vocabulary: the frequent pieces, which hold nearly all of the sum, and a draw that stands for the rest.
+"""A softmax over part of the vocabulary: the frequent pieces, which hold nearly all of the sum, and
+a draw that stands for the rest.
 
-For a small network the vocabulary costs more than the blocks. The frequent pieces are summed exactly, the target always, and of the rest
-a uniform draw without replacement, each piece weighed by how many it stands for: the softmax's sum is right in expectation, its logarithm
-up to the draw's variance. With every piece drawn it is the plain softmax. Only training sums like this; held-out texts are measured over
-all pieces. Source: Bengio and Senecal, "Quick training of probabilistic neural nets by importance sampling", AISTATS 2003.
+For a small network the vocabulary costs more than the blocks. The frequent pieces are summed
+exactly, the target always, and of the rest a uniform draw without replacement, each piece weighed
+by how many it stands for: the softmax's sum is right in expectation, its logarithm up to the draw's
+variance. With every piece drawn it is the plain softmax. Only training sums like this; held-out
+texts are measured over all pieces. Source: Bengio and Senecal, "Quick training of probabilistic
+neural nets by importance sampling", AISTATS 2003.
 
 Shapes: P predicted positions, C channels, V vocabulary, K candidates.
 """
@@ -33,7 +36,9 @@ class Candidates:
 
     def to(self, device: torch.device) -> Candidates:
         """The same on another device."""
-        return Candidates(self.pieces.to(device), self.log_weight.to(device), self.column.to(device))
+        return Candidates(
+            self.pieces.to(device), self.log_weight.to(device), self.column.to(device)
+        )
 
 
 def by_frequency(tokens: NDArray[np.int32], vocab_size: int) -> NDArray[np.int64]:
@@ -59,10 +64,14 @@ def draw(pieces: NDArray[np.int64], frequent: int, sampled: int, seed: list[int]
         log_weight[len(found) - sampled :] = math.log(rest / sampled)
     column = np.full(len(pieces), -1, dtype=np.int64)
     column[found] = np.arange(len(found))
-    return Candidates(torch.from_numpy(found), torch.from_numpy(log_weight), torch.from_numpy(column))
+    return Candidates(
+        torch.from_numpy(found), torch.from_numpy(log_weight), torch.from_numpy(column)
+    )
 
 
-def candidate_cross_entropy(states: Tensor, embeddings: Tensor, targets: Tensor, candidates: Candidates) -> Tensor:
+def candidate_cross_entropy(
+    states: Tensor, embeddings: Tensor, targets: Tensor, candidates: Candidates
+) -> Tensor:
     """The summed cross-entropy of the targets, in nats, over the candidates and the target itself.
 
     Args:
@@ -72,7 +81,10 @@ def candidate_cross_entropy(states: Tensor, embeddings: Tensor, targets: Tensor,
         candidates: what is summed over.
     """
     own = (states * F.embedding(targets, embeddings)).sum(1).float()
-    others = F.linear(states, embeddings.index_select(0, candidates.pieces)).float() + candidates.log_weight
+    others = (
+        F.linear(states, embeddings.index_select(0, candidates.pieces)).float()
+        + candidates.log_weight
+    )
     column = candidates.column[targets]
     among = torch.nonzero(column >= 0).squeeze(1)
     others[among, column[among]] = float("-inf")  # the target counts once, as itself

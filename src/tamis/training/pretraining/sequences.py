@@ -1,4 +1,6 @@
-"""Texts as token ids, laid end to end in one array: `<|endoftext|>`, the text, and `<|endoftext|>` again where it fits whole."""
+"""Texts as token ids, laid end to end in one array: `<|endoftext|>`, the text, and `<|endoftext|>`
+again where it fits whole.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Sequences:
         return len(self.lengths)
 
     def inputs(self, row: int) -> NDArray[np.int32]:
-        """(T,) what the network reads of a text: `<|endoftext|>` and the text, as a classifier reads a message."""
+        """(T,) what the network reads of a text: `<|endoftext|>` and the text, as a classifier
+        reads a message.
+        """
         begin = self.starts[row]
         return self.flat[begin : begin + self.lengths[row]]
 
@@ -42,8 +46,11 @@ class Sequences:
         return found if len(found) == self.lengths[row] else np.append(found, np.int32(-1))
 
 
-def encode(texts: Sequence[str], tokenizer: Tokenizer, context: int, progress: Progress | None = None) -> Sequences:
-    """Encode texts; what does not fit the context is cut off (`pieces.fitted` makes texts of it before).
+def encode(
+    texts: Sequence[str], tokenizer: Tokenizer, context: int, progress: Progress | None = None
+) -> Sequences:
+    """Encode texts; what does not fit the context is cut off (`pieces.fitted` makes texts of it
+    before).
 
     Args:
         texts: the texts.
@@ -59,12 +66,16 @@ def encode(texts: Sequence[str], tokenizer: Tokenizer, context: int, progress: P
     with (progress or Silent()).task("encoding", total=len(texts), unit="texts") as task:
         for begin in range(0, len(texts), _AT_ONCE):
             some = texts[begin : begin + _AT_ONCE]
-            for i, (text, ids) in enumerate(zip(some, tokenizer.encode(some), strict=True), start=begin):
+            for i, (text, ids) in enumerate(
+                zip(some, tokenizer.encode(some), strict=True), start=begin
+            ):
                 cut = len(ids) > context
                 sequence = ids[:context] if cut else np.concatenate([ids, end])
                 parts.append(sequence)
                 lengths[i], stored[i] = min(len(ids), context), len(sequence)
-                sizes[i] = len((tokenizer.decode(ids[1:context].tolist()) if cut else text).encode())
+                sizes[i] = len(
+                    (tokenizer.decode(ids[1:context].tolist()) if cut else text).encode()
+                )
             task.advance(len(some))
     starts = np.concatenate([[0], np.cumsum(stored)])
     return Sequences(np.concatenate(parts), starts, lengths, sizes)

@@ -1,7 +1,8 @@
-"""A pretraining in stages: each goes on from what the one before it wrote, with some settings of its own.
+"""A pretraining in stages: each goes on from what the one before it wrote, with some settings of
+its own.
 
-A backbone is rarely made in one go: weights of losses and lengths change once figures of a first stage are there. A recipe that names its
-stages rebuilds it with one command.
+A backbone is rarely made in one go: weights of losses and lengths change once figures of a first
+stage are there. A recipe that names its stages rebuilds it with one command.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ def stage_recipes(recipe: PretrainRecipe) -> list[PretrainRecipe]:
     """The recipe of each stage, in order; a recipe without stages is its own only one.
 
     Raises:
-        ConfigError: a stage names an unknown setting, or a value is out of range, or one after the first sets a shape.
+        ConfigError: a stage names an unknown setting, or a value is out of range, or one after the
+            first sets a shape.
     """
     whole = recipe.model_copy(update={"stages": ()})
     for number, settings in enumerate(recipe.stages[1:], start=2):
         for name in settings:
             if name.startswith("shape."):
                 raise ConfigError(
-                    f"stage {number} sets {name}, but goes on from the network of the stage before; set it for all, under [shape]"
+                    f"stage {number} sets {name}, but goes on from the network of the stage "
+                    "before; set it for all, under [shape]"
                 )
     return [whole.changed(settings) for settings in recipe.stages] or [whole]
 
@@ -49,8 +52,9 @@ def pretrain_in_stages(
 ) -> Pretrained:
     """Pretrain a GPT-2 through every stage of a recipe; arguments and errors as in `pretrain`.
 
-    All but the last stage lie in `out/pretraining/stage-1` and so on. One that is finished is not done again; one of other texts,
-    settings, teacher or seed is refused as any other pretraining in the folder would be.
+    All but the last stage lie in `out/pretraining/stage-1` and so on. One that is finished is not
+    done again; one of other texts, settings, teacher or seed is refused as any other pretraining in
+    the folder would be.
     """
     stages = stage_recipes(recipe)
     check_folder(out, start)
@@ -61,7 +65,13 @@ def pretrain_in_stages(
         """The corpus, read once for all stages that want the same of it."""
         nonlocal last
         if last is None or last[:2] != (stage.corpus, stage.seed):
-            last = stage.corpus, stage.seed, read_corpus(corpus, stage.corpus, excluded=kept, seed=stage.seed, progress=progress)
+            last = (
+                stage.corpus,
+                stage.seed,
+                read_corpus(
+                    corpus, stage.corpus, excluded=kept, seed=stage.seed, progress=progress
+                ),
+            )
         return last[2]
 
     for number, stage in enumerate(stages, start=1):
@@ -69,7 +79,15 @@ def pretrain_in_stages(
         if len(stages) > 1 and not (folder / FACTS).is_file():
             say(f"stage {number} of {len(stages)}")
         result = pretrain(
-            corpus, folder, stage, start=start, teacher=teacher, excluded_sets=excluded_sets, read=read, progress=progress, say=say
+            corpus,
+            folder,
+            stage,
+            start=start,
+            teacher=teacher,
+            excluded_sets=excluded_sets,
+            read=read,
+            progress=progress,
+            say=say,
         )
         start = folder
     return result

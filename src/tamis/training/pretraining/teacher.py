@@ -1,8 +1,9 @@
 """A sentence-embedding model as teacher: its vectors of texts, each computed once and kept on disk.
 
-Any folder that `sentence_transformers` saves can teach (extra `teacher`). Vectors have length one and are kept in fp16, one store a
-teacher, found again by text, so that every mixture, pass and run shares them. A store grows by whole batches: what a kill leaves
-half-written is cut off the next time it is opened.
+Any folder that `sentence_transformers` saves can teach (extra `teacher`). Vectors have length one
+and are kept in fp16, one store a teacher, found again by text, so that every mixture, pass and run
+shares them. A store grows by whole batches: what a kill leaves half-written is cut off the next
+time it is opened.
 """
 
 from __future__ import annotations
@@ -44,13 +45,17 @@ class Teacher:
         """
         self.folder = Path(folder).expanduser()
         if not (self.folder / "modules.json").is_file():
-            raise CheckpointError(f"{folder} is no sentence-transformers folder: expected modules.json in it")
+            raise CheckpointError(
+                f"{folder} is no sentence-transformers folder: expected modules.json in it"
+            )
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError:
             raise MissingExtraError("sentence-transformers", "teacher", "a teacher") from None
         try:
-            self.model = cast("Any", SentenceTransformer(str(self.folder), device=device, local_files_only=True))
+            self.model = cast(
+                "Any", SentenceTransformer(str(self.folder), device=device, local_files_only=True)
+            )
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"{folder}: the teacher cannot be loaded ({error})") from error
         self.dimensions = int(self.model.get_embedding_dimension())
@@ -58,18 +63,26 @@ class Teacher:
     def fingerprint(self) -> str:
         """SHA-256 over every file that decides a vector: settings, weights, tokenizer."""
         digest = hashlib.sha256()
-        for file in sorted(f for f in self.folder.rglob("*") if f.suffix in {".json", ".txt", ".safetensors", ".model", ".bin"}):
+        for file in sorted(
+            f
+            for f in self.folder.rglob("*")
+            if f.suffix in {".json", ".txt", ".safetensors", ".model", ".bin"}
+        ):
             digest.update(f"{file.relative_to(self.folder).as_posix()}\n{sha256(file)}\n".encode())
         return digest.hexdigest()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(texts, D) vectors of length one."""
-        vectors = self.model.encode(list(texts), batch_size=BATCH_TEXTS, normalize_embeddings=True, show_progress_bar=False)
+        vectors = self.model.encode(
+            list(texts), batch_size=BATCH_TEXTS, normalize_embeddings=True, show_progress_bar=False
+        )
         return np.asarray(vectors, dtype=np.float32)
 
 
 class TeacherStore:
-    """Vectors of one teacher on disk: `vectors.f16` and, row by row, the keys of their texts in `keys.bin`."""
+    """Vectors of one teacher on disk: `vectors.f16` and, row by row, the keys of their texts in
+    `keys.bin`.
+    """
 
     def __init__(self, teacher: Teacher, folder: Path | None = None) -> None:
         """`folder`: by default one in the cache directory, named by the teacher's fingerprint."""
@@ -77,20 +90,31 @@ class TeacherStore:
         self.folder = folder or cache_directory() / "teachers" / teacher.fingerprint()[:32]
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / "README.txt").is_file():
-            write_text(self.folder / "README.txt", f"Vectors of {teacher.folder}, {teacher.dimensions} dimensions, fp16.\n")
+            write_text(
+                self.folder / "README.txt",
+                f"Vectors of {teacher.folder}, {teacher.dimensions} dimensions, fp16.\n",
+            )
         self._open()
 
     def _open(self) -> None:
         """Map what is complete and index it."""
         width = 2 * self.teacher.dimensions
-        sizes = [f.stat().st_size if (f := self.folder / name).is_file() else 0 for name in ("vectors.f16", "keys.bin")]
+        sizes = [
+            f.stat().st_size if (f := self.folder / name).is_file() else 0
+            for name in ("vectors.f16", "keys.bin")
+        ]
         self.rows = min(sizes[0] // width, sizes[1] // _KEY_BYTES)
         if self.rows:
             shape = (self.rows, self.teacher.dimensions)
-            self.vectors: NDArray[np.float16] = np.memmap(self.folder / "vectors.f16", dtype=np.float16, mode="r", shape=shape)
+            self.vectors: NDArray[np.float16] = np.memmap(
+                self.folder / "vectors.f16", dtype=np.float16, mode="r", shape=shape
+            )
             keys = np.fromfile(self.folder / "keys.bin", dtype=f"S{_KEY_BYTES}", count=self.rows)
         else:
-            self.vectors, keys = np.empty((0, self.teacher.dimensions), np.float16), np.empty(0, f"S{_KEY_BYTES}")
+            self.vectors, keys = (
+                np.empty((0, self.teacher.dimensions), np.float16),
+                np.empty(0, f"S{_KEY_BYTES}"),
+            )
         self._order = np.argsort(keys, kind="stable")
         self._sorted = keys[self._order]
 
@@ -100,7 +124,10 @@ class TeacherStore:
 
     def find(self, texts: Iterable[str]) -> NDArray[np.int64]:
         """(texts,) row of each text's vector, -1 where it has none yet."""
-        keys = np.array([hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).digest() for text in texts], dtype=f"S{_KEY_BYTES}")
+        keys = np.array(
+            [hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).digest() for text in texts],
+            dtype=f"S{_KEY_BYTES}",
+        )
         if not self.rows or not len(keys):
             return np.full(len(keys), -1, dtype=np.int64)
         place = np.minimum(np.searchsorted(self._sorted, keys), self.rows - 1)
@@ -115,7 +142,11 @@ class TeacherStore:
             return
         with self._alone():
             self._open()  # what another process may have added
-            missing = list(dict.fromkeys(text for text, row in zip(texts, self.find(texts), strict=True) if row < 0))
+            missing = list(
+                dict.fromkeys(
+                    text for text, row in zip(texts, self.find(texts), strict=True) if row < 0
+                )
+            )
             self._truncate()
             self._compute(missing, progress)
         self._open()
@@ -131,7 +162,8 @@ class TeacherStore:
 
     def _compute(self, missing: Sequence[str], progress: Progress | None) -> None:
         with (progress or Silent()).task("teacher", total=len(missing), unit="texts") as task:
-            # In slices of the given order, so that what comes first is there first; like lengths meet inside a slice.
+            # In slices of the given order, so that what comes first is there first; like lengths
+            # meet inside a slice.
             for begin in range(0, len(missing), WRITE_TEXTS):
                 part = missing[begin : begin + WRITE_TEXTS]
                 self._append(part, self.teacher.embed(part))
@@ -144,15 +176,22 @@ class TeacherStore:
 
     def _append(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Vectors first, then their keys: a row counts when both are there."""
-        keys = b"".join(hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).digest() for text in texts)
-        for name, data in (("vectors.f16", vectors.astype(np.float16).tobytes()), ("keys.bin", keys)):
+        keys = b"".join(
+            hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).digest() for text in texts
+        )
+        for name, data in (
+            ("vectors.f16", vectors.astype(np.float16).tobytes()),
+            ("keys.bin", keys),
+        ):
             with (self.folder / name).open("ab") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
 
     def of(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
-        """(texts, D) fp32 vectors, computed where they are not here yet; of length one up to fp16's rounding."""
+        """(texts, D) fp32 vectors, computed where they are not here yet; of length one up to fp16's
+        rounding.
+        """
         rows = self.find(texts)
         if (rows < 0).any():
             self.fill(texts, progress)
