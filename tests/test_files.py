@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import subprocess
@@ -113,9 +112,12 @@ with locked(pathlib.Path({str(path)!r})) as mine:
             assert mine
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows does not remove an open file")
 def test_a_lock_file_that_vanished_while_it_was_taken_is_taken_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import fcntl
+
     path, original = tmp_path / "work.lock", fcntl.flock
     calls = []
 
@@ -127,7 +129,7 @@ def test_a_lock_file_that_vanished_while_it_was_taken_is_taken_anew(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with locked(path) as first, locked(path) as second:
-        assert first and not second and len(calls) == 3
+        assert first and not second and path.exists()
 
 
 def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:

@@ -36,27 +36,28 @@ def replaced(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Whether this process got the lock file `path`, which is freed at the end of the block or of
-    the process, however it ends.
-    """
-    import fcntl
+    """Hold the lock file `path` during the block; yield whether this process got it, without
+    waiting.
 
-    while True:
-        with path.open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-                return
-            # The holder before may have removed the file between opening and locking: the next one
-            # would lock another file then.
-            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                continue
-            try:
-                yield True
-            finally:
-                path.unlink(missing_ok=True)
-            return
+    The operating system frees the lock when the process ends, whichever way it ends.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, fallback_to_soft=False)  # a mere file would outlive a killed process
+    try:
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:  # again: the previous holder may just have removed the file that we opened
+            lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        if os.name == "posix":  # Windows cannot remove an open file; there filelock removes it
+            path.unlink(missing_ok=True)
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

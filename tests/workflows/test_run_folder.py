@@ -4,7 +4,6 @@ it is ever touched.
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from tamis.config import Recipe
 from tamis.errors import RunError
+from tamis.files import locked
 from tamis.workflows.run_folder import opened
 from tests.runs import contents
 
@@ -161,10 +161,12 @@ def test_a_writer_that_came_before_anything_was_written_holds_the_folder_too(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
-    with (tmp_path / "run" / "checkpoint" / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(RunError, match="is being written by another process"):
-            start(tmp_path / "run")
+    with (
+        locked(tmp_path / "run" / "checkpoint" / "lock") as mine,
+        pytest.raises(RunError, match="is being written by another process"),
+    ):
+        assert mine
+        start(tmp_path / "run")
 
 
 def test_the_lock_goes_when_the_writer_does_however_it_ends(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,25 +86,32 @@ def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Ite
         raise RunError(
             f"{path} cannot be made ({error.strerror}); choose another place with -o"
         ) from error
-    with locked(path / "checkpoint" / "lock") as mine:
-        if not mine:
-            raise RunError(
-                f"{path} is being written by another process; wait for it or choose another with -o"
-            )
-        if overwrite:
-            _clear(path)
-            _write_asked(path, asked)
-        folder = RunFolder(path, _earlier(path, asked))
-        try:
-            yield folder
-        except TamisError:
-            if _learned_nothing(path):  # refused for a setting or a row: as if it had never begun
-                for name in ("recipe.toml", "checkpoint/asked.json", "checkpoint/lock"):
-                    (path / name).unlink(missing_ok=True)
+    learned_nothing = False
+    try:
+        with locked(path / "checkpoint" / "lock") as mine:
+            if not mine:
+                raise RunError(
+                    f"{path} is being written by another process; wait for it or choose another "
+                    "with -o"
+                )
+            if overwrite:
+                _clear(path)
+                _write_asked(path, asked)
+            folder = RunFolder(path, _earlier(path, asked))
+            try:
+                yield folder
+            except TamisError:
+                # Refused because of a setting or a row: leave the disk as it was before.
+                if learned_nothing := _learned_nothing(path):
+                    for name in ("recipe.toml", "checkpoint/asked.json"):
+                        (path / name).unlink(missing_ok=True)
+                raise
+    finally:
+        if learned_nothing:
+            with suppress(OSError):  # another process has just begun to write here
                 (path / "checkpoint").rmdir()
                 if made:
                     path.rmdir()
-            raise
 
 
 def _is_run(path: Path) -> bool:

@@ -190,7 +190,7 @@ def test_what_another_store_added_is_there_after_a_refresh(tmp_path: Path) -> No
 def lock_held_elsewhere(path: Path) -> Iterator[None]:
     """Another process holds the lock file while the block runs."""
     code = (
-        "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); "
+        "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); "
         "print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
