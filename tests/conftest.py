@@ -1,5 +1,5 @@
-"""What every test gets: no network but loopback, a cache of its own, two threads, small rows; and
-who is skipped.
+"""What every test gets: no network but loopback, a cache of its own, one thread of torch, small
+rows; and who is skipped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import pytest
 
 from tests.rows import messages
 
-TORCH_THREADS = 2
+# pytest runs a process on every core; a second thread would wait for a core that is taken.
+TORCH_THREADS = 1
 # Read by torch when it starts, here and in the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(TORCH_THREADS)
 # The processes that tests start find this checkout's package, installed or not.
@@ -107,7 +108,7 @@ def own_surroundings(
 
 @pytest.fixture(autouse=True)
 def torch_as_found() -> Iterator[None]:
-    """Two threads and the usual algorithms before and after every test, without importing torch for
+    """One thread and the usual algorithms before and after every test, without importing torch for
     it.
     """
     _settle_torch()

@@ -108,7 +108,7 @@ def _own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     for name in ("TAMIS_OFFLINE", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(download, "_BACKOFF_S", 0.001)
+    monkeypatch.setattr(download, "BACKOFF_S", 0.001)
 
 
 def dead_url() -> str:
@@ -325,7 +325,7 @@ def test_a_server_that_never_gets_on_is_given_up(server: FileServer, tmp_path: P
     server.cuts = [10_000, *[0] * 10]
     with pytest.raises(DownloadError, match=r"the connection ended after 10,000 of 100,003 bytes"):
         fetch([server.url], tmp_path / "file", sha256=sha256(CONTENT))
-    assert len(server.requests) == 1 + download._ATTEMPTS
+    assert len(server.requests) == 1 + download.ATTEMPTS
     assert (tmp_path / "file.part").stat().st_size == 10_000  # kept for the next call
 
 
@@ -384,13 +384,13 @@ def test_a_proof_is_remembered_until_the_file_changes(
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
     hashed: list[Path] = []
-    real = download._sha256_of
+    real = download.sha256_of
 
     def counted(path: Path) -> Any:
         hashed.append(path)
         return real(path)
 
-    monkeypatch.setattr(download, "_sha256_of", counted)
+    monkeypatch.setattr(download, "sha256_of", counted)
     assert is_verified(path, sha256=sha256(CONTENT)) and is_verified(path, sha256=sha256(CONTENT))
     assert len(hashed) == 1
     assert not is_verified(path, sha256=sha256(OTHER))

@@ -34,8 +34,8 @@ _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = (
     20.0  # without a single byte; a slow but living connection may take as long as it needs
 )
-_ATTEMPTS = 3  # in a row without progress, per address
-_BACKOFF_S = 0.5  # doubled after every attempt
+ATTEMPTS = 3  # in a row without progress, per address
+BACKOFF_S = 0.5  # doubled after every attempt
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -63,7 +63,7 @@ def is_verified(path: Path, *, sha256: str, size: int | None = None) -> bool:
             return True
     except (OSError, ValueError):
         pass
-    if _sha256_of(path).hexdigest() != sha256:
+    if sha256_of(path).hexdigest() != sha256:
         return False
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
         _write_beside(mark, json.dumps(proof))
@@ -180,9 +180,9 @@ class _Transfer:
                 reached = self._part_bytes()
                 idle = 0 if reached > furthest else idle + 1
                 furthest = max(furthest, reached)
-                if not failure.transient or idle >= _ATTEMPTS:
+                if not failure.transient or idle >= ATTEMPTS:
                     raise
-                time.sleep(max(failure.wait_s, _BACKOFF_S * 2**idle))
+                time.sleep(max(failure.wait_s, BACKOFF_S * 2**idle))
                 continue
             os.replace(self._part, self.target)
             self._notes.unlink(missing_ok=True)
@@ -298,7 +298,7 @@ class _Transfer:
         if self.size is not None and came != self.size:
             self._discard_part()
             raise _Failure(f"expected {self.size:,} bytes, got {came:,}", stale_part=True)
-        if self.sha256 is not None and (got := _sha256_of(self._part).hexdigest()) != self.sha256:
+        if self.sha256 is not None and (got := sha256_of(self._part).hexdigest()) != self.sha256:
             self._discard_part()
             raise _Failure(
                 f"expected sha256 {self.sha256}, got {got} ({came:,} bytes)", stale_part=True
@@ -326,7 +326,8 @@ def _is_present(target: Path, *, sha256: str | None, size: int | None) -> bool:
     return target.is_file() and (size is None or target.stat().st_size == size)
 
 
-def _sha256_of(path: Path) -> hashlib._Hash:
+def sha256_of(path: Path) -> hashlib._Hash:
+    """The hash of a file's bytes; `update` continues it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256")
 

@@ -41,8 +41,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         for name, content in (files or {}).items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(content)
-        monkeypatch.setattr(cpu_count, "_PROC", tmp_path / "proc")
-        monkeypatch.setattr(cpu_count, "_SYS", tmp_path / "sys")
+        monkeypatch.setattr(cpu_count, "PROC", tmp_path / "proc")
+        monkeypatch.setattr(cpu_count, "SYS", tmp_path / "sys")
         everyone = set(range(len(core_of)))
         monkeypatch.setattr(
             os,
@@ -251,7 +251,7 @@ def speed(monkeypatch: pytest.MonkeyPatch) -> FakeSpeed:
     fake = FakeSpeed(160.0, 390.0, 400.0)
     monkeypatch.setattr(device, "int8_is_here", lambda: True)
     monkeypatch.setattr(device, "measure_matmul", fake)
-    monkeypatch.setattr(device, "_OWN_SHARE", 0.0)  # however busy the machine that tests
+    monkeypatch.setattr(device, "OWN_SHARE", 0.0)  # however busy the machine that tests
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(device, "available_processors", lambda: (4, 4))
     return fake
@@ -353,7 +353,7 @@ def test_what_was_measured_is_kept_for_this_processor_and_thread_count_and_torch
     monkeypatch.setattr(torch, "__version__", "99.0")
     resolve("cpu", dtype="auto")
     assert len(speed.calls) == 3 * calls
-    monkeypatch.setattr(device, "_processor", lambda: "another one")
+    monkeypatch.setattr(device, "processor_name", lambda: "another one")
     resolve("cpu", dtype="auto")
     assert len(speed.calls) == 4 * calls
     assert len(kept_files()) == 4  # and nothing is left beside them
@@ -425,7 +425,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_keeping(
 def test_figures_of_a_busy_machine_are_not_kept(
     speed: FakeSpeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "_OWN_SHARE", 0.75)
+    monkeypatch.setattr(device, "OWN_SHARE", 0.75)
     monkeypatch.setattr(time, "process_time", lambda: 5.0)  # it got no processor at all
     reason = resolve("cpu", dtype="auto").reasons["dtype"]
     assert "measured now, other programs taking 100% of the processors (so not kept)" in reason
@@ -433,11 +433,11 @@ def test_figures_of_a_busy_machine_are_not_kept(
 
 
 def test_the_whole_measurement_is_planned_for_under_a_second() -> None:
-    assert 3 * device._ROUNDS * device._ROUND_S < 0.95
+    assert 3 * device.ROUNDS * device.ROUND_S < 0.95
 
 
 def test_this_machine_is_measured_for_real() -> None:
-    speeds, source = device._speeds("cpu", 1)
+    speeds, source = device.measured_speeds("cpu", 1)
     assert source.startswith("measured now")
     assert tuple(speeds) == device.available_dtypes() and all(
         0 < rate < 1e6 for rate in speeds.values()
@@ -454,7 +454,7 @@ def test_a_gpu_is_measured_for_real() -> None:
 def test_the_processor_is_named_with_its_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(device, "CPUINFO", tmp_path / "cpuinfo")
     names = []
     for content in (
         "model name\t: Chip 7\nflags\t\t: sse avx2 bmi\n",
@@ -464,12 +464,12 @@ def test_the_processor_is_named_with_its_flags(
         "",
     ):
         (tmp_path / "cpuinfo").write_text(content)
-        names.append(device._processor())
+        names.append(device.processor_name())
     assert names[0] == names[1]  # the order of flags means nothing
     assert len(set(names)) == 4
     assert names[0].startswith("Chip 7 ") and names[3].startswith("0xd40 ")
     (tmp_path / "cpuinfo").unlink()
-    assert device._processor() == names[4]
+    assert device.processor_name() == names[4]
 
 
 def test_apply_sets_threads_and_deterministic_algorithms_on_the_processor() -> None:

@@ -61,7 +61,7 @@ def test_an_engine_that_cuts_large_sums_gets_seven_bits(
 ) -> None:
     monkeypatch.setattr(
         int8_kernel,
-        "_product",
+        "int8_product",
         lambda rows, packed, _: torch.full((len(rows), 8), 64.0 if cut else 64 * 127.0),
     )
     row_levels.cache_clear()

@@ -20,7 +20,7 @@ def test_gflops_are_two_operations_a_product_over_the_time_of_the_fastest_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     times = {(10, 20, 30): (10, 0.001), (7, 11, 13): (7, 0.002)}
-    monkeypatch.setattr(matmul_benchmark, "_time_product", lambda shape, *_, **__: times[shape])
+    monkeypatch.setattr(matmul_benchmark, "time_product", lambda shape, *_, **__: times[shape])
     # 2 * (10 * 20 * 30 + 7 * 11 * 13) = 14,002 operations in 3 ms
     assert measure_matmul(list(times), "fp32", 1.0) == pytest.approx(14002 / 0.003 / 1e9)
     times[(10, 20, 30)] = (5, 0.0005)  # half the rows in half the time: the same speed
@@ -36,7 +36,7 @@ def test_in_fp32_the_better_of_two_layouts_counts(monkeypatch: pytest.MonkeyPatc
         asked.append((dtype, seconds, prepacked))
         return (10, 0.001) if prepacked else (20, 0.003)
 
-    monkeypatch.setattr(matmul_benchmark, "_time_product", timed)
+    monkeypatch.setattr(matmul_benchmark, "time_product", timed)
     monkeypatch.setattr(matmul_benchmark, "prepacking_is_here", lambda: True)
     rate = measure_matmul([(20, 30, 40)], "fp32", 1.0)
     assert rate == pytest.approx(2 * 20 * 30 * 40 / 0.002 / 1e9) and asked == [
@@ -63,14 +63,14 @@ def test_a_product_too_slow_for_its_time_is_run_on_fewer_rows(
 
     monkeypatch.setattr(torch, "mm", slow)
     start = time.perf_counter()
-    rows, best = matmul_benchmark._time_product((1000, 3, 2), "fp32", 0.1, "cpu")
+    rows, best = matmul_benchmark.time_product((1000, 3, 2), "fp32", 0.1, "cpu")
     assert rows == max(rows_seen) < 1000
     assert best >= 0.0005 * rows
     assert time.perf_counter() - start < 0.45
 
 
 def test_a_product_that_fits_its_time_is_run_whole() -> None:
-    rows, best = matmul_benchmark._time_product((37, 5, 3), "bf16", 0.2, "cpu")
+    rows, best = matmul_benchmark.time_product((37, 5, 3), "bf16", 0.2, "cpu")
     assert rows == 37 and 0 < best < 0.2
 
 

@@ -20,7 +20,7 @@ def test_with_all_labels_known_it_is_the_baselines_pipeline() -> None:
     online.learn(np.arange(len(TEXTS)))
     pipeline = tfidf_model().fit(TEXTS, TRUTH)
     features = pipeline.named_steps["features"].transform(TEXTS)
-    ours = online._features(np.arange(len(TEXTS)))
+    ours = online.features(np.arange(len(TEXTS)))
     np.testing.assert_allclose(
         (ours @ ours.T).toarray(), (features @ features.T).toarray(), atol=1e-9
     )

@@ -171,7 +171,7 @@ def test_a_header_with_any_byte_changed_is_no_crash(tmp_path: Path, place: int, 
     content = bytearray(path.read_bytes())
     content[place] = byte
     path.write_bytes(content)
-    found = module._opened(path, (5, 3), "r")
+    found = module.open_array(path, (5, 3), "r")
     assert found is None or found.shape == (5, 3)
 
 

@@ -119,10 +119,10 @@ def _tiny_backbones(
     for name in ("TAMIS_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setitem(NAMED_BACKBONES, "gpt2", replace(NAMED_BACKBONES["gpt2"], **TINY))
-    monkeypatch.setattr(hub, "_VOCABULARY_SHA256", {})
-    monkeypatch.setattr(hub, "_OPENAI_SHA256", {})
+    monkeypatch.setattr(hub, "VOCABULARY_SHA256", {})
+    monkeypatch.setattr(hub, "OPENAI_SHA256", {})
     monkeypatch.setattr(
-        hub, "_OPENAI_BASES", (f"{server.url}/mirror-one", f"{server.url}/mirror-two")
+        hub, "OPENAI_BASES", (f"{server.url}/mirror-one", f"{server.url}/mirror-two")
     )
 
 
@@ -190,7 +190,7 @@ class FakeClient:
 def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeClient:
     client = FakeClient(tmp_path / "hf")
     client.absent = {"tokenizer.json"}
-    monkeypatch.setattr(hub, "_client", lambda: client)
+    monkeypatch.setattr(hub, "hub_client", lambda: client)
     return client
 
 
@@ -201,7 +201,7 @@ from tamis.errors import TamisError
 from tamis.gpt2 import hub
 tiny, source = json.loads(sys.argv[1]), sys.argv[2]
 hub.NAMED_BACKBONES["gpt2"] = replace(hub.NAMED_BACKBONES["gpt2"], **tiny)
-hub._VOCABULARY_SHA256.clear()
+hub.VOCABULARY_SHA256.clear()
 seen = []
 try:
     note = lambda done, total: seen.append((done, total))
@@ -335,7 +335,7 @@ def test_tamis_offline_binds_the_hubs_client_too(
 def test_openais_files_serve_without_the_hubs_client(
     monkeypatch: pytest.MonkeyPatch, server: LoopbackServer
 ) -> None:
-    monkeypatch.setattr(hub, "_client", lambda: None)
+    monkeypatch.setattr(hub, "hub_client", lambda: None)
     assert fetch_backbone("gpt2").name == "openai-124M"
     with pytest.raises(MissingExtraError, match=r"pip install 'tamis\[hub\]'"):
         fetch_backbone("gpt2", source="hub")

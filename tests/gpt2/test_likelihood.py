@@ -85,7 +85,7 @@ def test_empty_texts_and_no_texts() -> None:
 def test_every_token_of_a_long_text_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     text = " ".join(TEXTS[:12])
     counted: list[int] = []
-    original = likelihood._stretches
+    original = likelihood.stretches_of
 
     def watched(*arguments):
         stretches, first, owner = original(*arguments)
@@ -94,7 +94,7 @@ def test_every_token_of_a_long_text_counts_once(monkeypatch: pytest.MonkeyPatch)
             counted.extend(stretch[start:].tolist())
         return stretches, first, owner
 
-    monkeypatch.setattr(likelihood, "_stretches", watched)
+    monkeypatch.setattr(likelihood, "stretches_of", watched)
     assert bits_per_byte(TRUNK, [text], TOKENIZER)[0] > 0
     assert counted == TOKENIZER.encode([text])[0].tolist()[1:]
     assert len(counted) > 3 * TRUNK.config.n_positions

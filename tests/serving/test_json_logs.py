@@ -61,8 +61,8 @@ def test_an_error_leaves_its_place_and_not_its_words() -> None:
 def test_a_reader_that_does_not_read_costs_lines_and_no_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(json_logs, "_LINES", 5)
-    monkeypatch.setattr(json_logs, "_EVERY_S", 0.001)
+    monkeypatch.setattr(json_logs, "MOST_LINES", 5)
+    monkeypatch.setattr(json_logs, "WRITE_EVERY_S", 0.001)
     gate, stuck = threading.Event(), threading.Event()
 
     class Stuck(io.StringIO):

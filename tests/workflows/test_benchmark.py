@@ -113,13 +113,13 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, ...]]]:
     monkeypatch.setattr(benchmark, "subject", lambda _: tiny())
     monkeypatch.setattr("tamis.compute.device.available_dtypes", lambda _: ("fp32", "bf16"))
     monkeypatch.setattr(benchmark, "transformers_is_here", lambda: False)
-    monkeypatch.setattr(benchmark, "_CEILING_S", 0.01)
+    monkeypatch.setattr(benchmark, "CEILING_S", 0.01)
     monkeypatch.setattr(benchmark_contenders, "TRAINING_ROWS", 60)
     monkeypatch.setattr(
         benchmark, "fresh_process", lambda folder, dtype, threads: Start(dtype, 1.0, 2.0, 0.5, 99.0)
     )
     monkeypatch.setattr(
-        benchmark, "_same_labels", lambda contenders, dtypes, count: dict.fromkeys(dtypes, 1.0)
+        benchmark, "label_agreement", lambda contenders, dtypes, count: dict.fromkeys(dtypes, 1.0)
     )
     return calls
 
@@ -152,7 +152,7 @@ def test_in_a_round_all_contenders_get_the_same_texts(
 ) -> None:
     monkeypatch.setattr(
         benchmark,
-        "_texts_a_round",
+        "texts_per_round",
         lambda contenders, seconds: dict(zip(contenders, (24, 9, 24), strict=True)),
     )
     found = benchmark.bench("tiny", threads=1, seconds=1.0)
@@ -176,12 +176,12 @@ def test_only_a_contender_that_would_take_the_time_of_all_gets_fewer_texts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seconds = {"first": 1 / 128, "slower": 5 / 128, "slowest": 64 / 128, "quick": 1 / 128}
-    monkeypatch.setattr(benchmark, "_seconds", lambda run, texts: seconds[run] * len(texts))
-    found = benchmark._texts_a_round({name: name for name in seconds}, 11.25)  # type: ignore[misc]
+    monkeypatch.setattr(benchmark, "seconds_of", lambda run, texts: seconds[run] * len(texts))
+    found = benchmark.texts_per_round({name: name for name in seconds}, 11.25)  # type: ignore[misc]
     # A text costs 1 + 5 + 1 parts, and the slowest, 64 times as slow as the first, gets an eighth,
     # 8 parts: 96 texts in 96 x 15 / 128 s.
     assert found == {"first": 96, "slower": 96, "slowest": 12, "quick": 96}
-    assert benchmark._texts_a_round({"first": "first"}, 1e-9) == {"first": 8}  # type: ignore[dict-item]
+    assert benchmark.texts_per_round({"first": "first"}, 1e-9) == {"first": 8}  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("mean", [True, False])
@@ -189,7 +189,8 @@ def test_that_transformers_is_spared_the_pooling_block_is_told(mean: bool, tmp_p
     pytest.importorskip("transformers")
     notes: list[str] = []
     assert [
-        name.split(",")[0] for name in benchmark._rivals(tiny(mean=mean), tmp_path, notes, print)
+        name.split(",")[0]
+        for name in benchmark.time_rivals(tiny(mean=mean), tmp_path, notes, print)
     ] == [
         "TF-IDF + logistic regression",
         "transformers fp32",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tamis.workflows.query_strategies import STRATEGIES, _spread, centred, select, uncertainty
+from tamis.workflows.query_strategies import STRATEGIES, centred, select, spread_rows, uncertainty
 
 RANDOM = np.random.default_rng(5)
 
@@ -86,7 +86,7 @@ def test_distances_from_the_two_factors_are_those_of_the_whole_gradients(
         def choice(self, count, p):
             return int(p.argmax())
 
-    chosen = _spread(features, probabilities, 6, Farthest()).tolist()  # type: ignore[arg-type]
+    chosen = spread_rows(features, probabilities, 6, Farthest()).tolist()  # type: ignore[arg-type]
     expected = [int((whole**2).sum(1).argmax())]
     while len(expected) < 6:
         distances = ((whole[:, None] - whole[None, expected]) ** 2).sum(2).min(1)

@@ -11,7 +11,7 @@ import math
 import os
 from pathlib import Path
 
-_PROC, _SYS = Path("/proc"), Path("/sys")
+PROC, SYS = Path("/proc"), Path("/sys")
 
 
 def available_processors() -> tuple[int, int]:
@@ -30,7 +30,7 @@ def available_processors() -> tuple[int, int]:
 
 def _core_of(number: int) -> tuple[str, str]:
     """(package, core) of a logical processor; itself where the system does not tell."""
-    topology = _SYS / f"devices/system/cpu/cpu{number}/topology"
+    topology = SYS / f"devices/system/cpu/cpu{number}/topology"
     try:
         package = (topology / "physical_package_id").read_text(encoding="utf-8").strip()
         return package, (topology / "core_id").read_text(encoding="utf-8").strip()
@@ -46,7 +46,7 @@ def _cgroup_quota() -> float | None:
     is often that of the host, so every level that does exist is asked, up to the root of the mount.
     """
     try:
-        lines = (_PROC / "self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = (PROC / "self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     grants = []
@@ -54,9 +54,9 @@ def _cgroup_quota() -> float | None:
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
-            roots = [_SYS / "fs/cgroup", _SYS / "fs/cgroup/unified"]
+            roots = [SYS / "fs/cgroup", SYS / "fs/cgroup/unified"]
         elif "cpu" in controllers.split(","):
-            roots = [_SYS / "fs/cgroup" / controllers, _SYS / "fs/cgroup/cpu"]
+            roots = [SYS / "fs/cgroup" / controllers, SYS / "fs/cgroup/cpu"]
         else:
             continue
         parts = [part for part in path.split("/") if part and part != ".."]

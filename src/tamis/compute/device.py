@@ -37,12 +37,12 @@ BF16_MUST_GAIN = 1.15
 """Over fp32, before `auto` takes it."""
 INT8_MUST_GAIN = 1.5
 """Over the better of the other two: its products are rounded, so a small gain is not worth it."""
-_ROUNDS, _ROUND_S = (
+ROUNDS, ROUND_S = (
     2,
     0.15,
 )  # per dtype: under a second in all, and a neighbour's burst spoils one round, not both
-_OWN_SHARE = 0.75  # of the threads' time; with less the figures tell of the neighbours
-_CPUINFO = Path("/proc/cpuinfo")
+OWN_SHARE = 0.75  # of the threads' time; with less the figures tell of the neighbours
+CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def measured_gflops(device: str, threads: int) -> float:
     """GFLOP/s of this machine's fp32 matrix products, in a model's shapes; measured once, in under
     a second, and kept.
     """
-    return _speeds(device, threads)[0]["fp32"]
+    return measured_speeds(device, threads)[0]["fp32"]
 
 
 def apply(compute: Compute) -> None:
@@ -196,7 +196,7 @@ def _choose_device(asked: str) -> tuple[str, str]:
 
 
 def _fastest_dtype(device: str, threads: int, *, int8: bool) -> tuple[Dtype, str]:
-    speeds, source = _speeds(device, threads)
+    speeds, source = measured_speeds(device, threads)
     dtype: Dtype = "bf16" if speeds["bf16"] / speeds["fp32"] >= BF16_MUST_GAIN else "fp32"
     rule = f"bf16 is taken from {BF16_MUST_GAIN} times fp32 on"
     if int8 and "int8" in speeds:
@@ -210,7 +210,7 @@ def _fastest_dtype(device: str, threads: int, *, int8: bool) -> tuple[Dtype, str
     )
 
 
-def _speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]:
+def measured_speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]:
     """GFLOP/s of every type there is, from the cache directory or measured now, and the words for
     which of the two.
     """
@@ -219,7 +219,7 @@ def _speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]:
     dtypes = available_dtypes(device)
     key = {
         "dtypes": list(dtypes),
-        "processor": _processor() if device == "cpu" else _accelerator(device),
+        "processor": processor_name() if device == "cpu" else _accelerator(device),
         "threads": threads,
         "torch": str(torch.__version__),
         "shapes": [list(shape) for shape in MODEL_SHAPES],
@@ -231,12 +231,12 @@ def _speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]:
         return kept, "measured here earlier"
     speeds: dict[Dtype, float] = dict.fromkeys(dtypes, 0.0)
     start, used = time.perf_counter(), time.process_time()
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         for dtype in speeds:
-            rate = measure_matmul(MODEL_SHAPES, dtype, _ROUND_S, device=device, threads=threads)
+            rate = measure_matmul(MODEL_SHAPES, dtype, ROUND_S, device=device, threads=threads)
             speeds[dtype] = max(speeds[dtype], rate)
     share = (time.process_time() - used) / (threads * (time.perf_counter() - start))
-    if device == "cpu" and share < _OWN_SHARE:
+    if device == "cpu" and share < OWN_SHARE:
         return (
             speeds,
             f"measured now, other programs taking {1 - share:.0%} of the processors (so not kept)",
@@ -275,12 +275,12 @@ def _accelerator(device: str) -> str:
     )
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """Model name and a hash of its flags: a hypervisor may hide some, and speeds change with
     them.
     """
     try:
-        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     fields = {

@@ -50,7 +50,7 @@ class Int8Product:
         largest = torch.linalg.vector_norm(rows, float("inf"), dim=-1, keepdim=True).clamp_min_(
             1e-30
         )  # (N, 1)
-        product = _product(rows / largest, self.packed, self.levels)
+        product = int8_product(rows / largest, self.packed, self.levels)
         return torch.addcmul(self.bias, product, largest, out=product)
 
 
@@ -89,7 +89,7 @@ def row_levels() -> int:
         )
     inputs = 64
     packed = _packed(torch.full((8, inputs), WEIGHT_LEVELS, dtype=torch.int8), torch.ones(8))
-    found = _product(torch.ones(2, inputs), packed, 127)
+    found = int8_product(torch.ones(2, inputs), packed, 127)
     return (
         127
         if torch.allclose(found, torch.full((2, 8), float(inputs * WEIGHT_LEVELS)), rtol=1e-3)
@@ -115,7 +115,7 @@ def _packed(whole: Tensor, steps: Tensor) -> Any:
         torch.backends.quantized.engine = before
 
 
-def _product(rows: Tensor, packed: Any, levels: int) -> Tensor:
+def int8_product(rows: Tensor, packed: Any, levels: int) -> Tensor:
     """(N, in) in [-1, 1] times packed weights -> (N, out): rounded to `levels` steps on either side
     of zero, summed as integers.
     """

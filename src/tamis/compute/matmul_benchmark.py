@@ -70,15 +70,15 @@ def _fastest(shape: Shape, dtype: Dtype, seconds: float, device: str) -> tuple[i
     have.
     """
     if dtype != "fp32" or device != "cpu" or not prepacking_is_here():
-        return _time_product(shape, dtype, seconds, device)
+        return time_product(shape, dtype, seconds, device)
     both = [
-        _time_product(shape, dtype, seconds / 2, device, prepacked=prepacked)
+        time_product(shape, dtype, seconds / 2, device, prepacked=prepacked)
         for prepacked in (False, True)
     ]
     return min(both, key=lambda found: found[1] / found[0])
 
 
-def _time_product(
+def time_product(
     shape: Shape, dtype: Dtype, seconds: float, device: str, *, prepacked: bool = False
 ) -> tuple[int, float]:
     """(rows, seconds of the fastest run): the rows double, up to the shape's, as long as the time

@@ -71,7 +71,7 @@ class HashedTfidf:
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-        matrix = self._features(rows)
+        matrix = self.features(rows)
         used = np.flatnonzero(np.bincount(matrix.indices, minlength=matrix.shape[1]))
         regression = LogisticRegression(
             C=PENALTY, class_weight="balanced", max_iter=200, warm_start=True
@@ -99,11 +99,11 @@ class HashedTfidf:
         """
         if not self._fitted:
             return np.full(len(rows), (self._share[0] + 0.5) / (self._share[1] + 2))
-        matrix = self._features(self._first + rows)
+        matrix = self.features(self._first + rows)
         scores: Floats = 1 / (1 + np.exp(-np.asarray(matrix @ self._weights).ravel() - self._bias))
         return scores
 
-    def _features(self, rows: NDArray[np.int64]) -> Any:
+    def features(self, rows: NDArray[np.int64]) -> Any:
         """(rows, n-grams): sublinear counts times inverse document frequency, each block of length
         one.
         """

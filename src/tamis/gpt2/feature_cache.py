@@ -89,7 +89,7 @@ class FeatureCache:
             yield Entry(np.empty(shape, dtype=np.float32))
             return
         place = self.folder / f"{self._key(model, messages, what)}.npy"
-        if (array := _opened(place, shape, "r")) is not None:
+        if (array := open_array(place, shape, "r")) is not None:
             os.utime(place)
             yield Entry(array, complete=True)
             return
@@ -162,14 +162,14 @@ def _begun(place: Path, shape: tuple[int, int]) -> Entry:
         batches = int(json.loads(_count(place).read_text())["batches"])
     except (OSError, ValueError, KeyError, TypeError):
         batches = 0
-    array = _opened(_part(place), shape, "r+") if batches > 0 else None
+    array = open_array(_part(place), shape, "r+") if batches > 0 else None
     if array is not None:
         return Entry(array, batches=batches, place=place)
     new: Any = np.lib.format.open_memmap(_part(place), mode="w+", dtype=np.float32, shape=shape)
     return Entry(new, place=place)
 
 
-def _opened(path: Path, shape: tuple[int, int], mode: Literal["r", "r+"]) -> Frozen | None:
+def open_array(path: Path, shape: tuple[int, int], mode: Literal["r", "r+"]) -> Frozen | None:
     """The memory-mapped array of a file, None where the file is missing or is not such an array."""
     try:
         array: Frozen = np.lib.format.open_memmap(path, mode=mode)

@@ -25,7 +25,7 @@ from tamis.gpt2.openai.tensor_bundle import TensorBundle
 
 Source = Literal["auto", "hub", "openai"]
 
-_OPENAI_BASES = (
+OPENAI_BASES = (
     "https://openaipublic.blob.core.windows.net/gpt-2/models",
     "https://f001.backblazeb2.com/file/LLMs-from-scratch/gpt2",
 )
@@ -40,14 +40,14 @@ _OPENAI_FILES = (
 )
 
 # All of OpenAI's sizes, and DistilGPT2, share one vocabulary, byte for byte.
-_VOCABULARY_SHA256 = {
+VOCABULARY_SHA256 = {
     "tokenizer.json": "8414cab924d8b9b33013f0d221c5862f365ee9be39c5c2bfae8a5a9e970478a6",
     "vocab.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
     "merges.txt": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
 }
-_OPENAI_SHA256 = {
-    "encoder.json": _VOCABULARY_SHA256["vocab.json"],
-    "vocab.bpe": _VOCABULARY_SHA256["merges.txt"],
+OPENAI_SHA256 = {
+    "encoder.json": VOCABULARY_SHA256["vocab.json"],
+    "vocab.bpe": VOCABULARY_SHA256["merges.txt"],
 }
 
 
@@ -192,7 +192,7 @@ def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | N
 
 
 def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
-    hub = _client()
+    hub = hub_client()
     if hub is None:
         raise MissingExtraError(
             "huggingface-hub", "hub", f"fetching {backbone.name} from the Hugging Face hub"
@@ -212,7 +212,7 @@ def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
                     tqdm_class=_silent_bar(report),
                 )
             )
-            expected = (backbone.sha256 | _VOCABULARY_SHA256).get(file) or _stated(
+            expected = (backbone.sha256 | VOCABULARY_SHA256).get(file) or _stated(
                 hub, repository, backbone, path
             )
             if _matches(path, expected):
@@ -245,7 +245,7 @@ def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
         ) from error
 
 
-def _client() -> Any:
+def hub_client() -> Any:
     """The module huggingface_hub, or None where it is not installed."""
     try:
         importlib.import_module("huggingface_hub.errors")
@@ -256,7 +256,7 @@ def _client() -> Any:
 
 def _cached_repository(backbone: NamedBackbone) -> str | None:
     """The repository name under which the hub's cache already holds the weights."""
-    hub = _client()
+    hub = hub_client()
     if hub is None:
         return None
     for repository in backbone.repositories:
@@ -334,9 +334,9 @@ def _from_openai(backbone: NamedBackbone, progress: Progress | None) -> Path:
     folder = _openai_folder(backbone)
     for file in _OPENAI_FILES:
         fetch(
-            [f"{base}/{backbone.openai}/{file}" for base in _OPENAI_BASES],
+            [f"{base}/{backbone.openai}/{file}" for base in OPENAI_BASES],
             folder / file,
-            sha256=_OPENAI_SHA256.get(file),
+            sha256=OPENAI_SHA256.get(file),
             size=_openai_size(backbone, file),
             what=f"OpenAI's {backbone.openai} {file}",
             progress=progress if file == _OPENAI_DATA else None,

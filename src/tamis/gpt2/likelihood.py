@@ -54,7 +54,7 @@ def bits_per_byte(
         DataError: a text is not valid Unicode.
     """
     distinct = list(dict.fromkeys(texts))
-    stretches, counted, owner = _stretches(distinct, tokenizer, trunk.config.n_positions)
+    stretches, counted, owner = stretches_of(distinct, tokenizer, trunk.config.n_positions)
     lengths = np.array([len(ids) for ids in stretches], dtype=np.int64)
     bits = np.zeros(len(distinct))
     trunk.eval()
@@ -82,7 +82,7 @@ def bits_per_byte(
     return (bits / size)[[number[text] for text in texts]] if len(texts) else np.empty(0)
 
 
-def _stretches(
+def stretches_of(
     texts: Sequence[str], tokenizer: Tokenizer, context: int
 ) -> tuple[list[NDArray[np.int32]], NDArray[np.int64], NDArray[np.int64]]:
     """Stretches of at most `context` tokens, the place in each from which tokens are counted, and

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 LOGGER = logging.getLogger("tamis.serving")
-_LINES = 10_000
+MOST_LINES = 10_000
 """Lines that wait to be written; those beyond are dropped and counted."""
-_EVERY_S = 0.1
+WRITE_EVERY_S = 0.1
 """Seconds between two writes: one a request would make the batcher and the answers wait for each
 other."""
 
@@ -63,7 +63,7 @@ class Lines(logging.Handler):
         }
         if record.exc_info and record.exc_info[1] is not None:
             entry |= failure(record.exc_info[1])
-        if len(self._lines) < _LINES:
+        if len(self._lines) < MOST_LINES:
             self._lines.append(json.dumps(entry, ensure_ascii=False, default=str))
         else:
             self._dropped += 1
@@ -75,7 +75,7 @@ class Lines(logging.Handler):
         super().close()
 
     def _work(self) -> None:
-        while not self._end.wait(_EVERY_S):
+        while not self._end.wait(WRITE_EVERY_S):
             self._write()
         self._write()
 

@@ -49,7 +49,7 @@ Say = Callable[[str], None]
 SLOW = 8
 """Times as long as the first contender from which on a contender is given fewer texts: it would
 take the time of all others."""
-_CEILING_S = 0.25
+CEILING_S = 0.25
 _LEAST_TEXTS, _MOST_TEXTS = 8, 50_000
 _CHILD = """
 import json, sys, time
@@ -163,14 +163,14 @@ def bench(
         for dtype in dtypes:
             contenders[f"tamis {dtype}"] = ours(of, dtype)
         if rivals:
-            contenders |= _rivals(of, Path(place), notes, say)
+            contenders |= time_rivals(of, Path(place), notes, say)
         say(f"bulk scoring: {', '.join(contenders)}")
         bulk, ceilings = _bulk(of, contenders, dtypes, compute.threads, seconds * 0.5, notes)
         say("one message at a time")
         single = _single(contenders, seconds * 0.25)
         say("fresh processes")
         start = _starts(of, Path(place) / "start", dtypes, compute.threads, notes)
-        same = _same_labels(
+        same = label_agreement(
             contenders,
             dtypes,
             count=max(16, min(500, int(bulk[0].messages_per_s * seconds * 0.05))),
@@ -180,7 +180,8 @@ def bench(
     )
 
 
-def _rivals(of: Subject, place: Path, notes: list[str], say: Say) -> dict[str, Score]:
+def time_rivals(of: Subject, place: Path, notes: list[str], say: Say) -> dict[str, Score]:
+    """TF-IDF and, where it is installed, transformers with the same weights; name → scorer."""
     found: dict[str, Score] = {"TF-IDF + logistic regression": tfidf()}
     if not transformers_is_here():
         notes.append(
@@ -207,8 +208,8 @@ def _bulk(
     notes: list[str],
 ) -> tuple[list[Bulk], dict[str, float]]:
     rounds = 3
-    counts = _texts_a_round(
-        contenders, max(0.1, (seconds - rounds * len(dtypes) * _CEILING_S) / (rounds + 1))
+    counts = texts_per_round(
+        contenders, max(0.1, (seconds - rounds * len(dtypes) * CEILING_S) / (rounds + 1))
     )
     most, first = max(counts.values()), next(iter(contenders))
     for name, count in counts.items():
@@ -223,9 +224,9 @@ def _bulk(
     shapes = products(of.model.transformer, FROZEN_TOKENS)
     for number in range(rounds):
         for dtype in dtypes:
-            limits[dtype].append(measure_matmul(shapes, dtype, _CEILING_S, threads=threads))
+            limits[dtype].append(measure_matmul(shapes, dtype, CEILING_S, threads=threads))
         texts = new_texts(most, 100 + number)
-        took = {name: _seconds(run, texts[: counts[name]]) for name, run in contenders.items()}
+        took = {name: seconds_of(run, texts[: counts[name]]) for name, run in contenders.items()}
         for name, spent in took.items():
             messages = of.encode(texts[: counts[name]])
             speeds[name].append(counts[name] / spent)
@@ -256,16 +257,16 @@ def _bulk(
     return results, {dtype: median(found) for dtype, found in limits.items()}
 
 
-def _texts_a_round(contenders: dict[str, Score], seconds: float) -> dict[str, int]:
+def texts_per_round(contenders: dict[str, Score], seconds: float) -> dict[str, int]:
     """As many texts for every contender as fill a round of `seconds`; fewer for one over `SLOW`
     times as slow as the first.
     """
     costs, seed = {}, 10
     for name, run in contenders.items():  # seconds a text, felt for with more and more of them
-        count, took = _LEAST_TEXTS, _seconds(run, new_texts(_LEAST_TEXTS, seed))
+        count, took = _LEAST_TEXTS, seconds_of(run, new_texts(_LEAST_TEXTS, seed))
         while took < seconds / len(contenders) / 8 and count < _MOST_TEXTS:
             count, seed = count * 4, seed + 1
-            took = _seconds(run, new_texts(count, seed))
+            took = seconds_of(run, new_texts(count, seed))
         costs[name] = took / count
     first = next(iter(costs.values()))
     shares = {name: min(1.0, SLOW * first / cost) for name, cost in costs.items()}
@@ -282,7 +283,7 @@ def _single(contenders: dict[str, Score], seconds: float) -> list[Single]:
     while len(next(iter(times.values()))) < 200 and (time.perf_counter() < end or seed == 10_000):
         text = new_texts(1, seed)
         for name, run in contenders.items():
-            times[name].append(1e3 * _seconds(run, text))
+            times[name].append(1e3 * seconds_of(run, text))
         seed += 1
     return [
         Single(name, median(found), float(np.percentile(found, 99)), len(found))
@@ -318,15 +319,17 @@ def fresh_process(folder: Path, dtype: Dtype, threads: int) -> Start:
     return Start(dtype, *json.loads(done.stdout.splitlines()[-1]))
 
 
-def _same_labels(
+def label_agreement(
     contenders: dict[str, Score], dtypes: Sequence[Dtype], count: int
 ) -> dict[str, float]:
+    """The share of texts, a dtype, that get the label they get in fp32."""
     texts = new_texts(count, seed=3)
     labels = {dtype: np.asarray(contenders[f"tamis {dtype}"](texts)).argmax(1) for dtype in dtypes}
     return {dtype: float((found == labels["fp32"]).mean()) for dtype, found in labels.items()}
 
 
-def _seconds(run: Score, texts: Sequence[str]) -> float:
+def seconds_of(run: Score, texts: Sequence[str]) -> float:
+    """Wall-clock seconds of one call."""
     begun = time.perf_counter()
     run(texts)
     took = time.perf_counter() - begun

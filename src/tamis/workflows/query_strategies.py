@@ -86,10 +86,10 @@ def select(
         return order[:count]
     if strategy == "clusters":
         return _clusters(features, uncertain, order[: AHEAD * count], count, seed)
-    return _spread(features, probabilities, count, random)
+    return spread_rows(features, probabilities, count, random)
 
 
-def _spread(
+def spread_rows(
     features: Matrix, probabilities: Matrix, count: int, random: np.random.Generator
 ) -> Rows:
     """k-means++ on rows (p - onehot) x features, whose distances come from the two factors: the

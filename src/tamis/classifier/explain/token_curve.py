@@ -31,7 +31,7 @@ def running_probabilities(classifier: TextClassifier, text: str) -> NDArray[np.f
     ids = classifier.tokenizer_.encode([text])[0]
     # Cut like the ids, the numbers of the tokens say which of them each window holds.
     places = classifier.windows(np.arange(len(ids), dtype=np.int32))
-    logits = _logits_of_all_tokens(classifier, [ids[p] for p in places])
+    logits = logits_of_all_tokens(classifier, [ids[p] for p in places])
     pooled, joined, seen = RunningAggregation(1, logits[0].shape[1], classifier.aggregation), [], -1
     for window, values in zip(places, logits, strict=True):
         joined.append(pooled.with_one_more(0, values[window > seen]))
@@ -40,7 +40,7 @@ def running_probabilities(classifier: TextClassifier, text: str) -> NDArray[np.f
     return softmax(np.concatenate(joined))
 
 
-def _logits_of_all_tokens(
+def logits_of_all_tokens(
     classifier: TextClassifier, windows: list[NDArray[np.int32]]
 ) -> list[NDArray[np.float64]]:
     """(T, K) of each window, in their order."""

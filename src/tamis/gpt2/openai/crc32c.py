@@ -17,8 +17,8 @@ _POLYNOMIAL = 0x82F63B78  # reflected: the lowest bit of the first byte is the h
 # test proves it), so a word may be XORed onto the words this many places further on and then
 # dropped. Found by a search over all sums of six powers below 330; among those the one with the
 # longest first step. Squared, the same holds with the places doubled.
-_STEPS = (290 - 136, 290 - 113, 290 - 107, 290 - 32, 290)
-_RESIDUE_WORDS = _STEPS[-1]
+STEPS = (290 - 136, 290 - 113, 290 - 107, 290 - 32, 290)
+_RESIDUE_WORDS = STEPS[-1]
 _CHUNK_WORDS = 1 << 16  # 512 KiB: stays in the second-level cache
 _DOUBLINGS = 5  # longest slice: 154 * 2^5 words = 39 KB
 
@@ -48,10 +48,10 @@ def crc32c(data: bytes | NDArray[np.generic]) -> int:
     state = 0xFFFFFFFF
     if octets.size >= 4 * _RESIDUE_WORDS * 8:
         odd = octets.size % 8
-        state = _update(state, octets[:odd].tobytes())
+        state = update(state, octets[:odd].tobytes())
         residue = _fold(octets[odd:].view(np.uint64), state)
-        return _update(0, residue.tobytes()) ^ 0xFFFFFFFF
-    return _update(state, octets.tobytes()) ^ 0xFFFFFFFF
+        return update(0, residue.tobytes()) ^ 0xFFFFFFFF
+    return update(state, octets.tobytes()) ^ 0xFFFFFFFF
 
 
 def unmask(masked: int) -> int:
@@ -62,7 +62,7 @@ def unmask(masked: int) -> int:
     return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF
 
 
-def _update(state: int, octets: bytes) -> int:
+def update(state: int, octets: bytes) -> int:
     """One byte at a time: the definition itself, for what is short."""
     for octet in octets:
         state = _TABLE[(state ^ octet) & 0xFF] ^ (state >> 8)
@@ -86,7 +86,7 @@ def _fold(words: NDArray[np.uint64], state: int) -> NDArray[np.uint64]:
             )  # the state meets the first four bytes, little-endian
         first = 0  # everything before it has been folded away
         for doubling in range(_DOUBLINGS, -1, -1):
-            steps = [step << doubling for step in _STEPS]
+            steps = [step << doubling for step in STEPS]
             end = region.size - steps[-1]  # a word from here on has no place to go at this stride
             while first < end:
                 stop = min(first + steps[0], end)
