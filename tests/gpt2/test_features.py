@@ -86,7 +86,7 @@ def test_states_of_all_tokens_lie_message_by_message(monkeypatch: pytest.MonkeyP
 def test_tokens_are_left_out_at_random_but_the_first_and_never_all() -> None:
     ids = np.arange(100, 140)
     torch.manual_seed(1)
-    kept = [module._drop_tokens(ids, 0.3) for _ in range(200)]
+    kept = [module.drop_tokens(ids, 0.3) for _ in range(200)]
     assert all(k[0] == 100 and (np.diff(k) > 0).all() for k in kept)
     assert np.mean([len(k) - 1 for k in kept]) / 39 == pytest.approx(0.7, abs=0.03)
     assert len({tuple(k) for k in kept}) > 190

@@ -16,7 +16,7 @@ from tamis.data.splits import split_table
 from tamis.data.tables import Table
 from tamis.gpt2.backbones import load_backbone
 from tamis.workflows.excluded_rows import exclude_rows, excluded_sentence
-from tamis.workflows.label_issues import _unlike, examine, find_label_issues
+from tamis.workflows.label_issues import examine, find_label_issues, unlike_rows
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run
@@ -213,10 +213,10 @@ def test_texts_unlike_the_others_need_more_bits_not_fewer() -> None:
     ]
     bits = 2 + 0.1 * random.standard_normal(160)
     bits[[7, 31]], bits[50] = (5.0, 9.0), 0.1
-    found = _unlike(Table.of(texts, ["ham"] * 160), bits)
+    found = unlike_rows(Table.of(texts, ["ham"] * 160), bits)
     assert [one.row for one in found] == [31, 7] and found[
         0
     ].reason == "unlike the others (9.0 bits per byte)"
     assert (
-        _unlike(Table.of(texts[:20], ["ham"] * 20), bits[:20]) == []
+        unlike_rows(Table.of(texts[:20], ["ham"] * 20), bits[:20]) == []
     )  # too few to say what is usual

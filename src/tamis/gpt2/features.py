@@ -68,7 +68,7 @@ class FeatureExtractor:
             return torch.from_numpy(self.frozen[windows]).to(trunk.wte.weight.device), None
         ids = [self.messages.windows[w] for w in windows]
         packed = pack(
-            [_drop_tokens(i, token_dropout) for i in ids]
+            [drop_tokens(i, token_dropout) for i in ids]
             if token_dropout and self.frozen is None
             else ids
         )
@@ -89,7 +89,7 @@ class FeatureExtractor:
         return torch.from_numpy(self.frozen[np.concatenate(places)]).float().to(packed.ids.device)
 
 
-def _drop_tokens(ids: NDArray[Any], share: float) -> NDArray[Any]:
+def drop_tokens(ids: NDArray[Any], share: float) -> NDArray[Any]:
     """A message without a random share of its tokens. torch's generator, which a checkpoint
     keeps.
     """

@@ -118,7 +118,7 @@ def examine(
     findings += [finding for finding in _repeats(table, groups) if finding.row not in taken]
     if unlike:
         bits = bits_per_byte(backbone.model, table.texts, backbone.tokenizer, progress=progress)
-        findings += [finding for finding in _unlike(table, bits) if finding.row not in taken]
+        findings += [finding for finding in unlike_rows(table, bits) if finding.row not in taken]
     return findings
 
 
@@ -199,7 +199,8 @@ def _repeats(table: Table, groups: Rows) -> list[Finding]:
     return sorted(found, key=lambda finding: not finding.exclude)
 
 
-def _unlike(table: Table, bits: Floats) -> list[Finding]:
+def unlike_rows(table: Table, bits: Floats) -> list[Finding]:
+    """Rows whose bits per byte are out of distribution among the rows of the table."""
     limit = fit_ood_detector(bits, utf8_lengths(table.texts))
     if limit is None:
         return []
