@@ -1,5 +1,5 @@
-"""Write docs/settings.md from the recipe's fields. Run: python docs/make_settings.py (a test holds
-the two together).
+"""Write docs/settings.md from the fields of the recipe. Run: python docs/make_settings.py (a test
+checks that the page is up to date).
 """
 
 from __future__ import annotations
@@ -29,14 +29,18 @@ def page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every setting of a recipe. On the command line: `--set section.key=value` (or "
-        "`key=value` where the key is the only one of",
-        "its name); in a TOML file given with `--recipe`: `key = value` under `[section]`. "
-        "Precedence: defaults, then the recipe, then",
-        "options, then `--set`.",
-        "A run's `recipe.toml` holds all of them, resolved.",
+        "A recipe is the set of all settings of a training. There are three ways to change one:",
         "",
-        "| setting | default | what it is |",
+        "- on the command line: `--set section.key=value`, or `--set key=value` if only one "
+        "section has that key;",
+        "- on the command line: the option of the same meaning, such as `--seed 7`;",
+        "- in a TOML file given with `--recipe FILE`: `key = value` under `[section]`.",
+        "",
+        "`--set` overrides options, options override the recipe file, and the recipe file "
+        "overrides the defaults.",
+        "The file `recipe.toml` in a run folder contains all settings with their resolved values.",
+        "",
+        "| setting | default | description |",
         "|---|---|---|",
     ]
     for section, key, field in fields():
@@ -44,12 +48,12 @@ def page() -> str:
         lines.append(_row(name, field))
     lines += [
         "",
-        "## Settings that depend on what is trained",
+        "## Defaults that depend on `tune`",
         "",
-        "Left open, these become:",
+        "If these settings are not given, they get the following values:",
         "",
         "| setting | `full`, from scratch | `full`, pretrained | `blocks:K` | `lora:R` | `head` "
-        "by epochs |",
+        "with `adamw` |",
         "|---|---|---|---|---|---|",
     ]
     for name in Defaults.__dataclass_fields__:
@@ -58,24 +62,24 @@ def page() -> str:
         lines.append(f"| `train.{name}` | {values} |")
     lines += [
         "",
-        "With everything of a pretrained backbone trained, `train.epochs` also grows as the "
-        "rows get fewer:",
-        f"{epochs_for(128, 1)} at 128 rows a class, {epochs_for(32, 1)} at 32, "
-        f"{epochs_for(8, 1)} at 8;",
-        f"with more than two classes it is {epochs_for(10**6, 3)} at least. Where the head "
-        "begins solved,",
-        f"`train.wise_ft` is {default_wise_ft(99, 1):g} below 100 rows a class, from there on "
-        f"`{default_wise_ft(100, 1)}`.",
+        "With `full` and a pretrained backbone, the default of `train.epochs` is higher for "
+        "small tables:",
+        f"{epochs_for(128, 1)} at 128 rows per class, {epochs_for(32, 1)} at 32, "
+        f"{epochs_for(8, 1)} at 8.",
+        f"With more than two classes, it is at least {epochs_for(10**6, 3)}. If `train.head_init` "
+        "is `linear_probe`,",
+        f"the default of `train.wise_ft` is {default_wise_ft(99, 1):g} below 100 rows per class "
+        f"and `{default_wise_ft(100, 1)}` from 100.",
     ]
     lines += [
         "",
-        "## Settings of a pretraining",
+        "## Settings of `tamis pretrain`",
         "",
-        "For `tamis pretrain`, with `--set section.key=value` or in a TOML file given with "
-        "`--recipe` (`nano` ships; it names each",
-        "file of its corpus in a table `[corpus.sources.NAME]`).",
+        "Set them with `--set section.key=value` or in a TOML file given with `--recipe`. The "
+        "recipe `nano` is",
+        "included; it describes each file of its corpus in a table `[corpus.sources.NAME]`.",
         "",
-        "| setting | default | what it is |",
+        "| setting | default | description |",
         "|---|---|---|",
     ]
     lines += [_row(name, field) for name, field in pretraining_fields()]
@@ -83,8 +87,8 @@ def page() -> str:
 
 
 def pretraining_fields() -> Iterator[tuple[str, Any]]:
-    """Every setting of a pretraining by its full name, those of a source last; where and how it is
-    computed stands above.
+    """All settings of a pretraining by full name, those of a source last. The section `compute` is
+    left out: it is the same as that of a training.
     """
     for section, field in PretrainRecipe.model_fields.items():
         if section == "compute":

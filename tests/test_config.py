@@ -1,4 +1,4 @@
-"""The recipe: TOML out and in, names and ranges, settings from a command line."""
+"""The recipe: writing and reading TOML, names and ranges, settings from the command line."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_what_is_switched_off_stays_off_through_a_file(tmp_path: Path) -> None:
     assert read_recipe(tmp_path / "recipe.toml") == recipe
 
 
-def test_every_setting_stands_in_the_toml_with_its_text() -> None:
+def test_the_toml_contains_every_setting_with_its_description() -> None:
     text = Recipe().to_toml()
     for section, name, field in fields():
         assert field.description, name
@@ -106,11 +106,11 @@ def test_every_setting_is_drawn_or_simple() -> None:
             "[tain]\nepochs = 3\n",
             "unknown section [tain]; known sections: data, text, train, decision, compute",
         ),
-        ("epochs = 3\n", "epochs stands in the wrong place; write epochs under [train]"),
+        ("epochs = 3\n", "epochs is in the wrong section; write epochs under [train]"),
         ("[train]\nseed = 3\n", "unknown setting 'train.seed'; did you mean "),
     ],
 )
-def test_what_stands_in_the_wrong_place_of_a_file_is_told_the_right_one(
+def test_a_setting_in_the_wrong_section_of_a_file_gives_an_error_that_names_the_right_one(
     content: str, words: str, tmp_path: Path
 ) -> None:
     (tmp_path / "r.toml").write_text(content)
@@ -264,13 +264,13 @@ def test_the_reference_is_among_the_shipped_recipes() -> None:
 
 
 def test_a_missing_recipe_is_told_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"recipe nowhere does not exist; known recipes: .*tp2"):
+    with pytest.raises(ConfigError, match=r"recipe nowhere does not exist; give a TOML file or one of: .*tp2"):
         named_recipe("nowhere")
     (tmp_path / "x.toml").write_bytes(b"seed = = 3")
-    with pytest.raises(ConfigError, match=r"x\.toml is not readable as TOML"):
+    with pytest.raises(ConfigError, match=r"x\.toml cannot be read as TOML"):
         read_recipe(tmp_path / "x.toml")
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match=r"x\.toml is not readable as TOML"):
+    with pytest.raises(ConfigError, match=r"x\.toml cannot be read as TOML"):
         read_recipe(tmp_path / "x.toml")
 
 

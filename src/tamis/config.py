@@ -1,8 +1,8 @@
-"""The recipe: every setting once, with its text, unit and default; TOML in and out.
+"""The recipe: all settings with description, unit and default; reading and writing TOML.
 
-Help texts, the documentation's table and the resolved `recipe.toml` of a run are made from these
-fields. A setting that is left at `None` is resolved by what it depends on (how much is trained,
-whether the backbone is pretrained); the run's recipe shows the outcome.
+The help texts, docs/settings.md and the `recipe.toml` of a run are generated from these fields. A
+setting that is `None` gets a default that depends on other settings, such as `tune` and the
+backbone; the `recipe.toml` of a run contains the resolved value.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from tamis.errors import ConfigError
 
 
 def parse_percent(value: Any) -> Any:
-    """A share written as `0.2%` as a number; anything else as it is."""
+    """Convert a percentage such as `0.2%` to a number; return any other value unchanged."""
     if not (isinstance(value, str) and value.strip().endswith("%")):
         return value
     try:
-        return float(Decimal(value.strip()[:-1].strip()) / 100)  # 0.1 % is the same number as 0.001
+        return float(Decimal(value.strip()[:-1].strip()) / 100)  # Decimal makes 0.1 % equal 0.001
     except InvalidOperation:
         return value
 
 
 def toml_value(value: Any) -> str:
-    """A value as TOML writes it."""
+    """Format a value as TOML."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -49,7 +49,9 @@ def toml_value(value: Any) -> str:
 
 
 def _pairs(value: Any) -> Any:
-    """`a=1,b=2`, as a table is written on the command line, as one; anything else as it is."""
+    """Convert `a=1,b=2`, the command-line form of a table, to a dictionary; return any other value
+    unchanged.
+    """
     if isinstance(value, str) and "=" in value:
         return {
             name.strip(): number
@@ -72,7 +74,9 @@ Costs = Annotated[
 
 
 class Section(BaseModel):
-    """A part of a recipe: unknown names are refused, texts of settings are their docstrings."""
+    """A section of the recipe. Unknown settings are rejected; the docstring of a field is its
+    description.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True
@@ -80,7 +84,7 @@ class Section(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        """A setting's text is one line, however it is wrapped in the source."""
+        """Join the lines of each description, which may be wrapped in the source."""
         super().__pydantic_init_subclass__(**options)
         for field in cls.model_fields.values():
             if field.description is not None:
@@ -88,53 +92,57 @@ class Section(BaseModel):
 
 
 class DataSettings(Section):
-    """Which rows are read, and how they are divided."""
+    """Which rows are read, and how they are split."""
 
-    # A column or a label may be a number, in TOML as on the command line.
+    # TOML may give a column or a label as a number; the command line gives a string.
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     split: Literal["leakfree", "tp2", "almeida", "stratified", "none"] = "leakfree"
-    """division into training and test rows; repeats never cross in `leakfree`"""
+    """Split into training and test rows: `leakfree` keeps near-duplicates in one part, `stratified`
+    keeps class proportions, `tp2` and `almeida` repeat published experiments, `none` trains on all
+    rows."""
     text: str | None = None
-    """column of the texts, by name or 1-based number; found where it can be told"""
+    """Text column, by name or 1-based number. Detected by default."""
     label: str | None = None
-    """column of the labels, by name or 1-based number; found where it can be told"""
+    """Label column, by name or 1-based number. Detected by default."""
     test: str | None = None
-    """file with test rows of its own; DATA is not divided then"""
+    """Separate test file; disables splitting."""
     exclude: str | None = None
-    """rows to train without: a review table of `tamis data DATA --label-issues FILE`, or a .txt
-    with a row number (from 0) a line"""
+    """File with rows to exclude from training: a table written by `tamis data DATA --label-issues
+    FILE`, or a .txt file with one row number per line, counted from 0."""
     positive: str | None = None
-    """label that recall, precision, the threshold and what is chosen on the way are about; the
-    rarer one by default (two classes)"""
+    """Positive class for metrics, threshold and model selection. Default: the rarer of two
+    classes."""
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """share of the training rows held out for early stopping and the threshold"""
+    """Fraction of the training rows held out for early stopping and for the threshold."""
 
 
 class TextSettings(Section):
-    """What a text becomes before the model sees it."""
+    """How texts are preprocessed and pooled."""
 
     add_bos: bool = True
-    """put `<|endoftext|>` before every message"""
+    """Put `<|endoftext|>` before each text."""
     normalize: Literal["none", "nfkc", "robust"] = "none"
-    """`nfkc` folds full-width forms and drops invisible characters; `robust` also undoes
-    look-alikes, split words and leetspeak"""
+    """Text normalization. `nfkc`: Unicode NFKC without invisible characters; `robust`: also undo
+    homoglyphs, split words and leetspeak."""
     window: Annotated[int, Field(ge=8)] | None = None
-    """tokens of a window where a text is longer than the context; by default as many as 95 of 100
-    training texts have at most"""
+    """Window length in tokens for texts longer than the context. Default: 95th percentile of the
+    lengths of the training texts."""
     window_penalty: Annotated[float, Field(ge=0)] | None = None
-    """times log n that the strongest of n windows is lowered by (two classes); by default learnt
-    from held-out rows, or 1"""
+    """Penalty for long texts (two classes): a text of n windows gets the highest window score minus
+    `window_penalty` * log(n). Default: fitted on held-out rows, or 1 if they are too few."""
     padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
-    """`none`, or `fixed:N`: cut and filled to N tokens as the reference does with 120"""
+    """`none`, or `fixed:N`: truncate or pad each text to N tokens. The reference experiment uses
+    120."""
     pooling: Literal[
         "auto", "mean", "attention", "last_token", "mean_and_last", "last_position"
     ] = "auto"
-    """what the head reads: `mean` of tokens, `attention` (a trained mean, as `blocks:K` has
-    anyway), `last_token`, `mean_and_last`, padded `last_position`"""
+    """How token states become one vector for the head: `mean`, `attention` (trained weighted mean;
+    `blocks:K` always trains one), `last_token`, `mean_and_last`, or `last_position` (of the padded
+    text)."""
     layers: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """blocks of the backbone kept; `auto`: all; head alone: as many (and, where open, the position)
-    as do best out of fold"""
+    """Number of transformer blocks to keep. `auto` keeps all; for the `lbfgs` head, it chooses the
+    number by cross-validation, and also `pooling` if that is `auto`."""
 
     @property
     def fixed_length(self) -> int | None:
@@ -143,131 +151,137 @@ class TextSettings(Section):
 
 
 class TrainSettings(Section):
-    """How the trained part is trained."""
+    """Optimization, regularization and augmentation."""
 
     class_weight: ClassWeight = "none"
-    """weight of a row in the loss: `none`, `balanced` (N / (K * rows of the class)) or a weight by
-    label"""
+    """Weight of each class in the loss: `none`, `balanced` (N / (K * rows of the class)), or one
+    weight per label, such as `spam=5,ham=1`."""
     undersample: bool = False
-    """train on as many rows of every class as the rarest has, drawn anew each epoch (a solved head:
-    once)"""
+    """Train on equally many rows of each class, as many as the rarest class has. Rows are drawn
+    again for each epoch; once for the `lbfgs` head."""
     augment_positives: Annotated[float, Field(ge=0)] = 0.0
-    """attacked copies of each training row of the positive class (every class, where there are more
-    than two); a fraction is a chance"""
+    """Number of perturbed copies of each training row of the positive class (of every class if
+    there are more than two). A fraction is a probability."""
     augment_negatives: Annotated[float, Field(ge=0)] = 0.0
-    """attacked copies of each training row of the negative class; a fraction is a chance"""
+    """Number of perturbed copies of each training row of the negative class. A fraction is a
+    probability."""
     augment_weight: Annotated[float, Field(gt=0)] = 0.5
-    """weight of a copy beside its row's 1 where the head is solved exactly; the loop takes every
-    copy as a row"""
+    """Weight of a perturbed copy in the loss of the `lbfgs` head; an original row has weight 1.
+    Otherwise, a copy has the same weight as a row."""
     head_solver: Literal["lbfgs", "adamw"] = "lbfgs"
-    """with `tune = "head"`: solve the head to its optimum, or mini-batch epochs over head and final
-    LayerNorm (the reference)"""
+    """Optimizer for `tune = "head"`: `lbfgs` fits the head to convergence; `adamw` trains head and
+    final LayerNorm in mini-batches, as the reference experiment does."""
     head_init: Literal["linear_probe", "random"] | None = None
-    """where blocks are trained: the head begins at the optimum on the untouched backbone's
-    features, or at random"""
+    """Initial head if blocks are trained: `linear_probe` (fitted on the features of the unchanged
+    backbone) or `random`. Default: depends on `tune`."""
     wise_ft: Literal["auto"] | Share | None = None
-    """share of the weights before training in those that come out, both averaged (0: training's
-    own; `auto`: as held-out rows say)"""
+    """WiSE-FT: fraction of the initial weights averaged into the result. 0: only the trained
+    weights; `auto`: chosen on held-out rows. Default: depends on `tune`."""
     epochs: Annotated[int, Field(ge=1)] | None = None
-    """passes over the training rows"""
+    """Number of passes over the training rows. Default: depends on `tune`."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """peak learning rate of AdamW"""
+    """Peak learning rate of AdamW. Default: depends on `tune`."""
     head_learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """peak learning rate of the head's own weights"""
+    """Peak learning rate of the head. Default: depends on `tune`."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    """decay of matrices, a step's share of the learning rate"""
+    """Decoupled weight decay of AdamW, applied to matrices only."""
     decay_everything: bool = False
-    """decay LayerNorms, biases and embeddings too, as the reference's optimizer does"""
+    """Apply weight decay also to LayerNorms, biases and embeddings, as the reference experiment
+    does."""
     warmup_ratio: Share = 0.1
-    """share of all steps over which the learning rate rises to its peak"""
+    """Fraction of all steps in which the learning rate increases linearly to its peak."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """learning rate after the warm-up"""
+    """Learning rate schedule after the warm-up."""
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
-    """longest gradient, 0 for no limit"""
+    """Maximum norm of the gradient; 0 disables clipping."""
     batch_tokens: Annotated[int, Field(ge=1)] | None = None
-    """tokens an optimiser step, rows drawn at random until they are full"""
+    """Batch size in tokens: random rows are added to a batch until it is full. Default: depends on
+    `tune`."""
     batch_rows: Annotated[int, Field(ge=1)] | None = None
-    """rows an optimiser step; replaces `batch_tokens`"""
+    """Batch size in rows; replaces `batch_tokens`."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] = 4096
-    """tokens computed at once; bounds the memory, never changes a result"""
+    """Number of tokens in one forward pass. Limits memory; does not change the result."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """share of activations dropped while training"""
+    """Dropout probability of activations. Default: depends on `tune`."""
     token_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """share of tokens left out of each message while everything is trained, drawn anew each time"""
+    """Probability that a token of a training text is removed, drawn again each time (only
+    `tune = "full"`). Default: depends on the backbone."""
     bpe_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """share of the tokenizer's merges left out while everything is trained, drawn anew each epoch:
-    words in other pieces"""
+    """BPE-dropout: probability that a tokenizer merge is skipped, drawn again for each epoch (only
+    `tune = "full"`). Default: depends on backbone and rows."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """share of each target spread over all classes"""
+    """Label smoothing: fraction of each target distributed over all classes."""
     lm_loss_weight: Annotated[float, Field(ge=0)] | None = None
-    """weight of the next-token loss beside the class loss (everything trained only)"""
+    """Weight of the next-token loss added to the classification loss (only `tune = "full"`).
+    Default: depends on the backbone."""
     lm_loss_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """share of the positions whose next token is predicted in a step, drawn at random; the loss
-    stays unbiased"""
+    """Fraction of the token positions used for the next-token loss, drawn at random in each step;
+    the estimate of the loss is unbiased."""
     patience: Annotated[int, Field(ge=0)] = 3
-    """epochs worse than the best by validation average precision before training stops, 0 for no
-    limit"""
+    """Early stopping: number of epochs without a better validation average precision before
+    training stops; 0 disables early stopping."""
 
     @field_validator("patience", mode="before")
     @classmethod
     def _no_limit(cls, value: Any) -> Any:
-        """`none` is no limit; written as 0, since TOML cannot say none and 3 would come back."""
+        """Convert `none` to 0: TOML has no null, so None would be read back as the default, 3."""
         return 0 if value is None else value
 
 
 class DecisionSettings(Section):
-    """From probabilities to verdicts."""
+    """How probabilities become verdicts."""
 
     max_fpr: Share | None = None
-    """budget: largest share of negatives (ham) that may be blocked; without it the threshold has
-    the best F1"""
+    """Maximum false positive rate (for spam: share of ham blocked). Default: the threshold
+    maximizes F1."""
     costs: Costs | None = None
-    """what mistakes cost, e.g. `blocked=10,missed=1`: the threshold with the least expected cost;
-    `unsure=0.5` is what asking costs"""
+    """Cost of each mistake, such as `blocked=10,missed=1` (false positive, false negative). The
+    threshold minimizes the expected cost. `unsure=0.5` adds the cost of an `unsure` verdict."""
     prior: Prior = "rows"
-    """share of the positive class to come: as in the `rows`, a number (2%), or as `trained`; of
-    more than two classes weights stand"""
+    """Expected share of the positive class at prediction time: `rows` (as in the training rows), a
+    number such as 2%, or `trained` (as in the loss, with class weights). More than two classes:
+    class weights always apply."""
     cv_folds: Annotated[int, Field(ge=0, le=20)] | None = None
-    """where blocks are trained: parts of the training rows, each judged by a model trained on the
-    others; 0: some rows are held out"""
+    """Number of cross-validation folds that choose the threshold if blocks are trained; 0: use
+    the validation rows. Default: 5 for few rows, 3 with `max_fpr`, else 0 (`nano` only)."""
     abstain_rate: Share = 0.015
-    """share of messages, the likeliest to be judged wrong, whose verdict is `unsure`; with a cost
-    of `unsure` the costs decide"""
+    """Fraction of texts with the verdict `unsure`: those most likely to be wrong. Ignored if
+    `costs` contains `unsure`."""
 
     @field_validator("costs")
     @classmethod
     def _both_costs(cls, value: Costs | None) -> Costs | None:
-        """A threshold weighs one mistake against the other."""
+        """Check that both costs are given: the threshold depends on their ratio."""
         if value is not None and not {"blocked", "missed"} <= set(value):
             raise ValueError(
-                "needs the cost of a blocked negative and of a missed positive, as "
+                "expected the costs of a blocked negative and of a missed positive, such as "
                 "blocked=10,missed=1"
             )
         return value
 
 
 class ComputeSettings(Section):
-    """Where and how it is computed."""
+    """Device, threads and precision."""
 
     device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`"""
+    """Device: `auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """processor threads; all cores this process may use by default"""
+    """Number of CPU threads. Default: all cores available to the process."""
     dtype: Literal["fp32", "bf16", "int8", "auto"] = "fp32"
-    """precision of the frozen trunk and of training; `auto` takes the fastest measured here"""
+    """Precision of frozen layers and of training. `auto` measures and takes the fastest."""
 
 
 class Recipe(Section):
-    """One experiment, whole."""
+    """All settings of one experiment."""
 
     backbone: str = "nano"
-    """a name (`nano`, `gpt2`, `scratch:small`, ...), a folder in the Hugging Face layout, or an
-    OpenAI checkpoint folder"""
+    """Backbone: a name (`nano`, `gpt2`, `scratch:small`, ...), a folder in the Hugging Face layout,
+    or an OpenAI checkpoint folder."""
     tune: Annotated[str, Field(pattern=r"^(auto|head|full|(blocks|lora):[1-9][0-9]*)$")] = "auto"
-    """what is trained: `head`, last K blocks (`blocks:K`), rank-R adapters (`lora:R`), `full`;
-    `auto`: by backbone, rows and speed"""
+    """What is trained: `head`, `blocks:K` (the last K blocks), `lora:R` (adapters of rank R) or
+    `full` (everything). `auto` chooses by backbone, number of rows and speed."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-    """of Python, NumPy and torch"""
+    """Seed of all random generators."""
     data: DataSettings = Field(default_factory=lambda: DataSettings())
     text: TextSettings = Field(default_factory=lambda: TextSettings())
     train: TrainSettings = Field(default_factory=lambda: TrainSettings())
@@ -285,11 +299,12 @@ class Recipe(Section):
         return int(self.tune.removeprefix("lora:")) if self.tune.startswith("lora:") else None
 
     def changed(self, settings: Mapping[str, Any]) -> Recipe:
-        """A recipe with the given settings, named `section.key` or, where that is clear, `key`.
+        """Return a copy of the recipe with the given settings, named `section.key` or, if only one
+        section has that key, `key`.
 
         Raises:
-            ConfigError: a name is unknown (the nearest known one is named), or a value is out of
-                range.
+            ConfigError: a name is unknown (the message suggests the most similar one), or a value
+                is out of range.
         """
         tree = self.model_dump()
         for name, value in settings.items():
@@ -298,8 +313,8 @@ class Recipe(Section):
         return _validated(tree, "settings")
 
     def to_toml(self) -> str:
-        """The recipe as TOML with each setting's text; settings that are None stand as comments."""
-        lines = ["# Recipe of this run: every setting, resolved.", ""]
+        """Format the recipe as TOML with descriptions; settings that are None become comments."""
+        lines = ["# Recipe of this run: all settings with their resolved values.", ""]
         for section, name, field in fields():
             if section and f"[{section}]" not in lines:
                 lines += ["", f"[{section}]"]
@@ -310,35 +325,38 @@ class Recipe(Section):
 
 
 def read_recipe(path: Path | str) -> Recipe:
-    """A recipe from a TOML file.
+    """Read a recipe from a TOML file.
 
     Raises:
-        ConfigError: the file is missing, is not TOML, or holds an unknown or wrong setting.
+        ConfigError: the file is missing, is not TOML, or contains an unknown setting or an invalid
+            value.
     """
     path = Path(path)
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
-            f"recipe {path} does not exist; known recipes: {', '.join(recipe_names())}"
+            f"recipe {path} does not exist; give a TOML file or one of: {', '.join(recipe_names())}"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"recipe {path} is not readable as TOML: {error}") from error
+        raise ConfigError(f"recipe {path} cannot be read as TOML: {error}") from error
     return _validated(tree, str(path))
 
 
 def named_recipe(name: str) -> Recipe:
-    """A recipe by the name it ships under, or from a file.
+    """Read an included recipe by name, or a recipe file by path.
 
     Raises:
-        ConfigError: there is neither.
+        ConfigError: there is no such recipe and no such file.
     """
     shipped = Path(__file__).parent / "recipes" / f"{name}.toml"
     return read_recipe(shipped if shipped.is_file() else name)
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes in the package, those of pretrainings (which have a corpus) aside."""
+    """Names of the included training recipes. Pretraining recipes, which have a corpus, are not
+    listed.
+    """
     recipes = (Path(__file__).parent / "recipes").glob("*.toml")
     return sorted(
         path.stem for path in recipes if "[corpus" not in path.read_text(encoding="utf-8")
@@ -347,8 +365,8 @@ def recipe_names() -> list[str]:
 
 @cache
 def fields() -> tuple[tuple[str | None, str, Any], ...]:
-    """Every setting: section (None at the top), name and pydantic's field with description and
-    default.
+    """All settings: section (None for top-level settings), name, and the pydantic field with
+    description and default.
     """
     return tuple(_fields())
 
@@ -368,7 +386,7 @@ def _is_section(field: Any) -> bool:
 
 
 def _place(name: str) -> tuple[str | None, str]:
-    """Section and key of a setting's name."""
+    """Find section and key of a setting by its name."""
     known = [(section, key) for section, key, _ in fields()]
     full = {f"{section}.{key}" if section else key: (section, key) for section, key in known}
     if name in full:
@@ -400,7 +418,7 @@ def _validated(tree: Mapping[str, Any], where: str) -> Recipe:
 
 
 def _misplaced(name: str, value: Any) -> str:
-    """What to say about a name that stands in a file where no such setting is."""
+    """Explain why a name is not valid at its place in a recipe file."""
     if isinstance(value, dict):
         sections = [section for section, field in Recipe.model_fields.items() if _is_section(field)]
         return f"unknown section [{name}]; known sections: {', '.join(sections)}"
@@ -408,4 +426,5 @@ def _misplaced(name: str, value: Any) -> str:
         section, key = _place(name)
     except ConfigError as unknown:
         return str(unknown)
-    return f"{name} stands in the wrong place; write {key} under [{section}]"
+    place = f"under [{section}]" if section else "at the top of the file"
+    return f"{name} is in the wrong section; write {key} {place}"
