@@ -30,8 +30,8 @@ LONG = (*runs.TINY, "--set", "train.epochs=16", "--set", "train.patience=0")
 SLOWED = """
 import time
 from tamis.training.loop import Training
-step = Training._step
-Training._step = lambda self, rows, states: (time.sleep(1.0), step(self, rows, states))[1]
+step = Training.train_step
+Training.train_step = lambda self, rows, states: (time.sleep(1.0), step(self, rows, states))[1]
 """
 """Puts a little time into every step, so that a signal finds the training under way."""
 

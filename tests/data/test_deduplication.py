@@ -78,10 +78,10 @@ def test_groups_of_templates_are_those_of_all_pairs(
     sms_rows: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        module, "_BLOCK_ROWS", 7
+        module, "BLOCK_ROWS", 7
     )  # several blocks and several chunks, as in large tables
-    monkeypatch.setattr(module, "_PAIRS_AT_ONCE", 11)
-    module._groups.cache_clear()
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 11)
+    module.cached_groups.cache_clear()
     texts = [text for _, text in sms_rows]
     groups = near_repeat_groups(texts)
     assert same_partition(groups, brute_force(texts))

@@ -764,7 +764,7 @@ def test_an_interruption_in_any_fold_ends_in_the_same_bytes(
 ) -> None:
     plain, _ = tuned(fresh(folder), recipe_of(FOLDED), held_out=HELD_OUT[:0], fold_ids=FOLD_IDS)
     seen: list[int] = []
-    step = Training._step
+    step = Training.train_step
 
     def counted(self: Training, *rest: Any) -> tuple[float, float]:
         seen.append(1)
@@ -773,7 +773,7 @@ def test_an_interruption_in_any_fold_ends_in_the_same_bytes(
         return step(self, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Training, "_step", counted)
+        patch.setattr(Training, "train_step", counted)
         with pytest.raises(KeyboardInterrupt):
             tuned(
                 fresh(folder),

@@ -251,7 +251,7 @@ def test_gradients_are_clipped_to_the_stated_length() -> None:
 
 def test_rows_a_step_replace_tokens_a_step() -> None:
     loop = training(batch_rows=5, batch_tokens=1)
-    assert [len(rows) for rows in loop._steps_of(0)] == [5, 5, 5, 2]
+    assert [len(rows) for rows in loop.steps_of(0)] == [5, 5, 5, 2]
     assert (loop.steps_per_epoch, loop.total_steps) == (4, 4)
 
 
@@ -260,7 +260,7 @@ def test_rows_a_step_replace_tokens_a_step() -> None:
 def test_the_token_budget_holds_and_every_row_comes_once_an_epoch(budget: int, epoch: int) -> None:
     loop = SHARED
     loop.settings = training(batch_tokens=budget).settings
-    steps = list(loop._steps_of(epoch))
+    steps = list(loop.steps_of(epoch))
     assert sorted(int(row) for step in steps for row in step) == list(range(17))
     assert all(len(step) == 1 or sum(LENGTHS[row] for row in step) <= budget for step in steps)
 
@@ -445,4 +445,4 @@ def test_steps_are_the_plain_cuts_so_that_their_number_is_known() -> None:
     loop = training(epochs=3, batch_tokens=30)
     loop.retokenize = lambda epoch: messages([n + 3 + epoch for n in LENGTHS], seed=epoch)
     at = loop.run()
-    assert at.step == sum(1 for epoch in range(3) for _ in loop._steps_of(epoch))
+    assert at.step == sum(1 for epoch in range(3) for _ in loop.steps_of(epoch))

@@ -26,8 +26,8 @@ _REST = 0.7  # length of what the prefix filter leaves out; 0.7 was the fastest 
 # With prefixes that share S, the cosine is at most S + rest·sqrt(1 - S²); below this S it cannot
 # pass 0.8.
 _SHARED = (NEAR_COSINE - _REST * (1 + _REST**2 - NEAR_COSINE**2) ** 0.5) / (1 + _REST**2) - 1e-4
-_BLOCK_ROWS = 256
-_PAIRS_AT_ONCE = 1 << 15
+BLOCK_ROWS = 256
+PAIRS_AT_ONCE = 1 << 15
 _PUNCTUATION = frozenset({"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sc", "Sk", "Sm"})
 
 
@@ -92,11 +92,12 @@ def near_repeat_groups(texts: Sequence[str]) -> NDArray[np.int64]:
     450 MB; memory holds the texts' 4-grams and the candidates of one block of 256 rows. The groups
     of the last two tables are kept, since splitting and auditing ask for the same.
     """
-    return _groups(tuple(texts)).copy()
+    return cached_groups(tuple(texts)).copy()
 
 
 @lru_cache(maxsize=2)
-def _groups(texts: tuple[str, ...]) -> NDArray[np.int64]:
+def cached_groups(texts: tuple[str, ...]) -> NDArray[np.int64]:
+    """`near_repeat_groups` of texts that can be hashed; callers must not change the array."""
     keys = exact_groups(repeat_key(text) for text in texts)
     distinct: dict[int, str] = {}
     for key, text in zip(keys.tolist(), texts, strict=True):
@@ -114,13 +115,13 @@ def _near_components(texts: Sequence[str]) -> NDArray[np.int64]:
         return parent
     prefixes = _prefixes(vectors)
     columns = prefixes.T.tocsr()
-    for start in range(0, len(texts), _BLOCK_ROWS):
-        product = (prefixes[start : start + _BLOCK_ROWS] @ columns).tocoo()
+    for start in range(0, len(texts), BLOCK_ROWS):
+        product = (prefixes[start : start + BLOCK_ROWS] @ columns).tocoo()
         left, right = product.row.astype(np.int64) + start, product.col.astype(np.int64)
         later = (left < right) & (product.data > _SHARED)
         left, right = left[later], right[later]
-        for first in range(0, len(left), _PAIRS_AT_ONCE):
-            chunk = slice(first, first + _PAIRS_AT_ONCE)
+        for first in range(0, len(left), PAIRS_AT_ONCE):
+            chunk = slice(first, first + PAIRS_AT_ONCE)
             # Pairs that are one group already need no cosine: large families of templates cost a
             # row, not a square.
             open_ = parent[left[chunk]] != parent[right[chunk]]

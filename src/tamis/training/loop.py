@@ -120,7 +120,7 @@ class Training:
         """Average precisions closer than half a held-out row of the positive class, or of the
         rarest, are level."""
         self.at = TrainingState()
-        steps = sum(1 for _ in self._steps_of(0))
+        steps = sum(1 for _ in self.steps_of(0))
         self.steps_per_epoch = steps
         self.total_steps = steps * settings.epochs
 
@@ -145,10 +145,10 @@ class Training:
                     if self.retokenize is None
                     else self.states.retokenized(self.retokenize(self.at.epoch))
                 )
-                for place, rows in enumerate(self._steps_of(self.at.epoch)):
+                for place, rows in enumerate(self.steps_of(self.at.epoch)):
                     if place < self.at.place:
                         continue
-                    loss, accuracy = self._step(rows, states)
+                    loss, accuracy = self.train_step(rows, states)
                     self.at.place = place + 1
                     task.advance(len(rows), f"loss {loss:.3f}, accuracy {accuracy:.3f}")
                     if save:
@@ -175,7 +175,8 @@ class Training:
         kept = np.concatenate([np.flatnonzero(labels == k)[:fewest] for k in range(len(counts))])
         return np.asarray(rows[np.sort(kept)])
 
-    def _steps_of(self, epoch: int) -> Iterator[NDArray[np.int64]]:
+    def steps_of(self, epoch: int) -> Iterator[NDArray[np.int64]]:
+        """Rows of each step of an epoch, in its order."""
         rows = self.fit_rows_of(epoch)
         if self.settings.batch_rows is not None:
             yield from (
@@ -187,7 +188,7 @@ class Training:
                 rows, self.states.messages.tokens, self.settings.batch_tokens
             )
 
-    def _step(self, rows: NDArray[np.int64], states: FeatureExtractor) -> tuple[float, float]:
+    def train_step(self, rows: NDArray[np.int64], states: FeatureExtractor) -> tuple[float, float]:
         """One optimiser step over `rows` of `states`; returns the class loss and the accuracy of
         the batch before the step.
         """

@@ -81,5 +81,5 @@ def test_a_step_adds_up_its_losses_there(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("tamis.training.pretraining.loop.summed", noted)
     monkeypatch.setattr(distributed, "all_reduce", lambda tensor: None)
-    training._step(next(training._steps()))
+    training.train_step(next(training.batches()))
     assert wheres == [training.device]

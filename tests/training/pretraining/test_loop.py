@@ -24,10 +24,10 @@ def test_a_step_is_the_gradient_of_the_weighted_mean_losses(tmp_path: Path) -> N
         "optimizer.clip_norm": 0.0,
     }
     training = small.pretraining(tmp_path, settings)
-    rows = next(training._steps())
+    rows = next(training.batches())
     for optimizer in training.optimizers:
         optimizer.step = lambda: None  # type: ignore[method-assign, assignment] # only the gradients are looked at
-    found = training._step(rows)
+    found = training.train_step(rows)
     got = {
         name: p.grad.clone()
         for name, p in training.student.named_parameters()
@@ -67,9 +67,9 @@ def test_a_step_is_the_gradient_of_the_weighted_mean_losses(tmp_path: Path) -> N
 
 def test_losses_fall_and_the_teacher_is_approached(tmp_path: Path) -> None:
     training = small.pretraining(tmp_path, {"schedule.tokens": 6000})
-    begun = training._step(next(training._steps()))
+    begun = training.train_step(next(training.batches()))
     training.run()
-    ended = training._step(next(training._steps()))
+    ended = training.train_step(next(training.batches()))
     assert ended["next_token"] < begun["next_token"] - 0.15  # a network twelve wide
     assert ended["cosine_distance"] < 0.75 * begun["cosine_distance"]
     assert ended["similarity"] < 0.5 * begun["similarity"]
@@ -111,10 +111,10 @@ def test_parts_of_a_step_change_nothing_but_rounding(tmp_path: Path) -> None:
 
 def test_drawn_positions_are_the_share_asked_for_and_differ_from_step_to_step() -> None:
     training = small.pretraining(None, {"objective.lm_loss_share": 0.25})
-    steps = list(training._steps())
+    steps = list(training.batches())
     seen = []
     for rows in steps[:3]:
-        drawn, count = training._draw(rows)
+        drawn, count = training.draw_positions(rows)
         total = int(training.sequences.lengths[rows].sum())
         assert count == -(-total // 4) == sum(int(mask.sum()) for mask in drawn.values())
         assert [len(mask) for mask in drawn.values()] == training.sequences.lengths[rows].tolist()
@@ -127,15 +127,15 @@ def test_the_share_of_positions_leaves_the_expected_loss_unchanged() -> None:
     """Over many draws at one set of weights the mean of the sampled loss is the full loss."""
     full = small.pretraining(None, {"objective.lm_loss_share": 1.0, "optimizer.clip_norm": 0.0})
     part = small.pretraining(None, {"objective.lm_loss_share": 0.2, "optimizer.clip_norm": 0.0})
-    rows = next(full._steps())
+    rows = next(full.batches())
     for training in (full, part):
         for optimizer in training.optimizers:
             optimizer.step = lambda: None  # type: ignore[method-assign, assignment] # the weights stay
-    wanted = full._step(rows)["next_token"]
+    wanted = full.train_step(rows)["next_token"]
     drawn = []
     for number in range(200):
         part.at.number = number  # another draw of positions
-        drawn.append(part._step(rows)["next_token"])
+        drawn.append(part.train_step(rows)["next_token"])
     assert abs(np.mean(drawn) - wanted) < 4 * np.std(drawn) / 200**0.5
     assert np.std(drawn) > 0
 
@@ -172,10 +172,10 @@ def test_longer_texts_teach_their_next_tokens_alone(tmp_path: Path) -> None:
     short = [i for i in rows if len(training.corpus.texts[i].split()) <= 4]
     assert 2 <= len(short) < len(rows)
     before = {name: tensor.clone() for name, tensor in small.weights(training).items()}
-    mixed = training._step(rows)
+    mixed = training.train_step(rows)
     for name, parameter in training.student.named_parameters():
         parameter.data.copy_(before[name])
-    alone = training._step(np.array(short))
+    alone = training.train_step(np.array(short))
     assert mixed["cosine_distance"] == pytest.approx(alone["cosine_distance"], rel=1e-5)
     assert mixed["similarity"] == pytest.approx(alone["similarity"], rel=1e-4)
 

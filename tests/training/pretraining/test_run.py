@@ -254,7 +254,7 @@ def test_a_finished_one_is_recognised_and_not_trained_again(
     first = pretrain([corpus_file(tmp_path)], tmp_path / "out", wanted)
     assert first.facts["tokens"] > 900, "the last step overshoots"
     before = files(tmp_path / "out")
-    monkeypatch.setattr(Pretraining, "_step", lambda *_: pytest.fail("a step was taken"))
+    monkeypatch.setattr(Pretraining, "train_step", lambda *_: pytest.fail("a step was taken"))
     said: list[str] = []
     again = pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted, say=said.append)
     assert files(tmp_path / "out") == before and again == first

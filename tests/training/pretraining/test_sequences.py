@@ -107,7 +107,7 @@ def test_more_texts_than_are_encoded_at_once_come_out_the_same(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = encode(TEXTS, tokenizer, CONTEXT)
-    monkeypatch.setattr(module, "_AT_ONCE", 3)
+    monkeypatch.setattr(module, "TEXTS_AT_ONCE", 3)
     parts = encode(TEXTS, tokenizer, CONTEXT)
     for name in ("flat", "starts", "lengths", "text_bytes"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))

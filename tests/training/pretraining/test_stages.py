@@ -120,9 +120,9 @@ def test_each_stage_sees_the_texts_in_an_order_of_its_own(tmp_path: Path) -> Non
     orders: list[list[int]] = []
 
     def noted(_: StateFiles, training: Pretraining) -> None:
-        assert training._order is not None
-        order = training._order[1].tolist()
-        if training._order[0] == 0 and order not in orders:
+        assert training.order is not None
+        order = training.order[1].tolist()
+        if training.order[0] == 0 and order not in orders:
             orders.append(order)
 
     with pytest.MonkeyPatch.context() as patched:

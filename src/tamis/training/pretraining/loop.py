@@ -123,7 +123,7 @@ class Pretraining:
         self.pieces = (
             by_frequency(sequences.flat, student.trunk.config.vocab_size) if frequent else None
         )
-        self._order: tuple[int, NDArray[np.int64]] | None = None
+        self.order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
     def was_stable(self) -> bool:
@@ -150,9 +150,9 @@ class Pretraining:
             "pretraining", total=schedule.length, unit="tokens", done=self.at.tokens
         ) as task:
             while self.at.tokens < schedule.length:
-                for rows in self._steps():
+                for rows in self.batches():
                     before = self.before = self.at.tokens
-                    found = self._step(rows)
+                    found = self.train_step(rows)
                     self.at.step += 1
                     self.at.place += len(rows)
                     task.advance(
@@ -181,11 +181,11 @@ class Pretraining:
                     self.at.number, self.at.place = self.at.number + 1, 0
         return self.at
 
-    def _steps(self) -> Iterator[NDArray[np.int64]]:
+    def batches(self) -> Iterator[NDArray[np.int64]]:
         """The rest of the current pass in steps; the last, short one of a pass is a step too."""
-        if self._order is None or self._order[0] != self.at.number:
-            self._order = self.at.number, self.corpus.a_pass(self.seed, self.at.number)
-        order = self._order[1]
+        if self.order is None or self.order[0] != self.at.number:
+            self.order = self.at.number, self.corpus.a_pass(self.seed, self.at.number)
+        order = self.order[1]
         place = 0
         for rows in batch_by_tokens(
             order, self.sequences.lengths, self.recipe.schedule.batch_tokens
@@ -215,14 +215,14 @@ class Pretraining:
             self.store.refresh()
         self.rows[coming] = self.store.find(texts)
 
-    def _step(self, rows: NDArray[np.int64]) -> dict[str, float]:
+    def train_step(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """One step over the texts `rows`; its losses before the step."""
         recipe, objective = self.recipe, self.recipe.objective
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * rate(self.at.tokens, recipe.schedule)
             optimizer.zero_grad(set_to_none=True)
-        drawn, count = self._draw(rows)
+        drawn, count = self.draw_positions(rows)
         sums = torch.zeros(3, dtype=torch.float64)
         learnt = int(self.taught[rows].sum())
         mine = rows[self.rank :: self.world]
@@ -261,7 +261,7 @@ class Pretraining:
         }
         return {name: value for name, value in found.items() if wanted[name]}
 
-    def _draw(self, rows: NDArray[np.int64]) -> tuple[dict[int, NDArray[np.bool_]], int]:
+    def draw_positions(self, rows: NDArray[np.int64]) -> tuple[dict[int, NDArray[np.bool_]], int]:
         """For each text the positions whose next token is predicted, and how many there are in the
         step.
         """

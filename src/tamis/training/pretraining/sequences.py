@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tamis.progress import Progress, Silent
 from tamis.text.tokenizer import Tokenizer
 
-_AT_ONCE = 4096
+TEXTS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def encode(
     stored = np.empty(len(texts), dtype=np.int64)
     sizes = np.empty(len(texts), dtype=np.int64)
     with (progress or Silent()).task("encoding", total=len(texts), unit="texts") as task:
-        for begin in range(0, len(texts), _AT_ONCE):
-            some = texts[begin : begin + _AT_ONCE]
+        for begin in range(0, len(texts), TEXTS_AT_ONCE):
+            some = texts[begin : begin + TEXTS_AT_ONCE]
             for i, (text, ids) in enumerate(
                 zip(some, tokenizer.encode(some), strict=True), start=begin
             ):
