@@ -134,8 +134,8 @@ class Trial:
             if self.tally.kills < count and self.done * (count + 1) > whole * (
                 self.tally.kills + 1
             ):
-                self._kill()
-        self._kill()
+                self.kill()
+        self.kill()
         return self.tally
 
     def _start(self) -> None:
@@ -151,7 +151,7 @@ class Trial:
             self._server = server
             self._changed.notify_all()
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
         """Kill the server; when all clients have noticed, look at the store as it was left."""
         with self._changed:
             server, self._server = self._server, None

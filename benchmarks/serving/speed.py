@@ -139,11 +139,11 @@ def _speeds(
         model.predict_proba(texts)
         for _ in range(rounds):
             load = _loaded(batching, requests, seconds)
-            found.served.append(_tokens(load, lengths) / load.seconds)
+            found.served.append(tokens_sent(load, lengths) / load.seconds)
             found.client.append(load.processor_s / load.seconds)
             if rival is not None:
                 slow = _loaded(rival, requests, seconds)
-                found.unbatched.append(_tokens(slow, lengths) / slow.seconds)
+                found.unbatched.append(tokens_sent(slow, lengths) / slow.seconds)
             with _client_alone(requests, found.client[-1], seconds):
                 found.bulk.append(bulk(model, texts, sum(lengths), seconds))
             found.alone.append(bulk(model, texts, sum(lengths), seconds))
@@ -184,7 +184,7 @@ def _all_answered(load: Load) -> Load:
     return load
 
 
-def _tokens(load: Load, lengths: Sequence[int]) -> int:
+def tokens_sent(load: Load, lengths: Sequence[int]) -> int:
     """Tokens of the texts that were answered, which were asked in turn and over again."""
     passes, rest = divmod(load.answers, len(lengths))
     return passes * sum(lengths) + sum(lengths[:rest])

@@ -94,7 +94,7 @@ def test_percentiles_are_values_that_came() -> None:
 
 def test_tokens_are_those_of_the_texts_that_were_asked_in_turn() -> None:
     load = Load(seconds=1.0, ms=[1.0] * 7)
-    assert speed._tokens(load, [5, 3, 2]) == 2 * 10 + 5
+    assert speed.tokens_sent(load, [5, 3, 2]) == 2 * 10 + 5
 
 
 def test_the_rival_takes_one_text_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_the_ledger_tells_what_is_lost_and_what_came_back(tmp_path: Path) -> Non
     trial.ledgers[1] = Ledger(kept={"on its way": 8}, open="on its way", pauses=True)
     for ledger in trial.ledgers[2:]:
         ledger.pauses = True
-    trial._kill()
+    trial.kill()
     tally = trial.tally
     assert (tally.kills, tally.broken_off, tally.lost, tally.came_back, tally.unopened) == (
         1,
@@ -133,7 +133,7 @@ def test_the_ledger_tells_what_is_lost_and_what_came_back(tmp_path: Path) -> Non
         0,
     ) and b
     (tmp_path / "store.sqlite").write_bytes(b"not a database" * 100)
-    trial._kill()
+    trial.kill()
     assert trial.tally.unopened == 1
 
 

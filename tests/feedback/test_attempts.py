@@ -5,16 +5,20 @@ that a solve is quick.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tamis import TextClassifier
+from tamis.feedback.attempts import Attempts
 from tamis.feedback.guards import LearningSettings
+from tamis.feedback.history import Steps
 from tamis.feedback.learning import FeedbackLearner, model_name
-from tamis.feedback.refit import Candidate
-from tamis.feedback.store import CorrectionStore, NewCorrection
+from tamis.feedback.refit import Base, Candidate, CorrectionRows
+from tamis.feedback.store import Correction, CorrectionStore, NewCorrection
 from tests import runs
 from tests.feedback.learners import (
     TEXTS,
@@ -86,14 +90,14 @@ def test_one_bad_correction_does_not_keep_the_good_ones_from_being_learnt(
         return refused if seen[-1] else None
 
     seen: list[bool] = []
-    attempt = found._attempts._correction_rows
+    rows = Attempts.correction_rows
 
-    def noticed(wanted: list[NewCorrection]) -> object:
+    def noticed(self: Attempts, wanted: Sequence[Correction]) -> CorrectionRows:
         seen.append(any(item.text == bad.text for item in wanted))
-        return attempt(wanted)  # type: ignore[arg-type]
+        return rows(self, wanted)
 
     monkeypatch.setattr("tamis.feedback.attempts.worse", judge)
-    monkeypatch.setattr(found._attempts, "_correction_rows", noticed)
+    monkeypatch.setattr(Attempts, "correction_rows", noticed)
     found.add(items)
     learned = found.learn()
     good = [item for item in items if item is not bad]
@@ -154,13 +158,13 @@ def test_a_correction_that_changes_while_it_is_learnt_is_not_in_effect(
     found, (item,) = learning(tmp_path / "s.sqlite"), mistaken(1)
     found.add([item])
     other = NewCorrection(item.text, "ham" if item.label == "spam" else "spam", force=True)
-    record = found._steps.record
+    record = Steps.record
 
-    def changed_before(*positional: object, **named: object) -> None:
+    def changed_before(self: Steps, *positional: Any, **named: Any) -> Any:
         found.add([other])
-        record(*positional, **named)  # type: ignore[arg-type]
+        return record(self, *positional, **named)
 
-    monkeypatch.setattr(found._steps, "record", changed_before)
+    monkeypatch.setattr(Steps, "record", changed_before)
     found.learn()
     assert found.classifier_for() is head_classifier()
     monkeypatch.undo()
@@ -172,13 +176,13 @@ def test_louder_corrections_that_cost_too_much_count_once(
 ) -> None:
     found = learning(tmp_path / "s.sqlite")
     loud: list[float] = []
-    held_out = found._base.held_out
+    held_out = Base.held_out
 
-    def noticed(candidate: Candidate) -> object:
+    def noticed(self: Base, candidate: Candidate) -> object:
         loud.append(float(candidate.weights.max()))
-        return held_out(candidate)
+        return held_out(self, candidate)
 
-    monkeypatch.setattr(found._base, "held_out", noticed)
+    monkeypatch.setattr(Base, "held_out", noticed)
     monkeypatch.setattr(
         "tamis.feedback.attempts.worse",
         lambda *figures: "held back: too loud" if loud[-1] > 1 else None,
@@ -199,8 +203,9 @@ def test_without_training_rows_learning_waits_for_corrections_of_every_class(
 ) -> None:
     run = tmp_path / "alone"
     runs.copy_of(head_run() / "model", run)
+    trained = TextClassifier.load(run, threads=1)
     found = FeedbackLearner(
-        TextClassifier.load(run, threads=1),
+        trained,
         run,
         CorrectionStore(tmp_path / "s.sqlite"),
         model=model_name(run),
@@ -211,7 +216,7 @@ def test_without_training_rows_learning_waits_for_corrections_of_every_class(
         not learned.learned
         and learned.reason == "too few rows of 'ham': 0 of 5; corrections count from there on"
     )
-    assert found.classifier_for() is found._plain
+    assert found.classifier_for() is trained
     found.add([NewCorrection(f"well, {text}", "ham") for text in TEXTS[:5]])
     learned = found.learn()
     figures = learned.figures[""]

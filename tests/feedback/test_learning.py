@@ -76,23 +76,20 @@ def test_a_new_start_the_other_order_and_one_by_one_give_the_same_bytes(tmp_path
     )  # nothing new is written down
     second = learning(tmp_path / "b.sqlite")
     with sqlite3.connect(tmp_path / "a.sqlite") as source:
-        vectors = source.execute("SELECT vector FROM features ORDER BY id").fetchall()
+        kept = source.execute("SELECT weights, dtype, vector FROM features ORDER BY id").fetchall()
     source.close()
     second.add(items[::-1])
     # A matrix product rounds a row differently in another batch: the same features, so that only
     # the order is another one.
     with sqlite3.connect(tmp_path / "b.sqlite") as target:
-        rows = [
-            (id, second._steps.weights, second._steps.dtype, vector)
-            for id, (vector,) in zip((3, 2, 1), vectors, strict=True)
-        ]
+        rows = [(id, *row) for id, row in zip((3, 2, 1), kept, strict=True)]
         target.executemany(
             "INSERT INTO features (id, weights, dtype, vector) VALUES (?, ?, ?, ?)", rows
         )
     target.close()
     assert second.learn().learned
     assert weights(second.classifier_for()) == weights(first.classifier_for())
-    heads = [found._attempts.result(found.items()).head for found in (first, second)]
+    heads = [found.attempts.result(found.items()).head for found in (first, second)]
     assert (
         heads[0] is not None
         and heads[1] is not None
@@ -288,13 +285,13 @@ def test_while_models_are_made_the_old_ones_answer(
     found, (mine, ours) = learning(tmp_path / "s.sqlite"), mistaken(2)
     found.add([NewCorrection(mine.text, mine.label, user="me")])
     found.learn()
-    old, seen, make = found.classifier_for("me"), [], found._with
+    old, seen, make = found.classifier_for("me"), [], found.classifier_with
 
     def noticed(head: LinearHead) -> TextClassifier:
         seen.append((found.classifier_for(), found.classifier_for("me")))
         return make(head)
 
-    monkeypatch.setattr(found, "_with", noticed)
+    monkeypatch.setattr(found, "classifier_with", noticed)
     found.add([ours])
     found.learn()
     assert seen == [(head_classifier(), old)] * 2 and found.classifier_for("me") is not old

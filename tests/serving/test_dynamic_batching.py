@@ -115,7 +115,7 @@ def test_workers_share_what_waits_and_one_thread_each(classifier: TextClassifier
     async def scenario(batcher: Batcher) -> None:
         await batcher.probabilities(watched, ["alone"])
         assert [threads for _, threads in seen] == [2]
-        with batcher._changed:  # all of them stand in line before anybody looks
+        with batcher.changed:  # all of them stand in line before anybody looks
             for text in TEXTS[:40]:
                 tasks.append(asyncio.create_task(coroutine(batcher, watched, [text])))
             for _ in range(3):
@@ -136,13 +136,13 @@ def test_a_turn_is_over_before_its_answers_go_out(
     classifier: TextClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     under_way: list[int] = []
-    answer = Batcher._answer
+    answer = Batcher.answer
 
     def watched(self: Batcher, jobs: Any, error: Exception | None = None) -> None:
-        under_way.append(self._busy)
+        under_way.append(self.busy)
         answer(self, jobs, error)
 
-    monkeypatch.setattr(Batcher, "_answer", watched)
+    monkeypatch.setattr(Batcher, "answer", watched)
 
     async def scenario(batcher: Batcher) -> None:
         await batcher.probabilities(classifier, TEXTS[:3])
@@ -168,7 +168,7 @@ def test_the_end_waits_for_every_worker(classifier: TextClassifier) -> None:
             gate.open.set()
         assert [len(rows) for rows in await asyncio.gather(*tasks, large)] == [1, 1, len(TEXTS)]
         await closing
-        assert not any(thread.is_alive() for thread in batcher._threads)
+        assert not any(thread.is_alive() for thread in batcher.threads)
 
     run(scenario, budget=64, workers=2)
 

@@ -74,7 +74,7 @@ class Attempts:
 
     def _attempt(self, corrections: Sequence[Correction], stop: Callable[[], bool]) -> RefitResult:
         begun = time.perf_counter()
-        taught = self._correction_rows(corrections)
+        taught = self.correction_rows(corrections)
         figures: dict[str, Any] = {"corrections": len(corrections)}
         refusal = self._base.refuses(taught)
         if refusal is not None:
@@ -112,7 +112,8 @@ class Attempts:
             counts[name] = int((labels == rows.targets).sum())
         return counts
 
-    def _correction_rows(self, corrections: Sequence[Correction]) -> CorrectionRows:
+    def correction_rows(self, corrections: Sequence[Correction]) -> CorrectionRows:
+        """Features, targets, force and keys of corrections, in the order of their keys."""
         self._compute_features(corrections)
         keys = text_keys([item.text for item in corrections])
         order = sorted(range(len(corrections)), key=lambda place: keys[place].tobytes())

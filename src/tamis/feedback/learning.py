@@ -101,7 +101,7 @@ class FeedbackLearner:
         self._base = Base(classifier, read_training_rows(run), settings or LearningSettings())
         mark, dtype = weights_mark(find_model(run)), classifier.recipe_.compute.dtype
         self._steps = Steps(store.path, model=model, weights=mark, dtype=dtype)
-        self._attempts = Attempts(classifier, self._base, self._steps)
+        self.attempts = Attempts(classifier, self._base, self._steps)
         self._present: dict[str, _Active] = {EVERYBODY: _Active(classifier, mark_of([]))}
         self._lock = threading.Lock()
         if self.items():
@@ -191,7 +191,7 @@ class FeedbackLearner:
             some = waiting.pop(0)
             try:
                 outcome, tries = (
-                    self._attempts.result(_combined(shared, done + some), stop),
+                    self.attempts.result(_combined(shared, done + some), stop),
                     tries + 1,
                 )
             except Interrupted:
@@ -244,7 +244,7 @@ class FeedbackLearner:
         with self._lock:
             if all(item.id != id for item in self.items()) or not self._store.remove(id):
                 return False
-            self._attempts.forget({id})
+            self.attempts.forget({id})
             self._activate(self.items())
             return True
 
@@ -257,7 +257,7 @@ class FeedbackLearner:
         with self._lock:
             ids = {item.id for item in self.items() if user is None or item.user == user}
             removed = self._store.remove_all(model=self._model, user=user)
-            self._attempts.forget(ids)
+            self.attempts.forget(ids)
             self._activate(self.items())
             return removed
 
@@ -275,14 +275,14 @@ class FeedbackLearner:
             if before is not None and before.mark == mark:
                 present[user] = before
                 continue
-            head = self._attempts.result(wanted).head if wanted else None
+            head = self.attempts.result(wanted).head if wanted else None
             # What remains after another was undone may be refused: then none of it answers, rather
             # than what was undone.
             without = self._plain if user == EVERYBODY else present[EVERYBODY].classifier
-            present[user] = _Active(without if head is None else self._with(head), mark)
+            present[user] = _Active(without if head is None else self.classifier_with(head), mark)
         self._present = present
 
-    def _with(self, head: LinearHead) -> TextClassifier:
+    def classifier_with(self, head: LinearHead) -> TextClassifier:
         """The classifier with another head; scores it may remember are of the old one."""
         other = copy.copy(self._plain)
         other.__dict__.pop("_known", None)

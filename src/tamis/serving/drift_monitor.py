@@ -45,15 +45,15 @@ class Drift(Worker):
         if classifier.ood_detector_ is None or not texts or model in self._waiting:
             return
         some = texts if len(texts) <= AT_ONCE else self._chance.sample(texts, AT_ONCE)
-        with self._changed:
+        with self.changed:
             self._waiting[model] = (classifier, [text[:CHARS] for text in some])
-            self._changed.notify()
+            self.changed.notify()
 
     def _work(self) -> None:
         own_threads(ASIDE_THREADS)
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._waiting)
+            with self.changed:
+                self.changed.wait_for(lambda: self._closing or self._waiting)
                 if self._closing:
                     return
                 model = next(iter(self._waiting))
@@ -65,6 +65,6 @@ class Drift(Worker):
                 found = []
             self._looked(model, [far for far in found if far is not None])
             rest_s = (time.monotonic() - begun) * (1 / self._share - 1)
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing, timeout=rest_s)
+            with self.changed:
+                self.changed.wait_for(lambda: self._closing, timeout=rest_s)
                 del self._waiting[model]

@@ -98,7 +98,7 @@ class Batcher(Worker):
         self._workers = workers or self._torch_threads
         super().__init__("batcher", self._workers)
         self.limits, self.budget = limits, budget
-        self._busy = 0
+        self.busy = 0
         self.turns = self.texts = 0
         """Batches computed so far, and texts in them (a text of several windows counts with its
         first)."""
@@ -108,7 +108,7 @@ class Batcher(Worker):
     @property
     def alive(self) -> bool:
         """Whether anything can be computed."""
-        return all(thread.is_alive() for thread in self._threads)
+        return all(thread.is_alive() for thread in self.threads)
 
     @property
     def waiting(self) -> int:
@@ -138,14 +138,14 @@ class Batcher(Worker):
             job.cancelled = True
 
     def _admit(self, job: _Job) -> None:
-        with self._changed:
+        with self.changed:
             if self._closing or not self.alive:
                 raise Refusal(503, "the server is stopping")
             ahead_s = self._ahead_s(job)
             if self.waiting >= self.limits.queue_requests or ahead_s > self.limits.wait_s:
                 raise _too_busy(ahead_s)
             self._lines.setdefault(id(job.classifier), deque()).append(job)
-            self._changed.notify()
+            self.changed.notify()
 
     def _ahead_s(self, job: _Job) -> float:
         """Seconds that others' texts take before a new request is done: of each no more than this
@@ -174,9 +174,9 @@ class Batcher(Worker):
             for job in jobs:  # told apart before another worker may go on with the rest
                 (over if failure or job.done else rest).append(job)
             with (
-                self._changed
+                self.changed
             ):  # before the answers go out: who asks again at once finds the machine free
-                self._busy -= 1
+                self.busy -= 1
                 if tokens >= _FULL * self.budget:
                     speed = tokens / (time.perf_counter() - begun) * (1 if alone else self._workers)
                     self._speed = (
@@ -184,8 +184,8 @@ class Batcher(Worker):
                     )
                 for job in rest:
                     self._lines.setdefault(id(job.classifier), deque()).append(job)
-                    self._changed.notify()
-            self._answer(over, failure)
+                    self.changed.notify()
+            self.answer(over, failure)
 
     def _next(self) -> tuple[list[_Job], bool] | None:
         """Wait for requests; take as many of one model's line as fill a turn, or as are this
@@ -193,19 +193,19 @@ class Batcher(Worker):
 
         Beside them whether nothing else is under way or waits. None when it is time to end.
         """
-        with self._changed:
+        with self.changed:
             while True:
                 late = self._drop_the_late()
                 if late:
-                    self._answer(late, _too_busy(self.limits.wait_s))
+                    self.answer(late, _too_busy(self.limits.wait_s))
                 if self._lines:
                     break
                 if self._closing:  # what another worker puts back, it takes up again itself
                     return None
-                self._changed.wait()
+                self.changed.wait()
             number, line = next(iter(self._lines.items()))
             del self._lines[number]
-            share = sum(job.tokens for job in line) // (self._workers - self._busy)
+            share = sum(job.tokens for job in line) // (self._workers - self.busy)
             jobs, room = [], min(self.budget, max(share, _LEAST_TURN))
             while line and room > 0:
                 job = line.popleft()
@@ -213,9 +213,9 @@ class Batcher(Worker):
                 jobs.append(job)
             if line:
                 self._lines[number] = line  # behind the other models' lines
-                self._changed.notify()
-            alone = not self._busy and not self._lines
-            self._busy += 1
+                self.changed.notify()
+            alone = not self.busy and not self._lines
+            self.busy += 1
             return jobs, alone
 
     def _drop_the_late(self) -> list[_Job]:
@@ -253,7 +253,7 @@ class Batcher(Worker):
         with torch.inference_mode():
             packed = pack([ids for _, _, ids in chosen]).to(model.score.weight.device)
             logits = model(packed).cpu().double().numpy()
-        with self._changed:
+        with self.changed:
             self.turns += 1
             self.texts += sum(
                 not job.pooled.counts[text]
@@ -280,7 +280,7 @@ class Batcher(Worker):
             job.windows += [(text, window) for window in windows]
             job.tokens += sum(map(len, windows)) - _guess(job.texts[text])
 
-    def _answer(self, jobs: Sequence[_Job], error: Exception | None = None) -> None:
+    def answer(self, jobs: Sequence[_Job], error: Exception | None = None) -> None:
         """Hand results, or the error, to the event loops of those who ask; one call a loop wakes it
         once.
         """

@@ -25,8 +25,8 @@ class Trim(Worker):
     def _work(self) -> None:
         rest_s = self._rest_s
         while True:
-            with self._changed:
-                if self._changed.wait_for(lambda: self._closing, timeout=rest_s):
+            with self.changed:
+                if self.changed.wait_for(lambda: self._closing, timeout=rest_s):
                     return
             begun = time.monotonic()
             release_memory()

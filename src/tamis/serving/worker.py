@@ -18,23 +18,23 @@ class Worker:
 
     def __init__(self, name: str, count: int = 1) -> None:
         """`name` of the threads; daemons, so that they never keep a process alive."""
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
         self._closing = False
-        self._threads = [
+        self.threads = [
             threading.Thread(target=self._work, name=name, daemon=True) for _ in range(count)
         ]
 
     def start(self) -> None:
         """Start the threads."""
-        for thread in self._threads:
+        for thread in self.threads:
             thread.start()
 
     def close(self) -> None:
         """Tell the threads to end and wait until they have."""
-        with self._changed:
+        with self.changed:
             self._closing = True
-            self._changed.notify_all()
-        for thread in self._threads:
+            self.changed.notify_all()
+        for thread in self.threads:
             if thread.ident is not None:
                 thread.join()
 
