@@ -1,8 +1,9 @@
 """A run folder: who may write it, whether it is finished, and what it was asked to be.
 
-RUN/  model/ report.html report.json (written last: its presence means finished) predictions.jsonl
-      history.jsonl recipe.toml (resolved) features.safetensors (training rows as the head sees
-      them) plots/ checkpoint/ (asked.json: recipe and data as asked; the loop's state)
+RUN/  model/  report.html  report.json (written last: its presence means finished)
+      predictions.jsonl  history.jsonl  recipe.toml (resolved)  plots/
+      features.safetensors (training rows as the head sees them)
+      checkpoint/ (asked.json: recipe and data as asked; the loop's state)
 """
 
 from __future__ import annotations
