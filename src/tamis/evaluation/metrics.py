@@ -134,19 +134,17 @@ def figures(
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion: `k` successes of `n` rows.
+    """Wilson's 95 % interval of a proportion: `k` successes in `n` rows.
 
     Raises:
         DataError: not 0 <= k <= n, or n = 0.
     """
     if n < 1 or not 0 <= k <= n:
         raise DataError(f"a proportion needs 0 <= k <= n with n >= 1, got k = {k}, n = {n}")
-    z = 1.959963984540054  # the 97.5 % point of the normal distribution
-    share = k / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
-    # Exactly 0 and 1 at the ends, where rounding would leave 1e-17.
-    return (0.0 if k == 0 else centre - half), (1.0 if k == n else centre + half)
+    from scipy.stats import binomtest
+
+    interval = binomtest(k, n).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def mcnemar(correct_a: NDArray[Any], correct_b: NDArray[Any]) -> dict[str, Any]:
