@@ -52,7 +52,7 @@ def test_a_table_without_a_label_column_says_how_to_name_one(tmp_path: Path) -> 
     error = refused(data, tmp_path / "run")
     assert (
         f"{data}: expected a table (CSV, TSV, JSONL or Parquet), found text without columns; "
-        "separate label and text by a tab" in error
+        "separate label and text with a tab" in error
     )
     data = written(
         tmp_path / "d.csv",
@@ -70,7 +70,7 @@ def test_a_row_with_too_many_fields_is_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_and_a_lone_header_say_so(tmp_path: Path) -> None:
-    assert "the file is empty" in refused(written(tmp_path / "d.csv", ""), tmp_path / "run")
+    assert "found an empty file" in refused(written(tmp_path / "d.csv", ""), tmp_path / "run")
     assert "found only a header line" in refused(
         written(tmp_path / "d.csv", "label,text\n"), tmp_path / "run"
     )

@@ -183,7 +183,7 @@ def test_written_parts_are_read_back_by_tamis_and_pandas(tmp_path: Path) -> None
 
 
 def test_a_folder_that_cannot_be_made_is_told(parts: DataSplit, write: Write) -> None:
-    with pytest.raises(DataError, match="the folder cannot be made"):
+    with pytest.raises(DataError, match="the folder cannot be created"):
         write_split(parts, write("a file", "taken") / "below")
 
 

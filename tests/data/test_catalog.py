@@ -91,7 +91,7 @@ def test_an_altered_copy_is_fetched_again_and_told(served: Callable[[bytes], lis
     path.write_bytes(MEMBER[:-1] + b"!")
     located = resolve("tiny")
     assert (located.path.read_bytes(), len(requests)) == (MEMBER, 2)
-    assert "is not the file it must be" in located.notes[0]
+    assert "does not have the expected checksum" in located.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_paths_are_taken_before_names(write: Write, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(path.parent)
     located = resolve("sms-spam")
     assert (
-        located.path == Path("sms-spam") and "not the data set of the catalog" in located.notes[0]
+        located.path == Path("sms-spam") and "not from the catalog's data set" in located.notes[0]
     )
 
 
@@ -176,5 +176,5 @@ def test_what_is_neither_file_nor_name_lists_the_names(tmp_path: Path) -> None:
         match=r"smsspam: there is no such file, .*\(it has: sms-spam\); did you mean 'sms-spam'",
     ):
         resolve("smsspam")
-    with pytest.raises(DataError, match="this is a directory"):
+    with pytest.raises(DataError, match="found a directory"):
         resolve(str(tmp_path))

@@ -77,7 +77,7 @@ def test_a_list_of_numbers(tmp_path: Path) -> None:
             "row,exclude,text\n2,perhaps,plain\n",
             "exclude must be yes or no, got 'perhaps'",
         ),
-        ("r.csv", "line,text\n2,plain\n", "expected a column row"),
+        ("r.csv", "line,text\n2,plain\n", "expected a column 'row'"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_place(

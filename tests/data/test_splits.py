@@ -145,7 +145,7 @@ def test_tp2_takes_the_rows_as_they_are_where_pandas_could_not_read_them(write: 
     parts = split_table(read_table(write(content)), "tp2")
     assert len(parts.table) == 21 and "never closed" in parts.notes[0]
     assert (
-        "quoting plays no part"
+        "quoting does not apply"
         in split_table(table_of([("a", "x"), ("b", "y")] * 5), "tp2").notes[0]
     )
 
@@ -164,8 +164,8 @@ def test_a_test_table_leaves_every_row_to_train_and_its_leaks_are_told() -> None
             and parts.labels("test") == list(test.labels)
         )
         assert parts.notes == (
-            "2 of 3 test rows are repeats of training rows (1 letter for letter): figures on "
-            "them come out too good.",
+            "2 of 3 test rows are repeats of training rows (1 exact copies), so the test figures "
+            "are too optimistic.",
         )
         assert parts.table_of("test") is test and parts.table_of("validation") is parts.table
 
@@ -206,7 +206,7 @@ def test_a_file_sorted_by_class_cannot_be_split_by_its_order() -> None:
     rows = [("ham", f"h{n}") for n in range(10)] + [("spam", f"s{n}") for n in range(10)]
     with pytest.raises(
         DataError,
-        match=r"split 'almeida' leaves no training row of class 'spam'.*take --split leakfree",
+        match=r"split 'almeida' leaves no training row of class 'spam'.*use --split leakfree",
     ):
         split_table(table_of(rows), "almeida")
 

@@ -114,7 +114,8 @@ def test_other_bytes_are_cp1252_with_a_note(write: Write) -> None:
     assert table.encoding == "cp1252"
     assert table.notes == (
         f"{path} is not UTF-8 (byte 0xe9 in line 2) and was read as cp1252.",
-        "1 rows hold something in columns without a name (3, 4, 5); it is not part of their texts.",
+        "1 rows have values in columns without a name (3, 4, 5); these are not part of their "
+        "texts.",
     )
 
 
@@ -226,13 +227,13 @@ def test_a_row_of_a_megabyte_is_read(write: Write) -> None:
 
 
 BAD = [
-    (b"", "expected rows, the file is empty"),
-    (b"\n \n", "expected rows, the file is empty"),
+    (b"", "expected rows, found an empty file"),
+    (b"\n \n", "expected rows, found an empty file"),
     (b"label,text\n", "found only a header line"),
     (b"only words\nno columns\n", "expected a table"),
     (
         b"label,text\nham,a\nspam,b,c\n",
-        r"line 3: expected 2 fields separated by comma, found 3; mend the row \(quote a text",
+        r"line 3: expected 2 fields separated by comma, found 3; fix the row \(quote texts",
     ),
     (
         b"ham\ta\nspam\tb\tc\nham\td\n",
@@ -240,7 +241,7 @@ BAD = [
     ),
     (b"label,text\nham,a\n  ,b\n", r"line 3: expected a label in column 'label', found none"),
     (b"label,text\nham,a\x00b\n", "line 2: expected text, found a NUL byte"),
-    ("label,text\nham,a\n".encode("utf-16-le"), "this looks like UTF-16 without its mark"),
+    ("label,text\nham,a\n".encode("utf-16-le"), "this looks like UTF-16 without a byte-order mark"),
     (
         b"label,text\nham,\x81\xe9\n",
         r"line 2: byte 0x81 is not UTF-8, and byte 0x81 in line 2 is not cp1252",
@@ -287,7 +288,7 @@ BAD = [
     ),
     (
         b'[{"label": "x", "text": "a"}] trailing\n',
-        "expected the end of the file behind the JSON array",
+        "expected the end of the file after the JSON array",
     ),
     (
         b"subject,body\n" + b"".join(b"hello %d,how are you %d\n" % (n, n) for n in range(11)),
@@ -318,7 +319,7 @@ def test_bad_input_is_told_with_file_line_and_remedy(
 def test_a_missing_file_and_a_directory_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such file"):
         read_table(tmp_path / "absent.csv")
-    with pytest.raises(DataError, match="expected a file, this is a directory"):
+    with pytest.raises(DataError, match="expected a file, found a directory"):
         read_table(tmp_path)
 
 

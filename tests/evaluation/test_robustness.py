@@ -107,7 +107,9 @@ def test_leetspeak_reads_back_by_its_table() -> None:
 
 
 def test_case_changes_case_alone() -> None:
-    for before, after in zip(TEXTS, perturb(TEXTS, "case", seed=3), strict=True):
+    changed = perturb(TEXTS, "case", seed=3)
+    assert changed != TEXTS
+    for before, after in zip(TEXTS, changed, strict=True):
         assert after.lower() == before.lower()
 
 
@@ -183,7 +185,7 @@ def test_good_words_are_the_negatives_own() -> None:
 
 def test_an_unknown_attack_and_a_strength_out_of_range_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"the attack must be one of look_alikes, .*; got 'homoglyphs'"
+        ConfigError, match=r"perturbation: expected one of look_alikes, .*; got 'homoglyphs'"
     ):
         perturb(["a"], "homoglyphs", seed=1)
     for name, strength in (
@@ -192,7 +194,7 @@ def test_an_unknown_attack_and_a_strength_out_of_range_are_refused() -> None:
         ("good_words_appended", 101),
         ("case", float("nan")),
     ):
-        with pytest.raises(ConfigError, match="must be above 0 and at most"):
+        with pytest.raises(ConfigError, match="expected a number above 0 and at most"):
             perturb(["a"], name, seed=1, ham=HAM, strength=strength)
 
 

@@ -1,1 +1,1 @@
-"""Tables in, split, audited and normalised. The names of each file are imported from that file."""
+"""Read, split, audit and deduplicate tables. Import the names from the modules."""

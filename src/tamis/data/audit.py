@@ -1,8 +1,8 @@
-"""What a table is like before anything is trained: classes, lengths, repeats, leaks across the
-split, doubtful labels.
+"""Audit of a data set before training: classes, lengths, repeats, leaks between parts, label
+issues.
 
-Owns the figures of `tamis data` and their words; tokens are counted and labels doubted by functions
-that the caller brings.
+Owns the figures that `tamis data` prints. The caller passes the function that counts tokens and the
+function that computes out-of-fold probabilities.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ _PRINTED_ISSUES = 10
 
 @dataclass(frozen=True)
 class PartAudit:
-    """One part: rows, rows by class, batches of `batch_rows` rows, tokens in all, and tokens of the
-    longest text.
+    """Figures of one part.
+
+    `classes` has the rows of each class, `batches` the number of batches of `batch_rows` rows,
+    `tokens` the total number of tokens, `longest` the tokens of the longest text.
     """
 
     rows: int
@@ -42,15 +44,15 @@ class PartAudit:
 
 @dataclass(frozen=True)
 class TrainAudit(PartAudit):
-    """The training part, validation rows included; `fit_rows` are those without them."""
+    """The training part, including the validation rows; `fit_rows` counts the rows without them."""
 
     fit_rows: int
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """Repeated texts: how many distinct ones occur more than once, and the rows beyond each first
-    one.
+    """Repeated texts: `texts` distinct texts occur more than once; `rows` counts their extra
+    copies.
     """
 
     texts: int
@@ -59,8 +61,9 @@ class Repeats:
 
 @dataclass(frozen=True)
 class RepeatsAudit:
-    """Repeats inside the table letter for letter, after normalising, and by near-repeat;
-    `conflicting` normalised texts bear two labels.
+    """Repeats inside the table: exact, after normalization, and including near-duplicates.
+
+    `conflicting` counts the normalized texts that have more than one label.
     """
 
     exact: Repeats
@@ -72,8 +75,10 @@ class RepeatsAudit:
 
 @dataclass(frozen=True)
 class Leak:
-    """Test rows whose text also trains, as a count, a share of the test rows, and a share of each
-    class's test rows.
+    """Test rows whose text also occurs in the training part.
+
+    `rows` is their number, `share` their fraction of the test rows (0 to 1), and `by_class` the
+    fraction of each class's test rows.
     """
 
     rows: int
@@ -83,8 +88,8 @@ class Leak:
 
 @dataclass(frozen=True)
 class LeaksAudit:
-    """Test rows that occur in the training part: letter for letter, after normalising, in one group
-    of near-repeats.
+    """Test rows that occur in the training part: exactly, after normalization, or as
+    near-duplicates.
     """
 
     exact: Leak
@@ -94,8 +99,10 @@ class LeaksAudit:
 
 @dataclass(frozen=True)
 class LabelIssue:
-    """A row whose own label got a low probability from a model that had not seen it; `row` is
-    0-based, `line` as in the file.
+    """A row whose label has a low out-of-fold probability.
+
+    `row` is 0-based. `line` is the line in the file. `probability` is that of the row's label, from
+    a model that was not trained on the row.
     """
 
     row: int
@@ -107,7 +114,7 @@ class LabelIssue:
 
 @dataclass(frozen=True)
 class Audit:
-    """All figures of one divided table."""
+    """All figures of one split table."""
 
     source: str
     split: str
@@ -121,7 +128,7 @@ class Audit:
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `label_issues` is null where labels were not checked."""
+        """Return plain values for JSON; `label_issues` is null if the labels were not checked."""
         values = asdict(self)
         parts = {part: values.pop(part) for part in ("train", "validation", "test")}
         values["label_issues"] = (
@@ -130,7 +137,7 @@ class Audit:
         return {**values, "notes": list(self.notes), "parts": parts}
 
     def lines(self) -> list[str]:
-        """The same for people, one printed line each."""
+        """Return the same figures as lines for the console."""
         classes = list(self.train.classes)
         shown = classes if len(classes) <= 6 else []
         head = ["part", "rows", "batches", "tokens", "longest", *shown]
@@ -159,7 +166,7 @@ class Audit:
             *_aligned(table),
         ]
         out.append(
-            f"The validation rows are part of the training rows; {self.train.fit_rows:,} remain "
+            f"Training rows include the validation rows; {self.train.fit_rows:,} rows remain "
             "without them."
         )
         if not shown:
@@ -172,13 +179,12 @@ class Audit:
             )
         repeats = self.repeats
         out.append(
-            f"Repeats in the table: {repeats.exact.rows:,} rows letter for letter, "
-            f"{repeats.normalized.rows:,} after "
-            "normalising, "
-            f"{repeats.near.rows:,} with near-repeats."
+            f"Repeats in the table: {repeats.exact.rows:,} exact copies, "
+            f"{repeats.normalized.rows:,} after normalization, {repeats.near.rows:,} with "
+            "near-duplicates."
         )
         if repeats.conflicting:
-            out.append(f"{repeats.conflicting:,} repeated texts bear more than one label.")
+            out.append(f"{repeats.conflicting:,} repeated texts have more than one label.")
         if self.test.rows:
             out += [
                 "Test rows that also occur in the training part:",
@@ -187,8 +193,8 @@ class Audit:
         if self.label_issues is not None:
             sure = sum(row.probability < 0.1 for row in self.label_issues)
             out.append(
-                f"Doubtful labels: {len(self.label_issues):,} rows whose own label got less "
-                f"than even odds, {sure:,} of them below 0.1."
+                f"Label issues: {len(self.label_issues):,} rows whose label has an out-of-fold "
+                f"probability below 0.5, {sure:,} of them below 0.1."
             )
             for row in self.label_issues[:_PRINTED_ISSUES]:
                 out.append(
@@ -207,19 +213,18 @@ def audit(
     batch_rows: int = 16,
     issue_threshold: float = 0.5,
 ) -> Audit:
-    """The figures of a divided table.
+    """Compute the figures of a split table.
 
     Arguments (N = rows of the table, K = classes):
-        token_lengths   texts → tokens of each
-        out_of_fold     texts, labels, (N,) groups of near-repeats → (N, K) probabilities, columns
-                        in sorted order of
-        the labels,
-                        each row's from a model fitted without its group; None: labels are not
-                        checked
-        issue_threshold  rows whose own label has a lower probability are listed, the lowest first
+        token_lengths    takes texts, returns the number of tokens of each
+        out_of_fold      takes texts, labels and (N,) groups of near-duplicates; returns (N, K)
+                         probabilities from models that were fitted without the row's group, columns
+                         in sorted order of the labels; None: labels are not checked
+        batch_rows       rows of a batch
+        issue_threshold  lists the rows whose label has a lower probability, lowest first
 
     Raises:
-        DataError: `token_lengths` or `out_of_fold` return another shape.
+        DataError: `token_lengths` or `out_of_fold` returns a wrong shape.
     """
     table = split.table
     own_groups = near_repeat_groups(table.texts)
@@ -249,11 +254,10 @@ def audit(
 
 
 def write_split(split: DataSplit, directory: str | Path) -> list[Path]:
-    """Write `train.csv` (without the validation rows), `validation.csv` and `test.csv`; returns
-    their paths.
+    """Write `train.csv` (without the validation rows), `validation.csv` and `test.csv`.
 
-    UTF-8, columns `label` and `text`, texts unchanged whatever they hold: `read_table` and pandas
-    read them back.
+    Returns the paths. The files are UTF-8 with the columns `label` and `text`; texts are unchanged.
+    `read_table` and pandas can read them.
 
     Raises:
         DataError: the directory or a file cannot be written.
@@ -263,7 +267,7 @@ def write_split(split: DataSplit, directory: str | Path) -> list[Path]:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{directory}: the folder cannot be made ({error.strerror or error}); choose another"
+            f"{directory}: the folder cannot be created ({error.strerror or error}); choose another"
         ) from error
     written: list[Path] = []
     names: dict[str, PartName] = {"train": "fit", "validation": "validation", "test": "test"}
@@ -287,7 +291,7 @@ def _part(
     if len(lengths) != len(texts):
         raise DataError(
             f"audit: expected a token count for each of {len(texts)} texts, got {len(lengths)}; "
-            "mend `token_lengths`"
+            "fix `token_lengths`"
         )
     return PartAudit(
         len(texts),
@@ -323,8 +327,9 @@ def _repeats(split: DataSplit, keys: Sequence[str], near: Rows) -> RepeatsAudit:
 
 
 def _leak(split: DataSplit, groups: Rows, offset: int) -> Leak:
-    """`groups` covers the table, followed by the test table (which begins at `offset`) where there
-    is one.
+    """Count leaked test rows.
+
+    `groups` covers the table, then the test table (from `offset`) if there is one.
     """
     leaked = np.isin(groups[split.test + offset], groups[split.train])
     labels = np.asarray(split.labels("test"), dtype=object)
@@ -343,8 +348,7 @@ def _label_issues(
     if probabilities.shape != (len(table), len(table.classes)):
         raise DataError(
             "audit: expected out-of-fold probabilities of shape "
-            f"{(len(table), len(table.classes))}, got "
-            f"{probabilities.shape}; mend `out_of_fold`"
+            f"{(len(table), len(table.classes))}, got {probabilities.shape}; fix `out_of_fold`"
         )
     codes = np.asarray([table.classes.index(label) for label in table.labels])
     own = probabilities[np.arange(len(table)), codes]
@@ -358,7 +362,7 @@ def _label_issues(
 def _leak_table(leaks: LeaksAudit, classes: Sequence[str]) -> list[list[str]]:
     rows = [["", "rows", "share", *(f"of {label}" for label in classes)]]
     for name, leak in (
-        ("letter for letter", leaks.exact),
+        ("exact copies", leaks.exact),
         ("normalised", leaks.normalized),
         ("near-repeat", leaks.near),
     ):
@@ -374,7 +378,7 @@ def _leak_table(leaks: LeaksAudit, classes: Sequence[str]) -> list[list[str]]:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """First column to the left, the others to the right."""
+    """Align the first column to the left and the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  "

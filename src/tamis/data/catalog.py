@@ -1,9 +1,8 @@
-"""Named data sets: where each comes from, what it must be byte for byte, and where it lies on this
-machine.
+"""The catalog of named data sets: source, checksum and place on this machine.
 
-Owns the entries and the order in which places are tried. Fetching is `tamis.download`'s; nothing is
-shipped with the package. Sources: UCI Machine Learning Repository 228 (Almeida and Gómez Hidalgo
-2011, CC BY 4.0).
+Owns the entries and the order of the places that are tried. `tamis.download` downloads the files;
+the package contains no data set. Sources: UCI Machine Learning Repository 228 (Almeida and Gómez
+Hidalgo 2011, CC BY 4.0).
 """
 
 from __future__ import annotations
@@ -26,9 +25,7 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A file that an installed Python package carries; it is read, the package's code never
-    imported.
-    """
+    """A data file of an installed Python package; its code is not imported."""
 
     package: str
     version: str
@@ -41,7 +38,7 @@ class PackagedFile:
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """A named data set: one member of a zip archive, known by size (bytes) and SHA-256."""
+    """A named data set: one member of a zip archive, with its size (bytes) and SHA-256."""
 
     name: str
     description: str
@@ -57,9 +54,7 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class Located:
-    """A data set or file on this machine; `notes` are sentences for the user about where it came
-    from.
-    """
+    """A data set or file on this machine; `notes` tell the user where it came from."""
 
     path: Path
     name: str
@@ -96,21 +91,21 @@ CATALOG: dict[str, CatalogEntry] = {
 
 
 def resolve(data: str, *, progress: Progress | None = None) -> Located:
-    """The file that `data` means: a path, or a name of the catalog.
+    """Return the file for `data`, which is a path or a name of the catalog.
 
-    A file of that name wins over the catalog. A named set comes from the cache directory if its
-    copy there is what it must be, else from its archive (unless `TAMIS_OFFLINE` or `HF_HUB_OFFLINE`
-    forbids it), else, with a note, from the installed package that carries some of its rows.
-    `progress` is called with bytes so far and bytes in all.
+    A file with that name takes precedence over the catalog. A named data set is taken from the
+    cache directory if the copy there has the right checksum, else from its archive (unless
+    `TAMIS_OFFLINE` or `HF_HUB_OFFLINE` is set), else, with a note, from an installed package that
+    contains some of its rows. `progress` is called with the bytes so far and the total bytes.
 
     Raises:
-        DataError: `data` is neither, is a directory, or the set can be had from none of these
-            places.
+        DataError: `data` is neither a file nor a name, is a directory, or no place has the data
+            set.
     """
     path = Path(data)
     if path.is_file():
         notes = (
-            (f"{data} is the file of that name here, not the data set of the catalog.",)
+            (f"{data} is read from the file with that name here, not from the catalog's data set.",)
             if data in CATALOG
             else ()
         )
@@ -119,15 +114,14 @@ def resolve(data: str, *, progress: Progress | None = None) -> Located:
         return _obtain(CATALOG[data], progress)
     if path.is_dir():
         raise DataError(
-            f"{data}: expected a file or a name of the catalog, this is a directory; name one "
-            "file in it"
+            f"{data}: expected a file or a name of the catalog, found a directory; give one file "
+            "in it"
         )
     names = ", ".join(CATALOG)
     near = difflib.get_close_matches(data.casefold().replace("_", "-"), CATALOG, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "check the path"
     raise DataError(
-        f"{data}: there is no such file, and the catalog has no such data set (it has: "
-        f"{names}); {hint}"
+        f"{data}: found no such file and no such data set in the catalog (it has: {names}); {hint}"
     )
 
 
@@ -136,7 +130,11 @@ def _obtain(entry: CatalogEntry, progress: Progress | None) -> Located:
     target = folder / entry.member
     if download.is_verified(target, sha256=entry.member_sha256, size=entry.member_size):
         return Located(target, entry.name, entry.description)
-    notes = [f"{target} is not the file it must be and was passed over."] if target.exists() else []
+    notes = (
+        [f"{target} does not have the expected checksum and was not used."]
+        if target.exists()
+        else []
+    )
     try:
         archive = download.fetch(
             [entry.url],
@@ -156,18 +154,14 @@ def _obtain(entry: CatalogEntry, progress: Progress | None) -> Located:
                 else ""
             )
             raise DataError(
-                f"data set {entry.name!r} cannot be had: {error}; or fetch {entry.url} "
-                "elsewhere and give the file "
-                f"{entry.member} as DATA{carrier}"
+                f"data set {entry.name!r} is not available: {error}; or download {entry.url} "
+                f"elsewhere and give the file {entry.member} as DATA{carrier}"
             ) from error
         path, carried = fallback
         notes.append(
-            f"{entry.name} is not in the cache and could not be fetched ({_why()}); the "
-            f"{carried.rows:,} rows that "
-            "the package "
-            f"{carried.package} {carried.version} carries stand in for its {entry.rows:,}, so "
-            "figures are not those "
-            "of the whole set."
+            f"{entry.name} is not in the cache and could not be downloaded ({_why()}). The "
+            f"package {carried.package} {carried.version} supplied {carried.rows:,} of its "
+            f"{entry.rows:,} rows instead, so the figures are not those of the whole data set."
         )
         return Located(path, entry.name, entry.description, tuple(notes))
     return Located(target, entry.name, entry.description, tuple(notes))
@@ -175,28 +169,29 @@ def _obtain(entry: CatalogEntry, progress: Progress | None) -> Located:
 
 def _why() -> str:
     switch = offline_switch()
-    return f"{switch} is set" if switch else "no connection to its archive"
+    return f"{switch} is set" if switch else "no connection to the archive"
 
 
 def _extract(entry: CatalogEntry, archive: Path, target: Path) -> None:
-    """Write the member beside the archive, verified; read no further than its known size, whatever
-    the archive claims.
+    """Extract the member next to the archive and verify it.
+
+    Reads at most its known size, whatever size the archive states.
     """
     try:
         with zipfile.ZipFile(archive) as opened, opened.open(entry.member) as member:
             content = member.read(entry.member_size + 1)
     except (KeyError, OSError, zipfile.BadZipFile) as error:
         raise DownloadError(
-            f"{archive}: expected a zip archive with {entry.member} in it ({error}); remove it "
-            "and run again"
+            f"{archive}: expected a zip archive that contains {entry.member} ({error}); remove "
+            "it and run again"
         ) from error
     if (
         len(content) != entry.member_size
         or hashlib.sha256(content).hexdigest() != entry.member_sha256
     ):
         raise DownloadError(
-            f"{archive}: {entry.member} in it is not the expected file (sha256 "
-            f"{entry.member_sha256}); remove it and run again"
+            f"{archive}: {entry.member} in it does not have the expected sha256 "
+            f"{entry.member_sha256}; remove the archive and run again"
         )
     try:
         with replaced(target) as beside:
@@ -206,11 +201,11 @@ def _extract(entry: CatalogEntry, archive: Path, target: Path) -> None:
             f"{target}: cannot be written ({error.strerror or error}); choose another folder "
             "with TAMIS_CACHE"
         ) from error
-    archive.unlink(missing_ok=True)  # the member is all that is used of it
+    archive.unlink(missing_ok=True)  # only the member is needed
 
 
 def _packaged(entry: CatalogEntry) -> tuple[Path, PackagedFile] | None:
-    """The stand-in and where it lies, if the package is installed and its file is the known one."""
+    """Return the installed package's copy and its path, if its checksum is the expected one."""
     carried = entry.fallback
     if carried is None:
         return None

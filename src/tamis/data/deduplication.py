@@ -1,9 +1,9 @@
-"""When two messages are the same message: exact repeats after normalising, near-repeats by shared
+"""Groups of repeated texts: exact repeats after normalization, and near-duplicates by shared
 character 4-grams.
 
-Owns the normal form and the groups; which rows go where by group is for `splits`, counting them for
-`audit`. Sources: NFKC (Unicode UAX 15); prefix filter of Bayardo, Ma and Srikant, "Scaling up all
-pairs similarity search" (2007).
+Owns the normalized form and the groups. `splits` divides rows by group; `audit` counts them.
+Sources: NFKC (Unicode UAX 15); the prefix filter of Bayardo, Ma and Srikant, "Scaling up all pairs
+similarity search" (2007).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NEAR_COSINE = 0.8
 _NGRAM = 4
-_REST = 0.7  # length of what the prefix filter leaves out; 0.7 was the fastest of 0.8 to 0.4
+_REST = 0.7  # norm of what the prefix filter leaves out; 0.7 was the fastest of 0.8 to 0.4
 # With prefixes that share S, the cosine is at most S + rest·sqrt(1 - S²); below this S it cannot
 # pass 0.8.
 _SHARED = (NEAR_COSINE - _REST * (1 + _REST**2 - NEAR_COSINE**2) ** 0.5) / (1 + _REST**2) - 1e-4
@@ -32,11 +32,11 @@ _PUNCTUATION = frozenset({"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sc", "Sk", 
 
 
 class _Folding(dict[int, str | None]):
-    """Character → what it becomes, worked out once for each character that occurs."""
+    """A cached table from a character to its replacement."""
 
     def __missing__(self, code: int) -> str | None:
         category = unicodedata.category(chr(code))
-        # Emoji (So) stay: they are words of their own in a message.
+        # Emoji (category So) stay: they count as words.
         if category == "Cf":
             folded = None
         elif category in _PUNCTUATION:
@@ -51,14 +51,14 @@ _FOLDING = _Folding()
 
 
 def normalize(text: str) -> str:
-    """The form in which repeats are compared; normalising twice changes nothing.
+    """Return the normalized form in which repeats are compared; normalizing twice changes nothing.
 
-    NFKC and casefold; format characters (zero-width ones) dropped; punctuation, currency and
-    mathematical signs count as white space; every digit 0; white space folded to single blanks. A
-    text of punctuation alone becomes the empty string.
+    Applies NFKC and casefold, removes format characters (zero-width ones), replaces punctuation,
+    currency and mathematical signs by white space and every digit by 0, and folds white space to
+    single blanks. A text that has only punctuation becomes the empty string.
     """
     while True:
-        # What is dropped can bring a letter and its accent together, so once is not always enough.
+        # Removing characters can put a letter next to its accent, so one pass is not always enough.
         folded = unicodedata.normalize(
             "NFKC", unicodedata.normalize("NFKC", text).casefold()
         ).translate(_FOLDING)
@@ -69,28 +69,30 @@ def normalize(text: str) -> str:
 
 
 def repeat_key(text: str) -> str:
-    """`normalize(text)`, or the text itself where nothing would be left, so that ":-)" and "!!!"
-    are no repeats.
+    """Return `normalize(text)`, or the text itself if that is empty.
+
+    So ":-)" and "!!!" are not repeats of each other.
     """
     return normalize(text) or text.strip() or text
 
 
 def exact_groups(keys: Iterable[str]) -> NDArray[np.int64]:
-    """(N,) group of each key, numbered in the order of first occurrence."""
+    """Return the group of each key, (N,), numbered in order of first occurrence."""
     seen: dict[str, int] = {}
     return np.fromiter((seen.setdefault(key, len(seen)) for key in keys), dtype=np.int64)
 
 
 def near_repeat_groups(texts: Sequence[str]) -> NDArray[np.int64]:
-    """(N,) int64 group of each text: repeats and near-repeats share one, numbered in the order of
-    first occurrence.
+    """Return the group of each text, (N,) int64, numbered in order of first occurrence.
 
-    Two texts are near-repeats where the cosine of their counts of character 4-grams (of
-    `normalize`d text) is above 0.8; groups are closed under that relation, so no near-repeat of a
-    text lies outside its group. The result is exact, not hashed, and does not depend on a seed.
-    Measured on 2 cores: 5,574 SMS in about 2 s, 50,000 texts of 120 characters in 30 to 50 s and
-    450 MB; memory holds the texts' 4-grams and the candidates of one block of 256 rows. The groups
-    of the last two tables are kept, since splitting and auditing ask for the same.
+    Repeats and near-duplicates share a group. Two texts are near-duplicates if the cosine of their
+    character 4-gram counts (of the `normalize`d texts) is above 0.8. Groups are the connected
+    components of that relation, so a near-duplicate of a text is always in the same group. The
+    result is exact (no hashing) and does not depend on a seed.
+
+    Measured on 2 cores: 5,574 SMS in about 2 s; 50,000 texts of 120 characters in 30 to 50 s and
+    450 MB. Memory holds the 4-grams of the texts and the candidate pairs of one block of 256 rows.
+    The groups of the last two tables are cached, because splitting and auditing need the same ones.
     """
     return cached_groups(tuple(texts)).copy()
 
@@ -108,7 +110,7 @@ def cached_groups(texts: tuple[str, ...]) -> NDArray[np.int64]:
 
 
 def _near_components(texts: Sequence[str]) -> NDArray[np.int64]:
-    """(D,) a representative for each of the distinct texts."""
+    """Return a representative for each of the D distinct texts, (D,)."""
     parent = np.arange(len(texts), dtype=np.int64)
     vectors = _unit_vectors(texts)
     if vectors is None:
@@ -122,8 +124,8 @@ def _near_components(texts: Sequence[str]) -> NDArray[np.int64]:
         left, right = left[later], right[later]
         for first in range(0, len(left), PAIRS_AT_ONCE):
             chunk = slice(first, first + PAIRS_AT_ONCE)
-            # Pairs that are one group already need no cosine: large families of templates cost a
-            # row, not a square.
+            # A pair that already shares a group needs no cosine: a large family of templates costs
+            # time linear in its size, not quadratic.
             open_ = parent[left[chunk]] != parent[right[chunk]]
             a, b = left[chunk][open_], right[chunk][open_]
             if not len(a):
@@ -136,8 +138,9 @@ def _near_components(texts: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _unit_vectors(texts: Sequence[str]) -> csr_matrix | None:
-    """(D, F) rows of length one, columns from the rarest 4-gram to the commonest; None where no
-    text has four characters.
+    """Return (D, F) rows of unit length, columns from the rarest 4-gram to the most frequent.
+
+    Returns None if no text has four characters.
     """
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.preprocessing import normalize
@@ -154,11 +157,12 @@ def _unit_vectors(texts: Sequence[str]) -> csr_matrix | None:
 
 
 def _prefixes(vectors: csr_matrix) -> csr_matrix:
-    """The rare beginning of each row, as short as leaves a rest of length at most 0.7.
+    """Return the shortest prefix of each row (rarest 4-grams first) that leaves a rest of norm <=
+    0.7.
 
-    Two rows whose cosine is above 0.8 share columns of both beginnings: let the beginning of x end
-    first; what it does not share with y can add at most the length of the rest of x, times that of
-    the part of y which lies there.
+    Two rows whose cosine is above 0.8 share a column of both prefixes. Proof: let the prefix of x
+    end first. The columns of x outside the shared part add at most the norm of the rest of x, times
+    the norm of the part of y in the same columns.
     """
     from scipy.sparse import csr_matrix
 
@@ -166,8 +170,8 @@ def _prefixes(vectors: csr_matrix) -> csr_matrix:
     squares = np.cumsum(vectors.data**2)
     before_row = np.concatenate(([0.0], squares))[vectors.indptr[:-1]]
     before_entry = squares - vectors.data**2 - np.repeat(before_row, lengths)
-    # An entry belongs to the beginning while what follows from it on is still longer than 0.7 (a
-    # hair more, for rounding).
+    # An entry belongs to the prefix while the norm from it to the end of the row is above 0.7 (with
+    # a small margin for rounding).
     kept = 1.0 - before_entry > _REST**2 - 1e-9
     starts = np.concatenate(([0], np.cumsum(kept)))[vectors.indptr]
     return csr_matrix(
@@ -178,8 +182,9 @@ def _prefixes(vectors: csr_matrix) -> csr_matrix:
 def _union(
     parent: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """`parent` with the groups of a[i] and b[i] made one; every entry points at the first member of
-    its group.
+    """Return `parent` with the groups of a[i] and b[i] merged.
+
+    Every entry points at the first member of its group.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -197,7 +202,7 @@ def _union(
 
 
 def repeat_groups(texts: list[str]) -> NDArray[np.int64]:
-    """(R,) the same number for texts that are the same once case, digits and punctuation do not
-    count.
+    """Return the group of each text, (R,): equal numbers for texts that differ only in case, digits
+    and punctuation.
     """
     return np.unique([normalize(text) for text in texts], return_inverse=True)[1].astype(np.int64)

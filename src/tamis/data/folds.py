@@ -1,4 +1,4 @@
-"""Stratified folds that keep groups of rows together."""
+"""Stratified cross-validation folds that keep groups of rows together."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def stratified_group_folds(
     *,
     most: int = FOLDS,
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """At most `most` stratified folds that keep groups together and every class in every training
-    part; none where that cannot be.
+    """Return at most `most` stratified folds that keep groups together.
+
+    Every training part contains every class. Returns an empty list if that is impossible.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -33,7 +34,7 @@ def stratified_group_folds(
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", UserWarning
-        )  # "least populated class": checked just below, on what matters
+        )  # the check below replaces scikit-learn's warning "least populated class"
         folds = [
             (np.asarray(a), np.asarray(b)) for a, b in splitter.split(targets, targets, groups)
         ]
@@ -44,8 +45,9 @@ def stratified_group_folds(
 
 
 def folds_from_ids(parts: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """The folds of rows whose (N,) fold numbers are given, as `stratified_group_folds` has them;
-    none of a single one.
+    """Return the folds for (N,) fold numbers, in the form of `stratified_group_folds`.
+
+    Returns an empty list if there is only one fold.
     """
     count = int(parts.max()) + 1
     return (
@@ -56,15 +58,16 @@ def folds_from_ids(parts: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], ND
 
 
 def fold_ids(targets: Rows, groups: Rows, classes: int, folds: int, seed: int) -> Rows | None:
-    """(R,) the fold in which each of R rows is judged; None where the rows are too few for any, or
-    `folds` is 0.
+    """Return the fold that holds out each row, (R,).
+
+    Returns None if there are too few rows for folds, or if `folds` is 0.
 
     Args:
         targets: (R,) class numbers.
-        groups: (R,) rows of one group are judged together.
-        classes: K.
-        folds: how many, at the most.
-        seed: of the folds.
+        groups: (R,) group numbers; rows of one group are in the same fold.
+        classes: K, number of classes.
+        folds: largest number of folds.
+        seed: seed of the folds.
     """
     divided = stratified_group_folds(targets, groups, classes, seed, most=folds) if folds else []
     if not divided:

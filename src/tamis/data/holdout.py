@@ -1,4 +1,4 @@
-"""Which rows are held out of a training."""
+"""The choice of the rows that are held out of training."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tamis.config import Recipe
 from tamis.data.splits import hold_out
 
 FEWEST_HELD_OUT = 3
-"""Rows of the rarest class below which `fit` holds none out."""
+"""`fit` holds out no rows if the rarest class has fewer rows than this."""
 
 
 def held_out(labels: Sequence[str], groups: NDArray[np.int64], recipe: Recipe) -> NDArray[np.int64]:
-    """Numbers of the rows to hold out by a resolved recipe: none with folds, else a stratified
-    share that keeps groups together.
+    """Return the numbers of the rows that a resolved recipe holds out.
 
-    None too where the share would hold out next to nothing of the rarest class and no budget of
-    blocked ham asks for a threshold: a row or two would neither stop a training in time nor place a
-    threshold, and they are missed in training.
+    Returns none if the recipe uses folds, else a stratified share that keeps groups together. Also
+    returns none if the share would contain almost no row of the rarest class and no false positive
+    rate was requested: one or two rows can neither stop a training early nor set a threshold, and
+    training needs them.
     """
     share, budget = recipe.data.validation_share, recipe.decision.max_fpr is not None
     if recipe.decision.cv_folds or not (

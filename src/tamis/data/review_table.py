@@ -1,9 +1,10 @@
-"""The table of rows to review, and the rows to train without that are read back from it, or from a
-plain list of row numbers.
+"""The table of label issues to review, and the excluded rows that are read from it or from a list
+of row numbers.
 
-Columns: row (from 0), line (in the file), label, suggested, p_model, p_tfidf (each witness's
-probability of the label), reason, exclude (yes or no), text. A person mends the data, or strikes
-rows and changes `exclude`; the texts guard against another file's table.
+Columns: row (from 0), line (in the file), label, suggested, p_model and p_tfidf (the probability of
+the label by the model and by TF-IDF), reason, exclude (yes or no), text. The user corrects the data
+file, or deletes rows of the table or edits `exclude`. The texts are compared, so that the table of
+another file is refused.
 """
 
 from __future__ import annotations
@@ -22,46 +23,47 @@ _YES, _NO = frozenset({"yes", "y", "true", "1", "x"}), frozenset({"no", "n", "fa
 
 @dataclass(frozen=True)
 class Finding:
-    """A row that a person should look at."""
+    """A row to review."""
 
     row: int
-    """From 0, of the whole table."""
+    """0-based, in the whole table."""
     line: int
-    """Of the file, from 1."""
+    """1-based, in the file."""
     text: str
     label: str
     suggested: str | None = None
-    """What both witnesses together would say, where the label is doubted."""
+    """The label that the model and TF-IDF together predict, if it differs."""
     p_model: float | None = None
-    """The head's probability of the label, out of fold."""
+    """The model's out-of-fold probability of the label."""
     p_tfidf: float | None = None
     reason: str = ""
     exclude: bool = False
-    """Whether training without the table's rows leaves this one out, unless a person says
-    otherwise."""
+    """Whether training with this table leaves the row out, unless the user changes it."""
 
 
 def write_review(path: Path, findings: Sequence[Finding]) -> None:
-    """Write the table (CSV, TSV, JSONL or Parquet by the name's ending), texts unchanged.
+    """Write the table; the file's ending selects CSV, TSV, JSONL or Parquet. Texts are unchanged.
 
     Raises:
-        ConfigError, DataError: as `write_rows`.
+        ConfigError, DataError: see `write_rows`.
     """
     rows = ({name: _cell(name, getattr(one, name)) for name in COLUMNS} for one in findings)
     write_rows(path, rows, columns=COLUMNS)
 
 
 def read_excluded_rows(path: Path, table: Table) -> list[int]:
-    """Row numbers (from 0) to train without: the marked rows of a review table, all of them where
-    there is no such column, or a list.
+    """Return the 0-based numbers of the rows to exclude from training.
+
+    These are the rows marked in a review table (all its rows if it has no column `exclude`), or the
+    rows of a list.
 
     Args:
-        path: a table with a column `row`, or a text file with a row number a line.
-        table: what is trained on; a review table's texts have to be its own.
+        path: a table with a column `row`, or a text file with one row number per line.
+        table: the training table; the texts of a review table must match it.
 
     Raises:
-        DataError: the file is missing or broken, a number is no row of the table, or its text is
-            another.
+        DataError: the file is missing or broken, a number is not a row of the table, or a text
+            differs from the table's.
     """
     from tamis.data.files.message_reader import read_messages
 
@@ -79,24 +81,24 @@ def read_excluded_rows(path: Path, table: Table) -> list[int]:
             }
         )
     chosen: set[int] = set()
-    if path.stat().st_size == 0:  # nothing was left to review in a format without a header
+    if path.stat().st_size == 0:  # no row to review, in a format without a header
         return []
     for message in read_messages(path, text="text"):
         place = f"{path} line {message.line}"
         if "row" not in message.columns:
             raise DataError(
-                f"{place}: expected a column row, as tamis data --label-issues writes it; got "
-                f"{', '.join(message.columns)}"
+                f"{place}: expected a column 'row', as tamis data --label-issues writes it; "
+                f"found {', '.join(message.columns)}"
             )
         row = _number(str(message.columns["row"]), place, table)
         if message.text != table.texts[row]:
             raise DataError(
-                f"{place}: the text is not that of row {row} in {table.source}; the review "
-                "belongs to another file or split, make it anew"
+                f"{place}: the text differs from row {row} of {table.source}; the review table "
+                "belongs to another file or split; write it again"
             )
         answer = str(message.columns.get("exclude", "yes")).strip().lower()
         if answer not in _YES | _NO:
-            raise DataError(f"{place}: exclude must be yes or no, got {answer!r}")
+            raise DataError(f"{place}: expected yes or no in column 'exclude', found {answer!r}")
         if answer in _YES:
             chosen.add(row)
     return sorted(chosen)
@@ -106,7 +108,7 @@ def _number(text: str, place: str, table: Table) -> int:
     try:
         row = int(text)
     except ValueError:
-        raise DataError(f"{place}: expected a row number, got {text!r:.40}") from None
+        raise DataError(f"{place}: expected a row number, found {text!r:.40}") from None
     if not 0 <= row < len(table):
         raise DataError(
             f"{place}: row {row} is not one of the {len(table)} rows of {table.source} (rows "

@@ -1,9 +1,9 @@
-"""Which rows train, which choose the threshold, which test: `tp2`, `leakfree`, `almeida`,
-`stratified`, `none`.
+"""Splits into training, validation and test rows: `leakfree`, `tp2`, `stratified`, `almeida`,
+`none`.
 
-Owns the parts and the choice of the positive label. Validation rows always lie inside the training
-part, and no group of near-repeats lies on both sides of that border. Sources: Almeida et al. 2011
-(first 30 % train); pandas 2 `DataFrame.sample`.
+Owns the parts and the choice of the positive label. Validation rows are part of the training part;
+no group of near-duplicates is on both sides of the border between them and the other training rows.
+Sources: Almeida et al. 2011 (the first 30 % train); pandas 2 `DataFrame.sample`.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ PartName = Literal["train", "fit", "validation", "test"]
 TEST_SHARE = 0.2
 TP2_SEED = 123
 TP2_TRAIN_SHARE = 0.8
-# The authors' own border in the 5,574 messages; 30 % would be 1,672.
+# The border that the authors used for the 5,574 messages; 30 % would be 1,672.
 _ALMEIDA_TRAIN_ROWS = {5_574: 1_674}
-_KEPT_ROWS = 2  # of each class, in what is trained on
+_KEPT_ROWS = 2  # rows of each class that stay in the training part
 
 
 @dataclass(frozen=True, eq=False)
 class DataSplit:
-    """A table divided. `train` includes the `validation` rows; `fit` is `train` without them.
+    """A split table. `train` includes the `validation` rows; `fit` is `train` without them.
 
-    `train` and `validation` are row indices into `table`; `test` indexes `test_table` where one was
-    given, else `table`. Callers need not care: `texts("test")`, `labels("test")`, `lines("test")`
-    know.
+    `train` and `validation` are row indices of `table`. `test` has row indices of `test_table` if
+    one was given, else of `table`. `texts("test")`, `labels("test")` and `lines("test")` use the
+    right table.
     """
 
     table: Table
@@ -56,7 +56,7 @@ class DataSplit:
         return self.train[~np.isin(self.train, self.validation)]
 
     def rows(self, part: PartName) -> Rows:
-        """Row indices of a part into `table_of(part)`."""
+        """Return the row indices of a part in `table_of(part)`."""
         return {
             "train": self.train,
             "fit": self.fit,
@@ -65,30 +65,30 @@ class DataSplit:
         }[part]
 
     def table_of(self, part: PartName) -> Table:
-        """The table that the rows of a part lie in."""
+        """Return the table that contains the rows of a part."""
         return self.test_table if part == "test" and self.test_table is not None else self.table
 
     def select(self, part: PartName) -> Table:
-        """A part as a table."""
+        """Return a part as a table."""
         return self.table_of(part).select(self.rows(part).tolist())
 
     def texts(self, part: PartName) -> list[str]:
-        """The texts of a part."""
+        """Return the texts of a part."""
         table = self.table_of(part)
         return [table.texts[row] for row in self.rows(part).tolist()]
 
     def labels(self, part: PartName) -> list[str]:
-        """The labels of a part."""
+        """Return the labels of a part."""
         table = self.table_of(part)
         return [table.labels[row] for row in self.rows(part).tolist()]
 
     def lines(self, part: PartName) -> list[int]:
-        """The lines of the file where the rows of a part begin."""
+        """Return the line of the file where each row of a part begins."""
         table = self.table_of(part)
         return [table.lines[row] for row in self.rows(part).tolist()]
 
     def counts(self, part: PartName) -> dict[str, int]:
-        """Rows of each class in a part, every class of the table named."""
+        """Return the number of rows of each class in a part, for every class of the table."""
         counted = Counter(self.labels(part))
         return {label: counted[label] for label in self.table.classes}
 
@@ -101,31 +101,30 @@ def split_table(
     validation_share: float = 0.1,
     test: Table | None = None,
 ) -> DataSplit:
-    """Divide `table` by the split `name`; the same seed gives the same rows.
+    """Split `table` by the split `name`; the same seed gives the same rows.
 
-    tp2         the file re-read with pandas' default quoting, shuffled as the reference did, first
-                80 % train (no seed)
-    leakfree    80/20, stratified as nearly as can be while repeats and near-repeats stay on one
+    leakfree    80/20, stratified as nearly as possible; repeats and near-duplicates stay on one
                 side
-    almeida     the file's order, first 30 % train
-    stratified  80/20, stratified, repeats where they fall
-    none        every row trains, none tests
+    tp2         the file read again with pandas' default quoting, shuffled as the reference did; the
+                first 80 % train (ignores the seed)
+    stratified  80/20, stratified; repeats may be on both sides
+    almeida     in the order of the file; the first 30 % train
+    none        every row trains, no row tests
 
-    With a `test` table every row of `table` trains, whatever the split, and the split's name is
-    kept for the record. The validation part is `validation_share` of each class of the training
-    part, chosen by whole groups of near-repeats; where a class has fewer than three rows it keeps
-    them, so the validation part of a tiny table is empty.
+    With a `test` table every row of `table` trains, whatever the split; the split's name is only
+    recorded. The validation part is `validation_share` of each class of the training part, drawn by
+    whole groups of near-duplicates. A class with fewer than three rows keeps them all, so the
+    validation part of a tiny table is empty.
 
     Raises:
         ConfigError: there is no split `name`, or `validation_share` is not in [0, 1).
-        DataError: the table cannot be trained on (`check_trainable`), the split leaves a class
-            without training rows,
-        or
-            the test table is empty or holds a label that the table has not.
+        DataError: the table cannot be trained on (see `check_trainable`), the split leaves a class
+            without training rows, the test table is empty, or it has a label that is not in the
+            table.
     """
     if name not in _SPLITS:
         near = difflib.get_close_matches(name, _SPLITS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "take one of them"
+        hint = f"did you mean {near[0]!r}?" if near else "choose one of them"
         raise ConfigError(f"split: expected one of {', '.join(_SPLITS)}, got {name!r}; {hint}")
     if not 0.0 <= validation_share < 1.0:
         raise ConfigError(
@@ -147,22 +146,22 @@ def split_table(
     _check_classes(table, train, name)
     if name != "none" and test is None and not len(held_out):
         notes.append(
-            f"{table.source} is too small for a test part: all {len(table)} rows train, and "
-            "there are no test figures."
+            f"{table.source} is too small for a test part: all {len(table)} rows are used for "
+            "training, and there are no test figures."
         )
     labels = [table.labels[row] for row in train.tolist()]
-    # Another stream than the split's, so that the test rows do not depend on the validation share.
+    # A second random stream, so that the test rows do not depend on the validation share.
     chosen = _drawn(labels, groups[train], validation_share, np.random.default_rng([seed, 1]))
     if validation_share and not chosen.any():
-        notes.append("There is no validation part: no class has rows to spare for one.")
+        notes.append("There is no validation part: no class has enough rows for one.")
     return DataSplit(table, name, train, train[chosen], held_out, seed, tuple(notes), test)
 
 
 def hold_out(labels: Sequence[str], groups: Rows, share: float, *, seed: int = 42) -> Rows:
-    """Row numbers of a validation part: `share` of each class, by whole groups; none of a class
-    that would keep fewer than two.
+    """Return the row numbers of a validation part: `share` of each class, by whole groups.
 
-    `groups` (N,) numbers rows that must stay together.
+    A class that would keep fewer than two rows gives none. `groups`, (N,), numbers the rows that
+    must stay together.
     """
     return np.flatnonzero(_drawn(labels, groups, share, np.random.default_rng([seed, 1]))).astype(
         np.int64
@@ -170,11 +169,11 @@ def hold_out(labels: Sequence[str], groups: Rows, share: float, *, seed: int = 4
 
 
 def positive_label(labels: Sequence[str], requested: str | None = None) -> str:
-    """The label that figures are about: `requested`, else the rarest (a tie: the last in sorted
+    """Return the positive label: `requested`, else the rarest label (a tie: the last in sorted
     order).
 
     Raises:
-        ConfigError: `requested` is none of the labels.
+        ConfigError: `requested` is not one of the labels.
         DataError: there are no labels.
     """
     counts = Counter(labels)
@@ -187,7 +186,7 @@ def positive_label(labels: Sequence[str], requested: str | None = None) -> str:
         return max(label for label, count in counts.items() if count == rarest)
     if requested not in counts:
         near = difflib.get_close_matches(requested, list(counts), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; take one of them"
+        hint = f"; did you mean {near[0]!r}?" if near else "; choose one of them"
         raise ConfigError(
             f"positive label: expected one of {', '.join(map(repr, sorted(counts)))}, got "
             f"{requested!r}{hint}"
@@ -197,7 +196,9 @@ def positive_label(labels: Sequence[str], requested: str | None = None) -> str:
 
 def _as_pandas_reads(table: Table, notes: list[str]) -> Table:
     if table.format not in ("csv", "tsv") or not Path(table.source).is_file():
-        notes.append("tp2 takes the rows as they were read: quoting plays no part in this table.")
+        notes.append(
+            "tp2 uses the rows as they were read: pandas' quoting does not apply to this format."
+        )
         return table
     try:
         again = read_table(
@@ -205,25 +206,25 @@ def _as_pandas_reads(table: Table, notes: list[str]) -> Table:
         )
     except DataError as error:
         notes.append(
-            f"tp2 takes the {len(table)} rows as they were read, because pandas' default "
-            f"quoting cannot read the file: {error}."
+            f"tp2 uses the {len(table)} rows as they were read, because pandas' default quoting "
+            f"cannot read the file: {error}."
         )
         return table
     if again.fingerprint != table.fingerprint:
         raise DataError(
-            f"{table.source}: the file changed while it was being read; run again when nothing "
-            "writes to it"
+            f"{table.source}: the file changed while it was being read; run again when no "
+            "program writes to it"
         )
     if len(again) != len(table):
         notes.append(
             f"tp2 reads {table.source} with pandas' default quoting, as the reference did: "
-            f"{len(again):,} rows of {len(table):,}."
+            f"{len(again):,} rows instead of {len(table):,}."
         )
     return again
 
 
 def _tp2(table: Table, groups: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
-    # What DataFrame.sample(frac=1, random_state=123) draws.
+    # The same permutation as DataFrame.sample(frac=1, random_state=123).
     order = (
         np.random.RandomState(TP2_SEED)
         .choice(len(table), size=len(table), replace=False)
@@ -268,11 +269,11 @@ def _both_sides(drawn: NDArray[np.bool_]) -> tuple[Rows, Rows]:
 def _drawn(
     labels: Sequence[str], groups: Rows, share: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """(N,) which rows are drawn: `share` of each class, by whole groups, never leaving a class
-    fewer than two rows.
+    """Return which rows are drawn, (N,): `share` of each class, by whole groups.
 
-    Groups of several rows are drawn with probability `share`, so that templates are represented on
-    both sides as they are in the table; single rows then fill each class to its exact number.
+    Every class keeps at least two rows. Groups of several rows are drawn with probability `share`,
+    so that both sides have repeated texts in the same proportion as the table. Single rows then
+    fill each class to its exact number.
     """
     drawn = np.zeros(len(labels), dtype=bool)
     if share <= 0.0 or not len(labels):
@@ -286,7 +287,7 @@ def _drawn(
     for row, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(row)
     shuffled = [list(members.values())[at] for at in rng.permutation(len(members))]
-    shuffled.sort(key=len, reverse=True)  # stable: chance still orders groups of one size
+    shuffled.sort(key=len, reverse=True)  # stable: groups of one size stay in random order
     lots = rng.random(len(shuffled))
     passed: list[list[int]] = []
     for group_rows, lot in zip(shuffled, lots.tolist(), strict=True):
@@ -298,7 +299,7 @@ def _drawn(
             passed.append(group_rows)
     for group_rows in reversed(
         passed
-    ):  # where single rows did not suffice: the smallest groups that still fit
+    ):  # if single rows did not suffice: the smallest groups that still fit
         needed = np.bincount(codes[group_rows], minlength=len(totals))
         if (needed <= open_).all():
             drawn[group_rows] = True
@@ -311,10 +312,8 @@ def _check_classes(table: Table, train: Rows, name: str) -> None:
     absent = [label for label in table.classes if label not in present]
     if absent:
         raise DataError(
-            f"{table.source}: split {name!r} leaves no training row of class {absent[0]!r} (the "
-            "rows stand in the "
-            "order of the file); "
-            "take --split leakfree or shuffle the file"
+            f"{table.source}: split {name!r} leaves no training row of class {absent[0]!r} (it "
+            "uses the rows in the order of the file); use --split leakfree or shuffle the file"
         )
 
 
@@ -329,7 +328,7 @@ def _check_test(table: Table, test: Table) -> None:
             hint = (
                 f"did you mean {near[0]!r}?"
                 if near
-                else "mend the row or add training rows of this class"
+                else "correct the row or add training rows of this class"
             )
             raise DataError(
                 f"{test.where(row)}: label {label!r} is not one of the {len(known)} labels of "
@@ -344,7 +343,6 @@ def _leak_notes(table: Table, test: Table) -> list[str]:
     if not folded:
         return []
     return [
-        f"{folded:,} of {len(test):,} test rows are repeats of training rows ({copies:,} letter "
-        "for letter): figures "
-        "on them come out too good."
+        f"{folded:,} of {len(test):,} test rows are repeats of training rows ({copies:,} exact "
+        "copies), so the test figures are too optimistic."
     ]

@@ -1,8 +1,8 @@
-"""A labelled table: texts and labels, read from a file that is told by its content.
+"""A labelled table of texts and labels, read from a file whose format is detected from its content.
 
-Owns `Table`, the checks of single rows and the checks before training. Formats live in `grid` and
-what it uses. Source of the two readings of the SMS Spam Collection (5,574 and 5,572 rows): FIELD
-notes in the documentation of the data.
+Owns `Table`, the checks of single rows and the checks before training. The modules of `data/files`
+read the formats. The data documentation explains why the SMS Spam Collection has 5,574 or 5,572
+rows, depending on quoting.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from tamis.errors import DataError
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a text and a label, as the file has them: no character is stripped, folded or
-    repaired.
+    """Rows of a text and a label, exactly as in the file: no character is removed or changed.
 
-    `lines[i]` is the 1-based line of `source` where row i begins (in Parquet the 1-based row);
-    `fingerprint` is the SHA-256 of the file's bytes; `notes` are sentences for the user about how
-    the file was read.
+    `lines[i]` is the 1-based line of `source` where row i begins (in Parquet the 1-based row).
+    `fingerprint` is the SHA-256 of the file's bytes. `notes` tell the user how the file was read.
     """
 
     texts: tuple[str, ...]
@@ -41,7 +39,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """The number of rows."""
+        """Return the number of rows."""
         return len(self.texts)
 
     @property
@@ -56,7 +54,7 @@ class Table:
         return {label: counted[label] for label in self.classes}
 
     def select(self, indices: Sequence[int]) -> Table:
-        """The rows at `indices` (0-based), in that order, as a table of the same source."""
+        """Return the rows at `indices` (0-based), in that order, as a table of the same source."""
         return replace(
             self,
             texts=tuple(self.texts[index] for index in indices),
@@ -65,20 +63,21 @@ class Table:
         )
 
     def where(self, index: int) -> str:
-        """File and line of row `index`, for messages."""
+        """Return the file and line of row `index`, for messages."""
         return f"{self.source} {'row' if self.format == 'parquet' else 'line'} {self.lines[index]}"
 
     @classmethod
     def of(cls, texts: Sequence[str], labels: Sequence[str], *, source: str = "memory") -> Table:
-        """A table of rows that come from no file; its fingerprint is of the rows.
+        """Create a table from rows that come from no file; the fingerprint is computed from the
+        rows.
 
         Raises:
             DataError: the two lengths differ.
         """
         if len(texts) != len(labels):
             raise DataError(
-                f"{source}: expected a label for each text, got {len(texts)} texts and "
-                f"{len(labels)} labels; give as many of both"
+                f"{source}: expected one label per text, got {len(texts)} texts and "
+                f"{len(labels)} labels; make the lengths equal"
             )
         digest = hashlib.sha256(repr((list(texts), list(labels))).encode("utf-8", "surrogatepass"))
         lines = tuple(range(1, len(texts) + 1))
@@ -102,17 +101,17 @@ def read_table(
     label: str | None = None,
     quoting: Quoting = "auto",
 ) -> Table:
-    """The labelled rows of a CSV, TSV, JSONL, JSON or Parquet file.
+    """Read the labelled rows of a CSV, TSV, JSONL, JSON or Parquet file.
 
     Arguments:
-        text, label  column by name, or by 1-based position; None: found by name, then by content
-        quoting      "auto": tab-separated text is unquoted unless quoting is evident; "pandas": as
-                     `pandas.read_csv` does by default, for split `tp2`
+        text, label  column by name, or by 1-based position; None: detected by name, then by content
+        quoting      "auto": quotes in tab-separated text are part of the texts unless they clearly
+                     quote fields; "pandas": as `pandas.read_csv` does by default, for split `tp2`
 
     Raises:
-        DataError: the file is missing, empty, a directory, of no known format or encoding; columns
-            are missing or not clear; a row has a wrong number of fields, no label, or values that
-            are no text. The message has file and line.
+        DataError: the file is missing, empty, a directory, or of an unknown format or encoding; a
+            column is missing or ambiguous; a row has a wrong number of fields, no label, or a value
+            that is not a text. The message names the file and the line.
         MissingExtraError: the file is Parquet and polars is not installed.
     """
     path = Path(path)
@@ -148,12 +147,12 @@ def read_table(
 
 
 def check_trainable(table: Table) -> None:
-    """Hold a table to what training needs; reading alone does not ask for it.
+    """Check that a table can be used for training; `read_table` does not check this.
 
     Raises:
-        DataError: labels differ in case or white space only, **or** there is one class only, **or**
-            there are fewer rows than two for each class on average, **or** a text is empty. Nothing
-            is repaired silently.
+        DataError: labels differ only in case or white space, **or** there is only one class, **or**
+            there are on average fewer than two rows per class, **or** a text is empty. Nothing is
+            corrected silently.
     """
     spellings: defaultdict[str, list[str]] = defaultdict(list)
     for name in table.classes:
@@ -163,15 +162,14 @@ def check_trainable(table: Table) -> None:
             rare = min(names, key=lambda name: (table.counts[name], name))
             raise DataError(
                 f"{table.where(table.labels.index(rare))}: the labels "
-                f"{', '.join(map(repr, names))} differ in case "
-                "or white space only; "
-                "write them the same way"
+                f"{', '.join(map(repr, names))} differ only in case or white space; write them "
+                "the same way"
             )
     if len(table.classes) < 2:
         found = f"only {table.classes[0]!r}" if table.classes else "none"
         raise DataError(
             f"{table.source}: expected at least two classes in column {table.label_column!r}, "
-            f"found {found}; add rows of another"
+            f"found {found}; add rows of another class"
         )
     if len(table) < 2 * len(table.classes):
         raise DataError(
@@ -201,7 +199,7 @@ def _text(value: object, place: str, column: str) -> str:
         found = "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"
         raise DataError(
             f"{place}: expected a text in column {column!r}, found {found}; make it a string or "
-            "name another column with --text"
+            "choose another column with --text"
         )
     return _plain_string(value, place, column)
 
@@ -222,21 +220,23 @@ def _label(value: object, place: str, column: str) -> str:
 
 def _plain_string(value: str, place: str, column: str) -> str:
     if "\0" in value:
-        raise DataError(f"{place}: column {column!r} holds a NUL character; remove it")
+        raise DataError(f"{place}: column {column!r} contains a NUL character; remove it")
     if not value.isascii():
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
             raise DataError(
-                f"{place}: column {column!r} holds half of a surrogate pair, which is no "
+                f"{place}: column {column!r} contains half of a surrogate pair, which is not a "
                 "character; remove it"
             ) from None
     return value
 
 
 def _overflow(grid: Grid, text_column: int, label_column: int) -> list[str]:
-    """A note where nameless columns hold something: text that ran over, as in Kaggle's copy of the
-    SMS Spam Collection.
+    """Return a note if columns without a name contain values.
+
+    Such values are text that ran over into extra columns, as in Kaggle's copy of the SMS Spam
+    Collection.
     """
     if all(name.isdigit() for name in grid.names):
         return []
@@ -250,6 +250,6 @@ def _overflow(grid: Grid, text_column: int, label_column: int) -> list[str]:
         return []
     columns = ", ".join(grid.names[column] for column in spare)
     return [
-        f"{rows} rows hold something in columns without a name ({columns}); it is not part of "
+        f"{rows} rows have values in columns without a name ({columns}); these are not part of "
         "their texts."
     ]

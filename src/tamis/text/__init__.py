@@ -1,3 +1,1 @@
-"""From strings to token ids. Texts come in, normalised, perturbed or cut into windows of token ids
-they go out.
-"""
+"""From strings to token ids: normalization, perturbation, tokenization and windows."""

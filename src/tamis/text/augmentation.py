@@ -1,9 +1,8 @@
-"""Attacked copies of training rows: what teaches a classifier that a disguised text is still what
-it was.
+"""Perturbed copies of training rows, which train a classifier to recognize disguised texts.
 
-Copies are made of training rows of every class, never of rows that are held out: spam under an
-attack stays spam, ham under the same attacks stays ham. Owns which copies are made; the attacks are
-perturbations.py's.
+Copies are made of training rows of every class, never of held-out rows: perturbed spam is labelled
+spam, perturbed ham is labelled ham. Owns the choice of copies; perturbations.py owns the
+perturbations.
 """
 
 from __future__ import annotations
@@ -20,69 +19,73 @@ from tamis.config import TrainSettings
 from tamis.text.perturbations import PERTURBATIONS, perturb
 
 GOOD_WORDS = 0.6
-"""Share of the positives' copies that get other texts' words; as many of the negatives' copies get
-them, so that length tells nothing."""
+"""Share of the positives' copies that get words of other texts. The same number of the negatives'
+copies get them, so that length does not indicate the class."""
 WHOLE = 0.15
-"""Share of the copies whose letters are all of one case, or each of a case of its own, whatever
-else is done to them."""
+"""Share of the copies with all letters in one case, or each letter in a random case, in addition
+to any other change."""
 BOTH = 0.3
-"""Share of the copies with good words that are also edited."""
+"""Share of the copies with good words that are edited too."""
 DRAWS = 6
-"""An edit that the normaliser undoes teaches nothing that the row does not: another one is drawn,
-at the most so often."""
+"""Most attempts to draw an edit: an edit that the normalizer undoes adds nothing to the row, so
+another one is drawn."""
 DIGITS = 3
-"""How much likelier the edit is that brings digits into words: digits speak for spam, so ham needs
-more of its copies not to be blocked."""
+"""Factor on the probability of edits that put digits into words: digits indicate spam, so ham needs
+more copies with them to keep false positives low."""
 MOST_TEXTS = 7
-"""Texts put around a copy, at the most."""
+"""Most texts that are added around a copy."""
 
 
 @dataclass(frozen=True)
 class AugmentedCopies:
-    """M attacked copies."""
+    """M perturbed copies."""
 
     texts: list[str]
     of: NDArray[np.int64]
-    """(M,) the row that each was made of"""
+    """(M,) source row of each copy"""
 
     def __len__(self) -> int:
         """M."""
         return len(self.texts)
 
 
+@dataclass(frozen=True)
+class CopySource:
+    """R rows that copies are made of."""
+
+    texts: Sequence[str]
+    targets: NDArray[np.int64]
+    """(R,) class numbers"""
+    positive: int | None
+    """Class number of the positive class; None for more than two classes: all are copied alike, and
+    none gets good words."""
+    fold_ids: NDArray[np.int64] | None = None
+    """(R,) fold of each row; texts put around a copy are then of its row's fold, so that they leave
+    with it. None: all rows are of one fold."""
+    normalize: Callable[[str], str] = str
+    """What the tokenizer makes of a text before it cuts it."""
+
+
 def augmented_copies(
-    texts: Sequence[str],
-    targets: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    *,
-    positive: int | None,
-    settings: TrainSettings,
-    seed: int,
-    normalize: Callable[[str], str] = str,
-    fold_ids: NDArray[np.int64] | None = None,
+    source: CopySource, rows: NDArray[np.int64], settings: TrainSettings, *, seed: int
 ) -> AugmentedCopies:
     """Copies of some rows, each under an attack drawn for it; the same seed gives the same copies.
 
     Args:
-        texts: R texts.
-        targets: (R,) class numbers.
+        source: R rows.
         rows: numbers of the rows that are trained on; nothing is taken from any other.
-        positive: class number of the positive class; None for more than two classes: all are copied
-            alike, and none gets good words.
         settings: `augment_positives` and `augment_negatives`, copies of a row; a fraction is a
             chance.
         seed: of the draws.
-        normalize: what the tokenizer makes of a text before it cuts it.
-        fold_ids: (R,) the fold of each row; texts put around a copy are then of its row's fold: a
-            fold's texts go out with its rows.
     """
+    texts, targets, positive = source.texts, source.targets, source.positive
     draw = random.Random(f"attacked copies {seed}")
     made, of = [], []
-    part = np.zeros(len(texts), dtype=np.int64) if fold_ids is None else fold_ids
+    fold = np.zeros(len(texts), dtype=np.int64) if source.fold_ids is None else source.fold_ids
     ham: dict[int, list[str]] = defaultdict(list)
     for row in rows.tolist():
         if positive is not None and targets[row] != positive and texts[row].strip():
-            ham[part[row]].append(texts[row])
+            ham[fold[row]].append(texts[row])
     for row in rows.tolist():
         share = (
             settings.augment_negatives
@@ -90,7 +93,7 @@ def augmented_copies(
             else settings.augment_positives
         )
         for _ in range(int(share) + (draw.random() < share % 1)):
-            made.append(_copy(texts[row], ham[part[row]], draw, normalize))
+            made.append(_copy(texts[row], ham[fold[row]], draw, source.normalize))
             of.append(row)
     return AugmentedCopies(made, np.array(of, dtype=np.int64))
 

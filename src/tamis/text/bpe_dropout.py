@@ -1,11 +1,11 @@
-"""BPE-dropout: a tokenizer that cuts words in other ways than usual, so that a classifier does not
-hang on one way of cutting them.
+"""BPE-dropout: a tokenizer that randomly splits words differently in every epoch.
 
-A rare or misspelt word is cut into pieces that training never saw together; a model that has met
-its words in many cuts reads the letters. Here a share of the merges is left out for a whole group
-of texts, not for every word anew: to a model that meets a text in many groups it is the same, and
-it follows from the seed alone (the dropout of `tokenizers` does not). Source: Provilkov et al.,
-"BPE-Dropout: Simple and Effective Subword Regularization", ACL 2020.
+Rare or misspelt words are split into tokens that training never saw together. A model that was
+trained on many splits of the same words relies less on one of them. Here a share of the merges is
+dropped for a whole group of texts, not anew for every word. For a model that sees a text in many
+groups the effect is the same, and the result depends only on the seed (the dropout of `tokenizers`
+does not). Source: Provilkov et al., "BPE-Dropout: Simple and Effective Subword Regularization", ACL
+2020.
 """
 
 from __future__ import annotations
@@ -20,28 +20,27 @@ from tokenizers import Tokenizer as _Tokenizer
 from tamis.text.tokenizer import Tokenizer
 
 GROUPS, TEXTS_A_GROUP = 8, 50
-"""Groups of texts, each with its own merges left out, at the most; a group more for each so many
+"""Most groups of texts, each with its own dropped merges; there is one group per this many
 texts."""
 
 
 class DroppedMerges:
-    """Tokenizers without a random share of the merges, others in every epoch."""
+    """Tokenizers without a random share of the merges, different in every epoch."""
 
     def __init__(self, tokenizer: Tokenizer, share: float, seed: int) -> None:
-        """`share` of the merges is left out in each group of texts; the same seed draws the
-        same.
-        """
+        """Drop `share` of the merges in each group of texts; `seed` determines which."""
         self._tokenizer, self._share, self._seed = tokenizer, share, seed
         self._whole = json.loads(tokenizer.backend.to_str())
 
     def of_epoch(self, epoch: int) -> Tokenizer:
-        """The tokenizer of an epoch, numbered from 0; ids and all else but the cuts are the
-        original's.
+        """Return the tokenizer of an epoch, numbered from 0.
+
+        Its ids and everything except the splits are those of the original.
         """
         return _InGroups(self._tokenizer, self._without, np.random.default_rng([self._seed, epoch]))
 
     def _without(self, random: np.random.Generator) -> Tokenizer:
-        """One that lacks a share of the merges."""
+        """Return a tokenizer without a random share of the merges."""
         merges = self._whole["model"]["merges"]
         kept = random.random(len(merges)) >= self._share
         model = self._whole["model"] | {
@@ -51,7 +50,7 @@ class DroppedMerges:
 
 
 class _InGroups(Tokenizer):
-    """A tokenizer that cuts each text as the group does into which it falls by lot."""
+    """A tokenizer that assigns each text to a random group and uses that group's merges."""
 
     def __init__(
         self,

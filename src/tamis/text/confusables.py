@@ -1,10 +1,9 @@
-"""Letters that look like ASCII letters: by rule from their Unicode names where names tell, by hand
-where only the shape does.
+"""Homoglyphs: characters that look like ASCII letters, from their Unicode names or from a table.
 
-Owns the tables; where a letter is folded is for normalizer.py. Two grades: `exact` is hard to tell
-apart in print and is believed even where a whole word is made of it; `loose` resembles and is
-believed only inside a word that mixes alphabets. Sources: Unicode names (unicodedata), Unicode TR
-39 confusables as far as remembered shapes go, "fancy text" generators.
+Owns the tables; normalizer.py decides where a letter is replaced. There are two grades. `exact`:
+hard to distinguish in print, replaced even if a whole word consists of such letters. `loose`: only
+similar, replaced only inside a word that mixes alphabets. Sources: Unicode names (unicodedata),
+Unicode TR 39 confusables in part, "fancy text" generators.
 """
 
 # ruff: noqa: RUF001 (look-alike letters are what this file is about)
@@ -16,8 +15,8 @@ import unicodedata
 from collections.abc import Iterator
 from functools import cache
 
-# "D WITH STROKE", "DOTLESS I", "SMALL CAPITAL R", "OPEN E", "REVERSED E": the last lone letter of
-# the name is the letter meant.
+# "D WITH STROKE", "DOTLESS I", "SMALL CAPITAL R", "OPEN E", "REVERSED E": the last single letter of
+# the name is the base letter.
 _LATIN = re.compile(
     r"LATIN (SMALL|CAPITAL|LETTER SMALL CAPITAL)(?: LETTER)?(?: [A-Z]{2,})* ([A-Z])(?: WITH "
     r"[A-Z0-9 ]+)?$"
@@ -37,11 +36,11 @@ _ENCLOSED = re.compile(
     r"(?:NEGATIVE|CROSSED NEGATIVE) (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER ([A-Z])$"
 )
 
-# Written as letter and what it looks like, in pairs.
+# Pairs: a letter, then the ASCII letter it looks like.
 _EXACT = (
     # Cyrillic
     "аaеeоoрpсcуyхxѕsіiјjһhԁdԛqԝwӏlүyѵvѐeѝuАAВBЕEЅSІIЈJКKМMНHОOРPСCТTУYХXҺHԚQԜWӀIҮYѴV"
-    # Greek capitals that are Latin ones, and the small letters that nobody can tell apart
+    # Greek capitals with Latin shapes, and indistinguishable small letters
     "ΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧXϹCͿJοoνvϲcϳjρp"
     # Armenian
     "օoսuհhոnզqյjցgՕOՍUՏSԼL"
@@ -50,9 +49,9 @@ _EXACT = (
     "ꓐBꓑPꓓDꓔTꓖGꓗKꓙJꓚCꓜZꓝFꓟMꓠNꓡLꓢSꓣRꓦVꓧHꓪWꓫXꓬYꓮAꓰEꓲIꓳOꓴU"
     "ⲀAⲂBⲈEⲎHⲒIⲔKⲘMⲚNⲞOⲢPⲤCⲦTⲨYⲬXⲁaⲉeⲟoⲣpⲥcⲭxⲓiⲕkⲩy"
     "ᑭPᒪLᐯVᗅAᗞDᗪDᖴFᗷBᕼHᗰMᑌUᖇRᔕSᗯWᑕCᒍJᑲbᑯdᑫqᗴEᕮEᗩAᐱAᑎN"
-    # Deseret, Osage, Old Italic, Carian, Elbasan as far as they are Latin shapes
+    # Deseret, Osage, Old Italic, Carian, Elbasan letters with Latin shapes
     "𐐄O𐐬o𐐠S𐓂O𐓪o𐓎U𐓶u𐌀A𐌁B𐌂C𐌄E𐌅F𐌉I𐌊K𐌌M𐌍N𐌏O𐌐P𐌑M𐌕T𐌗X𐔓N𐔖O𐔘K"
-    # Letter-like signs that compatibility folding leaves
+    # Letter-like signs that compatibility normalization does not change
     "℮eᴉiⅎfↃCↄcƦR"
 )
 _LOOSE = (
@@ -68,12 +67,10 @@ _LOOSE = (
 
 @cache
 def exact() -> dict[str, str]:
-    """Look-alike → ASCII letter, where nothing but its code tells it from the ASCII letter, and
-    every Latin letter in another style.
-    """
+    """Return a table from homoglyph to ASCII letter: exact homoglyphs, and styled Latin letters."""
     table = {**dict(_by_name()), **_pairs(_EXACT)}
     for letter, target in list(table.items()):
-        # Cherokee and a few others have small letters of the capitals' own shape.
+        # Cherokee and a few others have small letters in the shape of their capitals.
         small = letter.lower()
         if (
             small != letter
@@ -87,8 +84,9 @@ def exact() -> dict[str, str]:
 
 @cache
 def loose() -> dict[str, str]:
-    """Look-alike → ASCII letter, where the shape is alike only; none of `exact`. Variants with a
-    hook or stroke follow their letter.
+    """Return a table from homoglyph to ASCII letter for similar shapes; contains none of `exact`.
+
+    Variants with a hook or stroke map as their base letter does.
     """
     table = {letter: target for letter, target in _pairs(_LOOSE).items() if letter not in exact()}
     for letter, base in _variants():
@@ -105,7 +103,7 @@ def _pairs(text: str) -> dict[str, str]:
 
 def _assigned() -> Iterator[tuple[str, str]]:
     for code in range(0x80, sys.maxunicode + 1):
-        # Nothing beyond the supplementary multilingual plane is a letter of an alphabet.
+        # No letter of an alphabet lies beyond the supplementary multilingual plane.
         if code >= 0x20000:
             return
         name = unicodedata.name(chr(code), "")
@@ -116,7 +114,7 @@ def _assigned() -> Iterator[tuple[str, str]]:
 def _by_name() -> Iterator[tuple[str, str]]:
     for letter, name in _assigned():
         if unicodedata.decomposition(letter):
-            continue  # the compatibility and canonical forms do these
+            continue  # NFKC and NFD handle these
         if found := _LATIN.match(name):
             kind, target = found.groups()
             yield letter, target if kind == "CAPITAL" else target.lower()
@@ -131,7 +129,7 @@ def _by_name() -> Iterator[tuple[str, str]]:
 
 
 def _variants() -> Iterator[tuple[str, str]]:
-    """Cyrillic and Greek letters with a tail, hook or stroke, each with the letter it varies."""
+    """Yield Cyrillic and Greek letters with a tail, hook or stroke, each with its base letter."""
     for letter, name in _assigned():
         if (
             name.startswith(("CYRILLIC", "GREEK"))

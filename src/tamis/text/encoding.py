@@ -1,7 +1,7 @@
-"""Texts as the model sees them: token ids, cut into windows where they are longer than the context.
+"""Texts as token ids, split into windows if they are longer than the context.
 
-A message longer than the context is scored by its windows, in training as in prediction: nothing is
-cut silently. How windows become one score is windows.py's.
+Training and prediction both score a long message by its windows; no text is truncated silently.
+windows.py owns how the window scores become one score.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from tamis.text.windows import OVERLAP, WindowAggregation
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """R texts, D of them distinct, as W windows of token ids (W = D unless a text is longer than
-    the context).
+    """R texts, D of them distinct, as W windows of token ids (W = D if no text exceeds the
+    context).
 
-    Repeats are tokenized and, where the trunk is frozen, computed once; rows are always numbers of
-    the caller's R texts.
+    Repeated texts are tokenized once and, with a frozen trunk, computed once. Row numbers always
+    refer to the caller's R texts.
     """
 
     windows: tuple[NDArray[Any], ...]
-    """W arrays of token ids, those of one text side by side."""
+    """W arrays of token ids; the windows of one text are adjacent."""
     first: NDArray[np.int64]
-    """(D + 1,) index of each distinct text's first window, and W."""
+    """(D + 1,) index of each distinct text's first window, then W."""
     distinct_of: NDArray[np.int64]
-    """(R,) for each text, its number among the distinct ones."""
+    """(R,) index of each text among the distinct ones."""
     aggregation: WindowAggregation = field(default_factory=WindowAggregation)
     """How the windows of a text become one score."""
 
@@ -52,10 +52,10 @@ class EncodedTexts:
 
         Args:
             texts: R texts.
-            tokenizer: prepares them as the model is used to.
-            context: tokens that the model takes at once; a longer text is cut into windows.
-            window: tokens of a window; the context by default.
-            aggregation: how the windows of a text become one score; their mean by default.
+            tokenizer: the model's tokenizer.
+            context: most tokens that the model accepts; a longer text is split into windows.
+            window: tokens of a window; default: `context`.
+            aggregation: how the windows of a text become one score; default: the mean.
         """
         number: dict[str, int] = {}
         distinct_of = np.array(
@@ -75,25 +75,25 @@ class EncodedTexts:
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """(W,) tokens of each window."""
+        """Tokens of each window, (W,)."""
         return np.array([len(ids) for ids in self.windows], dtype=np.int64)
 
     @cached_property
     def tokens(self) -> NDArray[np.int64]:
-        """(R,) tokens of each text, windows together."""
+        """Tokens of each text over all its windows, (R,)."""
         ends = np.cumsum(np.append(0, self.lengths))[self.first]
         return np.diff(ends)[self.distinct_of]
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over all windows, in their order."""
+        """SHA-256 of all windows in order."""
         digest = hashlib.sha256(self.lengths.tobytes())
         for ids in self.windows:
             digest.update(ids.tobytes())
         return digest.hexdigest()
 
     def windows_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Indices of the windows of the given texts, text by text."""
+        """Return the indices of the windows of the given texts, text by text."""
         texts = self.distinct_of[rows]
         if len(self.windows) + 1 == len(self.first):
             return texts
@@ -101,21 +101,23 @@ class EncodedTexts:
 
     @property
     def long(self) -> list[bool]:
-        """(R,) whether each text has more than one window."""
+        """Return whether each text has more than one window, (R,)."""
         return [bool(many) for many in (np.diff(self.first) > 1)[self.distinct_of]]
 
     def aggregate(self, logits: Tensor, rows: NDArray[np.int64]) -> Tensor:
-        """(windows of `rows`, K) logits -> (rows, K): one score a text, by `aggregation`."""
+        """Aggregate the logits of the windows of `rows`, (windows, K), to one score per text,
+        (rows, K).
+        """
         return self.aggregation(logits, self._counts(rows))
 
     def deciding(self, logits: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(windows of `rows`, K) logits -> (rows,): each text's window that decides, counted within
-        the text.
+        """Return the index of each text's deciding window within the text, (rows,), from logits
+        (windows of `rows`, K).
         """
         return self.aggregation.deciding(logits, self._counts(rows))
 
     def mean_over_windows(self, values: Tensor, rows: NDArray[np.int64]) -> Tensor:
-        """(windows of `rows`, ...) -> (rows, ...): the mean over each text's windows."""
+        """Return the mean over each text's windows: (windows of `rows`, ...) to (rows, ...)."""
         return WindowAggregation()(values, self._counts(rows))
 
     def _counts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,9 +1,10 @@
-"""The single edits of the attack suite: how a sender disguises letters, words, numbers and links of
+"""The single edits of the perturbation suite: they disguise letters, words, numbers and links of
 one text.
 
-Owns the edits; drawing and the good-word attacks are perturbations.py's, the figures
-evaluation/robustness.py's. An edit takes a text, a strength and a draw, and returns the text
-changed. Sources: disguises seen in studies of SMS and mail filters (arXiv 2210.10451, 2505.03831).
+An edit takes a text, a strength and a random generator, and returns the changed text.
+perturbations.py owns the draws and the good-word perturbations; evaluation/robustness.py computes
+the figures. Sources: disguises reported in studies of SMS and mail filters (arXiv 2210.10451,
+2505.03831).
 """
 
 # ruff: noqa: RUF001 (look-alike letters are what this file is about)
@@ -15,8 +16,8 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# A sender's table, written apart from the remedy's: Cyrillic, Greek, Armenian, Cherokee and
-# Latin-extended shapes.
+# Homoglyphs that a spammer uses, written independently of the normalizer's table: Cyrillic, Greek,
+# Armenian, Cherokee and Latin-extended shapes.
 _LOOK_ALIKES = {
     "a": "аɑα", "b": "Ьƅ", "c": "сϲⲥ", "d": "ԁɗ", "e": "еєҽ", "f": "ƒꬵ", "g": "ɡց", "h": "һհ",
     "i": "іıι", "j": "јϳ", "k": "ĸκк", "l": "ӏⅼ", "m": "мⅿ", "n": "ոп", "o": "оοօ", "p": "рρ",
@@ -41,8 +42,9 @@ _TAIL = re.compile(r"[.,!?;:)]*$")
 
 @dataclass(frozen=True)
 class Edit:
-    """A disguise of one text: `apply(text, strength, draw)`; the other fields as in
-    `perturbations.Perturbation`.
+    """A disguise of one text: `apply(text, strength, draw)`.
+
+    The other fields are those of `perturbations.Perturbation`.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Edit:
 def _letters(
     change: Callable[[str, random.Random], str],
 ) -> Callable[[str, float, random.Random], str]:
-    """Each ASCII letter is changed with the given chance."""
+    """Return an edit that changes each ASCII letter with the given probability."""
 
     def apply(text: str, strength: float, draw: random.Random) -> str:
         return "".join(
@@ -70,8 +72,10 @@ def _letters(
 def _words(
     change: Callable[[str, random.Random], str], shortest: int
 ) -> Callable[[str, float, random.Random], str]:
-    """Each word of `shortest` ASCII letters is changed with the given chance; shorter ones where
-    the text has no longer.
+    """Return an edit that changes each word of at least `shortest` ASCII letters with the given
+    probability.
+
+    A text without such words has its shorter words changed.
     """
 
     def apply(text: str, strength: float, draw: random.Random) -> str:
@@ -98,7 +102,7 @@ def _full_width(letter: str, draw: random.Random) -> str:
 
 
 def _marked(letter: str, draw: random.Random) -> str:
-    # Composed where there is such a letter, as a sender's tool does.
+    # Uses the composed letter if there is one, as a spammer's tool does.
     return unicodedata.normalize("NFC", letter + draw.choice(_MARKS))
 
 
@@ -172,8 +176,8 @@ def _typo(word: str, draw: random.Random) -> str:
 
 
 def _numbers(text: str, strength: float, draw: random.Random) -> str:
-    """Other digits (never the same), or blanks, dots and dashes between the digits of a long
-    number.
+    """Change digits (each to another digit), or put blanks, dots and dashes between the digits of a
+    long number.
     """
 
     def change(found: re.Match[str]) -> str:
@@ -183,7 +187,7 @@ def _numbers(text: str, strength: float, draw: random.Random) -> str:
         if number.isdigit() and len(number) >= 7 and draw.random() < 0.5:
             size, sign = draw.choice([2, 3, 4]), draw.choice(" -.")
             return sign.join(number[i : i + size] for i in range(0, len(number), size))
-        # The first digit keeps a number from beginning with 0 where it did not.
+        # The first digit must not become 0.
         return "".join(
             str((int(c) + draw.randrange(1, 10)) % 10 or int(c != "1") or 2)
             if c.isdigit() and c.isascii()
@@ -195,7 +199,9 @@ def _numbers(text: str, strength: float, draw: random.Random) -> str:
 
 
 def _links(text: str, strength: float, draw: random.Random) -> str:
-    """Another domain, a shortener, hxxp, a bare domain or a dot in brackets."""
+    """Change a link: another domain, a shortener, hxxp, a domain without a scheme, or a dot in
+    brackets.
+    """
 
     def change(found: re.Match[str]) -> str:
         link = found.group()
@@ -226,44 +232,52 @@ EDITS: dict[str, Edit] = {
     for edit in (
         Edit(
             "look_alikes",
-            "letters replaced by Cyrillic, Greek and other look-alikes",
+            "letters replaced by Cyrillic, Greek and other homoglyphs",
             0.3,
             _CHANCE,
             _letters(_look_alike),
         ),
-        Edit("full_width", "letters in their full-width form", 1.0, _CHANCE, _letters(_full_width)),
         Edit(
-            "invisible", "invisible characters put behind letters", 0.3, _CHANCE, _letters(_hidden)
+            "full_width",
+            "letters replaced by their full-width forms",
+            1.0,
+            _CHANCE,
+            _letters(_full_width),
         ),
-        Edit("accents", "accents and other marks put on letters", 0.3, _CHANCE, _letters(_marked)),
-        Edit("leetspeak", "digits and signs for letters", 0.5, _SHARE, _words(_leet, 3)),
+        Edit(
+            "invisible", "invisible characters added after letters", 0.3, _CHANCE, _letters(_hidden)
+        ),
+        Edit(
+            "accents", "accents and other marks added to letters", 0.3, _CHANCE, _letters(_marked)
+        ),
+        Edit("leetspeak", "letters replaced by digits and signs", 0.5, _SHARE, _words(_leet, 3)),
         Edit(
             "spaced",
-            'letters of words set apart by blanks ("f r e e")',
+            'letters of words separated by spaces ("f r e e")',
             0.3,
             _SHARE,
             _words(_spaced, 4),
         ),
         Edit(
             "dotted",
-            'letters of words set apart by signs ("f.r.e.e")',
+            'letters of words separated by signs ("f.r.e.e")',
             0.3,
             _SHARE,
             _words(_dotted, 4),
         ),
         Edit("split", 'words split once by a sign ("fr-ee")', 0.5, _SHARE, _words(_split, 4)),
-        Edit("broken", "words broken over two lines", 0.3, _SHARE, _words(_broken, 4)),
-        Edit("case", "capitals and small letters changed", 0.7, _SHARE, _words(_swapped_case, 1)),
+        Edit("broken", "words broken across two lines", 0.3, _SHARE, _words(_broken, 4)),
+        Edit("case", "letters in another case", 0.7, _SHARE, _words(_swapped_case, 1)),
         Edit(
             "typos",
-            "a neighbouring key, a letter doubled, dropped or transposed",
+            "typing errors: a neighbouring key, a letter doubled, dropped or transposed",
             0.3,
             _SHARE,
             _words(_typo, 4),
         ),
         Edit(
             "numbers",
-            "other digits, or numbers broken up",
+            "other digits, or numbers split up",
             1.0,
             "chance of a number",
             _numbers,
@@ -271,7 +285,7 @@ EDITS: dict[str, Edit] = {
         ),
         Edit(
             "links",
-            "another domain, a shortener, hxxp or a bare domain",
+            "another domain, a shortener, hxxp, or a domain without a scheme",
             1.0,
             "chance of a link",
             _links,

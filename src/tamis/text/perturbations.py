@@ -1,9 +1,9 @@
-"""Attacks on texts: the suite, and one seeded draw a text.
+"""The perturbation suite, applied to texts with one random draw per text.
 
-Owns the attacks; the single edits are perturbation_edits.py's, the figures under attack
-evaluation/robustness.py's. How texts are hardened is normalizer.py's and training's business, and
-the tables of look-alikes here are a sender's own, not the remedy's. Synonyms and paraphrases are
-out of scope.
+Owns the perturbations; perturbation_edits.py owns the single edits, evaluation/robustness.py the
+figures. normalizer.py and training make a classifier robust; the homoglyph tables here are separate
+from the normalizer's, so that the suite does not test the normalizer with its own table. Synonyms
+and paraphrases are out of scope.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tamis.text.perturbation_edits import EDITS, Edit
 class Perturbation:
     """One way to disguise a text.
 
-    `strength` is the default; `unit` says what it counts. `needs_ham` marks attacks that draw from
-    a pool of negatives' texts, `always_changes` those that change every text that has a letter (the
+    `strength` is the default; `unit` says what it counts. `needs_ham` marks perturbations that draw
+    from texts of negatives. `always_changes` marks those that change every text with a letter (the
     others need a number or a link).
     """
 
@@ -42,7 +42,7 @@ def _suite() -> dict[str, Perturbation]:
         attacks.append(
             Perturbation(
                 f"good_words_{place}",
-                f"whole texts drawn from negatives {place}",
+                f"{place} whole texts drawn from negatives",
                 3.0,
                 "texts drawn",
                 needs_ham=True,
@@ -63,42 +63,42 @@ def perturb(
     ham: Sequence[str] = (),
     strength: float | None = None,
 ) -> list[str]:
-    """The texts under one attack; the same seed gives the same texts, whatever other texts stand
-    beside them.
+    """Apply one perturbation to texts; the same seed gives the same texts, whatever the other texts
+    are.
 
-    A text's draw depends on the seed, the attack, the text's row and the text. No text becomes
-    empty, none gets a lone surrogate that it did not have. Attacks that work on letters change at
-    least one character of a text with an ASCII letter.
+    The random draw depends on the seed, the perturbation, the row number and the text. No text
+    becomes empty; no lone surrogate is added. Perturbations of letters change at least one
+    character of every text that has an ASCII letter.
 
     Args:
-        texts: what to disguise.
+        texts: texts to disguise.
         name: a key of `PERTURBATIONS`.
-        seed: of the draws.
-        ham: texts of negatives for the good-word attacks, best training rows; no text is padded
-            with itself where there are others.
-        strength: share of letters, of words or number of texts as `PERTURBATIONS[name].unit` says;
-            None takes the attack's own.
+        seed: seed of the random draws.
+        ham: texts of negatives for the good-word perturbations, preferably training rows; a text is
+            not added to itself if there are others.
+        strength: share of letters, share of words, or number of texts, see
+            `PERTURBATIONS[name].unit`; None: the perturbation's default.
 
     Raises:
-        ConfigError: the attack is unknown or the strength is not above 0 (for shares also not above
-            1).
-        DataError: a good-word attack without any `ham` text that has a word.
+        ConfigError: the perturbation is unknown, or the strength is not above 0 (for shares also:
+            above 1).
+        DataError: a good-word perturbation, but no `ham` text with a word.
     """
     attack = PERTURBATIONS.get(name)
     if attack is None:
-        raise ConfigError(f"the attack must be one of {', '.join(PERTURBATIONS)}; got {name!r}")
+        raise ConfigError(f"perturbation: expected one of {', '.join(PERTURBATIONS)}; got {name!r}")
     amount = attack.strength if strength is None else strength
     if not 0 < amount <= (100 if attack.needs_ham else 1):
         most = "100 texts" if attack.needs_ham else "1 (a share)"
         raise ConfigError(
-            f"the strength of {name!r} counts {attack.unit} and must be above 0 and at most "
+            f"strength of {name!r} ({attack.unit}): expected a number above 0 and at most "
             f"{most}; got {amount}"
         )
     pool = [text.strip() for text in ham if text.strip()] if attack.needs_ham else []
     if attack.needs_ham and not pool:
         raise DataError(
-            f"the attack {name!r} draws words from negatives' texts and got none; pass training "
-            "texts of the negative class"
+            f"perturbation {name!r} needs texts of the negative class, got none with a word; "
+            "pass training texts of that class as `ham`"
         )
     known = set(pool)
     result = []
@@ -110,7 +110,7 @@ def perturb(
             own = text.strip()
             others = (
                 pool if own not in known else [one for one in pool if one != own] or pool
-            )  # padded with itself it would say no more
+            )  # a text added to itself adds no new words
             words = " ".join(draw.choice(others) for _ in range(max(1, round(amount))))
             result.append(f"{text} {words}" if name.endswith("appended") else f"{words} {text}")
         else:
@@ -121,6 +121,6 @@ def perturb(
 def _edited(text: str, edit: Edit, amount: float, draw: random.Random) -> str:
     changed = edit.apply(text, amount, draw)
     if changed == text and edit.always_changes:
-        # A weak draw may have hit nothing: then everything that can be hit is.
+        # If the draw changed nothing, everything that can be changed is changed.
         changed = edit.apply(text, 1.0, draw)
     return changed

@@ -1,9 +1,8 @@
-"""GPT-2's byte-level BPE through `tokenizers`, from a checkpoint's own files; also trained on rows
-where there is no checkpoint.
+"""GPT-2's byte-level BPE through `tokenizers`, read from a checkpoint's files or trained on texts.
 
-What changes a score travels inside `tokenizer.json`: the normaliser, a leading `<|endoftext|>`, the
-reference's fixed length. A text that spells a special token is ordinary text, here and in
-transformers (`split_special_tokens`).
+`tokenizer.json` stores everything that affects scores: the normalizer, the leading `<|endoftext|>`,
+and the fixed length of the reference. A text that contains the name of a special token is ordinary
+text, here and in transformers (`split_special_tokens`).
 """
 
 from __future__ import annotations
@@ -35,27 +34,27 @@ from tamis.files import replaced, write_text
 from tamis.text.normalizer import robust_normalizer
 
 END_OF_TEXT = "<|endoftext|>"
-"""GPT-2's only special token: between documents while pretraining, here a possible first token and
-the padding."""
+"""GPT-2's only special token. Pretraining puts it between documents; here it is an optional first
+token and the padding."""
 
 _PART_OF_WORD = re.compile(r"\S{256}(?=\S)")
 
 
 class Tokenizer:
-    """Texts to token ids."""
+    """Converts texts to token ids."""
 
     def __init__(self, backend: _Tokenizer) -> None:
-        """Wrap a `tokenizers.Tokenizer`; it must not be changed afterwards."""
+        """Wrap a `tokenizers.Tokenizer`, which must not be changed afterwards."""
         backend.encode_special_tokens = True
         self.backend = backend
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> Tokenizer:
-        """From `tokenizer.json`, else `vocab.json` + `merges.txt`, else OpenAI's `encoder.json` +
+        """Load `tokenizer.json`, else `vocab.json` + `merges.txt`, else OpenAI's `encoder.json` +
         `vocab.bpe`.
 
         Raises:
-            CheckpointError: none of them is there, or they cannot be read.
+            CheckpointError: none of these files exists, or they cannot be read.
         """
         folder = Path(folder)
         pairs = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -65,11 +64,9 @@ class Tokenizer:
             for vocabulary, merges in pairs:
                 if (folder / vocabulary).is_file() and (folder / merges).is_file():
                     return cls._from_pieces(folder / vocabulary, folder / merges)
-        except (
-            Exception
-        ) as error:  # `tokenizers` raises bare Exception for whatever is wrong in a file
+        except Exception as error:  # `tokenizers` raises a bare Exception for any error in a file
             raise CheckpointError(
-                f"{folder}: the tokenizer's files cannot be read ({error}); fetch or save them "
+                f"{folder}: the tokenizer files cannot be read ({error}); download or save them "
                 "again"
             ) from error
         wanted = " or ".join(["tokenizer.json", *(f"{v} with {m}" for v, m in pairs)])
@@ -77,8 +74,8 @@ class Tokenizer:
 
     @classmethod
     def _from_pieces(cls, vocabulary: Path, merges: Path) -> Tokenizer:
-        # Both readers of the merges file skip its `#version` line; OpenAI's and Hugging Face's
-        # files are otherwise alike.
+        # Both readers of the merges file skip its `#version` line; otherwise OpenAI's and Hugging
+        # Face's files are the same.
         backend = _byte_level(models.BPE.from_file(str(vocabulary), str(merges)))
         if backend.token_to_id(END_OF_TEXT) is not None:
             backend.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
@@ -86,11 +83,11 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
-        """A new byte-level BPE: all 256 bytes, `<|endoftext|>` and the merges that `texts` support,
-        up to `vocab_size` pieces.
+        """Train a new byte-level BPE: all 256 bytes, `<|endoftext|>`, and merges from `texts`, up
+        to `vocab_size` tokens.
 
-        Words of more than 256 characters teach in parts: the time that a word takes grows with the
-        square of its length.
+        Words of more than 256 characters are split for training, because the time for a word grows
+        with the square of its length.
         """
         backend = _byte_level(models.BPE())
         trainer = trainers.BpeTrainer(
@@ -113,15 +110,15 @@ class Tokenizer:
         fixed_length: int | None = None,
         pad: bool = False,
     ) -> Tokenizer:
-        """A copy that prepares messages the given way.
+        """Return a copy that prepares messages in the given way.
 
         Args:
             add_bos: put `<|endoftext|>` before every message.
-            normalize: "none", "nfkc" (compatibility forms folded, invisible format characters
-                dropped), or "robust" (look-alikes, spaced letters and letters written as digits
-                undone as well; see normalizer.py).
-            fixed_length: cut messages to this many tokens, as the reference does.
-            pad: with `fixed_length`, also fill shorter messages up to it with `<|endoftext|>`.
+            normalize: "none", "nfkc" (NFKC, and invisible format characters removed), or "robust"
+                (also undoes homoglyphs, spaced letters and letters written as digits; see
+                normalizer.py).
+            fixed_length: truncate messages to this many tokens, as the reference does.
+            pad: with `fixed_length`, also pad shorter messages to it with `<|endoftext|>`.
 
         Raises:
             ConfigError: `normalize` is unknown, or the vocabulary has no `<|endoftext|>` for
@@ -150,7 +147,7 @@ class Tokenizer:
             backend.normalizer = robust_normalizer()
         elif normalize != "none":
             raise ConfigError(
-                f"text.normalize must be 'none', 'nfkc' or 'robust'; got {normalize!r}"
+                f"text.normalize: expected 'none', 'nfkc' or 'robust', got {normalize!r}"
             )
         if fixed_length is None:
             backend.no_truncation()
@@ -162,8 +159,9 @@ class Tokenizer:
         return Tokenizer(backend)
 
     def without_padding(self) -> Tokenizer:
-        """One that neither fills nor cuts: batches need no padding here, and long texts are scored
-        by windows. Itself where it is one.
+        """Return a tokenizer that neither pads nor truncates, or self if it already does neither.
+
+        Batches need no padding here, and long texts are scored in windows.
         """
         if self.backend.padding is None and self.backend.truncation is None:
             return self
@@ -173,7 +171,7 @@ class Tokenizer:
         return Tokenizer(backend)
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Token ids of each text, (T,) each, T at least 1: a text without any token becomes one
+        """Return the token ids of each text, (T,) each, T >= 1; a text without tokens becomes one
         `<|endoftext|>`.
 
         Raises:
@@ -199,7 +197,7 @@ class Tokenizer:
         return [np.array(e.ids, dtype=np.int32) if e.ids else nothing for e in encoded]
 
     def normalized(self, text: str) -> str:
-        """A text as it is cut into tokens, after the normaliser."""
+        """Return the text after normalization, before it is split into tokens."""
         return (
             text
             if self.backend.normalizer is None
@@ -207,7 +205,7 @@ class Tokenizer:
         )
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of the given ids, special tokens spelled out."""
+        """Return the text of the ids, with special tokens written out."""
         return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=False))
 
     def windows(
@@ -218,11 +216,12 @@ class Tokenizer:
         size: int | None = None,
         overlap: float = 0.25,
     ) -> list[NDArray[np.int32]]:
-        """A message longer than `context` tokens as windows of `size` tokens (by default the
-        context), else the message itself.
+        """Split a message of more than `context` tokens into windows of `size` tokens (default:
+        `context`).
 
-        Each overlaps the one before by at least the share `overlap`. Every token is in a window,
-        every window begins like the message (with `<|endoftext|>` where messages do).
+        A shorter message is returned as one window. Each window overlaps the previous one by at
+        least the share `overlap`. Every token is in a window, and every window begins as the
+        message does (with `<|endoftext|>` if messages do).
         """
         spans = self.window_spans(len(ids), context, size=size, overlap=overlap)
         if len(spans) == 1:
@@ -233,8 +232,9 @@ class Tokenizer:
     def window_spans(
         self, tokens: int, context: int, *, size: int | None = None, overlap: float = 0.25
     ) -> list[tuple[int, int]]:
-        """(first, stop) of the message's tokens in each window of `windows`; a leading
-        `<|endoftext|>` repeated in all is not counted.
+        """Return the (first, stop) tokens of the message in each window of `windows`.
+
+        A leading `<|endoftext|>`, which all windows repeat, is not counted.
         """
         if tokens <= context:
             return [(0, tokens)]
@@ -246,7 +246,7 @@ class Tokenizer:
 
     @property
     def end_of_text(self) -> int | None:
-        """Id of `<|endoftext|>`, None where the vocabulary has none."""
+        """Id of `<|endoftext|>`; None if the vocabulary has none."""
         return self.backend.token_to_id(END_OF_TEXT)
 
     @property
@@ -256,7 +256,7 @@ class Tokenizer:
 
     @property
     def size(self) -> int:
-        """One more than the largest id."""
+        """The largest id plus one."""
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
 
     @property
@@ -265,18 +265,18 @@ class Tokenizer:
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
     def save(self, folder: Path | str, *, max_length: int) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json` so that transformers' AutoTokenizer
+        """Write `tokenizer.json` and `tokenizer_config.json`; transformers' AutoTokenizer then
         gives the same ids.
 
-        transformers fills and cuts only when asked to: a fixed length comes of
-        `padding="max_length", truncation=True`.
+        transformers pads and truncates only on request: use `padding="max_length", truncation=True`
+        for a fixed length.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with replaced(folder / "tokenizer.json") as beside:
             self.backend.save(str(beside))
         # transformers v5's GPT2Tokenizer would rebuild itself from vocabulary and merges and drop
-        # normaliser and template.
+        # the normalizer and the template.
         settings: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "split_special_tokens": True,
@@ -287,8 +287,8 @@ class Tokenizer:
         if self.backend.truncation is not None:
             settings["model_max_length"] = self.backend.truncation["max_length"]
         if self.backend.padding is not None:
-            # The filling is read as text here, as in the reference; a mask would hide it from the
-            # last position.
+            # The model reads padding as text here, as in the reference; a mask would hide it from
+            # the last position.
             settings["model_input_names"] = ["input_ids"]
         if self.end_of_text is not None:
             settings |= {f"{part}_token": END_OF_TEXT for part in ("bos", "eos", "unk", "pad")}
@@ -304,7 +304,7 @@ def _byte_level(model: models.BPE) -> _Tokenizer:
 
 
 def prepared_tokenizer(recipe: Recipe, tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer with the recipe's way of preparing a message in it."""
+    """Return the tokenizer with the recipe's text settings applied."""
     text = recipe.text
     pad = text.fixed_length is not None and text.pooling == "last_position"
     return tokenizer.prepared(

@@ -1,12 +1,12 @@
-"""One score from a long text's windows: by a rule that knows how many there are.
+"""Aggregation of the window scores of a long text into one score.
 
-Two classes: the window that speaks most for the positive class decides, and its log-odds are
-lowered by a penalty times log n for n windows. Were a text positive by one window alone, equally
-likely any of them, its odds would be the mean of the windows' odds; the largest term of that mean
-has the penalty 1. The more windows a text has, the more one must stand out, so that long negatives
-are not flagged for their length. How far the largest of n windows of a negative does differs by
-model: decision/window_penalty.py learns it from held-out rows. More classes: the mean of the
-windows' logits.
+For two classes, the window with the highest log-odds of the positive class decides. A penalty times
+log n is subtracted for n windows, so that long negatives are not flagged because of their length.
+Derivation: if exactly one window makes a text positive, and each is equally likely, the odds of the
+text are the mean of the windows' odds; the largest term of that mean corresponds to the penalty 1.
+How much the maximum of n windows of a negative grows with n depends on the model:
+decision/window_penalty.py fits the penalty on held-out rows. For more classes, the score is the
+mean of the windows' logits.
 
 Shapes: V windows of R texts, K classes.
 """
@@ -22,20 +22,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 OVERLAP = 0.5
-"""Share of a window that the next one holds again, so that a sentence stands whole in one of
-them."""
+"""Share of a window that the next window repeats, so that at least one window has each sentence
+whole."""
 
 SIZES = 16
-"""A window's size is a multiple of this."""
+"""Window sizes are multiples of this."""
 
 
 def size_for(lengths: NDArray[np.int64], context: int) -> int:
-    """Tokens of a window: as many as 95 of 100 training texts have at the most, so that a window is
-    like what the model was trained on.
+    """Return the window size in tokens: the 95th percentile of the lengths of the training texts.
 
-    In a window of the whole context a sentence of the length of a message would drown (`lengths`:
-    tokens of the training texts, at least one; never more than `context`, nor fewer than twice
-    SIZES).
+    Windows are then as long as the texts that the model was trained on. In a window of the whole
+    context, one sentence of the length of a message would have little weight.
+
+    Args:
+        lengths: tokens of the training texts, at least one.
+        context: largest size; the smallest is twice SIZES.
     """
     wanted = int(np.ceil(np.quantile(lengths, 0.95) / SIZES)) * SIZES
     return min(max(wanted, 2 * SIZES), context)
@@ -43,16 +45,19 @@ def size_for(lengths: NDArray[np.int64], context: int) -> int:
 
 @dataclass(frozen=True)
 class WindowAggregation:
-    """How windows become one score."""
+    """How the windows of a text become one score."""
 
     positive: int | None = None
-    """Class number of the positive class of two; None: the mean."""
+    """Class number of the positive class of two; None: mean over windows."""
     penalty: float = 1.0
-    """Times log n taken from the log-odds of the window that decides among n; without meaning where
-    the mean does."""
+    """Penalty: this times log n is subtracted from the log-odds of the deciding window of n. Unused
+    for the mean."""
 
     def __call__(self, logits: Tensor, counts: NDArray[np.int64]) -> Tensor:
-        """(V, K) logits, text after text, and (R,) windows of each text -> (R, K)."""
+        """Aggregate logits of windows, (V, K), in the order of the texts, to (R, K).
+
+        `counts`, (R,), has the number of windows of each text.
+        """
         if len(logits) == len(counts):
             return logits
         numbers = torch.from_numpy(counts).to(logits.device)
@@ -69,9 +74,9 @@ class WindowAggregation:
         return chosen - lowered
 
     def deciding(self, logits: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(R,) number of the window within its text that decides (the first of equal ones).
+        """Return the index of the deciding window within each text, (R,) (the first of equal ones).
 
-        With the mean it is the one that speaks most for the class that the mean chooses.
+        For the mean, it is the window with the highest score for the predicted class.
         """
         owner = np.repeat(np.arange(len(counts)), counts)
         if self.positive is None:
@@ -90,18 +95,19 @@ class WindowAggregation:
 
 
 class RunningAggregation:
-    """Scores of T texts whose windows are computed one by one, in any order: what
-    `WindowAggregation` gives for all of them at once.
+    """Aggregates T texts whose windows are computed one by one, in any order.
+
+    Gives the same scores as `WindowAggregation` does for all windows at once.
     """
 
     def __init__(self, texts: int, classes: int, aggregation: WindowAggregation) -> None:
-        """Nothing computed yet."""
+        """Start without any window."""
         self.counts = np.zeros(texts, dtype=np.int64)
         self._aggregation, self._kept = aggregation, np.zeros((texts, classes))
-        """(T, K) the sum of a text's windows, or the one that decides so far"""
+        """(T, K) sum of a text's windows, or the deciding window so far"""
 
     def add(self, text: int, logits: NDArray[np.float64]) -> None:
-        """One window of a text, (K,)."""
+        """Add one window of a text, (K,)."""
         place = self._aggregation.positive
         self.counts[text] += 1
         if place is None:
@@ -114,9 +120,7 @@ class RunningAggregation:
             self._kept[text] = logits
 
     def with_one_more(self, text: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(M, K) what a text's score would be if its next window, and last, gave each of the M rows
-        of `values`.
-        """
+        """Return a text's score if each of the M rows of `values` were its last window, (M, K)."""
         place, count = self._aggregation.positive, self.counts[text] + 1
         if place is None:
             return np.asarray((self._kept[text] + values) / count)
@@ -129,7 +133,7 @@ class RunningAggregation:
         return pooled
 
     def logits(self) -> NDArray[np.float64]:
-        """(T, K); every text has had a window."""
+        """Return the scores, (T, K); every text must have a window."""
         if self._aggregation.positive is None:
             return self._kept / self.counts[:, None]
         lowered = np.zeros_like(self._kept)

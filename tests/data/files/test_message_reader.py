@@ -182,7 +182,7 @@ def test_lines_are_read_to_the_character(
 
 
 BAD = [
-    ("", "t.csv", "expected rows, the file is empty"),
+    ("", "t.csv", "expected rows, found an empty file"),
     ("id,text\n1,a\n2,b,c\n", "t.csv", "line 3: expected 2 fields separated by comma, found 3"),
     (
         'id,text\n1,a\n2,"b\n',
@@ -222,7 +222,7 @@ def test_missing_files_directories_and_columns_are_told_at_once(
 ) -> None:
     with pytest.raises(DataError, match="there is no such file"):
         read_messages(tmp_path / "absent.txt")
-    with pytest.raises(DataError, match="this is a directory"):
+    with pytest.raises(DataError, match="found a directory"):
         read_messages(tmp_path)
     with pytest.raises(
         DataError,

@@ -1,3 +1,3 @@
-"""File formats, one reader each. Bytes of CSV, JSON Lines, Parquet or mail come in, rows of cells
-or messages go out.
+"""File formats, one reader per module: from the bytes of CSV, JSON Lines, Parquet or mail to rows
+of cells or messages.
 """

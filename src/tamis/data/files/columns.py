@@ -1,5 +1,4 @@
-"""Which column is the text and which the label: by name, by 1-based position, else by what the
-columns hold.
+"""The choice of the text and label columns: by name, by 1-based position, else by content.
 
 Owns the list of known column names and the error messages that list the columns of a file.
 """
@@ -12,7 +11,8 @@ from collections.abc import Sequence
 
 from tamis.errors import DataError
 
-# The first name of each list wins where several are present; the others must be alone.
+# If several known names are present, the first name of the list is used; any other must be the only
+# one.
 TEXT_NAMES = (
     *(
         "text",
@@ -79,7 +79,7 @@ _SURE_ROWS = 10
 
 
 def count_roles(first: Sequence[str]) -> int:
-    """How many of the two roles, text and label, a first row names (0 to 2)."""
+    """Count how many of the two roles, text and label, the first row names (0 to 2)."""
     return int(any(_plain(cell) in TEXT_NAMES for cell in first)) + int(
         any(_plain(cell) in LABEL_NAMES for cell in first)
     )
@@ -88,11 +88,11 @@ def count_roles(first: Sequence[str]) -> int:
 def is_header(
     first: Sequence[str], rest: Sequence[Sequence[str]], *, named: Sequence[str] = ()
 ) -> bool:
-    """Whether the first row holds column names and not a first text.
+    """Return whether the first row holds column names and not values.
 
-    `named` are the columns that the caller asked for. A known name counts unless it occurs again
-    below as a value (a first message labelled "spam" is no header); without one, names are told by
-    not being values of a label column.
+    `named` are the columns that the caller requested. A known name counts unless it is also a value
+    of its column below (a first message labelled "spam" is not a header). Without a known name, the
+    row is a header if it is not one of the values of a label column.
     """
     cells = [cell for cell in first if cell]
     if any(name in first for name in named if not name.isdigit()):
@@ -129,11 +129,12 @@ def find_text(
     requested: str | None,
     label: int | None = None,
 ) -> int:
-    """The index of the text column. `rows` is a sample of the data rows; `label` a column already
-    taken.
+    """Return the index of the text column.
+
+    `rows` is a sample of the data rows; `label` is a column that is already taken.
 
     Raises:
-        DataError: `requested` is no column, or no column or more than one could be the text.
+        DataError: `requested` is not a column, or no column or several columns could be the text.
     """
     if requested is not None:
         return _named(names, requested, source, "--text")
@@ -146,8 +147,8 @@ def find_text(
             return free[0]
         lengths = {column: _mean_length(rows, column) for column in free}
         first, second = sorted(free, key=lambda column: -lengths[column])[:2]
-        # Two columns of like length may both be texts (a subject and a body): that is for the user
-        # to say.
+        # Two columns of similar length may both be texts (a subject and a body): the user must
+        # choose.
         if lengths[first] >= 1.5 * lengths[second]:
             return first
     raise _unclear(names, source, "text", "--text")
@@ -161,19 +162,18 @@ def find_label(
     requested: str | None,
     text: int,
 ) -> int:
-    """The index of the label column, as `find_text`; by content it is the one column whose values
-    repeat.
+    """Return the index of the label column; by content, it is the only column whose values repeat.
 
     Raises:
-        DataError: `requested` is no column or the text column, or no column or more than one could
-            be the label.
+        DataError: `requested` is not a column or is the text column, or no column or several
+            columns could be the label.
     """
     if requested is not None:
         column = _named(names, requested, source, "--label")
         if column == text:
             raise DataError(
-                f"{source}: column {requested!r} was named both as text and as label; name two "
-                "columns"
+                f"{source}: column {requested!r} was given both as text and as label; give two "
+                "different columns"
             )
         return column
     found = _by_name(names, LABEL_NAMES, taken=text)
@@ -195,15 +195,15 @@ def find_both(
     text: str | None,
     label: str | None,
 ) -> tuple[int, int]:
-    """The indices of the text and the label column.
+    """Return the indices of the text and the label column.
 
     Raises:
-        DataError: as `find_text` and `find_label`; or there is one column only.
+        DataError: see `find_text` and `find_label`; or there is only one column.
     """
     if len(names) < 2:
         raise DataError(
-            f"{source}: expected a label and a text in each row, found one column ({names[0]!r}); "
-            "separate them by a comma, a semicolon or a tab"
+            f"{source}: expected a label and a text in each row, found one column "
+            f"({names[0]!r}); separate them with a comma, a semicolon or a tab"
         )
     taken = _named(names, label, source, "--label") if label is not None else None
     if taken is None:
@@ -216,7 +216,8 @@ def find_both(
         and len(filled) == 2
         and not _by_name(names, TEXT_NAMES, taken=None)
     ):
-        # Two columns and no names: the label is the one with fewer values, then the shorter one.
+        # Two columns without names: the label is the one with fewer distinct values, then the
+        # shorter one.
         first, second = sorted(
             filled, key=lambda column: (_distinct(rows, column), _mean_length(rows, column))
         )
@@ -253,7 +254,9 @@ def _named(names: Sequence[str], requested: str, source: str, option: str) -> in
         return int(requested) - 1
     near = difflib.get_close_matches(requested, names, n=1)
     hint = (
-        f"did you mean {option} {near[0]!r}?" if near else f"name one of them with {option} COLUMN"
+        f"did you mean {option} {near[0]!r}?"
+        if near
+        else f"choose one of them with {option} COLUMN"
     )
     raise DataError(
         f"{source}: there is no column {requested!r}; the columns are {_listed(names)}; {hint}"
@@ -261,8 +264,9 @@ def _named(names: Sequence[str], requested: str, source: str, option: str) -> in
 
 
 def _filled(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Columns with a name or something in more than half of the sample (spreadsheets leave empty
-    ones at the end).
+    """Return the columns that have a name, or values in more than half of the sample.
+
+    Spreadsheets often leave empty columns at the end.
     """
     positional = all(name.isdigit() for name in names)
     return [
@@ -294,6 +298,6 @@ def _listed(names: Sequence[str]) -> str:
 
 def _unclear(names: Sequence[str], source: str, role: str, option: str) -> DataError:
     return DataError(
-        f"{source}: which column holds the {role} is not clear; the columns are "
-        f"{_listed(names)}; name it with {option} COLUMN"
+        f"{source}: expected one column that holds the {role}, found none or several candidates; "
+        f"the columns are {_listed(names)}; choose one with {option} COLUMN"
     )

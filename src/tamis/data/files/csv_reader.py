@@ -1,9 +1,8 @@
-"""Rows of comma, semicolon and tab separated text: which delimiter, whether quotes are quoting, and
-the fields of each row.
+"""Comma-, semicolon- and tab-separated text: delimiter, quoting and the fields of each row.
 
-Owns no meaning: which column is the text is told in `columns`. The reader takes fields of any
-length and the quoting of RFC 4180 as Python's `csv` (not strict) and pandas' C parser read it;
-tests hold it against both.
+`columns` decides which column is the text. The reader accepts fields of any length and reads the
+quoting of RFC 4180 as Python's `csv` (not strict) and pandas' C parser do; tests compare it with
+both.
 """
 
 from __future__ import annotations
@@ -21,15 +20,16 @@ from tamis.errors import DataError
 DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 _SAMPLE_CHARACTERS = 1 << 18
 _SAMPLE_RECORDS = 200
-# Inside an open quoted field: up to and with the closing quote; a doubled quote is one quote of the
-# text.
+# Inside an open quoted field: everything up to and including the closing quote; a doubled quote is
+# one quote of the text.
 _TO_CLOSING_QUOTE = re.compile(r'((?:[^"]|"")*+)"')
 Kind = Literal["plain", "quoted", "broken"]
 
 
 class Record(NamedTuple):
-    """One row: the 1-based line where it begins, its fields, and how each was written ("broken":
-    quotes used in no proper way).
+    """One row: the 1-based line where it begins, its fields, and how each field was written.
+
+    Kinds: "plain", "quoted", and "broken" (quotes in a place where no writer puts them).
     """
 
     line: int
@@ -39,20 +39,21 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """How a delimited text is read."""
+    """The delimiter of a text, and whether its quotes quote fields."""
 
     delimiter: str
     quoted: bool
 
     @property
     def format(self) -> str:
-        """The name people know it by: "csv" or "tsv"."""
+        """The common name of the format: "csv" or "tsv"."""
         return "tsv" if self.delimiter == "\t" else "csv"
 
 
 def lines_of(text: str, *, quoted: bool) -> Iterator[str]:
-    """Lines with their ends. A quoted text ends lines at LF, CR LF and CR, an unquoted one at LF
-    unless it has none.
+    """Split text into lines, keeping their ends.
+
+    Quoted text ends lines at LF, CR LF and CR; unquoted text only at LF, or at CR if it has no LF.
     """
     if not quoted and "\n" in text:
         return iter(io.StringIO(text, newline="\n"))
@@ -62,7 +63,8 @@ def lines_of(text: str, *, quoted: bool) -> Iterator[str]:
 def records(
     lines: Iterable[str], layout: Layout, source: str, *, first_line: int = 1
 ) -> Iterator[Record]:
-    """The rows of `lines` (each with its end), blank ones left out; memory holds one row at a time.
+    """Yield the rows of `lines` (each with its end) without blank ones; one row at a time is in
+    memory.
 
     Raises:
         DataError: a quoted field is opened and never closed.
@@ -70,7 +72,7 @@ def records(
     delimiter, start = layout.delimiter, first_line
     fields: list[str] = []
     kinds: list[Kind] = []
-    pieces: list[str] | None = None  # what an open quoted field holds so far
+    pieces: list[str] | None = None  # content of the open quoted field so far
     for number, line in enumerate(lines, first_line):
         if pieces is None:
             start, fields, kinds = number, [], []
@@ -106,26 +108,26 @@ def records(
     if pieces is not None:
         raise DataError(
             f"{source} line {start}: a quoted field begins in this row and is never closed; "
-            'close it, or write a quote that belongs to the text as ""'
+            'close it, or write a quote inside a text as ""'
         )
 
 
 def wrong_width(record: Record, expected: int, source: str, layout: Layout) -> DataError:
-    """The error for a row that has more or fewer fields than the others."""
+    """Return the error for a row that has more or fewer fields than the others."""
     mark = DELIMITERS[layout.delimiter]
     remedy = (
-        "quote a text that holds the delimiter"
+        "quote texts that contain the delimiter"
         if layout.quoted
-        else f"replace a {mark} inside a text by a space"
+        else f"replace a {mark} inside a text with a space"
     )
     return DataError(
         f"{source} line {record.line}: expected {expected} fields separated by {mark}, found "
-        f"{len(record.fields)}; mend the row ({remedy})"
+        f"{len(record.fields)}; fix the row ({remedy})"
     )
 
 
 def _plain_end(line: str, position: int, delimiter: str) -> tuple[int, int | None]:
-    """Where an unquoted stretch ends, and where the next field begins (None: the row ends here)."""
+    """Return the end of an unquoted field and the start of the next (None: the row ends here)."""
     end = line.find(delimiter, position)
     if end >= 0:
         return end, end + 1
@@ -138,10 +140,10 @@ def _plain_end(line: str, position: int, delimiter: str) -> tuple[int, int | Non
 
 
 def sniff(text: str, *, whole: bool = True) -> Layout | None:
-    """The layout of `text`, from its content; None where no delimiter divides it into columns.
+    """Detect the layout of `text` from its content; None if no delimiter divides it into columns.
 
-    `whole` is False when `text` is only the beginning of a file. A comma or semicolon text is
-    always taken as quoted, a tab text only where quoting is evident.
+    `whole` is False if `text` is only the beginning of a file. Comma- or semicolon-separated text
+    is always read as quoted, tab-separated text only if its quotes clearly quote fields.
     """
     best: tuple[int, float, str] | None = None
     for delimiter in DELIMITERS:
@@ -159,8 +161,8 @@ def sniff(text: str, *, whole: bool = True) -> Layout | None:
 
 
 def regularity(text: str, layout: Layout, *, whole: bool = True) -> tuple[int, int, float]:
-    """Of the first rows: how many there are, columns named in the first, and the share that has the
-    commonest width (0 for width 1).
+    """Return three figures of the first rows: their number, the known column names in the first
+    row, and the share of rows that have the most frequent width (0 for width 1).
     """
     rows = _sample(text, layout, whole)
     roles, share = _fit(rows, text)
@@ -169,7 +171,7 @@ def regularity(text: str, layout: Layout, *, whole: bool = True) -> tuple[int, i
 
 def _sample(text: str, layout: Layout, whole: bool) -> list[list[str]]:
     if len(text) > _SAMPLE_CHARACTERS:
-        # A first row of a megabyte must still be seen whole.
+        # The sample must contain the whole first row, even if that row has a megabyte.
         end = text.find("\n", _SAMPLE_CHARACTERS)
         text, whole = (text, whole) if end < 0 else (text[: end + 1], False)
     rows: list[list[str]] = []
@@ -180,7 +182,7 @@ def _sample(text: str, layout: Layout, whole: bool) -> list[list[str]]:
                 break
     except DataError:
         if whole:
-            rows.append([])  # the unclosed rest speaks against this layout
+            rows.append([])  # counts the unclosed rest as an irregular row
     return rows
 
 
@@ -197,13 +199,13 @@ def _fit(rows: Sequence[Sequence[str]], text: str) -> tuple[int, float]:
 
 
 def quoting_is_evident(text: str, delimiter: str, *, whole: bool = True) -> bool:
-    """Whether the quotes of a tab-separated text are quoting and not part of the texts.
+    """Return whether the quotes of a tab-separated text quote fields and are not part of the texts.
 
-    Never where a quote is used as no writer would: a field that opens and does not close right
-    before the delimiter, or an unquoted field with a quote inside. Otherwise it is evident where
-    every field is quoted; where quoted fields hold delimiters or line ends and only the quoted
-    reading gives rows of one width; and where the quoted fields are just those that need it (or all
-    of a column, as R and some exports write). One lone "text" in quotes is not evident.
+    False if a quote is where no writer puts it: an opened field that does not close right before
+    the delimiter, or an unquoted field with a quote inside. Otherwise true in each of three cases:
+    every field is quoted; quoted fields contain delimiters or line ends and only the quoted reading
+    gives rows of one width; or exactly those fields are quoted that need it (or whole columns, as R
+    and some exports write). One single "text" in quotes is not enough.
     """
     if not re.search(rf'(?:^|{re.escape(delimiter)})"', text, re.MULTILINE):
         return False
@@ -234,13 +236,13 @@ def quoting_is_evident(text: str, delimiter: str, *, whole: bool = True) -> bool
 
 
 def _off_width(widths: Sequence[int]) -> int:
-    """Rows that do not have the commonest width."""
+    """Return the number of rows that do not have the most frequent width."""
     return len(widths) - Counter(widths).most_common(1)[0][1]
 
 
 def _quoted_by_rule(rows: Sequence[Record]) -> bool:
-    """Whether each quoted field holds a quote, or stands in a column quoted throughout, or obeys
-    "quoted where it has a comma".
+    """Return whether every quoted field has a reason: it contains a quote, its whole column is
+    quoted, or the file quotes all fields that contain a comma.
     """
     cells = [
         (column, field, kind)
@@ -254,7 +256,7 @@ def _quoted_by_rule(rows: Sequence[Record]) -> bool:
     ]
     if not needless:
         return any(kind == "quoted" and '"' in field for _, field, kind in cells)
-    # The first row may be a header, which some writers leave bare.
+    # The first row may be a header, which some writers do not quote.
     below = [row for row in rows[1:] if row.fields != [""]]
     throughout = {
         column
@@ -265,7 +267,7 @@ def _quoted_by_rule(rows: Sequence[Record]) -> bool:
     rest = [(column, field) for column, field in needless if column not in throughout]
     if not rest:
         return True
-    # Spreadsheets quote a field with a comma even between tabs; three such fields and no exception
-    # make a rule.
+    # Spreadsheets quote a field with a comma even in tab-separated files; three such fields and no
+    # exception are enough.
     bare_comma = any(kind == "plain" and "," in field for _, field, kind in cells)
     return len(rest) > 2 and all("," in field for _, field in rest) and not bare_comma

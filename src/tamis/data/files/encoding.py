@@ -1,8 +1,8 @@
-"""From bytes to text: UTF-8 (with or without BOM), UTF-16 and UTF-32 with BOM, else cp1252 with a
-note.
+"""Detection of a file's encoding: UTF-8 (with or without BOM), UTF-16 and UTF-32 with BOM, else
+cp1252 with a note.
 
-Owns the choice of the encoding and nothing else; what the text means is told in `delimited`,
-`jsonrows` and `messages`.
+Owns only the choice of the encoding; `csv_reader`, `json_reader` and `message_reader` parse the
+text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from tamis.errors import DataError
 
-# UTF-32's little-endian mark begins with UTF-16's, so it must be tried first.
+# UTF-32's little-endian BOM begins with UTF-16's, so it is tried first.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -27,23 +27,21 @@ _MARKS = (
 _UTF8_SEQUENCE = re.compile(
     rb"[\xc3-\xdf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 )
-# The five bytes that cp1252 leaves undefined.
+# The five byte values that cp1252 does not define.
 _NOT_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """The encoding of a file, by Python's name, and what the reader should know about the
-    choice.
-    """
+    """The encoding of a file, by Python's name, and notes to the user about the choice."""
 
     name: str
     notes: tuple[str, ...] = ()
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file that exists and holds something.
+    """Return the bytes of a file that exists and is not empty.
 
     Raises:
         DataError: `path` is missing, is a directory, cannot be read, or is empty.
@@ -54,7 +52,7 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: there is no such file; check the path") from None
     except IsADirectoryError:
         raise DataError(
-            f"{path}: expected a file, this is a directory; name one file in it"
+            f"{path}: expected a file, found a directory; give one file in it"
         ) from None
     except OSError as error:
         raise DataError(
@@ -62,18 +60,18 @@ def read_bytes(path: Path) -> bytes:
         ) from None
     if not content.strip(b" \t\r\n\xef\xbb\xbf"):
         raise DataError(
-            f"{path}: expected rows, the file is empty; give a table with a label and a text in "
-            "each row"
+            f"{path}: expected rows, found an empty file; give a table with a label and a text "
+            "in each row"
         )
     return content
 
 
 def encoding_of(content: bytes, source: str) -> Encoding:
-    """The encoding of `content`, all of the file's bytes.
+    """Detect the encoding of `content`, all bytes of the file.
 
     Raises:
-        DataError: the bytes are neither UTF-8 nor cp1252, or break the encoding that their
-            byte-order mark names.
+        DataError: the bytes are neither UTF-8 nor cp1252, or are invalid in the encoding of their
+            byte-order mark.
     """
     for mark, name in _MARKS:
         if content.startswith(mark):
@@ -82,9 +80,7 @@ def encoding_of(content: bytes, source: str) -> Encoding:
             except UnicodeDecodeError as error:
                 raise DataError(
                     f"{source}: the byte-order mark says {name}, but byte {error.start} cannot "
-                    "be decoded "
-                    f"({error.reason}); "
-                    "save the file as UTF-8"
+                    f"be decoded ({error.reason}); save the file as UTF-8"
                 ) from None
             return Encoding(name)
     try:
@@ -95,17 +91,17 @@ def encoding_of(content: bytes, source: str) -> Encoding:
 
 
 def decode(content: bytes, source: str) -> tuple[str, Encoding]:
-    """The text of `content` without byte-order mark, and its encoding.
+    """Decode `content`; returns the text without byte-order mark, and the encoding.
 
     Raises:
-        DataError: as `encoding_of`; or a NUL character is in the text.
+        DataError: see `encoding_of`; or the text contains a NUL character.
     """
     encoding = encoding_of(content, source)
     text = content.decode(encoding.name)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         hint = (
-            "this looks like UTF-16 without its mark; save it as UTF-8"
+            "this looks like UTF-16 without a byte-order mark; save the file as UTF-8"
             if content.count(b"\0") * 4 > len(content)
             else "remove it"
         )
@@ -114,10 +110,10 @@ def decode(content: bytes, source: str) -> tuple[str, Encoding]:
 
 
 def encoding_of_file(path: Path) -> Encoding:
-    """As `encoding_of`, reading the file a megabyte at a time.
+    """Like `encoding_of`, but reads the file a megabyte at a time.
 
     Raises:
-        DataError: as `encoding_of` for bytes that are neither UTF-8 nor cp1252.
+        DataError: the bytes are neither UTF-8 nor cp1252.
     """
     with path.open("rb") as file:
         head = file.read(4)
@@ -131,17 +127,17 @@ def encoding_of_file(path: Path) -> Encoding:
                 decoder.decode(chunk)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
-            # Only a file that is not UTF-8 is held whole, for the line and byte that the note
-            # names.
+            # Only a file that is not UTF-8 is read as a whole, to find the line and byte for the
+            # note.
             return encoding_of(path.read_bytes(), str(path))
     return Encoding("utf-8")
 
 
 def decode_line(line: bytes, number: int, source: str) -> str:
-    """One line of a stream that cannot be read twice: UTF-8, else cp1252 for this line alone.
+    """Decode one line of a stream that cannot be read twice: UTF-8, else cp1252 for this line only.
 
     Raises:
-        DataError: the line is neither.
+        DataError: the line is neither UTF-8 nor cp1252.
     """
     try:
         return line.decode("utf-8")
@@ -166,14 +162,14 @@ def _cp1252(content: bytes, first_bad: int, source: str) -> Encoding:
             "is not cp1252 either; save the file as UTF-8"
         )
     notes = [
-        f"{source} is not UTF-8 (byte 0x{content[first_bad]:02x} in line {line}) and was read "
-        "as cp1252."
+        f"{source} is not UTF-8 (byte 0x{content[first_bad]:02x} in line {line}) and was read as "
+        "cp1252."
     ]
     mixed = len(_UTF8_SEQUENCE.findall(content))
     if mixed:
         notes.append(
-            f"{source} holds {mixed} characters that look like UTF-8 among the cp1252 ones; "
-            "save it as UTF-8 throughout."
+            f"{source} was read as cp1252 but contains {mixed} characters that look like UTF-8; "
+            "save the whole file as UTF-8."
         )
     return Encoding("cp1252", tuple(notes))
 

@@ -1,6 +1,6 @@
-"""Rows of JSON: an object a line (JSONL), or one array of objects. Values keep their JSON types.
+"""JSON rows: one object per line (JSONL), or one array of objects. Values keep their JSON types.
 
-Source: RFC 8259 and jsonlines.org. Which key is the text is told in `columns`.
+Source: RFC 8259 and jsonlines.org. `columns` decides which key is the text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class JsonRow(NamedTuple):
 
 
 def begins_like_json(text: str) -> bool:
-    """Whether a file that begins with `text` means to be JSONL or a JSON array of objects."""
+    """Return whether a file that begins with `text` is JSONL or a JSON array of objects."""
     start = text.lstrip()
     if start.startswith("{"):
         return bool(re.match(r'\{\s*("|\})', start))
@@ -32,7 +32,7 @@ def begins_like_json(text: str) -> bool:
 
 
 def json_rows(lines: Iterable[str], source: str) -> Iterator[JsonRow]:
-    """The objects of JSONL, one line held at a time; blank lines are left out.
+    """Yield the objects of JSONL; one line at a time is in memory, blank lines are skipped.
 
     Raises:
         DataError: a line is not JSON, or not an object.
@@ -44,17 +44,17 @@ def json_rows(lines: Iterable[str], source: str) -> Iterator[JsonRow]:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{source} line {number}: expected a JSON object, found broken JSON ({error}); "
-                "mend the line"
+                f"{source} line {number}: expected a JSON object, found invalid JSON ({error}); "
+                "fix the line"
             ) from None
         yield JsonRow(number, _object(value, number, source))
 
 
 def json_array(text: str, source: str) -> Iterator[JsonRow]:
-    """The objects of one JSON array.
+    """Yield the objects of one JSON array.
 
     Raises:
-        DataError: the array is broken, or an element is not an object.
+        DataError: the array is invalid, or an element is not an object.
     """
     position = text.index("[") + 1
     line, counted = 1, 0
@@ -67,7 +67,7 @@ def json_array(text: str, source: str) -> Iterator[JsonRow]:
             rest = text[position + 1 :].strip()
             if rest:
                 raise DataError(
-                    f"{source}: expected the end of the file behind the JSON array, found "
+                    f"{source}: expected the end of the file after the JSON array, found "
                     f"{rest[:20]!r}; remove it"
                 )
             return
@@ -76,14 +76,14 @@ def json_array(text: str, source: str) -> Iterator[JsonRow]:
         if comma == first:
             raise DataError(
                 f"{source} line {line}: expected {'an object' if first else 'a comma or ]'} in "
-                "the JSON array; mend it"
+                "the JSON array; fix it"
             )
         try:
             value, position = _DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{source} line {line}: expected a JSON object, found broken JSON ({error}); "
-                "mend it"
+                f"{source} line {line}: expected a JSON object, found invalid JSON ({error}); "
+                "fix it"
             ) from None
         yield JsonRow(line, _object(value, line, source))
         first = False
@@ -94,6 +94,6 @@ def _object(value: object, line: int, source: str) -> dict[str, object]:
         kind = type(value).__name__
         raise DataError(
             f'{source} line {line}: expected a JSON object such as {{"label": ..., "text": '
-            f"...}}, found a {kind}; mend the line"
+            f"...}}, found a {kind}; fix the line"
         )
     return value

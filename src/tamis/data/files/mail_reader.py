@@ -1,8 +1,8 @@
-"""Mail as text: one message (.eml) or an mbox, subject and body, HTML stripped where there is no
-plain part.
+"""Mail as text: one message (.eml) or an mbox. The text is the subject and the body; HTML is
+stripped if there is no plain part.
 
-Owns no verdicts and no attachments. Sources: RFC 5322, RFC 4155 (mbox), the standard library's
-`email` with `policy.default`.
+Attachments are ignored. Sources: RFC 5322, RFC 4155 (mbox), the standard library's `email` with
+`policy.default`.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ _UNSEEN = frozenset(("script", "style", "head", "title", "template"))
 
 
 class Mail(NamedTuple):
-    """One mail: the 1-based line where it begins, its headers of interest, and subject and body as
-    one text.
+    """One mail: the 1-based line where it begins, selected headers, and subject and body as one
+    text.
     """
 
     line: int
@@ -66,14 +66,15 @@ class Mail(NamedTuple):
 
 
 def is_mbox(head: bytes) -> bool:
-    """Whether a file that begins with `head` is an mbox: a "From " line and headers below it."""
+    """Return whether a file that begins with `head` is an mbox: a "From " line, then headers."""
     first, _, rest = head.partition(b"\n")
     return bool(_MBOX_START.match(first)) and bool(_HEADER.match(rest))
 
 
 def is_mail(head: bytes) -> bool:
-    """Whether a file that begins with `head` is a mail: header lines only, two usual ones among
-    them, then an empty line or the end.
+    """Return whether a file that begins with `head` is a mail.
+
+    A mail has only header lines, at least two of them common ones, then an empty line or the end.
     """
     usual: set[bytes] = set()
     for line in head.split(b"\n"):
@@ -89,7 +90,7 @@ def is_mail(head: bytes) -> bool:
 
 
 def mbox_mails(lines: Iterable[bytes]) -> Iterator[Mail]:
-    """The mails of an mbox, one held at a time. ">From " is read as "From "."""
+    """Yield the mails of an mbox; one at a time is in memory. ">From " is read as "From "."""
     held: list[bytes] = []
     start, blank = 0, True
     for number, line in enumerate(lines, 1):
@@ -105,7 +106,9 @@ def mbox_mails(lines: Iterable[bytes]) -> Iterator[Mail]:
 
 
 def read_mail(content: bytes, line: int = 1) -> Mail:
-    """Subject and body of one mail; never fails, because what arrives by mail obeys no grammar."""
+    """Return subject and body of one mail. Never raises, because real mail often violates the
+    standards.
+    """
     message = email.message_from_bytes(content, policy=policy.default)
     headers = {
         name: value
@@ -118,8 +121,8 @@ def read_mail(content: bytes, line: int = 1) -> Mail:
 
 
 def strip_html(html: str) -> str:
-    """The words of an HTML text: tags, scripts and styles out, entities resolved, block elements on
-    their own lines.
+    """Return the text of HTML: without tags, scripts and styles, entities resolved, each block
+    element on its own line.
     """
     parser = _Words()
     parser.feed(html)
@@ -138,7 +141,7 @@ class _Words(HTMLParser):
         if tag in _UNSEEN:
             self._unseen.append(tag)
         elif tag == "body":
-            self._unseen.clear()  # a head that was never closed must not hide the body
+            self._unseen.clear()  # an element that was never closed must not hide the body
         elif tag in _BLOCKS:
             self.words.append("\n")
 
@@ -158,8 +161,7 @@ def _header(message: EmailMessage, content: bytes, name: str) -> str | None:
         value = message[name]
         return None if value is None else _clean(str(value))
     except Exception:
-        # The header parsers of the standard library raise many kinds of errors on headers that are
-        # none.
+        # The standard library's header parsers raise many kinds of errors on malformed headers.
         raw = email.message_from_bytes(content, policy=policy.compat32)[name]
         return None if raw is None else _clean(str(raw))
 
@@ -199,7 +201,7 @@ def _content(part: Message) -> str:
 
 
 def _clean(text: str) -> str:
-    """Bytes that the parser smuggled in as half surrogates become the replacement character."""
+    """Replace the half surrogates that the parser uses for undecodable bytes by U+FFFD."""
     return (
         text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         if not text.isascii()

@@ -1,7 +1,8 @@
-"""Messages to be judged: lines of text, tables with any columns, mails; one held at a time.
+"""Messages to classify: lines of text, tables with any columns, or mails; one message at a time is
+in memory.
 
-Owns the choice of what a file or stream is; what a verdict is written to is in `writing`. Needs no
-label column.
+Owns the detection of the format of a file or stream. `row_writer` writes the predictions. A label
+column is not needed.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ _TABLE_ENDINGS = frozenset((".csv", ".tsv", ".tab"))
 
 @dataclass(frozen=True)
 class Message:
-    """A text to judge; `columns` are the row's own, the text's among them, in the order of the
-    file; `line` is 1-based.
+    """A text to classify.
+
+    `columns` are all columns of the row, in the order of the file; `line` is 1-based.
     """
 
     text: str
@@ -40,7 +42,7 @@ class Message:
 
 @dataclass
 class Messages:
-    """An iterator of `Message`: what was read, which column is the text, and notes for the user.
+    """An iterator of `Message` with the format, the text column and notes for the user.
 
     `format` is "text", "csv", "tsv", "jsonl", "json", "parquet", "eml" or "mbox".
     """
@@ -52,29 +54,29 @@ class Messages:
     _rows: Iterator[Message] = field(repr=False)
 
     def __iter__(self) -> Iterator[Message]:
-        """Itself."""
+        """Return self."""
         return self
 
     def __next__(self) -> Message:
-        """The next message."""
+        """Return the next message."""
         return next(self._rows)
 
 
 def read_messages(source: str | Path | BinaryIO | TextIO, *, text: str | None = None) -> Messages:
-    r"""The messages of a file or a stream.
+    r"""Read the messages of a file or a stream.
 
-    A file is told by its content: Parquet, mbox, a mail, JSONL or a JSON array, a table with a
-    delimiter. A name decides only what content cannot: `.txt` is a text a line even if it holds
-    commas, `.csv` and `.tsv` are tables. A stream (stdin) is told by its first line, so that it can
-    be answered line by line: an object is JSONL, "From " is mbox, anything else a text a line.
-    `text` names the text column, and says that there are columns. A line's end is not part of its
-    text; an empty line is an empty text, so that answers keep the numbers of the lines.
+    The content decides the format of a file: Parquet, mbox, a mail, JSONL, a JSON array, or a table
+    with a delimiter. The file name decides only if the content does not: `.txt` has one text per
+    line even if lines contain commas; `.csv` and `.tsv` are tables. The first line decides the
+    format of a stream (stdin), so that answers can follow line by line: an object is JSONL, "From "
+    is mbox, anything else is one text per line. `text` names the text column, and so requires a
+    table. The end of a line is not part of its text. An empty line is an empty text, so answers
+    keep the line numbers.
 
     Raises:
-        DataError: at once, where the file is missing, a directory, of an unknown encoding, or its
-            text column is not
-        clear;
-            while reading, where a row is broken (the message has its line).
+        DataError: at once, if the file is missing, a directory or of an unknown encoding, or if its
+            text column is ambiguous; while reading, if a row is broken (the message names the
+            line).
         MissingExtraError: it is Parquet and polars is not installed.
     """
     if isinstance(source, str | Path):
@@ -83,17 +85,17 @@ def read_messages(source: str | Path | BinaryIO | TextIO, *, text: str | None = 
 
 
 def read_one_message(stream: BinaryIO | TextIO) -> Message:
-    """All of a stream as one message: a mail, with or without the "From " line of a mailbox above
-    it, or else the text as it stands.
+    """Read a whole stream as one message: a mail (with or without mbox "From " line), else plain
+    text.
 
     Raises:
-        DataError: nothing came, or it is no mail and its bytes are no text.
+        DataError: the stream is empty, or it is not a mail and its bytes are not text.
     """
     raw = getattr(stream, "buffer", stream)
     content = raw.read()
     if not content:
         raise DataError(
-            "standard input: expected a text or a mail, nothing came; pipe one in, or give the "
+            "standard input: expected a text or a mail, found nothing; pipe one in, or give the "
             "text as an argument"
         )
     content = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
@@ -115,7 +117,7 @@ def _from_file(path: Path, text: str | None) -> Messages:
         raise DataError(f"{path}: there is no such file; check the path") from None
     except IsADirectoryError:
         raise DataError(
-            f"{path}: expected a file, this is a directory; name one file in it"
+            f"{path}: expected a file, found a directory; give one file in it"
         ) from None
     except OSError as error:
         raise DataError(
@@ -168,7 +170,7 @@ def _from_stream(stream: BinaryIO | TextIO, text: str | None) -> Messages:
     first = next(lines, b"")
     if first.startswith(parquet_reader.MAGIC):
         raise DataError(
-            f"{name}: Parquet cannot be read from a stream; write it to a file and name the file"
+            f"{name}: Parquet cannot be read from a stream; save it as a file and give the file"
         )
     rest = chain([first] if first else [], lines)
     if text is None and re.match(rb"From \S.*\d{4}", first):
@@ -199,8 +201,9 @@ def _from_stream(stream: BinaryIO | TextIO, text: str | None) -> Messages:
 
 
 def _layout(start: str, *, whole: bool, sure: bool) -> csv_reader.Layout | None:
-    """The layout of a table, or None where the text is a text a line. `sure`: the name or the user
-    says that it is a table.
+    """Return the layout of a table, or None if each line is one text.
+
+    `sure`: the file name or the user says that it is a table.
     """
     layout = csv_reader.sniff(start, whole=whole)
     if sure:
@@ -209,8 +212,8 @@ def _layout(start: str, *, whole: bool, sure: bool) -> csv_reader.Layout | None:
     if layout is None:
         return None
     rows, roles, share = csv_reader.regularity(start, layout, whole=whole)
-    # Commas are common in texts: they make columns only under a header that names one. Tabs are
-    # not.
+    # Commas are frequent in texts: they separate columns only under a header with a known name.
+    # Tabs are rare in texts.
     return layout if rows > 1 and share == 1.0 and (roles or layout.delimiter == "\t") else None
 
 
@@ -225,7 +228,7 @@ def _table_messages(
     sample = list(islice(rows, SAMPLE_ROWS))
     if not sample:
         raise DataError(
-            f"{name}: expected rows, the file is empty; give a table with a text in each row"
+            f"{name}: expected rows, found an empty file; give a table with a text in each row"
         )
     head, rest = sample[0].fields, [record.fields for record in sample[1:]]
     header = is_header(head, rest, named=[] if text is None else [text])
@@ -260,7 +263,7 @@ def _json_messages(
     text: str | None,
     notes: tuple[str, ...],
 ) -> Messages:
-    # One object is enough where it names its text; a stream must not be kept waiting for more.
+    # One object is enough if it names the text column; a stream must not wait for more.
     first = next(rows, None)
     if first is None:
         raise DataError(f"{name}: expected JSON objects, found none; give at least one")
@@ -308,14 +311,14 @@ def _checked(
         found = "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"
         raise DataError(
             f"{place}: expected a text in column {column!r}, found {found}; make it a string or "
-            "name another column with --text"
+            "choose another column with --text"
         )
     if not value.isascii():
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
             raise DataError(
-                f"{place}: column {column!r} holds half of a surrogate pair, which is no "
+                f"{place}: column {column!r} contains half of a surrogate pair, which is not a "
                 "character; remove it"
             ) from None
     return Message(value, columns, line)
@@ -337,7 +340,7 @@ def _text_lines(path: Path, encoding: str, newline: str) -> Iterator[str]:
             yield from file
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{path}: byte {error.start} of the last part read is not {encoding} "
+                f"{path}: byte {error.start} of the last block read is not {encoding} "
                 f"({error.reason}); save the file as UTF-8"
             ) from None
 
@@ -360,6 +363,6 @@ def _without_mark(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _at_returns(lines: Iterable[str]) -> Iterator[str]:
-    """Lines that end at LF, CR LF and also at a lone CR, as files are read."""
+    """Yield lines that end at LF, CR LF or a single CR, as files are read."""
     for line in lines:
         yield from io.StringIO(line, newline="")

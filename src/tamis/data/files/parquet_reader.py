@@ -1,4 +1,4 @@
-"""Parquet files through polars (extra `tables`), told by the four bytes PAR1 at their beginning."""
+"""Parquet files, read with polars (extra `tables`) and recognized by the first four bytes, PAR1."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _ROWS_AT_ONCE = 8_192
 
 
 def parquet_rows(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
-    """The column names and the rows, a few thousand held at a time.
+    """Return the column names and an iterator of the rows; a few thousand rows are in memory.
 
     Raises:
         MissingExtraError: polars is not installed.
-        DataError: the file is truncated or otherwise no Parquet file.
+        DataError: the file is truncated or not Parquet.
     """
     polars = import_polars("reading Parquet")
     try:
@@ -42,10 +42,10 @@ def parquet_rows(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[object, ..
 
 
 def import_polars(purpose: str) -> ModuleType:
-    """The polars module.
+    """Import polars.
 
     Raises:
-        MissingExtraError: it is not installed; `purpose` says what it is needed for.
+        MissingExtraError: it is not installed; the message contains `purpose`.
     """
     try:
         import polars
@@ -57,6 +57,5 @@ def import_polars(purpose: str) -> ModuleType:
 def _broken(path: Path, error: Exception) -> DataError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return DataError(
-        f"{path}: begins like Parquet but cannot be read ({reason}); write it again or fetch it "
-        "again"
+        f"{path}: begins like Parquet but cannot be read ({reason}); write or download it again"
     )

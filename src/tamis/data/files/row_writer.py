@@ -1,9 +1,9 @@
-"""Rows to files: CSV, TSV, JSONL and Parquet by the ending of the name, a row at a time, whole or
-not at all.
+"""Write rows to CSV, TSV, JSONL or Parquet (chosen by the file's ending), one row at a time. The
+file appears only when it is complete.
 
-Owns the quoting that `delimited` reads back unchanged (in TSV but for texts whose line ends and
-tabs happen to make whole rows, which no reader of unquoted tab files can tell from rows; CSV has no
-such gap). Which columns a prediction has is for the caller.
+Owns the quoting that `csv_reader` reads back unchanged. One exception: a TSV text whose tabs and
+line ends look like complete rows cannot be told from rows by any reader of unquoted TSV. CSV has no
+such exception. The caller decides which columns a prediction has.
 """
 
 from __future__ import annotations
@@ -23,25 +23,24 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
 class RowSink(Protocol):
-    """Takes rows one at a time."""
+    """Accepts rows one at a time."""
 
     def write(self, row: Mapping[str, object]) -> None:
-        """Add a row; the first one sets the columns of CSV, TSV and Parquet."""
+        """Add a row; the first row sets the columns of CSV, TSV and Parquet."""
         ...
 
 
 @contextmanager
 def row_writer(path: str | Path, *, columns: Sequence[str] = ()) -> Iterator[RowSink]:
-    """A sink for rows that becomes the file `path` when the block ends well, and nothing when it
-    does not.
+    """Open a sink for rows; `path` is written if the block ends without an error, else not created.
 
-    `columns` names those of CSV and TSV beforehand, so that a file without rows has a header; else
-    the first row does.
+    `columns` names the columns of CSV and TSV in advance, so that a file without rows has a header;
+    otherwise the first row names them.
 
     Raises:
         ConfigError: the ending is none of `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet`.
-        DataError: the file cannot be written, **or** a row has a column that the first has not
-            (JSONL takes any).
+        DataError: the file cannot be written, **or** a row has a column that the first row does not
+            have (JSONL accepts any).
         MissingExtraError: it is Parquet and polars is not installed.
     """
     path = Path(path)
@@ -52,7 +51,7 @@ def row_writer(path: str | Path, *, columns: Sequence[str] = ()) -> Iterator[Row
             f"{ending or 'no ending'!r}; the ending chooses the format"
         )
     if ending == ".parquet":
-        import_polars("writing Parquet")  # said before hours of work, not after
+        import_polars("writing Parquet")  # raises before hours of work, not after
     try:
         with replaced(path) as beside:
             if ending == ".parquet":
@@ -74,11 +73,10 @@ def row_writer(path: str | Path, *, columns: Sequence[str] = ()) -> Iterator[Row
 def write_rows(
     path: str | Path, rows: Iterable[Mapping[str, object]], *, columns: Sequence[str] = ()
 ) -> int:
-    """Write `rows` as they come to the file `path`, its format chosen by its ending; returns how
-    many there were.
+    """Write `rows` one by one to `path`, in the format of its ending; returns the number of rows.
 
     Raises:
-        ConfigError, DataError, MissingExtraError: as `row_writer`.
+        ConfigError, DataError, MissingExtraError: see `row_writer`.
     """
     count = 0
     with row_writer(path, columns=columns) as sink:
@@ -89,8 +87,9 @@ def write_rows(
 
 
 def beside_own(own: Mapping[str, object], added: Mapping[str, object]) -> dict[str, object]:
-    """A row's own columns and those of its prediction; where a name is taken the prediction's gets
-    "predicted_" before it.
+    """Join the columns of a row and of its prediction.
+
+    If a name exists in both, the prediction's column gets the prefix "predicted_".
     """
     row = dict(own)
     for name, value in added.items():
@@ -118,8 +117,8 @@ class _Delimited:
         for name in row:
             if name not in self._columns:
                 raise DataError(
-                    f"{self._path}: a row has a column {name!r} that the first row has not; "
-                    "write .jsonl, which takes any columns"
+                    f"{self._path}: a row has a column {name!r} that the first row does not "
+                    "have; write .jsonl, which accepts any columns"
                 )
         self._line([_cell(row.get(name)) for name in self._columns])
 
@@ -144,8 +143,9 @@ class _JsonLines:
 
 
 def _parquet_sink(path: Path) -> Iterator[RowSink]:
-    """Rows wait in a JSONL file beside, since polars writes Parquet from a scan in bounded memory
-    but not row by row.
+    """Write Parquet by way of a temporary JSONL file.
+
+    polars writes Parquet from a scan in bounded memory, but not row by row.
     """
     polars = import_polars("writing Parquet")
     waiting = path.with_name(path.name + ".jsonl")

@@ -1,8 +1,6 @@
-"""A file as named columns and rows of values, whatever its format: the step between bytes and a
-`Table`.
+"""A file of any format as named columns and rows of values; `tables` makes a `Table` of it.
 
-Owns the choice of the format by content and the check that every row has the columns that the first
-promises.
+Owns the choice of the format by content, and the check that every row has the columns of the first.
 """
 
 from __future__ import annotations
@@ -23,8 +21,9 @@ SAMPLE_ROWS = 1_000
 
 @dataclass(frozen=True)
 class Grid:
-    """Columns and rows. Without a header line the columns are named "1", "2", ...; `rows[i]` begins
-    in line `lines[i]`.
+    """Columns and rows; `rows[i]` begins in line `lines[i]`.
+
+    Without a header line the columns are named "1", "2", ...
     """
 
     names: tuple[str, ...]
@@ -37,11 +36,12 @@ class Grid:
 
 
 def read_grid(content: bytes, path: Path, *, quoting: Quoting, named: Sequence[str] = ()) -> Grid:
-    """Read `content`, the bytes of `path`; `named` are columns the caller asks for, which tells a
-    header from a row.
+    """Read `content`, the bytes of `path`.
+
+    `named` are the columns that the caller requested; they help to recognize a header line.
 
     Raises:
-        DataError: the content is no table, or a row does not have the columns of the others.
+        DataError: the content is not a table, or a row has more or fewer columns than the others.
         MissingExtraError: it is Parquet and polars is not installed.
     """
     source = str(path)
@@ -55,8 +55,8 @@ def read_grid(content: bytes, path: Path, *, quoting: Quoting, named: Sequence[s
     layout = csv_reader.sniff(text)
     if layout is None:
         raise DataError(
-            f"{source}: expected a table (CSV, TSV, JSONL or Parquet), found text without columns; "
-            "separate label and text by a tab, or write a CSV with a header line"
+            f"{source}: expected a table (CSV, TSV, JSONL or Parquet), found text without "
+            "columns; separate label and text with a tab, or write a CSV with a header line"
         )
     notes = list(encoding.notes)
     if quoting == "pandas":
@@ -87,7 +87,7 @@ def read_grid(content: bytes, path: Path, *, quoting: Quoting, named: Sequence[s
 
 
 def header_names(head: Sequence[str]) -> tuple[str, ...]:
-    """The names of a header line; a column without one is named by its 1-based position."""
+    """Return the names of a header line; a column without a name gets its 1-based position."""
     return tuple(name if name.strip() else str(position) for position, name in enumerate(head, 1))
 
 
