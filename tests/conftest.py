@@ -5,8 +5,10 @@ rows; and who is skipped.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,17 @@ hypothesis.settings.load_profile("tamis")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of `runs.made_once`, which the workers of pytest-xdist inherit."""
+    if not hasattr(config, "workerinput"):
+        os.environ["SHARED_BY_TESTS"] = tempfile.mkdtemp(prefix="tamis-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["SHARED_BY_TESTS"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,5 +1,5 @@
 """The command line called in this process or in one of its own, and runs trained once for all
-tests.
+tests, whichever of pytest's processes asks first.
 
 A run here is `scratch:tiny` on the small rows, two epochs at a rate at which it learns them: a
 second or two of work.
@@ -7,15 +7,13 @@ second or two of work.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import io
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +23,7 @@ import numpy as np
 import pytest
 import scipy.linalg  # noqa: F401 - loads the library whose threads are limited below
 import threadpoolctl  # type: ignore[import-untyped]
+from filelock import FileLock
 
 from tests.rows import messages
 
@@ -104,26 +103,36 @@ def process(*arguments: str | Path, before: str = "", **options: Any) -> subproc
     )
 
 
-@cache
 def folder() -> Path:
-    """A folder that lives as long as the tests."""
-    path = tempfile.mkdtemp(prefix="tamis-tests-")
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    return Path(path)
+    """A folder that lives as long as the tests; all processes of one call of pytest share it."""
+    return Path(os.environ["SHARED_BY_TESTS"])
+
+
+def made_once(name: str, make: Callable[[Path], object]) -> Path:
+    """What `make` writes at a place in the shared folder. The process that asks first makes it; the
+    others wait.
+    """
+    path, made = folder() / name, folder() / f"{name}.made"
+    with FileLock(folder() / f"{name}.lock"):
+        if not made.exists():
+            with own_cache():
+                make(path)
+            made.touch()
+    return path
 
 
 @contextlib.contextmanager
 def own_cache() -> Iterator[None]:
     """A cache directory among the tests' files, for work done before a test's own is set."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TAMIS_CACHE", str(folder() / "cache"))
+        patch.setenv("TAMIS_CACHE", str(folder() / f"cache-{os.getpid()}"))
         yield
 
 
 @cache
 def table() -> Path:
     """The small rows as a file, as the SMS Spam Collection has them."""
-    return write_table(folder() / "messages.tsv", messages())
+    return made_once("messages.tsv", lambda path: write_table(path, messages()))
 
 
 def write_table(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
@@ -135,11 +144,23 @@ def write_table(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
 @cache
 def finished_run() -> Path:
     """A finished run; tests only read it (`copy_of` gives one to change)."""
-    path = folder() / "run"
-    with own_cache():
-        said = tamis("train", table(), *TINY, "-o", path)
+    return made_once("run", lambda path: write_run(path, *TINY))
+
+
+def write_run(path: Path, *options: str | Path) -> None:
+    """`tamis train` on the small rows; the test fails where the training does."""
+    said = tamis("train", table(), *options, "-o", path)
     assert said.code == 0, said.err
-    return path
+
+
+@cache
+def head_model() -> Path:
+    """A model folder whose head alone was fitted: the quickest to load and ask."""
+    from tamis.classifier.text_classifier import TextClassifier
+
+    labels, texts = zip(*messages(), strict=True)
+    model = TextClassifier("scratch:tiny", "head", threads=1)
+    return made_once("head", lambda path: model.fit(texts, labels).save(path))
 
 
 def copy_of(source: Path, target: Path) -> Path:
@@ -167,11 +188,15 @@ def pretrained() -> Path:
     """A backbone as transformers writes one: GPT2LMHeadModel with 3 blocks of width 24 and a
     tokenizer of its own.
     """
+    return made_once("pretrained", _write_pretrained)
+
+
+def _write_pretrained(path: Path) -> None:
+    import torch
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
     from tamis.text.tokenizer import Tokenizer
 
-    path = folder() / "pretrained"
     backend = Tokenizer.train([text for _, text in messages()], vocab_size=400).backend
     end = "<|endoftext|>"
     tokenizer = PreTrainedTokenizerFast(
@@ -185,12 +210,9 @@ def pretrained() -> Path:
         n_head=2,
         initializer_range=0.2,
     )
-    import torch
-
     torch.manual_seed(3)
     GPT2LMHeadModel(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
-    return path
 
 
 def scores_in_transformers(

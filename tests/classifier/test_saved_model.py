@@ -25,9 +25,7 @@ ODD = ["k", "<|endoftext|>", "ｆｕｌｌ width <|endoftext|> 🎂", "a\0b", " 
 
 @cache
 def head() -> Path:
-    path = runs.folder() / "head"
-    TextClassifier("scratch:tiny", "head", threads=1).fit(TEXTS, LABELS).save(path)
-    return path
+    return runs.head_model()
 
 
 def altered(path: Path, name: str, **changes: Any) -> Path:

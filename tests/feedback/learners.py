@@ -26,22 +26,8 @@ TEXTS = [
 @cache
 def head_run() -> Path:
     """A finished run whose head alone was solved."""
-    path = runs.folder() / "learns"
-    with runs.own_cache():
-        said = runs.tamis(
-            "train",
-            runs.table(),
-            "--backbone",
-            "nano",
-            "--tune",
-            "head",
-            "--threads",
-            "1",
-            "-o",
-            path,
-        )
-    assert said.code == 0, said.err
-    return path
+    options = ("--backbone", "nano", "--tune", "head", "--threads", "1")
+    return runs.made_once("learns", lambda path: runs.write_run(path, *options))
 
 
 @cache

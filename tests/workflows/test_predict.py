@@ -22,8 +22,7 @@ from tests.rows import messages
 from tests.runs import tamis
 
 INTERRUPTED = (
-    "interrupted; nothing that was finished is lost (an unfinished run goes on with the same "
-    "command)"
+    "interrupted; finished results are kept. To resume an unfinished run, repeat the same command"
 )
 TEXTS = [text for _, text in messages()][:9]
 
@@ -31,10 +30,7 @@ TEXTS = [text for _, text in messages()][:9]
 @cache
 def head() -> Path:
     """The quickest model to load and ask."""
-    path = runs.folder() / "predicting"
-    texts, labels = [text for _, text in messages()], [label for label, _ in messages()]
-    TextClassifier("scratch:tiny", "head", threads=1).fit(texts, labels).save(path)
-    return path
+    return runs.head_model()
 
 
 def answers(said: runs.Said) -> list[dict[str, Any]]:
@@ -307,7 +303,7 @@ def test_exit_code_3_is_an_error_and_2_wrong_usage(tmp_path: Path) -> None:
     said = tamis("predict", head(), "one", "two", "--exit-code")
     assert said.code == 2 and "--exit-code judges exactly one text" in said.err
     said = tamis("predict", head(), "--exit-code")
-    assert said.code == 3 and "nothing came" in said.err
+    assert said.code == 3 and "found nothing" in said.err
 
 
 @pytest.mark.parametrize(
