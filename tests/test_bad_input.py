@@ -228,7 +228,7 @@ def test_a_backbone_of_another_shape_lists_what_does_not_fit(
     (folder / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
     for command in (("train", str(runs.table()), "--backbone"), ("inspect",)):
         error = tamis(*command, folder).error
-        assert f"{folder}: the weights do not fit the configuration" in error and words in error
+        assert f"{folder}: the weights do not match the configuration" in error and words in error
 
 
 def test_a_backbone_that_is_no_gpt2_is_refused(tmp_path: Path) -> None:

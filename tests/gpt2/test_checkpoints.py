@@ -117,7 +117,7 @@ def test_a_truncated_file_is_reported(folder: Path) -> None:
         path.write_bytes(whole[:size])
         with pytest.raises(
             CheckpointError,
-            match=r"model\.safetensors is truncated, altered or not safetensors .*; fetch or save "
+            match=r"model\.safetensors is truncated, altered or not safetensors .*; download or save "
             r"it again",
         ):
             read_checkpoint(folder)
@@ -144,7 +144,7 @@ def test_missing_unexpected_and_mismatched_weights_are_listed_together(folder: P
         "missing ln_f.bias (14,)",
         "unexpected h.2.ln_1.bias (14,)",
         "h.1.mlp.c_fc.weight: expected (22, 14), got (21, 14)",
-        "use matching files",
+        "use files of the same model",
         str(folder),
     ):
         assert words in str(error.value)
@@ -161,7 +161,7 @@ def test_a_long_list_of_problems_is_cut_short(folder: Path) -> None:
 def test_a_head_of_another_width_is_reported(folder: Path) -> None:
     edit_weights(folder, score__weight=torch.zeros(2, 15))
     with pytest.raises(
-        CheckpointError, match=r"score\.weight must be \(classes, 14\), got \(2, 15\)"
+        CheckpointError, match=r"score\.weight: expected shape \(classes, 14\), got \(2, 15\)"
     ):
         read_checkpoint(folder)
 
@@ -189,7 +189,7 @@ def test_a_pickle_is_never_read(folder: Path) -> None:
     (folder / "pytorch_model.bin").unlink()
     with pytest.raises(
         CheckpointError,
-        match=r"model\.safetensors is missing; fetch or save the weights as safetensors",
+        match=r"model\.safetensors is missing; download or save the weights as safetensors",
     ):
         read_checkpoint(folder)
 
@@ -247,7 +247,7 @@ def test_a_folder_that_is_none_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("{", "not readable as JSON"), ("[1]", "must hold a JSON object; got list"), ("\xff", "JSON")],
+    [("{", "cannot be read as JSON"), ("[1]", "must hold a JSON object; got list"), ("\xff", "JSON")],
 )
 def test_a_damaged_config_is_reported(folder: Path, content: str, words: str) -> None:
     (folder / "config.json").write_bytes(content.encode("latin-1"))

@@ -388,7 +388,7 @@ def test_a_number_out_of_range_is_refused_and_nothing_is_changed(
 
 def test_adapters_on_adapters_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match="has low-rank adapters already; merge them with merge_lora first"
+        ConfigError, match="already has low-rank adapters; merge them with merge_lora first"
     ):
         add_lora(adapted(), 2, generator=seeded())
 

@@ -37,8 +37,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Fetch a public name from its home at first use, so that reading an OpenAI checkpoint does not
-    import torch.
+    """Import a public name on first use, so that reading an OpenAI checkpoint does not import
+    torch.
     """
     if name not in _HOMES:
         raise AttributeError(f"module 'tamis.gpt2' has no attribute {name!r}")

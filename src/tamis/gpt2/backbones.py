@@ -1,5 +1,5 @@
-"""Backbones by name or folder: the embedded one, named ones from the hub, any local folder, or a
-random one with a tokenizer of its own.
+"""Backbones by name or folder: embedded, from the Hugging Face hub, a local folder, or random
+weights with a new tokenizer.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from tamis.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class ScratchShape:
-    """A random GPT-2; its tokenizer is trained on the training rows, so its vocabulary may come out
-    smaller.
+    """The shape of a random GPT-2.
+
+    Its tokenizer is trained on the training rows, so the vocabulary may be smaller.
     """
 
     vocab_size: int
@@ -39,12 +40,13 @@ SCRATCH = {
     "nano": ScratchShape(vocab_size=16384, n_positions=256, n_embd=288, n_layer=4, n_head=6),
     "tiny": ScratchShape(vocab_size=512, n_positions=64, n_embd=32, n_layer=2, n_head=2),
 }
-"""`scratch:small` has about 7 million parameters, most of them embeddings; `scratch:nano` is the
-network of `nano`; `scratch:tiny` is for trying things out."""
+"""`scratch:small` has about 7 million parameters, most of them embeddings; `scratch:nano` has the
+shape of `nano`; `scratch:tiny` is for quick tests."""
 
 
 EMBEDDED = ("nano",)
-"""Backbones inside the package, no download: folders of `embedded/`, each with its model card."""
+"""Backbones inside the package, without download: folders of `embedded/`, each with a model
+card."""
 _EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 
 
@@ -57,23 +59,23 @@ class Backbone:
     tokenizer: Tokenizer
     pretrained: bool
     fingerprint: str
-    """Hash of shape and weights (`tamis.gpt2.checkpoints.fingerprint`)."""
+    """Hash of sizes and weights (`tamis.gpt2.checkpoints.fingerprint`)."""
 
 
 def load_backbone(
     name: str | Path, *, progress: Callable[[int, int | None], None] | None = None
 ) -> Backbone:
-    """A pretrained backbone.
+    """Load a pretrained backbone.
 
     Args:
-        name: an embedded backbone, a named one (fetched and verified where it is not here yet), a
-            folder in the Hugging Face layout, or an OpenAI checkpoint folder.
-        progress: told about bytes while something is fetched.
+        name: an embedded backbone, a named one (downloaded and verified if it is not in the cache),
+            a folder in the Hugging Face layout, or a folder with an OpenAI checkpoint.
+        progress: called with the bytes so far and the total bytes of a download.
 
     Raises:
-        ConfigError: the name is neither known nor a folder.
-        CheckpointError: the folder's files are missing, altered or do not fit each other.
-        DownloadError: a named backbone cannot be fetched.
+        ConfigError: the name is neither a known name nor a folder.
+        CheckpointError: the folder's files are missing, altered or do not match each other.
+        DownloadError: a named backbone cannot be downloaded.
     """
     text = str(name)
     folder = Path(name).expanduser()
@@ -104,18 +106,16 @@ def load_backbone(
     tokenizer = Tokenizer.from_folder(folder)
     if tokenizer.size > config.vocab_size:
         raise CheckpointError(
-            f"{folder}: the tokenizer has ids up to {tokenizer.size - 1}, the model's "
-            f"vocabulary ends at {config.vocab_size - 1}; "
-            "the files belong to different models"
+            f"{folder}: the tokenizer has ids up to {tokenizer.size - 1}, but the model's "
+            f"vocabulary ends at {config.vocab_size - 1}; use files of the same model"
         )
     return Backbone(text, build(config, state), tokenizer, pretrained=True, fingerprint=mark)
 
 
 def local_folder(name: str | Path) -> Path | None:
-    """The folder of a backbone that is on this machine without asking anybody: an embedded one by
-    name, or a folder.
+    """Return the folder of a backbone that needs no download: an embedded one by name, or a folder.
 
-    The name goes first: a folder `nano` that happens to lie here is `./nano`.
+    The name takes precedence: use `./nano` for a folder named `nano`.
     """
     if str(name) in EMBEDDED:
         return _EMBEDDED_FOLDER / str(name)
@@ -124,7 +124,7 @@ def local_folder(name: str | Path) -> Path | None:
 
 
 def scratch_backbone(name: str, texts: Sequence[str], *, seed: int) -> Backbone:
-    """A random backbone of the shape `scratch:NAME`, with a tokenizer trained on `texts`.
+    """Create a random backbone of the shape `scratch:NAME`, with a tokenizer trained on `texts`.
 
     Raises:
         ConfigError: there is no such shape.
@@ -132,7 +132,7 @@ def scratch_backbone(name: str, texts: Sequence[str], *, seed: int) -> Backbone:
     size = name.removeprefix("scratch:")
     if size not in SCRATCH:
         raise ConfigError(
-            f"backbone {name!r}: known shapes are "
+            f"backbone {name!r}: expected one of "
             f"{', '.join(f'scratch:{s}' for s in SCRATCH)}{_near(name)}"
         )
     shape = SCRATCH[size]
@@ -153,17 +153,17 @@ def scratch_backbone(name: str, texts: Sequence[str], *, seed: int) -> Backbone:
 
 
 def is_scratch(name: str | Path) -> bool:
-    """Whether the name asks for a random backbone."""
+    """Return whether the name means a random backbone."""
     return str(name).startswith("scratch:")
 
 
 def names() -> list[str]:
-    """Every name that `--backbone` knows."""
+    """Return every name that `--backbone` accepts."""
     return [*EMBEDDED, *(f"scratch:{size}" for size in SCRATCH), *NAMED_BACKBONES]
 
 
 def from_numpy(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Weights in transformers' orientation as tensors in this package's."""
+    """Convert weights from transformers' orientation to this package's."""
     return {
         name: torch.from_numpy(
             np.ascontiguousarray(array.T if CONV1D.search(name) else array, dtype=np.float32)

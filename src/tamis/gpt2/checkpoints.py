@@ -1,9 +1,9 @@
-"""Backbones and classifiers in the Hugging Face GPT-2 layout: `config.json` and
-`model.safetensors`, read and written.
+"""Reads and writes backbones and classifiers in the Hugging Face GPT-2 layout: `config.json` and
+`model.safetensors`.
 
-transformers stores linear layers as Conv1D, (in, out); this package uses nn.Linear, (out, in): the
-four matrices of a block are transposed on the way, by rule. No pickle is read or written.
-`tamis.gpt2.openai.checkpoint` reads OpenAI's own files.
+transformers stores linear layers as Conv1D, (in, out); this package uses nn.Linear, (out, in). The
+four matrices of a block are therefore transposed when they are read or written. Pickle files are
+neither read nor written. `tamis.gpt2.openai.checkpoint` reads OpenAI's own files.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ _FIELDS = tuple(GPT2Config.__dataclass_fields__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a folder in the Hugging Face layout holds."""
+    """The content of a folder in the Hugging Face layout."""
 
     folder: Path
     config: GPT2Config
     raw: dict[str, Any]
-    """`config.json` as it is, with labels, special token ids and whatever else."""
+    """`config.json` unchanged, including labels and special token ids."""
     state: dict[str, Tensor]
-    """Trunk weights under this package's names, fp32, Linear orientation."""
+    """Trunk weights with this package's names, fp32, Linear orientation."""
     score: Tensor | None
-    """(K, C) head of a sequence classifier, None for a bare backbone."""
+    """(K, C) head of a sequence classifier; None for a bare backbone."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the shape and of all trunk weights: the same numbers give the same fingerprint
-        whatever file holds them.
+        """Hash of the sizes and all trunk weights: equal numbers give equal fingerprints, whatever
+        the file.
 
-        Computed when it is first asked for, in a second for a gigabyte; ask before a model built
-        from `state` is trained.
+        Computed on first access, about one second per gigabyte. Access it before a model built from
+        `state` is trained.
         """
         return fingerprint(self.config, self.state)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from `path`.
+    """Read a JSON object from `path`.
 
     Raises:
         CheckpointError: the file is missing, not JSON, or not an object.
@@ -79,19 +79,19 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, OSError) as error:
         raise CheckpointError(
-            f"{path} is not readable as JSON ({error}); fetch or save the folder again"
+            f"{path} cannot be read as JSON ({error}); download or save the folder again"
         ) from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path} must hold a JSON object; got {type(value).__name__}")
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(value).__name__}")
     return value
 
 
 def read_config(folder: Path) -> tuple[GPT2Config, dict[str, Any]]:
-    """Shape and raw content of `config.json`.
+    """Return the sizes and the raw content of `config.json`.
 
     Raises:
-        CheckpointError: it is missing, names another architecture, or asks for a variant of GPT-2
-            that is not computed here.
+        CheckpointError: it is missing, names another architecture, or requests a variant of GPT-2
+            that is not supported.
     """
     path = folder / "config.json"
     raw = read_json(path)
@@ -103,8 +103,8 @@ def read_config(folder: Path) -> tuple[GPT2Config, dict[str, Any]]:
     for key, allowed in _REQUIRED.items():
         if raw.get(key, allowed[0]) not in allowed:
             raise CheckpointError(
-                f"{path}: {key} must be one of {list(allowed)}, got {raw[key]!r}; this variant "
-                "is not supported"
+                f"{path}: {key}: expected one of {list(allowed)}, got {raw[key]!r}; other "
+                "variants are not supported"
             )
     raw.setdefault("n_positions", raw.get("n_ctx", GPT2Config.n_positions))
     given = {key: raw[key] for key in _FIELDS if key in raw}
@@ -120,7 +120,7 @@ def read_config(folder: Path) -> tuple[GPT2Config, dict[str, Any]]:
                 if key == "layer_norm_epsilon"
                 else "a whole number of at least 1"
             )
-            raise CheckpointError(f"{path}: {key} must be {wanted}, got {value!r}")
+            raise CheckpointError(f"{path}: {key}: expected {wanted}, got {value!r}")
     try:
         return GPT2Config(**given), raw
     except ConfigError as error:
@@ -132,12 +132,12 @@ def read_checkpoint(folder: Path | str) -> Checkpoint:
 
     Raises:
         CheckpointError: a file is missing, truncated or not safetensors, or names and shapes do not
-            fit `config.json`.
+            match `config.json`.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(
-            f"{folder} is not a folder; expected one with config.json and {WEIGHTS}"
+            f"{folder} is not a folder; expected a folder with config.json and {WEIGHTS}"
         )
     config, raw = read_config(folder)
     tensors = _read_tensors(folder)
@@ -153,16 +153,17 @@ def read_checkpoint(folder: Path | str) -> Checkpoint:
     check_shapes(state, config, where=str(folder))
     if score is not None and (score.ndim != 2 or score.shape[1] != config.n_embd):
         raise CheckpointError(
-            f"{folder}: score.weight must be (classes, {config.n_embd}), got {tuple(score.shape)}"
+            f"{folder}: score.weight: expected shape (classes, {config.n_embd}), got "
+            f"{tuple(score.shape)}"
         )
     return Checkpoint(folder, config, raw, state, None if score is None else score.float())
 
 
 def check_shapes(state: dict[str, Tensor], config: GPT2Config, *, where: str) -> None:
-    """Compare names and shapes with what `config` asks for.
+    """Compare names and shapes with those that `config` requires.
 
     Raises:
-        CheckpointError: lists missing, unexpected and mismatched weights together.
+        CheckpointError: lists all missing, unexpected and mismatched weights.
     """
     with torch.device("meta"):
         expected = {name: tuple(t.shape) for name, t in GPT2(config).state_dict().items()}
@@ -181,12 +182,13 @@ def check_shapes(state: dict[str, Tensor], config: GPT2Config, *, where: str) ->
             f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
         )
         raise CheckpointError(
-            f"{where}: the weights do not fit the configuration: {shown}; use matching files"
+            f"{where}: the weights do not match the configuration: {shown}; use files of the "
+            "same model"
         )
 
 
 def build(config: GPT2Config, state: dict[str, Tensor]) -> GPT2:
-    """A GPT2 holding exactly `state`; a pooling block written out there becomes a
+    """Build a GPT2 with exactly `state`; a written-out pooling block becomes a
     `MeanPoolingBlock`.
     """
     with torch.device("meta"):
@@ -212,11 +214,11 @@ def write_checkpoint(
     extra: dict[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write `config.json` and `model.safetensors` so that transformers loads them.
+    """Write `config.json` and `model.safetensors` so that transformers can load them.
 
     Args:
-        folder: made where missing; files in it are replaced whole.
-        model: a trunk (written as GPT2LMHeadModel, embeddings tied) or a classifier.
+        folder: created if missing; existing files are replaced atomically.
+        model: a trunk (written as GPT2LMHeadModel, tied embeddings) or a classifier.
         labels: class names by index, for a classifier.
         extra: further keys for `config.json`, such as special token ids.
         dtype: stored type.
@@ -227,8 +229,8 @@ def write_checkpoint(
     folder = Path(folder)
     if any("lora_" in name for name, _ in model.named_parameters()):
         raise ConfigError(
-            "the model has low-rank adapters, which the standard layout cannot hold; merge them "
-            "with merge_lora first"
+            "the model has low-rank adapters, which the standard layout cannot store; merge "
+            "them with merge_lora first"
         )
     folder.mkdir(parents=True, exist_ok=True)
     trunk = model.transformer if isinstance(model, GPT2Classifier) else model
@@ -258,24 +260,24 @@ def write_checkpoint(
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file whole or not at all.
+    """Write a safetensors file atomically.
 
     Raises:
-        OSError: it cannot be written (safetensors has an error of its own for a full disk).
+        OSError: it cannot be written (safetensors raises its own error for a full disk).
     """
     try:
         with replaced(path) as beside:
             save_file(tensors, beside, metadata=metadata)
     except SafetensorError as error:
         raise OSError(
-            f"{path} cannot be written ({error}); check the space on the disk and run the same "
+            f"{path} cannot be written ({error}); check the free disk space and run the same "
             "command again"
         ) from error
 
 
 def standard_state(trunk: GPT2) -> dict[str, Tensor]:
-    """The trunk's weights in transformers' names (without `transformer.`) and orientation, pooling
-    blocks written out.
+    """Return the trunk's weights with transformers' names (without `transformer.`) and orientation,
+    pooling blocks written out.
     """
     state: dict[str, Tensor] = {}
     for name, module in trunk.named_children():
@@ -292,7 +294,7 @@ def standard_state(trunk: GPT2) -> dict[str, Tensor]:
 
 
 def fingerprint(config: GPT2Config, state: dict[str, Tensor]) -> str:
-    """SHA-256 over the shape and every weight, in sorted order of names."""
+    """Return the SHA-256 of the sizes and every weight, in sorted order of names."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     for name in sorted(state):
         digest.update(name.encode())
@@ -309,17 +311,18 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     else:
         pickled = next(iter(sorted(folder.glob("pytorch_model*.bin"))), None)
         advice = (
-            f"{pickled.name} is a pickle, which is never read here; save the model again with "
-            "safe_serialization=True"
+            f"{pickled.name} is a pickle file, which tamis does not read; save the model again "
+            "with safe_serialization=True"
             if pickled
-            else "fetch or save the weights as safetensors"
+            else "download or save the weights as safetensors"
         )
         raise CheckpointError(f"{folder / WEIGHTS} is missing; {advice}")
     tensors: dict[str, Tensor] = {}
     for name in names:
         if not (folder / name).is_file():
             raise CheckpointError(
-                f"{folder / name} is missing, {index.name} names it; fetch or save the folder again"
+                f"{folder / name} is missing, but {index.name} names it; download or save the "
+                "folder again"
             )
         try:
             with safe_open(folder / name, framework="pt") as file:
@@ -327,19 +330,19 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
                     tensors[key] = file.get_tensor(key)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
-                f"{folder / name} is truncated, altered or not safetensors ({error}); fetch or "
-                "save it again"
+                f"{folder / name} is truncated, altered or not safetensors ({error}); download "
+                "or save it again"
             ) from error
     return tensors
 
 
 def _shards(index: Path) -> list[str]:
-    """Names of the files that an index divides the weights among, none outside its folder."""
+    """Return the files that an index names; none lies outside its folder."""
     places = read_json(index).get("weight_map")
     names = set(places.values()) if isinstance(places, dict) else set()
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise CheckpointError(
-            f"{index}: weight_map must name a file beside it for every weight; fetch or save "
-            "the folder again"
+            f"{index}: weight_map: expected a file in the same folder for every weight; download "
+            "or save the folder again"
         )
     return sorted(names)

@@ -1,4 +1,4 @@
-"""A trunk made ready for tuning: how many blocks it has, how it ends and what of it is trained."""
+"""Preparation of a trunk for training: number of blocks, pooling, and which weights are trained."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from tamis.gpt2.pooling import add_mean_pooling
 
 @dataclass(frozen=True)
 class Pooling:
-    """Where a head reads."""
+    """The layer and position that a head reads."""
 
     layer: int
-    """blocks that are kept"""
+    """number of blocks that are kept"""
     mode: str
-    """one of head/layer_selection.py's POSITIONS"""
+    """one of POSITIONS in head/layer_selection.py"""
 
 
 def with_pooling(recipe: Recipe, trunk: GPT2) -> GPT2:
-    """The trunk with as many blocks as the recipe says, ending in a pooling block where the head
-    reads the mean. Changes it.
+    """Cut the trunk to the recipe's number of blocks and add a pooling block for mean pooling, in
+    place.
 
     Raises:
-        ConfigError: the backbone has fewer blocks, or the recipe asks for what only an exact head
-            can read.
+        ConfigError: the backbone has fewer blocks, or the recipe asks for a pooling that only a
+            linear probe can read.
     """
     if recipe.text.pooling == "mean_and_last":
         raise ConfigError(
-            "text.pooling = mean_and_last is for the exact head (tune = head); use mean or "
-            "last_token"
+            "text.pooling = mean_and_last requires tune = head; use mean or last_token"
         )
     if recipe.text.layers != "auto":
         check_layer(recipe.text.layers, trunk)
@@ -44,25 +43,25 @@ def with_pooling(recipe: Recipe, trunk: GPT2) -> GPT2:
 
 
 def check_layer(layer: int, trunk: GPT2) -> None:
-    """Refuse more blocks than there are.
+    """Check that the trunk has at least `layer` blocks.
 
     Raises:
-        ConfigError: the backbone has fewer.
+        ConfigError: the trunk has fewer.
     """
     if layer > len(trunk.h):
-        raise ConfigError(f"text.layers = {layer}: the backbone has {len(trunk.h)} blocks")
+        raise ConfigError(f"text.layers = {layer}: the backbone has only {len(trunk.h)} blocks")
 
 
 def trained_parameters(model: GPT2Classifier) -> int:
-    """Number of weights that are trained."""
+    """Return the number of trainable weights."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None = None) -> int:
-    """Leave trainable: head and final LayerNorm, also the last `blocks` blocks, or (neither given)
-    everything.
+    """Make trainable: head and final LayerNorm, the last `blocks` blocks, or everything (the
+    default).
 
-    Returns the lowest trained block's number.
+    Returns the index of the lowest trainable block.
     """
     trunk = model.transformer
     start = len(trunk.h) if head_only else 0 if blocks is None else len(trunk.h) - blocks
@@ -76,9 +75,7 @@ def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None
 
 
 def keep_layers(model: GPT2, layer: int) -> GPT2:
-    """The trunk with its first `layer` blocks alone; the final LayerNorm stays. Changes the model
-    given.
-    """
+    """Keep only the first `layer` blocks and the final LayerNorm, in place."""
     if layer < len(model.h):
         model.h = model.h[:layer]
         model.config = replace(model.config, n_layer=layer)
@@ -86,8 +83,8 @@ def keep_layers(model: GPT2, layer: int) -> GPT2:
 
 
 def apply_pooling(model: GPT2, pooling: Pooling, factor: float) -> GPT2:
-    """The trunk ending as a reading says: cut, and with a pooling block of that factor (0: none).
-    Changes the model given.
+    """Cut the trunk as `pooling` says and append a pooling block with `factor` (0: none), in
+    place.
     """
     keep_layers(model, pooling.layer)
     if factor:

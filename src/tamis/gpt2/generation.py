@@ -1,4 +1,4 @@
-"""Text written by a model, for whoever wants to see what it has learnt."""
+"""Text generation with a pretrained model."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def sample(
 
     Args:
         trunk: the model.
-        tokenizer: with a leading `<|endoftext|>`.
-        beginnings: texts to go on from; an empty one begins a new text.
-        tokens: most tokens to add; a text ends earlier at `<|endoftext|>` or where the context is
-            full.
-        temperature: below 1 the likely becomes likelier.
-        top: only the most likely `top` pieces are drawn.
-        seed: of the draws.
+        tokenizer: a tokenizer that adds a leading `<|endoftext|>`.
+        beginnings: texts to continue; an empty one starts a new text.
+        tokens: most tokens to add; a text ends earlier at `<|endoftext|>` or at the end of the
+            context.
+        temperature: values below 1 favour likely tokens.
+        top: only the `top` most likely tokens are drawn.
+        seed: seed of the draws.
     """
     generator = torch.Generator().manual_seed(seed)
     written = []

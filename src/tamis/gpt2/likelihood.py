@@ -1,8 +1,8 @@
-"""What a trunk thinks of a text as a language model: the bits of its tokens under next-token
-prediction with the tied embedding.
+"""The likelihood of a text under a trunk as language model: bits per byte of next-token prediction
+with the tied embedding.
 
-Shapes: N tokens of a packed batch, C channels, V vocabulary, R texts. Computed in fp32. Nothing but
-the model's own files is needed.
+Shapes: N tokens of a packed batch, C channels, V vocabulary, R texts. Computed in fp32; needs only
+the model's files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from tamis.text.tokenizer import Tokenizer
 
 BATCH_TOKENS = 1024
 VOCABULARY_ROWS = 256
-"""Tokens whose logits over the whole vocabulary exist at once: 50,257 pieces take 50 MB then."""
+"""Most tokens whose logits over the whole vocabulary are in memory at once: 50 MB for 50,257
+tokens."""
 
 
 def bits_per_byte(
@@ -36,19 +37,20 @@ def bits_per_byte(
     pooled: bool = False,
     progress: Progress | None = None,
 ) -> NDArray[np.float64]:
-    """(R,) bits of each text's tokens over its UTF-8 bytes; 0 for an empty text.
+    """Return the bits of each text's tokens divided by its UTF-8 bytes, (R,); 0 for an empty text.
 
-    `<|endoftext|>` in front is given, the end is not predicted. A text longer than the context is
-    read in stretches that overlap by half, each token counted once, with what came before it in its
-    stretch. No text's figure depends on the others (to rounding).
+    The leading `<|endoftext|>` is given; the end of the text is not predicted. A text longer than
+    the context is read in overlapping stretches (overlap: one half). Each token is counted once,
+    given the tokens before it in its stretch. A text's figure does not depend on the other texts
+    (up to rounding).
 
     Args:
         trunk: a language model, or a classifier's trunk that was one.
         texts: R texts.
-        tokenizer: the classifier's own; it is used without padding or cutting.
-        pooled: the last block stands in a pooling block's place and has been trained;
-            `MeanPoolingBlock`s are known without it.
-        progress: is told what goes on.
+        tokenizer: the classifier's tokenizer; used without padding or truncation.
+        pooled: the last block was trained in place of a pooling block; `MeanPoolingBlock`s are
+            recognized without it.
+        progress: progress callback.
 
     Raises:
         DataError: a text is not valid Unicode.
@@ -85,8 +87,8 @@ def bits_per_byte(
 def stretches_of(
     texts: Sequence[str], tokenizer: Tokenizer, context: int
 ) -> tuple[list[NDArray[np.int32]], NDArray[np.int64], NDArray[np.int64]]:
-    """Stretches of at most `context` tokens, the place in each from which tokens are counted, and
-    the text it belongs to.
+    """Return stretches of at most `context` tokens, the position in each from which tokens are
+    counted, and the text of each.
     """
     plain = tokenizer.without_padding()
     head = (
@@ -104,7 +106,7 @@ def stretches_of(
         while done < len(body):
             stretch = np.concatenate([head, body[begin : begin + room]])
             stretches.append(stretch)
-            # Without a token in front the very first one has nothing to be predicted from.
+            # Without a leading token, nothing predicts the first token.
             counted.append(max(1, done - begin + len(head)))
             owner.append(text)
             done = begin + room
@@ -113,8 +115,8 @@ def stretches_of(
 
 
 def token_nats(trunk: GPT2, packed: Packed, *, pooled: bool = False) -> Tensor:
-    """(N,) nats of each token given those before it in its message, in packed order; 0 for first
-    tokens.
+    """Return the nats of each token given those before it in its message, (N,), in packed order; 0
+    for first tokens.
     """
     pooling = trunk.h[-1] if pooled or isinstance(trunk.h[-1], MeanPoolingBlock) else None
     hidden = trunk.blocks(

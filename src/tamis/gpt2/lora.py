@@ -1,9 +1,9 @@
-"""Low-rank adapters: the four matrices of every block as W + s B A, where only A and B are trained;
-merged into plain weights afterwards.
+"""Low-rank adapters (LoRA): the four matrices of every block become W + s B A. Only A and B are
+trained, then merged into plain weights.
 
-Owns the adapter and the merge; which rank, and the training, is `tamis.training`. Pooling blocks
-are left as they are. Sources: LoRA (Hu et al., arXiv:2106.09685); the scale alpha / sqrt(rank) is
-rsLoRA's (Kalajdzievski, arXiv:2312.03732).
+Owns the adapter and the merge; `tamis.training` chooses the rank and trains. Pooling blocks are not
+changed. Sources: LoRA (Hu et al., arXiv:2106.09685); the scale alpha / sqrt(rank) is that of rsLoRA
+(Kalajdzievski, arXiv:2312.03732).
 """
 
 from __future__ import annotations
@@ -20,29 +20,28 @@ from tamis.errors import ConfigError
 from tamis.gpt2.model import GPT2, Attention, Block, Linear
 
 ALPHA = 8.0
-"""Default alpha. Under rsLoRA the rate that suits one rank suits the others: s is 4 at rank 4, 2.8
-at 8, 2 at 16, 1.4 at 32."""
+"""Default alpha. With rsLoRA, one learning rate suits all ranks: s is 4 at rank 4, 2.8 at 8, 2 at
+16, 1.4 at 32."""
 
 
 class LoRALinear(Linear):
-    """A linear layer whose matrix is W + s B A: W (out, in) is the trunk's own and frozen, A is
-    (rank, in), B is (out, rank).
+    """A linear layer with the matrix W + s B A.
 
-    `weight` is that sum, computed when asked for, so whoever slices the matrix (`Attention.last`)
-    sees the adapted one. The parameters' names are those of a plain layer (`weight` is W, `bias`)
-    and `lora_A`, `lora_B` beside them.
+    W, (out, in), is the trunk's frozen matrix; A is (rank, in), B is (out, rank). `weight` computes
+    the sum on access, so code that slices the matrix (`Attention.last`) sees the adapted one. The
+    parameter names are those of a plain layer (`weight` is W, `bias`) plus `lora_A` and `lora_B`.
     """
 
     def __init__(
         self, base: Linear, rank: int, *, alpha: float, dropout: float, generator: torch.Generator
     ) -> None:
-        """Takes over `base`'s parameters; arguments as in `add_lora`."""
-        nn.Module.__init__(self)  # not nn.Linear's, which would make a matrix and set `weight`
+        """Take over the parameters of `base`; for the other arguments see `add_lora`."""
+        nn.Module.__init__(self)  # not nn.Linear's, which would allocate a matrix and set `weight`
         self.in_features, self.out_features = base.in_features, base.out_features
         self._parameters["weight"] = base._parameters["weight"]
         self.bias = base.bias
-        # Rows of length about one keep the size of a normalised input; drawn on the CPU, so that
-        # every device starts alike.
+        # Rows of norm about one keep the scale of a normalized input; drawn on the CPU, so that
+        # every device starts from the same values.
         start = torch.randn(rank, base.in_features, generator=generator) / math.sqrt(
             base.in_features
         )
@@ -53,13 +52,13 @@ class LoRALinear(Linear):
 
     @property
     def base(self) -> Tensor:
-        """(out, in): W, the trunk's own matrix."""
+        """W, the trunk's own matrix, (out, in)."""
         return cast(Tensor, self._parameters["weight"])
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override] # nn.Linear declares a plain attribute; here it is computed
-        """(out, in): W + s B A. While training, `dropout` leaves out the same input channels of the
-        adapter for all tokens.
+        """W + s B A, (out, in). In training, `dropout` drops the same input channels of the adapter
+        for all tokens.
         """
         return self._sum(
             self.lora_A * self._drop(self.lora_A.new_ones(self.in_features))
@@ -74,8 +73,8 @@ class LoRALinear(Linear):
         """(..., in) -> (..., out)."""
         if not torch.is_grad_enabled():
             return F.linear(hidden, self.weight, self.bias)
-        # Two thin products instead of the sum: the gradient of W + s B A would cost a whole (out,
-        # in) matrix's, half as much again.
+        # Two thin products instead of the sum: the gradient of W + s B A would need a full (out,
+        # in) matrix, which costs half as much again.
         thin = F.linear(self._drop(hidden), self.lora_A) * self.scale  # (..., rank)
         return F.linear(hidden, self.base, self.bias) + F.linear(thin, self.lora_B)
 
@@ -83,9 +82,7 @@ class LoRALinear(Linear):
         return F.dropout(values, self.dropout, self.training)
 
     def merged(self) -> Linear:
-        """A plain layer that computes the same; its parameters are frozen as this layer's own
-        are.
-        """
+        """Return a plain layer that computes the same; frozen parameters stay frozen."""
         plain = Linear(
             self.in_features, self.out_features, bias=self.bias is not None, device="meta"
         )
@@ -97,7 +94,7 @@ class LoRALinear(Linear):
         return plain.train(self.training)
 
     def extra_repr(self) -> str:
-        """Shape, rank and scale."""
+        """Return shape, rank and scale, for printing a model."""
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"rank={len(self.lora_A)}, scale={self.scale:.3g}"
@@ -112,36 +109,36 @@ def add_lora(
     dropout: float = 0.0,
     generator: torch.Generator,
 ) -> list[nn.Parameter]:
-    """Put an adapter on the four matrices of every block and freeze everything else of the trunk.
-    Changes this model.
+    """Add an adapter to the four matrices of every block and freeze the rest of the trunk, in
+    place.
 
-    B starts at zero, so the trunk computes exactly what it did. Queries, keys and values share one
-    adapter, as in peft's default for GPT-2: `rank` then means what it means there, with a third
-    fewer weights than an adapter each. For C channels and an inner width of 4C that is 16 C rank
-    weights a block.
+    B starts at zero, so the output does not change at first. Queries, keys and values share one
+    adapter, as in peft's default for GPT-2, so `rank` means the same as in peft, with a third fewer
+    weights than separate adapters. For C channels and an inner width of 4C, a block has 16 C rank
+    adapter weights.
 
     Args:
-        model: a trunk; its pooling blocks, if any, stay without adapters.
-        rank: columns of B, rows of A; at most the smallest side of the matrices.
-        alpha: numerator of the scale s = alpha / sqrt(rank); `ALPHA` by default.
-        dropout: share of the adapters' inputs left out while training.
-        generator: a CPU generator, draws the As.
+        model: a trunk; pooling blocks get no adapters.
+        rank: columns of B and rows of A; at most the smallest side of the matrices.
+        alpha: numerator of the scale s = alpha / sqrt(rank); default: `ALPHA`.
+        dropout: share of the adapters' inputs dropped in training.
+        generator: a CPU generator that draws the A matrices.
 
     Returns:
-        The As and Bs, all that is trained now.
+        The A and B matrices, the only trainable parameters.
 
     Raises:
-        ConfigError: a number is out of range, the trunk has adapters already, or it has no block
-            that could take one.
+        ConfigError: a number is out of range, the trunk already has adapters, or it has no block
+            that can have one.
     """
     alpha = ALPHA if alpha is None else alpha
     if not (math.isfinite(alpha) and alpha > 0):
-        raise ConfigError(f"alpha must be a number above 0; got {alpha}")
+        raise ConfigError(f"alpha: expected a number above 0, got {alpha}")
     if not 0 <= dropout < 1:
-        raise ConfigError(f"dropout must be at least 0 and below 1; got {dropout}")
+        raise ConfigError(f"dropout: expected a number from 0 to below 1, got {dropout}")
     if any(isinstance(layer, LoRALinear) for layer in model.modules()):
         raise ConfigError(
-            "the trunk has low-rank adapters already; merge them with merge_lora first"
+            "the trunk already has low-rank adapters; merge them with merge_lora first"
         )
     places = list(_places(model))
     if not places:
@@ -151,8 +148,7 @@ def add_lora(
     most = min(min(layer.in_features, layer.out_features) for *_, layer in places)
     if not 1 <= rank <= most:
         raise ConfigError(
-            f"the rank must be from 1 to {most}, the width of the trunk's narrowest matrix; got "
-            f"{rank}"
+            f"rank: expected 1 to {most}, the smallest side of the trunk's matrices; got {rank}"
         )
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -167,11 +163,10 @@ def add_lora(
 
 
 def merge_lora(model: GPT2) -> GPT2:
-    """Plain weights again: every adapted matrix becomes W + s B A, A and B are gone. Changes this
-    model and returns it.
+    """Merge the adapters into plain weights, W + s B A, in place; returns the model.
 
-    Outputs stay the same to rounding. What was frozen stays frozen. A trunk without adapters is
-    returned as it is.
+    Outputs do not change, up to rounding. Frozen weights stay frozen. A trunk without adapters is
+    returned unchanged.
     """
     for half, name, layer in _places(model):
         if isinstance(layer, LoRALinear):
@@ -180,7 +175,7 @@ def merge_lora(model: GPT2) -> GPT2:
 
 
 def _places(model: GPT2) -> Iterator[tuple[nn.Module, str, Any]]:
-    """Every matrix of every ordinary block, with what holds it and its name there."""
+    """Yield every matrix of every ordinary block, with its parent module and its name there."""
     for block in model.h:
         if isinstance(block, Block):
             for half in (block.attn, block.mlp):

@@ -1,9 +1,9 @@
 """GPT-2 in one file: pre-LayerNorm, learned positions, tanh-GELU, tied embeddings, OpenAI's
 parameter names.
 
-Shapes: N tokens of a packed batch, B messages, C channels, H heads, D = C / H channels a head, K
+Shapes: N tokens of a packed batch, B messages, C channels, H heads, D = C / H channels per head, K
 classes, V vocabulary. Sources: https://github.com/openai/gpt-2 (model.py) and transformers v5.24
-models/gpt2; tests/gpt2 holds both to 1e-5.
+models/gpt2. Tests in tests/gpt2 compare with both; the largest difference is 1e-5.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tamis.gpt2.packing import Group, Packed
 
 @dataclass(frozen=True)
 class GPT2Config:
-    """The shape of a GPT-2, in the names of the Hugging Face `config.json`."""
+    """The sizes of a GPT-2, with the names of the Hugging Face `config.json`."""
 
     vocab_size: int = 50257
     n_positions: int = 1024
@@ -31,14 +31,14 @@ class GPT2Config:
     layer_norm_epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        """Check that the numbers fit each other.
+        """Check the sizes.
 
         Raises:
-            ConfigError: a size is below one, or the heads do not divide the width.
+            ConfigError: a size is below one, or `n_embd` is not a multiple of `n_head`.
         """
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
+                raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if self.n_embd % self.n_head:
             raise ConfigError(
                 f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})"
@@ -51,25 +51,26 @@ class GPT2Config:
 
 
 class Linear(nn.Linear):
-    """nn.Linear without its own start: weights are loaded or set by `initialise`, and drawing them
-    twice costs a second.
+    """nn.Linear without initialization, which would cost a second.
+
+    The weights are loaded or set by `initialise`.
     """
 
     def reset_parameters(self) -> None:
         """Leave the weights as they are."""
 
     def halves(self, first: Tensor, second: Tensor, cut: int) -> tuple[Tensor, Tensor]:
-        """`first` through the outputs before `cut`, `second` through those from there on."""
+        """Apply the outputs before `cut` to `first`, and those from `cut` on to `second`."""
         weight, bias = self.weight, self.bias
         return F.linear(first, weight[:cut], bias[:cut]), F.linear(second, weight[cut:], bias[cut:])
 
 
 class Embedding(nn.Embedding):
-    """nn.Embedding without its own start, as `Linear`."""
+    """nn.Embedding without initialization, like `Linear`."""
 
     row_dtype: torch.dtype | None = None
-    """Type that rows are rounded to when they are looked up; the table itself stays as it is,
-    perhaps in its file."""
+    """Type to which rows are converted when they are looked up; the table itself keeps its type and
+    may be memory-mapped."""
 
     def forward(self, ids: Tensor) -> Tensor:
         """(N,) -> (N, C)."""
@@ -81,8 +82,9 @@ class Embedding(nn.Embedding):
 
 
 def apply_dropout(values: Tensor, share: float, training: bool) -> Tensor:
-    """Dropout by torch, which is not called where it drops nothing: a single message would call it
-    nine times.
+    """Apply torch's dropout, unless it would drop nothing.
+
+    A single message would otherwise call it nine times for nothing.
     """
     return F.dropout(values, share) if training and share else values
 
@@ -91,7 +93,7 @@ class Attention(nn.Module):
     """Causal self-attention over a packed batch."""
 
     def __init__(self, config: GPT2Config, dropout: float = 0.0) -> None:
-        """`dropout`: share of attention outputs dropped while training."""
+        """Create the layer; `dropout` is the share of outputs dropped in training."""
         super().__init__()
         self.n_head = config.n_head
         self.c_attn = Linear(config.n_embd, 3 * config.n_embd)
@@ -99,7 +101,9 @@ class Attention(nn.Module):
         self.dropout = dropout
 
     def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
-        """(N, C) -> (N, C), each token over itself and the tokens before it in its message."""
+        """(N, C) -> (N, C): each token attends to itself and the tokens before it in its
+        message.
+        """
         qkv = self.c_attn(hidden)  # (N, 3C)
         parts = [
             self._causal(part, g) for part, g in zip(packed.split(qkv), packed.groups, strict=True)
@@ -115,8 +119,9 @@ class Attention(nn.Module):
         return mixed.transpose(1, 2).reshape(group.rows * group.length, channels)
 
     def last(self, hidden: Tensor, packed: Packed) -> Tensor:
-        """(N, C) -> (B, C): the attention of each message's last token alone. Queries of the others
-        are never computed.
+        """(N, C) -> (B, C): the attention of each message's last token.
+
+        The queries of other tokens are not computed.
         """
         channels = hidden.shape[-1]
         query, key_value = self.c_attn.halves(
@@ -129,7 +134,7 @@ class Attention(nn.Module):
         ):
             q = group_query.view(g.rows, 1, self.n_head, -1).transpose(1, 2)  # (rows, H, 1, D)
             k, v = group_key_value.view(g.rows, g.length, 2, self.n_head, -1).permute(2, 0, 3, 1, 4)
-            # The one query is the last token, so it may see every key: no causal mask.
+            # The only query is the last token, which may see every key: no causal mask.
             parts.append(F.scaled_dot_product_attention(q, k, v).reshape(g.rows, channels))
         return self._drop(self.c_proj(torch.cat(parts)))
 
@@ -138,10 +143,10 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """The feed-forward half of a block."""
+    """The feed-forward part of a block."""
 
     def __init__(self, config: GPT2Config, dropout: float = 0.0) -> None:
-        """`dropout`: share of outputs dropped while training."""
+        """Create the layer; `dropout` is the share of outputs dropped in training."""
         super().__init__()
         self.c_fc = Linear(config.n_embd, config.inner)
         self.c_proj = Linear(config.inner, config.n_embd)
@@ -151,7 +156,7 @@ class MLP(nn.Module):
         """(..., C) -> (..., C)."""
         inner = self.c_fc(
             hidden
-        )  # (..., 4C), the largest matrix there is: without gradients it is overwritten, not copied
+        )  # (..., 4C), the largest matrix: overwritten in place if no gradient is needed
         inner = (
             F.gelu(inner, approximate="tanh")
             if torch.is_grad_enabled()
@@ -164,7 +169,7 @@ class Block(nn.Module):
     """One transformer block."""
 
     def __init__(self, config: GPT2Config, dropout: float = 0.0) -> None:
-        """`dropout`: share of each half's output dropped while training."""
+        """Create the block; `dropout` is the share of each part's output dropped in training."""
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.attn = Attention(config, dropout)
@@ -178,7 +183,7 @@ class Block(nn.Module):
         return hidden
 
     def last(self, hidden: Tensor, packed: Packed) -> Tensor:
-        """(N, C) -> (B, C): the same for each message's last token alone, in packed order."""
+        """(N, C) -> (B, C): the outputs of each message's last token, in packed order."""
         rows: Tensor = hidden.index_select(0, packed.last) + self.attn.last(
             self.ln_1(hidden), packed
         )
@@ -187,31 +192,33 @@ class Block(nn.Module):
 
 
 class MeanPoolingBlock(nn.Module):
-    """A GPT-2 block whose last token leaves as h + a * mean(ln_1(h_t)), computed without its
-    matrices.
+    """A GPT-2 block that maps the last token's h to h + a * mean(ln_1(h_t)), without matrix
+    products.
 
-    Written out it is an ordinary block: queries and keys zero (uniform causal attention), values
-    the identity, projection a times the identity, MLP zero. `tamis.gpt2.pooling` writes and
-    recognises that form. ln_1 is the old final LayerNorm.
+    The equivalent ordinary block has zero queries and keys (uniform causal attention), identity
+    values, a times the identity as projection, and a zero MLP. `tamis.gpt2.pooling` writes and
+    recognizes that form. ln_1 is the old final LayerNorm.
     """
 
     FACTOR = 2.0**15
-    """a: large enough that the token's own h vanishes beside the mean (cosine above 0.9999), exact
-    in bf16."""
+    """a: large enough that the token's own h is negligible beside the mean (cosine above 0.9999),
+    and exact in bf16."""
 
     def __init__(self, config: GPT2Config, factor: float = FACTOR) -> None:
-        """`factor`: a above."""
+        """Create the block; `factor` is a in the class docstring."""
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.factor = factor
 
     def _normed(self, hidden: Tensor) -> Tensor:
-        # In fp32 whatever the trunk's type is: a sum over tokens times 2^15 leaves bf16 no digits.
+        # Always in fp32: in bf16, a sum over tokens times 2^15 would lose all digits.
         normed: Tensor = self.ln_1(hidden.float())
         return normed
 
     def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
-        """(N, C) -> (N, C) fp32: each token with the mean over itself and the tokens before it."""
+        """(N, C) -> (N, C) fp32: adds to each token the scaled mean over itself and the tokens
+        before it.
+        """
         parts = []
         for part, g in zip(packed.split(self._normed(hidden)), packed.groups, strict=True):
             sums = part.view(g.rows, g.length, -1).cumsum(1)  # (rows, T, C)
@@ -220,7 +227,7 @@ class MeanPoolingBlock(nn.Module):
         return hidden.float() + self.factor * torch.cat(parts)
 
     def last(self, hidden: Tensor, packed: Packed) -> Tensor:
-        """(N, C) -> (B, C) fp32: the same for each message's last token alone, in packed order."""
+        """(N, C) -> (B, C) fp32: the outputs of each message's last token, in packed order."""
         parts = packed.split(self._normed(hidden))
         means = [
             part.view(g.rows, g.length, -1).mean(1)
@@ -230,12 +237,15 @@ class MeanPoolingBlock(nn.Module):
 
 
 class GPT2(nn.Module):
-    """The trunk: token ids of a packed batch in, final hidden states out. A new one has no weights
-    yet: load or `initialise` it.
+    """The trunk: from the token ids of a packed batch to final hidden states.
+
+    A new trunk has no weights: load them or call `initialise`.
     """
 
     def __init__(self, config: GPT2Config, *, dropout: float = 0.0) -> None:
-        """`dropout`: share dropped while training, after the embeddings and in every block."""
+        """Create the trunk; `dropout` applies in training, after the embeddings and in every
+        block.
+        """
         super().__init__()
         self.config = config
         self.wte = Embedding(config.vocab_size, config.n_embd)
@@ -245,14 +255,15 @@ class GPT2(nn.Module):
         self.dropout = dropout
 
     def set_dropout(self, dropout: float) -> None:
-        """Set the share dropped while training in every part of the trunk."""
+        """Set the dropout of every part of the trunk."""
         for module in self.modules():
             if isinstance(module, GPT2 | Attention | MLP):
                 module.dropout = dropout
 
     def cast(self, dtype: torch.dtype) -> GPT2:
-        """Embedded rows and blocks in `dtype`; the tables, pooling and the final LayerNorm stay in
-        fp32. Changes this model.
+        """Convert blocks and embedded rows to `dtype`, in place.
+
+        The embedding tables, pooling and the final LayerNorm stay in fp32.
         """
         self.wte.row_dtype = self.wpe.row_dtype = dtype
         for block in self.h:
@@ -261,15 +272,15 @@ class GPT2(nn.Module):
         return self
 
     def embed(self, packed: Packed) -> Tensor:
-        """(N, C): token plus position embeddings.
+        """(N, C): token embeddings plus position embeddings.
 
         Raises:
             DataError: a message is longer than the context.
         """
         if packed.longest > self.config.n_positions:
             raise DataError(
-                f"a message has {packed.longest} tokens, the model's context holds "
-                f"{self.config.n_positions}; cut it into windows"
+                f"a message has {packed.longest} tokens, but the model's context holds "
+                f"{self.config.n_positions}; split it into windows"
             )
         return apply_dropout(
             self.wte(packed.ids) + self.wpe(packed.positions), self.dropout, self.training
@@ -287,7 +298,7 @@ class GPT2(nn.Module):
         """(N, C) before block `start` -> (B, C) fp32: last tokens before ln_f, in the caller's
         order.
 
-        The last block computes queries, projection and MLP for the last tokens alone.
+        The last block computes queries, projection and MLP only for the last tokens.
         """
         if start >= len(self.h):
             rows = hidden.index_select(0, packed.last)
@@ -297,7 +308,7 @@ class GPT2(nn.Module):
         return packed.restore(rows).float()
 
     def normed(self, rows: Tensor) -> Tensor:
-        """(..., C) -> (..., C) fp32: the final LayerNorm, in fp32 whatever the trunk's type is."""
+        """(..., C) -> (..., C) fp32: the final LayerNorm, always in fp32."""
         normed: Tensor = self.ln_f(rows.float())
         return normed
 
@@ -306,17 +317,19 @@ class GPT2(nn.Module):
         return self.normed(self.blocks(self.embed(packed), packed))
 
     def next_token_logits(self, hidden: Tensor) -> Tensor:
-        """(..., C) final hidden states -> (..., V) with the tied embedding matrix."""
+        """(..., C) final hidden states -> (..., V) logits with the tied embedding matrix."""
         return F.linear(hidden, self.wte.weight)
 
 
 class GPT2Classifier(nn.Module):
-    """Trunk plus `score`, a linear layer without bias on the last token, as transformers'
+    """Trunk plus `score`, a linear layer without bias on the last token, as in transformers'
     GPT2ForSequenceClassification.
     """
 
     def __init__(self, transformer: GPT2, num_classes: int) -> None:
-        """`num_classes`: K; the head starts from N(0, 0.02) as every GPT-2 matrix."""
+        """Create the classifier for K = `num_classes`; the head is drawn from N(0, 0.02), as all of
+        GPT-2's matrices.
+        """
         super().__init__()
         self.transformer = transformer
         self.score = Linear(transformer.config.n_embd, num_classes, bias=False)
@@ -332,8 +345,8 @@ class GPT2Classifier(nn.Module):
 
 
 def initialise(model: GPT2, generator: torch.Generator) -> None:
-    """GPT-2's own start: N(0, 0.02), projections into the residual stream smaller by sqrt(2 *
-    n_layer), biases zero.
+    """Initialize as GPT-2: N(0, 0.02), residual projections divided by sqrt(2 * n_layer), zero
+    biases.
     """
     residual = 0.02 / (2 * model.config.n_layer) ** 0.5
     for name, parameter in model.named_parameters():

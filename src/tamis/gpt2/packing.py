@@ -1,8 +1,8 @@
-"""Messages of many lengths in one batch, without padding.
+"""Batches of messages of different lengths without padding.
 
-A packed batch is the concatenation of its messages, sorted by length. Everything but attention
-works on the (N, C) matrix of all tokens; attention sees runs of equal length as (rows, length)
-blocks, so it needs no mask either.
+A packed batch concatenates its messages, sorted by length. All layers except attention work on the
+(N, C) matrix of all tokens. Attention works on runs of equal length as (rows, length) blocks, so it
+needs no mask.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Ids = NDArray[Any]
 
 @dataclass(frozen=True)
 class Group:
-    """A run of messages of one length inside a packed batch."""
+    """A run of messages of equal length in a packed batch."""
 
     start: int
     """Index of the run's first token in the packed batch."""
@@ -35,30 +35,29 @@ class Group:
 
     @property
     def stop(self) -> int:
-        """Index behind the run's last token."""
+        """Index after the run's last token."""
         return self.start + self.rows * self.length
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A batch of B messages with N tokens in all (B: messages, N: tokens).
+    """A batch of B messages with N tokens in total.
 
-    Inside, messages stand sorted by length; `restore` brings (B, ...) results back into the
-    caller's order.
+    Messages are sorted by length; `restore` returns (B, ...) results to the caller's order.
     """
 
     ids: Tensor
     """(N,) int64, token ids."""
     positions: Tensor
-    """(N,) int64, position of each token in its own message."""
+    """(N,) int64, position of each token in its message."""
     last: Tensor
     """(B,) int64, index of each message's last token."""
     groups: tuple[Group, ...]
-    """Runs of equal length, in the order of the packed batch."""
+    """Runs of equal length, in packed order."""
     order: NDArray[np.int64]
-    """(B,) for each packed row, its place in the caller's order."""
+    """(B,) for each packed row, its index in the caller's order."""
     inverse: Tensor
-    """(B,) int64, for each row of the caller, its place in the packed batch."""
+    """(B,) int64, for each row of the caller, its index in packed order."""
 
     @property
     def rows(self) -> int:
@@ -67,17 +66,18 @@ class Packed:
 
     @property
     def tokens(self) -> int:
-        """Number of tokens of all messages together."""
+        """Number of tokens of all messages."""
         return len(self.ids)
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest message."""
+        """Number of tokens of the longest message."""
         return self.groups[-1].length
 
     def split(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """(N, ...) -> one part a group. One split for all: the gradient of a slice would fill a
-        whole (N, ...) for each group.
+        """Split (N, ...) into one tensor per group.
+
+        One call for all groups: the gradient of each slice would allocate a full (N, ...).
         """
         return torch.split_with_sizes(tokens, [group.rows * group.length for group in self.groups])
 
@@ -86,7 +86,7 @@ class Packed:
         return rows.index_select(0, self.inverse)
 
     def to(self, device: torch.device | str) -> Packed:
-        """The same batch with its tensors on `device`."""
+        """Return the batch with its tensors on `device`."""
         if self.ids.device == torch.device(device):
             return self
         moved = (t.to(device) for t in (self.ids, self.positions, self.last))
@@ -95,13 +95,13 @@ class Packed:
 
 
 def pack(messages: Sequence[Ids]) -> Packed:
-    """Lay messages of any lengths end to end.
+    """Pack messages of any lengths into one batch.
 
     Args:
-        messages: B arrays of token ids, none empty.
+        messages: B non-empty arrays of token ids.
 
     Raises:
-        DataError: there is no message, or one has no token.
+        DataError: there is no message, or a message has no token.
     """
     lengths = np.fromiter((len(ids) for ids in messages), dtype=np.int64, count=len(messages))
     if len(lengths) == 0:
@@ -141,11 +141,11 @@ def _runs(lengths: NDArray[np.int64], starts: NDArray[np.int64]) -> tuple[Group,
 def by_length(
     lengths: Sequence[int] | NDArray[np.int64], max_tokens: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Row numbers in batches of at most `max_tokens` tokens, longest first, so that equal lengths
-    meet.
+    """Yield row numbers in batches of at most `max_tokens` tokens, longest first.
 
-    A message longer than `max_tokens` makes a batch of its own. For inference; training wants
-    batches of random composition (length goes with the class here), see `tamis.training.loop`.
+    Equal lengths are adjacent. A message longer than `max_tokens` is a batch by itself. For
+    inference only: training needs batches of random composition, because length correlates with the
+    class (see `tamis.training.loop`).
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
@@ -155,8 +155,9 @@ def by_length(
 def batch_by_tokens(
     order: NDArray[np.int64], lengths: NDArray[np.int64], max_tokens: int
 ) -> Iterator[NDArray[np.int64]]:
-    """The given rows, in the given order, cut into batches of at most `max_tokens` tokens (never an
-    empty batch).
+    """Yield the given rows, in the given order, in batches of at most `max_tokens` tokens.
+
+    No batch is empty.
     """
     begin, tokens = 0, 0
     for place, row in enumerate(order):

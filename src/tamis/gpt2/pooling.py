@@ -1,8 +1,8 @@
-"""Mean pooling as one more GPT-2 block: its standard form written out, and recognised again.
+"""Mean pooling as an additional GPT-2 block: writes its standard form and recognizes it.
 
-`GPT2ForSequenceClassification` reads the last token only; this block carries the mean over all
-tokens there (DESIGN decision 10), so that any GPT-2 loader scores a mean-pooled classifier from
-standard files.
+`GPT2ForSequenceClassification` reads only the last token. This block adds the mean over all tokens
+to the last token, so any GPT-2 loader gets the scores of a mean-pooled classifier from standard
+files.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from tamis.gpt2.model import GPT2, Block, GPT2Config, MeanPoolingBlock
 
 
 def add_mean_pooling(model: GPT2) -> GPT2:
-    """Append the pooling block in place: its ln_1 takes over the old ln_f, the new ln_f is a plain
-    normalisation.
+    """Append the pooling block, in place; returns the same model, one block deeper.
 
-    The last token then leaves as LN(h / a + mean over tokens of the old ln_f(h)). Returns the same
-    model, one block deeper.
+    Its ln_1 takes over the old ln_f; the new ln_f is a LayerNorm without learned weights. The
+    output of the last token is LN(h / a + mean over tokens of the old ln_f(h)).
     """
     block = MeanPoolingBlock(model.config)
     block.ln_1.load_state_dict(model.ln_f.state_dict())
@@ -34,7 +33,7 @@ def add_mean_pooling(model: GPT2) -> GPT2:
 
 
 def written_out(block: MeanPoolingBlock, config: GPT2Config) -> Block:
-    """The same block as an ordinary GPT-2 block, matrix by matrix."""
+    """Return the same block as an ordinary GPT-2 block with all its matrices."""
     full = Block(config)
     channels = config.n_embd
     eye = torch.eye(channels, dtype=block.ln_1.weight.dtype)
@@ -51,8 +50,9 @@ def written_out(block: MeanPoolingBlock, config: GPT2Config) -> Block:
 
 
 def recognize(state: dict[str, Tensor], config: GPT2Config) -> float | None:
-    """The factor a if the last block of `state` (names of GPT2, Linear orientation) is a
-    mean-pooling block, else None.
+    """Return the factor a if the last block of `state` is a mean-pooling block, else None.
+
+    `state` has the parameter names of `GPT2`, and `Linear` orientation.
     """
     prefix, channels = f"h.{config.n_layer - 1}.", config.n_embd
     value, projection = state[f"{prefix}attn.c_attn.weight"], state[f"{prefix}attn.c_proj.weight"]
@@ -74,11 +74,11 @@ def recognize(state: dict[str, Tensor], config: GPT2Config) -> float | None:
 
 
 def unfolded(model: GPT2, *, trainable: bool = False) -> GPT2:
-    """The same trunk with pooling blocks written out. The model itself is changed.
+    """Replace pooling blocks by ordinary blocks, in place; returns the same trunk.
 
-    With `trainable`, queries and the MLP's first matrix start from N(0, 0.02) of torch's global
-    generator: keys and the MLP's second matrix stay zero, so the block computes what it did, but
-    two factors that are both zero would never get a gradient.
+    With `trainable`, queries and the MLP's first matrix are drawn from N(0, 0.02) with torch's
+    global generator; keys and the MLP's second matrix stay zero. The block's output does not
+    change, and gradients can flow: a product of two zero matrices would never get a gradient.
     """
     for i, block in enumerate(model.h):
         if isinstance(block, MeanPoolingBlock):

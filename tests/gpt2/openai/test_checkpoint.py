@@ -125,7 +125,7 @@ def test_from_state_dict_is_the_way_back_from_any_gpt2(twin: dict[str, np.ndarra
 
 
 def test_a_state_dict_that_does_not_fit_is_listed(twin: dict[str, np.ndarray]) -> None:
-    with pytest.raises(CheckpointError, match=r"got no matrix \['wte.weight'\]"):
+    with pytest.raises(CheckpointError, match=r"found no matrix \['wte.weight'\]"):
         from_state_dict({"wpe.weight": twin["transformer.wpe.weight"]}, n_head=3)
     broken = dict(twin)
     del broken["transformer.h.1.ln_2.bias"]

@@ -144,7 +144,7 @@ def test_a_flipped_byte_of_the_data_names_its_tensor(folder: Path) -> None:
             bad[place] ^= 0x80
             (folder / DATA).write_bytes(bad)
             with pytest.raises(
-                CheckpointError, match=rf"tensor {name} .* does not have the CRC-32C"
+                CheckpointError, match=rf"tensor {name} .* does not match the CRC-32C"
             ):
                 TensorBundle(folder / "model.ckpt").read(name)
 
@@ -153,7 +153,7 @@ def test_a_truncated_index_is_noticed_at_any_length(folder: Path) -> None:
     good = (folder / INDEX).read_bytes()
     for length in range(0, len(good), 7):
         (folder / INDEX).write_bytes(good[:length])
-        with pytest.raises(CheckpointError, match="truncated or altered; fetch it again"):
+        with pytest.raises(CheckpointError, match="truncated or altered; download it again"):
             read_all(folder)
 
 

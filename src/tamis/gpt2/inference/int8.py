@@ -1,7 +1,7 @@
-"""A trunk for inference whose blocks multiply in eight bits.
+"""A trunk for inference whose blocks multiply in 8-bit integers.
 
-LayerNorm, attention, the residual stream and the embeddings stay in fp32. Files are never written
-in eight bits: a saved model is quantised when it is loaded.
+LayerNorm, attention, the residual stream and the embeddings stay in fp32. Files always hold
+full-precision weights: a saved model is quantized when it is loaded.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from tamis.gpt2.model import GPT2, Linear
 
 
 class Int8Linear(ExchangedLinear):
-    """A linear layer of eight-bit weights. Its only tensors are the bias and a digest of the
-    weights, which are packed for the engine.
+    """A linear layer with 8-bit weights.
+
+    Its only tensors are the bias and a digest of the weights; the weights are packed for the int8
+    engine.
     """
 
     bias: Tensor
@@ -27,7 +29,7 @@ class Int8Linear(ExchangedLinear):
     _products: list[Int8Product]
 
     def __init__(self, linear: Linear, cut: int | None = None) -> None:
-        """`cut`: as `ExchangedLinear`'s."""
+        """Create the layer; for `cut` see `ExchangedLinear`."""
         super().__init__(linear, cut)
         weight, bias = linear.weight.detach().float(), linear.bias.detach().float()
         self.register_buffer("bias", bias.clone())
@@ -36,22 +38,20 @@ class Int8Linear(ExchangedLinear):
         self.register_buffer("digest", torch.frombuffer(bytearray(mark), dtype=torch.uint8))
 
     def extra_repr(self) -> str:
-        """Sizes and levels, for printing a model."""
+        """Return sizes and levels, for printing a model."""
         return f"{super().extra_repr()}, levels={self._products[0].levels}"
 
 
 def int8_trunk(trunk: GPT2) -> GPT2:
-    """A trunk for inference whose blocks multiply in eight bits; embeddings, LayerNorms and pooling
-    are shared with the one given.
+    """Return a trunk for inference whose blocks multiply in 8-bit integers; all else is shared.
 
     Raises:
-        ConfigError: the trunk is not on the processor, or there is no engine for such products
-            here.
+        ConfigError: the trunk is not on the CPU, or this machine has no int8 engine.
     """
     where = trunk.wte.weight.device
     if where.type != "cpu":
         raise ConfigError(
-            f"dtype: int8 runs on the processor, the model is on {where}; take --device cpu or "
+            f"dtype: int8 runs on the CPU, but the model is on {where}; use --device cpu or "
             "--dtype bf16"
         )
     row_levels()

@@ -1,8 +1,8 @@
-"""A trunk for inference in fp32 whose matrices lie as oneDNN reads them, so that no product
-arranges them again.
+"""An fp32 trunk for inference whose matrices are stored in oneDNN's layout, so that no product has
+to reorder them.
 
-What that is worth grows with the matrix and shrinks with the rows: LOG.md has the figures. The
-layout belongs to this machine and is never written; a state dict holds the plain weights.
+The gain grows with the size of the matrices and shrinks with the number of rows; LOG.md has the
+figures. The layout depends on the machine and is never saved; a state dict holds the plain weights.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from tamis.gpt2.linear_swap import ExchangedLinear, exchanged
 from tamis.gpt2.model import GPT2, Block, Linear
 
 FROM_WIDTH = 512
-"""Channels from which on it pays, but for one row on one thread; of narrower matrices it costs one
-thread a few percent."""
+"""Smallest width at which prepacking is faster (one row on one thread excepted). For narrower
+matrices it costs one thread a few percent."""
 MOST_BYTES = 2 * 2**30
-"""Of a trunk's blocks: more than that is not held twice."""
+"""Largest size of a trunk's blocks; larger weights are not kept twice in memory."""
 
 
 class PrepackedLinear(ExchangedLinear):
-    """A linear layer over weights in oneDNN's own layout."""
+    """A linear layer with weights in oneDNN's layout."""
 
     bias: Tensor
     _products: list[PrepackedProduct]
 
     def __init__(self, linear: Linear, cut: int | None = None) -> None:
-        """`cut`: as `ExchangedLinear`'s."""
+        """Create the layer; for `cut` see `ExchangedLinear`."""
         super().__init__(linear, cut)
         self.register_buffer("bias", linear.bias.detach())
         self._arrange(linear.weight.detach())
@@ -40,7 +40,7 @@ class PrepackedLinear(ExchangedLinear):
 
     @property
     def weight(self) -> Tensor:
-        """(out, in), arranged as anybody else reads it: a copy."""
+        """Return a copy of the weights in the usual layout, (out, in)."""
         parts = [product.weight for product in self._products]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -49,19 +49,21 @@ class PrepackedLinear(ExchangedLinear):
         destination[f"{prefix}weight"] = self.weight
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: torch cannot copy another library's layout."""
+        """Return a state for copying: torch cannot copy another library's layout."""
         return {**self.__dict__, "_products": self.weight}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The layout of the machine that reads it."""
+        """Restore the state in the layout of the current machine."""
         weight = state.pop("_products")
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._arrange(weight)
 
 
 def prepacking_pays(trunk: GPT2) -> bool:
-    """Whether this trunk is faster so: wide, in fp32, on a processor for which this torch has
-    oneDNN, not too large to be held twice.
+    """Return whether prepacking makes this trunk faster.
+
+    True if it is wide, in fp32, on a CPU for which this torch build has oneDNN, and small enough to
+    be kept twice in memory.
     """
     if trunk.wte.weight.device.type != "cpu" or not prepacking_is_here():
         return False
@@ -81,7 +83,5 @@ def prepacking_pays(trunk: GPT2) -> bool:
 
 
 def prepacked_trunk(trunk: GPT2) -> GPT2:
-    """The trunk with its blocks' matrices arranged for oneDNN; everything else is shared with the
-    one given.
-    """
+    """Return the trunk with its blocks' matrices in oneDNN's layout; everything else is shared."""
     return exchanged(trunk, PrepackedLinear)

@@ -1,3 +1,1 @@
-"""OpenAI's own checkpoint format, read without TensorFlow. A checkpoint folder comes in, NumPy
-arrays go out.
-"""
+"""OpenAI's checkpoint format, read into NumPy arrays without TensorFlow."""

@@ -1,9 +1,8 @@
-"""OpenAI's GPT-2 checkpoint folder (hparams.json, checkpoint, model.ckpt.*), read into the
-reference's names.
+"""Reads OpenAI's GPT-2 checkpoint folder (hparams.json, checkpoint, model.ckpt.*).
 
-Owns the three namings of one set of tensors: OpenAI's, the nested dict of the book "Build a Large
-Language Model (From Scratch)" (gpt_download.py) and Hugging Face's. Does not build a network and
-does not read the vocabulary. Sources: openai/gpt-2 src/model.py; transformers
+Owns the three namings of the tensors: OpenAI's, the nested dict of the book "Build a Large Language
+Model (From Scratch)" (gpt_download.py), and Hugging Face's. It builds no network and reads no
+vocabulary. Sources: openai/gpt-2 src/model.py; transformers
 convert_gpt2_original_tf_checkpoint_to_pytorch.py.
 """
 
@@ -34,33 +33,33 @@ _CONFIG_KEYS = {
     "n_layers": "n_layer",
     "n_heads": "n_head",
 }
-_SETTINGS = ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")  # the order of hparams.json
+_SETTINGS = ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")  # in the order of hparams.json
 
 
 def is_openai_folder(folder: Path) -> bool:
-    """Whether `folder` looks like OpenAI's layout (complete or not): `hparams.json` beside a
-    TensorFlow checkpoint.
+    """Return whether `folder` has OpenAI's layout, complete or not: `hparams.json` and a TensorFlow
+    checkpoint.
     """
     marks = ("checkpoint", "model.ckpt.index")
     return (folder / "hparams.json").is_file() and any((folder / mark).is_file() for mark in marks)
 
 
 def read_openai(folder: Path | str) -> tuple[Settings, Params]:
-    """Questions 2 and 3 of the reference: GPT-2's `settings` and its weights as the nested dict
-    `params`.
+    """Questions 2 and 3 of the reference: return GPT-2's `settings` and its weights as the nested
+    dict `params`.
 
     Shapes (V = n_vocab, T = n_ctx, C = n_embd), all float32:
-        wte (V, C), wpe (T, C), g and b (C,) of the final LayerNorm, and n_layer blocks with
+        wte (V, C), wpe (T, C), g and b (C,) of the final LayerNorm, and n_layer blocks, each with
         attn.c_attn w (C, 3C), attn.c_proj w (C, C), mlp.c_fc w (C, 4C), mlp.c_proj w (4C, C), a
-        bias b each, ln_1 and ln_2 g and b (C,).
+        bias b of each, and ln_1 and ln_2 g and b (C,).
 
-    Every tensor's CRC is checked on the way. Tensors outside OpenAI's scope `model/` (an
-    optimizer's) are not read.
+    The CRC of every tensor is checked. Tensors outside OpenAI's scope `model/` (an optimizer's) are
+    not read.
 
     Raises:
         CheckpointError: a file is missing, truncated or altered, **or** `hparams.json` lacks a key,
-            **or** names and shapes do not fit it (missing, unexpected and mismatched ones are
-            listed together).
+            **or** names and shapes do not match it (all missing, unexpected and mismatched tensors
+            are listed).
 
     Source: rasbt/LLMs-from-scratch, ch05, gpt_download.py, load_gpt2_params_from_tf_ckpt (needs
     TensorFlow).
@@ -83,7 +82,8 @@ def read_openai(folder: Path | str) -> tuple[Settings, Params]:
 
 
 def model_config(settings: Mapping[str, int]) -> dict[str, Any]:
-    """Question 4 of the reference: `settings` in the names of its `GPTModel`, with dropout 0.
+    """Question 4 of the reference: return `settings` with the names of its `GPTModel`, with dropout
+    0.
 
     Raises:
         ConfigError: a key of `settings` is missing.
@@ -94,7 +94,7 @@ def model_config(settings: Mapping[str, int]) -> dict[str, Any]:
 
 
 def settings_from_config(config: Mapping[str, Any]) -> Settings:
-    """The way back from `model_config`: OpenAI's five settings, in the order of `hparams.json`.
+    """Return OpenAI's five settings, in the order of `hparams.json`: the inverse of `model_config`.
 
     Raises:
         ConfigError: a key of `config` is missing.
@@ -106,15 +106,15 @@ def settings_from_config(config: Mapping[str, Any]) -> Settings:
 
 
 def to_state_dict(settings: Mapping[str, int], params: Mapping[str, Any]) -> dict[str, Array]:
-    """`params` under Hugging Face's names (without `transformer.`): `wte.weight`,
+    """Return `params` with Hugging Face's names (without `transformer.`): `wte.weight`,
     `h.0.attn.c_attn.weight`, ...
 
     Matrices keep OpenAI's orientation (in, out), which is that of Hugging Face's `Conv1D`. Nothing
     is copied.
 
     Raises:
-        CheckpointError: `params` lacks a tensor, or has one too many or of another shape than
-            `settings` say.
+        CheckpointError: `params` lacks a tensor, has an unknown tensor, or has one of another shape
+            than `settings` requires.
     """
     flat = _flatten(params)
     expected = {name: _squeezed(shape) for name, shape in _expected_shapes(settings).items()}
@@ -127,14 +127,14 @@ def to_state_dict(settings: Mapping[str, int], params: Mapping[str, Any]) -> dic
 
 
 def from_state_dict(state: Mapping[str, Array], *, n_head: int) -> tuple[Settings, Params]:
-    """Any GPT-2 state dict in Hugging Face's names as (`settings`, `params`): the inverse of
-    `to_state_dict`.
+    """Convert a GPT-2 state dict with Hugging Face's names to (`settings`, `params`): the inverse
+    of `to_state_dict`.
 
-    A prefix `transformer.` is dropped, and so are a head (`lm_head`, `score`) and the causal mask's
-    buffers. The number of heads is not in the weights.
+    A prefix `transformer.`, a head (`lm_head`, `score`) and the buffers of the causal mask are
+    dropped. `n_head` is needed because the weights do not show the number of heads.
 
     Raises:
-        CheckpointError: tensors are missing, left over or of shapes that do not fit each other.
+        CheckpointError: tensors are missing, unknown, or of shapes that do not match each other.
     """
     state = {name.removeprefix("transformer."): array for name, array in state.items()}
     no_trunk = re.compile(r"(lm_head|score)\..*|h\.\d+\.attn\.(masked_)?bias")
@@ -144,7 +144,8 @@ def from_state_dict(state: Mapping[str, Array], *, n_head: int) -> tuple[Setting
     ]
     if lacking:
         raise CheckpointError(
-            f"state dict: expected the matrices wte.weight and wpe.weight, got no matrix {lacking}"
+            "state dict: expected the matrices wte.weight and wpe.weight, found no matrix "
+            f"{lacking}"
         )
     layers = {int(match[1]) for name in state if (match := re.match(r"h\.(\d+)\.", name))}
     (n_vocab, n_embd), n_ctx = state["wte.weight"].shape, state["wpe.weight"].shape[0]
@@ -166,42 +167,44 @@ def _read_settings(path: Path) -> Settings:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path}: expected OpenAI's settings, got no such file; fetch it again"
+            f"{path}: expected OpenAI's settings, found no such file; download it again"
         ) from None
     except ValueError as error:
-        raise CheckpointError(f"{path}: expected JSON, got {error}; fetch it again") from error
+        raise CheckpointError(f"{path}: expected JSON, got {error}; download it again") from error
     content = content if isinstance(content, dict) else {}
     if missing := [key for key in _SETTINGS if key not in content]:
         raise CheckpointError(
-            f"{path}: expected the keys {list(_SETTINGS)}, missing {missing}; fetch it again"
+            f"{path}: expected the keys {list(_SETTINGS)}, missing {missing}; download it again"
         )
     wrong = {
         key: content[key] for key in _SETTINGS if type(content[key]) is not int or content[key] < 1
     }
     if wrong:
         raise CheckpointError(
-            f"{path}: expected whole numbers of at least 1, got {wrong}; fetch it again"
+            f"{path}: expected whole numbers of at least 1, got {wrong}; download it again"
         )
     if content["n_embd"] % content["n_head"]:
         raise CheckpointError(
-            f"{path}: n_embd {content['n_embd']} is no multiple of n_head {content['n_head']}"
+            f"{path}: n_embd {content['n_embd']} is not a multiple of n_head "
+            f"{content['n_head']}; download it again"
         )
     return {key: content[key] for key in _SETTINGS}
 
 
 def _checkpoint_prefix(path: Path) -> str:
-    """The name in `model_checkpoint_path: "model.ckpt"`; a path in it is that of the machine that
-    wrote it.
+    """Return the name in `model_checkpoint_path: "model.ckpt"`.
+
+    A directory in it belongs to the machine that wrote the file, and is ignored.
     """
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path}: expected the file that names the checkpoint, got none; it holds the line "
+            f"{path}: expected the file that names the checkpoint, found none; it holds the line "
             'model_checkpoint_path: "model.ckpt"'
         ) from None
     except ValueError as error:
-        raise CheckpointError(f"{path}: expected text, got {error}; fetch it again") from error
+        raise CheckpointError(f"{path}: expected text, got {error}; download it again") from error
     match = re.search(r'^\s*model_checkpoint_path:\s*"([^"]*[^"/\\])"', text, re.MULTILINE)
     if match is None:
         raise CheckpointError(
@@ -211,7 +214,7 @@ def _checkpoint_prefix(path: Path) -> str:
 
 
 def _expected_shapes(settings: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """OpenAI's name -> shape as stored; a matrix is a convolution of width 1, hence its leading
+    """Return OpenAI's name -> shape as stored; matrices have a leading 1, as convolutions of width
     1.
     """
     c = settings["n_embd"]
@@ -256,7 +259,7 @@ def _check_shapes(
         shown = "; ".join(problems[:20]) + (
             f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
         )
-        raise CheckpointError(f"{where}: {len(problems)} tensors do not fit: {shown}")
+        raise CheckpointError(f"{where}: {len(problems)} tensors do not match: {shown}")
 
 
 def _nest(tensors: Mapping[str, Array], n_layer: int) -> Params:
@@ -277,7 +280,7 @@ def _nest(tensors: Mapping[str, Array], n_layer: int) -> Params:
 
 
 def _flatten(params: Mapping[str, Any]) -> dict[str, Array]:
-    """The inverse of `_nest`, but for the leading 1 of the matrices."""
+    """The inverse of `_nest`, without the leading 1 of the matrices."""
     flat: dict[str, Array] = {}
 
     def walk(node: object, path: str) -> None:
@@ -297,7 +300,7 @@ def _flatten(params: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def _hugging_face_name(name: str) -> str:
-    """`model/h3/ln_1/g` -> `h.3.ln_1.weight`: g and w are called weight, b is called bias."""
+    """`model/h3/ln_1/g` -> `h.3.ln_1.weight`: g and w become weight, b becomes bias."""
     parts = re.sub(r"/h(\d+)/", r"/h/\1/", name).split("/")[1:]
     kind = {"g": "weight", "w": "weight", "b": "bias"}.get(parts[-1])
     return ".".join([*parts[:-1], kind] if kind else [*parts, "weight"])

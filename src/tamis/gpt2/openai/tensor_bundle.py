@@ -1,8 +1,8 @@
-"""TensorFlow's checkpoint format V2 ("tensor bundle"), read without TensorFlow; every byte read is
-CRC-checked.
+"""Reads TensorFlow's checkpoint format V2 ("tensor bundle") without TensorFlow; the CRC of every
+byte read is checked.
 
-`<prefix>.index` is a LevelDB table of protocol buffers, `<prefix>.data-*` the raw tensors. Knows
-nothing of GPT-2. Sources: tensorflow core/util/tensor_bundle/tensor_bundle.{h,cc},
+`<prefix>.index` is a LevelDB table of protocol buffers; `<prefix>.data-*` hold the raw tensors.
+Independent of GPT-2. Sources: tensorflow core/util/tensor_bundle/tensor_bundle.{h,cc},
 core/protobuf/tensor_bundle.proto, core/lib/io/format.cc; leveldb doc/table_format.md;
 protobuf.dev/programming-guides/encoding.
 """
@@ -29,12 +29,12 @@ _DTYPES: Mapping[int, str] = {
     9: "<i8",
     19: "<f2",
 }  # types.proto: DT_FLOAT is 1, ...
-_REMEDY = "the file is truncated or altered; fetch it again"
+_REMEDY = "the file is truncated or altered; download it again"
 
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """Where one tensor lies and what it is: BundleEntryProto. Sizes in bytes."""
+    """Position, size (bytes), type and shape of one tensor: BundleEntryProto."""
 
     dtype: int
     shape: tuple[int, ...]
@@ -45,16 +45,17 @@ class TensorEntry:
 
 
 class TensorBundle:
-    """One checkpoint, by its prefix (`folder/model.ckpt`): the index in memory, tensors read one by
-    one.
+    """One checkpoint, given by its prefix (`folder/model.ckpt`): the index is in memory, tensors
+    are read one by one.
     """
 
     def __init__(self, prefix: Path) -> None:
         """Read and check the index, and compare the lengths of the data files with it.
 
         Raises:
-            CheckpointError: the index or a data file is missing, truncated or altered, **or** is of
-                a kind that OpenAI never wrote (compressed blocks, big-endian or sliced tensors).
+            CheckpointError: the index or a data file is missing, truncated or altered, **or** it
+                uses features that OpenAI's checkpoints do not have (compressed blocks, big-endian
+                or sliced tensors).
         """
         self._prefix = prefix
         self.index_path = prefix.with_name(prefix.name + ".index")
@@ -76,11 +77,11 @@ class TensorBundle:
         self._check_lengths()
 
     def read(self, name: str) -> NDArray[np.generic]:
-        """The tensor as an array of its own shape and type.
+        """Return the tensor as an array of its shape and type.
 
         Raises:
-            CheckpointError: no such tensor, **or** a type that is not a plain number, **or** bytes
-                that do not have the CRC the index states.
+            CheckpointError: there is no such tensor, **or** its type is not a plain number, **or**
+                its bytes do not match the CRC in the index.
         """
         if name not in self.entries:
             raise CheckpointError(
@@ -95,17 +96,16 @@ class TensorBundle:
         count = int(np.prod(entry.shape, dtype=object))
         if count * dtype.itemsize != entry.size:
             raise CheckpointError(
-                f"{self.index_path}: {name} of shape {list(entry.shape)} takes "
-                f"{count * dtype.itemsize:,} bytes, "
-                f"the index states {entry.size:,}; {_REMEDY}"
+                f"{self.index_path}: {name} of shape {list(entry.shape)} needs "
+                f"{count * dtype.itemsize:,} bytes, but the index states {entry.size:,}; "
+                f"{_REMEDY}"
             )
         path = self._data_path(entry.shard)
         array: NDArray[np.generic] = np.fromfile(path, dtype, count, offset=entry.offset)
         if array.size != count or crc32c(array) != entry.crc32c:
             raise CheckpointError(
                 f"{path}: tensor {name} ({entry.size:,} bytes from byte {entry.offset:,}) does "
-                "not have the CRC-32C "
-                f"{entry.crc32c:08x} that the index states; {_REMEDY}"
+                f"not match the CRC-32C {entry.crc32c:08x} in the index; {_REMEDY}"
             )
         return array.reshape(entry.shape)
 
@@ -113,13 +113,14 @@ class TensorBundle:
         return self._prefix.with_name(f"{self._prefix.name}.data-{shard:05d}-of-{self._shards:05d}")
 
     def _check_lengths(self) -> None:
-        """Every data file is there and reaches as far as its last tensor."""
+        """Check that every data file exists and is long enough for its last tensor."""
         for shard in sorted({entry.shard for entry in self.entries.values()}):
             path = self._data_path(shard)
             needed = max(e.offset + e.size for e in self.entries.values() if e.shard == shard)
             if not path.is_file():
                 raise CheckpointError(
-                    f"{path}: expected the tensors ({needed:,} bytes), got no such file; fetch it"
+                    f"{path}: expected the tensors ({needed:,} bytes), found no such file; "
+                    "download it"
                 )
             if (length := path.stat().st_size) < needed:
                 raise CheckpointError(
@@ -129,7 +130,7 @@ class TensorBundle:
 
 def _entry(message: dict[int, list[int | bytes]]) -> TensorEntry:
     if 7 in message:
-        raise ValueError("a tensor in slices")
+        raise ValueError("a sliced tensor")
     dimensions = _read_message(_bytes(message.get(2, [b""])[-1])).get(2, [])
     return TensorEntry(
         dtype=_last(message, 1),
@@ -145,14 +146,15 @@ def _entry(message: dict[int, list[int | bytes]]) -> TensorEntry:
 
 
 def _read_table(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """All (key, value) of a table file, in order; the whole file is accounted for, so no flipped
-    byte goes unseen.
+    """Yield all (key, value) pairs of a table file, in order.
+
+    Every byte of the file is checked, so that no altered byte is missed.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path}: expected the index of a TensorFlow checkpoint, got no such file"
+            f"{path}: expected the index of a TensorFlow checkpoint, found no such file"
         ) from None
     footer = data[-_FOOTER_BYTES:]
     if len(footer) < _FOOTER_BYTES or footer[-8:] != _MAGIC:
@@ -165,10 +167,10 @@ def _read_table(path: Path) -> Iterator[tuple[bytes, bytes]]:
         if any(footer[at:-8]):
             raise ValueError("the footer's padding is not zero")
         handles = [_read_handle(value, 0)[0] for _, value in _read_block(data, index)]
-        end = 0  # blocks lie one behind the other, from the first byte to the footer
+        end = 0  # blocks are contiguous, from the first byte to the footer
         for offset, size in [*handles, meta, index]:
             if offset != end:
-                raise ValueError(f"a block at byte {offset} where one at {end} was expected")
+                raise ValueError(f"a block at byte {offset}, expected one at {end}")
             end = offset + size + _TRAILER_BYTES
         if end != len(data) - _FOOTER_BYTES:
             raise ValueError(f"blocks end at byte {end} of {len(data) - _FOOTER_BYTES}")
@@ -180,7 +182,9 @@ def _read_table(path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _read_block(data: bytes, handle: tuple[int, int]) -> list[tuple[bytes, bytes]]:
-    """The entries of one block. Keys are stored without what they share with the key before."""
+    """Return the entries of one block; each key is stored without the prefix it shares with the
+    previous one.
+    """
     offset, size = handle
     block, trailer = (
         data[offset : offset + size],
@@ -189,15 +193,15 @@ def _read_block(data: bytes, handle: tuple[int, int]) -> list[tuple[bytes, bytes
     if len(trailer) < _TRAILER_BYTES or size < 4:
         raise ValueError(f"a block of {size} bytes at byte {offset} of {len(data)}")
     if crc32c(block + trailer[:1]) != unmask(int.from_bytes(trailer[1:], "little")):
-        raise ValueError(f"the block at byte {offset} does not have the CRC-32C it states")
+        raise ValueError(f"the block at byte {offset} does not match its CRC-32C")
     if trailer[0]:
         raise ValueError(
-            f"the block at byte {offset} is compressed (type {trailer[0]}), TensorFlow writes "
-            "them plain"
+            f"the block at byte {offset} is compressed (type {trailer[0]}), expected an "
+            "uncompressed one"
         )
     end = (
         size - 4 - 4 * int.from_bytes(block[-4:], "little")
-    )  # the restart points serve searching only
+    )  # restart points are needed only for searching
     entries, key, at = [], b"", 0
     while at < end:
         shared, at = _read_varint(block, at)
@@ -218,11 +222,11 @@ def _read_handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
     return (offset, size), at
 
 
-# The protocol buffers' wire format.
+# The wire format of protocol buffers.
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first, and the place behind it."""
+    """Return a number stored in groups of seven bits, lowest first, and the position after it."""
     value = 0
     for shift in range(0, 64, 7):
         byte = data[at]
@@ -234,7 +238,9 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _read_message(data: bytes) -> dict[int, list[int | bytes]]:
-    """Field number -> its values, in order: numbers as int, strings and messages as bytes."""
+    """Return field number -> its values, in order: numbers as int, strings and messages as
+    bytes.
+    """
     fields: dict[int, list[int | bytes]] = {}
     at = 0
     while at < len(data):
@@ -251,7 +257,7 @@ def _read_message(data: bytes) -> dict[int, list[int | bytes]]:
                 raise ValueError(f"wire type {tag & 7}")
             value, at = data[at : at + length], at + length
             if at > len(data):
-                raise ValueError(f"a field of {length} bytes runs over the end")
+                raise ValueError(f"a field of {length} bytes extends beyond the end")
             if tag & 7 != 2:
                 value = int.from_bytes(value, "little")
         fields.setdefault(tag >> 3, []).append(value)
@@ -259,7 +265,7 @@ def _read_message(data: bytes) -> dict[int, list[int | bytes]]:
 
 
 def _last(message: dict[int, list[int | bytes]], field: int) -> int:
-    """A number field: the last value counts, an absent one is 0."""
+    """Return a number field: the last value counts, a missing field is 0."""
     value = message.get(field, [0])[-1]
     if not isinstance(value, int):
         raise TypeError(f"field {field} is not a number")
