@@ -13,6 +13,7 @@ help:
 	@echo 'make demo     train the SMS spam filter, ask it about three messages, name the run folder'
 	@echo 'make test     lint, types and tests'
 	@echo 'make lint     ruff and mypy alone'
+	@echo 'make docs     build the documentation site in site/'
 	@echo 'make format   put the code into its standard form'
 	@echo 'make clean    remove the virtual environment, caches and the demo'
 
@@ -34,13 +35,16 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict --quiet
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 # The stamps: nothing is installed again until the requirements or their pins change.
 $(VENV)/.demo: EXTRAS := demo,tables,hub
-$(VENV)/.dev: EXTRAS := demo,tables,hub,teacher,serve,search,dev
+$(VENV)/.dev: EXTRAS := demo,tables,hub,teacher,serve,search,docs,dev
 $(VENV)/.demo $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing tamis[$(EXTRAS)] at the versions of constraints.txt into $(VENV) (minutes, once)'
 	@$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
@@ -52,5 +56,5 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

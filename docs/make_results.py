@@ -1,8 +1,9 @@
-"""Write README's results from docs/results.json. Run: python docs/make_results.py [RUN COMMAND]...
-(a test holds them together).
+"""Write the tables of docs/results.md from docs/results.json. A test holds them together.
 
-With arguments, pairs of a run folder and the command that made it, the JSON is made anew from their
-report.json first.
+    python docs/make_results.py [RUN COMMAND]...
+
+With arguments, pairs of a run folder and the command that made it, the JSON is first made anew
+from their report.json.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results.json"
+PAGE = Path(__file__).parent / "results.md"
 KEYS = ("f1", "recall", "false_positive_rate", "average_precision", "accuracy")
 
 
 def collected(run: Path, command: str) -> dict[str, Any]:
-    """What README shows of one run."""
+    """What the page shows of one run."""
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     models = {
         "tamis": report["test"],
@@ -43,18 +44,18 @@ def collected(run: Path, command: str) -> dict[str, Any]:
 def rendered(results: list[dict[str, Any]]) -> str:
     """The section as Markdown."""
     lines = [
-        "Figures on test rows with 95 % intervals, the positive class being spam; made by the "
-        "command above each table.",
+        "Metrics on the test rows with 95 % confidence intervals. The positive class is spam. "
+        "The command above each table produced it.",
         "",
     ]
     for result in results:
         lines += [
-            f"`{result['command']}` ({result['data']}; "
-            f"trained in {result['train_s']:.0f} s on 2 cores):",
+            f"`{result['command']}` ({result['data']}; training took {result['train_s']:.0f} s "
+            "on 2 cores):",
             "",
         ]
         lines += [
-            "| | F1 | recall | ham blocked | average precision | accuracy |",
+            "| | F1 | recall | ham blocked (FPR) | average precision | accuracy |",
             "|---|---|---|---|---|---|",
         ]
         lines += [
@@ -62,9 +63,9 @@ def rendered(results: list[dict[str, Any]]) -> str:
             for name, figures in result["figures"].items()
         ]
         verdict = (
-            "these rows cannot tell the two apart"
+            "these rows do not show a difference"
             if result["p"] >= 0.05
-            else "a difference beyond chance"
+            else "the difference is significant"
         )
         lines += ["", f"McNemar's exact test against TF-IDF: p = {result['p']:.2f}, {verdict}.", ""]
     return "\n".join(lines).rstrip()
@@ -79,8 +80,8 @@ def cell(values: list[float | None]) -> str:
 
 
 def page() -> str:
-    """README with the section in its place."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The page with the tables in their place."""
+    text = PAGE.read_text(encoding="utf-8")
     section = rendered(json.loads(RESULTS.read_text(encoding="utf-8")))
     return re.sub(
         r"(<!-- results -->\n).*(<!-- /results -->)",
@@ -98,4 +99,4 @@ if __name__ == "__main__":
             for run, command in zip(pairs[::2], pairs[1::2], strict=True)
         ]
         RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    (ROOT / "README.md").write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")

@@ -4,12 +4,14 @@ runs.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,36 +31,152 @@ def test_the_settings_page_is_made_from_the_fields() -> None:
     )
 
 
-def test_the_results_in_the_readme_are_made_from_the_figures() -> None:
+def test_the_page_of_the_command_line_is_made_from_the_help_texts() -> None:
+    script = load_script(ROOT / "docs" / "make_cli.py")
+    assert script.TARGET.read_text(encoding="utf-8") == script.page(), (
+        "run: python docs/make_cli.py"
+    )
+
+
+def test_the_results_page_is_made_from_the_figures() -> None:
     script = load_script(ROOT / "docs" / "make_results.py")
-    assert (ROOT / "README.md").read_text(encoding="utf-8") == script.page(), (
+    assert script.PAGE.read_text(encoding="utf-8") == script.page(), (
         "run: python docs/make_results.py"
     )
 
 
-def test_the_demo_output_in_the_readme_is_of_the_run_in_the_results() -> None:
+def test_the_demo_output_on_the_results_page_is_of_the_run_in_the_results() -> None:
     script = load_script(ROOT / "docs" / "make_results.py")
-    demo = next(
-        r
-        for r in script.json.loads(script.RESULTS.read_text(encoding="utf-8"))
-        if r["command"] == "make demo"
-    )
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    results = script.json.loads(script.RESULTS.read_text(encoding="utf-8"))
+    demo = next(result for result in results if result["command"] == "make demo")
+    text = script.PAGE.read_text(encoding="utf-8")
     shown = text[text.index("<!-- demo -->") : text.index("<!-- /demo -->")]
     figures = next(line.split() for line in shown.splitlines() if line.split()[:1] == ["F1"])
-    ours, rival = (
-        demo["figures"]["tamis"]["f1"],
-        demo["figures"]["TF-IDF + logistic regression"]["f1"],
-    )
+    ours = demo["figures"]["tamis"]["f1"]
+    rival = demo["figures"]["TF-IDF + logistic regression"]["f1"]
     assert figures[1:3] == [f"{value:.3f}" for value in ours[:2]]
     assert figures[-4:-2] == [f"{value:.3f}" for value in rival[:2]]
+
+
+def test_the_table_and_the_picture_of_the_readme_are_made_from_the_results() -> None:
+    script = load_script(ROOT / "docs" / "make_readme.py")
+    command = "run: PYTHONPATH=src:. python docs/make_readme.py"
+    assert script.README.read_text(encoding="utf-8") == script.page(), command
+    with Image.open(script.PICTURE) as picture:
+        assert picture.info["Source"] == script.fingerprint(), command
+    assert len({len(line.split("|")) for line in script.table().splitlines()}) == 1
+
+
+def test_a_method_of_the_readme_without_figures_is_a_dash() -> None:
+    script = load_script(ROOT / "docs" / "make_readme.py")
+    row = {"task": "trec6", "seed": 0, "figures": {"accuracy": 0.5}}
+    rows = [row | {"method": "tfidf"}, row | {"method": "minilm", "figures": {"accuracy": 0.25}}]
+    line = script.quality_line(rows, "trec6", "accuracy", "TREC-6")
+    assert line == f"| TREC-6 | {script.DASH} | **0.500** | 0.250 | {script.DASH} |"
+
+
+def test_the_readme_fits_on_three_screens() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    assert lines[0] == "# tamis"
+    headings = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
+    assert headings == ["What it is good at", "Install", "Quickstart", "Documentation"]
 
 
 def test_every_link_in_the_readme_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert links
     for link in links:
-        assert (ROOT / link).exists(), link
+        assert "://" in link or (ROOT / link).exists(), link
+
+
+def documents() -> list[Path]:
+    """The pages of the site, and those of the repository beside it."""
+    return [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
+
+
+def test_the_site_lists_every_page_and_every_page_is_there() -> None:
+    listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    assert listed == {
+        str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")
+    }
+
+
+def test_every_local_link_of_the_documents_leads_somewhere() -> None:
+    wrong = []
+    for path in documents():
+        for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            if "://" not in link and not (path.parent / link).exists():
+                wrong.append(f"{path.relative_to(ROOT)}: {link}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_option_on_the_pages_exists() -> None:
+    """In the lines that begin with `tamis COMMAND`, of every page but the log."""
+    helped = load_script(ROOT / "docs" / "make_cli.py")
+    options = {name: helped.help_text(name) for name in helped.commands()}
+    wrong = []
+    for path in documents():
+        if path.parent.name == "log" or path.name == "CHANGELOG.md":
+            continue
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        for name, rest in re.findall(r"(?:^    |`)tamis (\w+)([^`\n]*)", text, flags=re.MULTILINE):
+            known = options.get(name)
+            asked = re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", rest.split("#")[0])
+            if known is None:
+                wrong.append(f"{path.relative_to(ROOT)}: there is no command {name!r}")
+            else:
+                wrong += [
+                    f"{path.relative_to(ROOT)}: tamis {name} has no option {option}"
+                    for option in asked
+                    if not re.search(rf"{option}(?![\w-])", known)
+                ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_setting_on_the_pages_exists() -> None:
+    """Names such as `train.epochs`, of every page but the log and the changelog."""
+    script = load_script(ROOT / "docs" / "make_settings.py")
+    named = set(re.findall(r"^\| `([\w.]+)` \|", script.page(), flags=re.MULTILINE))
+    sections = "data|text|train|decision|compute"
+    wrong = []
+    for path in documents():
+        if path.parent.name == "log" or path.name == "CHANGELOG.md":
+            continue
+        found = re.findall(
+            rf"(?<![\w./])((?:{sections})\.[a-z_]+)(?![\w.(/])", path.read_text(encoding="utf-8")
+        )
+        wrong += [f"{path.relative_to(ROOT)}: {name}" for name in set(found) - named]
+    assert not wrong, "\n".join(wrong)
+
+
+def architecture() -> list[tuple[str, str, str]]:
+    """Question, file and name of each line of the table in docs/explanation/architecture.md."""
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    return re.findall(
+        r"^\| (Where .+\?) \| `(src/[\w/.]+)` \| `(\w+)` \|$", text, flags=re.MULTILINE
+    )
+
+
+def test_the_architecture_page_answers_questions_with_files_that_hold_the_answer() -> None:
+    answers = architecture()
+    assert len(answers) >= 30 and len({question for question, _, _ in answers}) == len(answers)
+    for question, file, name in answers:
+        assert (ROOT / file).is_file(), f"{question} {file} does not exist"
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        defined = {
+            node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        }
+        assert name in defined, f"{question} {file} does not define {name}"
+
+
+def test_the_folder_of_an_answer_is_told_by_the_list_of_folders() -> None:
+    """A reader who knows the list of folders alone finds the folder of each answer in it."""
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    folders = set(re.findall(r"^      (\w+)/", text, flags=re.MULTILINE))
+    for question, file, _ in architecture():
+        place = Path(file).relative_to("src/tamis").parts[0]
+        assert place in folders or place == "config.py", f"{question} {file}"
 
 
 def test_the_python_of_the_readme_runs(
@@ -80,14 +198,12 @@ def test_the_python_of_the_readme_runs(
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
 
-def test_the_commands_of_the_readme_exist() -> None:
+def test_the_readme_names_every_command() -> None:
     from tamis.cli.app import app
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     known = {command.name for command in app.registered_commands}
-    used = text[text.index("## Use it") : text.index("## Results")]
-    named = set(re.findall(r"^    tamis (\w+)", used, flags=re.MULTILINE))
-    assert named == known
+    assert set(re.findall(r"^    tamis (\w+)", text, flags=re.MULTILINE)) == known
 
 
 def test_the_page_about_nano_is_made_from_the_figures_of_the_nano_inside(

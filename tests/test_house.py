@@ -485,9 +485,10 @@ def test_the_changelog_knows_this_version() -> None:
     assert headings and headings[0] in ("Unreleased", tamis.__version__)
 
 
-def test_the_tree_in_the_readme_is_the_one_on_the_disk() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text[text.index("## The house") :].split("\n## ")[0]
+def test_the_tree_in_the_documentation_is_the_one_on_the_disk() -> None:
+    page = ROOT / "docs" / "explanation" / "architecture.md"
+    section = page.read_text(encoding="utf-8").split("\n## ")[0]
+    section = section[section.index("    src/tamis/") :]
     first, *lines = [line for line in section.splitlines() if line.startswith("    ")]
     assert first.split() == ["src/tamis/"]
     inside = [line for line in lines if line.startswith("      ")]
@@ -496,7 +497,7 @@ def test_the_tree_in_the_readme_is_the_one_on_the_disk() -> None:
     for line in inside:
         name, *rest = line.split()
         if name.endswith("/"):
-            assert name[:-1] not in shown, f"README names {name} twice"
+            assert name[:-1] not in shown, f"the page names {name} twice"
             shown[name[:-1]] = set(re.findall(r"\b(\w+)/", " ".join(rest)))
         else:
             loose.update(re.findall(r"\b(\w+)\.py\b", line))
@@ -506,7 +507,7 @@ def test_the_tree_in_the_readme_is_the_one_on_the_disk() -> None:
 
 
 def test_what_the_build_needs_is_there() -> None:
-    for name in ("README.md", "LICENSE", "Makefile", "LOG.md", "src/tamis/py.typed", ".ci/run"):
+    for name in ("README.md", "LICENSE", "Makefile", "mkdocs.yml", "src/tamis/py.typed", ".ci/run"):
         assert (ROOT / name).is_file(), f"{name} is missing"
     assert (ROOT / ".ci/run").stat().st_mode & 0o111, ".ci/run cannot be executed"
     module, _, function = PROJECT["scripts"]["tamis"].partition(":")
