@@ -125,13 +125,20 @@ def test_a_control_group_limits_the_threads(
     assert cpu_count.available_processors() == expected
 
 
-def test_a_system_without_topology_or_affinity_counts_processors(
+def test_a_system_without_topology_counts_processors(machine: Any) -> None:
+    machine([], allowed={0, 1, 2, 3, 4})
+    assert cpu_count.available_processors() == (5, 5)
+
+
+def test_a_system_without_affinity_has_its_physical_cores_counted_by_joblib(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine([])
+    machine(TWELVE, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "200000 100000\n"})
     monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    assert cpu_count.available_processors() == (5, 5)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    for physical, expected in [(8, (8, 16)), (61, (16, 16))]:
+        monkeypatch.setattr("joblib.cpu_count", lambda only_physical_cores, n=physical: n)
+        assert cpu_count.available_processors() == expected
 
 
 def test_the_default_is_fp32_on_one_thread_a_physical_core(

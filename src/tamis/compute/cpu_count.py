@@ -1,7 +1,9 @@
-"""How many processors this process may use: what the machine has, less what affinity and control
-groups withhold.
+"""How many processors this process may use: those of the machine, within its CPU affinity and the
+quotas of its control groups.
 
-Owns the counting alone; how many threads are taken is the choice of device.py. Sources: Linux,
+This module only counts; device.py chooses how many threads to use. On Linux the kernel's files are
+read, because joblib counts neither the cores that an affinity mask leaves nor the quotas of nested
+control groups; on other systems joblib counts the physical cores. Sources: Linux,
 Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst (cpu.cfs_quota_us).
 """
 
@@ -15,13 +17,13 @@ PROC, SYS = Path("/proc"), Path("/sys")
 
 
 def available_processors() -> tuple[int, int]:
-    """(physical cores, logical processors) that this process may use: affinity and cgroup quota,
-    each at least 1.
-    """
-    try:
-        allowed = sorted(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        allowed = list(range(os.cpu_count() or 1))
+    """(physical cores, logical processors) that this process may use, each at least 1."""
+    if not hasattr(os, "sched_getaffinity"):  # Windows, macOS
+        from joblib import cpu_count
+
+        most = os.cpu_count() or 1
+        return min(cpu_count(only_physical_cores=True), most), most
+    allowed = sorted(os.sched_getaffinity(0))
     cores = {_core_of(number) for number in allowed}
     quota = _cgroup_quota()
     most = len(allowed) if quota is None else max(1, min(len(allowed), math.floor(quota)))
