@@ -105,10 +105,11 @@ def read_table(
 
     Args:
         path: the file.
-        text: column of the texts, by name or 1-based position; None: found by name, then by content.
+        text: column of the texts, by name or 1-based position; None: detected by name, then by
+            content.
         label: column of the labels, in the same way.
-        quoting: "auto": tab-separated text is unquoted unless quoting is evident; "pandas": as
-            `pandas.read_csv` does by default, for the split `tp2`.
+        quoting: "auto": quotes in tab-separated text are part of the texts unless they clearly
+            quote fields; "pandas": as `pandas.read_csv` does by default, for split `tp2`.
 
     Raises:
         DataError: the file is missing, empty, a directory, or of an unknown format or encoding; a
