@@ -34,6 +34,7 @@ LONGER = {
     "tamis.evaluation.report.render_html": 425,
 }
 """Modules that are allowed more lines until they are divided."""
+MOST_PRIVATE_USES = 9
 
 # The rooms in the order of a message's way, read from below: a room imports from those below it,
 # never from those above.
@@ -261,6 +262,49 @@ def test_what_a_user_waits_for_imports_nothing_heavy(name: str) -> None:
     )
 
 
+def private_uses(test: ast.Module) -> Iterator[tuple[ast.AST, str]]:
+    """Names with a leading underscore that a test imports from the package, takes from an object
+    other than `self`, or names in `setattr` and the like.
+    """
+    private = re.compile(r"(tamis\.(\w+\.)*)?_[A-Za-z]\w*")
+    setters = {"setattr", "getattr", "delattr", "hasattr", "setitem", "delitem", "patch", "pop"}
+    for node in ast.walk(test):
+        named: list[str] = []
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tamis":
+            named = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
+            named = [node.attr]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in setters:
+            named = [
+                argument.value
+                for argument in node.args
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+            ]
+        yield from ((node, name) for name in named if private.fullmatch(name))
+
+
+def test_a_private_use_is_seen() -> None:
+    lines = (
+        "from tamis.config import _fields, fields",
+        "from tamis._hidden import shown",
+        "patch.setattr(module, '_name', 1)",
+        "patch.setattr('tamis.config._fields', 1)",
+        "found._attribute.more()",
+        "self._own, found.__dict__, call('_text')",
+    )
+    found = [name for _, name in private_uses(ast.parse("\n".join(lines)))]
+    assert sorted(found) == ["_attribute", "_fields", "_hidden", "_name", "tamis.config._fields"]
+
+
+def test_tests_go_through_public_names() -> None:
+    found = [
+        f"{where(path, node)}: {name}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node, name in private_uses(tree(path))
+    ]
+    assert len(found) <= MOST_PRIVATE_USES, "\n".join(found)
+
+
 def test_the_public_names_are_what_can_be_imported() -> None:
     assert len(set(tamis.__all__)) == len(tamis.__all__)
     for name in tamis.__all__:
@@ -475,16 +519,18 @@ def test_requirements_txt_is_one_install_line_under_the_pins() -> None:
 
 
 def test_an_error_about_a_missing_extra_names_one_that_exists() -> None:
-    extras = PROJECT["optional-dependencies"].keys()
+    extras, seen = PROJECT["optional-dependencies"].keys(), set()
     for path in LIBRARY.values():
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "MissingExtraError":
                 named = {argument.arg: argument.value for argument in node.keywords}
                 extra = named["extra"] if "extra" in named else node.args[1]
                 if isinstance(extra, ast.Constant):
+                    seen.add(extra.value)
                     assert extra.value in extras, (
                         f"{where(path, node)}: there is no extra {extra.value!r}"
                     )
+    assert {"hub", "tables", "search"} <= seen
 
 
 def test_the_changelog_knows_this_version() -> None:

@@ -23,6 +23,11 @@ from tests.runs import tamis as run
 COMMANDS = [command.name or "" for command in app.app.registered_commands]
 
 
+def plain(text: str) -> str:
+    """A help text without terminal codes."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
 def test_every_command_of_the_design_that_is_built_is_registered() -> None:
     assert {
         "inspect",
@@ -43,18 +48,47 @@ def test_help_has_an_example_and_the_default_of_every_setting(
     monkeypatch.setenv("COLUMNS", "240")
     said = run(command, "--help")
     assert said.code == 0 and said.err == ""
-    example = next(line for line in said.out.splitlines() if "Example: " in line)
+    text = plain(said.out)
+    example = next(line for line in text.splitlines() if line.strip().startswith("Example: "))
     assert f"tamis {command} " in example
-    assert "--json" in said.out and said.out == run(command, "-h").out
-    for option in re.split(r"\n  (?=-)", said.out)[1:]:
+    assert "--json" in text and said.out == run(command, "-h").out
+    for option in re.split(r"\n│ (?=-)", text)[1:]:
         name = option.split()[0].rstrip(",")
         if name in ("--seed", "--dtype", "--device", "--split", "--tune", "--backbone"):
             assert "[default: " in " ".join(option.split()), option
 
 
-def test_the_help_of_all_names_every_command() -> None:
+def test_the_help_lists_the_commands_in_order_and_in_panels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     said = run("--help")
-    assert said.code == 0 and all(command in said.out for command in COMMANDS)
+    assert said.code == 0 and said.err == ""
+    listed: dict[str, list[str]] = {}
+    for line in plain(said.out).splitlines():
+        if title := re.match(r"╭─ (.*?) ─+╮", line):
+            panel = listed.setdefault(title[1], [])
+        elif (entry := re.match(r"│ ([a-z]\w*) ", line)) is not None:
+            panel.append(entry[1])
+    assert {title: tuple(names) for title, names in listed.items() if title != "Options"} == (
+        app.PANELS
+    )
+    names = [name for panel in app.PANELS.values() for name in panel]
+    assert sorted(names) == sorted(COMMANDS) and names[0] == "train" and names[-1] == "bench"
+
+
+def test_no_summary_of_a_command_is_cut_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = plain(run("--help").out)
+    assert app.app.registered_commands
+    for command in app.app.registered_commands:
+        assert command.help is not None and command.name is not None
+        summary = command.help.split("\n\n")[0]
+        assert summary.endswith(".") and summary in text, command.name
+
+
+def test_usage_errors_are_plain_text() -> None:
+    assert run("train").err.splitlines()[-1] == "Error: Missing argument 'DATA'."
 
 
 def test_the_version_is_the_packages() -> None:
@@ -99,12 +133,12 @@ def test_help_and_version_import_nothing_heavy() -> None:
         (["train", "x.csv", "--max-fpr", "2"], "max_fpr"),
         (["train", "x.csv", "--max-fpr", "few%"], "max_fpr"),
         (["train", "x.csv", "--set", "train.epoch=3"], "did you mean 'train.epochs'"),
-        (["train", "x.csv", "--set", "epochs"], "a setting is written name=value; got 'epochs'"),
+        (["train", "x.csv", "--set", "epochs"], "setting: expected name=value, got 'epochs'"),
         (["evaluate", "run", "x.csv", "--dtype", "fp7"], "dtype"),
         (["evaluate", "run", "x.csv", "--split", "leekfree"], "leekfree"),
         (["predict", "run", "hi", "--threads", "0"], "threads"),
         (["data", "x.csv", "--split", "leekfree"], "leekfree"),
-        (["reproduce", "tp3"], "known experiments: tp2; got 'tp3'"),
+        (["reproduce", "tp3"], "experiment: expected tp2, got 'tp3'"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_why(arguments: list[str], words: str) -> None:
@@ -118,7 +152,7 @@ def test_wrong_usage_ends_with_2_and_says_why(arguments: list[str], words: str) 
     [
         (["train", "no.csv"], "no.csv: there is no such file"),
         (["train", "sms_spam"], "did you mean 'sms-spam'"),
-        (["data", "."], "this is a directory"),
+        (["data", "."], "found a directory"),
         (["evaluate", "no-run", "no.csv"], "no-run does not exist"),
         (
             ["predict", "no-run", "hi"],

@@ -366,7 +366,7 @@ def test_a_thousand_resamples_of_the_reference_test_set_take_about_a_second():
 def test_resampling_in_blocks_changes_nothing(monkeypatch):
     labels, probabilities, _ = _binary(53, 10)
     whole = figures(labels, probabilities, BINARY, positive="spam", threshold=0.5, bootstrap=1)
-    monkeypatch.setattr("tamis.evaluation.bootstrap._CHUNK", 100)
+    monkeypatch.setattr("tamis.evaluation.bootstrap.CHUNK_ELEMENTS", 100)
     assert (
         figures(labels, probabilities, BINARY, positive="spam", threshold=0.5, bootstrap=1) == whole
     )

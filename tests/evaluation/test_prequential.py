@@ -153,7 +153,7 @@ def test_a_draw_is_the_area_of_rows_drawn_with_replacement(monkeypatch: pytest.M
         np.percentile(slow, [2.5, 97.5]), abs=0.03
     )
     monkeypatch.setattr(
-        "tamis.evaluation.prequential._BLOCK", 200
+        "tamis.evaluation.prequential.BLOCK_ELEMENTS", 200
     )  # in many blocks: other draws of the same kind
     assert roc_auc_resampled(SCORES[TRUTH], SCORES[~TRUTH], 400, seed=3).std() == pytest.approx(
         draws.std(), rel=0.2

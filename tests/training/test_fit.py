@@ -256,7 +256,7 @@ def test_a_solved_start_is_the_exact_head_and_training_goes_on_from_it(folder: P
 def test_where_rows_are_many_the_head_begins_at_one_penalty_and_none_is_searched(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tamis.training.defaults._FEW_ROWS", 1)
+    monkeypatch.setattr("tamis.training.defaults.FEW_ROWS", 1)
     found, _ = tuned(
         fresh(folder),
         recipe_of({"tune": "full", "epochs": 1, "head_init": "linear_probe"}),
@@ -462,7 +462,7 @@ def test_layer_and_pooling_may_be_given_and_more_layers_than_there_are_are_refus
             tuned(fresh(folder), recipe_of({"tune": how, "layers": 4, "epochs": 1}))
     shallow, _ = tuned(fresh(folder), recipe_of({"tune": "full", "layers": 1, "epochs": 1}))
     assert len(shallow.model.transformer.h) == 2  # one block and the pooling block
-    with pytest.raises(ConfigError, match="mean_and_last is for the exact head"):
+    with pytest.raises(ConfigError, match="mean_and_last requires tune = head"):
         tuned(fresh(folder), recipe_of({"tune": "full", "pooling": "mean_and_last", "epochs": 1}))
 
 

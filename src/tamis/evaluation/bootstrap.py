@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tamis.decision.calibration import BINS, bin_index, calibration_view
 
 Floats = NDArray[np.float64]
-_CHUNK = 1_000_000  # elements of a (B, N) block: about 8 MB in float64
+CHUNK_ELEMENTS = 1_000_000  # elements of a (B, N) block: about 8 MB in float64
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def resampled(rows: Rows, resamples: int, seed: int) -> dict[str, Floats]:
     n = len(rows.labels)
     generator = np.random.default_rng(seed)
     members = [np.flatnonzero(rows.labels == label) for label in np.unique(rows.labels)]
-    step = max(1, _CHUNK // n)
+    step = max(1, CHUNK_ELEMENTS // n)
     parts = []
     for start in range(0, resamples, step):
         count = min(step, resamples - start)

@@ -28,7 +28,7 @@ DELAY = 100
 SHARE = 0.1
 CURVE_POINTS = 60
 RESAMPLES = 1000
-_BLOCK = 4_000_000  # elements of a block of the bootstrap: 32 MB
+BLOCK_ELEMENTS = 4_000_000  # elements of a block of the bootstrap: 32 MB
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def roc_auc_resampled(positives: Floats, negatives: Floats, resamples: int, seed
         np.searchsorted(ordered, positives, side="right"),
     )
     found: list[Floats] = []
-    step = max(1, _BLOCK // (ham + spam))
+    step = max(1, BLOCK_ELEMENTS // (ham + spam))
     for begin in range(0, resamples, step):
         count = min(step, resamples - begin)
         drawn = _counts(generator, count, ham)

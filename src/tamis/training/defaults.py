@@ -69,12 +69,12 @@ def epochs_for(rows: int, classes: int) -> int:
     return min(_MOST_EPOCHS, round(wanted))
 
 
-_FEW_ROWS, _KEPT = 100, 0.5
+FEW_ROWS, _KEPT = 100, 0.5
 
 
 def is_low_data(rows: int, classes: int) -> bool:
     """Whether the labelled rows are few: below 100 a class."""
-    return rows < _FEW_ROWS * classes
+    return rows < FEW_ROWS * classes
 
 
 def default_bpe_dropout(rows: int, classes: int) -> float:
