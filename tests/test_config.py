@@ -228,7 +228,7 @@ def test_settings_from_a_command_line(text: str, expected: tuple[str, Any]) -> N
 
 
 def test_a_setting_without_a_value_is_refused() -> None:
-    with pytest.raises(ConfigError, match="a setting is written name=value; got 'epochs 3'"):
+    with pytest.raises(ConfigError, match="setting: expected name=value, got 'epochs 3'"):
         parse_setting("epochs 3")
 
 

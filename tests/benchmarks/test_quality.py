@@ -137,7 +137,7 @@ def test_a_run_goes_on_where_it_was(
         ),
         (
             ["--data", ".", "--set", "train.epochs"],
-            "a setting is written name=value; got 'train.epochs'",
+            "setting: expected name=value, got 'train.epochs'",
         ),
     ],
 )

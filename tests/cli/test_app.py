@@ -280,8 +280,8 @@ def test_train_prints_figures_warnings_and_where_the_run_is(tmp_path: Path) -> N
         assert words in said.out
     for words in (
         "device: cpu (",
-        "threads: 1 (asked for)",
-        "dtype: fp32 (exact, and the default)",
+        "threads: 1 (requested)",
+        "dtype: fp32 (default, full precision)",
     ):
         assert words in said.err
 

@@ -38,22 +38,24 @@ def test_corrections_are_learnt_listed_and_undone(run: Path, table: Path) -> Non
     assert said.code == 0, said.err
     lines = said.out.splitlines()
     assert (
-        lines[0]
-        == f"kept 4 corrections in {default_store(run)} (undo one with: tamis learn {run} --undo 1)"
+        lines[0] == f"Stored 4 corrections in {default_store(run)}. To undo the first: "
+        f"tamis learn {run} --undo 1"
     )
     assert lines[1].startswith("learned: ") and "4 corrections" in lines[1]
-    assert "held-out rows wrong, everybody's model" in said.out and any(
+    assert "error rate on held-out rows, shared model" in said.out and any(
         line.startswith("spam") for line in lines
     )
     listed = tamis("learn", run)
     assert [line.split()[:2] for line in listed.out.splitlines()[1:]] == [
         [str(i), c.label] for i, c in enumerate(mistaken(4), 1)
     ]
-    assert tamis("learn", run, "--undo", "2").out == "forgotten: 1 correction\n"
-    assert "there is no correction 2 of 'mine'" in tamis("learn", run, "--undo", "2").error
+    assert tamis("learn", run, "--undo", "2").out == "Removed 1 correction.\n"
+    assert (
+        "has no correction with id 2 for model 'mine'" in tamis("learn", run, "--undo", "2").error
+    )
     assert mistaken(2)[1].text.encode() not in default_store(run).read_bytes()
-    assert tamis("learn", run, "--undo", "all").out == "forgotten: 3 corrections\n"
-    assert tamis("learn", run).out == f"{default_store(run)}: no corrections of 'mine'\n"
+    assert tamis("learn", run, "--undo", "all").out == "Removed 3 corrections.\n"
+    assert tamis("learn", run).out == f"{default_store(run)} has no corrections for model 'mine'.\n"
     assert runs.contents(run) == folder
 
 
@@ -87,16 +89,16 @@ def test_undoing_all_of_a_user_leaves_the_others(run: Path, tmp_path: Path) -> N
         table.write_text(f"label,text\n{item.label},{json.dumps(item.text)}\n")
         assert tamis("learn", run, table, "--user", name, *ONE).code == 0
     assert (
-        tamis("learn", run, "--undo", "all", "--user", "nobody").out == "forgotten: 0 corrections\n"
+        tamis("learn", run, "--undo", "all", "--user", "nobody").out == "Removed 0 corrections.\n"
     )
-    assert tamis("learn", run, "--undo", "all", "--user", "anna").out == "forgotten: 1 correction\n"
+    assert tamis("learn", run, "--undo", "all", "--user", "anna").out == "Removed 1 correction.\n"
     assert [item.user for item in CorrectionStore(default_store(run)).all()] == ["bo"]
 
 
 def test_corrections_can_be_forgotten_after_the_run_is_gone(run: Path, table: Path) -> None:
     assert tamis("learn", run, table, *ONE).code == 0
     run.rename(run.with_name("moved"))
-    assert tamis("learn", run, "--undo", "all").out == "forgotten: 4 corrections\n"
+    assert tamis("learn", run, "--undo", "all").out == "Removed 4 corrections.\n"
 
 
 @pytest.mark.parametrize(
@@ -105,14 +107,14 @@ def test_corrections_can_be_forgotten_after_the_run_is_gone(run: Path, table: Pa
         (["RUN", "no.csv"], "no.csv: there is no such file"),
         (["no-run", "TABLE"], "no-run does not exist; expected a run folder or a model folder"),
         (["no-run"], "no-run does not exist"),
-        (["RUN"], "there are no corrections; give some with: tamis learn"),
-        (["RUN", "--undo", "1"], "there are no corrections"),
+        (["RUN"], "does not exist, so there are no corrections; add some with: tamis learn"),
+        (["RUN", "--undo", "1"], "so there are no corrections"),
         (
             ["RUN", "WRONG"],
-            "line 2: label 'spma' is not one of the model's labels ('ham', 'spam'); mend the "
-            "row or leave it out",
+            "line 2: label 'spma' is not one of the model's labels ('ham', 'spam'); correct "
+            "the row or remove it",
         ),
-        (["RUN", "TABLE", "--store", "TABLE"], "is no store of corrections"),
+        (["RUN", "TABLE", "--store", "TABLE"], "is not a store of corrections"),
     ],
 )
 def test_a_known_error_is_one_line(
@@ -169,7 +171,7 @@ def test_prequential_prints_the_table_and_draws_the_curves_beside_the_page(
     assert "note: TF-IDF begins with no label at all" in said.out
     curves = tmp_path / "page-prequential.png"
     assert curves.read_bytes().startswith(b"\x89PNG") and f"wrote {curves}" in said.err
-    assert "Replayed in order: 1-ROCA % of the messages so far" in (
+    assert "Prequential evaluation: 1-ROCA % of the messages so far" in (
         tmp_path / "page.html"
     ).read_text(encoding="utf-8")
 

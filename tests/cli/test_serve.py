@@ -165,12 +165,12 @@ def test_a_server_that_cannot_start_says_why(
     assert "different names" in run("serve", folder, folder, *free).error
     assert "holds no API key" in run("serve", folder, *free, "--api-key-file", "/dev/null").error
     assert (
-        "whoever reaches 0.0.0.0 can use this server"
+        "everyone who can reach 0.0.0.0 can use this server"
         in run("serve", tmp_path / "no-run", *free, "--host", "0.0.0.0").err
     )
     (tmp_path / "notes.txt").write_text("these are notes, not a store" * 50)
     assert (
-        "no store of corrections"
+        "not a store of corrections"
         in run("serve", folder, *free, "--store", tmp_path / "notes.txt").error
     )
     monkeypatch.setenv("TAMIS_API_KEY", "")

@@ -1,8 +1,8 @@
-"""The command line, one module a command. Arguments come in; what a workflow found goes to stdout,
-everything else to stderr.
+"""The command line, one module per command.
 
-A command's module parses, calls and prints; what the commands share stands in `app` and `options`.
-It is the only place that exits.
+The module of a command parses its arguments, calls a workflow and prints the result to stdout;
+everything else goes to stderr. `app` and `options` contain what the commands share. Only this
+package prints and exits.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""What the commands share: the application, its errors and exit codes.
+"""The typer application: its commands in order, error messages and exit codes.
 
-Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a known error (one line on
-stderr), 2 wrong usage.
+Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 a known error (one line
+on stderr), 2 wrong usage.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import io
 import json
 import sys
@@ -14,31 +15,62 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tamis.cli.console import say
 from tamis.errors import TamisError
 
+PANELS = {
+    "Train and use a model": ("train", "predict", "evaluate", "explain", "serve", "learn"),
+    "Data and settings": ("data", "suggest", "search"),
+    "Experiments and backbones": ("reproduce", "inspect", "pretrain", "bench"),
+}
+"""The commands in the order of `tamis --help`, by the title of their panel."""
+
+
+class CommandGroup(TyperGroup):
+    """The commands in the order of `PANELS`. Help has panels; usage errors are plain text."""
+
+    def list_commands(self, context: Any) -> list[str]:
+        """The names of the commands; a command that `PANELS` lacks comes last."""
+        order = [name for names in PANELS.values() for name in names]
+        names = super().list_commands(context)
+        return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command."""
+        self.rich_markup_mode = None  # typer would draw a box around usage errors
+        return super().main(*args, **options)
+
+    def format_help(self, context: Any, formatter: Any) -> None:
+        """Print the help of all commands."""
+        self.rich_markup_mode = "rich"
+        super().format_help(context, formatter)
+
+
 app = typer.Typer(
     name="tamis",
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Turn GPT-2 into a text classifier on this machine. Start with: tamis train sms-spam",
+    rich_markup_mode="rich",
+    help="Turn GPT-2 into a text classifier on your own machine.\n\n"
+    "Start with: tamis train sms-spam",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _debug = False
 
 
 def main() -> None:
-    """Entry point of the `tamis` command. `--debug`, anywhere before a lone `--`, shows the
+    """Entry point of the `tamis` command. The option `--debug`, anywhere before `--`, shows the
     traceback of an error.
     """
     global _debug
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             encoding="utf-8", errors="surrogateescape"
-        )  # results are UTF-8, and paths are printed as they are
+        )  # results are UTF-8; paths may contain undecodable bytes
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = arguments[:end]
@@ -55,7 +87,7 @@ def debugging() -> bool:
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a command whose known errors become one line and exit code 1."""
+    """Register a command. A known error is printed as one line and gives exit code 1."""
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> None:
@@ -63,12 +95,12 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             function(*args, **kwargs)
         except KeyboardInterrupt:
             say(
-                "interrupted; nothing that was finished is lost (an unfinished run goes on with "
-                "the same command)"
+                "interrupted; finished results are kept. To resume an unfinished run, repeat the "
+                "same command"
             )
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            sys.stdout = None  # whoever read the output is gone; nothing more to flush
+            sys.stdout = None  # the reader closed the pipe; Python must not flush at exit
             raise typer.Exit(0) from None
         except (TamisError, OSError) as error:
             if _debug:
@@ -77,23 +109,27 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             say(f"tamis: {where}{one_line(error)}")
             raise typer.Exit(1) from None
 
-    return app.command(name=function.__name__.strip("_"))(guarded)
+    name = function.__name__.strip("_")
+    panel = next((title for title, names in PANELS.items() if name in names), None)
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    return app.command(name=name, help=text, rich_help_panel=panel)(guarded)
 
 
 def one_line(error: Exception) -> str:
-    """An error's message on one line."""
+    """The message of an error on one line."""
     return " ".join(str(error).split())
 
 
 def print_json(value: Any) -> None:
-    """A result for machines."""
+    """Print a result as JSON."""
     print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 @app.callback(invoke_without_command=True)
 def _top(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         from tamis import __version__

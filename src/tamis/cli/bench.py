@@ -1,4 +1,4 @@
-"""`tamis bench`: how fast a model runs here."""
+"""`tamis bench`: measure speed and memory."""
 
 from __future__ import annotations
 
@@ -20,25 +20,31 @@ __all__ = ["app"]
 @command
 def bench(
     model: Annotated[
-        str, typer.Argument(help="a run folder, a model folder, or a backbone by name or folder")
+        str,
+        typer.Argument(
+            help="Run folder, model folder, or backbone by name or folder.", metavar="MODEL"
+        ),
     ] = "nano",
     seconds: Annotated[
         float,
         typer.Option(
-            "--seconds", min=1, help="about how long to measure; imports and loading come on top"
+            "--seconds",
+            min=1,
+            help="Approximate duration of the measurement in seconds, without imports and loading.",
         ),
     ] = 60.0,
     rivals: Annotated[
         bool,
         typer.Option(
-            "--rivals/--no-rivals", help="also time TF-IDF and, where it is installed, transformers"
+            "--rivals/--no-rivals", help="Also measure TF-IDF and, if installed, transformers."
         ),
     ] = True,
     threads: Threads = None,
     json_: Json = False,
 ) -> None:
-    """Time a model on this machine, beside what one would pick instead: bulk scoring, single
-    messages, start, memory.
+    """Measure speed and memory of a model on this machine.
+
+    Measures batches, single texts, start-up time and memory, for the model and for alternatives.
 
     Example: tamis bench runs/demo
     """
@@ -51,7 +57,7 @@ def bench(
 
 
 def lines(found: Bench) -> list[str]:
-    """The figures as tables."""
+    """Format the results as tables."""
     limits = ", ".join(f"{dtype} {rate:.0f}" for dtype, rate in found.ceiling_gflops.items())
     single = {row.name: row for row in found.single}
     bulk = [
@@ -87,21 +93,21 @@ def lines(found: Bench) -> list[str]:
         "",
         "messages/s",
         "tokens/s",
-        "of the ceiling",
-        f"times {found.bulk[0].name}",
-        "texts a round",
-        "one: p50 ms",
-        "p99 ms",
+        "of peak",
+        f"speed / {found.bulk[0].name}",
+        "texts per round",
+        "single p50 ms",
+        "single p99 ms",
         "calls",
     )
     return [
-        f"{found.subject}, {found.threads} threads, torch {found.torch}; bare matrix products: "
-        f"{limits} GFLOP/s",
+        f"{found.subject}, {found.threads} threads, torch {found.torch}; peak rate of matrix "
+        f"products in GFLOP/s: {limits}",
         "",
         table(bulk, header=header),
         "",
-        table(start, header=("fresh process", "import s", "load s", "first text s", "memory MB")),
+        table(start, header=("new process", "import s", "load s", "first text s", "memory MB")),
         "",
-        *([f"same label as in fp32: {same}"] if same else []),
+        *([f"texts with the same label as in fp32: {same}"] if same else []),
         *(f"note: {note}" for note in found.notes),
     ]

@@ -1,4 +1,4 @@
-"""What the command line shows: sentences on stderr, and the lines of a report."""
+"""Console output: messages on stderr, and a report as lines of text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tamis.evaluation.report.text_table import table
 
 
 def say(sentence: str) -> None:
-    """A sentence for the user, on stderr."""
+    """Print a message to stderr."""
     print(sentence, file=sys.stderr, flush=True)
 
 
 def robustness_lines(report: dict[str, Any]) -> list[str]:
-    """What is caught and blocked under each attack, where attacks were judged."""
+    """The table of results per perturbation; empty without a robustness evaluation."""
     from tamis.evaluation.robustness import PerturbationResult, robustness_rows
 
     if not report.get("robustness"):
@@ -26,7 +26,7 @@ def robustness_lines(report: dict[str, Any]) -> list[str]:
 
 
 def prequential_lines(report: dict[str, Any]) -> list[str]:
-    """The table of a replay, where one was asked for."""
+    """The table of a prequential evaluation; empty without one."""
     from tamis.evaluation.prequential import PrequentialFigures, prequential_rows
 
     if not report.get("prequential"):
@@ -42,8 +42,8 @@ def prequential_lines(report: dict[str, Any]) -> list[str]:
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
-    """The headline of a report: the model's figures beside the baselines', McNemar's test and the
-    warnings.
+    """A summary of a report: warnings, the metrics of model and baselines, McNemar's test and
+    notes.
     """
     from tamis.decision.out_of_distribution import ood_sentence
     from tamis.evaluation.fold_spread import folds_sentence
@@ -57,7 +57,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         return [
             *lines,
             folds_sentence(report.get("folds"))
-            or "No rows were held out, so there are no figures.",
+            or "There are no metrics, because no rows were held out.",
         ]
     shown = columns(report)
     rows = []

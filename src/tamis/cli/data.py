@@ -1,4 +1,4 @@
-"""`tamis data`: what is in a table, and which of its rows a person should look at."""
+"""`tamis data`: describe a table and list rows that should be reviewed."""
 
 from __future__ import annotations
 
@@ -40,22 +40,25 @@ def data(
         Path | None,
         typer.Option(
             "--out",
-            help="folder for train.csv (without the validation rows), validation.csv, test.csv",
+            help="Write train.csv (without the validation rows), validation.csv and test.csv to "
+            "this folder.",
         ),
     ] = None,
     label_issues: Annotated[
         Path | None,
         typer.Option(
             "--label-issues",
-            help="write the rows to review here: doubted labels, near-repeats, texts unlike the "
-            "others; e.g. review.csv",
+            help="Write the rows to review to this file: probable label errors, near-duplicates "
+            "and out-of-distribution texts. Example: --label-issues review.csv.",
         ),
     ] = None,
     seed: Seed = None,
     json_: Json = False,
 ) -> None:
-    """Show what is in a table: classes, lengths in tokens, batches, repeats, leaks and doubtful
-    labels, for each part.
+    """Show classes, lengths, duplicates and leaks of a table.
+
+    Also shows batch shapes and the number of label issues. All figures are given for each part of
+    the split; lengths are in tokens.
 
     Example: tamis data sms-spam --split tp2 --out parts
     """

@@ -1,4 +1,4 @@
-"""`tamis evaluate`: a trained model judged on labelled rows."""
+"""`tamis evaluate`: evaluate a trained model on labelled rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from tamis.cli.app import command, print_json
 from tamis.cli.console import prequential_lines, report_lines, say
 from tamis.cli.options import (
+    DATA,
     DataArgument,
     Device,
     Dtype,
@@ -31,25 +32,32 @@ def evaluate(
     data: DataArgument,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="judge this split's test rows only [default: all rows]"),
+        typer.Option(
+            "--split",
+            help="Evaluate only the test rows of this split. Example: --split leakfree.",
+            show_default="all rows",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     text: TextColumn = None,
     label: LabelColumn = None,
     positive: Positive = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="also write a self-contained page here, e.g. --out report.html"),
+        typer.Option("--out", help="Also write an HTML report. Example: --out report.html."),
     ] = None,
     robustness: Annotated[
         bool,
-        typer.Option("--robustness", help="also judge texts disguised in every way of the suite"),
+        typer.Option(
+            "--robustness", help="Also evaluate perturbed texts, one perturbation at a time."
+        ),
     ] = False,
     prequential: Annotated[
         bool,
         typer.Option(
             "--prequential",
-            help="also replay the rows in order, learning from each label once it is known, "
-            "beside TF-IDF",
+            help="Also run a prequential evaluation: classify the rows in order and learn from "
+            "each label when it becomes known. TF-IDF is the baseline.",
         ),
     ] = False,
     delay: Annotated[
@@ -57,7 +65,7 @@ def evaluate(
         typer.Option(
             "--delay",
             min=0,
-            help="with --prequential: messages until a label is known, where it is late",
+            help="With --prequential: number of messages until a delayed label is known.",
         ),
     ] = 100,
     share: Annotated[
@@ -66,7 +74,8 @@ def evaluate(
             "--share",
             min=0.001,
             max=1,
-            help="with --prequential: share of labels ever known, where they are few",
+            help="With --prequential: fraction of the rows whose label becomes known, for the "
+            "case of few labels.",
         ),
     ] = 0.1,
     device: Device = None,
@@ -74,12 +83,14 @@ def evaluate(
     dtype: Dtype = None,
     json_: Json = False,
 ) -> None:
-    """Judge a trained model on labelled rows, every figure with its 95 % interval.
+    """Evaluate a trained model on labelled rows.
+
+    All metrics come with 95 % confidence intervals. Without --split, all rows are evaluated.
 
     Example: tamis evaluate runs/mine newer.csv --json
     """
     compute = computing(device, threads, dtype)
-    recipe_from(None, {"data.split": split})  # wrong usage is told before anything is loaded
+    recipe_from(None, {"data.split": split})  # report wrong usage before loading anything
     from tamis.workflows.evaluate import evaluate as judge
 
     settings = {"split": split, "text": text, "label": label, "positive": positive}

@@ -1,4 +1,4 @@
-"""`tamis explain`: why a text got its verdict."""
+"""`tamis explain`: explain the verdict on a text."""
 
 from __future__ import annotations
 
@@ -22,23 +22,29 @@ from tamis.cli.options import (
 @command
 def explain(
     run: RunArgument,
-    text: Annotated[str, typer.Argument(help="the text", show_default=False)],
+    text: Annotated[
+        str, typer.Argument(help="Text to explain.", metavar="TEXT", show_default=False)
+    ],
     label: Annotated[
         str | None,
         typer.Option(
-            "--label", help="label that words speak for or against [default: the positive one]"
+            "--label",
+            help="Label to explain: positive values raise its score, negative values lower it.",
+            show_default="the positive label",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="also write a self-contained page here, e.g. --out why.html"),
+        typer.Option("--out", help="Also write an HTML page. Example: --out why.html."),
     ] = None,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
     json_: Json = False,
 ) -> None:
-    """Show why a text got its verdict: P(label) after every token, and each word's share.
+    """Show which words led to a verdict.
+
+    Prints the probability of the label after each token, and the contribution of each word.
 
     Example: tamis explain runs/demo "You have won a prize, call now" --out why.html
     """

@@ -1,4 +1,4 @@
-"""`tamis inspect`: what is in a checkpoint."""
+"""`tamis inspect`: show the content of a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from tamis.cli.options import (
 @command
 def inspect(
     backbone: Annotated[
-        str, typer.Argument(help="a name, a folder, or an OpenAI checkpoint folder")
+        str,
+        typer.Argument(
+            help="Backbone name, folder, or OpenAI checkpoint folder.", metavar="BACKBONE"
+        ),
     ],
     json_: Json = False,
 ) -> None:
-    """Show a checkpoint's settings, its params with shapes, and how they map to the model's
-    configuration.
+    """Show settings and tensor shapes of a checkpoint.
+
+    Also shows how the settings map to the configuration of the model.
 
     Example: tamis inspect gpt2
     """

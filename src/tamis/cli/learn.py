@@ -1,4 +1,4 @@
-"""`tamis learn`: corrections from a table, undone by number, or listed."""
+"""`tamis learn`: learn from corrections in a table, list them, or undo them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 SHOWN = 60
-"""Characters of a text in the list."""
+"""Number of characters shown of each text in the list."""
 
 
 @command
@@ -37,8 +37,9 @@ def learn(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]",
-            help="a table of texts and the labels they should have; without one: the list",
+            metavar="FILE",
+            help="Table of texts with their correct labels. Without FILE, the stored corrections "
+            "are listed.",
             show_default=False,
         ),
     ] = None,
@@ -47,23 +48,32 @@ def learn(
         typer.Option(
             "--undo",
             metavar="ID|all",
-            help="forget one correction, or all of this model (of --user)",
+            help="Remove one correction by its id, or all corrections of this model (with --user: "
+            "of this user).",
         ),
     ] = None,
     store: Annotated[
         Path | None,
-        typer.Option("--store", help="where corrections are kept [default: RUN.feedback.sqlite]"),
+        typer.Option(
+            "--store",
+            help="SQLite file with the corrections.",
+            show_default="RUN.feedback.sqlite beside RUN",
+        ),
     ] = None,
     user: Annotated[
         str | None,
         typer.Option(
             "--user",
-            help="whose model learns them, or whose are undone [default: everybody's; all]",
-            show_default=False,
+            help="User whose own model learns the corrections, or whose corrections --undo "
+            "removes.",
+            show_default="all users",
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="learn also what the model is sure of already")
+        bool,
+        typer.Option(
+            "--force", help="Also accept corrections of verdicts in which the model is confident."
+        ),
     ] = False,
     text: TextColumn = None,
     label: LabelColumn = None,
@@ -72,14 +82,16 @@ def learn(
     dtype: Dtype = None,
     json_: Json = False,
 ) -> None:
-    """Learn from corrections, undo them, or list what is kept. The RUN itself is never changed:
-    tamis serve reads the same store.
+    """Learn from corrected labels, or undo corrections.
+
+    Corrections are stored in a separate file, which tamis serve also reads; RUN itself is not
+    changed.
 
     Example: tamis learn runs/mine corrections.csv
     """
     compute = computing(device, threads, dtype)
     if undo is not None and (file is not None or not (undo == "all" or undo.isdecimal())):
-        raise typer.BadParameter("--undo takes a correction's number or all, and no FILE")
+        raise typer.BadParameter("--undo: expected the id of a correction, or all, and no FILE")
     from tamis.classifier.saved_model import find_model
     from tamis.feedback.learning import default_store, model_name
     from tamis.feedback.store import CorrectionStore
@@ -87,13 +99,13 @@ def learn(
     path, model = store or default_store(run), model_name(run)
     if file is None and not path.is_file():
         if undo is None:
-            find_model(run)  # a RUN that is not there is an error, one without corrections is not
+            find_model(run)  # raises if RUN does not exist
         raise DataError(
-            f"{path}: there are no corrections; give some with: tamis learn {run} FILE, or name "
-            "another store with --store"
+            f"{path} does not exist, so there are no corrections; add some with: tamis learn "
+            f"{run} FILE, or give another file with --store"
         )
     if file is not None:
-        find_model(run)  # before a store is made for it
+        find_model(run)  # raises if RUN does not exist, before the store is created
     kept = CorrectionStore(path)
     try:
         if undo is not None:
@@ -106,8 +118,8 @@ def learn(
 
 
 def _undo(kept: CorrectionStore, model: str, undo: str, user: str | None, json_: bool) -> None:
-    """The model is not needed: what it learnt from a correction goes with it, and the next start
-    solves without.
+    """Remove corrections. The model need not be loaded: it is refitted from the store at the next
+    start.
     """
     if undo == "all":
         removed = kept.remove_all(model=model, user=user)
@@ -115,12 +127,12 @@ def _undo(kept: CorrectionStore, model: str, undo: str, user: str | None, json_:
         removed = int(kept.remove(int(undo)))
     else:
         raise DataError(
-            f"{kept.path}: there is no correction {undo} of {model!r}; list them with: tamis "
-            "learn RUN"
+            f"{kept.path} has no correction with id {undo} for model {model!r}; list the "
+            "corrections with: tamis learn RUN"
         )
     if json_:
         return print_json({"removed": removed})
-    print(f"forgotten: {removed:,} correction{'s' * (removed != 1)}")
+    print(f"Removed {removed:,} correction{'s' * (removed != 1)}.")
 
 
 def _list(kept: CorrectionStore, model: str, json_: bool) -> None:
@@ -146,7 +158,7 @@ def _list(kept: CorrectionStore, model: str, json_: bool) -> None:
     print(
         table(rows, header=("id", "label", "user", "created", "text"))
         if rows
-        else f"{kept.path}: no corrections of {model!r}"
+        else f"{kept.path} has no corrections for model {model!r}."
     )
 
 
@@ -176,7 +188,7 @@ def _learn(
             shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
             raise DataError(
                 f"{rows.where(place)}: label {name!r} is not one of the model's labels "
-                f"({shown}); mend the row or leave it out"
+                f"({shown}); correct the row or remove it"
             )
     learning = FeedbackLearner(classifier, run, kept, model=model)
     new = [
@@ -195,8 +207,8 @@ def _learn(
             }
         )
     print(
-        f"kept {len(set(ids)):,} corrections in {kept.path} (undo one with: tamis learn {run} "
-        f"--undo {ids[0]})"
+        f"Stored {len(set(ids)):,} corrections in {kept.path}. To undo the first: tamis learn "
+        f"{run} --undo {ids[0]}"
     )
     print(f"learned: {'yes' if learned.learned else 'no'} ({learned.reason})")
     for name, figures in learned.figures.items():
@@ -206,5 +218,6 @@ def _learn(
                 [label, f"{100 * parts[0][label]:.2f}", f"{100 * parts[1][label]:.2f}"]
                 for label in parts[0]
             ]
-            whose = f"model of {name!r}" if name else "everybody's model"
-            print(table(cells, header=(f"held-out rows wrong, {whose}", "before %", "after %")))
+            whose = f"model of user {name!r}" if name else "shared model"
+            header = (f"error rate on held-out rows, {whose}", "before %", "after %")
+            print(table(cells, header=header))

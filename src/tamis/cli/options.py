@@ -1,4 +1,4 @@
-"""Options that several commands have, and the recipe that they amount to."""
+"""Options that several commands share, and the recipe made from them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ ROBUST: dict[str, Any] = {
     "train.augment_positives": 3.0,
     "train.augment_negatives": 1.0,
 }
-"""What `--robust` sets; a setting given beside it wins."""
+"""The settings of `--robust`. Options and `--set` override them."""
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`name=value` from a command line; the value is TOML where it parses as TOML, else a plain
-    string; `none` unsets.
+    """Parse `name=value`. The value is parsed as TOML if possible, otherwise it is a string; `none`
+    removes the setting.
 
     Raises:
         ConfigError: there is no `=`.
     """
     name, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(f"a setting is written name=value; got {text!r}")
+        raise ConfigError(f"setting: expected name=value, got {text!r}")
     if value.strip().lower() == "none" and name.strip().rpartition(".")[2] not in (
         "class_weight",
         "split",
@@ -43,19 +43,30 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name.strip(), value.strip()
 
 
-def setting_help(name: str, example: str = "") -> str:
-    """A setting's help, from the recipe: its text, its default, an example."""
+DATA, COMPUTE, DECISION, MODEL = "Data", "Compute", "Decision", "Model"
+"""Titles of the panels of options in help texts."""
+
+
+def setting_option(flag: str, name: str, example: str = "", *, panel: str | None = None) -> Any:
+    """An option for a setting of the recipe. Its help has the description and the default of the
+    setting, and an example.
+    """
     section, key = name.split(".") if "." in name else (None, name)
     field = next(f for s, k, f in fields() if (s, k) == (section, key))
     default = field.get_default(call_default_factory=True)
-    shown = f" [default: {default}]" if default is not None else ""
-    return f"{field.description}{shown}{f'; e.g. {example}' if example else ''} ({name})"
+    text = field.description if field.description.endswith(".") else f"{field.description}."
+    text += f" Example: {flag} {example}." if example else ""
+    text += f" Setting: {name}."
+    text += f" \\[default: {default}]" if default is not None else ""  # \\[ is a literal [ for rich
+    return typer.Option(flag, help=text, rich_help_panel=panel)
 
 
 DataArgument = Annotated[
     str,
     typer.Argument(
-        help="a table (CSV, TSV, JSONL, Parquet; told by content) or a name: sms-spam",
+        help="Labelled table (CSV, TSV, JSONL or Parquet, detected by content), or the name of a "
+        "known data set: sms-spam.",
+        metavar="DATA",
         show_default=False,
     ),
 ]
@@ -63,65 +74,64 @@ DataArgument = Annotated[
 RunArgument = Annotated[
     Path,
     typer.Argument(
-        help="a run folder, a model folder, or a folder that transformers wrote", show_default=False
+        help="Run folder, model folder, or GPT-2 classifier saved by transformers.",
+        metavar="RUN",
+        show_default=False,
     ),
 ]
 
-TextColumn = Annotated[
-    str | None, typer.Option("--text", help=setting_help("data.text", "--text message"))
+TextColumn = Annotated[str | None, setting_option("--text", "data.text", "message", panel=DATA)]
+
+LabelColumn = Annotated[str | None, setting_option("--label", "data.label", "category", panel=DATA)]
+
+Positive = Annotated[str | None, setting_option("--positive", "data.positive", "spam", panel=DATA)]
+
+TestFile = Annotated[Path | None, setting_option("--test", "data.test", "test.csv", panel=DATA)]
+
+Split = Annotated[str | None, setting_option("--split", "data.split", "stratified", panel=DATA)]
+
+Device = Annotated[
+    str | None, setting_option("--device", "compute.device", "cuda:0", panel=COMPUTE)
 ]
 
-LabelColumn = Annotated[
-    str | None, typer.Option("--label", help=setting_help("data.label", "--label 1"))
-]
+Threads = Annotated[int | None, setting_option("--threads", "compute.threads", "2", panel=COMPUTE)]
 
-Positive = Annotated[
-    str | None, typer.Option("--positive", help=setting_help("data.positive", "--positive spam"))
-]
+Dtype = Annotated[str | None, setting_option("--dtype", "compute.dtype", "auto", panel=COMPUTE)]
 
-TestFile = Annotated[Path | None, typer.Option("--test", help=setting_help("data.test"))]
-
-Split = Annotated[
-    str | None, typer.Option("--split", help=setting_help("data.split", "--split tp2"))
-]
-
-Device = Annotated[str | None, typer.Option("--device", help=setting_help("compute.device"))]
-
-Threads = Annotated[
-    int | None, typer.Option("--threads", help=setting_help("compute.threads", "--threads 2"))
-]
-
-Dtype = Annotated[
-    str | None, typer.Option("--dtype", help=setting_help("compute.dtype", "--dtype auto"))
-]
-
-Seed = Annotated[int | None, typer.Option("--seed", help=setting_help("seed"))]
+Seed = Annotated[int | None, setting_option("--seed", "seed", "7", panel=COMPUTE)]
 
 BackboneOption = Annotated[
-    str | None, typer.Option("--backbone", help=setting_help("backbone", "--backbone gpt2"))
+    str | None, setting_option("--backbone", "backbone", "gpt2", panel=MODEL)
 ]
 
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for machines")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="any setting of the recipe, e.g. --set train.epochs=3; repeatable"),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting of the recipe; may be repeated. Example: --set train.epochs=3.",
+        rich_help_panel=MODEL,
+    ),
 ]
 
 RecipeOption = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help=f"a recipe by name ({', '.join(recipe_names()) or 'none ship yet'}) or a TOML file",
+        help=f"Included recipe ({', '.join(recipe_names())}) or TOML file with settings. "
+        "Example: --recipe mine.toml.",
+        rich_help_panel=MODEL,
     ),
 ]
 
 
 def robust_help() -> str:
-    """What --robust does, with the settings that it stands for."""
+    """The help of `--robust`, with the settings that it changes."""
     return (
-        "withstand disguised texts: "
-        f"{', '.join(f'{name}={value}' for name, value in ROBUST.items())}; --set wins"
+        "Train for obfuscated texts. Sets "
+        f"{', '.join(f'{name}={value}' for name, value in ROBUST.items())}; --set overrides them."
     )
 
 
@@ -132,7 +142,9 @@ def recipe_from(
     *,
     robust: bool = False,
 ) -> Recipe:
-    """Defaults < recipe < --robust < options < --set."""
+    """Combine settings. Each source overrides those before it: defaults, recipe, `--robust`,
+    options, `--set`.
+    """
     recipe = named_recipe(base) if base else Recipe()
     try:
         recipe = recipe.changed(ROBUST if robust else {})
@@ -145,19 +157,19 @@ def recipe_from(
 
 
 def computing(device: str | None, threads: int | None, dtype: str | None) -> dict[str, Any]:
-    """Where and how a trained model is computed, checked as the recipe's own settings are."""
+    """Validated settings for device, threads and dtype, for commands that use a trained model."""
     return recipe_from(None, compute_settings(device, threads, dtype)).compute.model_dump()
 
 
 def compute_settings(device: str | None, threads: int | None, dtype: str | None) -> dict[str, Any]:
-    """Options that say where and how, as settings of a recipe."""
+    """Map the options for device, threads and dtype to settings of a recipe."""
     return {"compute.device": device, "compute.threads": threads, "compute.dtype": dtype}
 
 
 def data_settings(
     split: str | None, test: Path | None, text: str | None, label: str | None, positive: str | None
 ) -> dict[str, Any]:
-    """Options that say which rows are read and how, as settings of a recipe."""
+    """Map the options for reading and splitting data to settings of a recipe."""
     return {
         "data.split": split,
         "data.test": test and str(test),

@@ -1,4 +1,4 @@
-"""`tamis predict`: verdicts on texts."""
+"""`tamis predict`: classify texts."""
 
 from __future__ import annotations
 
@@ -27,40 +27,52 @@ def predict(
     texts: Annotated[
         list[str] | None,
         typer.Argument(
-            help="texts; without any (and without --file) lines from stdin", show_default=False
+            help="Texts to classify. Without texts and --file, lines are read from stdin.",
+            metavar="TEXT",
+            show_default=False,
         ),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", help=".txt (a text a line), a table, .eml or mbox")
+        Path | None,
+        typer.Option(
+            "--file",
+            help="File with texts: .txt (one text per line), a table, .eml or mbox; - for stdin.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="write here (.csv, .tsv, .jsonl, .parquet), own columns kept"),
+        typer.Option(
+            "--out",
+            help="Write the results to this file (.csv, .tsv, .jsonl or .parquet). The columns of "
+            "the input are kept.",
+        ),
     ] = None,
     text: Annotated[
-        str | None, typer.Option("--text", help="column of the texts in --file")
+        str | None,
+        typer.Option("--text", help="Text column of --file. Detected by default."),
     ] = None,
     exit_code: Annotated[
         bool,
         typer.Option(
             "--exit-code",
-            help="one text, or a mail on stdin: exit 0 positive, 1 negative, 2 unsure, 3 error",
+            help="Classify one text, or one e-mail from stdin. The exit code is 0 for positive, 1 "
+            "for negative, 2 for unsure, 3 for an error.",
         ),
     ] = False,
     ood: Annotated[
         bool,
         typer.Option(
             "--ood",
-            help="also tell whether each text is like what was learnt, and its bits per byte "
-            "(slower)",
+            help="Also report whether each text is out-of-distribution, and its bits per byte "
+            "(slower).",
         ),
     ] = False,
     windows: Annotated[
         bool,
         typer.Option(
             "--windows",
-            help="with --json: also the window that decided, for texts longer than the model's "
-            "context",
+            help="With --json: for texts longer than the context, also report the window that "
+            "determined the verdict.",
         ),
     ] = False,
     device: Device = None,
@@ -68,16 +80,20 @@ def predict(
     dtype: Dtype = None,
     json_: Json = False,
 ) -> None:
-    """Verdicts on texts: verdict, probability and text, tab-separated, or one JSON object a line
-    with --json.
+    """Classify texts.
+
+    Prints verdict, probability and text separated by tabs, one line per text; with --json, one
+    JSON object per line.
 
     Example: tamis predict runs/demo "You have won a prize, call now"
     """
     compute = computing(device, threads, dtype)
     if texts and file:
-        raise typer.BadParameter("give texts or --file, not both")
+        raise typer.BadParameter("expected texts or --file, got both; leave one out")
     if exit_code and (file or len(texts or []) > 1 or (not texts and sys.stdin.isatty())):
-        raise typer.BadParameter("--exit-code judges exactly one text; give one, or pipe a mail in")
+        raise typer.BadParameter(
+            "--exit-code: expected exactly one text; give one argument, or pipe one e-mail to stdin"
+        )
     from tamis.workflows.predict import predict_command
 
     try:

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar where somebody watches, a line now and then where nobody does."""
+"""Progress on stderr: a progress bar on a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any, Self
 from tamis.cli.console import say
 
 LINE_EVERY_S = 10.0
-"""Seconds between two lines of progress where stderr is not a terminal."""
+"""Seconds between two progress lines if stderr is not a terminal."""
 
 
 class Bars:
-    """Progress for a terminal: one bar a task, with speed, time left and the task's own figure."""
+    """Show one progress bar per task, with speed, remaining time and the note of the task."""
 
     def task(self, name: str, *, total: int, unit: str, done: int = 0) -> Bar:
-        """Open a bar."""
+        """Create a bar."""
         return Bar(name, total, unit, done)
 
 
 class Bar:
-    """One bar, or one line every ten seconds."""
+    """A progress bar, or a line every `LINE_EVERY_S` seconds."""
 
     def __init__(self, name: str, total: int, unit: str, done: int) -> None:
-        """`done` units were behind us when the task began; they do not count for the speed."""
+        """`done` units were finished before the task started; they do not count for the speed."""
         self.name, self.total, self.unit, self.done, self.before = name, total, unit, done, done
         self.begun = self.said = time.monotonic()
         self.progress: Any = None
@@ -57,7 +57,7 @@ class Bar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar and print the total."""
         if self.progress is not None:
             self.progress.stop()
         if kind is None and time.monotonic() - self.begun > 1.0:
@@ -67,7 +67,7 @@ class Bar:
             )
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        """Count, and show it."""
+        """Count and update the display."""
         self.done += amount
         self.note = note or self.note
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""`tamis search`: settings found by trials."""
+"""`tamis search`: hyperparameter search."""
 
 from __future__ import annotations
 
@@ -39,17 +39,23 @@ def search(
     data: DataArgument,
     trials: Annotated[
         int,
-        typer.Option("--trials", min=1, help="trials in all, those of an earlier call among them"),
+        typer.Option(
+            "--trials", min=1, help="Total number of trials, including those of earlier calls."
+        ),
     ] = 20,
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", min=0, help="begin no trial after so many; the same command goes on"
+            "--minutes",
+            min=0,
+            help="Start no new trial after this many minutes. Repeat the same command to continue.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="folder of the search [default: runs/search-<data>]"),
+        typer.Option(
+            "-o", "--out", help="Folder of the search.", show_default="runs/search-<data>"
+        ),
     ] = None,
     backbone: BackboneOption = None,
     split: Split = None,
@@ -65,8 +71,11 @@ def search(
     seed: Seed = None,
     json_: Json = False,
 ) -> None:
-    """Find depth, learning rate and regularisation by trials on held-out training rows; test rows
-    are never read. Resumable.
+    """Search for the best training settings.
+
+    Each trial trains with other settings: what is trained, learning rate, regularization. Trials
+    are compared on held-out training rows; the test rows are not used. Repeat the same command to
+    resume an interrupted search.
 
     Example: tamis search sms-spam --trials 20 -o runs/search
     """
@@ -91,39 +100,37 @@ def search(
         )
     )
     print(_gained(found))
-    print(
-        f"best recipe: {folder / BEST} (train with it: tamis train {data} --recipe {folder / BEST})"
-    )
+    print(f"best recipe: {folder / BEST} (to use it: tamis train {data} --recipe {folder / BEST})")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     settings = dict(row["settings"])
-    tune = str(settings.pop("tune", "the recipe as it is"))
+    tune = str(settings.pop("tune", "unchanged recipe"))
     shown = ", ".join(
         f"{key.rpartition('.')[2]} {value:.2g}"
         if isinstance(value, float)
         else f"{key.rpartition('.')[2]} {value}"
         for key, value in settings.items()
     )
-    figure = "cut off" if row["average_precision"] is None else f"{row['average_precision']:.4f}"
+    figure = "stopped" if row["average_precision"] is None else f"{row['average_precision']:.4f}"
     return [str(row["trial"]), figure, f"{row['seconds'] or 0:.1f}", tune, shown]
 
 
 def _gained(found: dict[str, Any]) -> str:
     gain, rows = found["gain"], found["rows"]["confirming"]
     if found["best"]["trial"] == found["trials"][0]["trial"]:
-        return "No trial did better than the recipe as it is."
+        return "No trial was better than the unchanged recipe."
     low, high = gain["ci95"]
     verdict = (
-        "beyond chance"
+        "significantly better"
         if low > 0
-        else "within chance on these rows"
+        else "not significant on these rows"
         if high >= 0
-        else "worse, beyond chance"
+        else "significantly worse"
     )
     return (
-        f"Trial {found['best']['trial']} against the recipe as it is, on {rows:,} rows that "
-        "chose nothing: average precision "
-        f"{gain['after']:.4f} against {gain['before']:.4f}, difference "
-        f"{gain['difference']:+.4f} ({low:+.4f} to {high:+.4f}): {verdict}."
+        f"Trial {found['best']['trial']} compared with the unchanged recipe, on {rows:,} rows "
+        "that were not used to choose it: average precision "
+        f"{gain['after']:.4f} instead of {gain['before']:.4f}, difference "
+        f"{gain['difference']:+.4f} (95 % interval {low:+.4f} to {high:+.4f}): {verdict}."
     )

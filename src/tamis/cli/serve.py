@@ -1,4 +1,4 @@
-"""`tamis serve`: the HTTP API and the page."""
+"""`tamis serve`: the HTTP API and the web page."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def _make_key(file: Path | None) -> None:
 
     print(new_key(file))
     say(
-        f"This is the only time the key is shown; {file} holds its hash. Serve with "
-        f"--api-key-file {file}"
+        f"Save the key now: it is not shown again, and {file} contains only its hash. Start the "
+        f"server with --api-key-file {file}"
     )
     raise typer.Exit
 
@@ -40,31 +40,38 @@ def serve(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...",
-            help="run or model folders; NAME=RUN gives a name of one's own",
+            metavar="RUN",
+            help="Run or model folders. NAME=RUN serves the model under NAME.",
             show_default=False,
         ),
     ],
     host: Annotated[
         str,
-        typer.Option("--host", help="address to listen on; only this machine reaches the default"),
+        typer.Option("--host", help="Address to listen on. The default accepts only this machine."),
     ] = "127.0.0.1",
     port: Annotated[
         int,
         typer.Option(
-            "--port", min=0, max=65535, help="0 takes a free one; the address is printed first"
+            "--port",
+            min=0,
+            max=65535,
+            help="Port to listen on; 0 takes a free port. The address is printed at start.",
         ),
     ] = 8000,
     store: Annotated[
         Path | None,
         typer.Option(
-            "--store", help="corrections [default: RUN.feedback.sqlite beside the first RUN]"
+            "--store",
+            help="SQLite file with the corrections.",
+            show_default="RUN.feedback.sqlite beside the first RUN",
         ),
     ] = None,
     api_key_file: Annotated[
         Path | None,
         typer.Option(
-            "--api-key-file", help="one key or sha256:HEX a line; TAMIS_API_KEY holds one more"
+            "--api-key-file",
+            help="File with one API key, or its hash as sha256:HEX, per line. The environment "
+            "variable TAMIS_API_KEY can contain another key.",
         ),
     ] = None,
     new_key: Annotated[
@@ -73,37 +80,44 @@ def serve(
             "--new-key",
             is_eager=True,
             callback=_make_key,
-            help="make a key, append its hash to this file, print it and exit",
+            help="Create an API key, append its hash to this file, print the key and exit.",
         ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            "--allow-host", help="a further name the open server may be called by; repeatable"
+            "--allow-host",
+            help="Another host name accepted in requests when no API key is set; may be repeated.",
         ),
     ] = None,
     max_body: Annotated[
-        int, typer.Option("--max-body", min=1, help="bytes of one body")
+        int, typer.Option("--max-body", min=1, help="Maximum size of a request body in bytes.")
     ] = Limits.body_bytes,
     max_texts: Annotated[
-        int, typer.Option("--max-texts", min=1, help="texts in one request")
+        int, typer.Option("--max-texts", min=1, help="Maximum number of texts per request.")
     ] = Limits.texts,
     max_chars: Annotated[
-        int, typer.Option("--max-chars", min=1, help="characters of one text")
+        int, typer.Option("--max-chars", min=1, help="Maximum number of characters per text.")
     ] = Limits.text_chars,
     max_wait: Annotated[
-        float, typer.Option("--max-wait", min=0.001, help="seconds to wait in line before 429")
+        float,
+        typer.Option(
+            "--max-wait",
+            min=0.001,
+            help="Maximum time of a request in the queue, in seconds; then the answer is 429.",
+        ),
     ] = Limits.wait_s,
     log_texts: Annotated[
-        bool, typer.Option("--log-texts", help="write the texts into the log as well")
+        bool, typer.Option("--log-texts", help="Also write the texts to the log.")
     ] = False,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
     json_: Json = False,
 ) -> None:
-    """Serve one or more models over HTTP, with a page at /, and learn from corrections. Logs go to
-    stderr.
+    """Serve models over HTTP, with a web page at /.
+
+    The server can learn from corrections. Logs go to stderr.
 
     Example: tamis serve runs/demo --port 8000
     """
@@ -132,19 +146,19 @@ def serve(
         hosts = LOOPBACK | {name.lower() for name in allow_host or []}
     elif not keys:
         say(
-            f"warning: whoever reaches {host} can use this server; close it with --api-key-file "
-            f"or {VARIABLE}"
+            f"warning: everyone who can reach {host} can use this server; to require a key, set "
+            f"--api-key-file or {VARIABLE}"
         )
     with listen(host, port) as listener:
         named = named_runs(runs)
         for _, path in named:
-            find_model(path)  # before a store is made for a run that is not there
+            find_model(path)  # raises if RUN does not exist, before the store is created
         kept = CorrectionStore(store or default_store(named[0][1]))
         try:
             folders = [model_name(path) for _, path in named]
 
             def learning(classifier: TextClassifier, path: Path, name: str) -> FeedbackLearner:
-                # As `tamis learn` calls it, unless two runs would be called alike.
+                # The same name as in `tamis learn`, unless two runs have the same name.
                 model = model_name(path) if len(set(folders)) == len(folders) else name
                 return FeedbackLearner(classifier, path, kept, model=model)
 

@@ -1,4 +1,4 @@
-"""`tamis suggest`: what to label next."""
+"""`tamis suggest`: suggest texts to label."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import typer
 
 from tamis.cli.app import app, command, print_json
 from tamis.cli.console import say
-from tamis.cli.options import Device, Dtype, Json, RunArgument, Threads, computing
+from tamis.cli.options import COMPUTE, Device, Dtype, Json, RunArgument, Threads, computing
 from tamis.cli.progress import Bars
 from tamis.evaluation.report.text_table import table
 
 __all__ = ["app"]
 
 SHOWN = 90
-"""Characters of a text in the table."""
+"""Number of characters shown of each text."""
 
 
 @command
@@ -26,39 +26,47 @@ def suggest(
     unlabelled: Annotated[
         Path | None,
         typer.Argument(
-            help=".txt (a text a line), a table, .eml or mbox; without it lines from stdin",
+            help="File with unlabelled texts: .txt (one text per line), a table, .eml or mbox. "
+            "Without it, lines are read from stdin.",
+            metavar="UNLABELLED",
             show_default=False,
         ),
     ] = None,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="messages to suggest")] = 50,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of texts.")] = 50,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="write them here (.csv, .tsv, .jsonl, .parquet), with a column `label` to be "
-            "filled in",
+            help="Write the texts to this file (.csv, .tsv, .jsonl or .parquet), with an empty "
+            "column `label` to fill in.",
         ),
     ] = None,
-    text: Annotated[str | None, typer.Option("--text", help="column of the texts")] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Text column. Detected by default.")
+    ] = None,
     strategy: Annotated[
         str,
         typer.Option(
             "--strategy",
-            help="clusters (uncertain and unlike each other), gradients, margin or random; see "
-            "docs/labelling.md",
+            help="Query strategy: clusters (uncertain texts from different clusters), gradients "
+            "(BADGE), margin (most uncertain texts) or random.",
         ),
     ] = "clusters",
     seed: Annotated[
         int,
-        typer.Option("--seed", min=0, help="of what is drawn [default: 42]", show_default=False),
+        typer.Option(
+            "--seed", min=0, help="Seed of all random generators.", rich_help_panel=COMPUTE
+        ),
     ] = 42,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
     json_: Json = False,
 ) -> None:
-    """Name the messages whose label would teach the model most: uncertain ones that are unlike each
-    other and not labelled yet.
+    """Suggest which texts to label next.
+
+    The suggested texts are those with uncertain verdicts that differ from each other and are not
+    labelled yet.
 
     Example: tamis suggest runs/mine inbox.txt -n 50 --out to-label.csv
     """
@@ -91,16 +99,16 @@ def suggest(
         progress=Bars(),
     )
     say(
-        f"{found.seen:,} messages, {found.labelled:,} labelled already, {found.repeated:,} "
-        f"empty or repeated; strategy {found.strategy}"
+        f"{found.seen:,} texts, of which {found.labelled:,} are already labelled and "
+        f"{found.repeated:,} are empty or near-duplicates; strategy: {found.strategy}"
     )
     if len(found.suggestions) < count:
-        say(f"only {len(found.suggestions):,} are left to suggest")
+        say(f"only {len(found.suggestions):,} texts are left to suggest")
     if out is not None:
         to_fill = "label"
         while any(
             to_fill in one.columns for one in found.suggestions
-        ):  # the messages have a column of that name already
+        ):  # the input has a column of that name
             to_fill = f"new_{to_fill}"
         rows = (
             beside_own(
@@ -115,7 +123,7 @@ def suggest(
             for one in found.suggestions
         )
         write_rows(out, rows)
-        say(f"wrote {len(found.suggestions):,} messages to {out}; fill in the column {to_fill}")
+        say(f"wrote {len(found.suggestions):,} texts to {out}; fill in the column {to_fill}")
     if json_:
         return print_json(found.to_dict())
     if out is None:
@@ -128,4 +136,4 @@ def suggest(
             ]
             for one in found.suggestions
         ]
-        print(table(lines, header=("line", "p", "label now", "text")))
+        print(table(lines, header=("line", "probability", "predicted label", "text")))

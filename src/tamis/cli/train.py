@@ -1,4 +1,4 @@
-"""`tamis train`: from a labelled table to a run folder."""
+"""`tamis train`: train a classifier and write a run folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import typer
 from tamis.cli.app import command, print_json
 from tamis.cli.console import report_lines, say
 from tamis.cli.options import (
+    DATA,
+    DECISION,
+    MODEL,
     BackboneOption,
     DataArgument,
     Device,
@@ -29,7 +32,7 @@ from tamis.cli.options import (
     parse_setting,
     recipe_from,
     robust_help,
-    setting_help,
+    setting_option,
 )
 from tamis.cli.progress import Bars
 
@@ -38,42 +41,44 @@ from tamis.cli.progress import Bars
 def train(
     data: DataArgument,
     backbone: BackboneOption = None,
-    tune: Annotated[
-        str | None, typer.Option("--tune", help=setting_help("tune", "--tune blocks:2"))
-    ] = None,
+    tune: Annotated[str | None, setting_option("--tune", "tune", "blocks:2", panel=MODEL)] = None,
     split: Split = None,
     test: TestFile = None,
     exclude: Annotated[
         Path | None,
-        typer.Option("--exclude", help=setting_help("data.exclude", "--exclude review.csv")),
+        setting_option("--exclude", "data.exclude", "review.csv", panel=DATA),
     ] = None,
     text: TextColumn = None,
     label: LabelColumn = None,
     positive: Positive = None,
     class_weight: Annotated[
         str | None,
-        typer.Option("--class-weight", help=setting_help("train.class_weight", "spam=5,ham=1")),
+        setting_option("--class-weight", "train.class_weight", "balanced", panel=MODEL),
     ] = None,
     max_fpr: Annotated[
         str | None,
-        typer.Option("--max-fpr", help=setting_help("decision.max_fpr", "--max-fpr 0.2%")),
+        setting_option("--max-fpr", "decision.max_fpr", "0.2%", panel=DECISION),
     ] = None,
     cost: Annotated[
         str | None,
-        typer.Option("--cost", help=setting_help("decision.costs", "--cost blocked=10,missed=1")),
+        setting_option("--cost", "decision.costs", "blocked=10,missed=1", panel=DECISION),
     ] = None,
     prior: Annotated[
-        str | None, typer.Option("--prior", help=setting_help("decision.prior", "--prior 2%"))
+        str | None, setting_option("--prior", "decision.prior", "2%", panel=DECISION)
     ] = None,
-    robust: Annotated[bool, typer.Option("--robust", help=robust_help())] = False,
+    robust: Annotated[
+        bool, typer.Option("--robust", help=robust_help(), rich_help_panel=MODEL)
+    ] = False,
     recipe: RecipeOption = None,
     settings: Settings = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="run folder [default: runs/<data>-<backbone>-<tune>]"),
+        typer.Option(
+            "-o", "--out", help="Run folder.", show_default="runs/<data>-<backbone>-<tune>"
+        ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace the run that is there")
+        bool, typer.Option("--overwrite", help="Replace the run in the folder.")
     ] = False,
     device: Device = None,
     threads: Threads = None,
@@ -81,8 +86,10 @@ def train(
     seed: Seed = None,
     json_: Json = False,
 ) -> None:
-    """Train a classifier, judge it beside TF-IDF, and write a run folder. An unfinished run goes on
-    where it was.
+    """Train a classifier on a labelled table.
+
+    Evaluates the model and a TF-IDF baseline on the test rows and writes a run folder with model,
+    metrics and report. Repeat the same command to resume an interrupted training.
 
     Example: tamis train messages.csv --max-fpr 0.2% -o runs/mine
     """
