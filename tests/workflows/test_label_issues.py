@@ -84,7 +84,7 @@ def found():
 
 
 def test_planted_labels_are_doubted_with_the_right_suggestion(found) -> None:
-    doubtful = [one for one in found if one.reason == "label doubted by both"]
+    doubtful = [one for one in found if one.reason == "probable label error"]
     by_row = {one.row: one for one in doubtful}
     assert set(by_row) >= set(WRONG)
     for row in WRONG:
@@ -106,7 +106,7 @@ def test_a_class_of_a_single_row_hides_no_doubt_and_is_not_doubted() -> None:
     found = [
         one
         for one in examine(alone, load_backbone(runs.pretrained()))
-        if one.reason == "label doubted by both"
+        if one.reason == "probable label error"
     ]
     assert {one.row for one in found} >= {row + (row >= 50) for row in WRONG} and 50 not in {
         one.row for one in found
@@ -118,9 +118,9 @@ def test_near_repeats_are_named_once_and_only_contradictions_are_to_be_left_out(
     texts = [*TEXTS, "see you at the station at nine then", "See you at the station, at nine then!"]
     table = Table.of(texts, [*LABELS, "ham", "spam"])
     found = examine(table, load_backbone(runs.pretrained()), unlike=False)
-    both = [one for one in found if one.row >= len(TEXTS) and one.reason != "label doubted by both"]
-    assert all(one.exclude and one.reason == "near-repeat with labels ham, spam" for one in both)
-    same = [one for one in found if one.reason.startswith("near-repeat of row")]
+    both = [one for one in found if one.row >= len(TEXTS) and one.reason != "probable label error"]
+    assert all(one.exclude and one.reason == "near-duplicate with labels ham, spam" for one in both)
+    same = [one for one in found if one.reason.startswith("near-duplicate of row")]
     assert same and not any(one.exclude for one in same)
     assert len({one.row for one in found}) == len(found)
 
@@ -147,8 +147,8 @@ def test_the_review_and_a_training_without_its_rows(tmp_path: Path) -> None:
         without["rows"] + without["test_rows"] == len(marked)
         and without["test"]["n"] == report["test"]["n"]
     )
-    assert f"{without['rows']:,} disputed rows are left out of training" in said.err
-    assert sum("disputed rows were left out of training" in note for note in report["notes"]) == 1
+    assert f"{without['rows']:,} rows are excluded from training" in said.err
+    assert sum("rows were excluded from training" in note for note in report["notes"]) == 1
     if without["test_rows"]:
         assert without["remaining"]["n"] == report["test"]["n"] - without["test_rows"]
     lines = [
@@ -171,12 +171,9 @@ def test_test_rows_stay_and_no_class_may_vanish(tmp_path: Path) -> None:
     assert (
         set(parts.train) - set(kept.train) == set(chosen[1:]) and chosen[2] not in kept.validation
     )
-    assert (
-        "2 disputed rows are left out" in kept.notes[-1]
-        and "1 disputed test rows" in kept.notes[-1]
-    )
+    assert "2 rows are excluded" in kept.notes[-1] and "1 test rows listed" in kept.notes[-1]
     rows.write_text("\n".join(str(row) for row, label in enumerate(LABELS) if label == "spam"))
-    with pytest.raises(DataError, match="class 'spam' has no training row left"):
+    with pytest.raises(DataError, match="class 'spam' has no training rows; keep some of them"):
         exclude_rows(parts, rows)
 
 
@@ -190,17 +187,17 @@ def test_both_figures_in_words() -> None:
     }
     sentence = excluded_sentence(found)
     assert (
-        "7 disputed rows were left out" in sentence
+        "7 rows were excluded" in sentence
         and "F1 0.900 and 0.950" in sentence
         and "accuracy 97.0 and 99.0 %" in sentence
     )
-    assert "; every test row is disputed too." in excluded_sentence({**found, "remaining": None})
-    assert "; no test row is disputed." in excluded_sentence(
+    assert "; all test rows are listed too." in excluded_sentence({**found, "remaining": None})
+    assert "; no test row is listed." in excluded_sentence(
         {**found, "test_rows": 0, "remaining": None}
     )
     assert (
         excluded_sentence({**found, "test_rows": 0, "test": None, "remaining": None})
-        == "7 disputed rows were left out of training."
+        == "7 rows were excluded from training."
     )
     assert excluded_sentence(None) == ""
 
@@ -216,7 +213,7 @@ def test_texts_unlike_the_others_need_more_bits_not_fewer() -> None:
     found = unlike_rows(Table.of(texts, ["ham"] * 160), bits)
     assert [one.row for one in found] == [31, 7] and found[
         0
-    ].reason == "unlike the others (9.0 bits per byte)"
+    ].reason == "out-of-distribution (9.0 bits per byte)"
     assert (
         unlike_rows(Table.of(texts[:20], ["ham"] * 20), bits[:20]) == []
     )  # too few to say what is usual

@@ -84,7 +84,7 @@ def test_an_unfinished_run_of_something_else_is_left_alone(
     before = contents(tmp_path / "run")
     with pytest.raises(
         RunError,
-        match=rf"asked for something else \({next(iter(change))}\); choose another folder with "
+        match=rf"differs from this one in: {next(iter(change))}; choose another folder with "
         r"-o, or pass",
     ):
         start(tmp_path / "run", ASKED | change)
@@ -96,7 +96,7 @@ def test_a_finished_run_is_left_alone_byte_for_byte(tmp_path: Path) -> None:
     before = contents(tmp_path / "run")
     with pytest.raises(
         RunError,
-        match="holds a finished run; choose another folder with -o, or pass --overwrite to "
+        match="contains a finished run; choose another folder with -o, or pass --overwrite to "
         "replace it",
     ):
         start(tmp_path / "run")
@@ -126,8 +126,8 @@ def test_a_folder_of_something_else_is_refused_and_untouched(
     before = contents(tmp_path)
     with pytest.raises(
         RunError,
-        match=r"exists and is not a run folder; choose another with -o \(nothing in it was "
-        r"touched\)",
+        match=r"exists and is not a run folder; choose another folder with -o \(its content was "
+        r"not changed\)",
     ):
         start(tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == before
@@ -138,7 +138,7 @@ def test_a_file_is_refused(overwrite: bool, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file", encoding="utf-8")
     with pytest.raises(RunError, match="exists and is not a run folder"):
         start(tmp_path / "run", overwrite=overwrite)
-    with pytest.raises(RunError, match=r"cannot be made \(Not a directory\)"):
+    with pytest.raises(RunError, match=r"cannot be created \(Not a directory\)"):
         start(tmp_path / "run" / "below", overwrite=overwrite)
 
 
@@ -151,7 +151,7 @@ def test_of_two_writers_the_second_is_refused_and_changes_nothing(
         before = contents(tmp_path / "run")
         with pytest.raises(
             RunError,
-            match="is being written by another process; wait for it or choose another with -o",
+            match="in use by another process; wait until it ends, or choose another folder with -o",
         ):
             start(tmp_path / "run", overwrite=overwrite)
         assert contents(tmp_path / "run") == before
@@ -163,7 +163,7 @@ def test_a_writer_that_came_before_anything_was_written_holds_the_folder_too(
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
     with (
         locked(tmp_path / "run" / "checkpoint" / "lock") as mine,
-        pytest.raises(RunError, match="is being written by another process"),
+        pytest.raises(RunError, match="is in use by another process"),
     ):
         assert mine
         start(tmp_path / "run")
@@ -189,7 +189,7 @@ def test_a_run_that_is_refused_after_it_learned_something_is_kept(tmp_path: Path
 def test_what_was_asked_must_be_readable(tmp_path: Path) -> None:
     start(tmp_path / "run")
     (tmp_path / "run" / "checkpoint" / "asked.json").write_text("{", encoding="utf-8")
-    with pytest.raises(RunError, match="asked for something else"):
+    with pytest.raises(RunError, match="differs from this one in"):
         start(tmp_path / "run")
     assert start(tmp_path / "run", overwrite=True) is None
 

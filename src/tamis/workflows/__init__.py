@@ -1,3 +1,1 @@
-"""Workflows: what a command does, from files to files. Paths and a recipe come in, run folders,
-reports and result rows go out.
-"""
+"""Workflows: what each command does, from input files to output files."""

@@ -1,9 +1,8 @@
-"""What is in a table, and which of its rows a person should look at: the answers of `tamis
-data`.
-"""
+"""`tamis data`: describe a table, and list the rows to review."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +22,13 @@ from tamis.workflows.label_issues import examine
 def review_data(
     dataset: Dataset, recipe: Recipe, file: Path, *, progress: Progress | None = None
 ) -> str:
-    """Write the rows of a table that a person should look at; returns what to say of them.
+    """Write the rows to review to a file; returns a summary.
 
-    A backbone from scratch knows no language yet, so `nano` looks through its rows.
+    If the recipe has a backbone from scratch, `nano` is used instead: an untrained backbone cannot
+    find issues.
 
     Raises:
-        TamisError: the backbone cannot be had, or the file cannot be written.
+        TamisError: the backbone cannot be loaded, or the file cannot be written.
     """
     backbone = load_backbone("nano" if is_scratch(recipe.backbone) else recipe.backbone)
     store = FeatureCache(cache_directory() / "states")
@@ -36,23 +36,23 @@ def review_data(
         dataset.split.table, backbone, seed=recipe.seed, cache=store, progress=progress
     )
     write_review(file, findings)
-    counts = Counter(" ".join(finding.reason.split()[:2]) for finding in findings)
+    counts = Counter(re.split(r" (?:of|with|\()", finding.reason)[0] for finding in findings)
     shown = (
-        ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing to review"
+        ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "no issues found"
     )
     left = sum(finding.exclude for finding in findings)
     return (
-        f"wrote {len(findings):,} rows to {file}: {shown}; {left:,} are marked to be left out "
-        f"by: tamis train DATA --exclude {file}"
+        f"wrote {len(findings):,} rows to {file}: {shown}. {left:,} of them are marked for "
+        f"exclusion; to exclude them: tamis train DATA --exclude {file}"
     )
 
 
 def audit_data(data: str, recipe: Recipe) -> tuple[Dataset, Audit]:
-    """A table read, divided and looked through; tokens are those of the recipe's backbone, without
-    a leading `<|endoftext|>`.
+    """Read, split and describe a table. Lengths are in tokens of the recipe's backbone, without the
+    leading `<|endoftext|>`.
 
     Raises:
-        TamisError: the table or the backbone cannot be had.
+        TamisError: the table or the backbone cannot be loaded.
     """
     prepared = load_dataset(data, recipe)
     name = recipe.backbone
@@ -65,7 +65,7 @@ def audit_data(data: str, recipe: Recipe) -> tuple[Dataset, Audit]:
     )
     tokenizer = backbone.tokenizer.prepared(
         add_bos=False
-    )  # the text's own tokens, as the reference counts them
+    )  # without `<|endoftext|>`, as the reference experiment counts
 
     def lengths(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in tokenizer.encode(list(texts))]

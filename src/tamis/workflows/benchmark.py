@@ -1,9 +1,9 @@
-"""How fast a classifier runs on this machine: bulk scoring, single messages, start and memory,
-beside what its users would pick.
+"""Measure a classifier on this machine: batches, single messages, start-up and memory, in
+comparison with alternatives.
 
-Contenders take turns (A B C, A B C, ...), so whatever else the machine does meets all alike; a
-figure is the median of the rounds. In a round all are given the same texts, which nobody has seen
-before.
+The contenders take turns (A B C, A B C, ...), so that other load on the machine affects all of
+them equally. A result is the median over the rounds. In a round, all contenders get the same texts,
+which are new to all of them.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ from tamis.workflows.benchmark_contenders import (
 
 Say = Callable[[str], None]
 SLOW = 8
-"""Times as long as the first contender from which on a contender is given fewer texts: it would
-take the time of all others."""
+"""A contender that is more than SLOW times slower than the first one gets fewer texts, so that it
+does not take most of the time."""
 CEILING_S = 0.25
 _LEAST_TEXTS, _MOST_TEXTS = 8, 50_000
 _CHILD = """
@@ -67,38 +67,37 @@ print(json.dumps([imported - begun, loaded - imported, scored - loaded, resident
 
 @dataclass(frozen=True)
 class Bulk:
-    """Scoring many messages at once."""
+    """Results for batches of messages."""
 
     name: str
     messages_per_s: float
     tokens_per_s: float | None
-    """Of the subject's own tokenizer; None for what has no tokens."""
+    """Tokens of the subject's tokenizer; None for contenders without tokens."""
     share_of_ceiling: float | None
-    """Useful operations a second over those of bare matrix products of the same shapes and type,
-    measured in the same round."""
+    """Useful operations per second, as a fraction of those of plain matrix products of the same
+    shapes and dtype, measured in the same round."""
     times_first: float
-    """Median over the rounds of its speed over the first contender's."""
+    """Speed relative to the first contender; median over the rounds."""
     rounds: list[float]
-    """Messages a second, round by round."""
+    """Messages per second in each round."""
     texts: int
-    """Messages a round: the same for all, or the first of those where a contender is far slower
-    than the others (`notes` say so)."""
+    """Messages per round: the same for all, but fewer for a much slower contender (see `notes`)."""
 
 
 @dataclass(frozen=True)
 class Single:
-    """One message at a time."""
+    """Results for single messages."""
 
     name: str
     p50_ms: float
     p99_ms: float
     calls: int
-    """Timed texts, the same for all: with 200 of them two lie above `p99_ms`."""
+    """Number of measured texts, the same for all; with 200 texts, two are above `p99_ms`."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """A fresh process: seconds to import, to load and to score a first text, and megabytes held
+    """A new process: seconds to import, to load and to score a first text, and memory in megabytes
     afterwards.
     """
 
@@ -111,7 +110,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything measured."""
+    """All results."""
 
     subject: str
     threads: int
@@ -121,11 +120,11 @@ class Bench:
     single: list[Single]
     start: list[Start]
     same_labels: dict[str, float]
-    """Share of messages that get the label they get in fp32, by type."""
+    """Fraction of messages with the same label as in fp32, by dtype."""
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures by name."""
+        """Convert to plain values."""
         return asdict(self)
 
 
@@ -137,14 +136,14 @@ def bench(
     rivals: bool = True,
     say: Say = lambda _: None,
 ) -> Bench:
-    """Measure a RUN or a backbone.
+    """Measure a trained model or a backbone.
 
     Args:
         name: a run folder, a model folder, or a backbone.
-        threads: processor threads; all cores by default.
-        seconds: about how long it may take; imports and loading come on top.
-        rivals: also time TF-IDF and, where it is installed, transformers.
-        say: is told what goes on.
+        threads: number of CPU threads; all cores by default.
+        seconds: approximate duration, without imports and loading.
+        rivals: also measure TF-IDF and, if installed, transformers.
+        say: receives messages for the user.
 
     Raises:
         TamisError: there is no such model.
@@ -155,7 +154,7 @@ def bench(
     notes = (
         []
         if of.trained
-        else ["The head is not trained: speed does not depend on it, and same_labels says little."]
+        else ["The head is untrained. Speed does not depend on it, but same_labels has no meaning."]
     )
     with tempfile.TemporaryDirectory() as place:
         contenders: dict[str, Score] = {}
@@ -164,11 +163,11 @@ def bench(
             contenders[f"tamis {dtype}"] = ours(of, dtype)
         if rivals:
             contenders |= time_rivals(of, Path(place), notes, say)
-        say(f"bulk scoring: {', '.join(contenders)}")
+        say(f"Measuring batches: {', '.join(contenders)}")
         bulk, ceilings = _bulk(of, contenders, dtypes, compute.threads, seconds * 0.5, notes)
-        say("one message at a time")
+        say("Measuring single messages")
         single = _single(contenders, seconds * 0.25)
-        say("fresh processes")
+        say("Measuring new processes")
         start = _starts(of, Path(place) / "start", dtypes, compute.threads, notes)
         same = label_agreement(
             contenders,
@@ -185,15 +184,15 @@ def time_rivals(of: Subject, place: Path, notes: list[str], say: Say) -> dict[st
     found: dict[str, Score] = {"TF-IDF + logistic regression": tfidf()}
     if not transformers_is_here():
         notes.append(
-            "transformers is not installed, so it was not timed (pip install transformers)."
+            "transformers is not installed, so it was not measured (pip install transformers)."
         )
         return found
-    say("loading transformers")
+    say("Loading transformers")
     of_batch = transformers_model(of, place / "transformers")
     if isinstance(of.model.transformer.h[-1], MeanPoolingBlock):
         notes.append(
-            "transformers reads the last token, as its class does: the pooling block is left "
-            "out, which spares it that work."
+            "transformers pools the last token and does not compute the pooling block, so it does "
+            "less work."
         )
     best = best_batch(of_batch, new_texts(max(RIVAL_BATCHES), seed=2))
     return found | {f"transformers fp32, batch {best}": of_batch(best)}
@@ -215,8 +214,8 @@ def _bulk(
     for name, count in counts.items():
         if count < most:
             notes.append(
-                f"{name} gets the first {count} of the {most} texts of a round: it takes over "
-                f"{SLOW} times as long as {first}."
+                f"{name} gets only the first {count} of the {most} texts of a round, because it is "
+                f"more than {SLOW} times slower than {first}."
             )
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
     work: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
@@ -258,11 +257,11 @@ def _bulk(
 
 
 def texts_per_round(contenders: dict[str, Score], seconds: float) -> dict[str, int]:
-    """As many texts for every contender as fill a round of `seconds`; fewer for one over `SLOW`
-    times as slow as the first.
+    """Number of texts for each contender, so that a round takes about `seconds`; fewer for a
+    contender that is more than `SLOW` times slower than the first.
     """
     costs, seed = {}, 10
-    for name, run in contenders.items():  # seconds a text, felt for with more and more of them
+    for name, run in contenders.items():  # seconds per text, measured with increasing numbers
         count, took = _LEAST_TEXTS, seconds_of(run, new_texts(_LEAST_TEXTS, seed))
         while took < seconds / len(contenders) / 8 and count < _MOST_TEXTS:
             count, seed = count * 4, seed + 1
@@ -305,7 +304,7 @@ def _starts(
 
 
 def fresh_process(folder: Path, dtype: Dtype, threads: int) -> Start:
-    """Load a model folder in a process of its own, score a text, and tell what that cost.
+    """Load a model folder in a new process, score a text, and measure time and memory.
 
     Raises:
         TamisError: the process failed.
@@ -314,7 +313,7 @@ def fresh_process(folder: Path, dtype: Dtype, threads: int) -> Start:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise TamisError(
-            f"a fresh process could not be timed in {dtype}: {' '.join(done.stderr.split())[-200:]}"
+            f"could not measure a new process in {dtype}: {' '.join(done.stderr.split())[-200:]}"
         )
     return Start(dtype, *json.loads(done.stdout.splitlines()[-1]))
 
@@ -334,5 +333,5 @@ def seconds_of(run: Score, texts: Sequence[str]) -> float:
     run(texts)
     took = time.perf_counter() - begun
     if not math.isfinite(took) or took <= 0:
-        raise TamisError("the clock did not move while something was timed; run it again")
+        raise TamisError("the clock did not advance during a measurement; run the command again")
     return took

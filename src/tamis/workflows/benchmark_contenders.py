@@ -1,8 +1,7 @@
-"""What `tamis bench` times: one model in every type it can be computed in, and what its users would
-pick instead.
+"""The contenders of `tamis bench`: one model in each available dtype, and alternatives.
 
-A contender is a name and a function from texts to scores; nothing here is timed but the batch size
-of a rival. Owns also the texts: as long as short messages, and never the same twice.
+A contender is a name and a function from texts to scores. This module measures only the best batch
+size of a rival. It also generates the texts: as long as short messages, and never the same twice.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import torch
 
 from tamis.classifier.saved_model import SavedModel, load_model, save_model
 from tamis.compute.matmul_benchmark import Dtype, Shape
-from tamis.config import Recipe
 from tamis.errors import RunError
 from tamis.evaluation.baselines import tfidf_model
 from tamis.gpt2.backbones import load_backbone, local_folder
@@ -41,15 +39,15 @@ _WORDS = (
     "message later dear phone tomorrow night"
 ).split()
 RIVAL_BATCHES = (16, 64)
-"""Rows a batch that a rival is tried with; the faster one is taken."""
+"""Batch sizes in rows that are tried for a rival; the faster one is used."""
 TRAINING_ROWS = 4000
-"""That TF-IDF learns from before it is timed: about as many as SMS Spam has."""
+"""Number of rows that TF-IDF is fitted on: about as many as SMS Spam has."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A classifier to be timed: a trained one, or a backbone with a head that was never trained,
-    which costs the same.
+    """A classifier to measure: a trained one, or a backbone with an untrained head, which has the
+    same speed.
     """
 
     name: str
@@ -59,7 +57,7 @@ class Subject:
 
     @property
     def context(self) -> int:
-        """Longest window in tokens."""
+        """Maximum length of a window in tokens."""
         return self.model.transformer.config.n_positions
 
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
@@ -67,9 +65,9 @@ class Subject:
         return EncodedTexts.encode(texts, self.tokenizer, context=self.context)
 
     def in_dtype(self, dtype: Dtype) -> GPT2Classifier:
-        """The same classifier, computed in another type."""
+        """The same classifier, computed in another dtype."""
         other = GPT2Classifier(
-            in_dtype(self.model.transformer, Recipe().changed({"compute.dtype": dtype})),
+            in_dtype(self.model.transformer, dtype),
             self.model.score.out_features,
         )
         other.score = self.model.score
@@ -85,8 +83,8 @@ def subject(name: str) -> Subject:
     """
     if not (local_folder(name) or name in NAMED_BACKBONES):
         raise RunError(
-            f"{name} is neither a run folder, nor a backbone's folder or name; try: tamis bench "
-            "nano"
+            f"{name}: expected a run folder, a model folder, or a backbone by name or folder; try: "
+            "tamis bench nano"
         )
     folder = Path(name)
     run = folder / "model" if (folder / "model" / "config.json").is_file() else folder
@@ -105,8 +103,8 @@ def subject(name: str) -> Subject:
 
 
 def new_texts(count: int, seed: int) -> list[str]:
-    """Texts as long as short messages: 2 to 60 words, about 17 in the mean; another seed gives
-    others.
+    """Random texts as long as short messages: 2 to 60 words, 17 on average; each seed gives other
+    texts.
     """
     random = np.random.default_rng([20240, seed])
     lengths = np.clip(random.lognormal(2.6, 0.7, count).round(), 2, 60).astype(int)
@@ -126,30 +124,29 @@ def ours(of: Subject, dtype: Dtype) -> Score:
 
 
 def tfidf() -> Score:
-    """TF-IDF + logistic regression on as many rows as SMS Spam trains on: the floor of cost."""
+    """TF-IDF with logistic regression, fitted on as many rows as SMS Spam has."""
     texts = new_texts(TRAINING_ROWS, seed=1)
     model = tfidf_model().fit(texts, [("ham", "spam")[i % 7 == 0] for i in range(len(texts))])
     return lambda texts: model.predict_proba(list(texts))
 
 
 def numbered_labels(model: GPT2Classifier) -> list[str]:
-    """A name for each of the K classes: files are written for a rival or a fresh process, which
-    must know how many there are.
+    """A name for each of the K classes. The model folder for a rival or a new process must contain
+    them.
     """
     return [str(number) for number in range(model.score.out_features)]
 
 
 def transformers_is_here() -> bool:
-    """Whether the rival is installed."""
+    """Whether transformers is installed."""
     return importlib.util.find_spec("transformers") is not None
 
 
 def transformers_model(of: Subject, folder: Path) -> Callable[[int], Score]:
-    """The rival transformers on the same weights, read from files written to `folder`: batch size
-    -> texts, sorted by length, padded.
+    """The rival transformers with the same weights, read from `folder`. Returns a function from a
+    batch size to a contender, which sorts texts by length and pads them.
 
-    It reads the last token, as its class does: the pooling block, which would cost it a block more,
-    is left out.
+    Its class pools the last token. The pooling block is left out; it would cost another block.
     """
     import transformers
 
@@ -186,8 +183,8 @@ def transformers_model(of: Subject, folder: Path) -> Callable[[int], Score]:
 
 
 def best_batch(of_batch: Callable[[int], Score], texts: Sequence[str]) -> int:
-    """The one of `RIVAL_BATCHES` in which a rival scores `texts` sooner; a call before warms it up,
-    or the first would pay for that.
+    """The batch size of `RIVAL_BATCHES` with the shorter time for `texts`. One call before the
+    measurement warms up the rival.
     """
     of_batch(RIVAL_BATCHES[0])(texts)
 
@@ -200,11 +197,10 @@ def best_batch(of_batch: Callable[[int], Score], texts: Sequence[str]) -> int:
 
 
 def useful_operations(trunk: GPT2, messages: EncodedTexts) -> float:
-    """Floating-point operations that a pass over the messages needs: two for each weight of a
-    matrix and each real token.
+    """Floating-point operations of a pass over the messages: two for each weight of a matrix and
+    each token that is not padding.
 
-    Embeddings, attention and LayerNorm count nothing, and what the last block leaves out is left
-    out.
+    Embeddings, attention and LayerNorm are not counted, nor what the last block does not compute.
     """
     channels, inner = trunk.config.n_embd, trunk.config.inner
     block = 2.0 * (4 * channels * channels + 2 * channels * inner)
@@ -217,7 +213,7 @@ def useful_operations(trunk: GPT2, messages: EncodedTexts) -> float:
 
 
 def products(trunk: GPT2, rows: int) -> list[Shape]:
-    """The four products of a block on `rows` tokens."""
+    """Shapes of the four matrix products of a block on `rows` tokens."""
     channels, inner = trunk.config.n_embd, trunk.config.inner
     return [
         (rows, channels, 3 * channels),
@@ -228,7 +224,7 @@ def products(trunk: GPT2, rows: int) -> list[Shape]:
 
 
 def without_pooling(model: GPT2Classifier) -> GPT2Classifier:
-    """The same weights, read at the last token: what a rival without the pooling block computes."""
+    """The same weights with last-token pooling, as a rival without pooling block computes it."""
     trunk = model.transformer
     last = trunk.h[-1]
     if not isinstance(last, MeanPoolingBlock):

@@ -1,4 +1,4 @@
-"""A labelled table found, read and divided."""
+"""Read and split a labelled table."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tamis.workflows.excluded_rows import exclude_rows
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table found, read and divided."""
+    """A labelled table with its split."""
 
     name: str
     split: DataSplit
     notes: tuple[str, ...]
     excluded: tuple[int, ...] = ()
-    """Rows of the table that are not trained on."""
+    """Rows of the table that are excluded from training."""
 
 
 def load_dataset(data: str, recipe: Recipe) -> Dataset:
-    """Find, read and divide a table as the recipe says.
+    """Read and split a table as the recipe specifies.
 
     Raises:
         DataError, ConfigError: see `tamis.data`.
@@ -45,7 +45,7 @@ def load_dataset(data: str, recipe: Recipe) -> Dataset:
         validation_share=settings.validation_share,
         test=test,
     )
-    parts, disputed = (
+    parts, excluded = (
         (parts, ()) if settings.exclude is None else exclude_rows(parts, Path(settings.exclude))
     )
-    return Dataset(located.name, parts, (*located.notes, *table.notes, *parts.notes), disputed)
+    return Dataset(located.name, parts, (*located.notes, *table.notes, *parts.notes), excluded)

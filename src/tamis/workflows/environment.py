@@ -1,6 +1,4 @@
-"""What surrounds a workflow: who is told of it, its seconds per phase, the versions that decide
-results.
-"""
+"""The surroundings of a workflow: messages, seconds per phase, versions of the libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ _VERSIONS = ("tamis", "torch", "numpy", "scikit-learn", "tokenizers", "safetenso
 
 
 def silent(sentence: str) -> None:
-    """Say nothing."""
+    """Discard the message."""
 
 
 @dataclass
@@ -28,7 +26,7 @@ class Clock:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time the block under `name`."""
+        """Measure the time of a `with` block and add it to `name`."""
         begun = time.perf_counter()
         try:
             yield
@@ -37,7 +35,7 @@ class Clock:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the system and the libraries that decide results."""
+    """Versions of Python, the system and the libraries that affect the results."""
     found: dict[str, str] = {"python": platform.python_version(), "system": platform.platform()}
     for name in _VERSIONS:
         try:

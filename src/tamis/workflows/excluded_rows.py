@@ -1,5 +1,5 @@
-"""Training without disputed rows: they leave the training part, never the test part; there both
-figures are shown.
+"""Exclude rows from training. Test rows are never removed: the report shows the metrics with and
+without the listed test rows.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from tamis.evaluation.report.report import Part, ReportInputs, json_safe
 
 
 def exclude_rows(split: DataSplit, file: Path) -> tuple[DataSplit, tuple[int, ...]]:
-    """The parts with a training part that lacks the rows a file names, and those rows (of the whole
-    table).
+    """Remove the rows listed in a file from the training part. Returns the new split and the listed
+    rows, numbered in the whole table.
 
     Raises:
-        DataError: the file does not fit the table, or a class would have no training row left.
+        DataError: the file does not match the table, or a class would have no training rows.
     """
     rows = read_excluded_rows(file, split.table)
     train = split.train[~np.isin(split.train, rows)]
@@ -31,17 +31,17 @@ def exclude_rows(split: DataSplit, file: Path) -> tuple[DataSplit, tuple[int, ..
     missing = sorted({split.table.labels[row] for row in split.train.tolist()} - left)
     if missing:
         raise DataError(
-            f"{file}: without these rows class {missing[0]!r} has no training row left; keep "
-            "some of them"
+            f"{file}: without these rows, class {missing[0]!r} has no training rows; keep some "
+            "of them"
         )
     kept = replace(
         split, train=train, validation=split.validation[~np.isin(split.validation, rows)]
     )
     gone = len(split.train) - len(train)
-    disputed = 0 if split.test_table is not None else int(np.isin(split.test, rows).sum())
+    listed = 0 if split.test_table is not None else int(np.isin(split.test, rows).sum())
     note = (
-        f"{gone:,} disputed rows are left out of training ({file}); {disputed:,} disputed test "
-        "rows are judged all the same."
+        f"{gone:,} rows are excluded from training ({file}); {listed:,} test rows listed in the "
+        "file are still evaluated."
     )
     return replace(kept, notes=(*split.notes, note)), tuple(rows)
 
@@ -54,29 +54,28 @@ def figures_without_excluded(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """What a report says of the rows left out: how many, and the test figures with and without the
-    disputed ones.
+    """The numbers of excluded rows, and the test metrics with and without the listed test rows.
 
-    `test` is over all test rows and the same as the report's own; `remaining` leaves the disputed
-    ones out, None where there are none or no others.
+    `test` covers all test rows, as in the report. `remaining` omits the listed test rows; it is
+    None if no test row is listed, or all are.
     """
-    disputed = (
+    listed = (
         np.isin(split.test, rows)
         if split.test_table is None
         else np.zeros(len(split.test), dtype=bool)
     )
-    judged = int(disputed.sum())
+    judged = int(listed.sum())
     found: dict[str, Any] = {
         "rows": len(rows) - judged,
         "test_rows": judged,
         "test": report["test"],
         "remaining": None,
     }
-    if inputs.test is None or not disputed.any() or disputed.all():
+    if inputs.test is None or not listed.any() or listed.all():
         return found
     rest = Part(
-        [label for label, gone in zip(inputs.test.labels, disputed, strict=True) if not gone],
-        inputs.test.probabilities[~disputed],
+        [label for label, gone in zip(inputs.test.labels, listed, strict=True) if not gone],
+        inputs.test.probabilities[~listed],
     )
     found["remaining"] = json_safe(
         figures(
@@ -92,18 +91,18 @@ def figures_without_excluded(
 
 
 def excluded_sentence(found: Mapping[str, Any] | None) -> str:
-    """Both figures in words; empty where no row was left out."""
+    """Describe both results; empty if no rows were excluded."""
     if not found:
         return ""
     if not found["remaining"]:
         others = (
-            "; every test row is disputed too"
+            "; all test rows are listed too"
             if found["test_rows"]
-            else "; no test row is disputed"
+            else "; no test row is listed"
             if found["test"]
             else ""
         )
-        return f"{found['rows']:,} disputed rows were left out of training{others}."
+        return f"{found['rows']:,} rows were excluded from training{others}."
     cells = []
     for key, name, factor, unit in (
         ("f1", "F1", 1, ""),
@@ -117,7 +116,7 @@ def excluded_sentence(found: Mapping[str, Any] | None) -> str:
                 f"{factor * both[1]:.{1 if unit else 3}f}{unit}"
             )
     return (
-        f"{found['rows']:,} disputed rows were left out of training. With and without the "
-        f"{found['test_rows']:,} disputed test rows: "
+        f"{found['rows']:,} rows were excluded from training. Test metrics with and without the "
+        f"{found['test_rows']:,} listed test rows: "
         f"{', '.join(cells)}."
     )

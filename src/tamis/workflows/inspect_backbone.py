@@ -1,4 +1,4 @@
-"""What is in a checkpoint: the answer of `tamis inspect`."""
+"""`tamis inspect`: settings and tensor shapes of a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from tamis.gpt2.openai.checkpoint import from_state_dict, model_config
 
 @dataclass(frozen=True)
 class Inspected:
-    """A checkpoint in the reference's terms."""
+    """A checkpoint, described in the terms of the reference experiment."""
 
     name: str
     settings: dict[str, int]
-    """OpenAI's five: n_vocab, n_ctx, n_embd, n_head, n_layer."""
+    """The settings of OpenAI: n_vocab, n_ctx, n_embd, n_head, n_layer."""
     params: Any
-    """The tree of `params`, shapes in place of arrays."""
+    """The tree `params` with shapes instead of arrays."""
     config: dict[str, Any]
-    """The reference's `GPTModel` configuration."""
+    """The `GPTModel` configuration of the reference experiment."""
     huggingface: dict[str, Any]
-    """The same in the keys of `config.json`."""
+    """The configuration with the keys of `config.json`."""
     parameters: int
     fingerprint: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values."""
+        """Convert to plain values."""
         return asdict(self)
 
     def text(self) -> str:
-        """The same for reading."""
+        """Format as text."""
         pairs = (
             ("n_vocab", "vocab_size"),
             ("n_ctx", "context_length"),
@@ -52,8 +52,8 @@ class Inspected:
 
 
 def inspect_backbone(name: str) -> Inspected:
-    """Questions 2 to 4 of the reference for any backbone: settings, params with shapes, and the
-    mapping to the configuration.
+    """Describe a backbone: settings, shapes of the parameters, and the configuration (questions 2
+    to 4 of the reference experiment).
 
     Raises:
         TamisError: the backbone cannot be loaded.
@@ -64,7 +64,7 @@ def inspect_backbone(name: str) -> Inspected:
 
 
 def inspected(backbone: Backbone) -> Inspected:
-    """The same for a backbone that is loaded already."""
+    """Describe a backbone that is already loaded."""
     model = backbone.model
     arrays = {key: tensor.numpy() for key, tensor in standard_state(model).items()}
     settings, params = from_state_dict(arrays, n_head=model.config.n_head)
@@ -89,7 +89,7 @@ def _shapes(tree: Any) -> Any:
 
 
 def _tree(tree: Any, indent: str) -> list[str]:
-    """Lines of the shapes; of alike blocks only the first is spelled out."""
+    """Format the shapes, one per line; of a list of equal blocks only the first."""
     lines: list[str] = []
     for key, value in tree.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):

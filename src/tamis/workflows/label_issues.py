@@ -1,8 +1,8 @@
-"""Rows of a labelled table that a person should look at before it trains anything.
+"""Find label issues: rows of a labelled table to review before training.
 
-Two witnesses that have not seen a row, a solved head on a language model's features and TF-IDF with
-logistic regression, both doubt its label; a near-repeat bears another label; a text is unlike all
-others. `data.review` has the table that comes of it.
+There are three kinds: probable label errors, where the out-of-fold predictions of two models (a
+linear head on language model features; TF-IDF with logistic regression) disagree with the label;
+near-duplicates; and out-of-distribution texts. `data/review_table.py` reads and writes the results.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tamis.data.deduplication import near_repeat_groups
 from tamis.data.review_table import Finding
 from tamis.data.tables import Table
 from tamis.decision.calibration import softmax
-from tamis.decision.out_of_distribution import fit_ood_detector, utf8_lengths
+from tamis.decision.out_of_distribution import fit_ood_limit, utf8_lengths
 from tamis.evaluation.baselines import out_of_fold
 from tamis.gpt2.backbones import Backbone
 from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache
@@ -29,23 +29,22 @@ from tamis.progress import Progress
 from tamis.text.encoding import EncodedTexts
 
 UNLIKE = 4.0
-"""Standard deviations of bits per byte, for texts of its length, from which a text is unlike the
-others."""
+"""A text is out-of-distribution if its bits per byte exceed the mean for its length by more than so
+many standard deviations."""
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 
 def find_label_issues(head: Floats, words: Floats, targets: Rows) -> NDArray[np.bool_]:
-    """Rows whose label both witnesses together give less than half an even chance, 1 / 2K.
+    """Rows whose label has a mean probability below 1 / 2K, half of a uniform guess.
 
-    Neither of them would have given that label then: the label that a witness gives has an even
-    chance with it at least.
+    Then neither model predicts that label: the predicted label has a probability of at least 1 / K.
 
     Args:
-        head: (N, K) out-of-fold probabilities of the head.
-        words: (N, K) the same of TF-IDF.
-        targets: (N,) class numbers as they stand in the table.
+        head: (N, K) out-of-fold probabilities of the linear head.
+        words: (N, K) out-of-fold probabilities of TF-IDF with logistic regression.
+        targets: (N,) class numbers of the labels in the table.
     """
     mean = (head + words) / 2
     return np.asarray(mean[np.arange(len(targets)), targets] < 0.5 / mean.shape[1])
@@ -61,17 +60,17 @@ def head_out_of_fold(
     cache: FeatureCache = NO_CACHE,
     progress: Progress | None = None,
 ) -> Floats | None:
-    """(N, K) probabilities of every row from a head that saw neither it nor its group; None where a
-    class has too few rows for that.
+    """(N, K) out-of-fold probabilities of a linear head: no row was in the training of the head
+    that scored it. None if a class has too few rows.
 
     Args:
-        backbone: its trunk is read as it is, with mean pooling.
+        backbone: used without training, with mean pooling.
         texts: N texts.
         targets: (N,) class numbers.
-        groups: (N,) rows of one group stay together.
-        seed: of the folds.
-        cache: keeps the features between calls.
-        progress: is told what goes on.
+        groups: (N,) rows of one group are in the same fold.
+        seed: seed of the folds.
+        cache: stores features between calls.
+        progress: receives progress updates.
     """
     trunk = (
         backbone.model
@@ -101,16 +100,16 @@ def examine(
     cache: FeatureCache = NO_CACHE,
     progress: Progress | None = None,
 ) -> list[Finding]:
-    """What is to be reviewed, row by row in the order of how much it matters: doubted labels first,
-    the most doubted on top.
+    """All rows to review, sorted by importance: probable label errors first, the least probable
+    label on top.
 
     Args:
-        table: all rows, whatever part they fall into.
-        backbone: a pretrained one.
-        seed: of the folds.
-        unlike: also look for texts unlike the rest, which costs a pass over the vocabulary.
-        cache: keeps features between calls.
-        progress: is told what goes on.
+        table: all rows of all parts.
+        backbone: a pretrained backbone.
+        seed: seed of the folds.
+        unlike: also find out-of-distribution texts, which takes another pass of the language model.
+        cache: stores features between calls.
+        progress: receives progress updates.
     """
     groups = near_repeat_groups(table.texts)
     findings = _label_issues(table, groups, backbone, seed=seed, cache=cache, progress=progress)
@@ -131,10 +130,10 @@ def _label_issues(
     cache: FeatureCache,
     progress: Progress | None,
 ) -> list[Finding]:
-    """Rows whose label both witnesses doubt.
+    """Rows with a probable label error.
 
-    Rows of a class with a single group are not judged: no witness that has not seen them knows
-    their label.
+    Classes with a single group are skipped: a model that was not trained on that group does not
+    know the class.
     """
     kinds = np.array(whole.labels)
     known = [name for name in whole.classes if len(np.unique(groups[kinds == name])) > 1]
@@ -161,7 +160,7 @@ def _label_issues(
             suggested=classes[int(mean[row].argmax())],
             p_model=float(head[row, targets[row]]),
             p_tfidf=float(words[row, targets[row]]),
-            reason="label doubted by both",
+            reason="probable label error",
             exclude=True,
         )
         for row in rows[np.argsort(own[rows], kind="stable")].tolist()
@@ -169,8 +168,8 @@ def _label_issues(
 
 
 def _repeats(table: Table, groups: Rows) -> list[Finding]:
-    """Near-repeats: those whose group bears several labels are to be left out, further copies with
-    the same label may stay.
+    """Near-duplicates. Groups with different labels are marked for exclusion; copies with the same
+    label are not.
     """
     first: dict[int, int] = {}
     labels: dict[int, set[str]] = {}
@@ -182,9 +181,9 @@ def _repeats(table: Table, groups: Rows) -> list[Finding]:
         several, begin = len(labels[group]) > 1, first[group]
         if several or row != begin:
             reason = (
-                f"near-repeat with labels {', '.join(sorted(labels[group]))}"
+                f"near-duplicate with labels {', '.join(sorted(labels[group]))}"
                 if several
-                else f"near-repeat of row {begin}"
+                else f"near-duplicate of row {begin}"
             )
             found.append(
                 Finding(
@@ -201,7 +200,7 @@ def _repeats(table: Table, groups: Rows) -> list[Finding]:
 
 def unlike_rows(table: Table, bits: Floats) -> list[Finding]:
     """Rows whose bits per byte are out of distribution among the rows of the table."""
-    limit = fit_ood_detector(bits, utf8_lengths(table.texts))
+    limit = fit_ood_limit(bits, utf8_lengths(table.texts))
     if limit is None:
         return []
     mean, spread = limit.expected(utf8_lengths(table.texts))
@@ -213,7 +212,7 @@ def unlike_rows(table: Table, bits: Floats) -> list[Finding]:
             table.lines[row],
             table.texts[row],
             table.labels[row],
-            reason=f"unlike the others ({bits[row]:.1f} bits per byte)",
+            reason=f"out-of-distribution ({bits[row]:.1f} bits per byte)",
         )
         for row in rows
     ]

@@ -1,9 +1,10 @@
-"""Which unlabelled rows would teach a head most: uncertain ones that are unlike each other.
+"""Query strategies of active learning: choose unlabelled rows that are uncertain and diverse.
 
-Shapes: N rows, C channels, K classes. Features have length one, as in head/linear_head.py. Same
-seed, same rows. Sources: Ash et al., "Deep batch active learning by diverse, uncertain gradient
-lower bounds" (BADGE), ICLR 2020; Zhdanov, "Diverse mini-batch active learning", 2019.
-benchmarks/labelling compares them.
+Shapes: N rows, C channels, K classes. Features have length one, as in head/linear_head.py. The same
+seed gives the same rows. benchmarks/labelling compares the strategies.
+
+Sources: Ash et al., "Deep batch active learning by diverse, uncertain gradient lower bounds"
+(BADGE), ICLR 2020; Zhdanov, "Diverse mini-batch active learning", 2019.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ Rows = NDArray[np.int64]
 Strategy = Literal["clusters", "gradients", "margin", "random"]
 STRATEGIES: tuple[Strategy, ...] = ("clusters", "gradients", "margin", "random")
 AHEAD = 10
-"""`clusters` looks at so many times the rows that are asked for, the most uncertain ones."""
+"""`clusters` considers the AHEAD * count most uncertain rows."""
 
 
 def uncertainty(
     probabilities: Matrix, *, positive: int | None = None, threshold: float | None = None
 ) -> Matrix:
-    """(N, K) -> (N,) in [0, 1]: 1 where the label hangs in the balance, 0 where it is certain.
+    """(N, K) -> (N,) in [0, 1]: 1 at the decision boundary, 0 if the label is certain.
 
-    One minus the distance between the two most probable classes; with a threshold on P(positive),
-    probabilities are first shifted so that it stands at even odds.
+    This is 1 minus the difference between the two highest probabilities. With a threshold on
+    P(positive), probabilities are first shifted so that the threshold is at 0.5.
     """
     shifted = (
         probabilities
@@ -39,8 +40,8 @@ def uncertainty(
 
 
 def centred(probabilities: Matrix, positive: int, threshold: float) -> Matrix:
-    """(N, 2) -> (N, 2): probabilities whose odds are divided by the threshold's, so that the label
-    turns at one half.
+    """(N, 2) -> (N, 2): divide the odds by those of the threshold, so that the decision boundary is
+    at 0.5.
     """
     share = probabilities[:, positive] * (1.0 - threshold)
     rest = probabilities[:, 1 - positive] * threshold
@@ -58,21 +59,21 @@ def select(
     strategy: Strategy = "clusters",
     seed: int = 42,
 ) -> Rows:
-    """At most `count` rows to label next, the first ones first.
+    """Choose at most `count` rows to label next, the most useful first.
 
-    gradients   k-means++ over the gradients that each row would have in the head if the model were
-                right: long where the model doubts, apart where the texts differ (BADGE)
-    clusters    the most uncertain rows in as many clusters as rows are asked for, from each the
-                most central of its doubtful ones
-    margin      the most uncertain rows, alike or not
-    random      by lot
+    gradients   BADGE: k-means++ over the gradients of the head with the predicted label; they are
+                long for uncertain rows and differ for different texts
+    clusters    k-means with `count` clusters on the most uncertain rows; from each cluster the most
+                central of its uncertain rows
+    margin      the most uncertain rows, similar or not
+    random      a random sample
 
     Args:
         features: (N, C) of length one.
-        probabilities: (N, K), even odds where the label turns (`centred`).
-        count: rows asked for.
+        probabilities: (N, K) with the decision boundary at 0.5 (`centred`).
+        count: number of rows.
         strategy: one of the above.
-        seed: of what is drawn.
+        seed: seed of random draws.
     """
     count = min(count, len(features))
     random = np.random.default_rng(seed)
@@ -92,8 +93,8 @@ def select(
 def spread_rows(
     features: Matrix, probabilities: Matrix, count: int, random: np.random.Generator
 ) -> Rows:
-    """k-means++ on rows (p - onehot) x features, whose distances come from the two factors: the
-    product is never made.
+    """k-means++ on the outer products (p - onehot) x features. Distances are computed from the two
+    factors, without building the products.
     """
     errors = probabilities.copy()
     errors[np.arange(len(errors)), probabilities.argmax(1)] -= 1.0
@@ -109,15 +110,15 @@ def spread_rows(
             return np.array(chosen, dtype=np.int64)
         total = nearest.sum()
         left = np.setdiff1d(np.arange(len(features)), chosen)
-        if total <= 0.0:  # whatever is left is certain, or a copy of what is taken
+        if total <= 0.0:  # all remaining rows are certain, or copies of chosen rows
             chosen.append(int(left[0]))
         else:
             chosen.append(int(random.choice(len(features), p=nearest / total)))
 
 
 def _clusters(features: Matrix, uncertain: Matrix, ahead: Rows, count: int, seed: int) -> Rows:
-    """Of each cluster of the rows `ahead` the most central of those that are in doubt there; the
-    most uncertain first.
+    """From each cluster of the rows `ahead`, the most central of its uncertain rows; sorted by
+    uncertainty.
     """
     from sklearn.cluster import KMeans
 

@@ -1,9 +1,9 @@
-"""A run folder: who may write it, whether it is finished, and what it was asked to be.
+"""A run folder: locking, whether it is finished, and which recipe and data it belongs to.
 
 RUN/  model/  report.html  report.json (written last: its presence means finished)
       predictions.jsonl  history.jsonl  recipe.toml (resolved)  plots/
-      features.safetensors (training rows as the head sees them)
-      checkpoint/ (asked.json: recipe and data as asked; the loop's state)
+      features.safetensors (features of the training rows)
+      checkpoint/ (asked.json: recipe and data as requested; state of the training loop)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tamis.errors import ConfigError, RunError, TamisError
 from tamis.files import locked, replaced, write_text
 
 PREDICTIONS = "predictions.jsonl"
-"""The file of a run with the rows that were judged."""
+"""The file of a run with the evaluated rows."""
 CONTENT = (
     *(
         "model",
@@ -39,61 +39,62 @@ CONTENT = (
 
 @dataclass(frozen=True)
 class RunFolder:
-    """An opened run folder; this process alone writes it."""
+    """An opened run folder, locked for this process."""
 
     path: Path
     earlier: Recipe | None
-    """The resolved recipe of the unfinished run that is resumed, None for a new one."""
+    """The resolved recipe of the run that is resumed; None for a new run."""
 
     @property
     def checkpoint(self) -> Path:
-        """Where the loop keeps its state."""
+        """The folder with the state of the training loop."""
         return self.path / "checkpoint"
 
     def write_lines(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
-        """Write a JSONL file whole."""
+        """Write a JSONL file atomically."""
         with replaced(self.path / name) as beside, beside.open("w", encoding="utf-8") as file:
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file whole."""
+        """Write a JSON file atomically."""
         write_text(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextmanager
 def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Iterator[RunFolder]:
-    """Open a run folder for writing, new or to be resumed.
+    """Open a run folder for writing, either new or to resume a run.
 
     Args:
-        path: made where missing.
-        asked: recipe and data fingerprints as asked for; a run is resumed only for the same.
-        overwrite: throw away the run that is there.
+        path: is created if it does not exist.
+        asked: requested recipe and fingerprints of the data. A run is resumed only if they are
+            equal.
+        overwrite: delete the run in the folder.
 
     Raises:
-        RunError: another process is writing it, it is finished, it was asked something else, or it
-            is no run folder.
+        RunError: another process uses the folder, it contains a finished run or a run with another
+            recipe or other data, or it is not a run folder.
     """
     foreign = path.exists() and (not path.is_dir() or (any(path.iterdir()) and not _is_run(path)))
     if foreign:
         raise RunError(
-            f"{path} exists and is not a run folder; choose another with -o (nothing in it was "
-            "touched)"
+            f"{path} exists and is not a run folder; choose another folder with -o (its content "
+            "was not changed)"
         )
     made = not path.exists()
     try:
         (path / "checkpoint").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
-            f"{path} cannot be made ({error.strerror}); choose another place with -o"
+            f"{path} cannot be created ({error.strerror}); choose another folder with -o"
         ) from error
     learned_nothing = False
     try:
         with locked(path / "checkpoint" / "lock") as mine:
             if not mine:
                 raise RunError(
-                    f"{path} is being written by another process; wait for it or choose another "
-                    "with -o"
+                    f"{path} is in use by another process; wait until it ends, or choose another "
+                    "folder with -o"
                 )
             if overwrite:
                 _clear(path)
@@ -120,7 +121,7 @@ def _is_run(path: Path) -> bool:
     checkpoint = path / "checkpoint"
     if finished or (checkpoint / "asked.json").is_file():
         return True
-    # A run that has just begun, or was killed before it wrote anything.
+    # A run that has just started, or was killed before it wrote anything.
     return (
         list(path.iterdir()) == [checkpoint]
         and checkpoint.is_dir()
@@ -141,11 +142,11 @@ def _write_asked(path: Path, asked: dict[str, Any]) -> None:
 
 
 def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
-    """The recipe of the run to be resumed, after checking that it may be."""
+    """Check that a run may be resumed, and return its recipe; None for a new run."""
     marks = path / "checkpoint" / "asked.json"
     if (path / "report.json").is_file():
         raise RunError(
-            f"{path} holds a finished run; choose another folder with -o, or pass --overwrite "
+            f"{path} contains a finished run; choose another folder with -o, or pass --overwrite "
             "to replace it"
         )
     try:
@@ -162,8 +163,8 @@ def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
             if not isinstance(before, dict) or before.get(key) != json.loads(json.dumps(asked[key]))
         ]
         raise RunError(
-            f"{path} holds an unfinished run that was asked for something else "
-            f"({', '.join(differing)}); choose another folder with -o, "
+            f"{path} contains an unfinished run that differs from this one in: "
+            f"{', '.join(differing)}; choose another folder with -o, "
             "or pass --overwrite to replace it"
         )
     try:
@@ -173,15 +174,15 @@ def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
 
 
 def _clear(path: Path) -> None:
-    """Take away what a run wrote; what says that this is a run stays, so that a crash in between
-    leaves one to be overwritten.
+    """Delete the content of a run. The files that mark the folder as a run are kept, so that it can
+    still be overwritten after a crash.
     """
     (path / "report.json").unlink(missing_ok=True)
     for name in CONTENT:
         target = path / name
         if name == "checkpoint":
             for file in target.iterdir():
-                if file.is_dir():  # of a fold that was being trained
+                if file.is_dir():  # state of a cross-validation fold
                     shutil.rmtree(file)
                 elif file.name not in ("lock", "asked.json"):
                     file.unlink()
@@ -192,5 +193,5 @@ def _clear(path: Path) -> None:
 
 
 def slug(text: str) -> str:
-    """A text as the name of a folder."""
+    """Convert a text to a folder name."""
     return "".join(c if c.isalnum() or c in "-._" else "-" for c in text).strip("-.") or "run"
