@@ -131,7 +131,7 @@ def test_the_report_counts_and_names(learnt: TextClassifier) -> None:
 def test_predict_marks_them_and_json_only_when_asked(saved: Path, tmp_path: Path) -> None:
     lines = run("predict", saved, HAM, FOREIGN).out.splitlines()
     assert len(lines[0].split("\t")) == 3
-    assert lines[1].split("\t")[3].startswith("unlike what was learnt (")
+    assert lines[1].split("\t")[3].startswith("out-of-distribution (")
     plain = [json.loads(line) for line in run("predict", saved, FOREIGN, "--json").out.splitlines()]
     assert plain[0].keys() == {"text", "label", "verdict", "probabilities"}
     asked = [

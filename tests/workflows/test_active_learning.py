@@ -102,9 +102,9 @@ def test_a_stream_in_pieces_gives_what_it_gives_whole(
 
 
 def test_nothing_to_suggest_and_wrong_wishes_are_said(learnt: TextClassifier) -> None:
-    with pytest.raises(DataError, match="expected unlabelled messages, none came"):
+    with pytest.raises(DataError, match="expected unlabelled messages, got none"):
         suggest(learnt, [], 5)
-    with pytest.raises(DataError, match="of 2 messages 2 are labelled in this run already"):
+    with pytest.raises(DataError, match="of 2 messages, 2 are already labelled in this run"):
         suggest(learnt, given([text for _, text in messages()][:2]), 5, run=runs.finished_run())
     with pytest.raises(ConfigError, match="at least 1"):
         suggest(learnt, given(NEW), 0)

@@ -167,11 +167,11 @@ def test_a_folder_of_another_search_or_of_something_else_is_left_alone(
     table: Path, tmp_path: Path, fake: Fake
 ) -> None:
     search(str(table), RECIPE, tmp_path / "s", trials=1)
-    with pytest.raises(RunError, match="over other data or from another recipe"):
+    with pytest.raises(RunError, match="with other data or another recipe"):
         search(str(table), RECIPE.changed({"seed": 1}), tmp_path / "s", trials=1)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(RunError, match="is not a folder of a search"):
+    with pytest.raises(RunError, match="is not a search folder"):
         search(str(table), RECIPE, tmp_path / "mine", trials=1)
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["letter.txt"]
 
@@ -180,7 +180,7 @@ def test_no_trial_begins_after_the_time_is_over(table: Path, tmp_path: Path, fak
     said: list[str] = []
     found = search(str(table), RECIPE, tmp_path / "s", trials=9, minutes=0, say=said.append)
     assert len(found["trials"]) == 1 and any(
-        "0 minutes are over after 1 trials" in one for one in said
+        "stopped after 0 minutes and 1 trials" in one for one in said
     )
 
 
@@ -213,6 +213,6 @@ def test_the_command_from_trials_to_a_recipe_that_trains(table: Path, tmp_path: 
     assert said.code == 0, said.err
     few = runs.write_table(tmp_path / "few.tsv", messages()[:12])
     assert (
-        "too few to choose settings on"
+        "training rows are too few for a search"
         in run("search", few, *runs.TINY, "-o", tmp_path / "x").error
     )

@@ -294,7 +294,7 @@ def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_pa
     ]
     said = runs.tamis(*asked, "-o", tmp_path / "run")
     assert said.code == 0, said.err
-    assert "folds: up to 5 models are trained besides" in said.err
+    assert "Training up to 5 cross-validation models" in said.err
     found = json.loads(said.out)
     rows = read_training_rows(tmp_path / "run")
     assert rows is not None and not rows.held_out.any()  # the model has learnt all of them

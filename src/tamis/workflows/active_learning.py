@@ -1,9 +1,8 @@
-"""Which messages to label next: those that would teach a trained model most, from a file or stream
-of unlabelled ones.
+"""Active learning: choose the messages to label next from a file or stream of unlabelled messages.
 
-One pass of the trunk gives features and probabilities; only the most doubtful texts are held. What
-was labelled for the model already (its training rows by hash, its test and validation rows by text)
-is left out, near-repeats are asked for once.
+One pass of the trunk gives features and probabilities; only the most uncertain texts are kept in
+memory. Texts that are already labelled (training rows by hash, test and validation rows by text)
+are omitted. Of near-duplicates, one is suggested.
 """
 
 from __future__ import annotations
@@ -31,53 +30,53 @@ from tamis.workflows.query_strategies import STRATEGIES, Strategy, centred, sele
 from tamis.workflows.run_folder import PREDICTIONS
 
 BATCH = 4096
-"""Texts that go through the trunk together; each batch's features are kept by the store on their
-own, so a second call goes on."""
+"""Number of texts per pass through the trunk. The features of each batch are cached, so that a
+second call resumes."""
 HELD = 20_000
-"""Texts held with their features, the most doubtful of all that came."""
+"""Maximum number of texts kept in memory with their features: the most uncertain ones."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A message worth labelling."""
+    """A message to label."""
 
     line: int
     """1-based, in the file or stream"""
     text: str
     label: str
-    """what the model would say now"""
+    """the label that the model predicts"""
     probabilities: dict[str, float]
     uncertainty: float
-    """in [0, 1]: 1 where the label hangs in the balance"""
+    """in [0, 1]; 1 at the decision boundary"""
     columns: dict[str, Any] = field(default_factory=dict, compare=False)
-    """the row's own"""
+    """columns of the input row"""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, without the row's own columns."""
+        """Convert to plain values, without the columns of the input row."""
         return {name: value for name, value in asdict(self).items() if name != "columns"}
 
 
 @dataclass(frozen=True)
 class Suggested:
-    """The suggestions, the most telling first, and how they were found."""
+    """The suggestions, the most useful first, and counts."""
 
     suggestions: tuple[Suggestion, ...]
     seen: int
-    """messages that came"""
+    """number of messages read"""
     labelled: int
-    """of them, labelled already"""
+    """of these, already labelled"""
     repeated: int
-    """of them, empty, or near-repeats of another that was looked at"""
+    """of these, empty or near-duplicates of another message"""
     strategy: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Convert to plain values."""
         return {**asdict(self), "suggestions": [one.to_dict() for one in self.suggestions]}
 
 
 @dataclass
 class _Candidates:
-    """Texts that came, with what the model makes of them."""
+    """Texts with their features, probabilities and uncertainties."""
 
     messages: list[Message]
     features: NDArray[np.float32]
@@ -85,7 +84,7 @@ class _Candidates:
     uncertainties: NDArray[np.float64]
 
     def merged(self, other: _Candidates) -> _Candidates:
-        """Both, the most doubtful `HELD` of them in the order they came."""
+        """Merge both and keep the `HELD` most uncertain texts, in input order."""
         messages = self.messages + other.messages
         arrays = [
             np.concatenate([a, b])
@@ -99,7 +98,7 @@ class _Candidates:
         return _Candidates([messages[i] for i in keep.tolist()], *(array[keep] for array in arrays))
 
     def of(self, rows: NDArray[np.int64]) -> _Candidates:
-        """Some of them."""
+        """Select rows."""
         return _Candidates(
             [self.messages[i] for i in rows.tolist()],
             self.features[rows],
@@ -119,24 +118,24 @@ def suggest(
     cache: FeatureCache = NO_CACHE,
     progress: Progress | None = None,
 ) -> Suggested:
-    """The messages whose label would teach most.
+    """Choose the messages to label next.
 
     Args:
-        classifier: a trained one.
-        messages: the unlabelled ones, read once.
-        count: how many to suggest.
-        run: the model's run folder, or the model folder in it, to leave out what is labelled there.
+        classifier: a trained classifier.
+        messages: unlabelled messages; read once.
+        count: number of messages to suggest.
+        run: run folder of the model, or its model folder; texts labelled there are omitted.
         strategy: one of `query_strategies.STRATEGIES`.
-        seed: of what is drawn.
-        cache: keeps features between calls.
-        progress: is told what goes on.
+        seed: seed of random draws.
+        cache: stores features between calls.
+        progress: receives progress updates.
 
     Raises:
-        ConfigError: `count` is below 1, or there is no such strategy.
-        DataError: no message came, or all of them are labelled.
+        ConfigError: `count` is below 1, or the strategy is unknown.
+        DataError: there are no messages, or all of them are labelled.
     """
     if count < 1:
-        raise ConfigError(f"-n: expected at least 1 message to suggest, got {count}")
+        raise ConfigError(f"-n: expected at least 1 message, got {count}")
     if strategy not in STRATEGIES:
         raise ConfigError(f"strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}")
     known = _labelled(run)
@@ -160,7 +159,7 @@ def suggest(
             held = found if held is None else held.merged(found)
     if held is None:
         raise DataError(_nothing(seen, labelled))
-    # Of each group of near-repeats the most doubtful one; equal doubts leave the first.
+    # Keep the most uncertain text of each group of near-duplicates; the first one in case of ties.
     order = np.argsort(-held.uncertainties, kind="stable")
     groups = near_repeat_groups([message.text for message in held.messages])
     once = np.sort(order[np.unique(groups[order], return_index=True)[1]])
@@ -205,7 +204,7 @@ def _scored(
 
 
 def _even(classifier: TextClassifier, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities with even odds where the label turns."""
+    """Shift probabilities so that the decision boundary is at 0.5."""
     rule = classifier.rule_
     if (
         rule.positive is None
@@ -220,9 +219,7 @@ def _even(classifier: TextClassifier, probabilities: NDArray[np.float64]) -> NDA
 
 
 def _labelled(run: Path | None) -> set[bytes]:
-    """SHA-256 of every text that is labelled in a run: its training rows, and the rows it was
-    judged on.
-    """
+    """SHA-256 of all labelled texts of a run: training rows, and rows on which it was evaluated."""
     if run is None:
         return set()
     rows = read_training_rows(run)
@@ -247,10 +244,10 @@ def _batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
 def _nothing(seen: int, labelled: int) -> str:
     if not seen:
         return (
-            "expected unlabelled messages, none came; give a file with a text a line, a table "
+            "expected unlabelled messages, got none; give a file with one text per line, a table "
             "or a mailbox"
         )
     return (
-        f"of {seen:,} messages {labelled:,} are labelled in this run already and the others are "
-        "empty; give new ones"
+        f"of {seen:,} messages, {labelled:,} are already labelled in this run and the others are "
+        "empty; give new messages"
     )

@@ -1,5 +1,5 @@
-"""A trained model judged on labelled rows: figures with intervals and, on request, what it catches
-of disguised texts.
+"""Evaluate a trained model on labelled rows: metrics with intervals and, on request, robustness and
+prequential evaluation.
 """
 
 from __future__ import annotations
@@ -43,28 +43,26 @@ def evaluate(
     progress: Progress | None = None,
     **compute: Any,
 ) -> dict[str, Any]:
-    """Figures of a trained model on every row of a labelled table; the content of a report, without
-    baselines.
+    """Evaluate a trained model on a labelled table. Returns a report without baselines.
 
     Args:
         run: run or model folder.
-        data: file or name of the catalog; all its rows are judged.
-        settings: `text`, `label`, `positive`, `split` (then only that split's test rows are
-            judged).
-        page: also write a self-contained HTML page there.
-        robustness: also judge texts that a sender has disguised, at the model's own threshold (two
-            classes only).
-        prequential: also replay the rows in order (two classes only): messages until a label is
-            known where it is late, and the share of labels that is ever known where they are few;
-            the learning curves are written beside the page.
-        say: is told what was decided.
-        progress: is told what goes on.
+        data: file or name of a known data set; all rows are evaluated.
+        settings: `text`, `label`, `positive`, `split` (only the test rows of this split are
+            evaluated).
+        page: also write an HTML report to this file.
+        robustness: also evaluate perturbed texts at the model's threshold (two classes only).
+        prequential: also run a prequential evaluation (two classes only). Number of messages until
+            a delayed label is known, and fraction of labels that become known if labels are few.
+            The learning curves are written beside the page.
+        say: receives messages for the user.
+        progress: receives progress updates.
         compute: device, threads, dtype.
 
     Raises:
-        DataError: a label that the model does not know.
-        ConfigError: attacks are asked for and there is no positive label or no threshold of the
-            model's own; a replay of more than two classes.
+        DataError: the model does not know a label.
+        ConfigError: robustness needs a positive label and the model's threshold; a prequential
+            evaluation needs two classes.
     """
     classifier = TextClassifier.load(run, **compute)
     wanted = Recipe().changed(
@@ -156,22 +154,22 @@ def evaluate(
                 curves = write_learning_curves(
                     page.with_name(f"{page.stem}-prequential.png"), replayed
                 )
-                plots["Replayed in order: 1-ROCA % of the messages so far"] = curves
+                plots["Prequential evaluation: 1-ROCA % of the messages so far"] = curves
                 say(f"wrote {curves}")
             write_html(page, report, plots, mistakes)
     return report
 
 
 def trained_on(run: Path | str, texts: Sequence[str]) -> list[str]:
-    """A sentence where texts to be judged are among the rows that a run was trained on."""
+    """A note if evaluated texts are among the training rows of a run."""
     rows = read_training_rows(Path(run))
     if rows is None or not texts:
         return []
     known = {key.tobytes() for key in rows.keys}
     count = sum(key.tobytes() in known for key in text_keys(texts))
     return [
-        f"{count:,} of these {len(texts):,} texts are among the rows this model learnt from, so "
-        "the figures flatter it."
+        f"{count:,} of the {len(texts):,} evaluated texts are training rows of this model, so the "
+        "metrics are too optimistic."
     ] * bool(count)
 
 
@@ -183,13 +181,13 @@ def _robustness(
     threshold: float | None,
     pool: Table,
 ) -> list[PerturbationResult]:
-    """The suite at the model's own threshold; good words come from the pool's negatives, never from
-    the text that is attacked alone.
+    """Evaluate all perturbations at the model's threshold. Words to insert come from the negatives
+    of the pool.
     """
     if positive is None or threshold is None:
         raise ConfigError(
-            "attacks are judged at the model's own threshold, which two classes with the "
-            "model's own positive label have"
+            "--robustness needs a model with two classes and a threshold, and the positive label "
+            "that the model was trained with; leave out --robustness or --positive"
         )
     place = [str(c) for c in classifier.classes_].index(positive)
     good = list(
@@ -215,5 +213,5 @@ def _check_labels(table: Table, classifier: TextClassifier) -> None:
             shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
             raise DataError(
                 f"{table.where(row)}: label {label!r} is not one of the model's labels "
-                f"({shown}); mend the row or leave it out"
+                f"({shown}); correct the row or remove it"
             )

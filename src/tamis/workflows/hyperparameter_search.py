@@ -1,10 +1,10 @@
-"""Settings found by trials: Optuna suggests, each trial is a training, what does worse than the
-others on the way is cut off.
+"""Hyperparameter search: Optuna suggests settings, each trial is a training, and trials that are
+worse than the median are pruned.
 
-Test rows are never read. A fifth of the training rows is held out by groups of near-repeats: one
-half chooses among the trials (and stops and prunes them), the other half alone says what the choice
-is worth. Trials stand in FOLDER/trials.sqlite: a search goes on where it was, to the same trials
-that it would have come to without the interruption.
+Test rows are not used. A fifth of the training rows is held out, by groups of near-duplicates. One
+half of them selects the best trial (and is used for early stopping and pruning); the other half
+measures the improvement. Trials are stored in FOLDER/trials.sqlite. A resumed search makes the same
+trials as one without interruption.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from tamis.workflows.dataset import Dataset, load_dataset
 from tamis.workflows.environment import Say, silent
 
 HELD_OUT, FEWEST = 0.2, 2
-"""Share of the training rows that is held out, and rows of each class that each half of it must
-have."""
+"""Fraction of the training rows that is held out, and minimum number of rows of each class in each
+half of it."""
 STARTUP_TRIALS = 5
 DEPTHS = ("head", "blocks:1", "blocks:2", "lora:8", "full")
 BEST, TRIALS, ASKED, STORAGE = "best.toml", "trials.json", "asked.json", "trials.sqlite"
@@ -47,8 +47,8 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SearchSplit:
-    """The training rows of a search: fitted, choosing, confirming; every array holds row numbers
-    into `texts`.
+    """The training rows of a search, as row numbers into `texts`: `fit` trains, `choosing` selects
+    the best trial, `confirming` measures the improvement.
     """
 
     texts: list[str]
@@ -60,8 +60,8 @@ class SearchSplit:
     positive: str | None
 
     def merit(self, rows: Rows, probabilities: Floats) -> float:
-        """Average precision of the positive class, or the mean over classes one against the
-        rest.
+        """Average precision of the positive class, or the mean over all classes, each against the
+        others.
         """
         return average_precision(
             [self.labels[row] for row in rows.tolist()],
@@ -72,10 +72,10 @@ class SearchSplit:
 
 
 def search_split(dataset: Dataset, recipe: Recipe) -> SearchSplit:
-    """Divide the training part.
+    """Split the training part.
 
     Raises:
-        DataError: the rows are too few to hold any out.
+        DataError: there are too few rows to hold some out.
     """
     texts, labels = dataset.split.texts("train"), dataset.split.labels("train")
     groups = near_repeat_groups(texts)
@@ -87,10 +87,10 @@ def search_split(dataset: Dataset, recipe: Recipe) -> SearchSplit:
         counts = [sum(labels[row] == name for row in half.tolist()) for name in sorted(set(labels))]
         if min(counts) < FEWEST:
             raise DataError(
-                f"{dataset.name}: {len(texts):,} training rows are too few to choose settings "
-                "on (each class needs "
-                f"{round(2 * FEWEST / HELD_OUT)} or more that are unlike each other); take the "
-                f"default recipe: tamis train {dataset.name}"
+                f"{dataset.name}: {len(texts):,} training rows are too few for a search; each "
+                f"class needs at least {round(2 * FEWEST / HELD_OUT)} rows that are not "
+                "near-duplicates. Add rows, or use the default recipe: tamis train "
+                f"{dataset.name}"
             )
     positive = positive_label(labels, recipe.data.positive) if len(set(labels)) == 2 else None
     return SearchSplit(
@@ -110,8 +110,8 @@ def fitted(
     on_epoch: Callable[[int, Scores], None] | None,
     progress: Progress | None,
 ) -> tuple[Floats, Floats]:
-    """Train by a recipe; probabilities of the choosing and of the confirming rows. A loop stops by
-    the choosing rows, a head needs none.
+    """Train with a recipe. Returns probabilities of the choosing and of the confirming rows. The
+    choosing rows are used for early stopping, which the `lbfgs` head does not need.
     """
     exact = recipe.tune == "head" and recipe.train.head_solver == "lbfgs"
     used = rows.fit if exact else np.concatenate([rows.fit, rows.choosing])
@@ -143,27 +143,27 @@ def search(
     say: Say = silent,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Try settings and write FOLDER/best.toml and FOLDER/trials.json; returns the content of the
-    latter.
+    """Search for settings and write FOLDER/best.toml and FOLDER/trials.json. Returns the content of
+    trials.json.
 
     Args:
-        data: file or name of the catalog.
-        recipe: what every trial starts from; it is the first trial itself.
-        folder: made where missing; one of the same data and recipe is gone on with.
-        trials: trials in all, those done before among them.
-        minutes: no trial is begun after so many; None for no limit.
-        say: is told what was decided.
-        progress: is told what goes on.
+        data: file or name of a known data set.
+        recipe: the settings that trials start from; the first trial uses them unchanged.
+        folder: is created if it does not exist. A search with the same data and recipe is resumed.
+        trials: total number of trials, including earlier ones.
+        minutes: start no trial after this many minutes; None for no limit.
+        say: receives messages for the user.
+        progress: receives progress updates.
 
     Raises:
-        RunError: the folder holds another search, or another process is at it.
+        RunError: the folder contains another search, or another process uses it.
         MissingExtraError: Optuna is not installed.
-        DataError: the rows are too few.
+        DataError: there are too few rows.
     """
     try:
         import optuna
     except ImportError:
-        raise MissingExtraError("optuna", "search", "searching for settings") from None
+        raise MissingExtraError("optuna", "search", "tamis search") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     begun = time.monotonic()
     prepared = load_dataset(data, recipe)
@@ -179,7 +179,7 @@ def search(
     with locked(folder / "lock") as mine:
         if not mine:
             raise RunError(
-                f"{folder} is being searched by another process; wait for it or choose another "
+                f"{folder} is in use by another process; wait until it ends, or choose another "
                 "folder with -o"
             )
         study = optuna.create_study(
@@ -194,13 +194,16 @@ def search(
         for left in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
             study.tell(
                 left.number, state=optuna.trial.TrialState.FAIL
-            )  # cut off by a kill: tried again below
+            )  # killed during the trial: repeated below
         while (done := len(_ended(study))) < trials:
             if minutes is not None and done and time.monotonic() - begun > 60 * minutes:
-                say(f"{minutes:g} minutes are over after {done} trials; the same command goes on")
+                say(
+                    f"stopped after {minutes:g} minutes and {done} trials; repeat the same command "
+                    "to continue"
+                )
                 break
-            # The number of trials that ended decides what is drawn, so an interrupted search draws
-            # what it would have drawn.
+            # The seed depends on the number of finished trials, so that a resumed search draws the
+            # same settings as one without interruption.
             study.sampler = optuna.samplers.TPESampler(
                 seed=recipe.seed + done, n_startup_trials=STARTUP_TRIALS
             )
@@ -214,7 +217,7 @@ def search(
 def _tried(
     study: Any, rows: SearchSplit, recipe: Recipe, *, first: bool, progress: Progress | None
 ) -> str:
-    """One trial: asked, trained, told; what to say of it."""
+    """Run one trial; returns a message for the user."""
     import optuna
 
     trial = study.ask()
@@ -239,7 +242,7 @@ def _tried(
         ),
         None,
     )
-    if same is not None:  # few settings have few values: what is known already is not trained again
+    if same is not None:  # the same settings were already trained
         for key in ("seconds", "confirming"):
             trial.set_user_attr(key, same.user_attrs[key])
         study.tell(trial, same.value)
@@ -249,7 +252,7 @@ def _tried(
     except optuna.TrialPruned as cut:
         trial.set_user_attr("seconds", time.monotonic() - begun)
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        return f"{name}: {_words(settings)}: cut off at {cut}"
+        return f"{name}: {_words(settings)}: pruned at {cut}"
     except ConfigError as error:
         if first:
             raise
@@ -267,7 +270,7 @@ def _tried(
 
 
 def _ended(study: Any) -> list[Any]:
-    """Trials that were finished or pruned, in their order."""
+    """Finished and pruned trials, in order."""
     return [
         trial
         for trial in study.get_trials(deepcopy=False)
@@ -276,9 +279,7 @@ def _ended(study: Any) -> list[Any]:
 
 
 def _outcome(study: Any, rows: SearchSplit, recipe: Recipe, name: str) -> dict[str, Any]:
-    """The table of trials, the best of them, and its gain over the first on rows that chose
-    nothing.
-    """
+    """All trials, the best trial, and its improvement over the first one on the confirming rows."""
     ended = _ended(study)
     finished = [trial for trial in ended if trial.state.name == "COMPLETE"]
     best = max(finished, key=lambda trial: (trial.value, -trial.number))
@@ -320,49 +321,49 @@ def _words(settings: dict[str, Any]) -> str:
         f"{key.rpartition('.')[2]} {value:.3g}" if isinstance(value, float) else f"{value}"
         for key, value in settings.items()
     )
-    return ", ".join(shown) or "the recipe as it is"
+    return ", ".join(shown) or "unchanged recipe"
 
 
 def _open(folder: Path, asked: dict[str, Any]) -> None:
     marks, wanted = folder / ASKED, json.loads(json.dumps(asked))
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not marks.is_file())):
         raise RunError(
-            f"{folder} exists and is not a folder of a search; choose another with -o (nothing "
-            "in it was touched)"
+            f"{folder} exists and is not a search folder; choose another folder with -o (its "
+            "content was not changed)"
         )
     if marks.is_file() and json.loads(marks.read_text(encoding="utf-8")) != wanted:
         raise RunError(
-            f"{folder} holds a search over other data or from another recipe; choose another "
-            "folder with -o"
+            f"{folder} contains a search with other data or another recipe; choose another folder "
+            "with -o"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(marks, json.dumps(wanted, indent=2, ensure_ascii=False))
 
 
 class Trial(Protocol):
-    """The part of an Optuna trial that suggests values."""
+    """The methods of an Optuna trial that suggest values."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number in a range."""
+        """A number from a range."""
         ...
 
     def suggest_int(self, name: str, low: int, high: int) -> int:
-        """A whole number in a range, both ends included."""
+        """An integer from a range, both ends included."""
         ...
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """One of some values."""
+        """One of several values."""
         ...
 
 
 def depths_of(backbone: str) -> tuple[str, ...]:
-    """Depths worth trying: under a random trunk nothing is worth reading before it is trained."""
+    """Values of `tune` to try. A backbone from scratch needs full training."""
     return ("full",) if is_scratch(backbone) else DEPTHS
 
 
 def suggested(trial: Trial, backbone: str) -> dict[str, Any]:
-    """Settings of one trial by their names in the recipe. A depth's numbers are its own: a rate
-    that suits adapters ruins a trunk.
+    """Settings of one trial, by name. Each value of `tune` has its own search space, because a good
+    learning rate for adapters is too high for a whole trunk.
     """
     depth = str(trial.suggest_categorical("tune", depths_of(backbone)))
     kind = depth.partition(":")[0]

@@ -1,5 +1,5 @@
-"""`tamis predict`: texts from arguments, files or stdin; verdicts to stdout or a file, as they
-come.
+"""`tamis predict`: classify texts from arguments, files or stdin; write results to stdout or a file
+as soon as they are known.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tamis.decision.verdict import UNSURE, Verdict
 from tamis.errors import ConfigError
 
 BATCH = 1024
-"""Messages judged together at the most; fewer where the source has no more at the moment."""
+"""Maximum number of messages classified together; fewer if the source has no more at the moment."""
 POSITIVE, NEGATIVE, NOT_SURE = 0, 1, 2
-"""Exit codes for one text, bogofilter's."""
+"""Exit codes for one text, the same as those of bogofilter."""
 
 
 def predict_command(
@@ -38,11 +38,24 @@ def predict_command(
     windows: bool = False,
     ood: bool = False,
 ) -> int:
-    """Judge and print or write; returns the exit code of the last verdict (`--exit-code`).
+    """Classify texts and print or write the results.
 
-    `one`: stdin is one text, or a mail. `windows`: JSON also names the window that decided a long
-    text. `ood`: tell of each text whether it is like what was learnt; for people those given on the
-    command line that are not are marked without being asked.
+    Args:
+        run: run or model folder.
+        texts: texts of the command line.
+        file: file with texts.
+        out: file for the results; None prints them.
+        column: text column of `file`.
+        as_json: print one JSON object per text.
+        compute: device, threads, dtype.
+        say: receives messages for the user.
+        one: stdin is one text or one e-mail.
+        windows: JSON also contains the window that determined the verdict on a long text.
+        ood: report whether each text is out-of-distribution. Plain output for texts of the command
+            line marks out-of-distribution texts in any case.
+
+    Returns:
+        The exit code of the last verdict, for `--exit-code`.
 
     Raises:
         TamisError: the model cannot be loaded, or a message cannot be read.
@@ -51,13 +64,13 @@ def predict_command(
     if one and classifier.positive_ is None:
         names = ", ".join(str(name) for name in classifier.classes_)
         raise ConfigError(
-            "--exit-code says positive or negative, and this model has no positive label "
-            f"({names}); read its verdict instead"
+            "--exit-code needs a model with a positive label, but this model has none (labels: "
+            f"{names}); use --json and read the verdict instead"
         )
     if ood and classifier.ood_detector_ is None:
         say(
-            "the model holds no limit for what is like its training texts, so `ood` is unknown; "
-            "train it again on 100 texts or more"
+            "the model has no out-of-distribution detector, so `ood` is unknown; train it again "
+            "on at least 100 texts"
         )
     ood = ood or (
         bool(texts) and out is None and not as_json and classifier.ood_detector_ is not None
@@ -97,8 +110,8 @@ def predict_command(
 def iter_verdicts(
     classifier: TextClassifier, source: Iterator[Message], *, ood: bool = False
 ) -> Iterator[tuple[Message, Verdict]]:
-    """Every message with its verdict, in order; a slow source is answered message by message, a
-    fast one in large batches.
+    """Each message with its verdict, in order. Messages of a slow source are classified one by one,
+    those of a fast source in large batches.
     """
     for batch in _ready(source):
         yield from zip(
@@ -107,8 +120,8 @@ def iter_verdicts(
 
 
 def line(verdict: Verdict) -> str:
-    """Verdict, probability of the label, and the text on one line, tab-separated; a fourth part
-    where the text is unlike those learnt.
+    """Verdict, probability of the label and text, separated by tabs; a fourth column if the text is
+    out-of-distribution.
     """
     text = (
         verdict.text.replace("\\", "\\\\")
@@ -117,9 +130,7 @@ def line(verdict: Verdict) -> str:
         .replace("\n", "\\n")
     )
     mark = (
-        f"\tunlike what was learnt ({verdict.bits_per_byte:.1f} bits per byte)"
-        if verdict.ood
-        else ""
+        f"\tout-of-distribution ({verdict.bits_per_byte:.1f} bits per byte)" if verdict.ood else ""
     )
     return f"{verdict.verdict}\t{verdict.probabilities[verdict.label]:.4f}\t{text}{mark}"
 
@@ -132,21 +143,21 @@ def exit_code(verdict: Verdict, classifier: TextClassifier) -> int:
 
 
 def _standard_input() -> BinaryIO | TextIO:
-    """The bytes of stdin through a reader of our own.
+    """Open the bytes of stdin with a separate reader.
 
-    The thread that reads may still be waiting for more when the process ends (Ctrl-C, or
-    `tail -f log | tamis predict RUN | head`), and Python, which closes sys.stdin at its end, aborts
-    where a thread holds that reader's lock.
+    The reading thread may still wait for input when the process ends (Ctrl-C, or
+    `tail -f log | tamis predict RUN | head`). Python closes sys.stdin at exit and aborts if a
+    thread holds the lock of that reader.
     """
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
-    except (OSError, ValueError, AttributeError):  # another stream in its place, or none
+    except (OSError, ValueError, AttributeError):  # stdin was replaced or is missing
         return sys.stdin
 
 
 def _ready(source: Iterator[Message]) -> Iterator[list[Message]]:
-    """Batches of what the source has at the moment: it is read by a thread, so waiting for more
-    never delays an answer.
+    """Batches of the messages that are available. A thread reads the source, so that waiting for
+    more input does not delay results.
     """
     waiting: queue.Queue[Message | BaseException | None] = queue.Queue(maxsize=4 * BATCH)
 

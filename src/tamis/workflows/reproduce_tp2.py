@@ -1,5 +1,5 @@
-"""`tamis reproduce tp2`: the reference experiment question by question, reported beside obtained,
-then each remedy alone and together.
+"""`tamis reproduce tp2`: repeat the reference experiment, question by question, and compare
+reported and obtained results; then train each improvement (remedy) alone and all together.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ POSITIVE = "spam"
 REMEDIES: dict[str, dict[str, Any]] = {
     "5 epochs": {"train.epochs": 5},
     "undersampling": {"train.undersample": True},
-    "head on the last real token": {"text.pooling": "last_token"},
-    "last block trained too": {"tune": "blocks:1"},
+    "head on the last token before the padding": {"text.pooling": "last_token"},
+    "last block also trained": {"tune": "blocks:1"},
     "mean pooling": {"text.pooling": "mean"},
-    "threshold for a budget (0.2 % of ham)": {
+    "threshold for max_fpr = 0.2 %": {
         "decision.max_fpr": 0.002,
         "data.validation_share": 0.1,
     },
 }
-"""Each of the report's own remedies and of the real causes, alone; the last line of the table takes
-all of them."""
+"""Improvements: those that the report suggests, and those that address the actual causes. Each is
+trained alone, then all together."""
 EXACT: dict[str, Any] = {
     "train.head_solver": "lbfgs",
     "text.pooling": "mean",
@@ -53,37 +53,37 @@ EXACT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table."""
+    """One row of the table."""
 
     question: str
     item: str
     reported: str
     obtained: str
     match: bool | None
-    """None where nothing was reported, or where it is not to be matched (versions, another
+    """None if nothing was reported, or if the values need not be equal (versions, another
     backbone)."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys of `--json`."""
+        """Convert to plain values, as for `--json`."""
         return asdict(self)
 
     @property
     def mark(self) -> str:
-        """`match` for reading."""
+        """The value of `match` as text."""
         return {True: "equal", False: "differs", None: ""}[self.match]
 
 
 class Table:
-    """Rows in the order of the questions."""
+    """The rows of the result, in the order of the questions."""
 
     def __init__(self) -> None:
-        """Empty."""
+        """Create an empty table."""
         self.rows: list[Row] = []
 
     def add(
         self, question: str, item: str, obtained: Any, reported: Any = "", *, compare: bool = True
     ) -> None:
-        """Add a line; it matches where both read the same."""
+        """Add a row. It matches if both values have the same text."""
         shown, given = _shown(obtained), _shown(reported)
         self.rows.append(
             Row(question, item, given, shown, shown == given if given and compare else None)
@@ -99,18 +99,18 @@ def reproduce_tp2(
     say: Say,
     progress: Progress | None = None,
 ) -> list[Row]:
-    """Questions 1 to 10 of the reference, then the remedies.
+    """Answer questions 1 to 10 of the reference experiment, then train the improvements.
 
     Args:
         recipe: the recipe `tp2`, with any backbone.
-        data: file or name of the catalog.
-        remedies: also train each remedy alone, all together, and tamis' own exact head.
+        data: file or name of a known data set.
+        remedies: also train each improvement alone, all together, and the `lbfgs` head of tamis.
         plots: folder for the loss and accuracy curves of question 9.
-        say: is told what goes on.
-        progress: is told what goes on, in numbers.
+        say: receives messages for the user.
+        progress: receives progress updates.
 
     Raises:
-        TamisError: the data or the backbone cannot be had.
+        TamisError: the data or the backbone cannot be loaded.
     """
     table = Table()
     prepared = load_dataset(data, recipe)
@@ -130,7 +130,7 @@ def reproduce_tp2(
     _data(table, parts, backbone, load_dataset(data, recipe).split, recipe)
     _head(table, backbone, len(parts.table.classes))
     runner = Runner(parts, FeatureCache(cache_directory() / "states"), progress)
-    say("reference: one epoch, head and final LayerNorm")
+    say("Training the reference: one epoch, head and final LayerNorm")
     classifier = runner.fit(recipe)
     _training(table, classifier, recipe, plots)
     _result(table, runner, classifier, recipe.backbone)
@@ -140,18 +140,16 @@ def reproduce_tp2(
 
 
 class Runner:
-    """Fits recipes on the split's training rows and judges them on its test rows; the frozen trunk
-    runs once for alike recipes.
+    """Fits recipes on the training rows of the split and evaluates them on the test rows. Features
+    of the frozen trunk are cached.
     """
 
     def __init__(self, split: DataSplit, cache: FeatureCache, progress: Progress | None) -> None:
-        """`cache` keeps the frozen states."""
+        """`cache` stores the features of the frozen trunk."""
         self.parts, self.store, self.progress = split, cache, progress
 
     def fit(self, recipe: Recipe) -> TextClassifier:
-        """A classifier fitted on all training rows (a budget needs validation rows, which it then
-        does not see).
-        """
+        """Fit a classifier on all training rows. With `max_fpr`, validation rows are held out."""
         return TextClassifier.from_recipe(recipe).fit(
             self.parts.texts("train"),
             self.parts.labels("train"),
@@ -161,7 +159,7 @@ class Runner:
         )
 
     def evaluate(self, classifier: TextClassifier, part: Any = "test") -> dict[str, Any]:
-        """Figures on a part."""
+        """Compute the metrics on a part of the split."""
         probabilities = classifier.predict_proba(self.parts.texts(part))
         names = [str(c) for c in classifier.classes_]
         threshold = classifier.rule_.threshold
@@ -183,7 +181,7 @@ def _environment(table: Table, recipe: Recipe) -> None:
     }
     for name, version in versions().items():
         table.add("1", f"version of {name}", version, reported.get(name, ""), compare=False)
-    table.add("1", "tensorflow (not needed here)", "none", "2.20.0", compare=False)
+    table.add("1", "version of tensorflow (not needed here)", "none", "2.20.0", compare=False)
 
 
 def _checkpoint(table: Table, backbone: Backbone) -> None:
@@ -221,7 +219,7 @@ def _data(
     rows = {part: sum(counts[part].values()) for part in counts}
     same = np.array_equal(split.train, again.train) and np.array_equal(split.test, again.test)
     table.add("5.1", "rows", f"{rows['train']} train, {rows['test']} test", "4457 train, 1115 test")
-    table.add("5.1", "split at a second run", "the same" if same else "another", "the same")
+    table.add("5.1", "split in a second run", "the same" if same else "different", "the same")
     reported = {"train": {"ham": 3860, "spam": 597}, "test": {"ham": 965, "spam": 150}}
     for part, classes in counts.items():
         for label, count in classes.items():
@@ -240,7 +238,7 @@ def _data(
     table.add("6", "batch shapes", f"[{batch}, {length}] and [{batch}]", "[16, 120] and [16]")
     table.add(
         "6",
-        f"train messages longer than {length} tokens, cut there",
+        f"train messages longer than {length} tokens (truncated)",
         sum(n > length for n in tokens),
     )
     table.add("7", "train rows, no undersampling", rows["train"], 4457)
@@ -253,14 +251,14 @@ def _head(table: Table, backbone: Backbone, classes: int) -> None:
         "8",
         "head before",
         _arrow(head_shape(model)),
-        "768 -> 2 (its cell had been run twice)",
+        "768 -> 2 (the cell had been run twice)",
         compare=False,
     )
     once = replace_head(model, classes)
     table.add("8", "head after", _arrow(head_shape(once)), "768 -> 2")
     twice = replace_head(once, classes)
     same = bool((once.score.weight == twice.score.weight).all())
-    table.add("8", "head before, after a second run", _arrow(head_shape(model)))
+    table.add("8", "original head after a second run", _arrow(head_shape(model)))
     table.add(
         "8",
         "head after a second run",
@@ -292,13 +290,13 @@ def _training(table: Table, classifier: TextClassifier, recipe: Recipe, plots: P
     tenth = max(1, len(losses) // 10)
     table.add(
         "9",
-        "loss, first and last tenth",
+        "loss, mean of the first and of the last tenth",
         f"{losses[:tenth].mean():.3f} and {losses[-tenth:].mean():.3f}",
     )
     low, high = np.percentile(losses, [5, 95])
     table.add(
         "9",
-        "loss, 90 % of the steps between",
+        "loss, 5th and 95th percentile of the steps",
         f"{low:.2f} and {high:.2f}",
         "about 0.5 and 0.9",
         compare=False,
@@ -306,7 +304,7 @@ def _training(table: Table, classifier: TextClassifier, recipe: Recipe, plots: P
     accuracies = [row["accuracy"] for row in steps]
     table.add(
         "9",
-        "accuracy of a batch, first and last tenth",
+        "batch accuracy, first and last tenth",
         f"{np.mean(accuracies[:tenth]):.3f} and {np.mean(accuracies[-tenth:]):.3f}",
     )
     if plots is not None:
@@ -340,7 +338,7 @@ def _result(table: Table, runner: Runner, classifier: TextClassifier, backbone: 
     table.add("10", "test figures", _line(test))
     if backbone != "gpt2":
         table.add(
-            "10", "note", f"figures are those of {backbone}, not of GPT-2 124M", compare=False
+            "10", "note", f"the results are those of {backbone}, not of GPT-2 124M", compare=False
         )
 
 
@@ -350,10 +348,10 @@ def _remedies(table: Table, runner: Runner, recipe: Recipe, say: Say) -> None:
     together: dict[str, Any] = {}
     for changes in REMEDIES.values():
         together |= changes
-    runs["all of these together"] = recipe.changed(together)
-    runs["exact head on pooled features, no padding (tamis)"] = recipe.changed(EXACT)
+    runs["all remedies together"] = recipe.changed(together)
+    runs["lbfgs head, mean pooling, no padding (tamis)"] = recipe.changed(EXACT)
     for name, changed in runs.items():
-        say(f"remedy: {name}")
+        say(f"Training remedy: {name}")
         table.add("remedy", name, _line(runner.evaluate(runner.fit(changed))))
     classes = sorted(set(parts.labels("train")))
     rival = fit_baselines(

@@ -1,4 +1,4 @@
-"""Figures of a fitted classifier, and everything that a finished run folder holds."""
+"""Metrics of a fitted classifier, and the content of a finished run folder."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def training_rows(
     groups: NDArray[np.int64],
     progress: Progress | None = None,
 ) -> TrainingRows:
-    """The training rows as the fitted head sees them; the trunk runs over them once more where it
-    was trained itself.
+    """Features and targets of the training rows as input of the head. If the trunk was trained, its
+    features are computed again.
     """
     names, recipe = [str(c) for c in classifier.classes_], classifier.recipe_
     targets = np.array([names.index(label) for label in split.labels("train")], dtype=np.int64)
@@ -56,8 +56,8 @@ def training_rows(
         else np.isin(rows, classifier.held_out_),
         classes=tuple(names),
         class_weights=class_weights(recipe, targets, names),
-        # Neither attacked copies nor what was drawn are kept: a head solved on all these rows alone
-        # would be another.
+        # Perturbed copies and undersampled draws are not stored, so these rows alone cannot
+        # reproduce the head.
         inverse_penalty=classifier.facts_["inverse_penalty"]
         if exact and len(rows) == len(targets) and not _others(recipe)
         else None,
@@ -73,8 +73,8 @@ def _others(recipe: Recipe) -> bool:
 def evaluate_classifier(
     classifier: TextClassifier, dataset: Dataset, clock: Clock, *, progress: Progress | None = None
 ) -> tuple[dict[str, Any], ReportInputs]:
-    """Figures of a fitted classifier on the validation and test rows, beside the baselines fitted
-    on the same training rows.
+    """Metrics of a fitted classifier and of the baselines on the validation and test rows. The
+    baselines are fitted on the same training rows.
     """
     parts, names = dataset.split, [str(c) for c in classifier.classes_]
     with clock.phase("test"):
@@ -133,7 +133,7 @@ def evaluate_classifier(
 
 
 def _validation(classifier: TextClassifier, split: DataSplit) -> Part | None:
-    """The validation rows, with scores from models that did not see them."""
+    """The validation rows, with scores from models that were not trained on them."""
     places = np.flatnonzero(np.isin(split.train[classifier.held_out_], split.validation))
     if not len(places):
         return None
@@ -154,7 +154,7 @@ def write_run(
     inputs: ReportInputs,
     rows: TrainingRows,
 ) -> None:
-    """Everything a finished run folder holds; report.json last."""
+    """Write all files of a finished run folder; report.json last."""
     folder.write_lines("history.jsonl", classifier.history_)
     folder.write_lines(PREDICTIONS, predictions(classifier, inputs))
     about = {
@@ -196,7 +196,7 @@ def write_run(
 
 
 def predictions(classifier: TextClassifier, inputs: ReportInputs) -> Iterator[dict[str, Any]]:
-    """A row per judged message: part, row (from 0, in the part's order), label, verdict,
+    """One row per evaluated text: part, row (0-based, within the part), label, verdict,
     probabilities.
     """
     for name, part in (("validation", inputs.validation), ("test", inputs.test)):

@@ -1,6 +1,4 @@
-"""One experiment from a labelled table to a run folder: read, divide, tune, judge beside the
-baselines, write.
-"""
+"""Training: read and split a labelled table, train, evaluate with baselines, write a run folder."""
 
 from __future__ import annotations
 
@@ -36,14 +34,15 @@ def train(
     say: Say = silent,
     progress: Progress | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Train, evaluate and write a run folder; an unfinished one of the same recipe and data is
+    """Train, evaluate and write a run folder. An unfinished run with the same recipe and data is
     resumed.
 
-    Returns the folder and the content of its report.json.
+    Returns:
+        The run folder and the content of its report.json.
 
     Raises:
-        RunError: the folder is finished, different or being written.
-        TamisError: anything that is wrong with data, settings or backbone.
+        RunError: the folder contains a finished run or another run, or another process uses it.
+        TamisError: data, settings or backbone are invalid.
     """
     clock = Clock()
     with clock.phase("data"):
@@ -63,7 +62,7 @@ def train(
         asked["exclude"] = list(prepared.excluded)
     with opened(path, asked, overwrite=overwrite) as folder:
         if folder.earlier is not None:
-            say(f"{path} holds an unfinished run of the same recipe; going on with it")
+            say(f"{path} contains an unfinished run with the same recipe; resuming it")
         report = _run(folder, folder.earlier or recipe, prepared, clock, say, progress)
     return path, report
 
@@ -105,7 +104,7 @@ def _run(
         )
     write_text(
         folder.path / "recipe.toml", classifier.recipe_.to_toml()
-    )  # with what was left open and found on the way
+    )  # with the defaults that were resolved during training
     for note in classifier.notes_ if classifier.features_ is not None else ():
         say(note)
     say(f"tune: {classifier.recipe_.tune} ({classifier.tune_reason_})")
@@ -135,8 +134,7 @@ def _begun(folder: RunFolder, resolved: Recipe, say: Say) -> None:
     write_text(folder.path / "recipe.toml", resolved.to_toml())
     if resolved.decision.cv_folds:
         say(
-            f"folds: up to {resolved.decision.cv_folds} models are trained besides, each "
-            "without a part of the rows, which all choose the "
-            "threshold then (decision.cv_folds=0 holds some rows out instead: quicker, and it "
-            "shows less)"
+            f"Training up to {resolved.decision.cv_folds} cross-validation models to choose the "
+            "threshold. decision.cv_folds=0 uses the validation rows instead: faster, but less "
+            "precise."
         )
