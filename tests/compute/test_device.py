@@ -153,7 +153,7 @@ def test_the_default_is_fp32_on_one_thread_a_physical_core(
         reasons={
             "device": "auto: torch sees no CUDA device",
             "threads": "6 physical cores available to this process",
-            "dtype": "exact, and the default",
+            "dtype": "default, full precision",
         },
     )
 
@@ -168,7 +168,7 @@ def test_threads_asked_for_are_taken_up_to_the_processors_there_are(machine: Any
     assert resolve("cpu", threads=11).threads == 11
     reduced = resolve("cpu", threads=13)
     assert reduced.threads == 12
-    assert reduced.reasons["threads"] == "13 asked for, but this process may use 12 processors"
+    assert reduced.reasons["threads"] == "13 requested, but this process may use 12 CPUs"
 
 
 @pytest.mark.parametrize(("value", "threads"), [("2", 2), ("7", 6), ("0", 6), ("x", 6), ("4,2", 6)])
@@ -214,15 +214,15 @@ def test_a_device_that_is_not_there_is_refused_with_a_remedy(
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(
         ConfigError,
-        match=r"'cuda' was asked for, but torch .* sees no CUDA devices; take --device cpu",
+        match=r"'cuda' was requested, but torch .* sees no CUDA devices; use --device cpu",
     ):
         resolve("cuda")
-    with pytest.raises(ConfigError, match="'mps' was asked for, but torch sees no Apple GPU"):
+    with pytest.raises(ConfigError, match="'mps' was requested, but torch sees no Apple GPU"):
         resolve("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(
-        ConfigError, match=r"'cuda:1' was asked for, but torch .* sees 1 CUDA device;"
+        ConfigError, match=r"'cuda:1' was requested, but torch .* sees 1 CUDA device;"
     ):
         resolve("cuda:1")
 
@@ -234,7 +234,7 @@ def test_auto_takes_cuda_where_there_is_one_and_names_it(monkeypatch: pytest.Mon
     assert (resolve().device, resolve().reasons["device"]) == ("cuda", "auto: torch sees Card None")
     assert (resolve("cuda:1").device, resolve("cuda:1").reasons["device"]) == (
         "cuda:1",
-        "asked for: Card cuda:1",
+        "requested: Card cuda:1",
     )
 
 
@@ -275,7 +275,7 @@ def test_auto_takes_bf16_where_it_was_measured_faster_and_shows_the_figures(
     assert compute.dtype == "bf16"
     assert compute.reasons["dtype"] == (
         "auto: fp32 160, bf16 390, int8 400 GFLOP/s measured now; "
-        "bf16 is taken from 1.15 times fp32 on, int8 from 1.5 times the better of the two on"
+        "bf16 is chosen from 1.15 times fp32 on, int8 from 1.5 times the faster of the two on"
     )
     speed.rates = {"fp32": 300.0, "bf16": 170.0, "int8": 320.0}
     assert resolve("cpu", threads=1, dtype="auto").dtype == "fp32"
@@ -322,7 +322,7 @@ def test_where_weights_are_learnt_int8_is_neither_chosen_nor_taken(speed: FakeSp
             resolve("cpu", dtype="auto").dtype == "int8"
             and resolve("cpu", dtype="auto", int8=False).dtype == expected
         )
-    with pytest.raises(ConfigError, match="int8 is for scoring and frozen weights"):
+    with pytest.raises(ConfigError, match="int8 is for scoring and for frozen weights"):
         resolve("cpu", dtype="int8", int8=False)
 
 
@@ -330,7 +330,7 @@ def test_int8_on_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     with pytest.raises(
         ConfigError,
-        match="int8 runs on the processor alone, the device is mps; take --device cpu or bf16",
+        match="int8 runs only on the CPU, but the device is mps; use --device cpu or --dtype bf16",
     ):
         resolve("mps", dtype="int8")
 
@@ -339,7 +339,7 @@ def test_int8_asked_for_says_how_finely_tokens_are_rounded(monkeypatch: pytest.M
     monkeypatch.setattr(device, "row_levels", lambda: 63)
     assert (
         resolve("cpu", dtype="int8").reasons["dtype"]
-        == "asked for; weights of 8 bits, tokens of 127 levels"
+        == "requested; 8-bit weights, activations of 127 levels"
     )
 
 
@@ -352,7 +352,7 @@ def test_what_was_measured_is_kept_for_this_processor_and_thread_count_and_torch
     speed.rates = {"fp32": 1.0, "bf16": 1.0, "int8": 1.0}
     again = resolve("cpu", dtype="auto")
     assert len(speed.calls) == calls and again.dtype == first.dtype == "bf16"
-    assert "bf16 390, int8 400 GFLOP/s measured here earlier" in again.reasons["dtype"]
+    assert "bf16 390, int8 400 GFLOP/s measured earlier on this machine" in again.reasons["dtype"]
     assert len(kept_files()) == 1
 
     resolve("cpu", threads=3, dtype="auto")
@@ -369,7 +369,7 @@ def test_what_was_measured_is_kept_for_this_processor_and_thread_count_and_torch
 def test_fp32_and_bf16_asked_for_are_not_measured(speed: FakeSpeed) -> None:
     assert [resolve("cpu", dtype=dtype).dtype for dtype in ("fp32", "bf16")] == ["fp32", "bf16"]
     assert speed.calls == [] and kept_files() == []
-    assert resolve("cpu", dtype="bf16").reasons["dtype"] == "asked for"
+    assert resolve("cpu", dtype="bf16").reasons["dtype"] == "requested"
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ def test_figures_of_a_busy_machine_are_not_kept(
     monkeypatch.setattr(device, "OWN_SHARE", 0.75)
     monkeypatch.setattr(time, "process_time", lambda: 5.0)  # it got no processor at all
     reason = resolve("cpu", dtype="auto").reasons["dtype"]
-    assert "measured now, other programs taking 100% of the processors (so not kept)" in reason
+    assert "measured now while other programs used 100% of the CPU time (so not kept)" in reason
     assert kept_files() == []
 
 

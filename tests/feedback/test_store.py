@@ -152,7 +152,7 @@ def test_a_backup_is_a_store(tmp_path: Path) -> None:
 def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(b"these are notes, not a store" * 50)
-    with pytest.raises(RunError, match="no store of corrections"):
+    with pytest.raises(RunError, match="not a store of corrections"):
         CorrectionStore(path)
     assert path.read_bytes() == b"these are notes, not a store" * 50
     newer = tmp_path / "newer.sqlite"

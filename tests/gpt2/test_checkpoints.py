@@ -117,8 +117,8 @@ def test_a_truncated_file_is_reported(folder: Path) -> None:
         path.write_bytes(whole[:size])
         with pytest.raises(
             CheckpointError,
-            match=r"model\.safetensors is truncated, altered or not safetensors .*; download or save "
-            r"it again",
+            match=r"model\.safetensors is truncated, altered or not safetensors .*; download or "
+            r"save it again",
         ):
             read_checkpoint(folder)
 
@@ -247,7 +247,11 @@ def test_a_folder_that_is_none_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("{", "cannot be read as JSON"), ("[1]", "must hold a JSON object; got list"), ("\xff", "JSON")],
+    [
+        ("{", "cannot be read as JSON"),
+        ("[1]", "expected a JSON object, got list"),
+        ("\xff", "JSON"),
+    ],
 )
 def test_a_damaged_config_is_reported(folder: Path, content: str, words: str) -> None:
     (folder / "config.json").write_bytes(content.encode("latin-1"))

@@ -1,3 +1,3 @@
-"""The machine. What it has (device, cores, memory, kernels) is measured; the choice of device,
-threads and number type goes out.
+"""The machine: device, threads, memory and kernels. What is available is measured, and device,
+threads and number type are chosen from it.
 """

@@ -1,10 +1,8 @@
-"""Where and how it computes: device, threads and dtype, each choice returned together with its
-reason.
+"""Device, threads and dtype of a computation; each choice is returned with its reason.
 
-Owns these choices, the global seed, and the measurement behind dtype "auto": nothing is inferred
-from processor flags, since two processors with the same ones can differ in sign. Does not own
-models or tensors. Source of the habit: nanochat, common.py (every automatic choice is printed with
-its reason).
+Owns these choices, the global seed, and the benchmark behind dtype "auto". CPU flags are not used
+for the choice, because CPUs with equal flags can differ in which type is faster. The idea of
+printing every automatic choice with its reason is from nanochat, common.py.
 """
 
 from __future__ import annotations
@@ -31,23 +29,24 @@ from tamis.files import write_text
 DTYPES = (*MULTIPLIED, "auto")
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 MODEL_SHAPES: tuple[Shape, ...] = ((1024, 768, 3072), (1024, 256, 1024))
-"""The MLP of GPT-2 124M and of the embedded backbone, on about as many tokens as a packed batch
-holds."""
+"""The MLP shapes of GPT-2 124M and of the embedded backbone, with about as many tokens as a packed
+batch has."""
 BF16_MUST_GAIN = 1.15
-"""Over fp32, before `auto` takes it."""
+"""Smallest speedup over fp32 for `auto` to choose bf16."""
 INT8_MUST_GAIN = 1.5
-"""Over the better of the other two: its products are rounded, so a small gain is not worth it."""
+"""Smallest speedup over the faster of the other two: int8 rounds, so a small gain is not worth
+it."""
 ROUNDS, ROUND_S = (
     2,
     0.15,
-)  # per dtype: under a second in all, and a neighbour's burst spoils one round, not both
-OWN_SHARE = 0.75  # of the threads' time; with less the figures tell of the neighbours
+)  # per dtype: under a second in total; two rounds, because a burst of other load spoils only one
+OWN_SHARE = 0.75  # smallest share of CPU time; below it the figures reflect other programs
 CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
 class Compute:
-    """The resolved choice: `reasons` has one sentence each under "device", "threads" and
+    """The chosen device, threads and dtype; `reasons` has a sentence for "device", "threads" and
     "dtype".
     """
 
@@ -60,22 +59,21 @@ class Compute:
 def resolve(
     device: str = "auto", threads: int | None = None, dtype: str = "fp32", *, int8: bool = True
 ) -> Compute:
-    """Settle device, threads and dtype, and say why.
+    """Choose device, threads and dtype, with reasons.
 
     Args:
-        device: "auto" (CUDA where torch sees it, else the processor), "cpu", "cuda", "cuda:N" or
-            "mps".
-        threads: processor threads; None takes one per physical core that this process may use.
-            Never more than the logical processors it may use.
-        dtype: "fp32", "bf16", "int8" or "auto": bf16 where it was measured to be at least 1.15
-            times as fast as fp32, int8 where it was at least 1.5 times as fast as the better of the
-            two. The measurement takes about a second and is kept in the cache directory.
-        int8: whether int8 will do; where every weight is learnt it will not, and "auto" chooses
+        device: "auto" (CUDA if torch sees it, else the CPU), "cpu", "cuda", "cuda:N" or "mps".
+        threads: CPU threads; None: one per physical core that this process may use. Never more than
+            the logical CPUs it may use.
+        dtype: "fp32", "bf16", "int8" or "auto": bf16 if measured to be at least 1.15 times as fast
+            as fp32; int8 if at least 1.5 times as fast as the faster of the two. The measurement
+            takes about a second and is kept in the cache directory.
+        int8: whether int8 is possible. It is not if all weights are trained; "auto" then chooses
             between the other two.
 
     Raises:
-        ConfigError: an unknown value, a device that is not there, fewer than one thread, or int8
-            where it cannot be had.
+        ConfigError: an unknown value, a device that does not exist, fewer than one thread, or int8
+            where it is not available.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -86,52 +84,54 @@ def resolve(
         chosen_dtype, reasons["dtype"] = _fastest_dtype(chosen_device, chosen_threads, int8=int8)
     else:
         chosen_dtype = cast("Dtype", dtype)
-        reasons["dtype"] = "exact, and the default" if dtype == "fp32" else "asked for"
+        reasons["dtype"] = (
+            "default, full precision" if dtype == "fp32" else "requested"
+        )
         if dtype == "int8":
             if not int8:
                 raise ConfigError(
-                    "dtype: int8 is for scoring and frozen weights, here all of them are "
-                    "learnt; take --dtype fp32 or bf16"
+                    "dtype: int8 is for scoring and for frozen weights, but all weights are "
+                    "trained here; use --dtype fp32 or bf16"
                 )
             if chosen_device != "cpu":
                 raise ConfigError(
-                    f"dtype: int8 runs on the processor alone, the device is {chosen_device}; "
-                    "take --device cpu or bf16"
+                    f"dtype: int8 runs only on the CPU, but the device is {chosen_device}; use "
+                    "--device cpu or --dtype bf16"
                 )
-            reasons["dtype"] += f"; weights of 8 bits, tokens of {2 * row_levels() + 1} levels"
+            reasons["dtype"] += f"; 8-bit weights, activations of {2 * row_levels() + 1} levels"
     return Compute(chosen_device, chosen_threads, chosen_dtype, reasons)
 
 
 def available_dtypes(device: str = "cpu") -> tuple[Dtype, ...]:
-    """The types that `device` can compute in."""
+    """Return the dtypes that `device` supports."""
     return ("fp32", "bf16", "int8") if device == "cpu" and int8_is_here() else ("fp32", "bf16")
 
 
 def measured_gflops(device: str, threads: int) -> float:
-    """GFLOP/s of this machine's fp32 matrix products, in a model's shapes; measured once, in under
-    a second, and kept.
+    """Return the GFLOP/s of this machine's fp32 matrix products in the shapes of a model.
+
+    Measured once, in under a second, and kept in the cache directory.
     """
     return measured_speeds(device, threads)[0]["fp32"]
 
 
 def apply(compute: Compute) -> None:
-    """Set torch's threads for the whole process and, on the processor, its deterministic
-    algorithms.
+    """Set torch's threads for the process and, on the CPU, its deterministic algorithms.
 
-    On a GPU the latter stay as they are: there they forbid operations outright, and equal bytes are
-    promised for the processor alone.
+    On a GPU, deterministic algorithms are not required, because they would forbid some operations;
+    identical bytes are guaranteed only on the CPU.
     """
     import torch
     import torch.utils.deterministic
 
     torch.set_num_threads(compute.threads)
     if compute.device == "cpu":
-        # Filling every empty tensor with NaN costs a pass over memory and hides nothing here: no
-        # code reads one.
+        # Filling every empty tensor with NaN would cost a pass over memory, and no code here reads
+        # an empty tensor.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.set_deterministic_debug_mode(
             "error"
-        )  # use_deterministic_algorithms imports the compiler: seconds
+        )  # use_deterministic_algorithms imports the compiler, which takes seconds
 
 
 def seed_everything(seed: int) -> None:
@@ -158,8 +158,8 @@ def _choose_threads(asked: int | None) -> tuple[int, str]:
         if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
             raise ConfigError(f"threads: expected a whole number of at least 1, got {asked!r}")
         if asked > logical:
-            return logical, f"{asked} asked for, but this process may use {logical} processors"
-        return asked, "asked for"
+            return logical, f"{asked} requested, but this process may use {logical} CPUs"
+        return asked, "requested"
     here = f"{physical} physical core{'s' * (physical != 1)} available to this process"
     limit = os.environ.get("OMP_NUM_THREADS", "")
     if limit.isdecimal() and 1 <= int(limit) < physical:
@@ -175,32 +175,31 @@ def _choose_device(asked: str) -> tuple[str, str]:
             return "cuda", f"auto: torch sees {torch.cuda.get_device_name()}"
         return "cpu", "auto: torch sees no CUDA device"
     if asked == "cpu":
-        return asked, "asked for"
+        return asked, "requested"
     if asked == "mps":
         if not torch.backends.mps.is_available():
             raise ConfigError(
-                "device: 'mps' was asked for, but torch sees no Apple GPU here; take --device cpu"
+                "device: 'mps' was requested, but torch sees no Apple GPU here; use --device cpu"
             )
-        return asked, "asked for"
+        return asked, "requested"
     if not re.fullmatch(r"cuda(:\d+)?", asked):
         raise ConfigError(f"device: expected one of {', '.join(DEVICES)}, got {asked!r}")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(asked.partition(":")[2] or 0) >= count:
         raise ConfigError(
-            f"device: {asked!r} was asked for, but torch {torch.__version__} sees "
-            f"{count or 'no'} CUDA "
-            f"device{'s' * (count != 1)}; take --device cpu, or install a GPU build of torch "
-            "(README, Installation)"
+            f"device: {asked!r} was requested, but torch {torch.__version__} sees "
+            f"{count or 'no'} CUDA device{'s' * (count != 1)}; use --device cpu, or install a "
+            "GPU build of torch (README, Installation)"
         )
-    return asked, f"asked for: {torch.cuda.get_device_name(asked)}"
+    return asked, f"requested: {torch.cuda.get_device_name(asked)}"
 
 
 def _fastest_dtype(device: str, threads: int, *, int8: bool) -> tuple[Dtype, str]:
     speeds, source = measured_speeds(device, threads)
     dtype: Dtype = "bf16" if speeds["bf16"] / speeds["fp32"] >= BF16_MUST_GAIN else "fp32"
-    rule = f"bf16 is taken from {BF16_MUST_GAIN} times fp32 on"
+    rule = f"bf16 is chosen from {BF16_MUST_GAIN} times fp32 on"
     if int8 and "int8" in speeds:
-        rule += f", int8 from {INT8_MUST_GAIN} times the better of the two on"
+        rule += f", int8 from {INT8_MUST_GAIN} times the faster of the two on"
         if speeds["int8"] / max(speeds["fp32"], speeds["bf16"]) >= INT8_MUST_GAIN:
             dtype = "int8"
     return (
@@ -211,8 +210,8 @@ def _fastest_dtype(device: str, threads: int, *, int8: bool) -> tuple[Dtype, str
 
 
 def measured_speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]:
-    """GFLOP/s of every type there is, from the cache directory or measured now, and the words for
-    which of the two.
+    """Return the GFLOP/s of every available dtype, and where they come from (cache or measured
+    now).
     """
     import torch
 
@@ -228,7 +227,7 @@ def measured_speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]
     path = cache_directory() / "speed" / f"{name}.json"
     kept = _read_speeds(path, key, dtypes)
     if kept is not None:
-        return kept, "measured here earlier"
+        return kept, "measured earlier on this machine"
     speeds: dict[Dtype, float] = dict.fromkeys(dtypes, 0.0)
     start, used = time.perf_counter(), time.process_time()
     for _ in range(ROUNDS):
@@ -239,7 +238,7 @@ def measured_speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]
     if device == "cpu" and share < OWN_SHARE:
         return (
             speeds,
-            f"measured now, other programs taking {1 - share:.0%} of the processors (so not kept)",
+            f"measured now while other programs used {1 - share:.0%} of the CPU time (so not kept)",
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -252,9 +251,7 @@ def measured_speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]
 def _read_speeds(
     path: Path, key: dict[str, object], dtypes: tuple[Dtype, ...]
 ) -> dict[Dtype, float] | None:
-    """What was kept for this key; None where nothing was, or where the file is not what this module
-    writes.
-    """
+    """Return the stored speeds for this key; None if there are none or the file is invalid."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["key"] != key:
@@ -276,8 +273,9 @@ def _accelerator(device: str) -> str:
 
 
 def processor_name() -> str:
-    """Model name and a hash of its flags: a hypervisor may hide some, and speeds change with
-    them.
+    """Return the CPU's model name and a hash of its flags.
+
+    A hypervisor may hide some flags, and the speed changes with them.
     """
     try:
         lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -287,7 +285,7 @@ def processor_name() -> str:
         name.strip().lower(): value.strip()
         for name, _, value in (line.partition(":") for line in lines)
     }
-    # Arm kernels print no model name, but the part's number.
+    # Arm kernels report no model name, but the part number.
     model = (
         fields.get("model name")
         or fields.get("cpu part")

@@ -1,10 +1,10 @@
-"""One matrix product in eight bits: weights per output column, activations per row, on the engine
-that this build of torch has.
+"""An 8-bit matrix product with torch's quantized engine: one scale per output column of the weights
+and one per row of activations.
 
-Owns the product and whether it can be had here; networks made of it are
-`tamis.gpt2.inference.int8`. Chosen by measurement over torch's dynamic quantised Linear (one scale
-for a whole batch, so a score would depend on its batch mates) and torch._int_mm (a plain loop on
-the processor): docs/speed.md has the figures.
+Owns the product and the check whether it is available; `tamis.gpt2.inference.int8` builds networks
+from it. Measured alternatives: torch's dynamic quantized Linear has one scale for a whole batch, so
+a score would depend on the other texts of its batch; torch._int_mm is a plain loop on CPUs.
+docs/speed.md has the figures.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHT_LEVELS = 127
-"""Weights are whole multiples, from -127 to 127, of their output column's own step."""
+"""Weights are integers from -127 to 127 times the scale of their output column."""
 _ENGINE, _PRODUCT = "fbgemm", "linear_with_input_q_dq_qweight_dq_output_fp32"
 
 
 class Int8Product:
-    """(N, in) fp32 -> (N, out) fp32. A row is scaled by its own largest value, so no row's result
-    depends on another row.
+    """(N, in) fp32 -> (N, out) fp32. Each row is scaled by its largest value, so rows do not affect
+    each other.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        """(out, in) weights and (out,) bias, fp32, on the processor.
+        """Quantize (out, in) weights and (out,) bias, fp32, on the CPU.
 
         Raises:
-            ConfigError: as `row_levels`.
+            ConfigError: see `row_levels`.
         """
         import torch
 
@@ -44,7 +44,7 @@ class Int8Product:
         self.packed, self.bias = _packed(whole, steps), bias
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Round the rows, multiply, add the bias."""
+        """Quantize the rows, multiply, and add the bias."""
         import torch
 
         largest = torch.linalg.vector_norm(rows, float("inf"), dim=-1, keepdim=True).clamp_min_(
@@ -55,7 +55,7 @@ class Int8Product:
 
 
 def int8_is_here() -> bool:
-    """Whether this build of torch has the engine for this processor."""
+    """Return whether this build of torch has an int8 engine for this CPU."""
     import torch
 
     return _ENGINE in torch.backends.quantized.supported_engines and hasattr(
@@ -65,15 +65,14 @@ def int8_is_here() -> bool:
 
 @cache
 def row_levels() -> int:
-    """Steps on either side of zero for activations: 127 where the engine's sums are exact then,
-    else 63.
+    """Return the number of levels of activations on either side of zero: 127, or 63 if sums would
+    overflow.
 
-    Processors without VNNI add two products in sixteen bits first and cut what does not fit.
-    Whether this one does is tried out with the largest numbers there are; with seven bits every sum
-    fits.
+    CPUs without VNNI add two products in 16 bits and saturate. This is tested with the largest
+    possible numbers; with 63 levels no sum overflows.
 
     Raises:
-        ConfigError: this build of torch has no engine for such products on this processor.
+        ConfigError: this build of torch has no int8 engine for this CPU.
     """
     import torch
 
@@ -83,9 +82,8 @@ def row_levels() -> int:
             or "none"
         )
         raise ConfigError(
-            f"dtype: int8 needs torch's engine {_ENGINE} (x86 processors with AVX2); torch "
-            f"{torch.__version__} has {known} here; "
-            "take --dtype fp32 or auto"
+            f"dtype: int8 needs torch's engine {_ENGINE} (x86 CPUs with AVX2), but torch "
+            f"{torch.__version__} has {known} here; use --dtype fp32 or auto"
         )
     inputs = 64
     packed = _packed(torch.full((8, inputs), WEIGHT_LEVELS, dtype=torch.int8), torch.ones(8))
@@ -98,11 +96,11 @@ def row_levels() -> int:
 
 
 def _packed(whole: Tensor, steps: Tensor) -> Any:
-    """(out, in) int8 multiples of (out,) steps, in the engine's own layout."""
+    """Pack (out, in) int8 weights with (out,) scales in the engine's layout."""
     import torch
 
     with warnings.catch_warnings():
-        # The type is deprecated; `int8_is_here` asks whether the kernel is still there.
+        # The type is deprecated; `int8_is_here` checks that the kernel still exists.
         warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
         weight = torch._make_per_channel_quantized_tensor(
             whole, steps.double(), torch.zeros(len(whole), dtype=torch.int64), 0
@@ -116,8 +114,9 @@ def _packed(whole: Tensor, steps: Tensor) -> Any:
 
 
 def int8_product(rows: Tensor, packed: Any, levels: int) -> Tensor:
-    """(N, in) in [-1, 1] times packed weights -> (N, out): rounded to `levels` steps on either side
-    of zero, summed as integers.
+    """Multiply (N, in) rows in [-1, 1] by packed weights -> (N, out).
+
+    Rows are rounded to `levels` steps on either side of zero and summed as integers.
     """
     import torch
 

@@ -1,6 +1,4 @@
-"""How fast this machine multiplies: GFLOP/s of bare products of matrices, in each type that a trunk
-is computed in.
-"""
+"""Benchmark of this machine's matrix products: GFLOP/s in each number type that a trunk can use."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from tamis.errors import ConfigError
 
 Dtype = Literal["fp32", "bf16", "int8"]
 Shape = tuple[int, int, int]
-"""One product of matrices: rows, columns in, columns out."""
+"""Shape of a matrix product: rows, columns in, columns out."""
 
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
@@ -28,13 +26,12 @@ def measure_matmul(
     device: str = "cpu",
     threads: int | None = None,
 ) -> float:
-    """GFLOP/s (10^9 multiplications and additions a second) of the given products, one after the
-    other.
+    """Measure the GFLOP/s (10^9 multiplications and additions per second) of the given products.
 
-    Each shape gets its share of `seconds`; its fastest run counts (in fp32 over plain weights or
-    over those laid out for oneDNN), since other programs only ever slow one down. A product that
-    does not fit the time is run on fewer rows. No global generator is touched; torch's thread count
-    is what it was before.
+    Each shape gets its share of `seconds`, and its fastest run counts (in fp32: with plain or with
+    oneDNN weights), because other programs can only slow a run down. A product that does not fit
+    into its time is run on fewer rows. No global random generator is used; torch's thread count is
+    restored.
 
     Raises:
         ConfigError: no shape, a dimension below one, no time, or an unknown dtype.
@@ -57,7 +54,7 @@ def measure_matmul(
         work = took = 0.0
         for shape in shapes:
             rows, best = _fastest(shape, dtype, seconds / len(shapes), device)
-            # At the speed reached on the rows that fitted, so that every shape keeps its weight.
+            # At the speed measured on the rows that fitted, so that every shape keeps its weight.
             took += best * shape[0] / rows
             work += 2.0 * math.prod(shape)
         return work / took / 1e9
@@ -66,8 +63,8 @@ def measure_matmul(
 
 
 def _fastest(shape: Shape, dtype: Dtype, seconds: float, device: str) -> tuple[int, float]:
-    """(rows, seconds of the fastest run), in fp32 of the better of the two layouts that a trunk may
-    have.
+    """Return (rows, seconds of the fastest run); in fp32, of the faster of a trunk's two weight
+    layouts.
     """
     if dtype != "fp32" or device != "cpu" or not prepacking_is_here():
         return time_product(shape, dtype, seconds, device)
@@ -81,8 +78,8 @@ def _fastest(shape: Shape, dtype: Dtype, seconds: float, device: str) -> tuple[i
 def time_product(
     shape: Shape, dtype: Dtype, seconds: float, device: str, *, prepacked: bool = False
 ) -> tuple[int, float]:
-    """(rows, seconds of the fastest run): the rows double, up to the shape's, as long as the time
-    allows it.
+    """Return (rows, seconds of the fastest run); rows are doubled up to the shape's while time
+    remains.
     """
     import torch
 
@@ -106,10 +103,10 @@ def time_product(
         return time.perf_counter() - start
 
     end = time.perf_counter() + seconds
-    # Without hardware for bf16 some builds of torch fall back on a loop a hundred times slower:
-    # feel the way up.
+    # Without hardware support for bf16, some builds of torch use a loop that is a hundred times
+    # slower, so start with few rows.
     rows = min(8, wanted)
-    run(rows)  # the first call also prepares kernels
+    run(rows)  # the first call also loads kernels
     best = run(rows)
     while True:
         more = min(4 * rows, wanted)
@@ -124,7 +121,7 @@ def time_product(
 
 
 def _finisher(device: str) -> Callable[[], None]:
-    """What waits for a device that works behind our back."""
+    """Return a function that waits for an asynchronous device."""
     import torch
 
     if device.startswith("cuda"):

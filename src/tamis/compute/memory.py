@@ -1,8 +1,6 @@
-"""Memory handed back to the system once something large was loaded: what the process no longer
-needs should not count as its own.
+"""Returns unused memory to the operating system after something large was loaded.
 
-Linux alone; elsewhere, and where the system does not answer, nothing happens. No result depends on
-it.
+Linux only; does nothing elsewhere, or if the system calls fail. No result depends on it.
 """
 
 from __future__ import annotations
@@ -16,14 +14,18 @@ _MAPS = Path("/proc/self/smaps")
 
 
 def release_memory(*files: Path) -> None:
-    """Return freed heap, and the pages of these mapped files; what is read again comes from the
-    system's cache.
+    """Return freed heap memory, and the pages of these memory-mapped files, to the operating
+    system.
+
+    Pages that are read again come from the system's file cache.
     """
     if sys.platform != "linux":
         return
     try:
         system = ctypes.CDLL(None)
-        system.malloc_trim(0)  # glibc keeps freed blocks of up to 32 MB, whole matrices among them
+        system.malloc_trim(
+            0
+        )  # glibc keeps freed blocks of up to 32 MB, which includes whole matrices
         for start, end in _untouched({str(file.resolve()) for file in files}):
             system.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
     except (OSError, AttributeError, ValueError):  # another C library, or no /proc
@@ -31,8 +33,8 @@ def release_memory(*files: Path) -> None:
 
 
 def _untouched(files: set[str]) -> list[tuple[int, int]]:
-    """(start, end) of the mappings of these files of which no page was written to: a written one
-    would be lost.
+    """Return (start, end) of the mappings of these files without written pages (these would be
+    lost).
     """
     found, place = [], None
     for line in _MAPS.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -46,7 +48,9 @@ def _untouched(files: set[str]) -> list[tuple[int, int]]:
 
 
 def resident_mb() -> float | None:
-    """Megabytes (10^6 bytes) that this process holds now; None where the system does not tell."""
+    """Return the memory of this process in MB (10^6 bytes); None if the system does not report
+    it.
+    """
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     except (OSError, ValueError, IndexError):

@@ -1,8 +1,7 @@
-"""One matrix product in fp32 over weights that lie as oneDNN reads them, so that no product
-arranges them again.
+"""An fp32 matrix product with weights in oneDNN's layout, so that no product has to reorder them.
 
-Owns the product and whether it can be had here; networks made of it are
-`tamis.gpt2.inference.onednn`.
+Owns the product and the check whether it is available. `tamis.gpt2.inference.onednn` builds
+networks from it.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ if TYPE_CHECKING:
 
 
 class PrepackedProduct:
-    """(N, in) fp32 -> (N, out) fp32. The layout belongs to this machine and process; it cannot be
-    copied or written.
+    """(N, in) fp32 -> (N, out) fp32. The layout depends on the machine and process; it cannot be
+    copied or saved.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        """(out, in) weights and (out,) bias, fp32, on the processor."""
+        """Store (out, in) weights and (out,) bias, fp32, on the CPU."""
         import torch
 
         self._laid, self.bias = torch.ops.mkldnn._reorder_linear_weight(weight, None), bias
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Multiply and add the bias; there is no gradient."""
+        """Multiply and add the bias; without gradient."""
         import torch
 
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
@@ -35,13 +34,13 @@ class PrepackedProduct:
 
     @property
     def weight(self) -> Tensor:
-        """The (out, in) weights as anybody else reads them: a copy."""
+        """Return a copy of the weights in the usual layout, (out, in)."""
         dense: Tensor = self._laid.to_dense()
         return dense
 
 
 def prepacking_is_here() -> bool:
-    """Whether this build of torch has such products."""
+    """Return whether this build of torch has oneDNN products."""
     import torch
 
     return bool(torch.backends.mkldnn.is_available()) and hasattr(  # type: ignore[no-untyped-call]

@@ -1,9 +1,8 @@
-"""Batches computed side by side, a processor thread each, where all threads at once on one batch
-would wait for one another.
+"""Computes batches in parallel, one thread per batch, instead of one batch with all threads.
 
-Threads that share every product meet after each of them, so that whatever else the machine does to
-one of them stops all; on their own they meet never. On two cores this is worth a tenth, and a third
-beside other work (LOG.md).
+Threads that share a product synchronize after it, so other programs that delay one thread delay
+all. Threads with a batch each never wait for each other. On two cores this saves a tenth of the
+time, and a third beside other programs (LOG.md).
 """
 
 from __future__ import annotations
@@ -19,23 +18,33 @@ import torch
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
+_own = threading.local()
+
 
 def own_threads(count: int) -> None:
-    """Set how many torch threads the calling thread has.
+    """Set the number of torch threads of the calling thread.
 
-    torch sets up a thread at its first question or product, with the number last set by anybody:
-    asked before, it does not later. Threads that come to torch for the first time begin with
-    `count` as well.
+    torch fixes a thread's number at its first query or product, to the number that was last set by
+    any thread; a later change by another thread has no effect on it. Threads that use torch for the
+    first time later also start with `count`.
     """
     torch.get_num_threads()
     torch.set_num_threads(count)
+    _own.count = count
+
+
+def own_thread_count() -> int | None:
+    """The number that the calling thread was given by `own_threads`; None where it was given
+    none.
+    """
+    return getattr(_own, "count", None)
 
 
 class Threads:
-    """Threads with one torch thread each, for as long as they are wanted."""
+    """A pool of threads with one torch thread each."""
 
     def __init__(self, count: int) -> None:
-        """Start them."""
+        """Start the threads."""
         self.count = count
         begun = threading.Barrier(count + 1)
 
@@ -48,20 +57,20 @@ class Threads:
         for _ in range(count):
             self._pool.submit(int)
         begun.wait()
-        # A thread's setting is its own, but also what threads begin with that come to torch later.
+        # The setting belongs to this thread, but threads that use torch later also start with it.
         torch.set_num_threads(before)
 
     def close(self) -> None:
-        """End them after the batches they are at."""
+        """Stop the threads after their current batches."""
         self._pool.shutdown(cancel_futures=True)
 
     def compute(
         self, compute: Callable[[Batch], Result], batches: Iterable[Batch]
     ) -> Iterator[Result]:
-        """`compute` of each batch in inference mode, in the order of the batches; it must not
-        change what another one reads.
+        """Yield `compute` of each batch in inference mode, in the order of the batches.
 
-        At most two batches a thread are under way or wait to be fetched.
+        `compute` must not change what another call reads. At most two batches per thread are
+        computed or wait to be consumed.
         """
 
         def work(batch: Batch) -> Result:
@@ -83,11 +92,10 @@ def compute_in_parallel(
     *,
     device: torch.device | str = "cpu",
 ) -> Iterator[Result]:
-    """`compute` of each batch in inference mode, in the order of the batches; it must not change
-    what another one reads.
+    """Yield `compute` of each batch in inference mode, in the order of the batches.
 
-    One batch, one thread or another device: in the caller's thread. Else in as many threads as
-    torch is set to.
+    `compute` must not change what another call reads. Runs in the caller's thread for one batch,
+    one thread or another device; otherwise in as many threads as torch is set to.
     """
     count = min(torch.get_num_threads(), len(batches))
     if count < 2 or torch.device(device).type != "cpu":

@@ -1,3 +1,3 @@
-"""Feedback: learning from corrections, without a server. Corrected labels come in, a changed linear
-head and its history go out.
+"""Learning from corrections, without a server: from corrected labels to a refitted linear head and
+its history.
 """

@@ -1,8 +1,7 @@
-"""When corrections count, and how much: the settings of learning and the guards, as mail filters
-have them.
+"""The settings of learning from corrections, and its guards: when corrections count, and how much.
 
-Sources: rspamd (a minimum of learns a class, `already in class`, a balance between classes),
-SpamAssassin (`bayes_min_ham_num`); the check on held-out rows is this project's.
+Sources: rspamd (a minimum of learned messages per class, `already in class`, a balance between
+classes) and SpamAssassin (`bayes_min_ham_num`). The check on held-out rows is tamis's own.
 """
 
 from __future__ import annotations
@@ -24,48 +23,52 @@ class LearningSettings(Section):
     """How a served model learns from corrections."""
 
     min_per_class: Annotated[int, Field(ge=1)] = 5
-    """rows of every class, training rows and corrections together, before corrections count"""
+    """minimum rows of every class, training rows plus corrections, before corrections count"""
     confident: Annotated[float, Field(gt=0.5, le=1)] = 0.95
-    """a correction that says what the model says already, at this probability, is not learnt unless
+    """a correction that agrees with the model at this probability or above is not learned, unless
     forced"""
     emphasis: Annotated[int, Field(ge=1)] = 8
-    """rows that a correction may count for where counting once leaves its verdict wrong; doubled
-    until it is right, 1 for never"""
+    """most rows that a correction may count as; its weight is doubled until its verdict is right; 1
+    disables this"""
     max_shift: Annotated[float, Field(ge=1)] = 4.0
-    """factor by which corrections may change the ratio between two classes; what is beyond it
-    counts less"""
+    """largest factor by which corrections may change the ratio of two classes; weights beyond it
+    are reduced"""
     max_fpr_increase: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """further share of held-out negatives (ham) that may be judged wrong; a step beyond it is held
-    back"""
+    """largest increase of the share of held-out negatives (ham) with a wrong verdict; otherwise the
+    step is held back"""
     max_fnr_increase: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """further share of held-out positives (more than two classes: the mean over classes) that may
-    be judged wrong"""
+    """largest increase of the share of held-out positives with a wrong verdict (more than two
+    classes: mean over classes)"""
     pull: Annotated[float, Field(gt=0)] = 100.0
-    """inverse strength of the pull towards the present head where the trunk was trained and its
-    rows are kept"""
+    """inverse strength of the penalty towards the current head if the trunk was trained and its
+    training rows are stored"""
     pull_alone: Annotated[float, Field(gt=0)] = 1.0
-    """the same where no training rows are kept and nothing but the pull holds the head"""
+    """the same if no training rows are stored, so that only the penalty holds the head"""
 
 
 def too_few(
     counts: NDArray[np.int64], classes: Sequence[str], settings: LearningSettings
 ) -> str | None:
-    """Why corrections do not count yet; None where they do. `counts` (K,): rows of every class."""
+    """Return why corrections do not count yet, or None if they do.
+
+    `counts`, (K,): rows of every class.
+    """
     place = int(counts.argmin())
     if counts[place] >= settings.min_per_class:
         return None
     return (
-        f"too few rows of {classes[place]!r}: {counts[place]} of {settings.min_per_class}; "
-        "corrections count from there on"
+        f"too few rows of {classes[place]!r}: {counts[place]}; corrections count from "
+        f"{settings.min_per_class} on"
     )
 
 
 def balance(base: Floats, corrected: Floats, max_shift: float) -> Floats:
-    """(K,) factor in [0, 1] on the corrections of every class, so that no ratio of two classes
-    changes by more than `max_shift`.
+    """Return a factor in [0, 1] for the corrections of every class, (K,).
+
+    With these factors, no ratio of two classes changes by more than `max_shift`.
 
     Args:
-        base: (K,) training rows of every class; a class without any counts as one row.
+        base: (K,) training rows of every class; a class without rows counts as one row.
         corrected: (K,) summed weights of the corrections of every class.
         max_shift: at least 1.
     """
@@ -81,8 +84,10 @@ def is_confident(
     classes: list[str],
     confident: float,
 ) -> NDArray[np.bool_]:
-    """(n,) whether the model says the same as each correction, not unsure and at that probability;
-    `probabilities` (n, K).
+    """Return whether the model agrees with each correction, (n,): not unsure, and at the
+    probability `confident` or above.
+
+    `probabilities`: (n, K).
     """
     same = rule.labels(probabilities, classes) == targets
     return np.asarray(
@@ -95,8 +100,10 @@ def is_confident(
 def figures(
     probabilities: Floats, targets: NDArray[np.int64], rule: DecisionRule, classes: list[str]
 ) -> dict[str, Any]:
-    """Held-out figures at the stored threshold: `rows`, `loss` (nats), `wrong` (share of each
-    class's rows; of those that occur).
+    """Return held-out figures at the stored threshold.
+
+    `rows`, `loss` (nats), and `wrong` (share of each class's rows; classes without rows are left
+    out).
     """
     labels = rule.labels(probabilities, classes)
     own = np.maximum(probabilities[np.arange(len(targets)), targets], 1e-300)
@@ -114,8 +121,9 @@ def figures(
 def worse(
     before: dict[str, Any], after: dict[str, Any], positive: str | None, settings: LearningSettings
 ) -> str | None:
-    """Why a step is held back, from figures on the same rows; None where it is not. One row more is
-    always allowed.
+    """Return why a step is held back, or None; both figures are of the same rows.
+
+    One more wrong row is always allowed.
     """
     if positive is None or len(before["wrong"]) != 2:
         old, new = (float(np.mean(list(part["wrong"].values()))) for part in (before, after))
@@ -124,8 +132,8 @@ def worse(
         if new <= old + allowed + 1e-12:
             return None
         return (
-            f"held back: of the held-out rows {_percent(new)} (mean over classes) would be "
-            f"wrong, now {_percent(old)}; " + _most(allowed)
+            "held back: the error rate on held-out rows (mean over classes) would rise from "
+            f"{_percent(old)} to {_percent(new)}; " + _most(allowed)
         )
     for name, old in before["wrong"].items():
         margin = settings.max_fnr_increase if name == positive else settings.max_fpr_increase
@@ -133,14 +141,14 @@ def worse(
         if new > old + allowed + 1e-12:
             rows = f"{before['rows'][name]:,} held-out {name!r} rows"
             return (
-                f"held back: of {rows} {_percent(new)} would be judged wrong, now "
-                f"{_percent(old)}; {_most(allowed)}"
+                f"held back: the error rate on {rows} would rise from {_percent(old)} to "
+                f"{_percent(new)}; {_most(allowed)}"
             )
     return None
 
 
 def _most(allowed: float) -> str:
-    return f"at most {100 * allowed:.2f} points more are allowed"
+    return f"at most {100 * allowed:.2f} percentage points more are allowed"
 
 
 def _percent(share: float) -> str:

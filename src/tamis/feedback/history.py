@@ -1,8 +1,9 @@
-"""What was learnt from a store of corrections: which of them are in effect, their features, and how
-each step went.
+"""The learning history of a store of corrections: which corrections are in effect, their features,
+and the result of each step.
 
-Own tables in the store's file, without any text. Triggers take a correction's rows away in the same
-transaction that takes its text, whoever deletes it; a label that changes is no longer in effect.
+Owns its own tables in the store's file; they contain no text. Triggers delete a correction's rows
+in the transaction that deletes its text, whatever deletes it. A correction whose label changes is
+no longer in effect.
 """
 
 from __future__ import annotations
@@ -62,21 +63,21 @@ class Step:
 
 
 class Steps:
-    """The tables of one store, for one model name and the weights it has now. Each call opens the
-    file and closes it again.
+    """The tables for one model name and its current weights. Each call opens and closes the
+    file.
     """
 
     def __init__(self, path: Path, *, model: str, weights: str, dtype: str) -> None:
-        """Make the tables beside the corrections, which must be there.
+        """Create the tables in the store's file, which must exist.
 
         Args:
             path: the store's file.
             model: the model's name in the store.
-            weights: mark of the model's weights; what was learnt with others counts for nothing.
-            dtype: precision of the trunk; features of another one are not these.
+            weights: fingerprint of the model's weights; what other weights learned is ignored.
+            dtype: precision of the trunk; features of other dtypes are ignored.
 
         Raises:
-            RunError: the file is no store of corrections.
+            RunError: the file is not a store of corrections.
         """
         self.path, self.model, self.weights, self.dtype = path, model, weights, dtype
         try:
@@ -84,7 +85,7 @@ class Steps:
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         except sqlite3.DatabaseError as error:
             raise RunError(
-                f"{path} is no store of corrections ({error}); name another file with --store"
+                f"{path} is not a store of corrections ({error}); choose another file with --store"
             ) from error
 
     @contextmanager
@@ -101,11 +102,11 @@ class Steps:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            yield connection  # closed without the line below, nothing of it is kept
+            yield connection  # rolls back unless the line below is reached
             connection.execute("COMMIT")
 
     def ids_in_effect(self) -> set[int]:
-        """Ids of the corrections that are in effect."""
+        """Return the ids of the corrections that are in effect."""
         query = "SELECT id FROM learnt JOIN corrections USING (id) WHERE model = ? AND weights = ?"
         with self._open() as connection:
             return {
@@ -123,7 +124,7 @@ class Steps:
         reason: str,
         figures: Mapping[str, Any],
     ) -> None:
-        """Write down a step and that these corrections are in effect: both or neither."""
+        """Record a step and mark these corrections as in effect, in one transaction."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         row = (
             self.model,
@@ -140,7 +141,7 @@ class Steps:
             connection.execute(
                 f"INSERT INTO steps ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row
             )
-            # One that was deleted or changed while it was being learnt is not in effect.
+            # A correction that was deleted or changed during the refit is not in effect.
             into = (
                 "INSERT OR REPLACE INTO learnt (id, weights) SELECT id, ? FROM corrections "
                 "WHERE id = ? AND label = ? AND force = ?"
@@ -150,8 +151,8 @@ class Steps:
             )
 
     def is_news(self, user: str, tried: str, *, learned: bool) -> bool:
-        """Whether the last step written down for that user and these weights is another one, or
-        ended otherwise.
+        """Return whether the last recorded step of this user and these weights differs from this
+        one.
         """
         query = (
             "SELECT tried, learned FROM steps WHERE model = ? AND weights = ? AND user = ? "
@@ -162,7 +163,7 @@ class Steps:
         return last is None or (last[0], bool(last[1])) != (tried, learned)
 
     def all(self) -> list[Step]:
-        """Every step of this model's name, the first one first."""
+        """Return every step of this model name, oldest first."""
         query = (
             "SELECT user, created, learned, reason, figures FROM steps WHERE model = ? ORDER BY id"
         )
@@ -174,7 +175,7 @@ class Steps:
         ]
 
     def features(self, corrections: Sequence[Correction]) -> dict[int, NDArray[np.float32]]:
-        """(C,) features by id, as far as they are kept."""
+        """Return the stored features by id, (C,) each."""
         query = (
             "SELECT id, vector FROM features JOIN corrections USING (id) WHERE model = ? AND "
             "weights = ? AND dtype = ?"
@@ -185,7 +186,7 @@ class Steps:
         return {int(id): np.frombuffer(vector, dtype="<f4") for id, vector in rows if id in wanted}
 
     def keep_features(self, vectors: Mapping[int, NDArray[np.float32]]) -> None:
-        """Keep (C,) features by id, for as long as the correction is kept."""
+        """Store features by id, (C,) each; they are deleted with the correction."""
         into = (
             "INSERT OR REPLACE INTO features (id, weights, dtype, vector) SELECT id, ?, ?, ? "
             "FROM corrections WHERE id = ?"

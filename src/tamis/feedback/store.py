@@ -1,9 +1,9 @@
-"""Corrections on disk: which text should have which label. SQLite, so that what was acknowledged
-survives a kill.
+"""The store of corrections: which text should have which label. Uses SQLite, so that acknowledged
+corrections survive a crash.
 
-A correction is known by the model, the user and its text: the same text again replaces the label
-and keeps the id. What is deleted is overwritten in the file and its journal is cut off, so that no
-byte of the text is left.
+A correction is identified by model, user and text: the same text again replaces the label and keeps
+the id. Deleted data is overwritten in the file and its journal is truncated, so that no byte of the
+text remains.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ CREATE TABLE IF NOT EXISTS corrections (
 
 @dataclass(frozen=True)
 class NewCorrection:
-    """What a user says about a text."""
+    """A correction from a user."""
 
     text: str
     label: str
     user: str = ""
-    """whose model learns it; empty for everybody's"""
+    """whose model learns it; empty: the shared model"""
     force: bool = False
-    """learn it even where the model is sure already"""
+    """learn it even if the model is already confident"""
 
 
 @dataclass(frozen=True)
 class Correction(NewCorrection):
-    """A correction that is kept."""
+    """A stored correction."""
 
     id: int = 0
     created: str = ""
@@ -57,42 +57,42 @@ class Correction(NewCorrection):
 
 
 class CorrectionStore:
-    """The corrections of one file. Any thread may call; calls follow one another."""
+    """The corrections in one file. Thread-safe: calls run one at a time."""
 
     def __init__(self, path: Path | str) -> None:
-        """Open or make the file.
+        """Open or create the file.
 
         Raises:
-            RunError: it is no store of corrections, or of a newer version.
+            RunError: it is not a store of corrections, or was written by a newer version.
         """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         try:
-            # Autocommit: every statement that writes stands in a transaction of its own making.
+            # Autocommit: every write opens its own transaction.
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False, timeout=30.0
             )
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute(
                 "PRAGMA synchronous = FULL"
-            )  # an acknowledged correction survives a power cut
+            )  # an acknowledged correction survives a power failure
             self._connection.execute("PRAGMA secure_delete = ON")
             version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
             if version > VERSION:
                 raise RunError(
-                    f"{path} was written by a newer tamis (store version {version}, known: "
-                    f"{VERSION}); update tamis"
+                    f"{path} was written by a newer tamis (store version {version}, this one "
+                    f"supports {VERSION}); update tamis"
                 )
             self._connection.execute(_SCHEMA)
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.DatabaseError as error:
             raise RunError(
-                f"{path} is no store of corrections ({error}); name another file with --store"
+                f"{path} is not a store of corrections ({error}); choose another file with --store"
             ) from error
 
     def add(self, items: Sequence[NewCorrection], *, model: str = "") -> list[int]:
-        """Keep corrections, all or none; returns their ids when they are on the disk.
+        """Store corrections, all or none; returns their ids when they are on disk.
 
         Raises:
             DataError: a text or label is not valid Unicode.
@@ -107,7 +107,7 @@ class CorrectionStore:
                 except UnicodeEncodeError as error:
                     raise DataError(
                         f"item {place}: not valid Unicode ({error.reason} at character "
-                        f"{error.start})"
+                        f"{error.start}); remove it"
                     ) from error
                 row = connection.execute(
                     "INSERT INTO corrections (model, user, key, text, label, force, created) "
@@ -122,7 +122,7 @@ class CorrectionStore:
         return ids
 
     def all(self, *, model: str | None = None) -> list[Correction]:
-        """Corrections in the order of their ids, of one model or of all."""
+        """Return the corrections of one model, or of all, sorted by id."""
         query = "SELECT text, label, user, force, id, created FROM corrections"
         where, values = ("", ()) if model is None else (" WHERE model = ?", (model,))
         with self._lock:
@@ -133,12 +133,15 @@ class CorrectionStore:
         ]
 
     def remove(self, id: int) -> bool:
-        """Undo one; whether it was there. Its text is gone from the file and its journal."""
+        """Delete a correction; returns whether it existed. Its text is removed from file and
+        journal.
+        """
         return self._removed("DELETE FROM corrections WHERE id = ?", (id,)) > 0
 
     def remove_all(self, *, model: str | None = None, user: str | None = None) -> int:
-        """Undo all of one model and of one user, where they are named; how many there were. Their
-        texts are gone as with `remove`.
+        """Delete all corrections, optionally of one model or one user; returns their number.
+
+        Their texts are removed as in `remove`.
         """
         wanted = {
             column: value
@@ -154,8 +157,8 @@ class CorrectionStore:
         with self._transaction() as connection:
             count = connection.execute(statement, values).rowcount
         with self._lock:
-            # The journal holds pages as they were; a reader elsewhere can keep it alive a moment
-            # longer, so it is asked twice.
+            # The journal contains old pages, and a reader in another process can delay the
+            # truncation, so it is tried twice.
             for _ in range(2):
                 busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
                 if not busy:
@@ -174,7 +177,7 @@ class CorrectionStore:
             self._connection.execute("COMMIT")
 
     def backup(self, target: Path | str) -> None:
-        """A consistent copy, also while others write."""
+        """Write a consistent copy, even while others write."""
         with self._lock, sqlite3.connect(target) as copy:
             self._connection.backup(copy)
         copy.close()
