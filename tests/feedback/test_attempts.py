@@ -39,9 +39,9 @@ def test_what_the_model_is_sure_of_is_kept_and_not_learnt_unless_forced(tmp_path
     found = learning(tmp_path / "s.sqlite", confident=float(scores.max()) - 1e-3)
     found.add([NewCorrection(text, "spam")])
     learned = found.learn()
-    assert learned.learned and learned.reason == "learnt 0 of 1 corrections, sure of 1 already"
+    assert learned.learned and learned.reason == "learned 0 of 1 corrections, already confident of 1"
     found.add([NewCorrection(text, "spam", force=True)])
-    assert found.learn().reason == "learnt 1 of 1 corrections" and len(found.items()) == 1
+    assert found.learn().reason == "learned 1 of 1 corrections" and len(found.items()) == 1
 
 
 POISON = [
@@ -64,10 +64,10 @@ def test_what_would_do_harm_is_held_back_and_what_was_learnt_goes_on_answering(
     held = [item for item in found.items() if item.text in {p.text for p in POISON}]
     assert (
         not learned.learned
-        and learned.reason.startswith("held back: of ")
+        and learned.reason.startswith("held back: the error rate on ")
         and len(held) == len(POISON)
     )
-    assert learned.reason.endswith(" of 7 corrections wait)")
+    assert learned.reason.endswith(" of 7 corrections are held back)")
     figures = found.steps()[-1].figures["held_out"]
     assert not found.steps()[-1].learned and set(figures["after"]["wrong"]) == {"ham", "spam"}
     again = learning(tmp_path / "s.sqlite", max_fpr_increase=0.02, max_fnr_increase=0.05)
@@ -126,9 +126,9 @@ def test_a_step_that_is_stopped_keeps_what_it_has_learnt_and_the_next_one_goes_o
 
     broken_off = found.learn(waited_for_in_a_solution)
     # three solutions, then each of the three users is told before the next
-    assert not broken_off.learned and "goes on" in broken_off.reason and asked == [3] * 6
+    assert not broken_off.learned and "continues" in broken_off.reason and asked == [3] * 6
     learned = found.learn(lambda: found.pending() < 3)
-    assert not learned.learned and "goes on" in learned.reason and found.pending() == 2
+    assert not learned.learned and "continues" in learned.reason and found.pending() == 2
     assert found.learn(lambda: True).learned is False and found.pending() == 2
     assert found.learn().learned and found.pending() == 0
     assert [right(found, [item], user) for item, user in zip(mistaken(3), users, strict=True)] == [

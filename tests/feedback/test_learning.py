@@ -37,7 +37,7 @@ def test_a_correction_is_in_effect_after_the_next_step_and_the_model_itself_is_n
     learned = found.learn()
     assert (
         learned.learned
-        and learned.reason == "learnt 4 of 4 corrections"
+        and learned.reason == "learned 4 of 4 corrections"
         and right(found, items) == 4
     )
     figures = learned.figures[""]
@@ -119,7 +119,7 @@ def test_undoing_one_gives_the_bytes_of_before_and_undoing_all_the_model_as_it_w
     learned = found.learn()
     assert (learned.learned, learned.reason, learned.figures) == (
         False,
-        "there is nothing to learn",
+        "there are no corrections to learn",
         {},
     )
 
@@ -311,7 +311,7 @@ def test_a_model_that_was_replaced_learns_everything_again(tmp_path: Path) -> No
     )
     assert (
         len(other.items()) == 2
-        and other.steps()[-1].reason.startswith("learnt ")
+        and other.steps()[-1].reason.startswith("learned ")
         and len(other.steps()) == 2
     )
     assert right(other, items) == 2

@@ -126,7 +126,7 @@ def test_every_filter_is_judged_under_every_feedback_and_what_is_not_like_for_li
     }
     assert [result.labels for result in results[:5]] == [0, 40, 40, 40, 20]
     assert (
-        notes[0].startswith("TF-IDF begins with no label at all")
+        notes[0].startswith("TF-IDF starts with no labels")
         and "of the 40 messages are among the model's training rows" in notes[1]
     )
 
@@ -139,9 +139,9 @@ def test_tfidf_begins_with_the_pool_where_there_is_one_and_a_model_without_rows_
     results, notes = prequential(
         run, TextClassifier.load(run, threads=1), messages()[:30], before=pool
     )
-    assert notes[0].startswith("TF-IDF begins with the training part of the split") and notes[
+    assert notes[0].startswith("TF-IDF starts with the training part of the split") and notes[
         1
-    ].startswith("No training rows are kept")
+    ].startswith("No training rows are stored")
     late = next(
         result
         for result in results

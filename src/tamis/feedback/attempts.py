@@ -1,5 +1,6 @@
-"""From kept corrections to a head, or to the reason why it is held back: features, the solve, the
-check on held-out rows.
+"""Refits of the head on stored corrections: features, solve, and the check on held-out rows.
+
+The result is a head, or the reason why it is held back.
 """
 
 from __future__ import annotations
@@ -22,31 +23,31 @@ from tamis.feedback.store import Correction
 from tamis.head.refit import LinearHead, features_of
 
 REMEMBERED = 64
-"""Attempts whose outcome is kept in memory: the same corrections need not be solved twice."""
+"""Results that are kept in memory, so that the same corrections are not solved twice."""
 
 
 @dataclass(frozen=True)
 class RefitResult:
-    """How one attempt went."""
+    """The result of one refit."""
 
     head: LinearHead | None
-    """None where it is held back"""
+    """None if the refit is held back"""
     reason: str
     figures: dict[str, Any]
     harmful: bool = False
-    """held back for what it does to held-out rows: a part of the corrections may fare better"""
+    """held back because of its held-out figures; a subset of the corrections may pass"""
 
     @property
     def learned(self) -> bool:
-        """Whether the head may answer."""
+        """Whether the head may be used."""
         return self.head is not None
 
 
 class Attempts:
-    """Solves for sets of corrections; the same set gives the same head, to the last bit."""
+    """Refits for sets of corrections; the same set always gives the same head, bit for bit."""
 
     def __init__(self, classifier: TextClassifier, base: Base, steps: Steps) -> None:
-        """`steps` keeps the features of corrections."""
+        """Use `steps` to store the features of corrections."""
         self._classifier, self._base, self._steps = classifier, base, steps
         self._features: dict[int, NDArray[np.float32]] = {}
         self._results: dict[str, RefitResult] = {}
@@ -54,10 +55,11 @@ class Attempts:
     def result(
         self, corrections: Sequence[Correction], stop: Callable[[], bool] = never
     ) -> RefitResult:
-        """Solve and judge; a louder correction that costs too much on held-out rows counts once.
+        """Refit and check; a correction with emphasis that worsens held-out figures too much is
+        counted once.
 
         Raises:
-            Interrupted: `stop`, asked before each of the solutions, said so.
+            Interrupted: `stop`, called before each solve, returned True.
         """
         mark = mark_of(corrections)
         if mark not in self._results:
@@ -67,7 +69,7 @@ class Attempts:
         return self._results[mark]
 
     def forget(self, ids: set[int]) -> None:
-        """Leave nothing of these corrections in memory."""
+        """Remove everything about these corrections from memory."""
         self._results.clear()
         for id in ids:
             self._features.pop(id, None)
@@ -99,10 +101,14 @@ class Attempts:
         if refusal is not None:
             return RefitResult(None, refusal, figures, harmful=True)
         known = (
-            f", sure of {len(corrections) - learnt:,} already" if learnt < len(corrections) else ""
+            f", already confident of {len(corrections) - learnt:,}"
+            if learnt < len(corrections)
+            else ""
         )
         return RefitResult(
-            candidate.head, f"learnt {learnt:,} of {len(corrections):,} corrections{known}", figures
+            candidate.head,
+            f"learned {learnt:,} of {len(corrections):,} corrections{known}",
+            figures,
         )
 
     def _right(self, rows: CorrectionRows, candidate: Candidate) -> dict[str, int]:
@@ -113,7 +119,7 @@ class Attempts:
         return counts
 
     def correction_rows(self, corrections: Sequence[Correction]) -> CorrectionRows:
-        """Features, targets, force and keys of corrections, in the order of their keys."""
+        """Return features, targets, force and keys of corrections, sorted by key."""
         self._compute_features(corrections)
         keys = text_keys([item.text for item in corrections])
         order = sorted(range(len(corrections)), key=lambda place: keys[place].tobytes())
@@ -127,7 +133,7 @@ class Attempts:
         )
 
     def _compute_features(self, items: Sequence[Correction]) -> None:
-        """Features of every correction: in memory, else kept in the store, else from the trunk."""
+        """Get the features of every correction from memory, from the store, or from the trunk."""
         missing = [item for item in items if item.id not in self._features]
         channels = self._base.head.weight.shape[1]
         if missing:
@@ -148,6 +154,6 @@ class Attempts:
 
 
 def mark_of(items: Sequence[Correction]) -> str:
-    """The same for the same corrections in whatever order."""
+    """Return an identifier of a set of corrections that does not depend on their order."""
     rows = sorted((item.id, item.label, item.force) for item in items)
     return hashlib.sha256(repr(rows).encode()).hexdigest()

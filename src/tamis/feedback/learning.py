@@ -1,9 +1,9 @@
-"""Learning from corrections: a served model's head solved anew, on the disk what was learnt, in
-memory what answers.
+"""Learning from corrections: refits the head of a served model, stores what was learned, and
+provides the classifier that answers.
 
-What answers depends on the corrections in effect alone, not on their order or history: a new start
-solves the same again, and one that is undone leaves the bytes of before. The model's folder is only
-read.
+The answers depend only on the set of corrections in effect, not on their order or history: after a
+restart the same head is solved again, and undoing a correction restores the previous head byte for
+byte. The model's folder is only read.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from tamis.feedback.store import Correction, CorrectionStore, NewCorrection
 from tamis.head.refit import LinearHead, with_head
 
 EVERYBODY = ""
-"""The user whose corrections count for all."""
+"""The user whose corrections apply to all users."""
 MOST_TRIES = 16
-"""Attempts of one step to find out which corrections are too much."""
+"""Most refits in one step to find out which corrections must be held back."""
 
 
 def model_name(run: Path | str) -> str:
-    """The name of a run's model in a store: its folder's; that of RUN/model is the run's."""
+    """Return a run's model name in a store: the folder's name; RUN/model has the name of RUN."""
     return _run_of(run).name
 
 
 def default_store(run: Path | str) -> Path:
-    """Where a run's corrections are kept: `RUN.feedback.sqlite` beside it."""
+    """Return the default file for a run's corrections: `RUN.feedback.sqlite` next to it."""
     path = _run_of(run)
     return path.with_name(f"{path.name}.feedback.sqlite")
 
@@ -50,29 +50,29 @@ def _run_of(run: Path | str) -> Path:
 
 @dataclass(frozen=True)
 class LearningResult:
-    """How learning went."""
+    """The result of a learning step."""
 
     learned: bool
-    """whether every correction that is kept is in effect now"""
+    """whether every stored correction is now in effect"""
     reason: str
-    """a sentence on why, or why not"""
+    """a sentence that gives the reason"""
     figures: dict[str, Any] = field(default_factory=dict)
-    """by user (`""`: everybody's model), of what is in effect or else of what was refused:
-    `corrections`, `learnt` and `sure` (counts), `right_before` and `right_after` (corrections with
-    the right verdict), `held_out` (`before` and `after`: rows, loss and wrong by class; None where
-    nothing is held out), `seconds`"""
+    """by user (`""`: the shared model), for the corrections in effect, or for those that were held
+    back: `corrections`, `learnt` and `sure` (counts), `right_before` and `right_after` (corrections
+    with the right verdict), `held_out` (`before` and `after`: rows, loss and wrong by class; None
+    if no rows are held out), `seconds`"""
 
 
 @dataclass(frozen=True)
 class _Active:
-    """What answers a user, and the mark of the corrections it was made for."""
+    """The classifier that answers a user, and the identifier of its set of corrections."""
 
     classifier: TextClassifier
     mark: str
 
 
 class FeedbackLearner:
-    """One served model that learns. Any thread may call; answers never wait for a solve."""
+    """One served model that learns. Thread-safe; predictions never wait for a refit."""
 
     def __init__(
         self,
@@ -83,19 +83,19 @@ class FeedbackLearner:
         model: str,
         settings: LearningSettings | None = None,
     ) -> None:
-        """Take up what was learnt before; corrections that were kept and not yet learnt are learnt
-        now.
+        """Restore what was learned before, and learn the corrections that are stored but not
+        learned.
 
         Args:
-            classifier: the model as it was trained; it is never changed.
-            run: its run or model folder, where its training rows may lie.
-            store: the corrections; several models may share one.
+            classifier: the model as trained; it is never changed.
+            run: its run or model folder, which may contain its training rows.
+            store: the corrections; several models may share a store.
             model: the model's name in the store.
             settings: how it learns.
 
         Raises:
-            CheckpointError: the kept training rows are damaged.
-            RunError: the store's file is none.
+            CheckpointError: the stored training rows are damaged.
+            RunError: the file is not a store of corrections.
         """
         self._plain, self._store, self._model = classifier, store, model
         self._base = Base(classifier, read_training_rows(run), settings or LearningSettings())
@@ -108,59 +108,61 @@ class FeedbackLearner:
             self.learn()
 
     def add(self, items: Sequence[NewCorrection]) -> list[int]:
-        """Keep corrections; they are on the disk when it returns. They count from the next `learn`
+        """Store corrections; they are on disk when this returns, and count from the next `learn`
         on.
 
         Raises:
-            DataError: a label is not one of the model's, or a text is not valid Unicode; nothing is
-                kept then.
+            DataError: a label is not one of the model's labels, or a text is not valid Unicode;
+                nothing is stored then.
         """
         known = self._base.classes
         for place, item in enumerate(items):
             if item.label not in known:
                 shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
                 raise DataError(
-                    f"item {place}: label {item.label!r:.80} is not one of the model's "
-                    f"({shown}); mend it or leave it out"
+                    f"item {place}: label {item.label!r:.80} is not one of the model's labels "
+                    f"({shown}); correct it or leave the item out"
                 )
         return self._store.add(items, model=self._model)
 
     def items(self) -> list[Correction]:
-        """Every correction of this model, in the order of their ids."""
+        """Return every correction of this model, sorted by id."""
         return self._store.all(model=self._model)
 
     def pending(self) -> int:
-        """How many corrections of this model are kept and not in effect: not learnt yet, or held
+        """Number of this model's corrections that are not in effect: not learned yet, or held
         back.
         """
         effective = self._steps.ids_in_effect()
         return sum(item.id not in effective for item in self.items())
 
     def steps(self) -> list[Step]:
-        """How every step went, the first one first."""
+        """Return the result of every step, oldest first."""
         return self._steps.all()
 
     def classifier_for(self, user: str = EVERYBODY) -> TextClassifier:
-        """What answers that user now: everybody's corrections and the user's own; all users' models
-        share one trunk.
+        """Return the classifier that answers a user: with the shared corrections and the user's
+        own.
+
+        All users' classifiers share one trunk.
         """
         present = self._present
         return (present.get(user) or present[EVERYBODY]).classifier
 
     def learn(self, stop: Callable[[], bool] = never) -> LearningResult:
-        """Solve anew with every correction that is kept, and let the result answer from now on.
+        """Refit with every stored correction and let the result answer from now on.
 
-        Corrections that make held-out figures worse than the settings allow are held back: they
-        stay in the store, those in effect stay in effect, and the next step tries them again. Where
-        several are too much, halves of them are tried, and halves of those. `stop` is asked before
-        each solution: once it says so, what has not been judged by then waits for the next step.
+        Corrections that worsen held-out figures by more than the settings allow are held back: they
+        stay in the store, those in effect stay in effect, and the next step tries them again. If a
+        set is held back, its halves are tried, and halves of those. `stop` is called before each
+        solve; if it returns True, the remaining corrections wait for the next step.
         """
         with self._lock:
             kept, effective = self.items(), self._steps.ids_in_effect()
             steps = {user: self._step(user, kept, effective, stop) for user in _users(kept)}
             self._activate(kept)
         if not steps:
-            return LearningResult(False, "there is nothing to learn")
+            return LearningResult(False, "there are no corrections to learn")
         first = next(iter(steps.values()))
         reasons = dict.fromkeys(step.reason for step in steps.values() if not step.learned) or [
             first.reason
@@ -174,8 +176,10 @@ class FeedbackLearner:
     def _step(
         self, user: str, kept: list[Correction], effective: set[int], stop: Callable[[], bool]
     ) -> LearningResult:
-        """Learn a user's corrections on top of everybody's in effect, and write down how it went;
-        `effective` grows by them.
+        """Learn a user's corrections in addition to the shared ones in effect, and record the
+        result.
+
+        Adds the corrections that are now in effect to `effective`.
         """
         own = [item for item in kept if item.user == user]
         shared = [
@@ -206,7 +210,7 @@ class FeedbackLearner:
         if refused:
             held = sum(count for count, _ in refused)
             reason = refused[0][1].reason + (
-                f" ({held:,} of {len(own):,} corrections wait)" if held < len(own) else ""
+                f" ({held:,} of {len(own):,} corrections are held back)" if held < len(own) else ""
             )
         shown = best or refused[0][1]
         result = LearningResult(learned, shown.reason if learned else reason, shown.figures)
@@ -226,9 +230,9 @@ class FeedbackLearner:
         best: RefitResult | None,
         effective: set[int],
     ) -> LearningResult:
-        """Keep what a step has learnt by now; the rest is tried again by the next one."""
+        """Keep what a step has learned so far; the next step tries the rest again."""
         result = LearningResult(
-            False, "stopped on the way; goes on soon", best.figures if best else {}
+            False, "interrupted; learning continues soon", best.figures if best else {}
         )
         new = {item.id for item in done} - effective
         if new:
@@ -240,7 +244,9 @@ class FeedbackLearner:
         return result
 
     def remove(self, id: int) -> bool:
-        """Undo one; whether it was there. Text, features and effect are gone when it returns."""
+        """Undo a correction; returns whether it existed. Its text, features and effect are
+        removed.
+        """
         with self._lock:
             if all(item.id != id for item in self.items()) or not self._store.remove(id):
                 return False
@@ -249,10 +255,10 @@ class FeedbackLearner:
             return True
 
     def remove_all(self, user: str | None = None) -> int:
-        """Undo all corrections of this model, or those of one user (`""`: everybody's); how many
-        there were.
+        """Undo all corrections of this model, or of one user (`""`: the shared ones); returns their
+        number.
 
-        Without any, the model answers as it was trained.
+        Without corrections, the model answers as it was trained.
         """
         with self._lock:
             ids = {item.id for item in self.items() if user is None or item.user == user}
@@ -262,8 +268,8 @@ class FeedbackLearner:
             return removed
 
     def _activate(self, kept: list[Correction]) -> None:
-        """Let what is in effect answer, for everybody and for every user with corrections of their
-        own; swapped in whole.
+        """Activate the corrections in effect, for the shared model and for users with their own, at
+        once.
         """
         effective = self._steps.ids_in_effect()
         in_effect = [item for item in kept if item.id in effective]
@@ -276,14 +282,14 @@ class FeedbackLearner:
                 present[user] = before
                 continue
             head = self.attempts.result(wanted).head if wanted else None
-            # What remains after another was undone may be refused: then none of it answers, rather
-            # than what was undone.
+            # After an undo, the remaining corrections may be refused; then none of them is active,
+            # rather than the undone state.
             without = self._plain if user == EVERYBODY else present[EVERYBODY].classifier
             present[user] = _Active(without if head is None else self.classifier_with(head), mark)
         self._present = present
 
     def classifier_with(self, head: LinearHead) -> TextClassifier:
-        """The classifier with another head; scores it may remember are of the old one."""
+        """Return the classifier with another head, without cached scores of the old one."""
         other = copy.copy(self._plain)
         other.__dict__.pop("_known", None)
         scorer = self._plain.scorer()
@@ -293,10 +299,10 @@ class FeedbackLearner:
 
 
 def _users(items: list[Correction]) -> list[str]:
-    """Everybody first: what all learn is part of what each learns."""
+    """Return the users, the shared one first: its corrections are part of what each user learns."""
     return sorted({item.user for item in items})
 
 
 def _combined(shared: list[Correction], own: list[Correction]) -> list[Correction]:
-    """Corrections of a user's model: of a text that both correct, the user's own counts."""
+    """Return the corrections of a user's model; for a text in both lists, the user's own counts."""
     return list({item.text: item for item in (*shared, *own)}.values())

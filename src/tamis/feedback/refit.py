@@ -1,16 +1,16 @@
-"""A served model's head solved anew on its training rows and corrections, and judged on rows that
-were held out.
+"""Refits a served model's head on its training rows and corrections, and evaluates it on held-out
+rows.
 
-The training rows are those kept beside the model (`training_rows`); three cases follow from what
-there is.
+The training rows are those stored with the model (`training_rows`). There are three cases:
 
-the head was solved on them      solved again on rows and corrections: the objective, penalty and
-                                 class weights of training
-the trunk was trained too        the rows ask for what the model says of them now, and the penalty
-                                 pulls towards its head: without corrections the optimum is the
-                                 model as it is, and the head moves only as far as corrections ask
-there are none                   corrections alone, pulled towards the present head; nothing is held
-                                 out then
+only the head was trained        refit on training rows and corrections, with the objective, penalty
+                                 and class weights of training
+the trunk was trained too        the training rows get the model's current predictions as targets,
+                                 and the penalty is centred on its head: without corrections the
+                                 optimum is the current head, and it moves only as far as
+                                 corrections require
+no training rows are stored      refit on corrections only, with a penalty towards the current head;
+                                 no rows are held out
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from tamis.head.refit import LinearHead, Metric, head_of, solve_again
 Floats = NDArray[np.float64]
 FOLDS = 5
 FOLD_TOLERANCE = 3e-4
-"""Enough for verdicts of held-out rows: none of 5,000 differed from the optimum's."""
+"""Sufficient for verdicts on held-out rows: none of 5,000 differed from the optimum's."""
 MOST_ROUNDS = 5
-"""Solutions of one step: the first, and those after corrections that still count too little."""
+"""Most solves in one step: the first, and one after each increase of emphasis."""
 
 
 class Interrupted(Exception):
-    """Somebody cannot wait for the solve under way; nothing came of it."""
+    """The solve was stopped because other work is waiting; it has no result."""
 
 
 def never() -> bool:
-    """Nobody is waiting."""
+    """Return False: never stop."""
     return False
 
 
 @dataclass(frozen=True)
 class CorrectionRows:
-    """n corrections as the head sees them, ordered by key so that the order of their coming does
-    not matter.
+    """n corrections as the head sees them, sorted by key, so that their original order has no
+    effect.
     """
 
     features: Floats
@@ -57,31 +57,31 @@ class CorrectionRows:
     targets: NDArray[np.int64]
     """(n,)"""
     force: NDArray[np.bool_]
-    """(n,) learn even where the model is sure"""
+    """(n,) learn even if the model is confident"""
     keys: NDArray[np.uint8]
     """(n, 32) SHA-256 of the texts"""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A head that corrections ask for."""
+    """A head fitted on corrections."""
 
     head: LinearHead
     """at the model's temperature: its logits are the classifier's"""
     metric: Metric
     weights: Floats
-    """(n,) rows that each correction counts for; 0 where the model is sure of it already"""
+    """(n,) number of rows that each correction counts as; 0 if the model is already confident"""
     system: System
-    """what it was solved on"""
+    """the system it was solved on"""
 
 
 class Base:
-    """The model as it was trained, and what its head can be solved on."""
+    """The model as trained, and the rows that its head can be refitted on."""
 
     def __init__(
         self, classifier: TextClassifier, rows: TrainingRows | None, settings: LearningSettings
     ) -> None:
-        """`rows` of another task (other classes) count as none."""
+        """Create the base; `rows` with other classes are ignored."""
         self.classes = [str(label) for label in classifier.classes_]
         if rows is not None and list(rows.classes) != self.classes:
             rows = None
@@ -103,17 +103,17 @@ class Base:
 
     @property
     def inverse_penalty(self) -> float:
-        """As the solver takes it."""
+        """The inverse penalty in the form the solver expects."""
         if self.exact and self.rows is not None and self.rows.inverse_penalty is not None:
             return self.rows.inverse_penalty
         return self.settings.pull_alone if self.rows is None else self.settings.pull
 
     def probabilities(self, features: NDArray[Any], head: LinearHead | None = None) -> Floats:
-        """(N, K) of the present head, or of another one."""
+        """Return the probabilities of the current head or of another one, (N, K)."""
         return softmax((head or self.head).logits(features))
 
     def refuses(self, corrections: CorrectionRows) -> str | None:
-        """Why these corrections do not count yet; None where they do."""
+        """Return why these corrections do not count yet, or None if they do."""
         classes = len(self.classes)
         counts = np.bincount(self.targets, minlength=classes) + np.bincount(
             corrections.targets, minlength=classes
@@ -128,14 +128,13 @@ class Base:
         start: LinearHead | None = None,
         stop: Callable[[], bool] = never,
     ) -> Candidate:
-        """The head that these corrections ask for; it depends on them alone, to rounding also not
-        on `start`.
+        """Return the head for these corrections; it depends only on them (on `start` up to
+        rounding).
 
-        `stop` is asked before each solution, those of `held_out` too: once it says so, Interrupted
-        is raised.
-
-        A correction that the model is sure of does not count, unless it becomes unsure through the
-        others; one whose verdict stays wrong counts double, up to `emphasis` rows.
+        A correction of which the model is confident does not count, unless the other corrections
+        make the model unsure of it. A correction whose verdict stays wrong counts double, up to
+        `emphasis` rows. `stop` is called before each solve, also those of `held_out`; if it returns
+        True, Interrupted is raised.
         """
         emphasis = emphasis or self.settings.emphasis
         head, metric = start or self.head, None
@@ -164,10 +163,10 @@ class Base:
         )
 
     def held_out(self, candidate: Candidate) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Figures before and after on the same held-out rows; None where there are none.
+        """Return the figures before and after on the same held-out rows; None if there are none.
 
-        A training row that is corrected is judged by its own label all the same: some may have been
-        wrong, many at once are an attack.
+        A training row that was corrected is still evaluated by its own label: a few such labels may
+        have been wrong, but many at once indicate an attack.
         """
         if self.rows is None:
             return None
@@ -196,9 +195,7 @@ class Base:
 
     @cached_property
     def _out_of_fold(self) -> Floats | None:
-        """(N, K) logits of the training rows from heads without corrections that did not see
-        them.
-        """
+        """Return out-of-fold logits of the training rows from heads without corrections, (N, K)."""
         if self._folds is None:
             return None
         nothing = no_corrections(self.head.weight.shape[1])
@@ -208,14 +205,14 @@ class Base:
 
 
 class System:
-    """The rows of one solve, put together once: training rows (one that a correction contradicts
-    counts for nothing), then corrections.
+    """The rows of one refit: training rows (weight zero if a correction contradicts them), then
+    corrections.
     """
 
     def __init__(
         self, base: Base, corrections: CorrectionRows, stop: Callable[[], bool] = never
     ) -> None:
-        """Nothing is solved yet; `stop` is asked before each solution."""
+        """Collect the rows; `stop` is called before each solve."""
         self.base, self.corrections, self._stop = base, corrections, stop
         classes = len(base.classes)
         self.features = np.concatenate([base.features, corrections.features])
@@ -242,18 +239,17 @@ class System:
         rows: NDArray[np.bool_] | None = None,
         tolerance: float | None = None,
     ) -> tuple[LinearHead, Metric]:
-        """The optimum for corrections that count for (n,) `weights` rows; with `rows` on some of
-        the training rows only.
+        """Return the optimum for corrections with weights (n,); `rows` restricts the training rows.
 
         Raises:
-            Interrupted: `stop` says so.
+            Interrupted: `stop` returned True.
         """
         if self._stop():
             raise Interrupted
         base, taught, asked = self.base, self.corrections, self._asked
         classes, temperature = len(base.classes), base.temperature
-        # What the model is sure of is not learnt; where the head is only pulled it holds it in
-        # place, as training rows do.
+        # Confident corrections are not learned. Without training rows they hold the head in place
+        # instead.
         holding = (weights == 0) & (not base.exact)
         held = np.concatenate([base.targets, taught.targets[holding]])
         corrected = np.array([weights[taught.targets == k].sum() for k in range(classes)])
@@ -283,7 +279,9 @@ class System:
         return solution.head.scaled(1 / temperature), solution.metric
 
     def out_of_fold(self, candidate: Candidate, folds: NDArray[np.int64]) -> Floats:
-        """(N, K) logits of the training rows, each from a head that did not see its fold."""
+        """Return logits of the training rows, (N, K), each from a head fitted without the row's
+        fold.
+        """
         logits = np.empty((len(folds), len(self.base.classes)))
         for fold in range(FOLDS):
             outside = folds == fold
@@ -300,7 +298,7 @@ class System:
 
 
 def no_corrections(channels: int) -> CorrectionRows:
-    """No corrections."""
+    """Return an empty set of corrections."""
     empty = np.empty(0, dtype=np.int64)
     return CorrectionRows(
         np.empty((0, channels)), empty, empty.astype(bool), np.empty((0, 32), dtype=np.uint8)
@@ -308,7 +306,7 @@ def no_corrections(channels: int) -> CorrectionRows:
 
 
 def among(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(N,) whether each of (N, 32) keys is one of the others."""
+    """Return whether each of (N, 32) keys is among the others, (N,)."""
     known = {key.tobytes() for key in others}
     return np.fromiter((key.tobytes() in known for key in keys), dtype=bool, count=len(keys))
 
@@ -316,8 +314,9 @@ def among(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool
 def class_balanced_fold_ids(
     targets: NDArray[np.int64], groups: NDArray[np.int64], *, seed: int = 42
 ) -> NDArray[np.int64] | None:
-    """(N,) fold of every row: groups whole, classes spread evenly; None where a class has one group
-    alone.
+    """Return the fold of every row, (N,): whole groups, classes spread evenly.
+
+    Returns None if a class has only one group.
     """
     _, first, number = np.unique(groups, return_index=True, return_inverse=True)
     class_of = targets[first]

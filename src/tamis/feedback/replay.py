@@ -1,9 +1,9 @@
-"""A trained model replayed as an online filter: as it is served and learns, without learning, and
-its trunk with a head from nothing.
+"""Prequential replay of a trained model: as served with learning, without learning, and its trunk
+with a head that starts from no labels.
 
-Features of all messages are computed once. A step solves the head to its optimum from where it
-stood, as a served model does, with the guards on single corrections (sure, emphasis, balance) and
-without the check on held-out rows, which a person would answer.
+Features of all messages are computed once. Each step solves the head to its optimum from its
+previous value, as a served model does, with the guards on single corrections (confidence, emphasis,
+balance), but without the check on held-out rows, to which a person would respond.
 """
 
 from __future__ import annotations
@@ -44,28 +44,28 @@ SERVED, STATIC, FRESH, TFIDF = (
     "TF-IDF, logistic regression",
 )
 _LOOSE = 1e-4
-"""Tolerance of a step: verdicts do not ask for more."""
+"""Tolerance of a step; enough for verdicts."""
 
 
 class ServedFilter:
-    """The model as a server has it, every known label a correction."""
+    """The model as a server runs it; every known label is a correction."""
 
     def __init__(
         self, base: Base, features: Floats, targets: Rows, keys: NDArray[np.uint8], place: int
     ) -> None:
-        """`place`: number of the positive class."""
+        """Start without corrections; `place` is the number of the positive class."""
         self._base, self._place = base, place
         self._features, self._targets, self._keys = features, targets, keys
         self._head = base.head
 
     def learn(self, known: Rows) -> None:
-        """Solve with the known labels; without those that neither the trained nor the present head
-        would learn anything from.
+        """Solve with the known labels, except those that neither the trained nor the current head
+        needs.
         """
         base = self._base
         if (
             base.rows is not None
-        ):  # training rows hold the head; without them what it is sure of has to
+        ):  # training rows hold the head; without them, confident corrections must
             sure = [
                 is_confident(
                     base.probabilities(self._features[known], head),
@@ -77,7 +77,7 @@ class ServedFilter:
                 for head in (base.head, self._head)
             ]
             known = known[~(sure[0] & sure[1])]
-        # The same text again says the same: the last label counts, as in the store.
+        # If a text occurs again, its last label counts, as in the store.
         last = {
             key.tobytes(): row for key, row in zip(self._keys[known], known.tolist(), strict=True)
         }
@@ -92,15 +92,15 @@ class ServedFilter:
             self._head = base.candidate(taught, start=self._head).head
 
     def scores(self, rows: Rows) -> Floats:
-        """P(positive) of the present head."""
+        """Return P(positive) of the current head."""
         return self._base.probabilities(self._features[rows], self._head)[:, self._place]
 
 
 class FreshFilter:
-    """Logistic regression on the trunk's features that begins with no label at all."""
+    """Logistic regression on the trunk's features that starts without any label."""
 
     def __init__(self, features: Floats, is_positive: NDArray[np.bool_]) -> None:
-        """Nothing is known yet."""
+        """Start without labels."""
         self._features, self._truth = features, is_positive
         self._head = LinearHead.zero(2, features.shape[1])
         self._fitted, self._share = False, (0.0, 0)
@@ -123,8 +123,10 @@ class FreshFilter:
         self._head, self._fitted = found.head, True
 
     def scores(self, rows: Rows) -> Floats:
-        """P(positive); before both classes are known, the positives' share with half a positive in
-        two messages added.
+        """Return P(positive).
+
+        Until both classes are known, this is the share of positives, smoothed with half a positive
+        in two messages.
         """
         if not self._fitted:
             return np.full(len(rows), (self._share[0] + 0.5) / (self._share[1] + 2))
@@ -146,28 +148,29 @@ def run_prequential(
     settings: LearningSettings | None = None,
     progress: Progress | None = None,
 ) -> tuple[list[PrequentialFigures], list[str]]:
-    """Replay labelled messages through the model and TF-IDF under every kind of feedback; figures,
-    and sentences to show.
+    """Replay labelled messages through the model and TF-IDF under every kind of feedback.
+
+    Returns the figures and notes for the user.
 
     Args:
-        classifier: two classes.
-        run: its folder, where its training rows may lie.
-        texts: N messages in their order.
-        labels: (N,) out of the classifier's.
-        positive: the label that is looked for.
-        before: texts and labels that TF-IDF begins with (the model has been trained already).
-        delay: messages until a label becomes known, under delayed feedback.
-        share: of the messages whose labels become known, under partial feedback.
-        settings: of learning.
-        progress: is told what goes on.
+        classifier: a classifier for two classes.
+        run: its folder, which may contain its training rows.
+        texts: N messages in order.
+        labels: (N,) labels of the classifier.
+        positive: the positive label.
+        before: texts and labels that TF-IDF starts with (the model has been trained already).
+        delay: messages until a label becomes known, for delayed feedback.
+        share: share of the messages whose labels become known, for partial feedback.
+        settings: settings of learning.
+        progress: progress callback.
 
     Raises:
-        ConfigError: more than two classes or no positive label; a delay or share out of range.
+        ConfigError: not exactly two classes, or no positive label; a delay or share out of range.
     """
     names = [str(label) for label in classifier.classes_]
     if positive is None or len(names) != 2:
         raise ConfigError(
-            "a replay needs two classes, one of them the positive one; the model has "
+            "prequential evaluation needs two classes, one of them positive; the model has "
             f"{len(names)}: {', '.join(names)}"
         )
     kinds = feedbacks(delay, share)
@@ -213,20 +216,19 @@ def _notes(
 ) -> list[str]:
     from tamis.feedback.refit import among
 
-    start = "the training part of the split" if with_before else "no label at all"
+    start = "the training part of the split" if with_before else "no labels"
     notes = [
-        f"TF-IDF begins with {start}, {SERVED!r} with what it was trained on, {FRESH!r} with no "
-        "label at all."
+        f"TF-IDF starts with {start}, {SERVED!r} with its training rows, {FRESH!r} with no labels."
     ]
     if base.rows is None:
         notes.append(
-            "No training rows are kept beside this model: it learns from the corrections alone, "
-            "pulled towards what it was."
+            "No training rows are stored with this model: it learns only from the corrections, "
+            "with a penalty towards its trained head."
         )
     seen = 0 if kept is None else int(among(keys, kept.keys).sum())
     if seen:
         notes.append(
-            f"{seen:,} of the {len(keys):,} messages are among the model's training rows: its "
-            "figures are too good."
+            f"{seen:,} of the {len(keys):,} messages are among the model's training rows, so its "
+            "figures are too optimistic."
         )
     return notes

@@ -1,9 +1,8 @@
-"""States of the frozen trunk, computed once and kept: memory-mapped, resumable after a kill, found
-again by the same work.
+"""Cache of the frozen trunk's states: memory-mapped files that are resumed after an interruption.
 
-An entry's key holds the trunk, its precision, the device and every token id of the whole set. Rows
-are not shared between sets on purpose: a matrix product rounds a row differently in another batch,
-and a result must not depend on what happened to be in the cache.
+The key of an entry covers the trunk, its precision, the device and every token id of the data set.
+Data sets do not share rows: a matrix product rounds a row differently in another batch, and a
+result must not depend on the content of the cache.
 """
 
 from __future__ import annotations
@@ -30,31 +29,32 @@ from tamis.text.encoding import EncodedTexts
 Frozen = NDArray[np.float32]
 
 SAVE_EVERY_S = 5.0
-"""Seconds between two marks of how far an entry is; a kill costs no more work than that."""
+"""Seconds between two progress marks of an entry: the most work that an interruption costs."""
 LIMIT_BYTES = 4 << 30
-"""Size of all entries together; the ones unused for longest go first."""
+"""Most bytes of all entries together; the least recently used ones are removed first."""
 
 
 class Entry:
-    """An array being filled batch by batch."""
+    """An array that is filled batch by batch."""
 
     def __init__(
         self, array: Frozen, *, batches: int = 0, place: Path | None = None, complete: bool = False
     ) -> None:
-        """`batches` are done already; `place` is where the finished array will lie, None for memory
-        only.
+        """Create an entry; `batches` are already done.
+
+        `place` is the path of the finished array; None keeps it in memory only.
         """
         self.array, self.batches, self._place, self.complete = array, batches, place, complete
         self._marked = time.monotonic()
 
     def advance(self) -> None:
-        """One more batch is in the array."""
+        """Count one more finished batch."""
         self.batches += 1
         if self._place and time.monotonic() - self._marked > SAVE_EVERY_S:
             self.mark()
 
     def mark(self) -> None:
-        """Put everything so far on disk, then the count of batches: never the count before the
+        """Write the data to disk, then the count of batches: the count is never ahead of the
         data.
         """
         if self._place:
@@ -63,7 +63,7 @@ class Entry:
             self._marked = time.monotonic()
 
     def finish(self) -> None:
-        """Every batch is in: on disk the array gets its final name."""
+        """Finish the entry: the file gets its final name."""
         self.complete = True
         if self._place:
             self.array.flush()  # type: ignore[attr-defined]
@@ -72,18 +72,18 @@ class Entry:
 
 
 class FeatureCache:
-    """Entries in a folder of the cache directory; without a folder, in memory and forgotten."""
+    """Entries in a folder of the cache directory; without a folder, in memory and not kept."""
 
     def __init__(self, folder: Path | None) -> None:
-        """`folder` is made when first needed."""
+        """Use `folder`, which is created when first needed."""
         self.folder = folder
 
     @contextmanager
     def open(
         self, model: GPT2, messages: EncodedTexts, what: str, shape: tuple[int, int]
     ) -> Iterator[Entry]:
-        """The entry for this work: finished, half done, or new. Work that is interrupted is
-        marked.
+        """Open the entry for a computation: finished, partial or new. Progress is marked on
+        interruption.
         """
         if self.folder is None:
             yield Entry(np.empty(shape, dtype=np.float32))
@@ -97,7 +97,7 @@ class FeatureCache:
         with locked(place.with_suffix(".lock")) as mine:
             if (
                 not mine
-            ):  # another process computes the same: do it in memory rather than wait for it
+            ):  # another process computes the same entry: compute in memory instead of waiting
                 yield Entry(np.empty(shape, dtype=np.float32))
                 return
             entry = _begun(place, shape)
@@ -115,7 +115,7 @@ class FeatureCache:
             messages.fingerprint,
             what,
             str(weights.dtype),
-            # a graphics card rounds otherwise: `--device cpu` must not be given its states
+            # a GPU rounds differently: `--device cpu` must not use its states
             weights.device.type,
             torch.__version__,
             str(torch.get_num_threads()),
@@ -141,7 +141,7 @@ NO_CACHE = FeatureCache(None)
 
 
 def trunk_fingerprint(model: GPT2) -> str:
-    """Hash of a trunk's shape and weights as they are computed with."""
+    """Return a hash of the trunk's sizes and its weights in the dtype it computes with."""
     state = {name: t.detach().float() for name, t in model.state_dict().items()}
     kinds = [type(block).__name__ + str(getattr(block, "factor", "")) for block in model.h]
     kinds += sorted({type(m).__name__ for m in model.h.modules() if isinstance(m, ExchangedLinear)})
@@ -157,7 +157,7 @@ def _count(place: Path) -> Path:
 
 
 def _begun(place: Path, shape: tuple[int, int]) -> Entry:
-    """An entry that was interrupted, as far as its mark says, or a new one."""
+    """Open an interrupted entry at its last mark, or create a new one."""
     try:
         batches = int(json.loads(_count(place).read_text())["batches"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -170,9 +170,11 @@ def _begun(place: Path, shape: tuple[int, int]) -> Entry:
 
 
 def open_array(path: Path, shape: tuple[int, int], mode: Literal["r", "r+"]) -> Frozen | None:
-    """The memory-mapped array of a file, None where the file is missing or is not such an array."""
+    """Open the memory-mapped array of a file; None if the file is missing or is not such an
+    array.
+    """
     try:
         array: Frozen = np.lib.format.open_memmap(path, mode=mode)
-    except Exception:  # numpy reads the header as Python text: a damaged one raises almost anything
+    except Exception:  # numpy parses the header as Python source: a damaged one can raise any error
         return None
     return array if array.shape == shape and array.dtype == np.float32 else None

@@ -1,5 +1,5 @@
-"""What enters the lowest trained block, for any rows: embeddings computed each time, or frozen
-states computed once.
+"""Inputs of the lowest trained block: embeddings computed in every step, or frozen states computed
+once.
 
 everything trained       token ids, embedded in every step
 the last K blocks        the (T, C) states of every message's tokens before block L - K
@@ -25,8 +25,8 @@ from tamis.progress import Progress, Silent
 from tamis.text.encoding import EncodedTexts
 
 FROZEN_TOKENS = 1024
-"""Tokens a batch when frozen states are computed: large enough for full speed, small enough to stay
-in the cache."""
+"""Tokens per batch when frozen states are computed: large enough for full speed, small enough for
+the processor's cache."""
 
 
 class FeatureExtractor:
@@ -35,14 +35,18 @@ class FeatureExtractor:
     def __init__(
         self, messages: EncodedTexts, start: int, frozen: Frozen | None, whole: bool
     ) -> None:
-        """`start`: lowest trained block; `frozen`: (tokens, C) or, if `whole`, (windows, C) states
-        that enter it.
+        """Create an extractor for the given windows.
+
+        `start` is the lowest trained block. `frozen` are the states that enter it: (tokens, C) or,
+        if `whole`, (windows, C).
         """
         self.messages, self.start, self.frozen, self.whole = messages, start, frozen, whole
         self.first_token = np.cumsum(messages.lengths) - messages.lengths
 
     def retokenized(self, messages: EncodedTexts) -> FeatureExtractor:
-        """The same rows cut into other tokens, where the embeddings are computed each time."""
+        """Return an extractor for the same rows with other tokens, if embeddings are computed each
+        time.
+        """
         assert self.frozen is None
         return FeatureExtractor(messages, self.start, None, self.whole)
 
@@ -54,12 +58,13 @@ class FeatureExtractor:
         lm_loss_share: float = 0.0,
         token_dropout: float = 0.0,
     ) -> tuple[Tensor, Tensor | None]:
-        """Last tokens (windows of `rows`, C) before ln_f, and the summed next-token loss where it
-        is asked for.
+        """Return last tokens before ln_f, (windows of `rows`, C), and the summed next-token loss if
+        requested.
 
-        The next-token loss, on `lm_loss_share` of the positions, needs every token's state, so
-        nothing is saved in the last block then. `token_dropout` is the share of tokens left out of
-        each message at random, the first one excepted (only where embeddings are computed).
+        The next-token loss uses `lm_loss_share` of the positions. It needs the state of every
+        token, so the last block saves no work then. `token_dropout` is the share of tokens randomly
+        removed from each message, except the first token; it requires embeddings that are computed
+        each time.
         """
         windows = self.messages.windows_of(rows)
         trunk = model.transformer
@@ -90,8 +95,8 @@ class FeatureExtractor:
 
 
 def drop_tokens(ids: NDArray[Any], share: float) -> NDArray[Any]:
-    """A message without a random share of its tokens. torch's generator, which a checkpoint
-    keeps.
+    """Remove a random share of a message's tokens, with torch's generator, which checkpoints
+    save.
     """
     keep = torch.rand(len(ids)).numpy() >= share
     keep[0] = True
@@ -101,8 +106,9 @@ def drop_tokens(ids: NDArray[Any], share: float) -> NDArray[Any]:
 def _with_next_token(
     trunk: GPT2, hidden: Tensor, packed: Packed, start: int, share: float
 ) -> tuple[Tensor, Tensor]:
-    """Last tokens, and the summed loss of predicting the next token from the state under the
-    pooling block, at a share of positions.
+    """Return last tokens and the summed next-token loss on a share of positions.
+
+    The loss is computed from the state before the pooling block.
     """
     pooling = trunk.h[-1] if isinstance(trunk.h[-1], MeanPoolingBlock) else None
     hidden = trunk.blocks(hidden, packed, start, len(trunk.h) - 1 if pooling else None)
@@ -125,8 +131,8 @@ def last_tokens(
     cache: FeatureCache | None = None,
     progress: Progress | None = None,
 ) -> Frozen:
-    """(W, C): every window's last token before ln_f, mean-pooled where the model ends in a pooling
-    block.
+    """Return every window's last token before ln_f, (W, C); mean-pooled if the model ends in a
+    pooling block.
     """
 
     def rows(windows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -144,8 +150,8 @@ def all_tokens(
     cache: FeatureCache | None = None,
     progress: Progress | None = None,
 ) -> Frozen:
-    """(all tokens of all windows, C): every token's state before block `stop`, windows in their
-    order.
+    """Return every token's state before block `stop`, (all tokens of all windows, C), in the order
+    of the windows.
     """
     first = np.cumsum(messages.lengths) - messages.lengths
 
@@ -174,8 +180,10 @@ def compute_cached(
     *,
     width: int | None = None,
 ) -> Frozen:
-    """Run `compute` on every batch (in several threads: it may only read) into (rows, C or
-    `width`), kept and resumed by `cache`.
+    """Run `compute` on every batch and fill an array (rows, C or `width`), stored and resumed by
+    `cache`.
+
+    `compute` runs in several threads, so it must not write shared state.
     """
     model.eval()
     shape = (rows, width or model.config.n_embd)
@@ -183,7 +191,7 @@ def compute_cached(
         if kept.complete:
             return kept.array
         batches = list(by_length(messages.lengths, FROZEN_TOKENS))
-        if kept.batches > len(batches):  # a mark that cannot be this work's
+        if kept.batches > len(batches):  # the marker does not belong to this computation
             kept.batches = 0
         done = sum(len(windows) for windows in batches[: kept.batches])
         with (progress or Silent()).task(

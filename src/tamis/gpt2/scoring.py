@@ -1,4 +1,4 @@
-"""Scores of any texts: encoded once each, sorted by length, packed, restored to the caller's
+"""Scores of texts: each is encoded once, batches are sorted by length, results are in the caller's
 order.
 """
 
@@ -20,19 +20,20 @@ from tamis.text.encoding import EncodedTexts
 
 @dataclass(frozen=True)
 class Scored:
-    """R texts, scored."""
+    """The scores of R texts."""
 
     logits: NDArray[np.float64]
     """(R, K)"""
     deciding: NDArray[np.int64]
-    """(R,) number of the window that decided, within the text; 0 where there is one"""
+    """(R,) index of the deciding window within the text; 0 for a single window"""
 
 
 def score(
     model: GPT2Classifier, messages: EncodedTexts, *, progress: Progress | None = None
 ) -> NDArray[np.float64]:
-    """(R, K) logits of every text. A text's scores depend on no other text (to rounding) and on no
-    order.
+    """Return the logits of every text, (R, K).
+
+    A text's scores do not depend on the other texts (up to rounding) or on the order.
     """
     return score_windows(model, messages, progress=progress).logits
 
@@ -40,12 +41,13 @@ def score(
 def score_windows(
     model: GPT2Classifier, messages: EncodedTexts, *, progress: Progress | None = None
 ) -> Scored:
-    """The same with the window that decided each text. Windows are computed `FROZEN_TOKENS` tokens
-    at a time, however long a text is.
+    """Like `score`, with the deciding window of each text.
+
+    At most `FROZEN_TOKENS` tokens of windows are computed at a time, however long a text is.
     """
     if any(
         module.training for module in model.modules()
-    ):  # setting what is set already takes a quarter of a millisecond
+    ):  # setting an unchanged value takes a quarter of a millisecond
         model.eval()
     width = model.score.out_features
     device = model.score.weight.device
