@@ -111,7 +111,7 @@ def test_what_is_not_utf8_is_an_error_that_names_the_line(
         (tmp_path / name).write_bytes(packed)
         with pytest.raises(
             DataError,
-            match=rf"{name} is not UTF-8 \(.+ in line {lines_before + 2}\); convert it first",
+            match=rf"{name} is not UTF-8 \(.+ in line {lines_before + 2}\); convert it to UTF-8",
         ):
             read_corpus([tmp_path / name], CorpusSettings())
 
@@ -149,7 +149,7 @@ def test_places_that_lead_nowhere_are_errors(tmp_path: Path) -> None:
     ):
         read_corpus([tmp_path], CorpusSettings())
     (tmp_path / "a.txt").write_text("\n ...\n", encoding="utf-8")
-    with pytest.raises(DataError, match="no text is left to train on"):
+    with pytest.raises(DataError, match="no training text is left"):
         read_corpus([tmp_path], CorpusSettings())
 
 
@@ -161,7 +161,7 @@ def test_a_file_that_the_recipe_names_and_nobody_has_is_an_error_that_says_where
     )
     message = (
         rf"source chats: chats\.txt\.xz is not in {tmp_path}; get it from example\.org/chats, "
-        r"or leave it out of the recipe"
+        r"or remove the source from the recipe"
     )
     with pytest.raises(DataError, match=message):
         read_corpus([tmp_path], settings)

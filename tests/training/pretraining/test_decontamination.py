@@ -151,7 +151,7 @@ def test_a_place_without_messages_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# nothing here\n", encoding="utf-8")
     with pytest.raises(
         DataError,
-        match=r"holds no file; --exclude takes tables, folders of them, or names of data sets",
+        match=r"contains no file; --exclude takes tables, folders of tables, or names of data sets",
     ):
         messages_of([str(tmp_path)])
     with pytest.raises(DataError, match="no-such-set"):

@@ -110,8 +110,8 @@ def test_measurements_are_a_row_each() -> None:
         "# tiny-3\n",
         "12.3 million parameters",
         "20,000,123 tokens in 2,449 steps at about 5,432 tokens/s (cpu, 3 threads, bf16), seed 77",
-        "Begun from: nothing. Teacher: all-MiniLM (Apache 2.0).",
-        "next token x 1.25 on 35% of the positions, 1 - cosine to the teacher x 5.5, likeness x "
+        "Initialized from: nothing. Teacher: all-MiniLM (Apache 2.0).",
+        "next token x 1.25 on 35% of the positions, 1 - cosine to the teacher x 5.5, similarity x "
         "0.75",
         "1.234 bits per byte over all sources",
         "Mean cosine between the mapped pooled state and the teacher's vector: 0.654.",
@@ -129,22 +129,22 @@ def test_an_empty_sample_is_left_out() -> None:
 
 
 def test_limits_are_those_of_the_recipe_or_of_any_corpus() -> None:
-    assert "- It repeats the biases of its sources.\n" in model_card(
+    assert "- It reproduces the biases of its sources.\n" in model_card(
         FACTS
     ) and "English" not in model_card(FACTS)
     facts = copy.deepcopy(FACTS)
     facts["recipe"]["limits"] = ["Only Dutch.", "Only\nmail."]
-    assert "- Only Dutch.\n- Only mail.\n- Made to be tuned" in model_card(
+    assert "- Only Dutch.\n- Only mail.\n- Intended for fine-tuning" in model_card(
         facts
     ) and "biases" not in model_card(facts)
 
 
 def test_what_was_kept_out_is_named() -> None:
     assert "0 in every row may also mean" in model_card(FACTS)
-    assert "Named were: sms-spam (5,574 messages), own.tsv (1 messages)." in model_card(
+    assert "Given: sms-spam (5,574 messages), own.tsv (1 messages)." in model_card(
         FACTS | {"excluded": {"sms-spam": 5574, "own.tsv": 1}}
     )
-    assert "No evaluation set was named." in model_card(FACTS | {"excluded": {}})
+    assert "No evaluation set was given." in model_card(FACTS | {"excluded": {}})
 
 
 def test_without_a_teacher_the_card_speaks_of_none() -> None:
@@ -152,7 +152,7 @@ def test_without_a_teacher_the_card_speaks_of_none() -> None:
     del facts["held_out"]["cosine"]
     card = model_card(facts)
     assert (
-        "Begun from: gpt2. Teacher: none." in card
+        "Initialized from: gpt2. Teacher: none." in card
         and "Losses: next token x 1.25 on 35% of the positions.\n" in card
     )
     assert "similarity" not in card and "Mean cosine" not in card
@@ -167,11 +167,11 @@ def test_what_part_of_the_vocabulary_and_of_the_texts_was_learnt_is_told() -> No
     }
     card = model_card(facts)
     assert (
-        "on 35% of the positions (summed over the 2,048 most frequent pieces and 512 drawn "
+        "on 35% of the positions (softmax over the 2,048 most frequent tokens and 512 sampled "
         "ones), 1 - cosine" in card
     )
-    assert "likeness x 0.75 (both of texts up to 32 words)." in card
-    assert "drawn" not in model_card(FACTS) and "texts up to" not in model_card(FACTS)
+    assert "similarity x 0.75 (teacher losses on texts up to 32 words)." in card
+    assert "sampled" not in model_card(FACTS) and "texts up to" not in model_card(FACTS)
 
 
 def test_without_held_out_texts_there_are_no_figures_of_them() -> None:

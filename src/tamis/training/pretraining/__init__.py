@@ -1,3 +1,3 @@
-"""Pretraining. Plain text comes in, a GPT-2 trained as a language model and, with a teacher, as an
-encoder of messages goes out.
+"""Pretraining of a GPT-2 on plain text, as a language model and, with a teacher, as a text
+encoder.
 """

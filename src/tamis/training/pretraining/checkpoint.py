@@ -1,8 +1,8 @@
-"""The state of a pretraining on disk: one safetensors file, replaced whole, from which it goes on
-to the same bytes.
+"""Checkpoints of pretraining: one safetensors file, replaced atomically, from which training
+resumes with identical results.
 
-Besides the latest state, the last one before the learning rate fell is kept, so that a longer run
-can go on from there.
+Besides the latest state, the last state before the learning rate decays is kept, so that a longer
+run can start from it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ EVERY_S = 120.0
 
 
 class StateFiles:
-    """Where a pretraining's state lies."""
+    """The checkpoint files of a pretraining."""
 
     def __init__(self, folder: Path, identity: str, *, every_s: float | None = None) -> None:
-        """`identity` says what is trained on what, the schedule's length aside; a state of another
-        identity is refused.
+        """Use checkpoints in `folder`.
+
+        `identity` identifies the data and settings, without the length of the schedule; a state
+        with another identity is refused.
         """
         self.folder, self.identity, self.every_s = (
             folder,
@@ -40,7 +42,7 @@ class StateFiles:
         self._saved = time.monotonic()
 
     def after_step(self, training: Pretraining) -> None:
-        """Save where it is time, and at the moment before the learning rate falls."""
+        """Save if it is time, and right before the learning rate decays."""
         ended = training.at.tokens >= training.recipe.schedule.length
         if training.was_stable:
             self.save(training, STABLE)
@@ -67,15 +69,16 @@ class StateFiles:
         write_tensors(self.folder / name, tensors, metadata)
 
     def restore(self, training: Pretraining) -> bool:
-        """Take up the newest state that fits; whether there was one.
+        """Restore the newest matching state; returns whether there was one.
 
-        One of the same schedule fits, finished or not. One of another schedule fits where the
-        learning rate had not begun to fall under either: the latest, or the stable one before it.
+        A state of the same schedule matches, finished or not. A state of another schedule matches
+        if the learning rate had not begun to decay under either: the latest state, or the stable
+        one before it.
 
         Raises:
             CheckpointError: a file is damaged.
-            RunError: the folder holds the state of other work, or of a longer or steadier schedule:
-                a new beginning would overwrite it.
+            RunError: the folder holds the state of other settings, or of a longer or more stable
+                schedule, which a new run would overwrite.
         """
         schedule = training.recipe.schedule
         course = _course(schedule.length, schedule.decay_share)
@@ -90,13 +93,13 @@ class StateFiles:
                     if metadata["identity"] != self.identity:
                         raise RunError(
                             f"{path} is the state of another pretraining (other texts, recipe, "
-                            "backbone, teacher or type of numbers); "
-                            "choose another folder, or delete it to begin anew"
+                            "backbone, teacher or dtype); choose another folder, or delete the "
+                            "file to start again"
                         )
                     at = Place(**json.loads(metadata["at"]))
                     kept = metadata["schedule"]
-                    # The last step of the stable state began before the rate fell, however far it
-                    # went.
+                    # The last step of the stable state began before the decay, however many tokens
+                    # it had.
                     steady = _falls(kept) if name == STABLE else at.tokens
                     if kept != course and steady > min(_falls(kept), _falls(course)):
                         misfit = misfit or (at.tokens, kept)
@@ -114,11 +117,10 @@ class StateFiles:
             tokens, kept = misfit
             raise RunError(
                 f"{self.folder} holds this pretraining after {tokens:,} tokens of "
-                f"{kept.partition(' of ')[2]}, its learning rate "
-                f"falling after {_falls(kept):,}; the schedule of {schedule.length:,} tokens "
-                "asked for now, falling after "
-                f"{_falls(course):,}, cannot go on from there; choose another folder with -o, "
-                "or a larger schedule.tokens"
+                f"{kept.partition(' of ')[2]}, with a learning rate that decays after "
+                f"{_falls(kept):,}; the requested schedule of {schedule.length:,} tokens, which "
+                f"decays after {_falls(course):,}, cannot resume from it; choose another folder "
+                "with -o, or a larger schedule.tokens"
             )
         return False
 
@@ -128,7 +130,7 @@ def _course(tokens: int, decay_share: float) -> str:
 
 
 def _falls(course: str) -> int:
-    """Tokens after which the learning rate falls."""
+    """Return the tokens after which the learning rate decays."""
     return int(course.partition(" of ")[0])
 
 
@@ -155,8 +157,8 @@ def _put_back(training: Pretraining, tensors: dict[str, Tensor]) -> None:
                     if key.startswith(prefix)
                 }
                 if moments:
-                    # AdamW counts its steps on the CPU unless it is fused; each tensor goes where
-                    # the weights are, the count too.
+                    # AdamW counts its steps on the CPU unless it is fused; each tensor, including
+                    # the count, is moved to the weights' device.
                     optimizer.state[parameter] = {
                         name: value.to(parameter.device) for name, value in moments.items()
                     }

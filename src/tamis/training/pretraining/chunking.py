@@ -1,4 +1,6 @@
-"""Texts longer than the context in pieces that fit, so that every token of a corpus is learnt."""
+"""Splits texts longer than the context into chunks, so that every token of a corpus is trained
+on.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,18 @@ _AT_ONCE = 1024
 def fitted(
     corpus: Corpus, tokenizer: Tokenizer, context: int, progress: Progress | None = None
 ) -> Corpus:
-    """The corpus with its texts cut to the context; one that has none longer comes back as it is.
+    """Return the corpus with its texts split to the context; unchanged if no text is longer.
 
-    A piece is a text of its own from then on: it begins with `<|endoftext|>`, has its own place in
-    a pass and its own vector of the teacher, who sees no more of it than the pupil does. Pieces
-    stand where their text stood, so that order and draws follow from the seed.
+    Each chunk then counts as a text: it begins with `<|endoftext|>`, has its own position in a
+    pass, and its own teacher vector, so the teacher sees exactly what the student sees. Chunks
+    replace their text in place, so order and draws depend only on the seed.
 
     Args:
-        corpus: the texts, held-out ones too.
-        tokenizer: with a leading `<|endoftext|>` (`Tokenizer.prepared(begin=True)`).
+        corpus: the texts, including held-out ones.
+        tokenizer: a tokenizer that adds a leading `<|endoftext|>`
+            (`Tokenizer.prepared(add_bos=True)`).
         context: longest sequence in tokens.
-        progress: is told about texts.
+        progress: progress callback, counts texts.
     """
     texts, source = _cut_all(corpus.texts, corpus.source, tokenizer, context, progress)
     held_out, held_out_source = _cut_all(
@@ -56,7 +59,7 @@ def _cut_all(
     context: int,
     progress: Progress | None,
 ) -> tuple[list[str], NDArray[np.int16]]:
-    # A token is a byte or more, so that a short text need not be encoded to know that it fits.
+    # A token has at least one byte, so a text of few bytes fits without encoding it.
     long = [
         i
         for i, text in enumerate(texts)
@@ -77,10 +80,11 @@ def _cut_all(
 
 
 def cut_to_context(texts: Sequence[str], tokenizer: Tokenizer, context: int) -> list[list[str]]:
-    """Each text in pieces of at most `context` tokens, `<|endoftext|>` in front counted.
+    """Split each text into chunks of at most `context` tokens, including the leading
+    `<|endoftext|>`.
 
-    Pieces are about equally long and end between words, or between characters where a word is
-    longer than half a piece; nothing but white space at their ends is lost.
+    Chunks have about equal lengths and end between words, or between characters if a word is longer
+    than half a chunk. Only white space at their ends is removed.
     """
     head, found = int(tokenizer.begins), []
     for text, encoded in zip(texts, tokenizer.backend.encode_batch(list(texts)), strict=True):
@@ -88,15 +92,16 @@ def cut_to_context(texts: Sequence[str], tokenizer: Tokenizer, context: int) -> 
         if len(encoded.ids) > context:
             begins = [first for first, _ in encoded.offsets[head:]]
             parts = [part for part in _cut(text, begins, context - head) if part]
-        # Cut off from its neighbours a piece may be other tokens, and more of them.
+        # A chunk without its neighbours may be tokenized differently, into more tokens.
         again = cut_to_context(parts, tokenizer, context) if len(parts) > 1 else [parts]
         found.append([piece for part in again for piece in part])
     return found
 
 
 def _cut(text: str, begins: Sequence[int], room: int) -> list[str]:
-    """A text in pieces of at most `room` tokens; `begins`: the character at which, or inside of
-    which, each token begins.
+    """Split a text into chunks of at most `room` tokens.
+
+    `begins`: the character at which, or inside which, each token begins.
     """
     parts: list[str] = []
     start = 0
@@ -112,11 +117,11 @@ def _cut(text: str, begins: Sequence[int], room: int) -> list[str]:
             stop = next(words, stop)
             while (
                 stop < len(begins) and begins[stop] == begins[start]
-            ):  # one character alone may be several tokens
+            ):  # a single character may be several tokens
                 stop += 1
         end = begins[stop] if stop < len(begins) else len(text)
         parts.append(text[begins[start] : end].strip())
         start = bisect_left(
             begins, end
-        )  # earlier than `stop` where that token begins inside of a character
+        )  # earlier than `stop` if that token begins inside a character
     return parts

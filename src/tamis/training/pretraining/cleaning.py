@@ -1,5 +1,5 @@
-"""Lines of raw text to clean lines: white space, control characters, and what a source's recipe
-asks for.
+"""Cleans lines of raw text: white space, control characters, and the cleaning steps of a source's
+recipe.
 """
 
 from __future__ import annotations
@@ -19,37 +19,39 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…][\"'\u201d\u2019)]) +|(?<=[.!?…]) +")
 
 
 def tidy(line: str) -> str:
-    """NFC, no control characters, single blanks, none at the ends; the words and their spelling
-    stay as they are.
+    """Apply NFC, remove control characters, and fold white space to single blanks, none at the
+    ends.
+
+    Words and their spelling do not change.
     """
-    # NFC last: what is dropped can bring a letter and its accent together.
+    # NFC comes last: removing characters can put a letter next to its accent.
     return _BLANKS.sub(" ", unicodedata.normalize("NFC", _CONTROL.sub("", line))).strip()
 
 
 def close_spacing(line: str) -> str:
-    """Blanks before closing and after opening punctuation closed up, as corpora that were split
-    into words need it.
+    """Remove blanks before closing and after opening punctuation, as in corpora that were split
+    into words.
     """
     return _AFTER_OPENING.sub(r"\1", _BEFORE_PUNCTUATION.sub(r"\1", line))
 
 
 def plain_markdown(line: str) -> str:
-    """Links to their text, headings and emphasis without their marks."""
+    """Replace links by their text, and remove the marks of headings and emphasis."""
     return _EMPHASIS.sub(r"\2", _HEADING.sub("", _LINK.sub(r"\1", line)))
 
 
 RULES: dict[str, Callable[[str], str]] = {"spacing": close_spacing, "markdown": plain_markdown}
-"""What `clean` in a source's recipe may name."""
+"""The names that `clean` in a source's recipe may use."""
 
 
 def has_content(line: str) -> bool:
-    """Whether a line says anything: at least one letter or digit."""
+    """Return whether a line has at least one letter or digit."""
     return any(character.isalnum() for character in line)
 
 
 def cut(line: str, longest_words: int) -> list[str]:
-    """A line as parts of at most `longest_words` words, cut at the ends of sentences where there
-    are any, else between words.
+    """Split a line into parts of at most `longest_words` words, at ends of sentences if possible,
+    else between words.
     """
     words = line.count(" ") + 1
     if words <= longest_words:

@@ -1,5 +1,5 @@
-"""From files of plain text to texts: read, cleaned, cut to length, mixed by the recipe's shares,
-evaluation messages kept out.
+"""Builds a corpus from plain text files: read, clean, split to length, mix by the recipe's shares,
+and remove evaluation messages.
 
 The same files, recipe and seed give the same texts in the same order.
 """
@@ -28,41 +28,42 @@ _SHORTEST_JOINED = 16
 
 @dataclass
 class SourceCounts:
-    """What became of one source."""
+    """Counts of one source."""
 
     lines: int = 0
-    """lines with content, of the part that is used"""
+    """lines with content, in the part that is used"""
     repeated: int = 0
-    """dropped: the line had been seen often enough"""
+    """removed: lines that had occurred often enough"""
     excluded: int = 0
-    """dropped: lines that are, contain or are part of a message that is kept out, and texts joined
-    from lines that do"""
+    """removed: lines that are, contain or are part of an excluded message, and texts joined from
+    lines that do"""
     texts: int = 0
-    """texts to train on"""
+    """training texts"""
     words: int = 0
-    """words of these texts"""
+    """words in the training texts"""
     held_out: int = 0
-    """texts held out"""
+    """held-out texts"""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts to train on, and texts held out."""
+    """Training texts and held-out texts."""
 
     texts: list[str]
     source: NDArray[np.int16]
-    """(texts,) number of each text's source"""
+    """(texts,) source number of each text"""
     held_out: list[str]
     held_out_source: NDArray[np.int16]
     names: list[str]
-    """sources by number"""
+    """names of the sources, by number"""
     times: NDArray[np.float64]
-    """(sources,) how often a pass shows a text of each"""
+    """(sources,) how often a pass contains each text of the source"""
     counts: dict[str, SourceCounts] = field(default_factory=dict)
 
     def a_pass(self, seed: int, number: int) -> NDArray[np.int64]:
-        """Text numbers of pass `number` in training order: each text `times` times, a fraction by
-        lot.
+        """Return the text numbers of pass `number` in training order.
+
+        Each text occurs `times` times; a fraction is drawn at random.
         """
         random = np.random.default_rng([seed, number])
         times = self.times[self.source]
@@ -74,11 +75,10 @@ class Corpus:
 def find_sources(
     places: Sequence[Path], settings: CorpusSettings
 ) -> dict[str, tuple[Path, SourceSettings]]:
-    """Each source's file: those that the recipe names, looked for in the folders given; else every
-    file given.
+    """Return each source's file: those that the recipe names, else every given file.
 
     Raises:
-        DataError: a place does not exist, holds no text file, or lacks a file that the recipe
+        DataError: a path does not exist, contains no text file, or lacks a file that the recipe
             names.
     """
     for place in places:
@@ -92,7 +92,7 @@ def find_sources(
         ]
         if not files:
             raise DataError(
-                f"no text file (.txt, also .gz, .bz2, .xz) in {', '.join(map(str, places))}"
+                f"found no text file (.txt, also .gz, .bz2, .xz) in {', '.join(map(str, places))}"
             )
         return {_name(file, files): (file, SourceSettings(file=file.name)) for file in files}
     found = {}
@@ -104,8 +104,8 @@ def find_sources(
         if file is None:
             shown = ", ".join(map(str, places))
             raise DataError(
-                f"source {name}: {source.file} is not in {shown}; get it from "
-                f"{source.upstream}, or leave it out of the recipe"
+                f"source {name}: {source.file} is not in {shown}; get it from {source.upstream}, "
+                "or remove the source from the recipe"
             )
         found[name] = (file, source)
     return found
@@ -136,13 +136,13 @@ def read_corpus(
 
     Args:
         places: text files, or folders of them.
-        settings: how; sources and their shares.
-        excluded: messages that must not occur.
-        seed: of every draw.
-        progress: is told about lines.
+        settings: corpus settings, including the sources and their shares.
+        excluded: messages that must not occur in the corpus.
+        seed: seed of every draw.
+        progress: progress callback, counts lines.
 
     Raises:
-        DataError: a file is missing, unreadable or not UTF-8, or nothing is left to train on.
+        DataError: a file is missing, unreadable or not UTF-8, or no training text is left.
     """
     excluded = excluded or Excluded()
     found = find_sources(places, settings)
@@ -162,9 +162,11 @@ def read_corpus(
             counts[name].words = sum(text.count(" ") + text.count("\n") + 1 for text in texts[-1])
             task.advance(1, f"{name}: {len(texts[-1]):,} texts")
     if not any(texts):
-        raise DataError(f"{', '.join(map(str, places))}: no text is left to train on")
+        raise DataError(
+            f"{', '.join(map(str, places))}: no training text is left; add text, or exclude less"
+        )
     times = np.array([max(1.0, source.times) for _, source in found.values()])
-    known = {text for part in texts for text in part}  # a text may stand in two sources
+    known = {text for part in texts for text in part}  # two sources may contain the same text
     held = [[text for text in part if text not in known] for part in held]
     for name, part in zip(found, held, strict=True):
         counts[name].held_out = len(part)
@@ -192,7 +194,8 @@ def _cleaned(
         lines = [line for raw in document if has_content(line := _clean(raw, rules))]
         keys = [repeat_key(line) for line in lines]
         kept: Document = []
-        # Before anything is dropped: a message of several lines is one as they stand together.
+        # Before any line is removed: a message of several lines is found only while they are
+        # adjacent.
         for line, key, out in zip(lines, keys, excluded.among(keys), strict=True):
             counts.lines += 1
             seen[key] += 1
@@ -214,7 +217,9 @@ def _clean(raw: str, rules: Sequence[Callable[[str], str]]) -> str:
 
 
 def _allowed(texts: Iterable[str], excluded: Excluded, counts: SourceCounts) -> list[str]:
-    """Joined lines, or the parts of a cut one, can be a message where no line was."""
+    """Return the texts that are not excluded: joined lines, or parts of a split line, can be a
+    message even if no single line was.
+    """
     kept = []
     for text in texts:
         if excluded.holds(text):
@@ -227,8 +232,9 @@ def _allowed(texts: Iterable[str], excluded: Excluded, counts: SourceCounts) -> 
 def _texts(
     documents: Iterable[Document], settings: CorpusSettings, random: np.random.Generator
 ) -> Iterator[str]:
-    """Single lines, and runs of lines up to a drawn number of words: a language model needs the
-    turn before, an encoder both.
+    """Yield single lines, and runs of lines up to a random number of words.
+
+    A language model needs the previous turns of a conversation; an encoder needs both.
     """
     low, high = min(_SHORTEST_JOINED, settings.longest_words), settings.longest_words
     for document in documents:

@@ -1,8 +1,9 @@
-"""Messages that are kept out of a corpus, so that a figure measured on them later is honest.
+"""Decontamination: removes evaluation messages from a corpus, so that later figures on them are
+valid.
 
-Two texts are the same where their letters and digits are, case aside and every digit taken for the
-same (`tamis.data.deduplication`). A message of eight words or more is also found inside a longer
-text, and every message as several lines of one document.
+Two texts are equal if their letters and digits are equal, ignoring case and treating all digits as
+the same (`tamis.data.deduplication`). A message of at least eight words is also found inside longer
+texts; every message is also found as several consecutive lines of a document.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from tamis.data.tables import read_table
 from tamis.errors import DataError
 
 WORDS = 8
-"""Words from which a message is looked for inside longer texts as well: shorter ones are common
-phrases."""
+"""Fewest words of a message that is also searched for inside longer texts: shorter messages are
+common phrases."""
 
 OPENING = 12
-"""Letters by which a message that may stand as several lines is looked up."""
+"""Length of the prefix, in letters, that finds messages spread over several lines."""
 
 
 class Excluded:
     """A set of messages that must not occur in a corpus."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        """`texts`: the messages as they are."""
+        """Index the messages `texts`."""
         self.keys: set[str] = set()
         self.openings: dict[str, list[str]] = {}
         self.beginnings: dict[str, list[str]] = {}
@@ -43,13 +44,11 @@ class Excluded:
         self.sizes = sorted({len(beginning) for beginning in self.beginnings} - {0})
 
     def __len__(self) -> int:
-        """Number of different messages."""
+        """Return the number of distinct messages."""
         return len(self.keys)
 
     def holds(self, text: str) -> bool:
-        """Whether `text` is one of the messages, or one of the longer messages stands inside it,
-        word for word.
-        """
+        """Return whether `text` is a message, or contains a longer message word for word."""
         if not self.keys:
             return False
         key = repeat_key(text)
@@ -65,14 +64,14 @@ class Excluded:
         return False
 
     def among(self, keys: Sequence[str]) -> list[bool]:
-        """Which lines of a document are one of the messages, contain a longer one, or are part of
-        one that stands as several of them.
+        """Return which lines of a document are a message, contain a longer one, or are part of one
+        that spans several lines.
 
-        Several lines are a message where their letters and digits, one line after another, are
-        those of the message; a longer message is also found where it begins and ends inside lines.
+        Several lines are a message if their letters and digits, joined, are those of the message. A
+        longer message is also found if it begins and ends inside lines.
 
         Args:
-            keys: each line in its normal form (`tamis.data.deduplication.repeat_key`).
+            keys: each line in normalized form (`tamis.data.deduplication.repeat_key`).
         """
         out = [False] * len(keys)
         if not self.keys:
@@ -92,7 +91,7 @@ class Excluded:
         return out
 
     def _inside(self, keys: Sequence[str]) -> Iterator[tuple[int, int]]:
-        """(first, stop) of the lines over which a longer message stands, word for word."""
+        """Yield the (first, stop) lines that contain a longer message word for word."""
         words = [word for key in keys for word in key.split(" ")]
         lines = [line for line, key in enumerate(keys) for _ in range(key.count(" ") + 1)]
         for place in range(len(words) - WORDS + 1):
@@ -103,15 +102,15 @@ class Excluded:
 
 
 def _letters(key: str) -> str:
-    """Letters and digits alone: "im home" is "imhome". What has none stays as it is."""
+    """Return only letters and digits: "im home" gives "imhome". A text without any is unchanged."""
     return "".join(filter(str.isalnum, key)) or key
 
 
 def messages_of(places: Sequence[str]) -> list[str]:
-    """Texts of tables, of every file in a folder of them, and of data sets by name.
+    """Return the texts of tables, of every file in a folder of tables, and of data sets by name.
 
     Raises:
-        DataError: a place is no table, or nothing is known by that name.
+        DataError: a path is not a table, or the name is unknown.
     """
     texts: list[str] = []
     for place in places:
@@ -123,8 +122,8 @@ def messages_of(places: Sequence[str]) -> list[str]:
         )
         if not tables:
             raise DataError(
-                f"{place} holds no file; --exclude takes tables, folders of them, or names of "
-                "data sets"
+                f"{place} contains no file; --exclude takes tables, folders of tables, or names "
+                "of data sets"
             )
         for table in tables:
             texts.extend(read_table(table).texts)
@@ -132,10 +131,10 @@ def messages_of(places: Sequence[str]) -> list[str]:
 
 
 def messages_by_set(places: Sequence[str]) -> dict[str, list[str]]:
-    """The same by the name of each place, that of a path without the folders that lead to it.
+    """Return the same texts by the name of each place; for a path, its last component.
 
     Raises:
-        DataError: as `messages_of`.
+        DataError: see `messages_of`.
     """
     sets: dict[str, list[str]] = {}
     for place in places:

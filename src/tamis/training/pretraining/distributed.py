@@ -1,6 +1,4 @@
-"""Several processes of one pretraining, as torchrun starts them: each on a device of its own, sums
-over all of them.
-"""
+"""Distributed pretraining with torchrun: one device per process, and sums over all processes."""
 
 from __future__ import annotations
 
@@ -12,13 +10,14 @@ from torch import Tensor, distributed
 
 
 def own_device(asked: str, *, cuda: Callable[[], bool] = torch.cuda.is_available) -> str:
-    """The device of this process: `auto` and `cuda` are the GPU of its number on this machine
-    (LOCAL_RANK) where there are several.
+    """Return the device of this process.
+
+    `auto` and `cuda` give the GPU with the process's LOCAL_RANK, if there are several processes.
 
     Args:
-        asked: the setting `compute.device`; a device with a number, or the processor, stays as it
-            is.
-        cuda: whether torch sees a GPU.
+        asked: the setting `compute.device`; a device with a number, or the CPU, is returned
+            unchanged.
+        cuda: returns whether torch sees a GPU.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (
         asked == "cuda" or (asked == "auto" and cuda())
@@ -28,20 +27,22 @@ def own_device(asked: str, *, cuda: Callable[[], bool] = torch.cuda.is_available
 
 
 def join(where: str) -> bool:
-    """Join the processes that torchrun started, if it did; whether this is the first of them."""
+    """Join the process group if torchrun started this process; returns whether this is the first
+    process.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         if where.startswith("cuda"):
-            torch.cuda.set_device(where)  # NCCL's barrier waits on the current one
+            torch.cuda.set_device(where)  # NCCL's barrier waits on the current device
         distributed.init_process_group("nccl" if where.startswith("cuda") else "gloo")
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def summed(tensor: Tensor, where: torch.device) -> Tensor:
-    """The sum of a tensor over all processes, on the device where it lay.
+    """Return the sum of a tensor over all processes, on the tensor's device.
 
     Args:
-        tensor: of any shape, the same in each process.
-        where: the device that the processes compute on: NCCL adds up nothing that lies elsewhere.
+        tensor: same shape in each process.
+        where: the device that the processes compute on; NCCL only sums tensors there.
     """
     moved = tensor.to(where)
     distributed.all_reduce(moved)

@@ -1,5 +1,5 @@
-"""Files as documents of lines: what a blank line means, which documents are used, which lines are
-held out.
+"""Text files as documents of lines: the meaning of blank lines, the choice of documents, and
+held-out lines.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ import numpy as np
 from tamis.errors import DataError
 
 OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-"""How files are unpacked, by suffix."""
+"""Functions that open files, by suffix."""
 DOCUMENTS = 3
-"""Documents of several lines from which the form `auto` believes in blank lines."""
+"""Fewest documents of several lines for which the form `auto` uses blank lines as separators."""
 DOCUMENT_LINES = 50
-"""Lines of a document in the mean up to which it does: more, and the blank lines are strays of a
-flat file."""
+"""Largest mean number of lines of a document for which `auto` uses blank lines: with more, blank
+lines are accidental in a flat file."""
 MOST_HELD = 2.0
-"""Times its share that a source's held-out lines may be: drawn documents differ in length."""
+"""Largest held-out lines of a source, as a multiple of its share: drawn documents vary in
+length."""
 Document = list[str]
 
 
 def read_documents(file: Path, form: str) -> list[Document]:
-    """Lines as they stand, by document; in a flat file every line is one.
+    """Return the lines of a file by document, unchanged; in a flat file every line is a document.
 
     Args:
-        file: UTF-8 text, packed where its name says so.
-        form: `flat`, `doc`, or `auto`: documents where blank lines end at least 3 of several lines,
-            none of them of more than 50 in the mean.
+        file: UTF-8 text, compressed if its suffix says so.
+        form: `flat`, `doc`, or `auto`: documents if blank lines separate at least 3 documents of
+            several lines, with at most 50 lines on average.
 
     Raises:
         DataError: the file cannot be read, or is not UTF-8.
@@ -47,10 +48,12 @@ def read_documents(file: Path, form: str) -> list[Document]:
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{file} is not UTF-8 ({error.reason} in line {_first_bad_line(file, opener)}); "
-                "convert it first"
+                "convert it to UTF-8"
             ) from error
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise DataError(f"{file} cannot be read ({error})") from error
+        raise DataError(
+            f"{file} cannot be read ({error}); check its permissions and that it is complete"
+        ) from error
     documents: list[Document] = [[]]
     for line in lines:
         if line.strip():
@@ -64,8 +67,8 @@ def read_documents(file: Path, form: str) -> list[Document]:
 
 
 def _first_bad_line(file: Path, opener: Callable[..., IO[Any]]) -> int:
-    """Number of the first line that is not UTF-8; a decoder of a stream only knows the place in its
-    buffer.
+    """Return the number of the first line that is not UTF-8; a stream decoder only knows the
+    position in its buffer.
     """
     with opener(file, "rb") as stream:
         for number, line in enumerate(stream, 1):
@@ -77,17 +80,13 @@ def _first_bad_line(file: Path, opener: Callable[..., IO[Any]]) -> int:
 
 
 def _divide(documents: Sequence[Document]) -> bool:
-    """Whether blank lines divide a file into documents, rather than standing astray in a flat
-    one.
-    """
+    """Return whether blank lines separate documents, and are not accidental in a flat file."""
     several = sum(len(document) > 1 for document in documents)
     return several >= DOCUMENTS and sum(map(len, documents)) <= DOCUMENT_LINES * len(documents)
 
 
 def chosen(documents: list[Document], times: float, random: np.random.Generator) -> list[Document]:
-    """The part of the documents that a share `times` below 1 stands for, drawn at random, in their
-    order; at least one.
-    """
+    """Return a random share `times` (below 1) of the documents, in their order; at least one."""
     if times >= 1:
         return documents
     return [
@@ -101,17 +100,17 @@ def chosen(documents: list[Document], times: float, random: np.random.Generator)
 def divided(
     documents: list[Document], share: float, random: np.random.Generator
 ) -> tuple[list[Document], list[Document]]:
-    """Documents to train on and documents held out: whole ones, so that no held-out text has its
-    neighbour in training.
+    """Split documents into training and held-out ones.
 
-    A drawn document that would bring the held-out lines above twice their share is passed over.
-    Where all would (few documents, or large ones), the share's lines are taken from the end of the
-    first one drawn. At least one line is held out, and at least one is left.
+    Whole documents are held out, so that no held-out text has its neighbours in training. A drawn
+    document that would raise the held-out lines above twice their share is skipped. If all would
+    (few or large documents), the share's lines are taken from the end of the first one drawn. At
+    least one line is held out, and at least one remains.
 
     Args:
-        documents: of one source.
-        share: of documents, and of their lines.
-        random: draws.
+        documents: the documents of one source.
+        share: share of documents, and of their lines.
+        random: random generator.
     """
     lines = sum(map(len, documents))
     if share <= 0 or lines < 2:
@@ -120,7 +119,7 @@ def divided(
     number = min(len(documents) - 1, max(1, round(share * len(documents))))
     most = min(lines - 1, max(1.0, MOST_HELD * share * lines))
     held: dict[int, int] = {}
-    """lines from the end of each document that are held out"""
+    """number of lines held out from the end of each document"""
     for place in order[:number]:
         if sum(held.values()) + len(documents[place]) <= most:
             held[int(place)] = len(documents[place])

@@ -1,9 +1,9 @@
-"""Held-out texts under a model: bits per byte, by source, and how near the pooled states come to
-the teacher.
+"""Evaluation on held-out texts: bits per byte by source, and the similarity of pooled states to the
+teacher's vectors.
 
-Bits per byte = nats of all tokens of the texts / ln 2 / UTF-8 bytes of the texts: comparable
-between tokenizers, and with models that are not neural at all. The closing `<|endoftext|>` is not
-counted, `<|endoftext|>` in front is given.
+Bits per byte = nats of all tokens / ln 2 / UTF-8 bytes of the texts. It is comparable between
+tokenizers, and with models that are not neural. The leading `<|endoftext|>` is given; the closing
+one is not counted.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tamis.training.pretraining.losses import Student, pooled
 from tamis.training.pretraining.sequences import Sequences
 
 BATCH_TOKENS = 1024
-"""Tokens at once: their logits are the largest matrix there is."""
+"""Tokens per batch: their logits are the largest matrix."""
 
 
 def text_nats(trunk: GPT2, sequences: Sequences) -> NDArray[np.float64]:
-    """(texts,) nats of each text's own tokens, `<|endoftext|>` before and after not counted."""
+    """Return the nats of each text's tokens, (texts,), without `<|endoftext|>` before and after."""
     nats = np.zeros(len(sequences))
     device = trunk.wte.weight.device
     was_training = trunk.training
@@ -45,7 +45,7 @@ def text_nats(trunk: GPT2, sequences: Sequences) -> NDArray[np.float64]:
 
 
 def bits_per_byte(nats: NDArray[np.float64], text_bytes: NDArray[np.int64]) -> float:
-    """Bits per byte of texts taken together."""
+    """Return the bits per byte over all texts."""
     return float(nats.sum() / math.log(2) / max(1, text_bytes.sum()))
 
 
@@ -56,17 +56,17 @@ def measure(
     names: Sequence[str],
     vectors: NDArray[np.float32] | None,
 ) -> dict[str, Any]:
-    """Figures of the held-out texts.
+    """Return the figures of the held-out texts.
 
     Args:
-        student: the network as it is.
+        student: the network.
         sequences: the held-out texts.
-        source: (texts,) their sources.
-        names: sources by number.
-        vectors: (texts, D) the teacher's vectors, None without a teacher.
+        source: (texts,) source numbers.
+        names: source names by number.
+        vectors: (texts, D) teacher vectors; None without a teacher.
 
     Returns:
-        `bits_per_byte`, `by_source` and, with a teacher, `cosine`, the mean over texts.
+        `bits_per_byte`, `by_source` and, with a teacher, `cosine` (mean over texts).
     """
     nats = text_nats(student.trunk, sequences)
     found: dict[str, Any] = {"bits_per_byte": bits_per_byte(nats, sequences.text_bytes)}

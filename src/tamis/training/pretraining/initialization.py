@@ -1,9 +1,11 @@
-"""How a network begins: GPT-2's own start, with token embeddings from a teacher where there is one.
+"""Initial weights of a network: GPT-2's own initialization, optionally with token embeddings from a
+teacher.
 
-Each piece gets the teacher's vector of the piece's text, projected to the network's width by
-principal components, with noise that keeps apart what the teacher holds for one (an uncased one
-knows no capitals). Residual branches begin at zero and positions small, so that the untrained
-network already pools these vectors: the static embeddings of model2vec, to be improved from there.
+Each token gets the teacher's vector of the token's text, projected to the network's width by
+principal components. Noise separates tokens for which the teacher has the same vector (an uncased
+teacher does not distinguish capitals). Residual branches start at zero and position embeddings are
+small, so the untrained network already pools these vectors, like the static embeddings of
+model2vec; training improves on them.
 """
 
 from __future__ import annotations
@@ -21,24 +23,24 @@ from tamis.text.tokenizer import Tokenizer
 from tamis.training.pretraining.teacher import TeacherStore
 
 EMBEDDING_STD = 0.02
-"""Size of a token embedding's entries, GPT-2's own."""
+"""Standard deviation of token embeddings, as in GPT-2."""
 POSITION_STD = 0.002
-"""Size of a position embedding's entries beside a teacher's start: at GPT-2's own they would be
-noise as large as the meaning."""
+"""Standard deviation of position embeddings for a teacher start. GPT-2's own value would add noise
+as large as the token vectors."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """From the teacher's vectors to the network's width, and back."""
+    """A linear projection from the teacher's vectors to the network's width, and its inverse."""
 
     components: NDArray[np.float32]
-    """(C, D) orthonormal rows: the directions in which the pieces' vectors differ most"""
+    """(C, D) orthonormal rows: the directions of largest variance of the tokens' vectors"""
     mean: NDArray[np.float32]
     """(D,)"""
 
 
 def random_start(model: GPT2, seed: int) -> None:
-    """GPT-2's own start."""
+    """Initialize as GPT-2."""
     initialise(model, torch.Generator().manual_seed(seed))
 
 
@@ -51,10 +53,10 @@ def teacher_start(
     seed: int,
     progress: Progress | None = None,
 ) -> Projection:
-    """Begin from a teacher; pieces that are no text of their own (half a character, white space)
-    stay random.
+    """Initialize from a teacher, and return the projection.
 
-    Returns the projection, which is also where the map to the teacher begins.
+    Tokens that are not whole text (part of a character, white space) stay random. The projection
+    also initializes the map to the teacher's vectors.
     """
     random_start(model, seed)
     texts = {
@@ -81,15 +83,17 @@ def teacher_start(
 
 
 def has_letters(piece: str) -> bool:
-    """Whether a piece is whole text with something to say; half a character decodes to the
-    replacement sign.
+    """Return whether a token is whole text with letters or digits.
+
+    Part of a character decodes to the replacement character.
     """
     return "\ufffd" not in piece and any(not character.isspace() for character in piece)
 
 
 def principal(vectors: NDArray[np.float32], width: int) -> Projection:
-    """The first `width` principal components; where the teacher has fewer dimensions, zeros fill
-    up. Signs are fixed.
+    """Return the first `width` principal components, with fixed signs.
+
+    If the teacher has fewer dimensions, the rest is filled with zeros.
     """
     mean = vectors.mean(0)
     covariance = np.cov((vectors - mean).astype(np.float64), rowvar=False)
@@ -107,12 +111,12 @@ def principal(vectors: NDArray[np.float32], width: int) -> Projection:
 def fitted_map(
     states: NDArray[np.float32], vectors: NDArray[np.float32], ridge: float = 1.0
 ) -> Tensor:
-    """(D, C) the linear map that takes pooled states nearest to the teacher's vectors, in least
-    squares.
+    """Return the linear map from pooled states to the teacher's vectors that minimizes squared
+    error, (D, C).
 
     Args:
         states: (texts, C) pooled states.
-        vectors: (texts, D) of the same texts.
+        vectors: (texts, D) teacher vectors of the same texts.
         ridge: added to the diagonal, in units of one text.
     """
     gram = states.T.astype(np.float64) @ states + ridge * np.eye(states.shape[1])
@@ -122,8 +126,9 @@ def fitted_map(
 
 
 def map_start(width: int, dimensions: int, projection: Projection | None, seed: int) -> Tensor:
-    """(D, C) first linear map from pooled states to the teacher's vectors: the projection's way
-    back, or random.
+    """Return the initial linear map from pooled states to the teacher's vectors, (D, C).
+
+    It is the inverse of the projection, or random without one.
     """
     if projection is not None:
         return torch.from_numpy(projection.components.T.copy())

@@ -1,6 +1,4 @@
-"""The model card of a pretrained backbone: what it learnt from, what it cost, what it can and
-cannot do.
-"""
+"""The model card of a pretrained backbone: training data, cost, figures and limits."""
 
 from __future__ import annotations
 
@@ -11,23 +9,23 @@ from tamis.training.pretraining.recipe import read_pretrain_recipe
 
 _BAR = r"\|"
 ANY_CORPUS = (
-    "It knows the languages and the kinds of text of its sources, and little of the world; what "
-    "it writes is no advice.",
-    "It repeats the biases of its sources.",
+    "It knows the languages and kinds of text of its sources, but has little world knowledge; "
+    "do not use the text it generates as advice.",
+    "It reproduces the biases of its sources.",
 )
-"""Limits of a model whose recipe names none of its own."""
+"""Limits of a model whose recipe states none."""
 
 
 def model_card(facts: dict[str, Any]) -> str:
-    """Markdown from the facts of a pretraining (`pretraining.json`)."""
+    """Return the model card as Markdown, from the facts of a pretraining (`pretraining.json`)."""
     recipe, held_out = facts["recipe"], facts["held_out"]
     shape = f"{facts['parameters'] / 1e6:.1f} million parameters"
     lines = [
         f"# {recipe['name']}",
         "",
-        f"A GPT-2 with {shape}, pretrained by tamis; a language model and, through the mean of "
-        "its last hidden states, an encoder.",
-        "Files are in the Hugging Face GPT-2 layout, weights in 16 bits.",
+        f"A GPT-2 with {shape}, pretrained by tamis: a language model and, by the mean of its "
+        "last hidden states, an encoder.",
+        "Files are in the Hugging Face GPT-2 layout, with 16-bit weights.",
         "",
         "## Data",
         "",
@@ -49,9 +47,9 @@ def model_card(facts: dict[str, Any]) -> str:
         lines.append(_row(*row))
     lines += [
         "",
-        "`kept out`: lines that are, or contain, a message of the evaluation sets named when it "
-        "was trained (case, digits, punctuation and",
-        f"white space aside). {_kept_out(facts)}",
+        "`kept out`: removed lines that are, or contain, a message of the evaluation sets given "
+        "at training time (ignoring case, digits, punctuation and",
+        f"white space). {_kept_out(facts)}",
         *_before(facts),
         "",
         "## Training",
@@ -61,7 +59,7 @@ def model_card(facts: dict[str, Any]) -> str:
         f" ({facts['machine']['device']}, {facts['machine']['threads']} threads, "
         f"{facts['machine']['dtype']}), seed {recipe['seed']}.",
         *_stages(facts),
-        f"- Begun from: {facts['start'] or 'nothing'}. Teacher: {_teacher(facts)}.",
+        f"- Initialized from: {facts['start'] or 'nothing'}. Teacher: {_teacher(facts)}.",
         f"- Losses: {_losses(recipe['objective'], facts['teacher'])}.",
     ]
     if held_out:
@@ -88,20 +86,22 @@ def model_card(facts: dict[str, Any]) -> str:
             )
             for row in curve
         ]
-    lines += ["", "## What it writes", ""]
+    lines += ["", "## Sample texts", ""]
     lines += [f"> {' '.join(text.split())}\n" for text in facts["samples"] if text.strip()]
     lines += [
         "## Limits",
         "",
         *(f"- {' '.join(limit.split())}" for limit in _limits(recipe)),
-        "- Made to be tuned into a classifier; not made to write.",
+        "- Intended for fine-tuning as a classifier, not for text generation.",
         "",
     ]
     return "\n".join(lines)
 
 
 def _limits(recipe: dict[str, Any]) -> Sequence[str]:
-    """What the recipe says; facts from before recipes said it are those of one that ships."""
+    """Return the limits in the recipe; older files without them come from a recipe in this
+    package.
+    """
     limits: Sequence[str] = (
         recipe["limits"] if "limits" in recipe else read_pretrain_recipe(recipe["name"]).limits
     )
@@ -110,25 +110,25 @@ def _limits(recipe: dict[str, Any]) -> Sequence[str]:
 
 def _kept_out(facts: dict[str, Any]) -> str:
     if "excluded" not in facts:
-        return "0 in every row may also mean that no evaluation set was named."
+        return "0 in every row may also mean that no evaluation set was given."
     named = ", ".join(f"{name} ({count:,} messages)" for name, count in facts["excluded"].items())
-    return f"Named were: {named}." if named else "No evaluation set was named."
+    return f"Given: {named}." if named else "No evaluation set was given."
 
 
 def _before(facts: dict[str, Any]) -> list[str]:
-    """What the backbone that it went on from had learnt from."""
+    """Return the training data of the backbone that this model was initialized from."""
     lines = []
     for entry in facts.get("before") or []:
         if entry["sources"] is None:
             lines += [
                 "",
-                f"It went on from {entry['name']}, whose own card says what that had learnt "
-                "from and under which licence.",
+                f"It was initialized from {entry['name']}; see the card of that model for its "
+                "training data and licence.",
             ]
             continue
         lines += [
             "",
-            f"Before that, as {entry['name']}, it had learnt from:",
+            f"Before that, as {entry['name']}, it was trained on:",
             "",
             "| source | licence | upstream |",
             "|---|---|---|",
@@ -141,7 +141,7 @@ def _before(facts: dict[str, Any]) -> list[str]:
 
 
 def _row(*cells: str) -> str:
-    """A row of a table; a cell is one line, and a bar in it is no border."""
+    """Return a table row; cells become one line, and bars in them are escaped."""
     return f"| {' | '.join(' '.join(cell.split()).replace('|', _BAR) for cell in cells)} |"
 
 
@@ -150,7 +150,7 @@ def _teacher(facts: dict[str, Any]) -> str:
 
 
 def _stages(facts: dict[str, Any]) -> list[str]:
-    """A line for each earlier stage, and one for all together."""
+    """Return a line for each earlier stage, and one for their total."""
     stages = facts.get("stages") or []
     if not stages:
         return []
@@ -173,16 +173,23 @@ def _losses(objective: dict[str, Any], teacher: str | None) -> str:
     )
     if objective.get("frequent_pieces"):
         text += (
-            f" (summed over the {objective['frequent_pieces']:,} most frequent pieces and "
-            f"{objective['sampled_pieces']:,} drawn ones)"
+            f" (softmax over the {objective['frequent_pieces']:,} most frequent tokens and "
+            f"{objective['sampled_pieces']:,} sampled ones)"
         )
     if teacher:
         text += (
-            f", 1 - cosine to the teacher x {objective['teacher_weight']:g}, likeness x "
+            f", 1 - cosine to the teacher x {objective['teacher_weight']:g}, similarity x "
             f"{objective['similarity_weight']:g}"
         )
+        if objective.get("bank_weight"):
+            text += (
+                f", similarity to {objective['bank_texts']:,} other texts x "
+                f"{objective['bank_weight']:g}"
+            )
         words = objective.get("distilled_words")
-        text += f" (both of texts up to {words} words)" if words else ""
+        text += f" (teacher losses on texts up to {words} words)" if words else ""
+        if objective.get("form_dropout"):
+            text += f"; form dropout of {objective['form_dropout']:.0%} of the texts"
     return text
 
 

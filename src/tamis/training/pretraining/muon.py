@@ -1,10 +1,10 @@
-"""Muon for the matrices of the blocks, AdamW for the rest; and the learning rate's course: warm-up,
-stable, decay.
+"""Optimizers of pretraining: Muon for the matrices of the blocks, AdamW for the rest. Learning rate
+schedule: warm-up, stable, decay.
 
 Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024),
-https://kellerjordan.github.io/posts/muon. torch.optim.Muon computes its iteration in bf16, which
-processors without bf16 instructions emulate, far more slowly; here it runs in fp32, on all matrices
-of one shape at once.
+https://kellerjordan.github.io/posts/muon. torch.optim.Muon iterates in bf16, which CPUs without
+bf16 instructions emulate far more slowly; this one uses fp32 and processes all matrices of one
+shape at once.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _ITERATIONS = 5
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """(M, rows, columns) -> the same shapes with singular values near one: the quintic
-    Newton-Schulz iteration, five times.
+    """Return (M, rows, columns) matrices with singular values near one: five quintic Newton-Schulz
+    iterations.
     """
     a, b, c = _COEFFICIENTS
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
@@ -37,19 +37,21 @@ def orthogonalized(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised. A matrix of 3C x C (queries, keys, values) counts as three."""
+    """Orthogonalized momentum. A 3C x C matrix (queries, keys, values) counts as three matrices."""
 
     def __init__(
         self, params: Iterable[Any], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0
     ) -> None:
-        """`params`: matrices only; `lr`: spectral size of a step; `weight_decay`: share of a weight
+        """Create the optimizer.
+
+        `params`: matrices only; `lr`: spectral norm of a step; `weight_decay`: share of a weight
         that a step of size one removes.
         """
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override] # no closure is ever given
-        """One step."""
+        """Perform one optimization step."""
         for group in self.param_groups:
             by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
             for weight in group["params"]:
@@ -76,7 +78,9 @@ def _parts(matrix: Tensor) -> tuple[Tensor, ...]:
 
 
 def optimizers(student: Student, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """The optimisers of a pupil's weights; each group's `peak` is its highest learning rate."""
+    """Return the optimizers of a student's weights; each group's `peak` is its highest learning
+    rate.
+    """
     matrices: list[Tensor] = []
     plain: list[Tensor] = []
     embeddings: list[Tensor] = []
@@ -116,8 +120,8 @@ def optimizers(student: Student, settings: OptimizerSettings) -> list[torch.opti
 
 
 def rate(tokens: int, schedule: ScheduleSettings) -> float:
-    """Share of the peak learning rate after `tokens` tokens: linear up, stable, linear down to zero
-    at the end.
+    """Return the learning rate after `tokens` tokens as a share of its peak: linear warm-up,
+    stable, linear decay to zero.
     """
     begin = decay_begins(schedule)
     warmup = min(schedule.warmup_tokens, schedule.length // 10)
@@ -131,5 +135,5 @@ def rate(tokens: int, schedule: ScheduleSettings) -> float:
 
 
 def decay_begins(schedule: ScheduleSettings) -> int:
-    """Tokens after which the learning rate falls."""
+    """Return the tokens after which the learning rate decays."""
     return schedule.length - round(schedule.decay_share * schedule.length)

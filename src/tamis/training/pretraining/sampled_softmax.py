@@ -1,12 +1,12 @@
-"""A softmax over part of the vocabulary: the frequent pieces, which hold nearly all of the sum, and
-a draw that stands for the rest.
+"""Sampled softmax: sums over the frequent tokens, which hold nearly all probability, and over a
+random sample of the others.
 
-For a small network the vocabulary costs more than the blocks. The frequent pieces are summed
-exactly, the target always, and of the rest a uniform draw without replacement, each piece weighed
-by how many it stands for: the softmax's sum is right in expectation, its logarithm up to the draw's
-variance. With every piece drawn it is the plain softmax. Only training sums like this; held-out
-texts are measured over all pieces. Source: Bengio and Senecal, "Quick training of probabilistic
-neural nets by importance sampling", AISTATS 2003.
+In a small network the vocabulary costs more than the blocks. Frequent tokens and the target are
+summed exactly. The other tokens are sampled uniformly without replacement and weighted by how many
+tokens each represents, so the softmax's sum is unbiased, and its logarithm is correct up to the
+variance of the sample. With every token sampled it equals the full softmax. It is used only in
+training; held-out texts use all tokens. Source: Bengio and Senecal, "Quick training of
+probabilistic neural nets by importance sampling", AISTATS 2003.
 
 Shapes: P predicted positions, C channels, V vocabulary, K candidates.
 """
@@ -25,35 +25,35 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Candidates:
-    """The pieces that a softmax sums over."""
+    """The tokens that a softmax sums over."""
 
     pieces: Tensor
     """(K,) int64"""
     log_weight: Tensor
-    """(K,) logarithm of how many pieces each stands for"""
+    """(K,) logarithm of the number of tokens that each represents"""
     column: Tensor
-    """(V,) int64: a piece's place among the candidates, -1 for none"""
+    """(V,) int64: index of each token among the candidates, -1 if absent"""
 
     def to(self, device: torch.device) -> Candidates:
-        """The same on another device."""
+        """Return the candidates on another device."""
         return Candidates(
             self.pieces.to(device), self.log_weight.to(device), self.column.to(device)
         )
 
 
 def by_frequency(tokens: NDArray[np.int32], vocab_size: int) -> NDArray[np.int64]:
-    """(V,) all pieces, the most frequent of `tokens` first, the lower id first among equals."""
+    """Return all token ids, (V,), most frequent in `tokens` first; equal counts by lower id."""
     return np.argsort(-np.bincount(tokens, minlength=vocab_size), kind="stable")
 
 
 def draw(pieces: NDArray[np.int64], frequent: int, sampled: int, seed: list[int]) -> Candidates:
-    """The first `frequent` of `pieces` and `sampled` of the others.
+    """Return the first `frequent` of `pieces` and a sample of `sampled` others.
 
     Args:
-        pieces: (V,) all pieces in the order of `by_frequency`.
-        frequent: how many always count.
-        sampled: how many of the rest are drawn; all, where there are no more.
-        seed: of the draw.
+        pieces: (V,) all token ids in the order of `by_frequency`.
+        frequent: number of tokens that always count.
+        sampled: number of other tokens to sample; all if there are no more.
+        seed: seed of the sample.
     """
     rest = len(pieces) - min(frequent, len(pieces))
     sampled = min(sampled, rest)
@@ -72,13 +72,13 @@ def draw(pieces: NDArray[np.int64], frequent: int, sampled: int, seed: list[int]
 def candidate_cross_entropy(
     states: Tensor, embeddings: Tensor, targets: Tensor, candidates: Candidates
 ) -> Tensor:
-    """The summed cross-entropy of the targets, in nats, over the candidates and the target itself.
+    """Return the summed cross-entropy of the targets, in nats, over the candidates and the target.
 
     Args:
         states: (P, C) final hidden states.
-        embeddings: (V, C) token embeddings, which are the output layer too.
-        targets: (P,) the next tokens.
-        candidates: what is summed over.
+        embeddings: (V, C) token embeddings, also the output layer.
+        targets: (P,) next tokens.
+        candidates: tokens to sum over.
     """
     own = (states * F.embedding(targets, embeddings)).sum(1).float()
     others = (
@@ -87,5 +87,5 @@ def candidate_cross_entropy(
     )
     column = candidates.column[targets]
     among = torch.nonzero(column >= 0).squeeze(1)
-    others[among, column[among]] = float("-inf")  # the target counts once, as itself
+    others[among, column[among]] = float("-inf")  # the target is counted once, as the target
     return (torch.logaddexp(torch.logsumexp(others, 1), own) - own).sum()
