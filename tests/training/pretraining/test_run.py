@@ -186,12 +186,12 @@ def test_the_data_of_the_base_and_the_sets_kept_out_stand_on_the_card(tmp_path: 
             "sources": {"chats": {"licence": "CC0", "upstream": "example.org/chats"}},
         }
     ]
-    assert facts["excluded"] == {"held.tsv": 3} and "Named were: held.tsv (3 messages)." in card
+    assert facts["excluded"] == {"held.tsv": 3} and "Given: held.tsv (3 messages)." in card
     assert (
-        "Before that, as the-base, it had learnt from:" in card
+        "Before that, as the-base, it was trained on:" in card
         and "| chats | CC0 | example.org/chats |" in card
     )
-    assert "English" not in card and "It repeats the biases of its sources." in card
+    assert "English" not in card and "It reproduces the biases of its sources." in card
     assert facts["recipe"]["shape"] == {
         "vocab_size": 300,
         "n_positions": 32,
@@ -204,7 +204,7 @@ def test_the_data_of_the_base_and_the_sets_kept_out_stand_on_the_card(tmp_path: 
     assert [entry["name"] for entry in third["before"]] == ["the-base", "adapted"]
     (tmp_path / "base" / "pretraining.json").unlink()
     pretrain([file], tmp_path / "fourth", recipe(**short), start=tmp_path / "base")
-    assert "It went on from base, whose own card says" in (
+    assert "It was initialized from base; see the card of that model" in (
         tmp_path / "fourth" / "README.md"
     ).read_text(encoding="utf-8")
 
@@ -227,7 +227,7 @@ def test_what_cannot_be_learnt_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         pretrain([tmp_path / "none.txt"], tmp_path / "c", recipe())
     (tmp_path / "empty.txt").write_text("\n!!\n", encoding="utf-8")
-    with pytest.raises(DataError, match="no text is left"):
+    with pytest.raises(DataError, match="no training text is left"):
         pretrain([tmp_path / "empty.txt"], tmp_path / "d", recipe())
     (tmp_path / "e" / "pretraining").mkdir(parents=True)
     with (
@@ -358,7 +358,7 @@ def test_all_of_a_text_beyond_the_context_is_learnt_and_it_is_told(tmp_path: Pat
 def test_int8_is_no_type_to_learn_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = corpus_file(tmp_path)
     with pytest.raises(
-        ConfigError, match=r"int8 is for scoring and frozen weights.*take --dtype fp32 or bf16"
+        ConfigError, match=r"int8 is for scoring and for frozen weights.*use --dtype fp32 or bf16"
     ):
         pretrain([file], tmp_path / "out", recipe(**{"compute.dtype": "int8"}))
     assert not (tmp_path / "out").exists()
