@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo
+# One process a core, at most four; the tests of a file run in one process and share its models.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-all lint docs format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo     train the SMS spam filter, ask it about three messages, name the run folder'
 	@echo 'make test     lint, types and tests'
+	@echo 'make test-all lint, types, all tests with the slow ones, coverage of lines'
 	@echo 'make lint     ruff and mypy alone'
 	@echo 'make docs     build the documentation site in site/'
 	@echo 'make format   put the code into its standard form'
@@ -28,7 +31,10 @@ demo: $(VENV)/.demo
 	@echo 'The report, the figures and the model are in $(DEMO)'
 
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-all: lint
+	$(PYTEST) --slow --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
