@@ -163,7 +163,7 @@ def test_a_server_that_cannot_start_says_why(
     free = ("--port", "0")
     assert "no-run does not exist" in run("serve", tmp_path / "no-run", *free).error
     assert "different names" in run("serve", folder, folder, *free).error
-    assert "holds no API key" in run("serve", folder, *free, "--api-key-file", "/dev/null").error
+    assert "contains no API key" in run("serve", folder, *free, "--api-key-file", "/dev/null").error
     assert (
         "everyone who can reach 0.0.0.0 can use this server"
         in run("serve", tmp_path / "no-run", *free, "--host", "0.0.0.0").err

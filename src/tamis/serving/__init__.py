@@ -1,1 +1,1 @@
-"""Serving: corrections kept on disk, models that learn from them, and the HTTP API."""
+"""The HTTP server: classification, explanations, and learning from corrections."""

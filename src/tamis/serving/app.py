@@ -1,6 +1,4 @@
-"""The HTTP application: routes that check, ask and answer. What they ask stands in modules of its
-own.
-"""
+"""The FastAPI application: combines routes, middleware and error handlers."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ from tamis.serving.routes.predict import add_prediction_routes
 from tamis.serving.service import Service
 
 PROTECTED = ("/v1/", "/metrics")
-"""Beginnings of the paths that need a key where there are keys."""
+"""Path prefixes that need a key if the server has keys."""
 _WARM_UP = [
     "A text of about the usual length, so that the first one asked finds everything ready."
 ] * 64
@@ -42,14 +40,14 @@ def create_app(
     hosts: frozenset[str] | None = None,
     log_texts: bool = False,
 ) -> FastAPI:
-    """The application over loaded models.
+    """Create the application.
 
     Args:
-        models: what is served; closed with the application.
-        limits: bounds of requests and of the line.
-        keys: API keys; none leaves the server open.
-        hosts: names under which the server may be called; None: any.
-        log_texts: whether texts stand in the log lines.
+        models: the models to serve; closed with the application.
+        limits: limits of requests and of the queue.
+        keys: API keys; none: no key is required.
+        hosts: host names that requests may use; None: any.
+        log_texts: whether log lines contain the texts.
     """
     service = Service(models, limits or Limits(), keys or Keys(), log_texts=log_texts)
 
@@ -58,7 +56,7 @@ def create_app(
         service.start()
         models.watch(lambda served, error: _replaced(service, served, error))
         for served in models:
-            # Distinct texts: equal ones are computed once.
+            # Distinct texts: equal ones would be computed only once.
             texts = [f"{text} {number}" for number, text in enumerate(_WARM_UP)]
             await service.batcher.probabilities(served.classifier(), texts)
         yield
@@ -67,7 +65,7 @@ def create_app(
     app = FastAPI(
         title="tamis",
         version=__version__,
-        summary="Texts in, verdicts out; corrections in, a better model out.",
+        summary="Classify texts, explain the predictions, and improve the model with corrections.",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -88,7 +86,7 @@ def create_app(
 
 
 def _replaced(service: Service, served: Served, error: Exception | None) -> None:
-    """A folder was replaced on disk: log it, count it, and learn what came in meanwhile."""
+    """A folder was replaced: log and count it, and learn the corrections that arrived meanwhile."""
     service.metrics.reloaded(served.name, "refused" if error else "loaded")
     json_logs.event(
         "reload",
@@ -104,8 +102,8 @@ def _replaced(service: Service, served: Served, error: Exception | None) -> None
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     said = {
-        404: "there is nothing here; GET /docs lists the calls",
-        405: "this path does not take that method",
+        404: "no such path; GET /docs lists the API",
+        405: "this path does not support that method",
     }
     headers = dict(error.headers or {})
     if error.status_code == 405:
@@ -116,7 +114,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """All methods of a path: each of its routes knows its own only."""
+    """Return all methods of a path; each of its routes knows only its own."""
     found: set[str] = set()
     for route in request.app.routes:
         if route.matches(request.scope)[0] is not Match.NONE:

@@ -1,5 +1,5 @@
-"""Refusals: every error leaves as {"error": {"code", "message", "field"}}, and none repeats a text,
-a key or a path of this machine.
+"""Error responses: every error has the form {"error": {"code", "message", "field"}}, and none
+contains a text, a key or a path of the server.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CODES = {
     503: "not_ready",
     507: "not_stored",
 }
-"""Status to the code that goes with it."""
+"""HTTP status to error code."""
 _SAID = {
     "missing": "is missing",
     "string_type": "must be a string",
@@ -42,7 +42,7 @@ _NAME = re.compile(r"\w{1,40}", flags=re.ASCII)
 
 
 class Refusal(TamisError):
-    """A request is not answered as asked."""
+    """An error response to a request."""
 
     def __init__(
         self,
@@ -52,8 +52,9 @@ class Refusal(TamisError):
         field: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        """`field` is the place in the body, as in `items.3.label`; `retry_after_s` goes into the
-        header, in whole seconds.
+        """Create the error; `field` is the path in the body, such as `items.3.label`.
+
+        `retry_after_s` is sent in the header Retry-After, in whole seconds.
         """
         super().__init__(message)
         self.status, self.message, self.field, self.retry_after_s = (
@@ -64,14 +65,14 @@ class Refusal(TamisError):
         )
 
     def response(self, headers: dict[str, str] | None = None) -> Response:
-        """The answer."""
+        """Return the response."""
         given = dict(headers or {})
         if self.retry_after_s is not None:
             given["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
         if self.status == 401:
             given["WWW-Authenticate"] = "Bearer"
         if self.status == 408:
-            given["Connection"] = "close"  # what would still come belongs to no request
+            given["Connection"] = "close"  # further bytes belong to no request
         error = {
             "code": CODES.get(self.status, "refused"),
             "message": self.message,
@@ -83,13 +84,13 @@ class Refusal(TamisError):
 def json_response(
     value: Any, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    """A value as compact UTF-8 JSON."""
+    """Return a value as compact UTF-8 JSON."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
 def invalid(error: ValidationError) -> Refusal:
-    """The first thing wrong with a body or a parameter."""
+    """Return the first validation error of a body or a parameter."""
     found = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(map(str, found["loc"])) or None
     said = _SAID.get(found["type"]) or found["msg"][:1].lower() + found["msg"][1:]
@@ -103,9 +104,9 @@ def invalid(error: ValidationError) -> Refusal:
 
 
 def shown(name: object) -> str:
-    """A name that a client gave, where it is one; anything longer could be a text."""
+    """Return a name from a client if it looks like a name; anything longer could be a text."""
     return (
         repr(name)
         if isinstance(name, str) and _NAME.fullmatch(name)
-        else "one that is no plain name"
+        else "a value that is not a plain name"
     )

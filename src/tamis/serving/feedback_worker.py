@@ -1,7 +1,7 @@
-"""Learning behind the answers: one thread solves anew after corrections came in, however many, and
-undoes between two solves.
+"""Learning in the background: one thread refits after corrections and runs deletions between two
+refits.
 
-Undoing goes first: a step breaks off before its next solution for it, and begins again behind it.
+Deletions go first: a refit stops before its next solve to let them run, and then starts again.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from tamis.serving.worker import ASIDE_THREADS
 T = TypeVar("T")
 
 _UNDO, _SOLVE, _END = range(3)
-"""In the order in which they are carried out."""
+"""In the order of execution."""
 
 
 class FeedbackWorker:
-    """The thread. Nothing is lost with it: what waits to be learnt stands in the store."""
+    """The learning thread. Nothing is lost if it ends: corrections that are not learned are in the
+    store.
+    """
 
     def __init__(self, learned: Callable[[Served, LearningOutcome | Exception], None]) -> None:
-        """`learned` is told, in the thread, how each solve went."""
+        """Create the thread; `learned` is called in it with the result of each refit."""
         self._learned = learned
         self._orders: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = (
             queue.PriorityQueue()
@@ -35,7 +37,7 @@ class FeedbackWorker:
         self._number = itertools.count()
         self._waiting: set[str] = set()
         self._undoings = 0
-        """How many are waited for."""
+        """Number of deletions that wait."""
         self._closing = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="learner", daemon=True)
@@ -45,7 +47,9 @@ class FeedbackWorker:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread after the solve it is at; what waits is learnt at the next start."""
+        """End the thread after the current refit; remaining corrections are learned at the next
+        start.
+        """
         with self._lock:
             self._closing = True
         self._order(_END, lambda: None)
@@ -53,7 +57,7 @@ class FeedbackWorker:
             self._thread.join()
 
     def learn(self, served: Served) -> None:
-        """Have a model learn soon; asked for again before it has begun, it learns once."""
+        """Let a model learn soon; several requests before it starts cause one refit."""
         with self._lock:
             if served.name in self._waiting:
                 return
@@ -61,8 +65,8 @@ class FeedbackWorker:
         self._order(_SOLVE, lambda: self._solve(served))
 
     def between(self, work: Callable[[], T]) -> Future[T]:
-        """Do something while nothing is being learnt, so that a solve under way cannot bring back
-        what is undone.
+        """Run `work` while nothing is learned, so that a running refit cannot bring back deleted
+        data.
         """
         future: Future[T] = Future()
 
@@ -87,7 +91,7 @@ class FeedbackWorker:
 
     def _solve(self, served: Served) -> None:
         with self._lock:
-            self._waiting.discard(served.name)  # a correction from here on needs another solve
+            self._waiting.discard(served.name)  # later corrections need another refit
             if self._closing:
                 return
         stopped = False

@@ -1,5 +1,5 @@
-"""What a server takes on: sizes, counts and times, each with its unit. Beyond them a request is
-refused, never cut.
+"""The limits of a server: sizes, counts and times, each with its unit. A request beyond a limit is
+refused, never truncated.
 """
 
 from __future__ import annotations
@@ -11,42 +11,42 @@ from tamis.errors import ConfigError
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one server.
+    """Limits of one server.
 
     Raises:
-        ConfigError: a bound is not above zero.
+        ConfigError: a limit is not above zero.
     """
 
     body_bytes: int = 2 * 2**20
-    """Bytes of one body."""
+    """Bytes of one request body."""
     texts: int = 1_000
     """Texts, or items of feedback, in one request."""
     text_chars: int = 100_000
     """Characters of one text."""
     queue_requests: int = 512
-    """Requests that wait to be judged."""
+    """Prediction requests that wait."""
     wait_s: float = 10.0
-    """Seconds that others' texts may stand before a request; one that would wait longer is refused
-    at once."""
+    """Most seconds that the texts of other requests may delay a request; one that would wait longer
+    is refused at once."""
     explanations: int = 16
-    """Requests for explanations that are taken on at a time."""
+    """Explanation requests that are accepted at a time."""
     header_s: float = 15.0
-    """Seconds for a request's head to come in."""
+    """Seconds to receive the head of a request."""
     body_s: float = 30.0
-    """Seconds for a body to come in."""
+    """Seconds to receive a body."""
     read_s: float = 60.0
-    """Seconds for a client to take an answer."""
+    """Seconds for a client to receive an answer."""
     stop_s: float = 30.0
-    """Seconds that a stop waits for what was accepted."""
+    """Seconds that a stopping server waits for accepted requests."""
     held_bytes: int = 64 * 2**20
-    """Bytes of all bodies that are coming in at a time."""
+    """Bytes of all bodies that are received at a time."""
 
     def __post_init__(self) -> None:
-        """Check the bounds."""
+        """Check the limits."""
         wrong = [
             f"{field.name}={getattr(self, field.name)}"
             for field in fields(self)
             if not getattr(self, field.name) > 0
         ]
         if wrong:
-            raise ConfigError(f"limits must be above 0; got {', '.join(wrong)}")
+            raise ConfigError(f"limits: expected numbers above 0, got {', '.join(wrong)}")

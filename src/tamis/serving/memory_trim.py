@@ -1,5 +1,5 @@
-"""Freed heap goes back to the system now and then: each thread that computes keeps its own, and
-what fragments it only grows.
+"""Regularly returns freed heap memory to the system: each computing thread has its own heap, and
+fragmentation only grows.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from tamis.serving.worker import Worker
 
 EVERY_S = 10.0
 SHARE = 0.01
-"""Share of the time that this may take."""
+"""Most share of the time that this may take."""
 
 
 class Trim(Worker):
-    """The thread."""
+    """The trimming thread."""
 
     def __init__(self, *, every_s: float = EVERY_S) -> None:
-        """`every_s`: seconds between two times."""
+        """Create the thread; `every_s` is the number of seconds between two runs."""
         super().__init__("trim")
         self._rest_s = every_s
 

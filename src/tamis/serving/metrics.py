@@ -1,5 +1,5 @@
-"""What a server counts, in Prometheus' format: requests, texts, verdicts and their shares,
-learning, the line.
+"""Metrics of a server in Prometheus' format: requests, texts, verdicts and their shares, learning,
+the queue.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from tamis.decision.verdict import UNSURE
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 RECENT = 1_000
-"""Texts of a model that its shares are about: enough for a share, few enough to show a change
-within the hour."""
+"""Number of a model's last texts that its shares cover: enough for a share, few enough to show a
+change within an hour."""
 IN_DISTRIBUTION, OOD = "in_distribution", "ood"
 _SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24)
 _METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
 
 
 class Metrics:
-    """The figures of one server. Safe to call from any thread."""
+    """The metrics of one server. Thread-safe."""
 
     def __init__(self) -> None:
-        """Everything at zero."""
+        """Start all metrics at zero."""
         self.registry = CollectorRegistry()
         self._requests = Total(
             "tamis_requests",
@@ -38,7 +38,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "tamis_request_seconds",
-            "Seconds from a request's head to its answer",
+            "Seconds from the head of a request to its answer",
             ["route"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -51,7 +51,7 @@ class Metrics:
         )
         self._learnings = Total(
             "tamis_learnings",
-            "Solves after corrections: learned, held back, or failed",
+            "Refits after corrections: learned, held back, or failed",
             ["model", "outcome"],
             registry=self.registry,
         )
@@ -62,7 +62,7 @@ class Metrics:
             registry=self.registry,
         )
         self.waiting = Gauge(
-            "tamis_waiting_requests", "Requests that wait to be judged", registry=self.registry
+            "tamis_waiting_requests", "Prediction requests that wait", registry=self.registry
         )
         self.turns = Gauge(
             "tamis_batches", "Batches computed since the start", registry=self.registry
@@ -72,18 +72,19 @@ class Metrics:
         )
         self._shares = RecentShares(
             "tamis_verdict_share",
-            f"Share of a verdict among a model's last {RECENT:,} texts",
+            f"Share of each verdict among a model's last {RECENT:,} texts",
             "verdict",
         )
         self._ood = Total(
             "tamis_ood",
-            "Texts of a sample, by whether they are out-of-distribution",
+            "Sampled texts, by whether they are out-of-distribution",
             ["model", "kind"],
             registry=self.registry,
         )
         self._ood_shares = RecentShares(
             "tamis_ood_share",
-            f"The same as a share of the last {RECENT:,} texts of the sample",
+            f"Share among the last {RECENT:,} sampled texts, by whether they are "
+            "out-of-distribution",
             "kind",
         )
         self.registry.register(self._shares)
@@ -91,26 +92,24 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """A request has its answer. `route` is the route's pattern, not the path that was asked
-        for.
-        """
+        """Count an answered request; `route` is the route's pattern, not the requested path."""
         self._requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def model(self, name: str, labels: Iterable[str]) -> None:
-        """Announce a model, so that its verdicts stand at zero from the start."""
+        """Register a model, so that its verdicts start at zero."""
         for verdict in (*labels, UNSURE):
             self._verdicts.labels(name, verdict)
         self._shares.announce(name, (*labels, UNSURE))
 
     def predicted(self, model: str, verdicts: Sequence[str]) -> None:
-        """Texts got their verdicts."""
+        """Count the verdicts of texts."""
         for verdict, count in Counter(verdicts).items():
             self._verdicts.labels(model, verdict).inc(count)
         self._shares.add(model, verdicts)
 
     def ood_checked(self, model: str, ood: Sequence[bool]) -> None:
-        """Texts of the sample were looked at: whether each is out-of-distribution."""
+        """Count sampled texts: whether each is out-of-distribution."""
         said = [OOD if far else IN_DISTRIBUTION for far in ood]
         for kind in (IN_DISTRIBUTION, OOD):
             self._ood.labels(model, kind).inc(said.count(kind))
@@ -118,34 +117,34 @@ class Metrics:
         self._ood_shares.add(model, said)
 
     def corrected(self, model: str, count: int) -> None:
-        """Corrections are in the store."""
+        """Count stored corrections."""
         self._corrections.labels(model).inc(count)
 
     def learned(self, model: str, outcome: str) -> None:
-        """A solve has ended."""
+        """Count a finished refit."""
         self._learnings.labels(model, outcome).inc()
 
     def reloaded(self, model: str, outcome: str) -> None:
-        """A folder was replaced."""
+        """Count a replaced model folder."""
         self._reloads.labels(model, outcome).inc()
 
     def text(self) -> bytes:
-        """Everything as Prometheus reads it."""
+        """Return all metrics in Prometheus' text format."""
         return bytes(generate_latest(self.registry))
 
 
 class RecentShares(Collector):
-    """The share of each verdict, or of whatever is said of texts, among a model's last texts."""
+    """The share of each verdict, or of another property, among a model's last texts."""
 
     def __init__(self, name: str, help: str, label: str) -> None:
-        """No model yet; `label` is what is said."""
+        """Start without models; `label` names the property."""
         self._name, self._help, self._label = name, help, label
         self._recent: dict[str, deque[str]] = {}
         self._counts: dict[str, Counter[str]] = {}
         self._lock = threading.Lock()
 
     def announce(self, model: str, verdicts: Iterable[str]) -> None:
-        """A model and its possible verdicts."""
+        """Register a model and its possible values."""
         with self._lock:
             self._recent.setdefault(model, deque())
             counts = self._counts.setdefault(model, Counter())
@@ -153,7 +152,7 @@ class RecentShares(Collector):
                 counts.setdefault(verdict, 0)
 
     def add(self, model: str, verdicts: Sequence[str]) -> None:
-        """The next texts' verdicts."""
+        """Add the values of further texts."""
         with self._lock:
             recent, counts = self._recent[model], self._counts[model]
             for verdict in verdicts[-RECENT:]:
@@ -163,7 +162,7 @@ class RecentShares(Collector):
                     counts[recent.popleft()] -= 1
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """The shares as they are now; none of a model that has judged nothing."""
+        """Yield the current shares; none for a model without texts."""
         family = GaugeMetricFamily(self._name, self._help, labels=["model", self._label])
         with self._lock:
             for model, counts in self._counts.items():

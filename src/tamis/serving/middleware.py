@@ -1,5 +1,5 @@
-"""The door: host and key before anything else, security headers on every answer, a count and a log
-line behind each.
+"""Middleware of all routes: checks host and API key first, sets security headers, counts and logs
+each request.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ HEADERS = {
         "form-action 'self'; frame-ancestors 'none'"
     ),
 }
-"""On every answer that does not say otherwise itself."""
+"""Default headers of every response."""
 _HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 NOTES = "tamis"
-"""Key of a request's scope under which routes leave what its log line shall say."""
+"""Key of the request scope where routes put fields for the log line."""
 
 
 class Guard:
@@ -48,15 +48,15 @@ class Guard:
         metrics: Metrics,
         protected: tuple[str, ...],
     ) -> None:
-        """Set up the door.
+        """Create the middleware.
 
         Args:
-            app: what stands behind it.
-            keys: that open it; none leaves it open.
-            hosts: names under which the server may be called; None: any. A page elsewhere whose
-                name was made to point here (DNS rebinding) comes with its own name.
-            metrics: where requests are counted.
-            protected: beginnings of the paths that need a key.
+            app: the wrapped application.
+            keys: the valid API keys; none: no key is required.
+            hosts: host names that requests may use; None: any. This prevents DNS rebinding: a
+                malicious page whose name points to this server uses its own name.
+            metrics: counts the requests.
+            protected: path prefixes that need a key.
         """
         self.app, self.keys, self.hosts, self.metrics, self.protected = (
             app,
@@ -67,7 +67,7 @@ class Guard:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         begun = time.perf_counter()
@@ -89,9 +89,7 @@ class Guard:
         except Exception as error:
             json_logs.event("error", level=40, route=_route(scope), **json_logs.failure(error))
             if not call.status:
-                fault = Refusal(
-                    500, "something went wrong on the server's side; its log says where"
-                )
+                fault = Refusal(500, "internal server error; see the server's log")
                 await fault.response()(scope, call.receive, call.send)
         self._count(scope, call, begun, "request")
 
@@ -101,7 +99,7 @@ class Guard:
         if self.hosts is not None and host and _bare(host) not in self.hosts:
             raise Refusal(
                 421,
-                "this server is not known by that name; allow a name with: tamis serve "
+                "this server does not accept that host name; allow it with: tamis serve "
                 "--allow-host NAME",
             )
         if (
@@ -109,11 +107,11 @@ class Guard:
             and scope["path"].startswith(self.protected)
             and not self.keys.accept(headers.get(b"authorization", b""))
         ):
-            raise Refusal(401, "an API key is needed, sent as Authorization: Bearer KEY")
+            raise Refusal(401, "an API key is required; send it as Authorization: Bearer KEY")
 
     def _count(self, scope: Scope, call: _Call, begun: float, event: str) -> None:
         seconds = time.perf_counter() - begun
-        status = call.status or 499  # gone before there was an answer
+        status = call.status or 499  # the client disconnected before the answer
         route = _route(scope)
         asked = "HEAD" if call.head else scope["method"]
         self.metrics.answered(route, asked, status, seconds)
@@ -129,16 +127,15 @@ class Guard:
 
 
 class _Call:
-    """One request's way in and out."""
+    """The state of one request and its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        # Nothing more comes: all was read, or the client waits to be told to go on.
+        # No more body follows: all was read, or the client waits for "100 Continue".
         self._read = any(name == b"expect" for name, _ in scope["headers"])
         self.status = 0
         self.head = scope["method"] == "HEAD"
-        """Whether the client wants what GET would give without its body, which the server holds
-        back by itself."""
+        """Whether the request is HEAD: the server sends GET's response without its body."""
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -158,7 +155,7 @@ class _Call:
 
 
 def _route(scope: Scope) -> str:
-    """The pattern of the route, as what is behind an unknown path could be anything."""
+    """Return the route's pattern, because an unknown path could contain anything."""
     route: Any = scope.get("route")
     return str(getattr(route, "path", "other"))
 

@@ -1,6 +1,4 @@
-"""The models of a server by name: loaded once, loaded anew when their folder is replaced on disk,
-never half of each.
-"""
+"""The models of a server by name; a model is reloaded atomically when its folder is replaced."""
 
 from __future__ import annotations
 
@@ -19,68 +17,68 @@ from tamis.feedback.store import Correction, NewCorrection
 from tamis.serving.errors import Refusal, shown
 
 LOOK_EVERY_S = 1.0
-"""Seconds between two looks at the folders; a folder must look the same twice before it is
-loaded."""
+"""Seconds between two checks of the folders; a folder must be unchanged between two checks before
+it is loaded."""
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", META)
 
 Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 class LearningOutcome(Protocol):
-    """How learning went."""
+    """The result of a refit."""
 
     @property
     def learned(self) -> bool:
-        """Whether the corrections count now."""
+        """Whether the corrections are in effect now."""
         ...
 
     @property
     def reason(self) -> str:
-        """A sentence on why, or why not."""
+        """A sentence that gives the reason."""
         ...
 
 
 class FeedbackModel(Protocol):
-    """A model that learns from corrections (`feedback.Learning`)."""
+    """A model that learns from corrections (see `tamis.feedback.learning`)."""
 
     def add(self, items: Sequence[NewCorrection]) -> list[int]:
-        """Keep corrections; they are on the disk when it returns."""
+        """Store corrections; they are on disk when this returns."""
         ...
 
     def learn(self, stop: Callable[[], bool] = ...) -> LearningOutcome:
-        """Take everything that is kept into account, or come to an early end between two solves
-        once `stop` says so.
+        """Refit with all stored corrections; stops early between two solves if `stop` returns
+        True.
         """
         ...
 
     def remove(self, id: int) -> bool:
-        """Undo one; whether it was there."""
+        """Undo a correction; returns whether it existed."""
         ...
 
     def remove_all(self, user: str | None = None) -> int:
-        """Undo all, or all of a user; how many there were."""
+        """Undo all corrections, or all of a user; returns their number."""
         ...
 
     def items(self) -> list[Correction]:
-        """Everything that is kept."""
+        """Return all stored corrections."""
         ...
 
     def pending(self) -> int:
-        """How many are kept and not in effect: not learnt yet, or held back."""
+        """Number of corrections that are not in effect: not learned yet, or held back."""
         ...
 
     def classifier_for(self, user: str = "") -> TextClassifier:
-        """What answers that user's requests now."""
+        """Return the classifier that answers a user's requests now."""
         ...
 
 
 MakeLearning = Callable[[TextClassifier, Path, str], FeedbackModel]
-"""From a classifier, its run and its name."""
+"""Makes a learning model from a classifier, its run and its name."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model as it was found on disk, with what it has learnt since."""
+    """A model as loaded from disk, with what it has learned since."""
 
     classifier: TextClassifier
     learning: FeedbackModel
@@ -90,13 +88,15 @@ class Loaded:
 
 
 class Served:
-    """One model by name. `loaded` is replaced whole; whoever has taken it may go on with it."""
+    """One model by name. `loaded` is replaced as a whole, so a request can continue with the object
+    it has.
+    """
 
     def __init__(self, name: str, run: Path, load: Callable[[str, Path], Loaded]) -> None:
-        """Load it.
+        """Load the model.
 
         Raises:
-            RunError, CheckpointError: as `TextClassifier.load`.
+            RunError, CheckpointError: see `TextClassifier.load`.
         """
         self.name, self.run = name, run
         self.stale = False
@@ -107,26 +107,27 @@ class Served:
 
     @property
     def learning(self) -> FeedbackModel:
-        """What learns, now."""
+        """The current learning model."""
         return self.loaded.learning
 
     def classifier(self, user: str = "") -> TextClassifier:
-        """What answers a user's requests, now."""
+        """Return the current classifier for a user's requests."""
         return self.loaded.learning.classifier_for(user)
 
     @property
     def labels(self) -> list[str]:
-        """Labels as texts, in the order of the probabilities."""
+        """Labels as strings, in the order of the probabilities."""
         return [str(label) for label in self.loaded.classifier.classes_]
 
     def learn(self, stop: Callable[[], bool] = lambda: False) -> LearningOutcome:
-        """Take the corrections into account, and remember how that went."""
+        """Refit with the corrections and store the result."""
         self.outcome = self.loaded.learning.learn(stop)
         return self.outcome
 
     def look(self) -> Exception | bool:
-        """Load the folder anew if it was replaced: True when that is done, the error where it
-        cannot be loaded.
+        """Reload the folder if it was replaced.
+
+        Returns True if it was reloaded, False if not, or the error if it cannot be loaded.
         """
         before, self._seen = self._seen, signature_of(self.run)
         if self._seen == self.loaded.signature:
@@ -138,7 +139,7 @@ class Served:
             self.outcome = _learnt(fresh.learning)
         except (
             Exception
-        ) as error:  # whatever is wrong with the new one, the one before goes on answering
+        ) as error:  # on any error of the new model, the previous one continues to answer
             self._refused, self.stale = self._seen, True
             return error
         self.loaded, self.stale = fresh, False
@@ -156,23 +157,23 @@ class Models:
         compute: Mapping[str, Any] | None = None,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
-        """Load them, with what was learnt before.
+        """Load the models and what they learned before.
 
         Args:
             runs: names and folders.
-            learning: makes what learns for a model.
-            compute: `device`, `threads` and `dtype`, as `TextClassifier.load` takes them.
-            look_every_s: seconds between two looks at the folders.
+            learning: makes the learning model of a classifier.
+            compute: `device`, `threads` and `dtype`, as for `TextClassifier.load`.
+            look_every_s: seconds between two checks of the folders.
 
         Raises:
-            ConfigError: no model, or two of one name.
+            ConfigError: no model, or two models with one name.
             RunError, CheckpointError: a model cannot be loaded.
         """
         names = [name for name, _ in runs]
         if not names or len(set(names)) < len(names):
             raise ConfigError(
-                f"expected models of different names, got {names}; give names of your own: "
-                "tamis serve first=RUN second=RUN"
+                f"expected models with different names, got {names}; choose names: tamis serve "
+                "first=RUN second=RUN"
             )
 
         def load(name: str, run: Path) -> Loaded:
@@ -193,18 +194,18 @@ class Models:
         self._thread: threading.Thread | None = None
 
     def __iter__(self) -> Iterator[Served]:
-        """The models, the default first."""
+        """Iterate over the models, the default first."""
         return iter(self._served.values())
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of models."""
         return len(self._served)
 
     def named(self, name: str | None) -> Served:
-        """The model of that name, or the default.
+        """Return the model with that name, or the default for None.
 
         Raises:
-            Refusal: 404, there is none.
+            Refusal: 404, there is no such model.
         """
         if name is None:
             return next(iter(self))
@@ -215,8 +216,8 @@ class Models:
         return self._served[name]
 
     def watch(self, replaced: Callable[[Served, Exception | None], None]) -> None:
-        """Look at the folders from now on; `replaced` is told, in the thread that looks, of every
-        one loaded anew or refused.
+        """Start checking the folders; `replaced` is called in the checking thread for every reload
+        or failure.
         """
 
         def look() -> None:
@@ -231,7 +232,7 @@ class Models:
         self._thread.start()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking the folders."""
         self._end.set()
         if self._thread is not None:
             self._thread.join()
@@ -242,8 +243,8 @@ def _learnt(learning: FeedbackModel) -> LearningOutcome | None:
 
 
 def signature_of(run: Path) -> Signature:
-    """What changes when a model's files are replaced: inode, size and time of each; None for one
-    that is not there.
+    """Return inode, size and time of each model file, which change on replacement; None for a
+    missing file.
     """
     try:
         folder = find_model(run)
@@ -260,8 +261,8 @@ def signature_of(run: Path) -> Signature:
 
 
 def named_runs(arguments: Sequence[str]) -> list[tuple[str, Path]]:
-    """`RUN` or `NAME=RUN` -> name and folder; without a name of its own a model is called as in the
-    store of corrections.
+    """Parse `RUN` or `NAME=RUN` into name and folder; the default name is the one in the feedback
+    store.
     """
     found = []
     for argument in arguments:

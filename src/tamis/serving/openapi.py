@@ -1,5 +1,5 @@
-"""The OpenAPI document: bodies, answers and every refusal of each call, with the limits and names
-of this very server.
+"""The OpenAPI document: bodies, responses and errors of each call, with this server's limits and
+names.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from tamis.serving.schemas import ErrorAnswer, FeedbackBody, TextsBody
 from tamis.serving.service import Service
 
 _SAID = {
-    401: "An API key is needed",
-    404: "There is no such thing",
-    405: "This path does not take that method",
-    408: "The body came in too slowly",
-    413: "Too large: the body, a text, or their number",
+    401: "An API key is required",
+    404: "Not found",
+    405: "This path does not support that method",
+    408: "The body arrived too slowly",
+    413: "Too large: the body, a text, or the number of texts",
     415: "The body must be JSON",
-    421: "The server is not known by that host name",
-    422: "Not what was expected",
+    421: "The server does not accept that host name",
+    422: "The body or a parameter is invalid",
     429: "Too busy; Retry-After says when to try again",
-    500: "A fault of the server's",
+    500: "Internal server error",
     503: "Stopping, or not ready",
-    507: "The store cannot be written; nothing was kept",
+    507: "The store cannot be written; nothing was stored",
 }
 _ALWAYS = (401, 405, 421, 422, 500, 503)
 _WITH_BODY = (408, 413, 415, 429)
@@ -36,7 +36,9 @@ _REF = "#/components/schemas/{model}"
 def refuses(
     *statuses: int, described: dict[int | str, dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """A route's keyword arguments: the refusals that it documents, beside those that all have."""
+    """Return keyword arguments of a route: its documented errors, in addition to those of all
+    routes.
+    """
     responses: dict[int | str, dict[str, Any]] = dict(described or {})
     for status in sorted({*_ALWAYS, *statuses}):
         responses[status] = {"model": ErrorAnswer, "description": _SAID[status]}
@@ -51,7 +53,7 @@ def refuses(
 
 
 def takes(body: type[BaseModel], *, refuses: tuple[int, ...]) -> dict[str, Any]:
-    """A route's keyword arguments: the JSON body, which it reads itself, and the refusals."""
+    """Return keyword arguments of a route: its JSON body, which it reads itself, and its errors."""
     schema = {"$ref": _REF.format(model=body.__name__)}
     extra = {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
     return {"openapi_extra": extra, **_refuses((*_WITH_BODY, *refuses))}
@@ -64,8 +66,9 @@ def _refuses(statuses: tuple[int, ...]) -> dict[str, Any]:
 def document(
     app: FastAPI, service: Service, protected: tuple[str, ...], *, names: bool
 ) -> dict[str, Any]:
-    """The document as of now, since labels change when a model is replaced; models and labels by
-    name only where `names`.
+    """Return the current document; labels change when a model is replaced.
+
+    Models and labels are listed by name only if `names`.
     """
     found = get_openapi(
         title=app.title, version=app.version, summary=app.summary, routes=app.routes
@@ -76,7 +79,7 @@ def document(
     )
     schemas |= bodies["$defs"]
     limits = service.limits
-    # In words: a text too long is not invalid, it is too large (413).
+    # As a description, not a constraint: a text that is too long gets 413, not 422.
     text = {"description": f"up to {limits.text_chars:,} characters"}
     texts, items = (
         schemas["TextsBody"]["properties"]["texts"],

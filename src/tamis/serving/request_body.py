@@ -1,5 +1,5 @@
-"""Bodies off the wire: counted while they come in, never held beyond the limit, checked before
-anything is done with them.
+"""Reading of request bodies: size limits are enforced while they arrive, and everything is
+validated before use.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ class Bodies:
     """Reads the bodies of one server's requests."""
 
     def __init__(self, limits: Limits) -> None:
-        """Nothing is held yet."""
+        """Start with no bytes in memory."""
         self.limits = limits
         self._held = 0
 
     async def read(self, request: Request, kind: type[M]) -> M:
-        """A request's JSON body as an object of `kind`.
+        """Read a JSON body and validate it as `kind`.
 
         Raises:
-            Refusal: 415 for another content type, 413 for a body too large, 408 for one that comes
-                too slowly, 429 where too many come in at once, 422 for one that is not what was
-                expected.
-            ClientDisconnect: the client went away.
+            Refusal: 415 for another content type, 413 for a body that is too large, 408 for one
+                that arrives too slowly, 429 if too many bodies arrive at once, 422 for an invalid
+                one.
+            ClientDisconnect: the client disconnected.
         """
-        # A page elsewhere can make a browser post anything but JSON to this server without asking
-        # first.
+        # A page of another site can make a browser send any type except JSON without a preflight
+        # request.
         if (
             request.headers.get("content-type", "").partition(";")[0].strip().lower()
             != "application/json"
@@ -72,14 +72,16 @@ class Bodies:
                         raise self._too_large()
                     if self._held + len(chunk) > self.limits.held_bytes:
                         raise Refusal(
-                            429, "too many bodies are coming in at once; try again", retry_after_s=1
+                            429,
+                            "too many request bodies are arriving at once; try again later",
+                            retry_after_s=1,
                         )
                     body += chunk
                     held += len(chunk)
                     self._held += len(chunk)
         except TimeoutError:
             raise Refusal(
-                408, f"the body did not come in within {self.limits.body_s:g} seconds"
+                408, f"the body did not arrive within {self.limits.body_s:g} seconds"
             ) from None
         finally:
             self._held -= held
@@ -88,19 +90,20 @@ class Bodies:
     def _too_large(self) -> Refusal:
         return Refusal(
             413,
-            f"a body may have {self.limits.body_bytes:,} bytes; send the texts in several requests",
+            f"the body is larger than {self.limits.body_bytes:,} bytes; send the texts in "
+            "several requests",
         )
 
     def check_texts(
         self, texts: Sequence[str], *, what: str = "texts", each: str = "texts.{}"
     ) -> None:
-        """Refuse what is too much (413); `each` makes the name of a text's field from its
-        number.
+        """Raise 413 if there are too many or too long texts; `each` makes a text's field name from
+        its index.
         """
         if len(texts) > self.limits.texts:
             raise Refusal(
                 413,
-                f"a request may have {self.limits.texts:,} {what}; got {len(texts):,}",
+                f"a request may have at most {self.limits.texts:,} {what}; got {len(texts):,}",
                 field=what,
             )
         for number, text in enumerate(texts):
@@ -108,15 +111,15 @@ class Bodies:
                 field = each.format(number)
                 raise Refusal(
                     413,
-                    f"{field}: a text may have {self.limits.text_chars:,} characters; got "
-                    f"{len(text):,}",
+                    f"{field}: a text may have at most {self.limits.text_chars:,} characters; "
+                    f"got {len(text):,}",
                     field=field,
                 )
 
 
 async def drain(receive: Receive) -> None:
-    """Let a refused body come in and forget it, up to a bound: a client that still sends would not
-    see the refusal.
+    """Read and discard a refused body, up to a limit: a client that is still sending would not see
+    the response.
     """
     seen = 0
     with contextlib.suppress(TimeoutError):
@@ -129,11 +132,12 @@ async def drain(receive: Receive) -> None:
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """What `work` gives; cancelled when the client goes away. The request's body must have been
-    read.
+    """Return the result of `work`; cancel it if the client disconnects.
+
+    The request's body must have been read.
 
     Raises:
-        ClientDisconnect: the client went away.
+        ClientDisconnect: the client disconnected.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnect(request))

@@ -1,4 +1,4 @@
-"""Bodies and answers of the HTTP API, as the OpenAPI document describes them."""
+"""Request and response bodies of the HTTP API, as shown in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pydantic_core import PydanticCustomError
 
 from tamis.serving.errors import shown
 
-ModelName = Annotated[
-    str | None, Field(description="a model by its name; the first one by default")
-]
+ModelName = Annotated[str | None, Field(description="name of a model; default: the first model")]
 User = Annotated[
     str | None,
-    Field(max_length=200, description="whose corrections count as well, beside everybody's"),
+    Field(
+        max_length=200,
+        description="user whose own corrections count in addition to the shared ones",
+    ),
 ]
 Label = Annotated[str, Field(description="one of the model's labels")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -22,16 +23,14 @@ Probabilities = Annotated[dict[str, Share], Field(description="P(label) of every
 
 
 class Body(BaseModel):
-    """What all bodies share: exact types, and an unknown field is an error instead of a setting
-    that silently does nothing.
-    """
+    """Base of all request bodies: types are strict, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     @model_validator(mode="before")
     @classmethod
     def _known_fields(cls, value: Any) -> Any:
-        """Names the first unknown field; pydantic itself would list every one of a million."""
+        """Report the first unknown field; pydantic would list all of them, even a million."""
         if (
             isinstance(value, dict)
             and (unknown := next((name for name in value if name not in cls.model_fields), None))
@@ -47,7 +46,7 @@ class Body(BaseModel):
 
 
 class TextsBody(Body):
-    """Texts to judge or explain."""
+    """Texts to classify or explain."""
 
     texts: Annotated[list[str], FailFast()]
     model: ModelName = None
@@ -55,15 +54,15 @@ class TextsBody(Body):
 
 
 class FeedbackItem(Body):
-    """Which label a text should have had."""
+    """A text and its correct label."""
 
     text: str
     label: Label
     user: Annotated[
         str | None,
-        Field(max_length=200, description="whose model learns it; everybody's by default"),
+        Field(max_length=200, description="user whose model learns it; default: the shared model"),
     ] = None
-    force: Annotated[bool, Field(description="learn it even where the model is sure already")] = (
+    force: Annotated[bool, Field(description="learn it even if the model is already confident")] = (
         False
     )
     model: ModelName = None
@@ -76,21 +75,21 @@ class FeedbackBody(Body):
 
 
 class Prediction(BaseModel):
-    """What the model says of one text."""
+    """The prediction for one text."""
 
-    label: Annotated[str, Field(description="by the threshold; never unsure")]
+    label: Annotated[str, Field(description="label by the threshold; never unsure")]
     verdict: Annotated[str, Field(description="the label, or unsure")]
     probabilities: Probabilities
 
 
 class Predictions(BaseModel):
-    """One result a text, in the order of the texts."""
+    """One result per text, in the order of the texts."""
 
     results: list[Prediction]
 
 
 class TokenPoint(BaseModel):
-    """A token, and the probability if the text ended behind it."""
+    """A token, and the probability if the text ended after it."""
 
     start: Annotated[int, Field(description="first character, counted in Unicode code points")]
     end: int
@@ -99,7 +98,7 @@ class TokenPoint(BaseModel):
 
 
 class WordAttribution(BaseModel):
-    """A word, and the log-odds that it gives to the explained label."""
+    """A word and its contribution to the log-odds of the explained label."""
 
     start: Annotated[int, Field(description="first character, counted in Unicode code points")]
     end: int
@@ -108,7 +107,7 @@ class WordAttribution(BaseModel):
 
 
 class Window(BaseModel):
-    """The part of a long text that decided its verdict."""
+    """The window of a long text that decided its verdict."""
 
     number: Annotated[int, Field(description="from 0")]
     of: int
@@ -119,49 +118,53 @@ class Window(BaseModel):
 
 
 class ExplainedText(Prediction):
-    """Why one text got its verdict."""
+    """The explanation of one text."""
 
     text: str
     explained: Annotated[
-        str, Field(description="the label whose probability and log-odds the rest is about")
+        str, Field(description="the label that probabilities and log-odds refer to")
     ]
     threshold: Annotated[float | None, Field(description="P(explained) at which the label changes")]
     tokens: list[TokenPoint]
     turn: Annotated[
-        int, Field(description="number of the token from which on the label was the final one")
+        int, Field(description="number of the token from which on the label stayed the final one")
     ]
     words: list[WordAttribution]
     log_odds: float
-    empty_log_odds: Annotated[float, Field(description="of an empty text")]
-    remainder: Annotated[float, Field(description="what the words' shares leave over")]
+    empty_log_odds: Annotated[float, Field(description="log-odds of an empty text")]
+    remainder: Annotated[
+        float, Field(description="log-odds that the contributions of the words do not explain")
+    ]
     notes: list[str]
     window: Annotated[
         Window | None,
-        Field(description="what decided, where the text is longer than the model's context"),
+        Field(
+            description="the window that decided, if the text is longer than the model's context"
+        ),
     ] = None
 
 
 class Explanations(BaseModel):
-    """One explanation a text, in the order of the texts."""
+    """One explanation per text, in the order of the texts."""
 
     results: list[ExplainedText]
 
 
 class FeedbackStatus(BaseModel):
-    """Whether what was asked for has been learnt already."""
+    """Whether the requested change has been learned."""
 
     learned: bool
     reason: str
 
 
 class StoredFeedback(FeedbackStatus):
-    """Corrections that are on the disk."""
+    """The ids of stored corrections."""
 
     ids: Annotated[list[int], Field(description="in the order of the items")]
 
 
 class RemovedFeedback(FeedbackStatus):
-    """Corrections that are gone, with their texts."""
+    """The number of corrections that were deleted with their texts."""
 
     removed: int
 
@@ -172,58 +175,61 @@ class StoredItem(BaseModel):
     id: int
     label: str
     created: Annotated[str, Field(description="UTC, ISO 8601")]
-    model: Annotated[str | None, Field(description="where several models are served")] = None
+    model: Annotated[str | None, Field(description="if several models are served")] = None
 
 
 class StoredItems(BaseModel):
-    """All corrections in the order of their ids."""
+    """All corrections, sorted by id."""
 
     items: list[StoredItem]
 
 
 class ServedModel(BaseModel):
-    """A model that can be asked."""
+    """A model of this server."""
 
     name: str
-    default: Annotated[bool, Field(description="whether it answers where no model is named")]
+    default: Annotated[bool, Field(description="whether it answers requests that name no model")]
     labels: list[str]
     positive: str | None
     threshold: Annotated[
-        float | None, Field(description="P(positive) from which a text is positive")
+        float | None, Field(description="P(positive) from which on the label is the positive one")
     ]
     unsure: Annotated[
         list[float] | None,
-        Field(description="both ends of the band on P(positive) in which the verdict is unsure"),
+        Field(
+            description="both ends of the interval of P(positive) in which the verdict is unsure"
+        ),
     ]
     confidence_floor: Annotated[
         float | None,
-        Field(description="more than two labels: a most probable label below this is unsure"),
+        Field(
+            description="for more than two labels: the verdict is unsure if the highest "
+            "probability is below this"
+        ),
     ]
     loaded: Annotated[str, Field(description="UTC, ISO 8601")]
     stale: Annotated[
         bool,
         Field(
-            description="its folder was replaced by one that cannot be loaded; "
-            "the one before answers"
+            description="its folder was replaced by one that cannot be loaded; the previous model "
+            "answers"
         ),
     ]
     learning: Annotated[
         FeedbackStatus | None,
-        Field(
-            description="how learning from the corrections went last; none before the first time"
-        ),
+        Field(description="result of the last refit on corrections; null before the first"),
     ]
     pending: Annotated[
         int | None,
         Field(
-            description="corrections that are kept and not in effect; "
-            "none where the store cannot be read"
+            description="number of stored corrections that are not in effect; null if the store "
+            "cannot be read"
         ),
     ]
 
 
 class RequestLimits(BaseModel):
-    """What a request may hold; beyond it the answer is 413."""
+    """Limits of a request; a larger one gets 413."""
 
     body_bytes: int
     texts: Annotated[int, Field(description="texts, or items of feedback")]
@@ -238,20 +244,20 @@ class ServedModels(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the server lives, or is ready."""
+    """Whether the server is alive or ready."""
 
     status: str
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong."""
+    """The error."""
 
     code: str
     message: str
-    field: Annotated[str | None, Field(description="place in the body, as in items.3.label")]
+    field: Annotated[str | None, Field(description="path in the body, such as items.3.label")]
 
 
 class ErrorAnswer(BaseModel):
-    """Every answer from 400 on."""
+    """The body of every response with status 400 or above."""
 
     error: ErrorDetail

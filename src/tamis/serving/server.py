@@ -1,4 +1,4 @@
-"""The process: a socket, uvicorn on it, and a stop that answers what was accepted."""
+"""The server process: a socket, uvicorn, and a graceful shutdown that answers accepted requests."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from tamis.serving.limits import Limits
 from tamis.serving.service import Service
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Names of this machine that nobody else can reach."""
+"""Host names that only this machine can reach."""
 _BACKLOG = 2048
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; clients that come before the server runs wait in its queue.
+    """Open a listening socket; clients that connect before the server runs wait in its queue.
 
     Raises:
-        ConfigError: there is no such address here.
-        RunError: the port is taken, or may not be taken.
+        ConfigError: this machine has no such address.
+        RunError: the port is in use, or its use is not permitted.
     """
     try:
         family, kind, number, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError):
-        raise ConfigError(f"--host {host}: there is no such address") from None
-    # The protocol's number is given: asyncio looks at it before it turns Nagle's delay off, which
-    # costs 40 ms an answer.
+        raise ConfigError(
+            f"--host {host}: there is no such address; use an address of this machine"
+        ) from None
+    # The protocol number is set because asyncio checks it before it disables Nagle's algorithm,
+    # which would delay each answer by 40 ms.
     listener = socket.socket(family, kind, number)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,26 +48,30 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRNOTAVAIL:
-            raise ConfigError(f"--host {host}: this machine has no such address") from None
+            raise ConfigError(
+                f"--host {host}: this machine has no such address; use one of its addresses"
+            ) from None
         if error.errno == errno.EADDRINUSE:
             raise RunError(
-                f"port {port} of {host} is taken by another program; give another --port, or 0 "
+                f"port {port} of {host} is used by another program; choose another --port, or 0 "
                 "for a free one"
             ) from None
-        raise RunError(f"port {port} of {host} cannot be taken: {error.strerror}") from None
+        raise RunError(
+            f"port {port} of {host} cannot be used: {error.strerror}; choose another --port"
+        ) from None
     return listener
 
 
 def url(listener: socket.socket) -> str:
-    """Where a socket listens, as a browser takes it."""
+    """Return the URL of a listening socket, for a browser."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT; what was accepted by then is answered."""
-    # uvicorn raises the signal again once it has stopped; the work is done by then, so that ends
-    # nothing.
+    """Serve until SIGTERM or SIGINT; requests accepted by then are answered."""
+    # uvicorn raises the signal again after it has stopped; all work is done then, so the signal is
+    # ignored.
     before = {
         number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)
     }
@@ -77,7 +83,9 @@ def run(app: FastAPI, listener: socket.socket) -> None:
 
 
 def server(app: FastAPI) -> uvicorn.Server:
-    """Uvicorn for an application; setting its `should_exit` stops it as a signal does."""
+    """Return a uvicorn server for an application; setting its `should_exit` stops it as a signal
+    does.
+    """
     service: Service = app.state.service
     config = uvicorn.Config(
         app,
@@ -98,25 +106,25 @@ class _Server(uvicorn.Server):
         self._service = service
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """From here on `/readyz` says no."""
+        """Start the shutdown: from now on `/readyz` returns 503."""
         self._service.stopping = True
         super().handle_exit(sig, frame)
 
 
 class OneWrite:
-    """A transport that sends what is written in one step of the event loop with one system call:
-    head and body of an answer together.
+    """A transport that sends everything written in one step of the event loop with one system call.
 
-    Each call lets go of the interpreter, and a busy batcher may be slow to give it back.
+    Head and body of a response go out together. Each system call releases the interpreter lock, and
+    a busy batcher thread may return it late.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        """Stand before a transport; everything but writing and closing is its own."""
+        """Wrap a transport; only writing and closing differ."""
         self._transport, self._loop = transport, loop
         self._parts: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever else the transport can do."""
+        """Forward everything else to the transport."""
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
@@ -138,8 +146,8 @@ class OneWrite:
 
 
 def protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """The protocol of uvicorn, with an end to its patience for the head of a request and with
-    errors in this API's form.
+    """Return uvicorn's protocol with a time limit for the request head and with this API's error
+    format.
     """
 
     class Protocol(H11Protocol):
@@ -168,7 +176,7 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
 
         def timeout_keep_alive_handler(self) -> None:
             super().timeout_keep_alive_handler()
-            # Closing waits until the last answer is taken, and a client may never take it.
+            # Closing waits until the last response is received, which a client may never do.
             self.loop.call_later(limits.read_s, self.transport.abort)
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -176,7 +184,7 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
 
         def send_400_response(self, msg: str) -> None:
-            body = Refusal(400, "this is no HTTP request").response().body
+            body = Refusal(400, "this is not an HTTP request").response().body
             head = (
                 "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: "
                 f"{len(body)}\r\nconnection: close\r\n\r\n"

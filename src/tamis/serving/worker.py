@@ -1,23 +1,21 @@
-"""Threads that wait for work behind the answers: begun once, ended by `close`, woken by a
-condition.
-"""
+"""Background threads: started once, ended by `close`, woken by a condition."""
 
 from __future__ import annotations
 
 import threading
 
 ASIDE_THREADS = 1
-"""Torch threads of what is computed beside verdicts (explanations, out-of-distribution checks,
-learning), so that it does not stop them."""
+"""Torch threads for work beside predictions (explanations, out-of-distribution checks, learning),
+so that it does not slow them down much."""
 
 
 class Worker:
-    """The threads' frame; `_work` is the whole of what each does, and ends once `_closing` is
-    set.
-    """
+    """Base of the background threads; each runs `_work`, which returns once `_closing` is set."""
 
     def __init__(self, name: str, count: int = 1) -> None:
-        """`name` of the threads; daemons, so that they never keep a process alive."""
+        """Create `count` threads named `name`; daemons, so that they never keep the process
+        alive.
+        """
         self.changed = threading.Condition()
         self._closing = False
         self.threads = [
@@ -30,7 +28,7 @@ class Worker:
             thread.start()
 
     def close(self) -> None:
-        """Tell the threads to end and wait until they have."""
+        """Signal the threads to end and wait for them."""
         with self.changed:
             self._closing = True
             self.changed.notify_all()

@@ -207,7 +207,7 @@ class PageServer:
             def api(self, body: Any) -> None:
                 answers = outer.answers
                 if answers.key and self.headers.get("Authorization") != f"Bearer {answers.key}":
-                    return self.tell(401, error("an API key is needed"))
+                    return self.tell(401, error("an API key is required"))
                 if answers.refusals and answers.refusals[0][0] == self.path:
                     _, status, headers = answers.refusals.popleft()
                     return self.tell(status, error("refused"), headers)

@@ -1,1 +1,1 @@
-"""The routes of the HTTP API. Requests come in, JSON answers go out."""
+"""The routes of the HTTP API."""

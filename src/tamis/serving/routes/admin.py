@@ -1,6 +1,4 @@
-"""For whoever runs the server or looks at it: models, health, figures, the API's description, the
-page.
-"""
+"""Routes for operators: models, health, metrics, the API's documentation, and the web page."""
 
 from __future__ import annotations
 
@@ -33,19 +31,19 @@ INDEX = "index.html"
 
 
 def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ...]) -> None:
-    """Add the routes; `protected` are the beginnings of paths that need a key."""
+    """Add the routes; `protected` are the path prefixes that need a key."""
     files = static_files()
 
     @app.get("/v1/models", response_model=ServedModels, tags=["server"], **refuses())
     async def models(request: Request) -> Response:
-        """List the models, the default one first, with how each decides and what it learnt last;
-        and what a request may hold.
+        """List the models, the default one first, with their decision rules, their last refits, and
+        the limits of requests.
         """
         found: list[dict[str, Any]] = []
         for served in service.models:
             try:
                 pending = await service.in_store(served.learning.pending)
-            except Refusal:  # how the models decide can be told all the same
+            except Refusal:  # the decision rules can be listed without the store
                 pending = None
             found.append({**_model(served, default=not found), "pending": pending})
         limits = {name: getattr(service.limits, name) for name in RequestLimits.model_fields}
@@ -53,14 +51,14 @@ def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ..
 
     @app.get("/healthz", response_model=Health, tags=["server"], **refuses(503))
     async def healthz(request: Request) -> Response:
-        """Tell whether the server lives; a 503 that stays means that it should be started anew."""
+        """Return whether the server is alive; if 503 persists, restart it."""
         if not service.batcher.alive:
-            raise Refusal(503, "nothing can be computed any more")
+            raise Refusal(503, "the worker threads have stopped; restart the server")
         return json_response({"status": "ok"})
 
     @app.get("/readyz", response_model=Health, tags=["server"], **refuses(503))
     async def readyz(request: Request) -> Response:
-        """Tell whether requests should be sent here."""
+        """Return whether the server accepts requests."""
         if service.stopping or not service.batcher.alive:
             raise Refusal(503, "the server is stopping")
         return json_response({"status": "ready"})
@@ -79,7 +77,9 @@ def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ..
         ),
     )
     async def metrics(request: Request) -> Response:
-        """Figures for Prometheus: requests, verdicts and their shares, the line, learning."""
+        """Return the metrics in Prometheus' format: requests, verdicts and their shares, the queue,
+        learning.
+        """
         service.metrics.waiting.set(service.batcher.waiting)
         service.metrics.turns.set(service.batcher.turns)
         service.metrics.batched.set(service.batcher.texts)
@@ -122,8 +122,9 @@ def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ..
 
 
 def static_files() -> dict[str, tuple[bytes, str]]:
-    """Name to bytes and content type of the page's files. Read once, so no path that a client gives
-    ever reaches the disk.
+    """Return the page's files by name: bytes and content type.
+
+    They are read once, so no path from a client ever reaches the disk.
     """
     folder = resources.files("tamis.serving") / "static"
     if not folder.is_dir():

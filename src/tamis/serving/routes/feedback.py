@@ -1,5 +1,5 @@
-"""`/v1/feedback`: corrections are on the disk before the answer leaves; learning from them follows
-by itself.
+"""`/v1/feedback`: corrections are on disk before the response is sent; learning follows in the
+background.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from tamis.serving.schemas import (
 )
 from tamis.serving.service import Service
 
-OfModel = Annotated[str | None, Query(description="only those of this model")]
+OfModel = Annotated[str | None, Query(description="only corrections of this model")]
 OfUser = Annotated[
-    str | None, Query(max_length=200, description="only those of this user; empty: everybody's")
+    str | None,
+    Query(max_length=200, description="only corrections of this user; empty: the shared ones"),
 ]
 _QUEUED = {"learned": False, "reason": "queued"}
 LARGEST_ID = 2**63 - 1
@@ -43,8 +44,8 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
         **takes(FeedbackBody, refuses=(404, 429, 507)),
     )
     async def add(request: Request) -> Response:
-        """Correct: which label texts should have. The same text again with another label replaces
-        the correction.
+        """Store corrections: the right labels of texts. The same text again replaces its
+        correction.
         """
         body = await service.bodies.read(request, FeedbackBody)
         service.bodies.check_texts(
@@ -61,9 +62,9 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
                 kept = await service.in_store(partial(served.learning.add, new))
             except (
                 DataError
-            ):  # the labels were right a moment ago: the model was replaced by one with others
+            ):  # the labels were valid before: the model was replaced by one with other labels
                 raise Refusal(
-                    422, f"an item does not fit the model {shown(name)}", field="items"
+                    422, f"an item does not match the labels of model {shown(name)}", field="items"
                 ) from None
             for number, id in zip(numbers, kept, strict=True):
                 ids[number] = id
@@ -97,7 +98,7 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
         "/v1/feedback/{id}", response_model=RemovedFeedback, tags=["feedback"], **refuses(404, 507)
     )
     async def remove(request: Request, id: Annotated[int, Path(ge=1, le=LARGEST_ID)]) -> Response:
-        """Undo one correction: its text is gone from the store, and what it taught is forgotten."""
+        """Undo one correction: its text is deleted from the store, and its effect is removed."""
         for served in service.models:
             if await service.undoing(partial(_remove, served, id)):
                 service.learner.learn(served)
@@ -108,8 +109,8 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
         "/v1/feedback", response_model=RemovedFeedback, tags=["feedback"], **refuses(404, 507)
     )
     async def remove_all(request: Request, model: OfModel = None, user: OfUser = None) -> Response:
-        """Undo all corrections: their texts are gone from the store, and what they taught is
-        forgotten.
+        """Undo all corrections: their texts are deleted from the store, and their effects are
+        removed.
         """
         removed, asked = 0, _asked(service, request, model)
         for served in asked:
@@ -120,8 +121,9 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
 
 
 def _asked(service: Service, request: Request, model: str | None) -> list[Served]:
-    """The models that a list or an undoing is about. A parameter misspelt must not widen what is
-    undone, so it is an error.
+    """Return the models that a request is about.
+
+    An unknown parameter is an error, because a misspelt one must not delete more than intended.
     """
     unknown = next((name for name in request.query_params if name not in ("model", "user")), None)
     if unknown is not None:
@@ -130,12 +132,12 @@ def _asked(service: Service, request: Request, model: str | None) -> list[Served
 
 
 def _remove(served: Served, id: int) -> bool:
-    """Undo where it is this model's: all models share a store."""
+    """Delete the correction if it belongs to this model: all models share a store."""
     return any(item.id == id for item in served.learning.items()) and served.learning.remove(id)
 
 
 def _checked(service: Service, number: int, item: FeedbackItem) -> Served:
-    """The item's model; nothing is stored before every item has one and a label of it."""
+    """Return the item's model; nothing is stored unless every item has a known model and label."""
     try:
         served = service.models.named(item.model)
     except Refusal as refusal:

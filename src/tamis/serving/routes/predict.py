@@ -19,8 +19,8 @@ from tamis.serving.schemas import Explanations, Predictions, TextsBody
 from tamis.serving.service import Service
 
 _WATCHED_CHARS = 4_000
-"""Characters of a request from which on it is given up when its client goes away; a smaller one is
-done before that is noticed."""
+"""Fewest characters of a request that is cancelled when its client disconnects; a smaller one
+finishes before the disconnection is noticed."""
 
 
 def add_prediction_routes(app: FastAPI, service: Service) -> None:
@@ -43,7 +43,7 @@ def add_prediction_routes(app: FastAPI, service: Service) -> None:
         **takes(TextsBody, refuses=(404, 429)),
     )
     async def predict(request: Request) -> Response:
-        """Judge texts: label, verdict (the label, or unsure) and probabilities of each, in their
+        """Classify texts: label, verdict (the label, or unsure) and probabilities of each, in
         order.
         """
         body, served = await asked(request)
@@ -73,18 +73,20 @@ def add_prediction_routes(app: FastAPI, service: Service) -> None:
         **takes(TextsBody, refuses=(404, 429)),
     )
     async def explain_(request: Request) -> Response:
-        """Explain texts: P(label) after every token and each word's share, with character offsets.
-        Takes longer than a verdict.
+        """Explain texts: P(label) after every token and each word's contribution, with character
+        offsets. Slower than a prediction.
         """
         body, served = await asked(request)
         if service.explanations >= service.limits.explanations:
-            raise Refusal(429, "too many explanations are under way; try again", retry_after_s=2)
+            raise Refusal(
+                429, "too many explanations are in progress; try again later", retry_after_s=2
+            )
         classifier = served.classifier(body.user or "")
         service.explanations += 1
         begun = time.monotonic()
         try:
             results = []
-            # Text by text: requests take turns, and one whose client is gone ends early.
+            # Text by text: requests take turns, and one whose client disconnected ends early.
             for number, text in enumerate(body.texts):
                 work = service.explaining(
                     partial(
@@ -101,7 +103,9 @@ def add_prediction_routes(app: FastAPI, service: Service) -> None:
 
 
 def _explained(classifier: Any, text: str, latest: float | None) -> dict[str, Any]:
-    """One explanation, unless its turn came too late."""
+    """Compute one explanation, unless its turn comes too late."""
     if latest is not None and time.monotonic() > latest:
-        raise Refusal(429, "too many explanations are under way; try again", retry_after_s=5)
+        raise Refusal(
+            429, "too many explanations are in progress; try again later", retry_after_s=5
+        )
     return explain(classifier, text).to_dict()
