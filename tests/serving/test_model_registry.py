@@ -127,7 +127,7 @@ def test_models_are_found_by_name_and_the_first_is_the_default(tmp_path: Path) -
     with pytest.raises(Refusal, match="unknown model 'third'; known: first, second"):
         loaded.named("third")
     for named in ([], [("a", runs.finished_run()), ("a", runs.finished_run())]):
-        with pytest.raises(ConfigError, match="models of different names"):
+        with pytest.raises(ConfigError, match="models with different names"):
             Models(named, lambda *_: pytest.fail("loaded before the names were checked"))
 
 

@@ -1,8 +1,8 @@
-"""Texts outside of what was learnt: a sample of those judged is looked at behind the answers, in a
-small share of the time.
+"""Out-of-distribution monitoring: checks a sample of the classified texts in the background, in a
+limited share of the time.
 
-Whether a text is out-of-distribution costs more than its verdict, so a thread looks at a few texts
-and then rests for as long as keeps its share.
+The check costs more than a prediction, so a thread checks a few texts and then rests as long as
+needed to keep its share.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ from tamis.compute.parallel import own_threads
 from tamis.serving.worker import ASIDE_THREADS, Worker
 
 SHARE = 0.05
-"""Share of the time in which texts are looked at."""
+"""Share of the time spent on checks."""
 AT_ONCE = 8
-"""Texts of one look."""
+"""Texts per check."""
 CHARS = 2_000
-"""Characters of a text that are looked at: enough for bits per byte, and no text can hold the
-thread for long."""
+"""Characters of a text that are checked: enough for bits per byte, and few enough that no text
+keeps the thread busy for long."""
 
 
 class Drift(Worker):
-    """The thread. Texts that come while it looks or rests are passed over, and so is what waits
-    when it ends.
+    """The monitoring thread. Texts that arrive while it checks or rests are skipped, as are waiting
+    texts when it ends.
     """
 
     def __init__(self, looked: Callable[[str, list[bool]], None], *, share: float = SHARE) -> None:
-        """`looked` is told, in the thread, a model's name and of each text whether it is
+        """Create the thread.
+
+        `looked` is called in the thread with a model's name and, for each text, whether it is
         out-of-distribution.
         """
         super().__init__("drift")
@@ -39,8 +41,8 @@ class Drift(Worker):
         self._chance = random.Random(42)
 
     def offer(self, model: str, classifier: TextClassifier, texts: Sequence[str]) -> None:
-        """Texts that were judged; a sample is looked at where the model knows its limit and none of
-        its texts wait.
+        """Offer classified texts; a sample is checked if the model has a limit and no texts of it
+        wait.
         """
         if classifier.ood_detector_ is None or not texts or model in self._waiting:
             return
@@ -61,7 +63,7 @@ class Drift(Worker):
             begun = time.monotonic()
             try:
                 found = classifier.is_ood(texts, classifier.bits_per_byte(texts))
-            except Exception:  # what it cannot look at is nothing to stop for
+            except Exception:  # a failed check must not stop the thread
                 found = []
             self._looked(model, [far for far in found if far is not None])
             rest_s = (time.monotonic() - begun) * (1 / self._share - 1)

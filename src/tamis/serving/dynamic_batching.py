@@ -1,13 +1,13 @@
-"""Texts of many clients in one batch: a worker thread takes what waits, up to a budget of tokens,
-and never waits for more.
+"""Dynamic batching: a worker thread computes the waiting texts of many clients in one batch, up to
+a budget of tokens, without waiting for more.
 
-Requests stand in a line for each model. A turn takes windows (a text, or a part of one longer than
-the context) from the front of a line until the budget is full; who is not done goes to the end, so
-a large request delays a small one by a turn, not by its size.
+Each model has a queue of requests. A batch takes windows (a text, or a part of one longer than the
+context) from the front of a queue until the budget is full. An unfinished request goes to the end
+of the queue, so a large request delays a small one by one batch, not by its whole size.
 
-Several workers share what waits between them, a processor thread each: while one's answers are
-delivered the others compute, and what the event loop does stops one of them at most. A turn that
-has the machine to itself takes all processor threads.
+Several workers, each with one CPU thread, share the waiting windows: while one delivers answers,
+the others compute, so the event loop slows down at most one of them. A batch that has the machine
+to itself uses all CPU threads.
 """
 
 from __future__ import annotations
@@ -39,36 +39,38 @@ if TYPE_CHECKING:
 Ids = NDArray[Any]
 
 _CHARS_A_TOKEN = 4
-"""A guess, good enough to fill turns and to foresee waiting; what is packed is counted in real
+"""Estimate, accurate enough to fill batches and to predict waiting times; packed batches count real
 tokens."""
 _FULL = 0.5
-"""Share of the budget from which on a turn says how fast this machine is."""
+"""Smallest share of the budget for which a batch's time is used to measure the speed."""
 _KEPT = 0.8
-"""Weight of the speed so far against that of one turn."""
+"""Weight of the previous speed estimate against that of one batch."""
 _LONGEST_RETRY_S = 300.0
 _LEAST_TURN = 64
-"""Tokens that are not worth dividing between workers."""
+"""Fewest tokens that are worth dividing between workers."""
 
 
 @dataclass(eq=False)
 class _Job:
-    """One request. Whoever has taken it out of its line alone touches it, but for `cancelled`."""
+    """One request. Only the worker that took it from its queue may change it, except
+    `cancelled`.
+    """
 
     classifier: TextClassifier
     texts: list[str]
     """D distinct texts."""
     places: list[int]
-    """For each text of the request, its number among the distinct ones."""
+    """For each text of the request, its index among the distinct ones."""
     answer: asyncio.Future[NDArray[np.float64]]
     tokens: int
-    """Tokens still to be computed, in part a guess."""
+    """Tokens still to be computed, partly an estimate."""
     since: float = field(default_factory=time.monotonic)
     cancelled: bool = False
     begun: bool = False
     encoded: int = 0
-    """Texts that are tokenized."""
+    """Number of tokenized texts."""
     windows: deque[tuple[int, Ids]] = field(default_factory=deque)
-    """Tokenized and not computed, each with the number of its text."""
+    """Windows that are tokenized but not computed, each with the index of its text."""
     pooled: RunningAggregation = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,13 +83,16 @@ class _Job:
         return self.encoded == len(self.texts) and not self.windows
 
     def probabilities(self) -> NDArray[np.float64]:
-        """(N, K), computed as `predict_proba` does from the windows' logits."""
+        """Return the probabilities, (N, K), computed from the windows' logits as in
+        `predict_proba`.
+        """
         return softmax(self.pooled.logits())[self.places]
 
 
 class Batcher(Worker):
-    """Probabilities for requests that come in on an event loop, computed in threads that end when
-    what stands in line is answered.
+    """Computes probabilities for requests of an event loop in worker threads.
+
+    On closing, the threads end when all waiting requests are answered.
     """
 
     def __init__(
@@ -100,30 +105,30 @@ class Batcher(Worker):
         self.limits, self.budget = limits, budget
         self.busy = 0
         self.turns = self.texts = 0
-        """Batches computed so far, and texts in them (a text of several windows counts with its
-        first)."""
+        """Batches computed so far, and their texts (a text of several windows is counted with its
+        first window)."""
         self._lines: dict[int, deque[_Job]] = {}
         self._speed: float | None = None
 
     @property
     def alive(self) -> bool:
-        """Whether anything can be computed."""
+        """Whether the workers are running."""
         return all(thread.is_alive() for thread in self.threads)
 
     @property
     def waiting(self) -> int:
-        """Requests in line."""
+        """Number of waiting requests."""
         return sum(len(line) for line in list(self._lines.values()))
 
     async def probabilities(
         self, classifier: TextClassifier, texts: Sequence[str]
     ) -> NDArray[np.float64]:
-        """(N, K) as `classifier.predict_proba` gives them. Being cancelled takes the request out of
-        the line.
+        """Return the result of `classifier.predict_proba`, (N, K). Cancelling it removes the
+        request from the queue.
 
         Raises:
-            Refusal: 429, where too many stand in line or others' texts would take longer than the
-                limit.
+            Refusal: 429, too many requests are waiting, or the texts of other requests would take
+                longer than the limit.
         """
         if not texts:
             return np.empty((0, len(classifier.classes_)))
@@ -148,8 +153,9 @@ class Batcher(Worker):
             self.changed.notify()
 
     def _ahead_s(self, job: _Job) -> float:
-        """Seconds that others' texts take before a new request is done: of each no more than this
-        one needs itself, or a turn's worth.
+        """Return the seconds that other requests delay a new one.
+
+        Each of them counts at most as much as the new request itself, or one batch.
         """
         if self._speed is None:
             return 0.0
@@ -171,11 +177,9 @@ class Batcher(Worker):
                 failure = error
             over: list[_Job] = []
             rest: list[_Job] = []
-            for job in jobs:  # told apart before another worker may go on with the rest
+            for job in jobs:  # separate them before another worker can take the rest
                 (over if failure or job.done else rest).append(job)
-            with (
-                self.changed
-            ):  # before the answers go out: who asks again at once finds the machine free
+            with self.changed:  # before the answers are sent: a client may ask again at once
                 self.busy -= 1
                 if tokens >= _FULL * self.budget:
                     speed = tokens / (time.perf_counter() - begun) * (1 if alone else self._workers)
@@ -188,10 +192,9 @@ class Batcher(Worker):
             self.answer(over, failure)
 
     def _next(self) -> tuple[list[_Job], bool] | None:
-        """Wait for requests; take as many of one model's line as fill a turn, or as are this
-        worker's share of it.
+        """Wait for requests; take as many of one queue as fill a batch, or this worker's share.
 
-        Beside them whether nothing else is under way or waits. None when it is time to end.
+        Also returns whether no other batch is running or waiting. Returns None on closing.
         """
         with self.changed:
             while True:
@@ -200,7 +203,7 @@ class Batcher(Worker):
                     self.answer(late, _too_busy(self.limits.wait_s))
                 if self._lines:
                     break
-                if self._closing:  # what another worker puts back, it takes up again itself
+                if self._closing:  # what another worker puts back, that worker takes again itself
                     return None
                 self.changed.wait()
             number, line = next(iter(self._lines.items()))
@@ -212,14 +215,16 @@ class Batcher(Worker):
                 room -= job.tokens
                 jobs.append(job)
             if line:
-                self._lines[number] = line  # behind the other models' lines
+                self._lines[number] = line  # behind the queues of the other models
                 self.changed.notify()
             alone = not self.busy and not self._lines
             self.busy += 1
             return jobs, alone
 
     def _drop_the_late(self) -> list[_Job]:
-        """Take out whoever went away, and return whoever has waited too long for the first turn."""
+        """Remove cancelled requests, and return those that waited too long for their first
+        batch.
+        """
         now, late = time.monotonic(), []
         for number, line in list(self._lines.items()):
             late += [
@@ -239,7 +244,7 @@ class Batcher(Worker):
         return late
 
     def _compute(self, jobs: list[_Job]) -> int:
-        """One batch; returns its tokens."""
+        """Compute one batch; returns its tokens."""
         classifier = jobs[0].classifier
         self._encode(classifier, jobs)
         chosen: list[tuple[_Job, int, Ids]] = []
@@ -265,7 +270,7 @@ class Batcher(Worker):
         return tokens
 
     def _encode(self, classifier: TextClassifier, jobs: list[_Job]) -> None:
-        """Tokenize as many texts as the turn can take, all in one call."""
+        """Tokenize as many texts as fit the batch, in one call."""
         room, chosen = self.budget, []
         for job in jobs:
             job.begun = True
@@ -281,9 +286,7 @@ class Batcher(Worker):
             job.tokens += sum(map(len, windows)) - _guess(job.texts[text])
 
     def answer(self, jobs: Sequence[_Job], error: Exception | None = None) -> None:
-        """Hand results, or the error, to the event loops of those who ask; one call a loop wakes it
-        once.
-        """
+        """Deliver results, or the error, to the waiting event loops, with one call per loop."""
         results = [(job, error or job.probabilities()) for job in jobs]
         for loop in {job.answer.get_loop() for job in jobs}:
             own = [(job.answer, result) for job, result in results if job.answer.get_loop() is loop]

@@ -1,4 +1,6 @@
-"""What the routes share: models, the batcher, the learner, figures, and threads for what blocks."""
+"""The state that the routes share: models, batcher, learning thread, metrics, and threads for
+blocking work.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,10 @@ T = TypeVar("T")
 
 
 class Service:
-    """The working parts of one server."""
+    """The components of one server."""
 
     def __init__(self, models: Models, limits: Limits, keys: Keys, *, log_texts: bool) -> None:
-        """Put them together; nothing runs before `start`."""
+        """Create the components; no thread runs before `start`."""
         self.models, self.limits, self.keys, self.log_texts = models, limits, keys, log_texts
         self.metrics = Metrics()
         self.bodies = Bodies(limits)
@@ -39,7 +41,7 @@ class Service:
         self.trim = Trim()
         self.stopping = False
         self.explanations = 0
-        """Requests for explanations that are under way."""
+        """Explanation requests in progress."""
         self._store = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._explainer = ThreadPoolExecutor(1, "explainer", own_threads, (ASIDE_THREADS,))
         for served in models:
@@ -53,7 +55,7 @@ class Service:
         self.trim.start()
 
     def close(self) -> None:
-        """End the threads; what was accepted is answered first."""
+        """Stop the threads after all accepted requests are answered."""
         self.stopping = True
         self.models.close()
         self.drift.close()
@@ -64,7 +66,7 @@ class Service:
         self.learner.close()
 
     async def in_store(self, work: Callable[[], T]) -> T:
-        """Do something with the store of corrections, off the event loop and one after the other.
+        """Run `work` with the store of corrections, in a thread, one call at a time.
 
         Raises:
             Refusal: 507, the store cannot be read or written.
@@ -75,11 +77,11 @@ class Service:
             raise _not_stored(error) from None
 
     async def explaining(self, work: Callable[[], T]) -> T:
-        """Explain a text, off the event loop and beside the batches."""
+        """Run an explanation in a thread, beside the batches."""
         return await asyncio.get_running_loop().run_in_executor(self._explainer, work)
 
     async def undoing(self, work: Callable[[], T]) -> T:
-        """Remove corrections while nothing is being learnt.
+        """Delete corrections while nothing is learned.
 
         Raises:
             Refusal: 507, the store cannot be written.
@@ -100,4 +102,4 @@ class Service:
 
 def _not_stored(error: sqlite3.Error) -> Refusal:
     json_logs.event("store", level=40, **json_logs.failure(error))
-    return Refusal(507, "the store of corrections cannot be used; nothing was changed")
+    return Refusal(507, "the store of corrections cannot be read or written; nothing was changed")
