@@ -93,13 +93,13 @@ def test_tiny_classes_and_single_groups_are_no_error(labels, groups):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(DataError, match="8 texts, 2 labels"):
+    with pytest.raises(DataError, match="8 texts and 2 labels"):
         fit_baselines(TEXTS, ["ham", "spam"], [], ["ham", "spam"])
     with pytest.raises(DataError, match="row 5: label 'spam' is not one of"):
         fit_baselines(TEXTS, LABELS, [], ["ham", "eggs"])
     with pytest.raises(DataError, match="got none"):
         majority([], 1, ["ham", "spam"])
-    with pytest.raises(DataError, match="8 rows, 1 groups"):
+    with pytest.raises(DataError, match="8 rows and 1 groups"):
         out_of_fold(TEXTS, LABELS, [0])
     with pytest.raises(ConfigError, match="got 1"):
         out_of_fold(TEXTS, LABELS, list(range(8)), folds=1)

@@ -40,7 +40,8 @@ def test_each_folds_figures_are_scikit_learns_and_the_spread_is_theirs() -> None
         assert found["figures"][key]["sd"] == pytest.approx(np.std(each, ddof=1))
     sentence = folds_sentence(found)
     assert sentence.startswith(
-        "Over 4 folds of the 61 training rows, each judged by a model trained on the others: "
+        "4-fold cross-validation on the 61 training rows (mean ± standard deviation over the "
+        "folds): "
         "average precision "
     )
     assert f"F1 {np.mean(wanted['f1']):.3f} ± {np.std(wanted['f1'], ddof=1):.3f}" in sentence

@@ -207,7 +207,7 @@ def test_one_class_alone_has_the_figures_that_it_can_have() -> None:
 
 def test_scores_and_truth_of_other_lengths_are_refused() -> None:
     for truth in (TRUTH[:-1], TRUTH[:0]):
-        with pytest.raises(DataError, match="as many labels as messages"):
+        with pytest.raises(DataError, match="one label per message"):
             prequential_figures("f", "", Replay(SCORES, 0, 0), truth, threshold=0.5)
 
 

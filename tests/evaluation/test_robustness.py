@@ -260,7 +260,7 @@ def test_results_go_to_json_and_to_a_table() -> None:
     )
     header, rows = robustness_rows(results)
     assert all(len(row) == len(header) for row in rows)
-    assert rows[0] == ["clean", "texts as they are", "0", "100.0 [34.2, 100.0]", "-"]
+    assert rows[0] == ["clean", "original texts", "0", "100.0 [34.2, 100.0]", "-"]
     assert rows[1][0] == "full_width" and rows[1][3] == "0.0 [0.0, 65.8]"
 
 
@@ -299,14 +299,14 @@ def test_the_plot_shows_every_share_that_there_is_with_its_interval(tmp_path: Pa
 
 
 def test_rows_and_scores_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match=r"got 2 texts and truth of shape \(3,\)"):
+    with pytest.raises(DataError, match=r"got 2 texts and shape \(3,\)"):
         evaluate_robustness(
             _scorer, ["a", "b"], np.array([True, False, True]), threshold=0.5, seed=1
         )
     with pytest.raises(DataError, match="at least one text"):
         evaluate_robustness(_scorer, [], np.array([]), threshold=0.5, seed=1)
     with pytest.raises(
-        DataError, match=r"under 'clean': expected 2 finite scores, got shape \(1,\)"
+        DataError, match=r"perturbation 'clean': expected 2 finite scores, got shape \(1,\)"
     ):
         evaluate_robustness(
             lambda texts: np.zeros(1), ["a", "b"], np.array([True, False]), threshold=0.5, seed=1

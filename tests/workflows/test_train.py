@@ -239,10 +239,10 @@ def test_a_model_that_never_answers_spam_is_called_out(tmp_path: Path) -> None:
         *("--set", "data.validation_share=0", "-o", str(tmp_path / "run")),
     )
     warnings = " ".join(json.loads(said.out)["warnings"])
-    assert "The model always answers 'ham', whatever the text." in warnings
-    assert "Never predicted although it occurs: 'spam'" in warnings
+    assert "The model predicts 'ham' for all texts." in warnings
+    assert "Classes that occur but are never predicted: 'spam'" in warnings
     assert "Recall is 0" in warnings
-    assert "always answers 'ham'" in html.unescape(
+    assert "predicts 'ham' for all texts" in html.unescape(
         (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     )
     assert "nothing could be chosen on them: the threshold is 0.5" in " ".join(
@@ -308,7 +308,7 @@ def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_pa
     spread = found["folds"]
     assert spread["folds"] == 5 and spread["rows"] == found["rows"]["train"]
     page = html.unescape((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
-    assert f"Over 5 folds of the {spread['rows']:,} training rows" in page
+    assert f"5-fold cross-validation on the {spread['rows']:,} training rows" in page
     assert f"F1 {spread['figures']['f1']['mean']:.3f} ±" in (
         tmp_path / "run" / "model" / "README.md"
     ).read_text(encoding="utf-8")
@@ -428,7 +428,9 @@ def test_a_model_without_tamis_json_is_evaluated_at_one_half(tmp_path: Path) -> 
     assert said.code == 0, said.err
     found = json.loads(said.out)
     assert (found["threshold"], found["positive"]) == (0.5, "spam")
-    assert not any("learnt from" in note for note in found["notes"])  # nothing is known of its rows
+    assert not any(
+        "training rows of this model" in note for note in found["notes"]
+    )  # nothing is known of its rows
 
 
 def test_evaluate_says_how_many_texts_the_model_learnt_from(tmp_path: Path) -> None:
@@ -439,14 +441,14 @@ def test_evaluate_says_how_many_texts_the_model_learnt_from(tmp_path: Path) -> N
         found = json.loads(
             runs.tamis("evaluate", folder, runs.table(), "--json", "--threads", "1").out
         )
-        (note,) = [note for note in found["notes"] if "learnt from" in note]
+        (note,) = [note for note in found["notes"] if "training rows of this model" in note]
         assert note.startswith(
-            f"{learnt:,} of these {found['test']['n']:,} texts are among the rows this model "
-            "learnt from"
+            f"{learnt:,} of the {found['test']['n']:,} evaluated texts are training rows of this "
+            "model"
         )
     fresh = runs.write_table(tmp_path / "fresh.tsv", [("ham", "hi there"), ("spam", "WIN now")])
     assert not any(
-        "learnt from" in n
+        "training rows of this model" in n
         for n in json.loads(runs.tamis("evaluate", run, fresh, "--json", "--threads", "1").out)[
             "notes"
         ]
@@ -498,6 +500,6 @@ def test_attacks_are_judged_at_the_models_own_threshold_and_shown(tmp_path: Path
         row for row in report["robustness"] if row["perturbation"] == "full_width"
     ) == json.loads(json.dumps(by_hand[1].to_dict()))
     written = page.read_text(encoding="utf-8")
-    assert "Disguised texts" in written and all(name in written for name in PERTURBATIONS)
+    assert "<h2>Robustness</h2>" in written and all(name in written for name in PERTURBATIONS)
     shown = runs.tamis("evaluate", run, runs.table(), "--robustness", "--threads", "1")
     assert shown.code == 0 and "full_width" in shown.out

@@ -1,3 +1,3 @@
-"""Figures that can be trusted: metrics with intervals, thresholds, calibration, baselines, plots
-and the report.
+"""Evaluation: metrics with confidence intervals, baselines, model comparison, robustness and the
+report.
 """

@@ -1,8 +1,8 @@
-"""The rules every model has to beat: the majority, and TF-IDF with logistic regression.
+"""Baselines: the majority class, and TF-IDF with logistic regression.
 
-Owns their settings and the out-of-fold probabilities that the audit of labels uses; judging them
-belongs to metrics.py. Source: the word and character n-grams are the usual strong baseline for
-short texts (Wang & Manning 2012).
+This module defines their settings and computes the out-of-fold probabilities for label issues;
+metrics.py evaluates them. Source: word and character n-grams are a common strong baseline for short
+texts (Wang & Manning 2012).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Baseline:
-    """A fitted baseline's `probabilities` (N, K) on the test rows, and the `seconds` that fitting
-    and scoring took.
+    """Probabilities (N, K) of a fitted baseline on the test rows, and the seconds for fitting and
+    scoring.
     """
 
     name: str
@@ -36,32 +36,31 @@ class Baseline:
 
 
 def majority(train_labels: Sequence[str], rows: int, classes: Sequence[str]) -> Floats:
-    """The majority rule's probabilities (rows, K): each class's share of the training rows, the
-    same for every text.
+    """Probabilities (rows, K) of the majority baseline: the share of each class in the training
+    rows, the same for all texts.
 
     Raises:
-        DataError: no training rows, or a label that is not one of `classes`.
+        DataError: there are no training rows, or a label is not one of `classes`.
     """
     counts = np.bincount(_indices(train_labels, classes), minlength=len(classes))
     return np.tile(counts / counts.sum(), (rows, 1))
 
 
 def tfidf_model() -> Pipeline:
-    """TF-IDF of words 1-2 and characters 2-5, then balanced logistic regression with C = 30: an
-    unfitted Pipeline.
+    """An unfitted Pipeline: TF-IDF of word n-grams (1-2) and character n-grams (2-5), then logistic
+    regression with balanced classes and C = 30.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import FeatureUnion, Pipeline
 
-    # Everything between spaces is a word, so prices, links and short codes count; case is kept in
-    # the characters alone.
+    # A word is everything between spaces, so that prices, links and short codes are words. Only
+    # the character n-grams keep upper case.
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", sublinear_tf=True)
     characters = TfidfVectorizer(
         analyzer="char_wb", ngram_range=(2, 5), lowercase=False, min_df=2, sublinear_tf=True
     )
-    # lbfgs needs a few dozen steps here; the limit is only there so that odd tables never end in a
-    # warning.
+    # lbfgs needs a few dozen iterations; the high limit avoids a warning for unusual tables.
     regression = LogisticRegression(C=30, class_weight="balanced", max_iter=10_000)
     return Pipeline(
         [
@@ -77,15 +76,15 @@ def fit_baselines(
     test_texts: Sequence[str],
     classes: Sequence[str],
 ) -> dict[str, Baseline]:
-    """Both baselines fitted on the training rows (validation rows belong to them) and applied to
-    the test rows.
+    """Fit both baselines on the training rows (including validation rows) and apply them to the
+    test rows.
 
     Returns `majority` and `tfidf`, each with probabilities (N, K) in the order of `classes`. A
-    class without training rows gets probability 0. Where the training texts hold no characters at
-    all, or one class only, TF-IDF has nothing to go by and answers as the majority rule does.
+    class without training rows gets probability 0. If the training texts are empty or have only one
+    class, TF-IDF gives the probabilities of the majority baseline.
 
     Raises:
-        DataError: no training rows, lengths that differ, or a label that is not one of `classes`.
+        DataError: there are no training rows, lengths differ, or a label is not one of `classes`.
     """
     _check_lengths(train_texts, train_labels)
     started = time.perf_counter()
@@ -107,36 +106,36 @@ def out_of_fold(
     folds: int = 5,
     seed: int = 42,
 ) -> Floats:
-    """TF-IDF probabilities of every row, from a model that saw neither the row nor its group: for
-    the audit of labels.
+    """Out-of-fold TF-IDF probabilities of all rows, used to find label issues.
 
-    `groups` (N,): rows of one group (repeats of a text) stay on one side. Returns (N, K), columns
-    in sorted class order. Folds are stratified as far as the groups allow. A class that lies in one
-    fold alone has probability 0 there; with fewer than two groups nothing can be held out and every
-    row gets the class shares.
+    `groups` (N,): rows of one group (duplicates of a text) are in the same fold. Returns (N, K),
+    columns in sorted class order. Folds are stratified as far as the groups allow. A class that
+    occurs in only one fold has probability 0 there. With fewer than two groups, nothing can be held
+    out and all rows get the class shares.
 
     Raises:
-        DataError: no rows, or lengths that differ.
-        ConfigError: fewer than 2 folds.
+        DataError: there are no rows, or lengths differ.
+        ConfigError: `folds` is below 2.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     if folds < 2:
-        raise ConfigError(f"out-of-fold scores need at least 2 folds, got {folds}")
+        raise ConfigError(f"folds: expected at least 2, got {folds}")
     _check_lengths(texts, labels)
     if len(groups) != len(labels):
-        raise DataError(f"every row needs a group: {len(labels)} rows, {len(groups)} groups")
+        raise DataError(
+            f"expected one group per row, got {len(labels)} rows and {len(groups)} groups"
+        )
     classes = sorted(set(labels))
     truth = _indices(labels, classes)
     group = np.unique(np.asarray(groups), return_inverse=True)[1]
-    # No more folds than rows of the commonest class: scikit-learn refuses that; and no fold without
-    # a group.
+    # scikit-learn rejects more folds than rows of the most frequent class; each fold needs a group.
     folds = min(folds, int(np.bincount(truth).max()), int(group.max()) + 1)
     probabilities = majority(labels, len(labels), classes)
     if folds < 2:
         return probabilities
     with warnings.catch_warnings():
-        # "The least populated class has only n members": known, and answered in the docstring.
+        # "The least populated class has only n members": see the docstring.
         warnings.filterwarnings("ignore", category=UserWarning, module="sklearn.model_selection")
         parts = list(
             StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(truth, truth, group)
@@ -170,7 +169,7 @@ def _fit_predict(
         model.fit(list(train_texts), list(train_labels))
     except (
         ValueError
-    ):  # a few short texts may share no characters at all: then keep those that occur once
+    ):  # a few short texts may have no n-gram in common: keep n-grams that occur once
         model.set_params(features__characters__min_df=1).fit(list(train_texts), list(train_labels))
     probabilities = np.zeros((len(test_texts), len(classes)))
     columns = [list(classes).index(name) for name in model.classes_]
@@ -181,7 +180,7 @@ def _fit_predict(
 def _indices(labels: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
     index = {name: position for position, name in enumerate(classes)}
     if not len(labels):
-        raise DataError("a baseline needs training rows, got none")
+        raise DataError("a baseline needs at least one training row, got none")
     for row, label in enumerate(labels):
         if label not in index:
             raise DataError(f"training row {row}: label {label!r} is not one of {list(classes)}")
@@ -190,4 +189,6 @@ def _indices(labels: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]
 
 def _check_lengths(texts: Sequence[str], labels: Sequence[str]) -> None:
     if len(texts) != len(labels):
-        raise DataError(f"every text needs a label: {len(texts)} texts, {len(labels)} labels")
+        raise DataError(
+            f"expected one label per text, got {len(texts)} texts and {len(labels)} labels"
+        )

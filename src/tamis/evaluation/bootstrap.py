@@ -1,9 +1,8 @@
-"""The metrics of metrics.py for many weightings of the same rows at once: what makes a bootstrap of
-them cheap.
+"""The metrics of metrics.py for many weightings of the same rows at once, for a fast bootstrap.
 
-A weighting says how often each row counts; all ones gives the plain figure, so point and resample
-share one definition. Letters: N rows, K classes, B weightings. Scores are sorted once, and a
-weighting is then a few sums.
+A weighting gives the number of times that each row counts. All ones give the metric itself, so
+metric and resamples have the same definition. Scores are sorted once; each weighting then needs a
+few sums. Shapes: N rows, K classes, B weightings.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ CHUNK_ELEMENTS = 1_000_000  # elements of a (B, N) block: about 8 MB in float64
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows: class indices `labels` and `predicted` (N,), `probabilities` (N, K), `positive` an
-    index or None.
+    """N rows: class indices `labels` and `predicted` (N,), `probabilities` (N, K), and the index of
+    the positive class or None.
     """
 
     labels: NDArray[np.int64]
@@ -32,7 +31,7 @@ class Rows:
 
 
 def confusion_counts(rows: Rows) -> NDArray[np.int64]:
-    """(K, K) counts: rows are the labels, columns the predictions."""
+    """(K, K) counts: rows are labels, columns are predictions."""
     k = rows.probabilities.shape[1]
     return (
         np.bincount(rows.labels * k + rows.predicted, minlength=k * k)
@@ -42,7 +41,7 @@ def confusion_counts(rows: Rows) -> NDArray[np.int64]:
 
 
 def resampled(rows: Rows, resamples: int, seed: int) -> dict[str, Floats]:
-    """Every metric on `resamples` draws with replacement within each class: (resamples,) values a
+    """All metrics on `resamples` bootstrap samples within each class: (resamples,) values per
     metric.
     """
     n = len(rows.labels)
@@ -64,14 +63,14 @@ def resampled(rows: Rows, resamples: int, seed: int) -> dict[str, Floats]:
 
 
 def weighted_figures(rows: Rows, weights: Floats) -> dict[str, Floats]:
-    """All metrics for each of the weightings `weights` (B, N); NaN where one is undefined."""
+    """All metrics for each of the weightings `weights` (B, N); NaN if a metric is undefined."""
     k = rows.probabilities.shape[1]
     total = weights.sum(axis=1)
     each = np.eye(k)
     hit = each[rows.labels] * (rows.labels == rows.predicted)[:, None]  # (N, K)
     true_positives = weights @ hit  # (B, K)
     occurring, predicted = weights @ each[rows.labels], weights @ each[rows.predicted]
-    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is NaN, and stays so: undefined
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is NaN, that is undefined
         recall, precision = true_positives / occurring, true_positives / predicted
         f1 = 2 * true_positives / (occurring + predicted)
         right = true_positives.sum(axis=1)
@@ -84,7 +83,7 @@ def weighted_figures(rows: Rows, weights: Floats) -> dict[str, Floats]:
         if rows.positive is not None:
             at = rows.positive
             result["recall"], result["precision"] = recall[:, at], precision[:, at]
-            # With no positive rows there is nothing to find: F1 would blame the model for the data.
+            # F1 is undefined without positive rows.
             result["f1"] = np.where(occurring[:, at] > 0, f1[:, at], np.nan)
             false_positives = predicted[:, at] - true_positives[:, at]
             result["false_positive_rate"] = false_positives / (total - occurring[:, at])
@@ -113,7 +112,7 @@ def weighted_figures(rows: Rows, weights: Floats) -> dict[str, Floats]:
 
 
 def _mean_of_defined(values: Floats, occurring: Floats) -> Floats:
-    """Mean over the classes that occur; NaN where fewer than two do."""
+    """Mean over the classes that occur; NaN if fewer than two occur."""
     present = occurring > 0
     mean: Floats = np.where(present, np.nan_to_num(values), 0).sum(axis=1) / present.sum(axis=1)
     return np.where(present.sum(axis=1) > 1, mean, np.nan)
@@ -130,8 +129,8 @@ def _mcc(right: Floats, occurring: Floats, predicted: Floats, total: Floats) -> 
 
 
 def _by_row(weights: Floats) -> NDArray[np.float32]:
-    """Weights as (N, B) in float32, where taking rows is fast; counts are whole numbers, exact up
-    to 2^24.
+    """Weights as (N, B) in float32, for fast selection of rows; counts are integers, exact up to
+    2^24.
     """
     return np.ascontiguousarray(weights.T, dtype=np.float32)
 
@@ -151,30 +150,30 @@ def _macro_ranking(rows: Rows, weights: Floats, occurring: Floats) -> tuple[Floa
 def _ranking(
     scores: Floats, is_positive: NDArray[np.bool_], by_row: NDArray[np.float32]
 ) -> tuple[Floats, Floats]:
-    """Average precision and area under the ROC curve, (B,) each, of scores (N,) under weights (N,
+    """Average precision and area under the ROC curve, (B,) each, of scores (N,) with weights (N,
     B).
 
-    Both are means over the positive rows: of the precision at the row's score, and of the share of
-    negatives below it (ties half). So the sorted rows need summing only between the places of the
-    positives, P of them.
+    Both are means over the P positive rows: of the precision at the score of the row, and of the
+    fraction of negatives with lower scores (ties count one half). Therefore, sums are only needed
+    between the positions of the positives.
     """
     order = np.argsort(-scores, kind="stable")
     ranked, places = -scores[order], np.flatnonzero(is_positive[order])
     first = np.searchsorted(
         ranked, ranked[places], side="left"
-    )  # where the ties of each positive begin
-    last = np.searchsorted(ranked, ranked[places], side="right")  # and where they end
+    )  # start of the ties of each positive
+    last = np.searchsorted(ranked, ranked[places], side="right")  # end of the ties
     edges = np.unique(np.concatenate([[0], first, last]))
     above = np.zeros(
         (len(edges), by_row.shape[1])
-    )  # (edges, B): weight of all rows in front of each edge
+    )  # (edges, B): weight of all rows before each edge
     starts = edges[:-1] if edges[-1] == len(scores) else edges
     sums = np.add.reduceat(by_row[order], starts, axis=0)
     above[1:] = np.cumsum(sums[: len(edges) - 1], axis=0, dtype=np.float64)
     own = by_row[order[places]].astype(np.float64)  # (P, B)
     found = np.concatenate(
         [np.zeros((1, own.shape[1])), np.cumsum(own, axis=0)]
-    )  # positives in front of each place
+    )  # weight of the positives before each position
     all_before, all_upto = above[np.searchsorted(edges, first)], above[np.searchsorted(edges, last)]
     found_before, found_upto = (
         found[np.searchsorted(places, first)],
@@ -182,10 +181,10 @@ def _ranking(
     )
     positives = own.sum(axis=0)
     negatives = by_row.sum(axis=0, dtype=np.float64) - positives
-    # Where nothing is in front of a row its own weight is 0 too, and it adds nothing.
+    # If the weight up to a row is 0, the weight of the row is 0 too, and it adds nothing.
     precision_at = np.where(all_upto > 0, found_upto / all_upto, 0.0)
     average_precision = (own * precision_at).sum(axis=0) / positives
     negatives_above = ((all_upto - found_upto) + (all_before - found_before)) / 2
     area = 1 - (own * negatives_above).sum(axis=0) / (positives * negatives)
-    # Without negatives every order is perfect: no figure rather than a 1.
+    # Without negatives, all orders are perfect: the metrics are undefined.
     return np.where(negatives > 0, average_precision, np.nan), np.where(negatives > 0, area, np.nan)

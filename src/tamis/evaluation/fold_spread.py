@@ -1,8 +1,7 @@
-"""Figures of a recipe over the folds of its training rows: what they are on average, and how far
-they spread from fold to fold.
+"""Cross-validation metrics of a recipe: mean and standard deviation over the folds.
 
-One held-out part of a small table gives one lucky or unlucky number. Each fold's rows are judged by
-a model trained without them.
+The metrics on a single held-out part of a small table depend strongly on chance. Here, the rows of
+each fold are scored by a model that was not trained on them.
 """
 
 from __future__ import annotations
@@ -32,20 +31,19 @@ def fold_figures(
     positive: str | None,
     threshold: float | None,
 ) -> dict[str, Any]:
-    """Mean, standard deviation and each fold's value of the figures in SHOWN, JSON-safe.
+    """Mean, standard deviation and value per fold of the metrics in SHOWN, JSON-safe.
 
     Args:
         labels: N labels.
-        probabilities: (N, K), each row's from a model that did not see it.
-        parts: (N,) the fold of each row.
+        probabilities: (N, K) out-of-fold probabilities.
+        parts: (N,) fold of each row.
         classes: K labels.
-        positive: of two classes the one that F1 and average precision are about; else macro
-            averages.
-        threshold: of the positive class; it was chosen on these rows, so that F1 is a little too
-            good, average precision is not.
+        positive: positive class of two classes, for F1 and average precision; else macro averages.
+        threshold: threshold of the positive class. It was chosen on these rows, so F1 is slightly
+            optimistic; average precision is not affected.
 
-    A figure that a fold cannot have (a class is absent from it) is left out of mean and deviation;
-    the deviation of fewer than two is None.
+    If a metric is undefined in a fold (a class is absent), the fold is not counted. The standard
+    deviation of fewer than two values is None.
     """
     names = np.asarray(labels)
     found = [
@@ -67,7 +65,7 @@ def fold_figures(
 
 
 def folds_sentence(found: Mapping[str, Any] | None) -> str:
-    """The figures in words; empty where there are none."""
+    """Describe the metrics; empty if there are none."""
     if not found:
         return ""
     shown = []
@@ -77,10 +75,10 @@ def folds_sentence(found: Mapping[str, Any] | None) -> str:
             deviation = "" if spread["sd"] is None else f" ± {spread['sd']:.3f}"
             shown.append(f"{name} {spread['mean']:.3f}{deviation}")
     rows = (
-        f"{found['folds']} folds of the {found['rows']:,} training rows, each judged by a model "
-        "trained on the others"
+        f"{found['folds']}-fold cross-validation on the {found['rows']:,} training rows (mean ± "
+        "standard deviation over the folds)"
     )
-    return f"Over {rows}: {', '.join(shown)}."
+    return f"{rows}: {', '.join(shown)}."
 
 
 def _spread(values: list[float | None]) -> dict[str, Any]:

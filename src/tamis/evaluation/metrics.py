@@ -1,10 +1,9 @@
-"""The figures of a classifier on some rows, with intervals, and the paired test between two
-classifiers.
+"""Metrics of a classifier with confidence intervals, and McNemar's test between two classifiers.
 
-Owns every definition of a metric in tamis; thresholds are chosen in decision/thresholds.py,
-calibration is defined in decision/calibration.py. Sources: Wilson 1927; Efron & Tibshirani 1993
+All metrics of tamis are defined here. Thresholds are chosen in decision/thresholds.py; calibration
+is defined in decision/calibration.py. Sources: Wilson 1927; Efron & Tibshirani 1993
 (percentile bootstrap); McNemar 1947 (exact form); Gorodkin 2004 (MCC for K classes). Checked
-against scikit-learn and against slow definitions in the tests.
+against scikit-learn and slow reference definitions in the tests.
 """
 
 from __future__ import annotations
@@ -32,7 +31,8 @@ METRICS = (
     "ece",
     "brier",
 )
-# What a resample of a faultless (or entirely failed) result cannot show: see _interval.
+# Metrics for which resamples of a perfect result (or one with only errors) have no width: see
+# _interval.
 _UNIT_METRICS = (
     "balanced_accuracy",
     "recall",
@@ -53,8 +53,8 @@ def predictions(
 ) -> NDArray[np.int64]:
     """The predicted class of each row, as an index into `classes`.
 
-    Two classes with a positive one: positive where P(positive) >= threshold (0.5 when None).
-    Otherwise arg-max.
+    Two classes with a positive class: positive if P(positive) >= threshold (0.5 if None).
+    Otherwise: the most probable class.
     """
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if positive is None or len(classes) != 2:
@@ -76,38 +76,41 @@ def figures(
     bootstrap: int = 1000,
     seed: int = 42,
 ) -> dict[str, Any]:
-    """Every figure of one part of the data, JSON-safe: the `test` and `validation` of report.json.
+    """All metrics of one part of the data, JSON-safe: `test` and `validation` of report.json.
 
-    Shapes (N rows, K classes): `labels` N names out of `classes`; `probabilities` (N, K), rows sum
-    to 1, columns in the order of `classes`. Two classes with a positive one: recall, precision, f1,
-    average_precision and roc_auc are the positive's, predictions follow `threshold` (p >=
-    threshold; 0.5 when None), false_positive_rate is the false-positive rate. Otherwise: arg-max,
-    and macro averages as scikit-learn's (precision and recall over the classes that occur in labels
-    or predictions, an undefined one counted 0; average_precision and roc_auc one against the rest
-    over the classes that occur), false_positive_rate None.
+    Shapes (N rows, K classes): `labels` N names from `classes`; `probabilities` (N, K), rows sum to
+    1, columns in the order of `classes`.
 
-    ece: 15 equal-width bins, of P(positive) for two classes, of the arg-max confidence otherwise
-    (decision/calibration.py). brier: mean of (P(positive) - is positive)^2, in [0, 1]; for K
-    classes the mean over rows of the sum over classes of squared differences (Brier's own form), in
-    [0, 2]. confusion: counts, rows are the labels and columns the predictions, both in the order of
-    `classes`. per_class: a row per class with label, n, predicted, recall, precision, f1,
-    average_precision, roc_auc. A figure whose class is absent is None, and so is the precision of a
-    class that is never predicted (0 / 0). mcc is 0 for a constant prediction (its limit) and None
-    where the labels hold one class only.
+    Two classes with a positive class: recall, precision, f1, average_precision and roc_auc are
+    those of the positive class; a row is predicted as positive if P(positive) >= threshold (0.5 if
+    None). Otherwise: the most probable class is predicted, and the metrics are macro averages as in
+    scikit-learn (precision and recall over the classes that occur in labels or predictions, 0 if
+    undefined; average_precision and roc_auc over the classes that occur, each against the others);
+    false_positive_rate is None.
+
+    ece: 15 bins of equal width, of P(positive) for two classes, otherwise of the highest
+    probability (decision/calibration.py). brier: mean of (P(positive) - is positive)^2, in [0, 1];
+    for K classes, the mean over rows of the sum of squared differences over classes (the original
+    definition of Brier), in [0, 2]. confusion: counts, rows are labels and columns are predictions,
+    both in the order of `classes`. per_class: one row per class with label, n, predicted, recall,
+    precision, f1, average_precision, roc_auc. A metric is None if its class is absent, and so is
+    the precision of a class that is never predicted (0 / 0). mcc is 0 for a constant prediction
+    (its limit) and None if the labels have only one class.
 
     ci95: [low, high] per metric. Wilson's interval for proportions (accuracy; with a positive class
-    also recall, precision and false_positive_rate), otherwise the percentile interval of
-    `bootstrap` seeded resamples within each class, so that no resample lacks a class. A resample of
-    a faultless result is faultless: where the bootstrap has no width at 1 (or 0), the open end is
-    Wilson's for m of m (0 of m), m = the rows of the rarest class.
+    also recall, precision and false_positive_rate). For the other metrics, the percentile interval
+    of `bootstrap` seeded resamples within each class, so that each resample contains all classes.
+    All resamples of a perfect result are perfect: if the bootstrap interval has no width at 1 (or
+    0), the open end is Wilson's bound for m of m (0 of m), where m is the number of rows of the
+    rarest class.
 
     Raises:
-        DataError: no rows, shapes that do not fit, an unknown label, or probabilities that are
-            none.
+        DataError: there are no rows, shapes do not match, a label is unknown, or a row of
+            `probabilities` is not a probability distribution.
         ConfigError: `positive` is not one of two classes, or `bootstrap` is below 1.
     """
     if bootstrap < 1:
-        raise ConfigError(f"bootstrap must be at least 1 resample, got {bootstrap}")
+        raise ConfigError(f"bootstrap: expected at least 1 resample, got {bootstrap}")
     rows = _rows(labels, probabilities, classes, positive, threshold)
     point = {
         name: _plain(value[0])
@@ -134,13 +137,13 @@ def figures(
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion: `k` successes in `n` rows.
+    """Wilson's 95 % interval of a proportion of `k` successes in `n` rows.
 
     Raises:
-        DataError: not 0 <= k <= n, or n = 0.
+        DataError: `k` is not between 0 and `n`, or `n` is 0.
     """
     if n < 1 or not 0 <= k <= n:
-        raise DataError(f"a proportion needs 0 <= k <= n with n >= 1, got k = {k}, n = {n}")
+        raise DataError(f"proportion: expected 0 <= k <= n and n >= 1, got k = {k}, n = {n}")
     from scipy.stats import binomtest
 
     interval = binomtest(k, n).proportion_ci(confidence_level=0.95, method="wilson")
@@ -148,11 +151,11 @@ def wilson(k: int, n: int) -> tuple[float, float]:
 
 
 def mcnemar(correct_a: NDArray[Any], correct_b: NDArray[Any]) -> dict[str, Any]:
-    """McNemar's exact test on the same rows: is one of two classifiers wrong more often?
+    """McNemar's exact test: does one of two classifiers make more errors on the same rows?
 
-    `correct_a` and `correct_b` (N,) bool: right or wrong per row, a = the model, b = the other.
-    Returns the rows that only the model gets wrong, those that only the other gets wrong, and the
-    two-sided binomial p-value (1 when they never differ).
+    `correct_a` and `correct_b` (N,) bool: whether each row is correct; a is the model, b the other
+    classifier. Returns the number of rows that are wrong only for the model, the number that are
+    wrong only for the other, and the two-sided binomial p-value (1 if they never differ).
 
     Raises:
         DataError: the two lengths differ.
@@ -162,7 +165,7 @@ def mcnemar(correct_a: NDArray[Any], correct_b: NDArray[Any]) -> dict[str, Any]:
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 1:
         raise DataError(
-            f"McNemar's test pairs rows: both must be (N,), got {a.shape} and {b.shape}"
+            f"McNemar's test: expected two arrays of shape (N,), got {a.shape} and {b.shape}"
         )
     only_a, only_b = int((~a & b).sum()), int((a & ~b).sum())
     p_value = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
@@ -177,11 +180,11 @@ def collapse_warnings(
     positive: str | None,
     threshold: float | None,
 ) -> list[str]:
-    """Sentences about a model that has collapsed; empty when it has not.
+    """Warnings about a model that has collapsed; empty if it has not.
 
-    Called out: a class that occurs and is never predicted, one answer for all rows, the same
-    probabilities for all rows, none of the positives caught, an accuracy no better than always
-    answering with the commonest class.
+    Detected: a class that is never predicted although it occurs, the same prediction for all rows,
+    the same probabilities for all rows, a recall of 0, and an accuracy that is not better than that
+    of the majority class.
 
     Raises:
         DataError, ConfigError: as `figures`.
@@ -192,13 +195,11 @@ def collapse_warnings(
     found = []
     if len(rows.labels) > 1 and float(np.ptp(rows.probabilities, axis=0).max()) < 1e-6:
         found.append(
-            "The output is constant: every row gets the same probabilities, so the model has "
-            "learned nothing from the text."
+            "The output is constant: all rows have the same probabilities, so the model does not "
+            "use the text."
         )
     if int((predicted > 0).sum()) == 1 and int((occurring > 0).sum()) > 1:
-        found.append(
-            f"The model always answers {classes[int(predicted.argmax())]!r}, whatever the text."
-        )
+        found.append(f"The model predicts {classes[int(predicted.argmax())]!r} for all texts.")
     never = [
         f"{name!r} ({count} rows)"
         for name, count, hit in zip(classes, occurring, predicted, strict=True)
@@ -206,30 +207,30 @@ def collapse_warnings(
     ]
     if never:
         shown = ", ".join(never[:10]) + (f" and {len(never) - 10} more" if len(never) > 10 else "")
-        found.append(f"Never predicted although it occurs: {shown}.")
+        found.append(f"Classes that occur but are never predicted: {shown}.")
     if (
         rows.positive is not None
         and occurring[rows.positive]
         and not counts[rows.positive, rows.positive]
     ):
         found.append(
-            f"Recall is 0: none of the {occurring[rows.positive]} {classes[rows.positive]!r} "
-            "rows is caught, whatever the accuracy says."
+            f"Recall is 0: none of the {occurring[rows.positive]} {classes[rows.positive]!r} rows "
+            "is found. The accuracy does not show this."
         )
     right, commonest = int(np.trace(counts)), int(occurring.max())
     if int((occurring > 0).sum()) > 1 and right <= commonest:
         how = "the same as" if right == commonest else "below"
         found.append(
             f"The accuracy of {100 * right / len(rows.labels):.1f} % is {how} that of always "
-            "answering "
-            f"{classes[int(occurring.argmax())]!r} ({100 * commonest / len(rows.labels):.1f} %)."
+            f"predicting {classes[int(occurring.argmax())]!r} "
+            f"({100 * commonest / len(rows.labels):.1f} %)."
         )
     return found
 
 
 def _positive_index(classes: Sequence[str], positive: str) -> int:
     if positive not in classes:
-        raise ConfigError(f"the positive label must be one of {list(classes)}, got {positive!r}")
+        raise ConfigError(f"positive: expected one of {list(classes)}, got {positive!r}")
     return list(classes).index(positive)
 
 
@@ -242,28 +243,26 @@ def _rows(
 ) -> Rows:
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if len(classes) < 2 or len(set(classes)) != len(classes):
-        raise DataError(f"figures need two or more different classes, got {list(classes)}")
+        raise DataError(f"expected at least two different classes, got {list(classes)}")
     if len(labels) == 0 or probabilities.shape != (len(labels), len(classes)):
         raise DataError(
-            "figures need at least one row and probabilities of shape (rows, classes) = "
-            f"({len(labels)}, "
-            f"{len(classes)}), "
-            f"got {probabilities.shape}"
+            "expected at least one row and probabilities of shape (rows, classes) = "
+            f"({len(labels)}, {len(classes)}), got {probabilities.shape}"
         )
     wrong = ~np.isfinite(probabilities).all(axis=1) | (probabilities < 0).any(axis=1)
     wrong |= np.abs(probabilities.sum(axis=1) - 1) > 1e-3
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"row {row}: {probabilities[row].tolist()} is no probability distribution (finite, "
-            ">= 0, sum 1); check the model's output"
+            f"row {row}: expected a probability distribution (finite, >= 0, sum 1), got "
+            f"{probabilities[row].tolist()}; check the output of the model"
         )
     index = {name: position for position, name in enumerate(classes)}
     for row, label in enumerate(labels):
         if label not in index:
             raise DataError(
-                f"row {row}: label {label!r} is not one of {list(classes)}; evaluate on the "
-                "labels of the model"
+                f"row {row}: expected a label from {list(classes)}, got {label!r}; use rows with "
+                "the labels of the model"
             )
     binary = positive is not None and len(classes) == 2
     predicted = predictions(probabilities, classes, positive=positive, threshold=threshold)
@@ -306,8 +305,7 @@ def _per_class(rows: Rows, classes: Sequence[str]) -> list[dict[str, Any]]:
     ones = np.ones((1, len(rows.labels)))
     table = []
     for index, name in enumerate(classes):
-        # One class against the rest, with the predictions as they are: the binary figures of this
-        # class.
+        # Binary metrics of one class against the others, with unchanged predictions.
         own = Rows(rows.labels, rows.predicted, rows.probabilities, index)
         figure = {key: _plain(value[0]) for key, value in weighted_figures(own, ones).items()}
         table.append(

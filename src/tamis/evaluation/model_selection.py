@@ -1,11 +1,12 @@
-"""Loss, accuracy and average precision on held-out rows: what early stopping looks at.
+"""Model selection: loss, accuracy and average precision on held-out rows, for early stopping.
 
-The figures that are reported come from `tamis.evaluation`; these are only for choosing an epoch.
+These values only choose an epoch. Reported metrics come from metrics.py.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -15,32 +16,32 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures on held-out rows."""
+    """Metrics on held-out rows."""
 
     loss: float
-    """Mean cross-entropy, nats, unweighted."""
+    """Mean cross-entropy in nats, unweighted."""
     accuracy: float
     average_precision: float | None
-    """Of the positive class of two (the rarer if none is named), else mean over classes, one
-    against the rest; None: one is absent."""
+    """Two classes: of the positive class (by default, the rarer one). Otherwise: mean over classes,
+    each against the others. None if a class is absent."""
 
     @property
     def merit(self) -> float:
-        """What early stopping maximises: average precision, the loss settling what is level to
-        three digits.
+        """The value that early stopping maximizes: average precision, rounded to three digits; the
+        loss decides between equal values.
         """
         return (
             0.0 if self.average_precision is None else round(self.average_precision, 3)
         ) - 1e-4 * math.tanh(self.loss)
 
     def to_dict(self) -> dict[str, float | None]:
-        """The figures by name."""
+        """Convert to a dictionary."""
         return asdict(self)
 
 
-def named_positive(requested: str | None, classes: list[str]) -> int | None:
-    """The class number of a positive label that was asked for; None where none was, or where there
-    are more than two classes.
+def named_positive(requested: str | None, classes: Sequence[str]) -> int | None:
+    """The class number of the requested positive label; None if there is none, or more than two
+    classes.
     """
     return classes.index(requested) if requested in classes and len(classes) == 2 else None
 

@@ -1,7 +1,7 @@
-"""What one model has over another in average precision on the same rows, with the interval that the
-rows allow.
+"""Compare the average precision of two models on the same rows, with a confidence interval.
 
-Both are resampled with the same draws, so what the two share cancels. Letters: N rows, K classes.
+Both models use the same bootstrap draws, so that variation common to both cancels. Shapes: N rows,
+K classes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Average precision before and after, and the 95 % interval of the difference (rows drawn anew
-    within each class).
+    """Average precision before and after, and the 95 % bootstrap interval of the difference (rows
+    resampled within each class).
     """
 
     before: float
@@ -33,8 +33,8 @@ class PairedDifference:
 def average_precision(
     labels: Sequence[str], probabilities: Floats, classes: Sequence[str], positive: str | None
 ) -> float:
-    """Of `positive`, else the mean over classes one against the rest; `probabilities` (N, K) in the
-    order of `classes`.
+    """Average precision of `positive`; if that is None, the mean over classes, each against the
+    others. `probabilities` (N, K) are in the order of `classes`.
     """
     rows = _rows(labels, probabilities, classes, positive)
     return float(weighted_figures(rows, np.ones((1, len(labels))))["average_precision"][0])
@@ -49,7 +49,7 @@ def paired_difference(
     *,
     seed: int = 42,
 ) -> PairedDifference:
-    """The difference of two sets of probabilities (N, K) on the same N rows."""
+    """Compare two arrays of probabilities (N, K) on the same N rows."""
     values = [average_precision(labels, one, classes, positive) for one in (before, after)]
     draws = [
         resampled(_rows(labels, one, classes, positive), RESAMPLES, seed)["average_precision"]

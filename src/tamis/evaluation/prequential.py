@@ -1,7 +1,7 @@
-"""A table replayed message by message, as TREC's spam track judged filters: a verdict first, the
-label only afterwards, late or never.
+"""Prequential evaluation, as in TREC's spam track: each message is classified first, and its label
+becomes known afterwards, with a delay, or never.
 
-Owns the order of events and the figures; who learns is told by a `PrequentialFilter`. Sources:
+This module defines the order of events and the metrics; a `PrequentialFilter` learns. Sources:
 Cormack & Lynam 2005 (TREC 2005 spam track: ham and spam misclassification, logistic average,
 1-ROCA); its 2006 and 2007 tracks (delayed and partial feedback).
 """
@@ -22,19 +22,19 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 GROWTH = 0.1
-"""A learner learns again when this share of further labels has become known: after each of the
-first twenty, then ever more rarely."""
+"""A filter learns again when the number of known labels has grown by this fraction: after each of
+the first twenty labels, then less and less often."""
 DELAY = 100
 SHARE = 0.1
 CURVE_POINTS = 60
 RESAMPLES = 1000
-BLOCK_ELEMENTS = 4_000_000  # elements of a block of the bootstrap: 32 MB
+BLOCK_ELEMENTS = 4_000_000  # elements per block of the bootstrap: 32 MB
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """When a label becomes known: `delay` messages after its own was judged, for a random `share`
-    of the messages, never for the rest.
+    """When labels become known: `delay` messages after their message, for a random fraction `share`
+    of the messages. The other labels never become known.
     """
 
     name: str
@@ -45,20 +45,15 @@ class Feedback:
         """Check the ranges.
 
         Raises:
-            ConfigError: a negative delay, or a share outside (0, 1].
+            ConfigError: `delay` is negative, or `share` is not in (0, 1].
         """
         if self.delay < 0:
-            raise ConfigError(f"delay counts messages and must be at least 0, got {self.delay}")
+            raise ConfigError(f"delay: expected at least 0 messages, got {self.delay}")
         if not 0 < self.share <= 1:
-            raise ConfigError(
-                "share is a share of the messages and must be above 0 and at most 1, got "
-                f"{self.share}"
-            )
+            raise ConfigError(f"share: expected a fraction above 0 and at most 1, got {self.share}")
 
     def known_after(self, messages: int, *, seed: int = 42) -> Rows:
-        """(N,) how many messages have been judged when each one's label becomes known; N + 1 for
-        never.
-        """
+        """(N,) number of classified messages when each label becomes known; N + 1 means never."""
         after = np.arange(messages) + 1 + self.delay
         if self.share < 1:
             after[np.random.default_rng(seed).random(messages) >= self.share] = messages + 1
@@ -66,7 +61,7 @@ class Feedback:
 
 
 def feedbacks(delay: int = DELAY, share: float = SHARE) -> tuple[Feedback, ...]:
-    """The three ways of the tracks: immediate, delayed, partial."""
+    """The kinds of feedback in TREC: immediate, delayed, partial."""
     return (
         Feedback("immediate"),
         Feedback(f"delayed by {delay:,}", delay=delay),
@@ -75,29 +70,29 @@ def feedbacks(delay: int = DELAY, share: float = SHARE) -> tuple[Feedback, ...]:
 
 
 class PrequentialFilter(Protocol):
-    """A filter that learns while it judges. It knows all texts, and of the labels only those it is
-    told.
+    """A filter that learns during the evaluation. It has all texts, but only those labels that are
+    passed to `learn`.
     """
 
     def learn(self, known: Rows) -> None:
-        """Take into account the labels of these messages: all that are known by now."""
+        """Learn from the labels of these messages: all labels known so far."""
         ...
 
     def scores(self, rows: Rows) -> Floats:
-        """P(positive) of these messages by what is known now."""
+        """Return P(positive) of these messages with the current model."""
         ...
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What a filter said of N messages, each before its label was known."""
+    """Scores of N messages, each computed before its label was known."""
 
     scores: Floats
     """(N,) P(positive)"""
     labels: int
-    """labels that became known"""
+    """number of labels that became known"""
     steps: int
-    """times that it learnt"""
+    """number of learning steps"""
 
 
 def replay(
@@ -108,13 +103,13 @@ def replay(
     seed: int = 42,
     growth: float = GROWTH,
 ) -> Replay:
-    """Judge every message in order; learn whenever enough further labels are known."""
+    """Classify all messages in order; learn when enough new labels are known."""
     after = feedback.known_after(messages, seed=seed)
     order = np.argsort(after, kind="stable")
     known_at = after[order]
     scores = np.empty(messages)
     position = learnt = steps = 0
-    due = 1  # labels from which it learns again
+    due = 1  # number of known labels at which the filter learns again
     while position < messages:
         known = int(np.searchsorted(known_at, position, side="right"))
         if known >= due:
@@ -133,8 +128,8 @@ def replay(
 
 @dataclass(frozen=True)
 class PrequentialFigures:
-    """Figures of one filter under one kind of feedback; percentages of all messages of a class,
-    None where a class is absent.
+    """Metrics of one filter under one kind of feedback, in percent of the messages of a class; None
+    if a class is absent.
     """
 
     filter: str
@@ -144,23 +139,23 @@ class PrequentialFigures:
     steps: int
     threshold: float
     ham_misclassification: float | None
-    """percent of the negatives judged positive (TREC: hm%)"""
+    """percent of the negatives classified as positive (TREC: hm%)"""
     ham_misclassification_ci95: list[float] | None
     spam_misclassification: float | None
-    """percent of the positives judged negative (TREC: sm%)"""
+    """percent of the positives classified as negative (TREC: sm%)"""
     spam_misclassification_ci95: list[float] | None
     lam: float | None
-    """logistic average of the two, in percent; half a message is added to every count, so that none
-    is infinite"""
+    """logistic average of both rates, in percent; half a message is added to each count, so that
+    the result is finite"""
     one_minus_roca: float | None
     """100 (1 - area under the ROC curve) over all messages (TREC: 1-ROCA%)"""
     one_minus_roca_ci95: list[float] | None
-    """bootstrap within each class, 95 %"""
+    """95 % interval, bootstrap within each class"""
     curve: list[tuple[int, float]]
-    """messages so far, and 1-ROCA% of those"""
+    """number of messages so far, and 1-ROCA% of these"""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-safe."""
+        """Convert to plain values."""
         return {**asdict(self), "curve": [list(point) for point in self.curve]}
 
 
@@ -174,7 +169,7 @@ def prequential_figures(
     resamples: int = RESAMPLES,
     seed: int = 42,
 ) -> PrequentialFigures:
-    """Figures of a replay; `is_positive` (N,), positive from `threshold` on.
+    """Compute the metrics; `is_positive` (N,). A score of at least `threshold` means positive.
 
     Raises:
         DataError: lengths differ, or there are no messages.
@@ -182,8 +177,8 @@ def prequential_figures(
     truth = np.asarray(is_positive, dtype=bool)
     if truth.shape != found.scores.shape or not len(truth):
         raise DataError(
-            f"a replay is judged on as many labels as messages, at least one; got {truth.shape} "
-            f"and {found.scores.shape}"
+            "expected at least one message and one label per message, got labels of shape "
+            f"{truth.shape} and scores of shape {found.scores.shape}"
         )
     flagged = found.scores >= threshold
     lost, ham = int((flagged & ~truth).sum()), int((~truth).sum())
@@ -217,8 +212,8 @@ def prequential_figures(
 
 
 def logistic_average(lost: int, ham: int, missed: int, spam: int) -> float:
-    """Percent whose log-odds are the mean of the two error rates' log-odds, each count half a
-    message larger.
+    """The percentage whose log-odds are the mean of the log-odds of both error rates. Half a
+    message is added to each count.
     """
     odds = [(wrong + 0.5) / (rows - wrong + 0.5) for wrong, rows in ((lost, ham), (missed, spam))]
     mean = float(np.sqrt(odds[0] * odds[1]))
@@ -226,8 +221,8 @@ def logistic_average(lost: int, ham: int, missed: int, spam: int) -> float:
 
 
 def roc_auc(positives: Floats, negatives: Floats) -> float:
-    """Area under the ROC curve: the share of pairs in which the positive scores higher, ties
-    half.
+    """Area under the ROC curve: the fraction of pairs in which the positive has the higher score;
+    ties count one half.
     """
     ordered = np.sort(negatives)
     below = np.searchsorted(ordered, positives, side="left") + np.searchsorted(
@@ -237,7 +232,7 @@ def roc_auc(positives: Floats, negatives: Floats) -> float:
 
 
 def roc_auc_resampled(positives: Floats, negatives: Floats, resamples: int, seed: int) -> Floats:
-    """(resamples,) the same area of draws with replacement within each class."""
+    """(resamples,) area under the ROC curve of bootstrap samples within each class."""
     generator = np.random.default_rng(seed)
     ordered, ham, spam = np.sort(negatives), len(negatives), len(positives)
     low, high = (
@@ -258,7 +253,7 @@ def roc_auc_resampled(positives: Floats, negatives: Floats, resamples: int, seed
 
 
 def _counts(generator: np.random.Generator, draws: int, size: int) -> Floats:
-    """(draws, size) how often each of `size` rows is drawn."""
+    """(draws, size) number of times that each of `size` rows is drawn."""
     drawn = generator.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
     return (
         np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
@@ -268,7 +263,7 @@ def _counts(generator: np.random.Generator, draws: int, size: int) -> Floats:
 def learning_curve(
     scores: Floats, is_positive: NDArray[np.bool_], points: int = CURVE_POINTS
 ) -> list[tuple[int, float]]:
-    """Messages so far and 1-ROCA% of those, from where both classes have occurred."""
+    """Number of messages so far and 1-ROCA% of these, once both classes have occurred."""
     if is_positive.all() or not is_positive.any():
         return []
     first = max(int(is_positive.argmax()), int((~is_positive).argmax())) + 1
@@ -283,14 +278,22 @@ def learning_curve(
 
 
 def prequential_rows(results: Sequence[PrequentialFigures]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table: a row a filter and feedback."""
+    """Header and rows of a table with one row per filter and kind of feedback."""
 
     def shown(value: float | None, interval: Sequence[float] | None = None) -> str:
         if value is None:
             return "-"
         return f"{value:.2f}" + (f" {interval[0]:.2f} to {interval[1]:.2f}" if interval else "")
 
-    header = ["filter", "feedback", "labels", "ham lost %", "spam missed %", "LAM %", "1-ROCA %"]
+    header = [
+        "filter",
+        "feedback",
+        "labels",
+        "ham misclassified %",
+        "spam misclassified %",
+        "LAM %",
+        "1-ROCA %",
+    ]
     rows = [
         [
             result.filter,

@@ -1,9 +1,9 @@
-"""TF-IDF with logistic regression as an online filter: the baseline of a replay, with the same
+"""TF-IDF with logistic regression as baseline of a prequential evaluation; it gets the same
 feedback as the model.
 
-The features are the baseline's (words 1-2, characters 2-5 inside words) with their n-grams hashed,
-so that no vocabulary has to be known beforehand; document frequencies are those of the messages
-seen so far. The regression is fitted anew at each step, from where it stood.
+The features are those of baselines.py (word n-grams 1-2, character n-grams 2-5). N-grams are
+hashed, so that no vocabulary is needed in advance. Document frequencies are those of the messages
+seen so far. Each step refits the regression, starting from the previous weights.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 BUCKETS = 2**30
-"""So many that n-grams hardly ever share one; only those that occur take memory."""
+"""Number of hash buckets: so many that collisions are rare. Only used buckets take memory."""
 PENALTY = 30.0
-"""scikit-learn's C, with balanced classes, as the baseline's."""
+"""C of scikit-learn's LogisticRegression with balanced classes, as in baselines.py."""
 
 
 class HashedTfidf:
-    """N messages to be judged, after labelled ones that are known from the start."""
+    """The baseline filter for N messages, with optional labelled messages before them."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class HashedTfidf:
         before: Sequence[str] = (),
         before_is_positive: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Count the n-grams of everything once; of the labels only those it is told are read."""
+        """Count the n-grams of all texts once. Labels are only used when they are known."""
         from sklearn.feature_extraction.text import HashingVectorizer
 
         known = (
@@ -60,7 +60,7 @@ class HashedTfidf:
             self.learn(np.empty(0, dtype=np.int64))
 
     def learn(self, known: NDArray[np.int64]) -> None:
-        """Fit on the labels known by now and those known from the start."""
+        """Fit on the known labels and the labelled messages from the start."""
         rows = np.concatenate([np.arange(self._first), self._first + known])
         truth = self._truth[rows]
         self._share = (float(truth.sum()), len(truth))
@@ -84,7 +84,7 @@ class HashedTfidf:
         with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
             warnings.simplefilter(
                 "ignore", ConvergenceWarning
-            )  # near enough: the next step goes on from here
+            )  # close enough: the next step continues from here
             regression.fit(matrix[:, used], truth)
         self._weights = np.zeros_like(self._weights)
         self._weights[used], self._bias, self._fitted = (
@@ -94,8 +94,8 @@ class HashedTfidf:
         )
 
     def scores(self, rows: NDArray[np.int64]) -> Floats:
-        """P(positive); before both classes are known, the positives' share with half a positive in
-        two messages added.
+        """Return P(positive). Before both classes are known, this is the share of positives, with
+        half a positive in two messages added.
         """
         if not self._fitted:
             return np.full(len(rows), (self._share[0] + 0.5) / (self._share[1] + 2))
@@ -104,8 +104,8 @@ class HashedTfidf:
         return scores
 
     def features(self, rows: NDArray[np.int64]) -> Any:
-        """(rows, n-grams): sublinear counts times inverse document frequency, each block of length
-        one.
+        """(rows, n-grams) sublinear counts times inverse document frequency; each block is
+        normalized to length one.
         """
         from scipy.sparse import hstack
         from sklearn.preprocessing import normalize
@@ -117,7 +117,7 @@ class HashedTfidf:
             inverse = np.log((1 + self._seen) / (1 + frequency)) + 1
             if place == 1:
                 inverse[frequency < 2] = (
-                    # as the baseline: n-grams of a single message are left out of the characters
+                    # as in baselines.py: character n-grams need two messages
                     0.0
                 )
             part = block[rows]
@@ -127,7 +127,7 @@ class HashedTfidf:
 
 
 def _compact(counts: Any) -> Any:
-    """The same counts without the columns that never occur."""
+    """Remove the columns that never occur."""
     columns, places = np.unique(counts.indices, return_inverse=True)
     from scipy.sparse import csr_matrix
 

@@ -1,6 +1,6 @@
-"""What a classifier still catches under each attack on its texts: the figures.
+"""Robustness: recall and false positive rate on perturbed texts.
 
-Owns the figures and their table; the attacks are text/perturbations.py's.
+The perturbations are defined in text/perturbations.py.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tamis.text.perturbations import PERTURBATIONS, perturb
 
 @dataclass(frozen=True)
 class PerturbationResult:
-    """Positives caught and negatives blocked at one threshold, under one attack; `perturbation` is
-    "clean" for the texts as they are.
+    """Recall and false positive rate at one threshold under one perturbation; `perturbation` is
+    "clean" for the original texts.
 
-    `changed` is the share of texts that the attack altered. `recall` and `false_positive_rate` are
-    shares of `positives` and `negatives` rows, each with Wilson's 95 % interval; None where there
-    are no such rows.
+    `changed` is the fraction of texts that the perturbation changed. `recall` is a fraction of the
+    `positives` rows, `false_positive_rate` of the `negatives` rows, each with Wilson's 95 %
+    interval; None if there are no such rows.
     """
 
     perturbation: str
@@ -56,22 +56,22 @@ def evaluate_robustness(
     ham: Sequence[str] = (),
     perturbations: Sequence[str] | None = None,
 ) -> list[PerturbationResult]:
-    """What a scorer catches and blocks at its own threshold, first of the clean texts, then under
-    each attack.
+    """Recall and false positive rate of a scorer at a threshold, first on the original texts, then
+    under each perturbation.
 
-    Shapes (N rows): `texts` N, `is_positive` (N,) bool; `score` takes texts and returns (N,)
-    P(positive); positive where it is at or above `threshold`. `perturbations`: names, all of
-    `PERTURBATIONS` by default, without the good-word attacks where there is no `ham`.
+    Shapes (N rows): `texts` N, `is_positive` (N,) bool. `score` takes texts and returns P(positive)
+    (N,); a row is positive if that is at least `threshold`. `perturbations`: names; by default all
+    of `PERTURBATIONS`, without those that insert good words if there is no `ham`.
 
     Raises:
-        DataError: no rows, or lengths that differ, of the truth or of the scores.
-        ConfigError: an unknown attack.
+        DataError: there are no rows, or labels or scores have another length.
+        ConfigError: a perturbation is unknown.
     """
     truth = np.asarray(is_positive, dtype=bool)
     if truth.shape != (len(texts),) or len(texts) == 0:
         raise DataError(
-            f"attacks need one truth a text and at least one text, got {len(texts)} texts and "
-            f"truth of shape {truth.shape}"
+            "expected at least one text and one value of is_positive per text, got "
+            f"{len(texts)} texts and shape {truth.shape}"
         )
     names = (
         [name for name, attack in PERTURBATIONS.items() if ham or not attack.needs_ham]
@@ -84,7 +84,7 @@ def evaluate_robustness(
         scores = np.asarray(score(changed), dtype=np.float64)
         if scores.shape != truth.shape or not np.isfinite(scores).all():
             raise DataError(
-                f"under {name!r}: expected {len(texts)} finite scores, got shape "
+                f"perturbation {name!r}: expected {len(texts)} finite scores, got shape "
                 f"{scores.shape}; check the scorer"
             )
         flagged = scores >= threshold
@@ -94,7 +94,7 @@ def evaluate_robustness(
         results.append(
             PerturbationResult(
                 perturbation=name,
-                description="texts as they are" if attack is None else attack.description,
+                description="original texts" if attack is None else attack.description,
                 strength=None if attack is None else attack.strength,
                 positives=int(truth.sum()),
                 negatives=int((~truth).sum()),
@@ -109,8 +109,14 @@ def evaluate_robustness(
 
 
 def robustness_rows(results: Sequence[PerturbationResult]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a table, all of them strings; shares in per cent with their intervals."""
-    header = ["attack", "what it does", "texts changed %", "caught % [95 %]", "blocked % [95 %]"]
+    """Header and rows of a table as strings; shares in percent with their intervals."""
+    header = [
+        "perturbation",
+        "description",
+        "texts changed %",
+        "recall % [95 %]",
+        "false positive rate % [95 %]",
+    ]
     rows = [
         [
             result.perturbation,

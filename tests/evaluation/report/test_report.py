@@ -115,16 +115,25 @@ def test_the_unsure_band_is_judged_on_the_test_rows(good_run):
 def test_a_collapsed_model_is_called_out_on_top(collapsed_run):
     page = render(_report(collapsed_run, threshold=0.5), {}, [])
     words = " ".join(_read(page).words)
-    assert "always answers 'ham'" in words and "Recall is 0: none of the 14 'spam' rows" in words
-    assert page.index("Read this first") < page.index('class="card"')
+    assert (
+        "predicts 'ham' for all texts" in words
+        and "Recall is 0: none of the 14 'spam' rows" in words
+    )
+    assert page.index(">Warnings<") < page.index('class="card"')
     assert "TF-IDF" in words
 
 
 def test_accuracy_is_never_the_headline(good_run):
     page = render(_report(good_run), {}, [])
     cards = re.findall(r'<div class="card">(.*?)</div>', page)
-    assert [card.split("<b>")[0] for card in cards] == ["F1", "Recall", "ham blocked"]
-    assert all("95 %:" in card and "TF-IDF" in card and "Majority" in card for card in cards)
+    assert [card.split("<b>")[0] for card in cards] == [
+        "F1",
+        "Recall",
+        "False positive rate (ham blocked)",
+    ]
+    assert all(
+        "95 % interval:" in card and "TF-IDF" in card and "Majority" in card for card in cards
+    )
     assert page.index("<td>Accuracy</td>") > page.index("<td>Brier</td>")
 
 
@@ -192,7 +201,7 @@ def test_an_evaluation_without_anything_around_it_works(good_run):
     )
     report = build_report(bare, bootstrap=5)
     assert report["threshold"] == 0.5 and report["validation"] is None and report["mcnemar"] is None
-    assert "<h1>" in render(report, {}, []) and "## Figures" in model_card(report)
+    assert "<h1>" in render(report, {}, []) and "## Evaluation" in model_card(report)
 
 
 def test_a_run_without_held_out_rows_says_so():
@@ -200,9 +209,9 @@ def test_a_run_without_held_out_rows_says_so():
         ReportInputs(classes=["a", "b"], positive="b", split="none", backbone="nano", tune="head")
     )
     assert report["test"] is None and report["baselines"] == {}
-    assert "No rows were held out" in render(
+    assert "no rows were held out" in render(
         report, {}, []
-    ) and "No rows were held out" in model_card(report)
+    ) and "no rows were held out" in model_card(report)
 
 
 def test_many_classes_have_macro_figures_and_a_floor():
@@ -237,10 +246,10 @@ def test_baselines_must_be_on_the_test_rows(good_run):
 @pytest.mark.parametrize(
     ("model", "other", "p", "words"),
     [
-        (0, 0, 1.0, "wrong on exactly the same rows"),
-        (3, 5, 0.73, "p = 0.73): these rows cannot tell the two apart"),
-        (1, 12, 0.003, "the model is better"),
-        (30, 2, 1e-6, "p < 0.001): the TF-IDF baseline is better"),
+        (0, 0, 1.0, "errors on exactly the same rows"),
+        (3, 5, 0.73, "p = 0.73): the difference is not significant"),
+        (1, 12, 0.003, "the model is significantly better"),
+        (30, 2, 1e-6, "p < 0.001): the TF-IDF baseline is significantly better"),
     ],
 )
 def test_mcnemar_is_told_in_words(model, other, p, words):
@@ -308,7 +317,7 @@ def test_classes_taken_for_one_another_are_named_most_rows_first():
     assert [pair["rows"] for pair in confusions(counts, ["a", "b", "c", "d"], most=2)] == [3, 2]
     assert (
         confusions_sentence(found, most=2)
-        == "Most often confused: 'b' taken for 'c' (3 rows), 'b' taken for 'a' (2 rows)."
+        == "Most frequent confusions: 'b' predicted as 'c' (3 rows), 'b' predicted as 'a' (2 rows)."
     )
     assert confusions([[4, 0], [0, 2]], ["a", "b"]) == [] and confusions_sentence([]) == ""
 
@@ -343,6 +352,6 @@ def test_the_page_shows_confusions_of_many_classes_and_escapes_them(good_run):
         "<td>&lt;a&gt;</td><td>b</td><td>2</td><td>100.0 %</td>" in page
         and "<td><a></td>" not in page
     )
-    assert _report(good_run)["confusions"] is None and "Most often confused" not in render(
+    assert _report(good_run)["confusions"] is None and "Most frequent confusions" not in render(
         _report(good_run), {}, []
     )

@@ -1,3 +1,1 @@
-"""The report of an evaluation. Figures come in, report.json, an HTML page, plots and a model card
-go out.
-"""
+"""The report of an evaluation: report.json, the HTML report, plots and the model card."""

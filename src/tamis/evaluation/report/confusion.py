@@ -1,6 +1,4 @@
-"""Figures by class, and the classes most often taken for one another: as rows, and as the parts of
-the page that show them.
-"""
+"""Metrics per class and the most frequent confusions, as rows and as HTML."""
 
 from __future__ import annotations
 
@@ -14,15 +12,14 @@ MOST_CONFUSIONS = 15
 def confusions(
     counts: Sequence[Sequence[int]], classes: Sequence[str], *, most: int = MOST_CONFUSIONS
 ) -> list[dict[str, Any]]:
-    """The commonest mistakes by class: label, predicted, rows, and their share of the label's rows;
-    most rows first.
+    """The most frequent confusions: label, predicted, rows, and share of the rows of the label.
 
-    Equal counts come by their share, then in the order of the classes.
+    Sorted by number of rows, then by share, then in the order of the classes.
 
     Args:
-        counts: (K, K) rows by label and, across, by prediction.
+        counts: (K, K) confusion matrix; rows are labels, columns are predictions.
         classes: K labels.
-        most: pairs at the most; pairs without a row are left out.
+        most: maximum number of pairs; pairs without rows are omitted.
     """
     found: list[dict[str, Any]] = [
         {
@@ -39,16 +36,16 @@ def confusions(
 
 
 def confusions_sentence(pairs: Sequence[Mapping[str, Any]], *, most: int = 3) -> str:
-    """The first of them in words; empty where there are none."""
+    """Describe the first pairs; empty if there are none."""
     shown = [
-        f"{pair['label']!r} taken for {pair['predicted']!r} ({pair['rows']:,} rows)"
+        f"{pair['label']!r} predicted as {pair['predicted']!r} ({pair['rows']:,} rows)"
         for pair in pairs[:most]
     ]
-    return f"Most often confused: {', '.join(shown)}." if shown else ""
+    return f"Most frequent confusions: {', '.join(shown)}." if shown else ""
 
 
 def confusions_table(report: Mapping[str, Any]) -> str:
-    """The pairs of a report of more than two classes as a part of the page."""
+    """The confusions of a report as HTML; only for more than two classes."""
     pairs = report.get("confusions")
     if not pairs:
         return ""
@@ -58,9 +55,9 @@ def confusions_table(report: Mapping[str, Any]) -> str:
         for pair in pairs
     ]
     return (
-        "<h2>Most often confused</h2><div "
+        "<h2>Most frequent confusions</h2><div "
         'class="scroll"><table><thead><tr><th>label</th><th>predicted</th><th>rows</th>'
-        f"<th>of the label's rows</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f"<th>share of the label</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
@@ -68,7 +65,7 @@ def per_class_table(
     report: Mapping[str, Any],
     figure_text: Callable[[Mapping[str, Any], str, bool], tuple[str, str]],
 ) -> str:
-    """Every class with its rows and figures; `figure_text` writes a figure and its interval."""
+    """Rows and metrics of each class as HTML; `figure_text` formats a metric and its interval."""
     judged = report["test"] or report["validation"]
     if not judged:
         return ""
@@ -82,7 +79,7 @@ def per_class_table(
             f"<tr><td>{escape(str(row['label']))}</td><td>{row['n']:,}</td><td>{row['predicted']:,}</td>{cells}</tr>"
         )
     return (
-        "<h2>Per class</h2><div "
+        "<h2>Metrics per class</h2><div "
         'class="scroll"><table><thead><tr><th>label</th><th>rows</th><th>predicted</th><th>recall</th>'
         "<th>precision</th><th>F1</th><th>average "
         f"precision</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"

@@ -1,8 +1,7 @@
-"""The README.md that travels with a model: what it is, its figures beside the baselines, its
-limits, how to load it.
+"""The model card (README.md of a model folder): description, metrics, limitations, usage.
 
-Owns the card's words and its Hugging Face front matter; the figures are those of report.json.
-Source: https://huggingface.co/docs/hub/model-cards (front matter and model-index).
+This module defines the texts and the Hugging Face front matter; the numbers are those of
+report.json. Source: https://huggingface.co/docs/hub/model-cards (front matter and model-index).
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ _HUB_METRICS = ("f1", "recall", "precision", "accuracy")
 def model_card(
     report: Mapping[str, Any], *, name: str = "model", license: str | None = None
 ) -> str:
-    """The card as Markdown, UTF-8, for a report as `build_report` gives it.
+    """The model card as Markdown, for a report of `build_report`.
 
-    `name` is how the model is called in the title and the loading examples, `license` goes into the
+    `name` is the name of the model in the title and in the examples; `license` is written to the
     front matter.
     """
     judged, part = (
@@ -46,7 +45,7 @@ def model_card(
 def _front_matter(
     report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, name: str, license: str | None
 ) -> str:
-    # JSON strings are YAML strings: no label or file name can break the front matter.
+    # JSON strings are valid YAML strings, whatever labels and file names contain.
     lines = [
         "---",
         "library_name: transformers",
@@ -90,11 +89,11 @@ def _intro(report: Mapping[str, Any]) -> str:
         f"{count:,} {part}" for part, count in report["rows"].items() if isinstance(count, int)
     )
     return (
-        f"A GPT-2 text classifier made with tamis. Classes: {classes}.{positive}\n\n"
-        f"| | |\n|---|---|\n| data | {_cell(report['data'] or 'not stated')} |\n| rows | "
-        f"{_cell(rows or 'not stated')} |\n"
+        f"A GPT-2 text classifier trained with tamis. Classes: {classes}.{positive}\n\n"
+        f"| | |\n|---|---|\n| data | {_cell(report['data'] or 'unknown')} |\n| rows | "
+        f"{_cell(rows or 'unknown')} |\n"
         f"| split | {_cell(report['split'])} |\n| backbone | {_cell(report['backbone'])} |\n| "
-        "tuned | "
+        "tune | "
         f"{_cell(report['tune'])} |"
     )
 
@@ -108,7 +107,8 @@ def _warnings(report: Mapping[str, Any]) -> str:
 def _figures(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, part: str) -> str:
     folds = folds_sentence(report.get("folds"))
     if not evaluated:
-        return f"## Figures\n\n{folds or 'No rows were held out, so there are no figures.'}"
+        none = "There are no metrics, because no rows were held out."
+        return f"## Evaluation\n\n{folds or none}"
     others = (
         sorted(report["baselines"], key=lambda other: (other == "majority", other))
         if part == "test"
@@ -125,10 +125,9 @@ def _figures(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, par
         lines.append(f"| {_cell(heading)} | " + " | ".join(cells) + " |")
     sentence = mcnemar_sentence(report)
     return (
-        f"## Figures\n\nOn {evaluated['n']:,} {part} rows, with 95 % intervals. `tfidf` is "
-        "TF-IDF with logistic "
-        "regression, `majority` "
-        f"always answers the commonest class.\n\n{head}\n"
+        f"## Evaluation\n\nMetrics on {evaluated['n']:,} {part} rows, with 95 % intervals. `tfidf` "
+        "is TF-IDF with logistic regression; `majority` always predicts the most frequent class."
+        f"\n\n{head}\n"
         + "\n".join(lines)
         + "".join(f"\n\n{text}" for text in (sentence, folds) if text)
     )
@@ -141,7 +140,7 @@ def _decision(report: Mapping[str, Any]) -> str:
             f" (rule: {report['threshold_choice']['rule']})" if report["threshold_choice"] else ""
         )
         sentences.append(
-            f"The label is `{_line(report['positive'])}` where its probability is at least "
+            f"The label is `{_line(report['positive'])}` if its probability is at least "
             f"{report['threshold']:.4g}{rule}."
         )
     if report["unsure"]:
@@ -151,10 +150,11 @@ def _decision(report: Mapping[str, Any]) -> str:
             if "low" in unsure
             else f"below {unsure['value']:.3g} for every class"
         )
-        sentences.append(f"The verdict is `unsure` where the probability is {where}.")
+        sentences.append(f"The verdict is `unsure` if the probability is {where}.")
     if report["threshold"] is not None or report["unsure"]:
         sentences.append(
-            "transformers knows neither: it gives the probabilities, and arg-max labels."
+            "transformers does not apply these rules: it returns probabilities, and the label with "
+            "the highest probability."
         )
     sentences += [_line(note) for note in report["notes"]]
     return "## Threshold and verdicts\n\n" + "\n".join(sentences) if sentences else ""
@@ -162,31 +162,30 @@ def _decision(report: Mapping[str, Any]) -> str:
 
 def _limits(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, part: str) -> str:
     items = [
-        "The figures hold for texts like those of the data above; other senders, years or "
-        "languages can change them.",
-        "The language of the data was not examined.",
-        "Who writes to get past a filter will find ways that these figures do not show.",
+        "The metrics apply to texts similar to the training data. Texts from other sources, years "
+        "or languages can give other results.",
+        "The language of the data was not determined.",
+        "Texts that are written to evade the classifier can give worse results.",
     ]
     blocked = (evaluated or {}).get("ci95", {}).get("false_positive_rate")
     if blocked:
         items.append(
-            f"With {evaluated['n'] if evaluated else 0:,} {part} rows the true share of "
-            f"`{_line(negative_name(report))}` "
-            "that is blocked may be "
-            f"as high as {100 * blocked[1]:.2f} % (upper end of the 95 % interval)."
+            f"With {evaluated['n'] if evaluated else 0:,} {part} rows, the true false positive "
+            f"rate (share of `{_line(negative_name(report))}` that is blocked) can be as high as "
+            f"{100 * blocked[1]:.2f} % (upper bound of the 95 % interval)."
         )
-    return "## Limits\n\n" + "\n".join(f"- {item}" for item in items)
+    return "## Limitations\n\n" + "\n".join(f"- {item}" for item in items)
 
 
 def _loading(name: str) -> str:
     quoted = json.dumps(name, ensure_ascii=False)
-    return f"""## Load it
+    return f"""## Usage
 
 ```python
 from tamis import TextClassifier
 
 model = TextClassifier.load({quoted})
-model.predict(["a message"])
+model.predict(["a text"])
 ```
 
 ```python
@@ -194,17 +193,17 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained({quoted})
 model = AutoModelForSequenceClassification.from_pretrained({quoted})
-logits = model(**tokenizer("a message", return_tensors="pt")).logits
+logits = model(**tokenizer("a text", return_tensors="pt")).logits
 ```"""
 
 
 def _versions(report: Mapping[str, Any]) -> str:
     pairs = ", ".join(f"{package} {version}" for package, version in report["versions"].items())
-    return f"Made with {_line(pairs)}." if pairs else ""
+    return f"Versions: {_line(pairs)}." if pairs else ""
 
 
 def _line(value: Any) -> str:
-    """One line of Markdown: no line breaks, no HTML."""
+    """Convert to one line of Markdown without HTML."""
     return " ".join(str(value).split()).replace("<", "&lt;")
 
 

@@ -1,8 +1,7 @@
-"""report.json: every figure of a run in one dictionary, with the warnings that belong to it.
+"""report.json: all metrics of a run in one dictionary, with warnings and notes.
 
-Owns the keys of report.json and the list of mistakes; the page is render_html.py, the model card is
-model_card.py. Sources: DESIGN section 3; Mitchell et al. 2019 (model cards) for what has to stand
-beside a figure.
+This module defines the keys of report.json and the list of mistakes. The HTML report is in
+render_html.py, the model card in model_card.py. Source: Mitchell et al. 2019 (model cards).
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from tamis.evaluation.report.confusion import confusions
 
 @dataclass(frozen=True)
 class Part:
-    """One part: N labels, probabilities (N, K) in the order of the classes, texts where mistakes
-    are to be shown.
+    """One part of the data: N labels, probabilities (N, K) in the order of the classes, and the
+    texts if mistakes are listed.
     """
 
     labels: Sequence[str]
@@ -35,12 +34,12 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportInputs:
-    """What a report is made of. Everything but the first five may be absent: an evaluation has no
-    training behind it.
+    """The inputs of a report. All but the first five are optional, because an evaluation has no
+    training.
 
-    `rows` counts the rows per part, `baselines` are probabilities (N, K) on the test rows by name,
-    `timing` holds seconds per phase by name (and messages per second, device, dtype), `temperature`
-    the one that is folded into the weights.
+    `rows` counts the rows per part. `baselines` are probabilities (N, K) on the test rows, by name.
+    `timing` contains seconds per phase (and messages per second, device, dtype). `temperature` is
+    the temperature that is part of the weights.
     """
 
     classes: Sequence[str]
@@ -63,17 +62,17 @@ class ReportInputs:
 
 
 def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42) -> dict[str, Any]:
-    """The content of report.json: plain dicts, lists, strings, finite numbers and None only.
+    """The content of report.json: only dictionaries, lists, strings, finite numbers and None.
 
-    `test` and `validation` hold the keys of `metrics.figures` (None where the part is absent),
-    `baselines` the same per baseline, cut at 0.5, on the test rows. `threshold` is the number in
-    use (None for K classes), `threshold_choice` how it was found. `confusions` are the commonest
-    mistakes between K > 2 classes. `mcnemar` compares with `tfidf` on the test rows. `warnings` are
-    sentences to show on top, `notes` beside.
+    `test` and `validation` have the keys of `metrics.figures` (None if the part is absent);
+    `baselines` has them for each baseline, on the test rows with threshold 0.5. `threshold` is the
+    threshold in use (None for K classes), `threshold_choice` describes how it was chosen.
+    `confusions` are the most frequent confusions of K > 2 classes. `mcnemar` compares with `tfidf`
+    on the test rows. `warnings` are shown at the top, `notes` below.
 
     Raises:
-        DataError, ConfigError: as `metrics.figures`; DataError also where a baseline's rows are not
-            the test rows.
+        DataError, ConfigError: as `metrics.figures`; DataError also if the probabilities of a
+            baseline do not match the test rows.
     """
     value = inputs.threshold.value if isinstance(inputs.threshold, Threshold) else inputs.threshold
     if inputs.positive is not None and len(inputs.classes) == 2 and value is None:
@@ -134,8 +133,8 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
             paired = {"against": "tfidf", **mcnemar(correct, other)}
             if paired["p_value"] < 0.05 and paired["model_only_wrong"] > paired["other_only_wrong"]:
                 warnings.append(
-                    "TF-IDF with logistic regression makes fewer mistakes on the same rows, "
-                    "beyond chance."
+                    "TF-IDF with logistic regression makes significantly fewer errors on the same "
+                    "rows (McNemar's test, p < 0.05)."
                 )
     notes = list(inputs.notes)
     if isinstance(inputs.threshold, Threshold):
@@ -184,7 +183,7 @@ def most_confident_mistakes(
     threshold: float | None,
     limit: int = 20,
 ) -> list[dict[str, Any]]:
-    """At most `limit` wrong rows, those the model was surest of: row (from 0), label, predicted,
+    """The `limit` wrong predictions with the highest probability: row (0-based), label, predicted,
     probability, text.
     """
     predicted = predictions(part.probabilities, classes, positive=positive, threshold=threshold)
@@ -203,28 +202,27 @@ def most_confident_mistakes(
 
 
 def mcnemar_sentence(report: Mapping[str, Any]) -> str:
-    """McNemar's test in words; empty where there was nothing to compare with."""
+    """Describe the result of McNemar's test; empty if there was no comparison."""
     paired = report.get("mcnemar")
     if not paired:
         return ""
     model, other, p = paired["model_only_wrong"], paired["other_only_wrong"], paired["p_value"]
     if model == other == 0:
-        return "The model and TF-IDF are wrong on exactly the same rows."
+        return "The model and TF-IDF make errors on exactly the same rows."
     counts = (
-        f"Of the rows that only one of the two gets wrong, the model has {model:,} and TF-IDF "
-        f"{other:,} "
+        f"{model:,} rows are wrong only for the model, {other:,} only for TF-IDF "
         f"(McNemar's exact test, {'p < 0.001' if p < 0.001 else f'p = {p:.2g}'})"
     )
     if p >= 0.05:
-        return f"{counts}: these rows cannot tell the two apart."
+        return f"{counts}: the difference is not significant."
     return (
-        f"{counts}: the {'model' if model < other else 'TF-IDF baseline'} is better, beyond chance."
+        f"{counts}: the {'model' if model < other else 'TF-IDF baseline'} is significantly better."
     )
 
 
 def json_safe(value: Any) -> Any:
-    """The same as plain Python: NumPy values unpacked, tuples as lists, NaN and infinities as
-    None.
+    """Convert to plain Python values: NumPy values become numbers, tuples become lists, NaN and
+    infinities become None.
     """
     if isinstance(value, Mapping):
         return {str(key): json_safe(item) for key, item in value.items()}
@@ -254,7 +252,7 @@ def _correct(
 
 
 def _unsure(inputs: ReportInputs, threshold: float | None) -> dict[str, Any] | None:
-    """The band or floor as chosen on held-out rows, and what it does on the test rows."""
+    """The reject band or confidence floor, and its effect on the test rows."""
     if inputs.unsure is None:
         return None
     result: dict[str, Any] = asdict(inputs.unsure)

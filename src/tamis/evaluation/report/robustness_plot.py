@@ -1,4 +1,4 @@
-"""What is caught and blocked under every attack, with its intervals, one line an attack."""
+"""Plot of recall and false positive rate under each perturbation, with intervals."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 def write_robustness(path: Path, results: Sequence[PerturbationResult], *, positive: str) -> Path:
-    """Write the figure as a PNG, beside and renamed."""
+    """Write the plot as a PNG file."""
     with house_style():
         return save_png(robustness(results, positive=positive), path)
 
 
 def robustness(results: Sequence[PerturbationResult], *, positive: str) -> Figure:
-    """Shares of positives caught and of negatives blocked, in percent with 95 % intervals, in the
-    results' order from the top.
+    """Recall and false positive rate in percent with 95 % intervals; the results are in order from
+    top to bottom.
     """
     figure, axes = figure_with_axes(7.0, 1.3 + 0.32 * len(results))
     shown = (
         (
             "caught",
-            f"{positive} caught",
+            f"recall of {positive}",
             BLUE,
             "o",
             -0.12,
@@ -42,7 +42,7 @@ def robustness(results: Sequence[PerturbationResult], *, positive: str) -> Figur
         ),
         (
             "blocked",
-            "others blocked",
+            "false positive rate",
             ORANGE,
             "s",
             0.12,
@@ -80,13 +80,13 @@ def robustness(results: Sequence[PerturbationResult], *, positive: str) -> Figur
             color=GREY,
             linestyle="--",
             linewidth=1.2,
-            label=f"{positive} caught of clean texts",
+            label=f"recall of {positive}, original texts",
         )
     axes.set_yticks(
         range(len(results)), [result.perturbation.replace("_", " ") for result in results]
     )
     axes.set_ylim(len(results) - 0.5, -0.5)
-    axes.set(title="Under attack", xlabel="share of the messages, %", xlim=(-3, 103))
+    axes.set(title="Robustness", xlabel="share of the texts, %", xlim=(-3, 103))
     axes.legend(
         loc="upper center",
         bbox_to_anchor=(0.4, -0.55 / (1.3 + 0.32 * len(results)) - 0.06),

@@ -1,4 +1,4 @@
-"""Rows as a text table for a terminal."""
+"""Text tables for a terminal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 
 def table(rows: Sequence[Sequence[str]], *, header: Sequence[str] = ()) -> str:
-    """Rows as text in aligned columns; a column of which every cell is a number stands on the
-    right.
-    """
+    """Format rows in aligned columns. Columns that contain only numbers are right-aligned."""
     body = [list(map(str, row)) for row in rows]
     everything = [list(header), *body] if header else body
     columns = list(zip(*everything, strict=True))
