@@ -1,9 +1,9 @@
-"""`tamis pretrain`: a backbone from plain text."""
+"""`tamis pretrain`: pretrain a backbone on plain text."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from tamis.cli.progress import Bars
 from tamis.errors import ConfigError
 from tamis.evaluation.report.text_table import table
 
+if TYPE_CHECKING:
+    from tamis.training.pretraining.encoder_conversion import EncoderStart
+
 __all__ = ["app"]
 
 
@@ -22,48 +25,71 @@ def pretrain(
     corpus: Annotated[
         list[Path],
         typer.Argument(
-            help="text files (.txt, also .gz, .bz2, .xz; a text a line, or documents between "
-            "blank lines), or folders"
+            help="Text files (.txt, also .gz, .bz2 or .xz) or folders. A file has one text per "
+            "line, or documents separated by blank lines.",
+            metavar="CORPUS",
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
-            "-o", "--out", help="folder for the backbone; an unfinished pretraining in it goes on"
+            "-o",
+            "--out",
+            help="Folder for the backbone. An unfinished pretraining in it is resumed.",
         ),
     ],
     start: Annotated[
         str | None,
         typer.Option(
             "--from",
-            help="a backbone to go on from, e.g. --from gpt2 [default: begin from nothing]",
+            help="Backbone to continue from. Example: --from gpt2.",
+            show_default="random initialization",
+        ),
+    ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-encoder",
+            help="Folder of a BERT sentence encoder (such as all-MiniLM-L6-v2). Its weights are "
+            "converted to a GPT-2 as initialization. It is also the teacher, unless --teacher is "
+            "given.",
+        ),
+    ] = None,
+    blocks: Annotated[
+        str | None,
+        typer.Option(
+            "--blocks",
+            help="With --from-encoder: blocks to keep. Example: --blocks 0,1,2,4.",
+            show_default="all",
         ),
     ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
             "--teacher",
-            help="folder of a sentence-transformers model whose embeddings are learnt beside "
-            "(extra teacher)",
+            help="Folder of a sentence-transformers model for distillation: the backbone also "
+            "learns to predict its embeddings. Needs the extra `teacher`.",
         ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
             "--exclude",
-            help="a table, a folder of tables or a name (sms-spam) whose messages must not be "
-            "learnt; repeatable",
+            help="Test data whose texts are removed from the corpus: a table, a folder of tables, "
+            "or the name of a known data set (sms-spam); may be repeated.",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="a pretraining's recipe by name (nano) or a TOML file"),
+        typer.Option("--recipe", help="Included recipe (nano) or TOML file with settings."),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="any setting of the recipe, e.g. --set schedule.tokens=2000000; repeatable",
+            metavar="NAME=VALUE",
+            help="Any setting of the recipe; may be repeated. Example: --set "
+            "schedule.tokens=2000000.",
         ),
     ] = None,
     device: Device = None,
@@ -72,9 +98,13 @@ def pretrain(
     seed: Seed = None,
     json_: Json = False,
 ) -> None:
-    """Pretrain a GPT-2 on plain text, from nothing or from a backbone, and write it as a backbone.
+    """Pretrain a backbone on plain text.
+
+    Starts from random weights, or continues from an existing backbone with --from.
 
     Example: tamis pretrain messages.txt --from gpt2 -o adapted
+
+    Example: tamis pretrain corpus/ --from-encoder all-MiniLM-L6-v2 -o backbone
     """
     from tamis.training.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
 
@@ -85,9 +115,10 @@ def pretrain(
         shape = [name for name in by_hand if name.startswith("shape.")]
         if start is not None and shape:
             raise ConfigError(
-                f"{', '.join(shape)}: a network has the shape of its backbone; leave it out, or "
-                "begin from nothing without --from"
+                f"{', '.join(shape)}: cannot be set together with --from, because the backbone "
+                "determines the shape; remove the setting, or remove --from"
             )
+        begin = _start(start, encoder, blocks)
         wanted = wanted.changed(
             {name: value for name, value in options.items() if value is not None}
         )
@@ -106,8 +137,8 @@ def pretrain(
         corpus,
         out,
         wanted,
-        start=start,
-        teacher=teacher,
+        start=begin,
+        teacher=teacher or encoder,
         excluded=excluded,
         excluded_sets=sizes,
         progress=Bars(),
@@ -124,4 +155,33 @@ def pretrain(
     )
     for text in result.samples:
         print(f"> {' '.join(text.split())}")
-    print(f"backbone: {result.folder} (use it with: tamis train DATA --backbone {result.folder})")
+    print(f"backbone: {result.folder} (to use it: tamis train DATA --backbone {result.folder})")
+
+
+def _start(
+    backbone: str | None, encoder: Path | None, blocks: str | None
+) -> str | EncoderStart | None:
+    """The backbone or the encoder to begin from, None for random weights.
+
+    Raises:
+        ConfigError: both --from and --from-encoder are given, --blocks is given without an encoder,
+            or the blocks are not numbers.
+    """
+    if encoder is None:
+        if blocks is not None:
+            raise ConfigError(
+                "--blocks chooses blocks of a sentence encoder; name it with --from-encoder FOLDER"
+            )
+        return backbone
+    if backbone is not None:
+        raise ConfigError("--from and --from-encoder exclude each other; give one of them")
+    from tamis.training.pretraining.encoder_conversion import EncoderStart
+
+    try:
+        return EncoderStart(
+            encoder, None if blocks is None else tuple(int(number) for number in blocks.split(","))
+        )
+    except ValueError:
+        raise ConfigError(
+            f"--blocks {blocks}: expected numbers with commas between them, such as 0,1,2,4"
+        ) from None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from tamis.gpt2.model import GPT2, GPT2Config
 from tamis.text.tokenizer import Tokenizer
 from tamis.training.pretraining.corpus import Corpus
+from tamis.training.pretraining.form_dropout import vary_forms
 from tamis.training.pretraining.initialization import map_start, random_start
 from tamis.training.pretraining.loop import Pretraining
 from tamis.training.pretraining.losses import Student
@@ -90,7 +92,11 @@ def pretraining(folder: Path | None = None, changes: dict[str, Any] | None = Non
     pupil = Student(
         model, None if vectors is None else map_start(12, DIMENSIONS, None, settled.seed)
     )
-    return Pretraining(pupil, settled, data, encode(data.texts, tokenizer, 24), vectors)
+    sequences = encode(data.texts, tokenizer, 24)
+    if settled.objective.form_dropout:
+        varied = encode(vary_forms(data.texts, settled.seed), tokenizer, 24)
+        sequences = replace(sequences, varied=varied)
+    return Pretraining(pupil, settled, data, sequences, vectors)
 
 
 def weights(training: Pretraining) -> dict[str, torch.Tensor]:

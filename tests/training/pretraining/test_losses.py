@@ -13,7 +13,14 @@ from torch.nn import functional as F
 
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.training.pretraining.losses import Student, losses, pooled, similarity_loss
+from tamis.training.pretraining.losses import (
+    Student,
+    Targets,
+    bank_loss,
+    losses,
+    pooled,
+    similarity_loss,
+)
 from tests.tiny import trunk
 from tests.training.pretraining import small
 
@@ -94,7 +101,10 @@ def test_the_losses_of_a_batch_equal_plain_sums() -> None:
         torch.randn(5, small.DIMENSIONS, generator=torch.Generator().manual_seed(2)), dim=1
     )
     drawn, targets = torch.tensor([0, 4, 11, 20]), torch.tensor([3, 36, 0, 9])
-    found = losses(pupil, packed, drawn, targets, vectors, temperature=0.1, similarity=True)
+    bank = torch.randn(4, small.DIMENSIONS, generator=torch.Generator().manual_seed(4))
+    bank = F.normalize(bank, dim=1)
+    expected = Targets(drawn, targets, vectors, bank=bank)
+    found = losses(pupil, packed, expected, temperature=0.1, similarity=True)
     with torch.no_grad():
         hidden = model(packed)
         logits = hidden[drawn] @ model.wte.weight.T
@@ -107,6 +117,7 @@ def test_the_losses_of_a_batch_equal_plain_sums() -> None:
             1 - float(torch.dot(m, v) / m.norm()) for m, v in zip(mapped, vectors, strict=True)
         )
         likeness = float(similarity_loss(states, vectors, 0.1))
+        to_bank = float(bank_loss(F.normalize(mapped, dim=1), vectors, bank, 0.1))
     assert found.next_token is not None and float(found.next_token.detach()) == pytest.approx(
         wanted, rel=1e-5
     )
@@ -116,17 +127,23 @@ def test_the_losses_of_a_batch_equal_plain_sums() -> None:
     assert found.similarity is not None and float(found.similarity.detach()) == pytest.approx(
         likeness, rel=1e-5
     )
+    assert found.bank is not None
+    assert float(found.bank.detach()) == pytest.approx(to_bank, rel=1e-5)
 
 
 def test_without_drawn_positions_or_teacher_there_is_no_such_loss() -> None:
     nothing = torch.empty(0, dtype=torch.int64)
-    found = losses(
-        Student(trunk(), None),
-        pack(ids()),
-        nothing,
-        nothing,
-        None,
-        temperature=0.1,
-        similarity=True,
-    )
-    assert (found.next_token, found.cosine_distance, found.similarity) == (None, None, None)
+    targets = Targets(nothing, nothing)
+    found = losses(Student(trunk(), None), pack(ids()), targets, temperature=0.1, similarity=True)
+    assert (found.next_token, found.cosine_distance) == (None, None)
+    assert (found.similarity, found.bank) == (None, None)
+
+
+def test_the_loss_to_a_bank_by_hand_for_two_texts_and_two_vectors() -> None:
+    """A softmax over two vectors is a logistic function of the difference of the cosines."""
+    bank = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    vectors = torch.tensor([[0.8, 0.6], [0.6, 0.8]])
+    mapped = torch.tensor([[0.6, -0.8], [0.6, 0.8]])
+    p, q = 1 / (1 + math.exp(-0.2 / 0.5)), 1 / (1 + math.exp(-1.4 / 0.5))
+    expected = p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))  # the second text: 0
+    assert float(bank_loss(mapped, vectors, bank, 0.5)) == pytest.approx(expected, rel=1e-5)

@@ -34,6 +34,7 @@ from tamis.training.pretraining.result import BEGINNINGS
 from tamis.training.pretraining.run import pretrain
 from tamis.training.pretraining.stages import pretrain_in_stages
 from tamis.training.pretraining.teacher import TeacherStore
+from tests import runs
 from tests.training.pretraining import small
 
 SHAPE = {
@@ -67,7 +68,7 @@ def corpus_file(folder: Path) -> Path:
 @pytest.fixture
 def taught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A teacher folder whose model is the one of hashes."""
-    monkeypatch.setattr(module, "Teacher", lambda folder, device: small.HashTeacher())
+    monkeypatch.setattr(module, "Teacher", lambda *_, **__: small.HashTeacher())
     monkeypatch.setattr(
         module, "TeacherStore", lambda teacher: TeacherStore(teacher, tmp_path / "vectors")
     )
@@ -437,8 +438,7 @@ def test_a_teacher_of_whom_nothing_is_learnt_is_told_and_not_asked(
         say=said.append,
     )
     assert any(
-        "teacher does not teach: objective.teacher_weight and objective.similarity_weight are 0"
-        in sentence
+        "is not used: objective.teacher_weight, similarity_weight and bank_weight are 0" in sentence
         for sentence in said
     )
     assert result.facts["teacher"] is None and "Teacher: none." in (
@@ -488,34 +488,32 @@ def test_a_longer_one_goes_on_from_a_finished_one(tmp_path: Path) -> None:
     assert weights[0] == weights[1]
 
 
-COMMAND = [sys.executable, "-c", "from tamis.cli import main; main()", "pretrain"]
 OPTIONS = [
     f"--set={name}={value}"
     for name, value in (SHAPE | {"schedule.batch_tokens": 60, "schedule.warmup_tokens": 60}).items()
 ]
 ONE = os.environ | {"OMP_NUM_THREADS": "1", "TAMIS_OFFLINE": "1"}
+SLOWED = """
+import time
+from tamis.training.pretraining import checkpoint
+from tamis.training.pretraining.loop import Pretraining
+checkpoint.EVERY_S = 0.0
+step = Pretraining.train_step
+Pretraining.train_step = lambda self, rows: (time.sleep(0.1), step(self, rows))[1]
+"""
+"""A state after every step, and steps slow enough for a signal to find one under way."""
+
+
+def command(before: str = "") -> list[str]:
+    return [sys.executable, "-c", f"{before}\nfrom tamis.cli import main\nmain()", "pretrain"]
 
 
 def test_the_command_killed_in_the_middle_ends_with_the_same_weights(tmp_path: Path) -> None:
     file = corpus_file(tmp_path)
-    # A corpus large enough for seconds of work, saved at every step.
-    long = [
-        *COMMAND,
-        str(file),
-        *OPTIONS,
-        "--set=schedule.tokens=9000",
-        "--threads=1",
-        "--device=cpu",
-    ]
-    environment = ONE | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    sooner = (
-        "from tamis.training.pretraining import checkpoint; checkpoint.EVERY_S = 0.0; from "
-        "tamis.cli"
-    )
-    eager = [arg.replace("from tamis.cli", sooner) for arg in long]
+    long = [str(file), *OPTIONS, "--set=schedule.tokens=1500", "--threads=1", "--device=cpu"]
     process = subprocess.Popen(
-        [*eager, "-o", str(tmp_path / "killed")],
-        env=environment,
+        [*command(SLOWED), *long, "-o", str(tmp_path / "killed")],
+        env=ONE | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
@@ -528,23 +526,15 @@ def test_the_command_killed_in_the_middle_ends_with_the_same_weights(tmp_path: P
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "killed" / "model.safetensors").exists()
-    resumed = subprocess.run(
-        [*long, "-o", str(tmp_path / "killed"), "--json"],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    assert "going on after" in resumed.stderr
-    whole = subprocess.run(
-        [*long, "-o", str(tmp_path / "whole")], env=environment, capture_output=True, text=True
-    )
-    assert whole.returncode == 0, whole.stderr
+    resumed = runs.tamis("pretrain", *long, "-o", tmp_path / "killed", "--json")
+    assert resumed.code == 0 and "going on after" in resumed.err, resumed.err
+    whole = runs.tamis("pretrain", *long, "-o", tmp_path / "whole")
+    assert whole.code == 0, whole.err
     assert (tmp_path / "whole" / "model.safetensors").read_bytes() == (
         tmp_path / "killed" / "model.safetensors"
     ).read_bytes()
-    assert json.loads(resumed.stdout)["held_out"]["bits_per_byte"] > 0
-    assert "bits per byte" in whole.stdout and "tamis train" in whole.stdout
+    assert json.loads(resumed.out)["held_out"]["bits_per_byte"] > 0
+    assert "bits per byte" in whole.out and "tamis train" in whole.out
 
 
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
@@ -552,14 +542,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     rounding.
     """
     file = corpus_file(tmp_path)
-    options = [
-        *COMMAND,
-        str(file),
-        *OPTIONS,
-        "--set=schedule.tokens=300",
-        "--threads=1",
-        "--device=cpu",
-    ]
+    options = [str(file), *OPTIONS, "--set=schedule.tokens=300", "--threads=1", "--device=cpu"]
     environment = ONE | {
         "PYTHONPATH": os.pathsep.join(sys.path),
         "WORLD_SIZE": "2",
@@ -568,7 +551,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     }
     ranks = [
         subprocess.Popen(
-            [*options, "-o", str(tmp_path / "two")],
+            [*command(), *options, "-o", str(tmp_path / "two")],
             env=environment | {"RANK": str(rank)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -577,10 +560,8 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     ]
     errors = [process.communicate(timeout=120)[1] for process in ranks]
     assert [process.returncode for process in ranks] == [0, 0], errors
-    alone = ONE | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run(
-        [*options, "-o", str(tmp_path / "one")], env=alone, check=True, capture_output=True
-    )
+    alone = runs.tamis("pretrain", *options, "-o", tmp_path / "one")
+    assert alone.code == 0, alone.err
     one, two = (load_file(tmp_path / folder / "model.safetensors") for folder in ("one", "two"))
     for name, tensor in one.items():
         torch.testing.assert_close(tensor, two[name], atol=4e-3, rtol=0)

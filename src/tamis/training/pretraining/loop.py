@@ -25,7 +25,7 @@ from tamis.gpt2.packing import batch_by_tokens, pack
 from tamis.progress import Progress, Silent
 from tamis.training.pretraining.corpus import Corpus
 from tamis.training.pretraining.distributed import summed
-from tamis.training.pretraining.losses import Student, losses
+from tamis.training.pretraining.losses import Student, Targets, losses
 from tamis.training.pretraining.muon import decay_begins, optimizers, rate
 from tamis.training.pretraining.recipe import PretrainRecipe
 from tamis.training.pretraining.sampled_softmax import by_frequency, draw
@@ -123,6 +123,9 @@ class Pretraining:
         self.pieces = (
             by_frequency(sequences.flat, student.trunk.config.vocab_size) if frequent else None
         )
+        self.plain = sequences
+        """The texts as they are; `sequences` holds those of the current pass, some varied."""
+        self.bank = self._bank()
         self.order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -185,6 +188,7 @@ class Pretraining:
         """The rest of the current pass in steps; the last, short one of a pass is a step too."""
         if self.order is None or self.order[0] != self.at.number:
             self.order = self.at.number, self.corpus.a_pass(self.seed, self.at.number)
+            self.sequences = self._sequences_of_pass(self.at.number)
         order = self.order[1]
         place = 0
         for rows in batch_by_tokens(
@@ -194,6 +198,24 @@ class Pretraining:
                 self._look_ahead(order, place)
                 yield rows
             place += len(rows)
+
+    def _bank(self) -> torch.Tensor | None:
+        """(M, D) the teacher's vectors of the bank's texts: the first ones of the first pass."""
+        objective = self.recipe.objective
+        if self.store is None or not objective.bank_weight:
+            return None
+        rows = self.corpus.a_pass(self.recipe.seed, 0)
+        rows = rows[self.taught[rows]][: objective.bank_texts]
+        vectors = self.store.of([self.corpus.texts[i] for i in rows])
+        return torch.from_numpy(vectors).to(self.device)
+
+    def _sequences_of_pass(self, number: int) -> Sequences:
+        """The texts of a pass; a share of them in another form."""
+        share = self.recipe.objective.form_dropout
+        if not share or self.plain.varied is None:
+            return self.plain
+        random = np.random.default_rng([self.seed, number, 2])
+        return self.plain.mixed(random.random(len(self.plain)) < share)
 
     def _look_ahead(self, order: NDArray[np.int64], place: int) -> None:
         """See to it that the next texts have their teacher's vectors. On several processes the
@@ -223,7 +245,7 @@ class Pretraining:
                 group["lr"] = group["peak"] * rate(self.at.tokens, recipe.schedule)
             optimizer.zero_grad(set_to_none=True)
         drawn, count = self.draw_positions(rows)
-        sums = torch.zeros(3, dtype=torch.float64)
+        sums = torch.zeros(4, dtype=torch.float64)
         learnt = int(self.taught[rows].sum())
         mine = rows[self.rank :: self.world]
         for part in batch_by_tokens(
@@ -250,14 +272,14 @@ class Pretraining:
         for optimizer in self.optimizers:
             optimizer.step()
         self.at.tokens += int(self.sequences.lengths[rows].sum())
-        found = dict(
-            zip(("next_token", "cosine_distance", "similarity"), sums.tolist(), strict=True)
-        )
+        names = ("next_token", "cosine_distance", "similarity", "bank")
+        found = dict(zip(names, sums.tolist(), strict=True))
         taught = self.store is not None
         wanted = {
             "next_token": objective.lm_loss_weight > 0,
             "cosine_distance": taught and objective.teacher_weight > 0,
             "similarity": taught and objective.similarity_weight > 0,
+            "bank": taught and objective.bank_weight > 0,
         }
         return {name: value for name, value in found.items() if wanted[name]}
 
@@ -293,11 +315,7 @@ class Pretraining:
         targets = np.concatenate([self.sequences.targets(row) for row in ordered])
         chosen &= targets >= 0
         vectors = learning = candidates = None
-        if (
-            self.store is not None
-            and self.rows is not None
-            and (objective.teacher_weight or objective.similarity_weight)
-        ):
+        if self.store is not None and self.rows is not None and objective.uses_teacher:
             learning = torch.from_numpy(np.flatnonzero(self.taught[ordered])).to(self.device)
             vectors = torch.from_numpy(
                 self.store.vectors[self.rows[ordered[self.taught[ordered]]]].astype(np.float32)
@@ -315,18 +333,15 @@ class Pretraining:
             found = losses(
                 self.student,
                 packed.to(self.device),
-                places,
-                wanted,
-                vectors,
+                Targets(places, wanted, vectors, learning, candidates, self.bank),
                 temperature=objective.temperature,
                 similarity=objective.similarity_weight > 0,
-                distilled=learning,
-                candidates=candidates,
             )
         scaled = (
             (found.next_token, objective.lm_loss_weight, max(1, count)),
             (found.cosine_distance, objective.teacher_weight, max(1, texts)),
             (found.similarity, objective.similarity_weight, max(1, texts)),
+            (found.bank, objective.bank_weight, max(1, texts)),
         )
         terms = [
             (weight * loss / n, float(loss.detach()) / n, i)

@@ -11,6 +11,7 @@ from pathlib import Path
 from tamis.errors import ConfigError, RunError, TamisError
 from tamis.gpt2.backbones import local_folder
 from tamis.training.pretraining.checkpoint import LATEST, STABLE
+from tamis.training.pretraining.encoder_conversion import EncoderStart
 from tamis.training.pretraining.result import FACTS
 
 WORK = "pretraining"
@@ -21,21 +22,23 @@ _KNOWN = {LATEST, STABLE, TOKENIZER_OF, "lock", "tokenizer.json", "tokenizer_con
 _KNOWN_BEGINNINGS = ("lock.", "stage-", ".")
 
 
-def check_folder(out: Path, start: str | Path | None) -> None:
+def check_folder(out: Path, start: str | Path | EncoderStart | None) -> None:
     """See to it that nothing of anybody else is written over.
 
     Args:
         out: folder for the result.
-        start: the backbone to go on from, None for none.
+        start: the backbone or the sentence encoder to begin from, None for none.
 
     Raises:
-        ConfigError: the backbone lies in `out` itself.
+        ConfigError: the backbone or encoder lies in `out` itself.
         RunError: `out` is no folder, or holds something that is no pretraining.
     """
-    before = None if start is None else local_folder(start)
+    given = start.folder if isinstance(start, EncoderStart) else start
+    before = None if given is None else local_folder(given)
     if before is not None and before.resolve() == out.resolve():
+        option = "--from-encoder" if isinstance(start, EncoderStart) else "--from"
         raise ConfigError(
-            f"--from {start} is the folder that the result is to be written to; choose another "
+            f"{option} {given} is the folder that the result is to be written to; choose another "
             "with -o"
         )
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_pretraining(out))):

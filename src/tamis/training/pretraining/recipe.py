@@ -91,8 +91,19 @@ class ObjectiveSettings(Section):
     similarity_weight: Annotated[float, Field(ge=0)] = 1.0
     """weight of the Kullback-Leibler divergence (nats) between the teacher's and the pupil's
     similarities inside a step"""
+    bank_weight: Annotated[float, Field(ge=0)] = 0.0
+    """weight of the Kullback-Leibler divergence (nats) between the teacher's and the student's
+    similarities to a fixed set of other texts"""
+    bank_texts: Count = 4096
+    """number of these texts"""
+    form_dropout: Share = 0.0
+    """share of texts that the student reads in another form (lower case, capitals, without digits,
+    without punctuation, words only), with the teacher's vector of the text as it is"""
+    teacher_map: Literal["learned", "identity"] = "learned"
+    """map from pooled states to the teacher's vectors: a linear layer that is trained and then
+    discarded, or the identity (needs equal widths)"""
     temperature: Positive = 0.05
-    """of both similarity matrices"""
+    """of all similarities"""
     distilled_words: Count | None = None
     """longest text, in words, whose teacher's vector is learnt; longer ones only teach their next
     tokens. Open: all texts"""
@@ -102,6 +113,11 @@ class ObjectiveSettings(Section):
     start_noise: Annotated[float, Field(ge=0)] = 0.5
     """size of the noise added to a start from the teacher, as a share of the embeddings' own size;
     it keeps pieces apart"""
+
+    @property
+    def uses_teacher(self) -> bool:
+        """Whether any loss needs the teacher's vectors."""
+        return bool(self.teacher_weight or self.similarity_weight or self.bank_weight)
 
 
 class TeacherSettings(Section):
@@ -189,9 +205,7 @@ class PretrainRecipe(Section):
     @model_validator(mode="after")
     def _something_is_learnt(self) -> PretrainRecipe:
         objective = self.objective
-        if not (
-            objective.lm_loss_weight or objective.teacher_weight or objective.similarity_weight
-        ):
+        if not (objective.lm_loss_weight or objective.uses_teacher):
             raise ValueError("every weight of [objective] is zero, so nothing would be learnt")
         return self
 

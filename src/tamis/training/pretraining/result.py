@@ -20,8 +20,10 @@ from tamis.gpt2.backbones import local_folder
 from tamis.gpt2.checkpoints import fingerprint, read_json, write_checkpoint
 from tamis.gpt2.generation import sample
 from tamis.text.tokenizer import Tokenizer
+from tamis.training.pretraining.encoder_conversion import EncoderStart
 from tamis.training.pretraining.loop import Pretraining
 from tamis.training.pretraining.model_card import model_card
+from tamis.training.pretraining.recipe import PretrainRecipe
 
 FACTS = "pretraining.json"
 BEGINNINGS = ("", "", "Hi, are you", "I think the", "How do I", "Thank you for")
@@ -52,11 +54,11 @@ class Pretrained:
         ]
 
 
-def earlier_stages(start: str | Path | None) -> list[dict[str, Any]]:
+def earlier_stages(start: str | Path | EncoderStart | None) -> list[dict[str, Any]]:
     """What is known of how the backbone came about from which a pretraining went on: its own
     stages, and then itself.
     """
-    folder = None if start is None else local_folder(start)
+    folder = None if start is None or isinstance(start, EncoderStart) else local_folder(start)
     file = None if folder is None else folder / FACTS
     if file is None or not file.is_file():
         return []
@@ -69,7 +71,9 @@ def earlier_stages(start: str | Path | None) -> list[dict[str, Any]]:
     ]
 
 
-def data_before(start: str | Path | None, now: dict[str, Any]) -> list[dict[str, Any]]:
+def data_before(
+    start: str | Path | EncoderStart | None, now: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Of what a backbone learnt before: each earlier corpus, by the name of what was made of it,
     that is not the one of `now`.
 
@@ -79,8 +83,8 @@ def data_before(start: str | Path | None, now: dict[str, Any]) -> list[dict[str,
     Each has `name`, and `sources`: licence and upstream of every one; None where the backbone does
     not tell.
     """
-    if start is None:
-        return []
+    if start is None or isinstance(start, EncoderStart):
+        return []  # the card names an encoder as what the network began from
     folder = local_folder(start)
     if folder is None or not (folder / FACTS).is_file():
         return [{"name": Path(start).name, "sources": None}]
@@ -92,6 +96,17 @@ def data_before(start: str | Path | None, now: dict[str, Any]) -> list[dict[str,
     }
     found: list[dict[str, Any]] = [*facts.get("before", []), own]
     return [entry for i, entry in enumerate(found) if entry not in found[:i] and entry != now]
+
+
+def _start_name(
+    start: str | Path | EncoderStart | None, recipe: PretrainRecipe, teacher: Path | None
+) -> str | None:
+    if not isinstance(start, EncoderStart):
+        return None if start is None else Path(start).name
+    is_teacher = teacher is not None and teacher.resolve() == start.folder.resolve()
+    name = f"{recipe.teacher.model} ({recipe.teacher.licence})" if is_teacher else start.folder.name
+    kept = "all of its" if start.blocks is None else f"its {', '.join(map(str, start.blocks))}"
+    return f"{name}, {kept} blocks rewritten as a GPT-2"
 
 
 def _origins(recipe: dict[str, Any], corpus: Iterable[str]) -> dict[str, Any]:
@@ -151,7 +166,7 @@ def write_result(
     tokenizer: Tokenizer,
     facts: dict[str, Any],
     *,
-    start: str | Path | None,
+    start: str | Path | EncoderStart | None,
     teacher: Path | None,
     compute: device.Compute,
 ) -> Pretrained:
@@ -162,7 +177,7 @@ def write_result(
         training: at its end.
         tokenizer: its tokenizer.
         facts: further facts.
-        start: the backbone it went on from, None for none.
+        start: the backbone or the sentence encoder that it began from, None for none.
         teacher: the teacher's folder, None without one.
         compute: where and how it was computed.
     """
@@ -184,7 +199,7 @@ def write_result(
         }
     facts = {
         "recipe": tree,
-        "start": None if start is None else Path(start).name,
+        "start": _start_name(start, recipe, teacher),
         "stages": earlier_stages(start),
         "before": data_before(
             start, {"name": recipe.name, "sources": _origins(tree, texts.counts)}

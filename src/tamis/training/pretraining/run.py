@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,14 @@ from tamis.training.pretraining.checkpoint import LATEST, STABLE, StateFiles
 from tamis.training.pretraining.chunking import fitted
 from tamis.training.pretraining.corpus import Corpus, read_corpus
 from tamis.training.pretraining.decontamination import Excluded
+from tamis.training.pretraining.encoder_conversion import (
+    FIT_TEXTS,
+    FIT_WORDS,
+    EncoderStart,
+    convert_encoder,
+)
 from tamis.training.pretraining.evaluation import measure
+from tamis.training.pretraining.form_dropout import vary_forms
 from tamis.training.pretraining.initialization import (
     fitted_map,
     map_start,
@@ -49,10 +57,12 @@ from tamis.training.pretraining.result import (
     finished,
     write_result,
 )
+from tamis.training.pretraining.sentence_encoder import read_sentence_encoder
 from tamis.training.pretraining.sequences import Sequences, encode
 from tamis.training.pretraining.teacher import Teacher, TeacherStore
 
 _FIT_TEXTS = 4096
+_TEACHER_WEIGHTS = "objective.teacher_weight, similarity_weight and bank_weight"
 
 
 def pretrain(
@@ -60,7 +70,7 @@ def pretrain(
     out: Path,
     recipe: PretrainRecipe,
     *,
-    start: str | Path | None = None,
+    start: str | Path | EncoderStart | None = None,
     teacher: Path | None = None,
     excluded: Iterable[str] = (),
     excluded_sets: Mapping[str, int] | None = None,
@@ -75,7 +85,8 @@ def pretrain(
         out: folder for the result; an unfinished pretraining of the same recipe in it is taken up,
             a finished one is left as it is.
         recipe: what is done.
-        start: a backbone to go on from; None begins from nothing.
+        start: a backbone to continue from, or a sentence encoder to rewrite as a GPT-2; None
+            begins from random weights.
         teacher: folder of a sentence-transformers model.
         excluded: messages that must not be learnt.
         excluded_sets: how many of them each evaluation set holds, by its name, for the model card.
@@ -97,20 +108,14 @@ def pretrain(
             "of tamis.training.pretraining.stages"
         )
     check_folder(out, start)
-    if teacher is not None and not (
-        recipe.objective.teacher_weight or recipe.objective.similarity_weight
-    ):
+    if teacher is not None and not recipe.objective.uses_teacher:
         if recipe.objective.start == "teacher":
             raise ConfigError(
-                "objective.start = teacher is for what is learnt from the teacher, but "
-                "objective.teacher_weight and "
-                "objective.similarity_weight are 0; give one of them a value, or leave "
+                "objective.start = teacher needs a loss that uses the teacher, but "
+                f"{_TEACHER_WEIGHTS} are 0; give one of them a value, or leave "
                 "objective.start at auto"
             )
-        say(
-            f"{teacher} does not teach: objective.teacher_weight and "
-            "objective.similarity_weight are 0"
-        )
+        say(f"the teacher {teacher} is not used: {_TEACHER_WEIGHTS} are 0")
         teacher = None
     compute = device.resolve(
         processes.own_device(recipe.compute.device),
@@ -142,7 +147,7 @@ def pretrain(
                 progress=progress,
             )
         )
-        tokenizer, backbone = _tokenizer(work, texts, recipe, start, first)
+        tokenizer, backbone = _start(work, texts, recipe, start, say if first else None)
         if first:
             say(_counted(texts))
         whole, context = (
@@ -155,9 +160,14 @@ def pretrain(
                 f"texts longer than the context of {context} tokens are cut: {whole:,} texts "
                 f"are {len(texts.texts):,} now"
             )
-        store = None if teacher is None else TeacherStore(Teacher(teacher, device=compute.device))
+        store = (
+            None
+            if teacher is None
+            else TeacherStore(Teacher(teacher, device=compute.device, bf16=compute.dtype == "bf16"))
+        )
         earlier = sum(stage["tokens"] or 0 for stage in earlier_stages(start))
-        training = _prepared(texts, tokenizer, backbone, recipe, store, compute, earlier, progress)
+        begun = (tokenizer, backbone)
+        training = _prepared(texts, begun, recipe, store, compute, earlier, progress)
         identity = _identity(training, tokenizer, backbone, compute.dtype)
         states = StateFiles(work, identity)
         restored = states.restore(training)
@@ -208,16 +218,24 @@ def _counted(texts: Corpus) -> str:
     )
 
 
-def _tokenizer(
-    work: Path, texts: Corpus, recipe: PretrainRecipe, start: str | Path | None, first: bool
+def _start(
+    work: Path,
+    texts: Corpus,
+    recipe: PretrainRecipe,
+    start: str | Path | EncoderStart | None,
+    say: Callable[[str], None] | None,
 ) -> tuple[Tokenizer, Backbone | None]:
-    """The backbone's tokenizer, or one trained on a pass of the corpus and kept for the next time.
+    """The tokenizer, and the backbone that the training begins from (None: random weights).
+
+    Without a backbone to continue from, the tokenizer is trained on a pass of the corpus and kept
+    for the next run. `say` is None in all processes but the first.
 
     Raises:
-        ConfigError: the backbone is made for classifiers.
-        RunError: the tokenizer that lies there belongs to another pretraining that was begun.
+        ConfigError: the backbone ends in a pooling block, or the encoder's blocks or positions do
+            not fit the recipe.
+        RunError: the tokenizer in the folder belongs to another pretraining.
     """
-    if start is not None:
+    if start is not None and not isinstance(start, EncoderStart):
         backbone = load_backbone(start)
         if isinstance(backbone.model.h[-1], MeanPoolingBlock):
             raise ConfigError(
@@ -225,11 +243,26 @@ def _tokenizer(
                 "it was made from"
             )
         return backbone.tokenizer.prepared(add_bos=True), backbone
-    if first:
+    encoder = None if start is None else read_sentence_encoder(start.folder)
+    if say is not None:
         _see_to_tokenizer(work, texts, recipe)
     if distributed.is_initialized():
         distributed.barrier()
-    return Tokenizer.from_folder(work).prepared(add_bos=True), None
+    tokenizer = Tokenizer.from_folder(work).prepared(add_bos=True)
+    if encoder is None or start is None:
+        return tokenizer, None
+    short = [i for i in texts.a_pass(recipe.seed, 0) if texts.texts[i].count(" ") < FIT_WORDS]
+    sample = [texts.texts[i] for i in short[:FIT_TEXTS]]
+    positions = recipe.shape.n_positions
+    found = convert_encoder(encoder, tokenizer, sample, blocks=start.blocks, n_positions=positions)
+    if say is not None:
+        errors = ", ".join(f"{error:.1%}" for error in found.block_errors)
+        say(
+            f"{start.folder} rewritten as a GPT-2 of {len(found.block_errors)} blocks; relative "
+            f"squared error of each block's output: {errors}"
+        )
+    mark = start.fingerprint()
+    return tokenizer, Backbone(start.folder.name, found.model, tokenizer, True, mark)
 
 
 def _see_to_tokenizer(work: Path, texts: Corpus, recipe: PretrainRecipe) -> None:
@@ -262,8 +295,7 @@ def _see_to_tokenizer(work: Path, texts: Corpus, recipe: PretrainRecipe) -> None
 
 def _prepared(
     texts: Corpus,
-    tokenizer: Tokenizer,
-    backbone: Backbone | None,
+    begun: tuple[Tokenizer, Backbone | None],
     recipe: PretrainRecipe,
     store: TeacherStore | None,
     compute: device.Compute,
@@ -271,7 +303,7 @@ def _prepared(
     progress: Progress | None,
 ) -> Pretraining:
     """Network, teacher's map and data, at the beginning."""
-    objective = recipe.objective
+    (tokenizer, backbone), objective = begun, recipe.objective
     if store is None and not objective.lm_loss_weight:
         raise ConfigError(
             "objective.lm_loss_weight is 0 and there is no teacher, so nothing would be learnt; "
@@ -299,6 +331,9 @@ def _prepared(
     else:
         model = backbone.model
     sequences = encode(texts.texts, tokenizer, model.config.n_positions, progress)
+    if objective.form_dropout:
+        forms = vary_forms(texts.texts, recipe.seed)
+        sequences = replace(sequences, varied=encode(forms, tokenizer, model.config.n_positions))
     if recipe.schedule.tokens is None:
         of_a_pass = int(sequences.lengths[texts.a_pass(recipe.seed, 0)].sum())
         recipe = recipe.changed(
@@ -306,7 +341,16 @@ def _prepared(
         )
     model.to(compute.device)
     first_map = None
-    if store is not None and backbone is None:
+    learn_map = objective.teacher_map == "learned"
+    if store is not None and not learn_map:
+        if store.teacher.dimensions != model.config.n_embd:
+            raise ConfigError(
+                f"objective.teacher_map = identity: the network has {model.config.n_embd} "
+                f"channels, the teacher's vectors have {store.teacher.dimensions} dimensions; set "
+                "objective.teacher_map = learned"
+            )
+        first_map = torch.eye(model.config.n_embd)
+    elif store is not None and backbone is None:
         first_map = map_start(
             model.config.n_embd, store.teacher.dimensions, projection, recipe.seed
         )
@@ -315,9 +359,9 @@ def _prepared(
         rows = rows[distilled(texts, recipe)[rows]][:_FIT_TEXTS]
         vectors = store.of([texts.texts[i] for i in rows], progress)
         first_map = fitted_map(_pooled_states(model, sequences, rows), vectors)
-    pupil = Student(model, first_map).to(compute.device)
+    student = Student(model, first_map, learn_map=learn_map).to(compute.device)
     autocast = torch.bfloat16 if compute.dtype == "bf16" else None
-    return Pretraining(pupil, recipe, texts, sequences, store, autocast=autocast, earlier=earlier)
+    return Pretraining(student, recipe, texts, sequences, store, autocast=autocast, earlier=earlier)
 
 
 def _pooled_states(

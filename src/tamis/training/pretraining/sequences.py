@@ -28,10 +28,22 @@ class Sequences:
     """(texts,) tokens that enter the network: at most the context, at least one"""
     text_bytes: NDArray[np.int64]
     """(texts,) UTF-8 bytes of the part of each text that the sequence holds"""
+    varied: Sequences | None = None
+    """the same texts, each in another form (form_dropout.py); None without form dropout"""
 
     def __len__(self) -> int:
         """Number of texts."""
         return len(self.lengths)
+
+    def mixed(self, chosen: NDArray[np.bool_]) -> Sequences:
+        """The texts, those `chosen` (texts,) in their other form."""
+        other = self if self.varied is None else self.varied
+        rows = [(other if choice else self, i) for i, choice in enumerate(chosen)]
+        parts = [source.flat[source.starts[i] : source.starts[i + 1]] for source, i in rows]
+        starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        lengths = np.where(chosen, other.lengths, self.lengths)
+        text_bytes = np.where(chosen, other.text_bytes, self.text_bytes)
+        return Sequences(np.concatenate(parts), starts, lengths, text_bytes)
 
     def inputs(self, row: int) -> NDArray[np.int32]:
         """(T,) what the network reads of a text: `<|endoftext|>` and the text, as a classifier

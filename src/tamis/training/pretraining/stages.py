@@ -14,6 +14,7 @@ from tamis.errors import ConfigError
 from tamis.progress import Progress
 from tamis.training.pretraining.corpus import Corpus, read_corpus
 from tamis.training.pretraining.decontamination import Excluded
+from tamis.training.pretraining.encoder_conversion import EncoderStart
 from tamis.training.pretraining.output_folder import WORK, check_folder
 from tamis.training.pretraining.recipe import CorpusSettings, PretrainRecipe
 from tamis.training.pretraining.result import FACTS, Pretrained
@@ -43,7 +44,7 @@ def pretrain_in_stages(
     out: Path,
     recipe: PretrainRecipe,
     *,
-    start: str | Path | None = None,
+    start: str | Path | EncoderStart | None = None,
     teacher: Path | None = None,
     excluded: Iterable[str] = (),
     excluded_sets: Mapping[str, int] | None = None,

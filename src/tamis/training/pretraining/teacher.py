@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tamis.cache import cache_directory
@@ -36,8 +37,11 @@ _KEY_BYTES = 16
 class Teacher:
     """A sentence-transformers model that embeds texts."""
 
-    def __init__(self, folder: Path | str, *, device: str = "cpu") -> None:
+    def __init__(self, folder: Path | str, *, device: str = "cpu", bf16: bool = False) -> None:
         """Load the model of `folder`; nothing is fetched.
+
+        With `bf16` its matrix products are computed in bf16: about three times as fast on a
+        processor with bf16 instructions, with a cosine of .9999 to the vectors in fp32.
 
         Raises:
             MissingExtraError: `sentence-transformers` is not installed.
@@ -59,23 +63,28 @@ class Teacher:
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"{folder}: the teacher cannot be loaded ({error})") from error
         self.dimensions = int(self.model.get_embedding_dimension())
+        self.device, self.bf16 = torch.device(device).type, bf16
 
     def fingerprint(self) -> str:
-        """SHA-256 over every file that decides a vector: settings, weights, tokenizer."""
+        """SHA-256 over all that decides a vector: settings, weights, tokenizer, precision."""
         digest = hashlib.sha256()
-        for file in sorted(
-            f
-            for f in self.folder.rglob("*")
-            if f.suffix in {".json", ".txt", ".safetensors", ".model", ".bin"}
-        ):
-            digest.update(f"{file.relative_to(self.folder).as_posix()}\n{sha256(file)}\n".encode())
+        suffixes = {".json", ".txt", ".safetensors", ".model", ".bin"}
+        for file in sorted(f for f in self.folder.rglob("*") if f.suffix in suffixes):
+            name = file.relative_to(self.folder).as_posix()
+            digest.update(f"{name}\n{sha256(file)}\n".encode())
+        if self.bf16:
+            digest.update(b"bf16")
         return digest.hexdigest()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(texts, D) vectors of length one."""
-        vectors = self.model.encode(
-            list(texts), batch_size=BATCH_TEXTS, normalize_embeddings=True, show_progress_bar=False
-        )
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+            vectors = self.model.encode(
+                list(texts),
+                batch_size=BATCH_TEXTS,
+                normalize_embeddings=True,
+                show_progress_bar=False,
+            )
         return np.asarray(vectors, dtype=np.float32)
 
 
