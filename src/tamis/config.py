@@ -8,8 +8,6 @@ backbone; the `recipe.toml` of a run contains the resolved value.
 from __future__ import annotations
 
 import difflib
-import json
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
@@ -17,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from tamis.errors import ConfigError
@@ -32,20 +31,12 @@ def parse_percent(value: Any) -> Any:
         return value
 
 
-def toml_value(value: Any) -> str:
-    """Format a value as TOML."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _toml_line(name: str, value: Any) -> str:
+    """A setting as TOML; a dictionary becomes an inline table, so that it stays in its section."""
     if isinstance(value, dict):
-        pairs = (
-            f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else toml_value(key)} = "
-            f"{toml_value(item)}"
-            for key, item in value.items()
-        )
-        return "{ " + ", ".join(pairs) + " }"
-    return repr(value)
+        items = ", ".join(_toml_line(key, item) for key, item in value.items())
+        return f"{name} = {{ {items} }}"
+    return tomli_w.dumps({name: value}).rstrip("\n")
 
 
 def _pairs(value: Any) -> Any:
@@ -320,7 +311,7 @@ class Recipe(Section):
                 lines += ["", f"[{section}]"]
             value = getattr(getattr(self, section) if section else self, name)
             lines.append(f"# {field.description}")
-            lines.append(f"# {name} = (none)" if value is None else f"{name} = {toml_value(value)}")
+            lines.append(f"# {name} = (none)" if value is None else _toml_line(name, value))
         return "\n".join(lines) + "\n"
 
 
