@@ -141,8 +141,8 @@ def test_a_folder_of_the_same_name_does_not_hide_it(
         load_backbone(tmp_path / "nano")
 
 
-def test_card_and_readme_are_made_from_the_facts() -> None:
+def test_card_and_page_are_made_from_the_facts() -> None:
     facts = json.loads((FOLDER / "pretraining.json").read_text(encoding="utf-8"))
     assert (FOLDER / "README.md").read_text(encoding="utf-8") == model_card(facts)
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert f"a GPT-2 of {facts['parameters'] / 1e6:.1f} million parameters" in readme
+    page = (Path(__file__).parents[2] / "docs" / "nano.md").read_text(encoding="utf-8")
+    assert f"{facts['parameters'] / 1e6:.1f} million parameters" in page
