@@ -12,8 +12,8 @@ from typing import Any
 def judge(page: Any, *texts: str, one: bool = False) -> None:
     """Paste texts, each a line, and have them judged."""
     page.get_by_label("Paste messages").fill("\n".join(texts))
-    page.get_by_label("one message" if one else "a message a line", exact=True).check()
-    page.get_by_role("button", name="Judge", exact=True).click()
+    page.get_by_label("a single message" if one else "one message per line", exact=True).check()
+    page.get_by_role("button", name="Classify", exact=True).click()
     done(page, 1 if one else len(texts))
 
 
@@ -24,7 +24,7 @@ def done(page: Any, count: int) -> None:
     # The browser's policy forbids what waits for an expression: it would be evaluated in the page.
     expect(page.locator("#work")).to_be_hidden()
     expect(page.locator("#shown")).to_have_text(re.compile(rf" of {count:,}$"))
-    expect(page.locator("#verdicts")).not_to_contain_text("not yet")
+    expect(page.locator("#verdicts")).not_to_contain_text("pending")
 
 
 def column(page: Any, number: int) -> list[str]:
@@ -49,7 +49,7 @@ def drop(page: Any, name: str, content: bytes) -> None:
     """Choose a file."""
     from playwright.sync_api import expect
 
-    page.get_by_label("Or take a file").set_input_files(
+    page.get_by_label("Or choose a file").set_input_files(
         {"name": name, "mimeType": "text/plain", "buffer": content}
     )
     expect(page.locator("#table-title")).to_have_text(name)

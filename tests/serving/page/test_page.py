@@ -36,7 +36,7 @@ MIXED = [
 
 def test_the_models_own_verdicts_stay_and_the_sliders_judge_beside_them(page: Any) -> None:
     judge(page, *MIXED)
-    own = ["spam", "spam", "unsure rather ham", "ham", "ham"]
+    own = ["spam", "spam", "unsure (label: ham)", "ham", "ham"]
     assert column(page, 3) == own and column(page, 5) == ["spam", "spam", "unsure", "ham", "ham"]
     assert [text.split()[0] for text in column(page, 4)] == [
         "0.950",
@@ -60,7 +60,7 @@ def test_the_models_own_verdicts_stay_and_the_sliders_judge_beside_them(page: An
     assert column(page, 5)[3] == "spam changed", "a score at the threshold is positive"
     page.get_by_label("Show").select_option("changed by the sliders")
     assert column(page, 2) == MIXED[2:4]
-    page.get_by_role("button", name="The model's own").click()
+    page.get_by_role("button", name="Reset to the model's values").click()
     page.get_by_label("Show").select_option("all")
     assert counts(page) == {"ham": 2, "spam": 2, "unsure": 1, "changed by the sliders": 0}
     page.get_by_label("Order").select_option("nearest to the threshold first")
@@ -71,14 +71,14 @@ def test_what_a_message_holds_stays_text(page: Any, answers: Answers) -> None:
     judge(page, *ATTACKS)
     assert column(page, 2) == ATTACKS == answers.sent()[-1]
     for number in range(len(ATTACKS)):
-        page.get_by_role("button", name=f"Why? message {number + 1}", exact=True).click()
+        page.get_by_role("button", name=f"Explain message {number + 1}", exact=True).click()
     page.locator(".why").nth(len(ATTACKS) - 1).wait_for()
     assert page.locator(".words").all_inner_texts() == ATTACKS
     rows = [["text", "label<i>"], *[[f"=cmd|{text}", text] for text in ATTACKS]]
     content = io.StringIO()
     csv.writer(content).writerows(rows)
     drop(page, "<b>bad.csv", content.getvalue().encode())
-    page.get_by_role("button", name="Judge 5 messages").click()
+    page.get_by_role("button", name="Classify 5 messages").click()
     done(page, 5)
     assert column(page, 2) == [row[0] for row in rows[1:]]
     judge(page, "\n".join(ATTACKS), one=True)
@@ -88,7 +88,7 @@ def test_what_a_message_holds_stays_text(page: Any, answers: Answers) -> None:
         and page.locator("#owned, main script, main img, main b, main i").count() == 0
     )
     page.evaluate("document.querySelector('#texts').value = 'half \\ud83d of a pair'")
-    page.get_by_role("button", name="Judge", exact=True).click()
+    page.get_by_role("button", name="Classify", exact=True).click()
     expect(page.locator(".message")).to_have_text(["half \ufffd of a pair"])
     done(page, 1)
 
@@ -96,7 +96,7 @@ def test_what_a_message_holds_stays_text(page: Any, answers: Answers) -> None:
 def test_an_explanation_is_read_by_eye_pointer_and_keyboard(page: Any) -> None:
     text = "👨‍👩‍👧 call NOW  for a PRIZE p=.95"
     judge(page, text)
-    why = page.get_by_role("button", name="Why? message 1")
+    why = page.get_by_role("button", name="Explain message 1")
     why.press("Enter")
     words = page.get_by_role("listbox")
     words.wait_for()
@@ -127,7 +127,7 @@ def test_an_explanation_is_read_by_eye_pointer_and_keyboard(page: Any) -> None:
     assert page.evaluate("document.activeElement.textContent") == "NOW"
     assert page.locator(".readout").inner_text() == "NOW: +1.50 for spam"
     assert words.locator('[tabindex="0"]').all_inner_texts() == ["NOW"]
-    page.locator("summary", has_text="Every word").press("Enter")
+    page.locator("summary", has_text="All words").press("Enter")
     page.locator("details table").first.locator(
         "tbody tr"
     ).first.wait_for()  # filled when it is opened, a moment later
@@ -138,11 +138,11 @@ def test_an_explanation_is_read_by_eye_pointer_and_keyboard(page: Any) -> None:
     ]
     curve = page.get_by_role("img")
     expected = (
-        "P(spam) over 8 tokens: 0.100 after the first, 0.500 at its highest, after “PRIZE” "
+        "P(spam) over 8 tokens: 0.100 after the first, 0.500 at the maximum, after “PRIZE” "
         "(token 7), and 0.500 at the end."
     )
     assert curve.get_attribute("aria-label").startswith(
-        expected + " From token 3, “call”, on the label stays spam."
+        expected + " From token 3, “call”, on, the label is spam."
     )
     points = [
         float(point.split(",")[1])
@@ -158,35 +158,36 @@ def test_an_explanation_is_read_by_eye_pointer_and_keyboard(page: Any) -> None:
 
 def test_corrections_are_kept_told_and_undone(page: Any, answers: Answers) -> None:
     judge(page, "spam? no p=.95", "other p=.02", "spam? no p=.95")
-    page.get_by_role("button", name="It is ham , message 1").click()
+    page.get_by_role("button", name="Correct to ham , message 1").click()
     told = page.locator(".told").first
     expect(told).to_have_text(
-        "Correction 1 is kept: ham. Learnt 1 corrections. The model says ham, P(spam) 0.010; "
+        "Correction 1 is saved: ham. Learnt 1 corrections. New prediction: ham, P(spam) 0.010; "
         "before: spam, P(spam) 0.950."
     )
     assert page.get_by_role("status").first.inner_text() == told.inner_text()
     assert answers.kept == {1: {"text": "spam? no p=.95", "label": "ham", "model": "sms"}}
-    assert column(page, 3) == ["ham", "ham", "spam"] and "kept as ham" in column(page, 6)[2]
-    assert page.get_by_role("button", name="Judge again: the model has learnt").is_visible()
+    assert column(page, 3) == ["ham", "ham", "spam"] and "corrected to ham" in column(page, 6)[2]
+    assert page.get_by_role("button", name="Classify again: the model has changed").is_visible()
     assert (
         page.evaluate("document.activeElement.textContent")
         == "Undo the correction to ham, message 1"
     )
-    page.get_by_text("Kept by the server").click()
-    assert page.locator("#kept-list caption").inner_text() == "1 correction. The list has no texts."
+    page.get_by_text("Stored on the server").click()
+    caption = page.locator("#kept-list caption").inner_text()
+    assert caption == "1 correction. The list does not show the texts."
     page.get_by_role("button", name="Undo the correction to ham, message 1").click()
     expect(told).to_contain_text(
-        "Correction 1 is undone, its text erased. Learnt 0 corrections. The model says spam"
+        "Correction 1 is undone; its text is deleted. Learnt 0 corrections. New prediction: spam"
     )
     assert not answers.kept and column(page, 3) == ["spam", "ham", "spam"]
-    page.get_by_role("button", name="It is spam , message 2").click()
-    expect(page.locator(".told").nth(1)).to_contain_text("The model says spam")
-    page.get_by_text("Kept by the server").click()
-    page.get_by_text("Kept by the server").click()
+    page.get_by_role("button", name="Correct to spam , message 2").click()
+    expect(page.locator(".told").nth(1)).to_contain_text("Prediction")
+    page.get_by_text("Stored on the server").click()
+    page.get_by_text("Stored on the server").click()
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Undo all corrections").click()
-    expect(page.locator("#kept-list")).to_have_text("There are none.")
-    assert not answers.kept and "kept as" not in "".join(column(page, 6))
+    expect(page.locator("#kept-list")).to_have_text("There are no corrections.")
+    assert not answers.kept and "corrected to" not in "".join(column(page, 6))
 
 
 def test_a_model_of_many_classes_has_no_sliders_and_is_one_of_several(
@@ -202,7 +203,7 @@ def test_a_model_of_many_classes_has_no_sliders_and_is_one_of_several(
     assert not page.locator("#rule").is_visible() and column(page, 3) == [
         "alarm",
         "music",
-        "unsure rather alarm",
+        "unsure (label: alarm)",
     ]
     assert (
         column(page, 4) == ["0.950", "0.490", "0.360"] and answers.asked[-1][2]["model"] == "topics"
@@ -210,10 +211,10 @@ def test_a_model_of_many_classes_has_no_sliders_and_is_one_of_several(
     assert counts(page) == {"alarm": 1, "music": 1, "weather": 0, "unsure": 1}
     page.get_by_label("Order").select_option("least certain first")
     assert column(page, 1) == ["3", "2", "1"]
-    page.get_by_label("Right label, message 2").select_option("weather")
+    page.get_by_label("Correct label, message 2").select_option("weather")
     page.get_by_role("button", name="Correct , message 2").click()
-    expect(page.locator(".told").nth(1)).to_contain_text("Correction 1 is kept: weather.")
-    page.get_by_role("button", name="Why? message 1").click()
+    expect(page.locator(".told").nth(1)).to_contain_text("Correction 1 is saved: weather.")
+    page.get_by_role("button", name="Explain message 1").click()
     page.locator(".words").wait_for()
     assert saved(page)[0] == [
         "text",
@@ -234,11 +235,11 @@ def test_it_fits_a_phone_follows_the_scheme_and_can_be_read_by_everyone(
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 700})
     judge(page, *MIXED, "unbroken" * 100)
-    page.get_by_role("button", name="Why? message 1").click()
+    page.get_by_role("button", name="Explain message 1").click()
     page.locator(".words").wait_for()
     drop(page, "a.csv", b"text,label\n" + b"x" * 500 + b",ham\n")
     answers.keep({"text": "a", "label": "ham"})
-    for unfolded in ("Every word", "Every token", "Kept by the server"):
+    for unfolded in ("All words", "All tokens", "Stored on the server"):
         page.locator("summary", has_text=unfolded).click()
     page.locator("#kept-list table").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width

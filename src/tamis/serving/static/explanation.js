@@ -1,4 +1,4 @@
-// Why a text got its verdict: its words shaded by their share, and P(label) after each token as a curve.
+// The explanation of a prediction: words shaded by their contribution, and a curve of P(label) after each token.
 
 import { beginning, counted, drawn, element, probability } from "./dom.js";
 
@@ -8,17 +8,17 @@ const STRONGEST_SHADE = 0.7;
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 150, 34, 632, 12, 128];
 const MINUS = "\u2212";
 
-/** Everything about one explanation, as `POST /v1/explain` gives it. */
+/** The view of one explanation, as returned by `POST /v1/explain`. */
 export function explanation(found) {
   return element(
     "div",
     { class: "why" },
-    element("h3", {}, "What the words say"),
+    element("h3", {}, "Contribution of each word"),
     ...words(found),
     element("h3", {}, `P(${found.explained}) after each token`),
     curve(found),
     table(
-      "Every token",
+      "All tokens",
       ["Token", `P(${found.explained}) if the text ended here`],
       found.tokens.map((token) => [shown(token.token), probability(token.probability)]),
     ),
@@ -28,18 +28,18 @@ export function explanation(found) {
 
 function words(found) {
   const { explained } = found;
-  if (found.words.length === 0) return [element("p", {}, "There are no words in it.")];
+  if (found.words.length === 0) return [element("p", {}, "The text has no words.")];
   const strongest = Math.max(...found.words.map((word) => Math.abs(word.attribution))) || 1;
-  const readout = element("p", { class: "readout", "aria-hidden": "true" }, "Point at a word, or walk along them with the arrow keys.");
+  const readout = element("p", { class: "readout", "aria-hidden": "true" }, "Point at a word, or use the arrow keys.");
   const said = (word) => `${beginning(word.word, LONGEST_WORD)}: ${signed(word.attribution)} ${word.attribution < 0 ? "against" : "for"} ${explained}`;
   const box = element("div", {
     class: "words",
     role: "listbox",
     "aria-orientation": "horizontal",
-    "aria-label": "Words and their shares, in log-odds",
+    "aria-label": "Words and their contributions, in log-odds",
     dir: "auto",
   });
-  // Offsets count code points, JavaScript's strings UTF-16 units.
+  // Offsets count code points; JavaScript strings count UTF-16 units.
   const characters = Array.from(found.text);
   let done = 0;
   const spans = found.words.map((word, place) => {
@@ -78,12 +78,12 @@ function words(found) {
     { class: "legend faint" },
     element("span", { class: "for sample" }, `for ${explained}`),
     element("span", { class: "against sample" }, `against ${explained}`),
-    "the stronger the shade, the larger the share",
+    "a stronger shade means a larger contribution",
   );
   const sorted = [...found.words].sort((one, other) => Math.abs(other.attribution) - Math.abs(one.attribution));
   const list = table(
-    "Every word, the largest share first",
-    ["Word", `Share in the log-odds for ${explained}`],
+    "All words, largest contribution first",
+    ["Word", `Contribution to the log-odds of ${explained}`],
     sorted.map((word) => [beginning(word.word, LONGEST_WORD), signed(word.attribution)]),
   );
   return [box, readout, legend, list, element("p", { class: "faint" }, sums(found))];
@@ -92,8 +92,8 @@ function words(found) {
 function sums(found) {
   const all = found.words.reduce((sum, word) => sum + word.attribution, 0);
   return (
-    `An empty text has ${signed(found.empty_log_odds)}, the words give ${signed(all)}, ` +
-    `what they say only together ${signed(found.remainder)}: log-odds of ${signed(found.log_odds)} for ${found.explained}.`
+    `Log-odds of ${found.explained}: ${signed(found.log_odds)}. An empty text has ${signed(found.empty_log_odds)}; ` +
+    `the words add ${signed(all)}, and their interactions add ${signed(found.remainder)}.`
   );
 }
 
@@ -138,19 +138,19 @@ function curve(found) {
   return element("figure", {}, picture, caption);
 }
 
-/** The curve in words. */
+/** A description of the curve. */
 function told({ tokens, turn, label, threshold, explained }) {
   const highest = tokens.reduce((best, token, place) => (token.probability > tokens[best].probability ? place : best), 0);
-  const from = turn > 0 ? ` From token ${turn + 1}, “${shown(tokens[turn].token)}”, on the label stays ${label}.` : "";
+  const from = turn > 0 ? ` From token ${turn + 1}, “${shown(tokens[turn].token)}”, on, the label is ${label}.` : "";
   const dashed = threshold === null || threshold > 1 ? "" : ` The dashed line is the model's threshold, ${probability(threshold)}.`;
   return (
     `P(${explained}) over ${counted(tokens.length, "token")}: ${probability(tokens[0].probability)} after the first, ` +
-    `${probability(tokens[highest].probability)} at its highest, after “${shown(tokens[highest].token)}” (token ${highest + 1}), ` +
+    `${probability(tokens[highest].probability)} at the maximum, after “${shown(tokens[highest].token)}” (token ${highest + 1}), ` +
     `and ${probability(tokens.at(-1).probability)} at the end.${from}${dashed}`
   );
 }
 
-/** A table that unfolds; its rows are made when it first does. */
+/** A collapsible table; its rows are created when it is first opened. */
 function table(summary, names, rows) {
   const folded = element("details", {}, element("summary", {}, summary));
   folded.addEventListener(
@@ -171,14 +171,14 @@ function table(summary, names, rows) {
         ),
       );
       if (rows.length > MOST_ROWS)
-        folded.append(element("p", { class: "faint" }, `These are the first ${MOST_ROWS} of ${counted(rows.length, "row")}.`));
+        folded.append(element("p", { class: "faint" }, `The first ${MOST_ROWS} of ${counted(rows.length, "row")} are shown.`));
     },
     { once: true },
   );
   return folded;
 }
 
-/** A token as it is told: a leading mark stands for no character at all. */
+/** A token as shown in messages; the empty first token is the beginning-of-text token. */
 function shown(token) {
   if (token === "") return "(beginning)";
   return beginning(token.trim(), LONGEST_WORD) || "(white space)";

@@ -1,4 +1,4 @@
-// Many texts to the server, a part at a time; what it refuses is set aside with its reason, and nothing is asked twice.
+// Classifies many texts in several requests; refused texts keep the reason, and no text is sent again after a result.
 
 import { Refused, call } from "./server.js";
 
@@ -7,12 +7,12 @@ const MOST_TEXTS = 500;
 const MOST_CHARACTERS = 400_000;
 const LONE_SURROGATES = /\p{Surrogate}/gu;
 
-/** A text as JSON can carry it: half of a character becomes the replacement character. */
+/** A text that JSON can contain: lone surrogates become the replacement character. */
 export const sendable = (text) => text.replace(LONE_SURROGATES, "\uFFFD");
 
 /**
- * Judge rows in their order: sets `result` or `refused` of each. `judged` is called after every part, `waiting` with the seconds
- * that a busy server asks for. Throws what `call` throws; the rows judged by then stay so.
+ * Classify rows in order: sets `result` or `refused` of each. `judged` is called after every request, `waiting` with the
+ * seconds that a busy server requests. Throws what `call` throws; finished rows keep their results.
  */
 export async function judge(rows, model, { signal, judged = () => {}, waiting }) {
   let most = FIRST_TEXTS;
@@ -47,7 +47,7 @@ async function ask(rows, model, { signal, waiting }) {
       if (!(error instanceof Refused) || ![413, 422].includes(error.status)) throw error;
       const place = /^texts\.(\d+)$/.exec(error.field ?? "")?.[1] ?? (rest.length === 1 ? 0 : null);
       if (place !== null && Number(place) < rest.length) {
-        // The number of a text within this part says nothing to who reads it.
+        // The index of a text within this request means nothing to the user.
         Object.assign(rest[place], { result: null, refused: error.message.replace(/^texts\.\d+:? ?/, "") });
         rest = rest.filter((_, other) => other !== Number(place));
       } else if (error.status === 413 && rest.length > 1) {

@@ -1,4 +1,4 @@
-// The page: models, what is pasted or dropped, and one run over it at a time.
+// The page: choice of the model, input of messages, and one classification run at a time.
 
 import { Corrections, listKept } from "./corrections.js";
 import { announce, beginning, byId, complain, count, counted, element, probability } from "./dom.js";
@@ -30,7 +30,7 @@ async function loadModels() {
     ({ models } = await call("GET", "v1/models"));
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    complain(`The models cannot be listed: ${error.message}. Load the page again to try once more.`);
+    complain(`The models cannot be loaded: ${error.message}. Reload the page to try again.`);
     return;
   }
   const choice = byId("model");
@@ -43,14 +43,14 @@ function choose(chosen) {
   model = chosen;
   byId("model").value = model.name;
   rule = Rule.fits(model) ? new Rule(model) : null;
-  const learnt = () => (byId("again").textContent = "Judge again: the model has learnt");
+  const learnt = () => (byId("again").textContent = "Classify again: the model has changed");
   if (!correctionsOf.has(model.name)) correctionsOf.set(model.name, new Corrections(model, learnt));
   corrections = correctionsOf.get(model.name);
   const facts = [model.labels.join(" / ")];
   if (rule) facts.push(`${rule.positive} from ${probability(rule.threshold)}`);
   if (rule && rule.low !== null) facts.push(`unsure ${probability(rule.low)} to ${probability(rule.high)}`);
   if (model.confidence_floor !== null) facts.push(`unsure below ${probability(model.confidence_floor)}`);
-  if (model.stale) facts.push("its folder was replaced by one that cannot be loaded; the one before answers");
+  if (model.stale) facts.push("its folder was replaced by one that cannot be loaded; the previous model answers");
   byId("model-facts").textContent = facts.join(" · ");
   controls.show(rule);
   if (rows.length > 0)
@@ -60,11 +60,11 @@ function choose(chosen) {
     );
 }
 
-/** Judge rows, in place of those before. */
+/** Classify rows; they replace the previous ones. */
 async function start(fresh, names = null) {
   complain("");
-  if (model === null) return complain("There is no model to ask yet.");
-  if (fresh.length === 0) return complain("There is no message to judge: paste one, or take a file.");
+  if (model === null) return complain("No model is loaded yet.");
+  if (fresh.length === 0) return complain("There is no message to classify: paste one, or choose a file.");
   run?.abort();
   rows = fresh;
   columns = names;
@@ -73,16 +73,16 @@ async function start(fresh, names = null) {
   await judgeRest(rows);
 }
 
-/** Judge those of the rows that are not judged yet, and show how far that is. */
+/** Classify the remaining rows, and show the progress. */
 async function judgeRest(rest) {
   run?.abort();
   const own = new AbortController();
   run = own;
-  byId("again").textContent = "Judge again";
+  byId("again").textContent = "Classify again";
   const begun = rows.length - rest.length;
   let done = begun;
   const [work, bar, said] = ["work", "progress", "work-text"].map(byId);
-  const at = () => `${count(done)} of ${counted(rows.length, "message")} judged`;
+  const at = () => `${count(done)} of ${counted(rows.length, "message")} classified`;
   const tell = (text) => {
     said.textContent = text;
     announce(text);
@@ -102,7 +102,7 @@ async function judgeRest(rest) {
     await judge(rest, model.name, {
       signal: own.signal,
       judged,
-      waiting: (seconds) => tell(`${at()}; the server is busy, asking again in ${seconds} s`),
+      waiting: (seconds) => tell(`${at()}; the server is busy, trying again in ${seconds} s`),
     });
     if (work.contains(document.activeElement)) byId("results").focus({ preventScroll: true });
     work.hidden = true;
@@ -113,7 +113,7 @@ async function judgeRest(rest) {
     if (run !== own) return;
     if (error.name !== "AbortError" && !(error instanceof Refused)) throw error;
     const why = error instanceof Refused ? `Stopped: ${error.message}. ` : "Stopped. ";
-    tell(`${why}${at()}; nothing is lost.`);
+    tell(`${why}${at()}; the results so far are kept.`);
     byId("go-on").onclick = () => judgeRest(rest.slice(done - begun));
     showButtons({ stop: false });
   }
@@ -127,14 +127,14 @@ function showButtons({ stop }) {
   if (held) byId(one).focus();
 }
 
-/** Bring what was asked for before the eyes of who would not see that it is there. */
+/** Scroll to a section that starts below the visible part of the page. */
 function comeIntoView(section) {
   if (section.getBoundingClientRect().top > 0.7 * innerHeight) section.scrollIntoView({ block: "start" });
 }
 
 let drawing = false;
 
-/** Show what came in or changed; at most once a frame. */
+/** Show new or changed results, at most once per frame. */
 function refreshed() {
   if (drawing) return;
   drawing = true;
@@ -150,7 +150,7 @@ async function take(chosen) {
   if (chosen === undefined) return;
   if (chosen.size > MOST_FILE_BYTES) {
     const [has, takes] = [chosen.size, MOST_FILE_BYTES].map((bytes) => `${count(Math.ceil(bytes / 2 ** 20))} MiB`);
-    return complain(`${chosen.name} has ${has}; this page takes ${takes}. For more: tamis predict RUN --file.`);
+    return complain(`${chosen.name} has ${has}; this page accepts at most ${takes}. For larger files, use: tamis predict RUN --file.`);
   }
   try {
     const { text, note } = decode(new Uint8Array(await chosen.arrayBuffer()));
@@ -168,7 +168,7 @@ async function take(chosen) {
   byId("table-title").focus();
 }
 
-/** Read the file as the form says; choose the column of texts anew where the columns are others. */
+/** Read the file with the chosen settings; `columns`: choose the text column again. */
 function readFile({ columns: anew }) {
   const format = byId("format").value;
   const table = format.length === 1;
@@ -181,7 +181,7 @@ function readFile({ columns: anew }) {
       : (format === "one" ? [file.text] : lines(file.text)).map((line) => [line]);
   } catch (error) {
     if (!(error instanceof TableError)) throw error;
-    problem = `${error.message} If quotes belong to the texts here, say that they do not hold cells together.`;
+    problem = `${error.message} If quotes are part of the texts, clear “quotes enclose cells”.`;
     file.rows = [];
   }
   if (table) {
@@ -196,14 +196,14 @@ function readFile({ columns: anew }) {
   }
   const column = table ? Number(byId("column").value) : 0;
   const short = file.rows.filter((row) => row.length <= column).length;
-  if (short && !problem) problem = `${counted(short, "row")} end before that column; their text counts as empty.`;
+  if (short && !problem) problem = `${counted(short, "row")} without that column; the text is taken as empty.`;
   byId("table-note").textContent = `${file.note}${problem}`;
   const previewed = file.rows
     .slice(0, PREVIEWED_ROWS)
     .map((row) => element("tr", {}, element("td", { dir: "auto" }, beginning(row[column] ?? "", PREVIEWED_CHARACTERS))));
   byId("preview").tBodies[0].replaceChildren(...previewed);
   byId("preview").hidden = previewed.length === 0;
-  byId("judge-table").textContent = `Judge ${counted(file.rows.length, "message")}`;
+  byId("judge-table").textContent = `Classify ${counted(file.rows.length, "message")}`;
   byId("judge-table").disabled = file.rows.length === 0;
 }
 
@@ -251,7 +251,7 @@ byId("again").addEventListener("click", () =>
 );
 byId("export").addEventListener("click", save);
 byId("model").addEventListener("change", (event) => choose(models.find(({ name }) => name === event.target.value)));
-// Anywhere on the page: beside the field a browser would leave the page for the file.
+// Files can be dropped anywhere on the page; otherwise the browser would open a file dropped beside the field.
 document.addEventListener("dragover", (event) => {
   if (!event.dataTransfer.types.includes("Files")) return;
   event.preventDefault();

@@ -1,4 +1,4 @@
-// The table of verdicts: which rows it shows and in which order, the counts, and what is saved.
+// The table of verdicts: filter, order, counts, and the saved file.
 
 import { announce, byId, count, element, options } from "./dom.js";
 import { RowView, chip } from "./row.js";
@@ -9,7 +9,7 @@ const TOLD_AFTER_MS = 700;
 const CHANGED = "changed";
 const OPEN = "open";
 
-/** The section of verdicts for the rows of one model. */
+/** The verdicts of one model. */
 export class Results {
   constructor() {
     Object.assign(this, { rows: [], model: null, rule: null, corrections: null, views: new Map(), page: 0, timer: 0 });
@@ -19,7 +19,7 @@ export class Results {
     byId("next").addEventListener("click", () => this.turn(this.page + 1));
   }
 
-  /** Show rows; nothing of those before stays. */
+  /** Show rows; they replace the previous ones. */
   show(rows, { model, rule, corrections }) {
     Object.assign(this, { rows, model, rule, corrections, page: 0 });
     this.views.clear();
@@ -30,7 +30,7 @@ export class Results {
       "Message",
       "Model’s verdict",
       positive ? `P(${positive})` : "P(label)",
-      ...(rule ? ["Verdict here"] : []),
+      ...(rule ? ["Verdict on this page"] : []),
       "Actions",
     ];
     this.names = names;
@@ -40,7 +40,7 @@ export class Results {
       ["", "all"],
       ...[...labels, UNSURE].map((name) => [`=${name}`, name]),
       ...(rule ? [[CHANGED, "changed by the sliders"]] : []),
-      [OPEN, "not judged"],
+      [OPEN, "not classified"],
     ]);
     const scores = rule
       ? [
@@ -48,22 +48,22 @@ export class Results {
           ["near", "nearest to the threshold first"],
         ]
       : [["doubt", "least certain first"]];
-    options(byId("order"), [["", "as they came"], ...scores]);
+    options(byId("order"), [["", "as given"], ...scores]);
     this.update();
   }
 
-  /** P(positive) of a judged row, or of its label where there is no positive one. */
+  /** P(positive) of a classified row, or P(label) if the model has no positive label. */
   score(row) {
     return row.result.probabilities[this.model.positive ?? row.result.label];
   }
 
-  /** The verdict on this page; null where there is none. */
+  /** The verdict with this page's settings; null if there is no result. */
   verdict(row) {
     if (row.result === null) return null;
     return this.rule ? this.rule.verdict(this.score(row)) : row.result.verdict;
   }
 
-  /** Everything anew, after results came in or the rule changed. */
+  /** Update everything after new results or a changed rule. */
   update() {
     this.count();
     this.list();
@@ -94,13 +94,13 @@ export class Results {
     );
     const open = this.rows.length - judged.length;
     if (this.rule) items.push(element("li", {}, element("span", {}, "changed by the sliders"), element("strong", {}, count(changed))));
-    if (open) items.push(element("li", {}, element("span", {}, "not judged"), element("strong", {}, count(open))));
+    if (open) items.push(element("li", {}, element("span", {}, "not classified"), element("strong", {}, count(open))));
     byId("counts").replaceChildren(...items);
     const told = shares.map(([name, number]) => `${count(number)} ${name}`).join(", ");
     const before = this.told;
     this.told = told;
     clearTimeout(this.timer);
-    // A slider passes through many counts; those where it rests are told.
+    // A moving slider changes the counts often; they are announced only when it rests.
     if (before !== undefined && before !== told) this.timer = setTimeout(() => announce(told), TOLD_AFTER_MS);
   }
 
@@ -127,14 +127,14 @@ export class Results {
     this.place(kept.slice(first, first + ROWS_A_PAGE));
     byId("shown").textContent = kept.length
       ? `Messages ${count(first + 1)} to ${count(Math.min(first + ROWS_A_PAGE, kept.length))} of ${count(kept.length)}`
-      : "No message is like that";
+      : "No message matches";
     byId("pages").hidden = pages === 1;
     byId("page-number").textContent = `Page ${count(this.page + 1)} of ${count(pages)}`;
     byId("previous").disabled = this.page === 0;
     byId("next").disabled = this.page === pages - 1;
   }
 
-  /** Put rows into the table; those that stay keep what is unfolded, and the focus. */
+  /** Put rows into the table; rows that stay keep their open explanation and the focus. */
   place(rows) {
     const held = document.activeElement;
     const body = byId("verdicts").tBodies[0];
@@ -148,13 +148,13 @@ export class Results {
     if (held.isConnected && held !== document.activeElement) held.focus({ preventScroll: true });
   }
 
-  /** A text may stand in several rows; a correction is of all of them. */
+  /** Update all rows with a text: a correction applies to all of them. */
   everywhere(text) {
     for (const [row, view] of this.views) if (row.text === text) view.refresh();
     this.count();
   }
 
-  /** What stands in a saved file: names, then a line of cells for each row. */
+  /** The content of the saved file: column names, then the cells of each row. */
   table(columns) {
     const { labels } = this.model;
     const own = columns ?? ["text"];
@@ -173,7 +173,7 @@ export class Results {
       const found = result
         ? [result.label, result.verdict, ...labels.map((label) => result.probabilities[label])]
         : ["", "", ...labels.map(() => "")];
-      const note = row.refused ?? (result ? "" : "not judged");
+      const note = row.refused ?? (result ? "" : "not classified");
       return [...cells, ...found, ...(this.rule ? [this.verdict(row) ?? ""] : []), this.corrections.of(row.text)?.label ?? "", note];
     });
     return [names, ...rows];

@@ -1,4 +1,4 @@
-// One message in the table: its verdicts, why it got them, and what it should have got.
+// One message in the table: its verdicts, its explanation, and its correction.
 
 import { announce, beginning, busy, button, count, element, options, probability } from "./dom.js";
 import { explanation } from "./explanation.js";
@@ -8,7 +8,7 @@ import { Refused, call } from "./server.js";
 const SHOWN_CHARACTERS = 600;
 const MOST_BUTTONS = 2;
 
-/** A text with what is known of it; `cells` are its row of the file it came from. */
+/** A text and its state; `cells` are its row of the input file. */
 export const newRow = (text, number, cells = null) => ({
   text,
   number,
@@ -21,14 +21,14 @@ export const newRow = (text, number, cells = null) => ({
   acts: 0,
 });
 
-/** A verdict, told apart by its name, its edge and its colour. */
+/** A verdict, shown with its name, an edge style and a colour. */
 export function chip(verdict, { positive, labels }) {
   const two = positive !== null && labels.length === 2;
   const kind = verdict === UNSURE ? "unsure" : !two ? "other" : verdict === positive ? "positive" : "negative";
   return element("span", { class: `chip ${kind}` }, verdict);
 }
 
-/** The two lines of the table that a row has: what is known of it, and why, where that is unfolded. */
+/** The two table rows of a message: its results, and its explanation if that is open. */
 export class RowView {
   constructor(row, results) {
     Object.assign(this, { row, results, offered: "", asking: false, failed: null });
@@ -38,7 +38,7 @@ export class RowView {
     this.here = results.rule ? cells[4] : null;
     cells[1].append(element("div", { class: "message", dir: "auto" }, beginning(row.text, SHOWN_CHARACTERS)));
     this.inside = element("td", { role: "cell", colspan: cells.length, id: `why-${row.number}` });
-    this.why = button("Why?", `message ${row.number}`, () => this.unfold(), { "aria-expanded": "false", "aria-controls": this.inside.id });
+    this.why = button("Explain", `message ${row.number}`, () => this.unfold(), { "aria-expanded": "false", "aria-controls": this.inside.id });
     this.correcting = element("span", { class: "line" });
     this.told = element("p", { class: "told faint" });
     cells.at(-1).append(element("div", { class: "line" }, this.why, this.correcting), this.told);
@@ -46,7 +46,7 @@ export class RowView {
     this.detail = element("tr", { role: "row", class: "detail", hidden: true }, this.inside);
   }
 
-  /** Show what is known now. */
+  /** Show the current state. */
   refresh() {
     const { row, results } = this;
     const { result } = row;
@@ -71,13 +71,13 @@ export class RowView {
 
   ownVerdict() {
     const { result, refused } = this.row;
-    if (refused !== null) return [element("span", { class: "refused" }, `not judged: ${refused}`)];
-    if (result === null) return [element("span", { class: "faint" }, "not yet")];
+    if (refused !== null) return [element("span", { class: "refused" }, `not classified: ${refused}`)];
+    if (result === null) return [element("span", { class: "faint" }, "pending")];
     const rather = result.verdict === UNSURE && result.label !== UNSURE;
-    return [chip(result.verdict, this.results.model), rather ? element("span", { class: "faint" }, ` rather ${result.label}`) : ""];
+    return [chip(result.verdict, this.results.model), rather ? element("span", { class: "faint" }, ` (label: ${result.label})`) : ""];
   }
 
-  /** Buttons to correct or to undo that; left alone where nothing changed, so that the focus stays. */
+  /** Show the buttons to correct or undo; nothing is replaced if nothing changed, so that the focus stays. */
   offer() {
     const { row, results, correcting } = this;
     const made = results.corrections.of(row.text);
@@ -94,11 +94,11 @@ export class RowView {
     };
     if (made) {
       const undo = button("Undo", `the correction to ${made.label}${more}`, () => busy(undo, () => results.corrections.undo(row, refresh)));
-      correcting.replaceChildren(element("span", {}, `kept as ${made.label}`), undo);
+      correcting.replaceChildren(element("span", {}, `corrected to ${made.label}`), undo);
     } else if (results.model.labels.length <= MOST_BUTTONS) {
-      correcting.replaceChildren(...labels.map((label) => correct(`It is ${label}`, () => label)));
+      correcting.replaceChildren(...labels.map((label) => correct(`Correct to ${label}`, () => label)));
     } else if (labels.length > 0) {
-      const choice = element("select", { "aria-label": `Right label${more}` });
+      const choice = element("select", { "aria-label": `Correct label${more}` });
       options(
         choice,
         labels.map((label) => [label, label]),
@@ -113,7 +113,7 @@ export class RowView {
 
   unfold() {
     this.row.unfolded = !this.row.unfolded;
-    // One that failed is asked for again when somebody says so, not by every refresh.
+    // A failed explanation is requested again only on a click, not on every refresh.
     this.failed = null;
     this.refresh();
   }
@@ -124,21 +124,21 @@ export class RowView {
     const asked = row.result;
     const say = (text) => inside.replaceChildren(element("p", { class: "faint" }, text));
     this.asking = true;
-    say("Asking why…");
+    say("Computing the explanation…");
     try {
       const body = { texts: [row.text], model: this.results.model.name };
       const answer = await call("POST", "v1/explain", {
         body,
-        waiting: (seconds) => say(`The server is busy; asking again in ${seconds} s…`),
+        waiting: (seconds) => say(`The server is busy; trying again in ${seconds} s…`),
       });
       if (row.result === asked) row.explained = explanation(answer.results[0]);
-      announce(`The explanation of message ${row.number} is there.`);
+      announce(`The explanation of message ${row.number} is ready.`);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       this.failed = asked;
-      const again = button("Ask again", "", () => this.explain());
-      inside.replaceChildren(element("p", {}, `It cannot be explained: ${error.message}.`), again);
-      announce(`Message ${row.number} cannot be explained: ${error.message}.`);
+      const again = button("Try again", "", () => this.explain());
+      inside.replaceChildren(element("p", {}, `The explanation failed: ${error.message}.`), again);
+      announce(`The explanation of message ${row.number} failed: ${error.message}.`);
     } finally {
       this.asking = false;
     }

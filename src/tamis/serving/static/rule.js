@@ -1,4 +1,4 @@
-// Threshold and unsure band on P(positive): the model's own to begin with, then where the sliders are put.
+// Threshold and unsure band on P(positive): first the model's values, then those of the sliders.
 
 import { byId, drawn, element, probability } from "./dom.js";
 
@@ -8,7 +8,7 @@ const WIDTH = 500;
 const HEIGHT = 60;
 const NEW_BAND = 0.05;
 
-/** How texts of a model with a positive label are judged on this page. */
+/** The decision rule on this page, for a model with a positive label. */
 export class Rule {
   constructor(model) {
     this.positive = model.positive;
@@ -17,35 +17,35 @@ export class Rule {
     this.reset();
   }
 
-  /** Whether a model has what a rule is about. */
+  /** Whether a model has a positive label and a threshold. */
   static fits(model) {
     return model.positive !== null && model.labels.length === 2;
   }
 
-  /** The model's own numbers, to the last digit. */
+  /** Use the model's values, with all digits. */
   reset() {
     Object.assign(this, this.model);
     this.keepDistances();
   }
 
-  /** Whether it is as the model has it. */
+  /** Whether all values are the model's. */
   get isOwn() {
     return ["threshold", "low", "high"].every((name) => this[name] === this.model[name]);
   }
 
-  /** Put the threshold somewhere; the band comes with it. */
+  /** Set the threshold; the band moves with it. */
   cut(threshold) {
     this.threshold = threshold;
     if (this.low !== null) [this.low, this.high] = [Math.max(0, threshold - this.below), Math.min(1, threshold + this.above)];
   }
 
-  /** Put an end of the band somewhere, on its side of the threshold. */
+  /** Set one end of the band; it stays on its side of the threshold. */
   reach(end, value) {
     this[end] = end === "low" ? Math.min(value, this.threshold) : Math.max(value, Math.min(1, this.threshold));
     this.keepDistances();
   }
 
-  /** Have a band, or none. */
+  /** Enable or disable the band. */
   band(on) {
     if (!on) [this.low, this.high] = [null, null];
     else if (this.model.low !== null && this.threshold === this.model.threshold) [this.low, this.high] = [this.model.low, this.model.high];
@@ -53,7 +53,7 @@ export class Rule {
     this.keepDistances();
   }
 
-  /** The verdict on a text of that P(positive), as the server finds it from the same numbers. */
+  /** The verdict for P(positive); the server uses the same rule. */
   verdict(score) {
     if (this.low !== null && score >= this.low && score <= this.high) return UNSURE;
     return score >= this.threshold ? this.positive : this.negative;
@@ -65,9 +65,9 @@ export class Rule {
   }
 }
 
-/** The sliders of a rule, and where the judged texts lie along them. */
+/** The sliders of a rule, with a histogram of the scores. */
 export class RuleControls {
-  /** `changed` is called after every change that somebody makes. */
+  /** `changed` is called after every change by the user. */
   constructor(changed) {
     this.changed = changed;
     this.rule = null;
@@ -76,7 +76,7 @@ export class RuleControls {
     byId("own").addEventListener("click", () => this.set(() => this.rule.reset()));
   }
 
-  /** Show a rule, or none. */
+  /** Show a rule, or hide the sliders for null. */
   show(rule) {
     this.rule = rule;
     byId("rule").hidden = rule === null;
@@ -91,7 +91,7 @@ export class RuleControls {
     this.refresh();
   }
 
-  /** Draw how many texts have which score; heights are square roots, so that few are seen beside many. */
+  /** Draw the histogram of the scores; heights are square roots, so that small counts remain visible. */
   draw(scores) {
     const { rule } = this;
     if (rule === null) return;
@@ -132,7 +132,7 @@ export class RuleControls {
     this.changed();
   }
 
-  /** Show where everything stands; a field that is being typed into keeps what it says. */
+  /** Show the current values; a field with the focus keeps its content. */
   refresh(typed = null) {
     const { rule } = this;
     byId("band").checked = rule.low !== null;

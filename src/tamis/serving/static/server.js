@@ -1,8 +1,8 @@
-// Requests to the server: the key it may ask for, its refusals, and patience where it is busy.
+// Requests to the server: API key, errors, and retries when the server is busy.
 
 import { byId } from "./dom.js";
 
-/** The server did not do what it was asked; `field` is the place in the body. Status 0: it was not reached. */
+/** The server returned an error; `field` is the path in the body. Status 0: the server was not reached. */
 export class Refused extends Error {
   constructor(status, message, field = null) {
     super(message);
@@ -15,8 +15,8 @@ let key = null;
 let asked = null;
 
 /**
- * One call, as often as it takes: again with a key where one is asked for, again after the time that a busy server names.
- * `waiting` is told the seconds of each wait. Throws Refused, or an AbortError where `signal` says so.
+ * One call with retries: with an API key if the server requires one, and after the wait that a busy server requests.
+ * `waiting` is called with the seconds of each wait. Throws Refused, or an AbortError if `signal` is aborted.
  */
 export async function call(method, path, { body = null, signal = null, waiting = () => {} } = {}) {
   for (;;) {
@@ -40,13 +40,13 @@ export async function call(method, path, { body = null, signal = null, waiting =
     const error = answer?.error ?? {};
     throw new Refused(
       response.status,
-      error.message ?? `the server answered ${response.status} and nothing that is understood here`,
+      error.message ?? `the server answered with status ${response.status} and no readable message`,
       error.field,
     );
   }
 }
 
-/** Wait that many seconds, or throw an AbortError as soon as `signal` says so. */
+/** Wait that many seconds; throws an AbortError as soon as `signal` is aborted. */
 export function sleep(seconds, signal = null) {
   return new Promise((done, failed) => {
     const stop = () => {
@@ -74,7 +74,7 @@ async function send(method, path, body, used, signal) {
   }
 }
 
-/** Resolves once a key is given; all calls that wait for one wait for the same. */
+/** Resolves when the user has entered a key; all waiting calls share one promise. */
 function askForKey(refused, signal) {
   const section = byId("key");
   const field = byId("key-value");
@@ -83,15 +83,15 @@ function askForKey(refused, signal) {
     field.value = "";
     field.setCustomValidity("");
     byId("key-form").querySelector("label").textContent = refused
-      ? "The server did not take that key; another one"
-      : "This server asks for a key";
+      ? "The server refused that key; enter another one"
+      : "This server requires an API key";
     field.focus();
     asked = new Promise((given) => {
       byId("key-form").onsubmit = (event) => {
         event.preventDefault();
-        // A header takes no character beyond these; a key that holds one is none of this server's.
+        // A header can contain only these characters.
         if (!/^[\x21-\x7e]+$/.test(field.value.trim())) {
-          field.setCustomValidity("A key has no spaces and only plain characters.");
+          field.setCustomValidity("A key must contain only ASCII characters and no spaces.");
           field.reportValidity();
           return;
         }

@@ -1,9 +1,9 @@
-// Files to messages and verdicts to files: encodings, the quoting of RFC 4180, which column is the text.
+// Reads messages from files and writes verdicts: encodings, the quoting of RFC 4180, choice of the text column.
 
 const DELIMITERS = ["\t", ",", ";"];
 const SAMPLE_CHARACTERS = 1 << 18;
 const SAMPLE_ROWS = 200;
-// As src/tamis/data/columns.py has them; a test holds the two together.
+// The same names as in src/tamis/data/files/columns.py; a test compares the two.
 const TEXT_NAMES = [
   "text",
   "message",
@@ -38,7 +38,7 @@ const TEXT_NAMES = [
 ];
 const OTHER_NAMES = ["label", "class", "category", "target", "spam", "v1", "verdict", "id", "date", "from", "sender", "subject", "number"];
 
-/** A file that cannot be read as it was asked to be; `rows` are those before the fault. */
+/** A file that cannot be read with the chosen settings; `rows` are those before the error. */
 export class TableError extends Error {
   constructor(message, rows) {
     super(message);
@@ -46,7 +46,7 @@ export class TableError extends Error {
   }
 }
 
-/** Bytes to text: UTF-8 with or without a mark, UTF-16 with one, else Windows-1252; and a sentence where that was a guess. */
+/** Bytes to text: UTF-8 with or without BOM, UTF-16 with BOM, else Windows-1252 with a note. */
 export function decode(bytes) {
   const [first, second] = bytes;
   if (first === 0xff && second === 0xfe) return { text: new TextDecoder("utf-16le").decode(bytes), note: "" };
@@ -58,12 +58,12 @@ export function decode(bytes) {
   }
 }
 
-/** How a file is probably meant: format (a delimiter or "lines"), quoted, header. */
+/** Detects how to read a file: format (a delimiter or "lines"), quoted, header. */
 export function guess(name, text) {
   const fits = DELIMITERS.map((delimiter) => ({ delimiter, share: regularity(text, delimiter) }));
   const best = fits.reduce((one, other) => (other.share > one.share ? other : one));
   const table = /\.(csv|tsv|tab)$/i.test(name);
-  // Commas and semicolons stand in messages; tabs in nearly every line do not.
+  // Messages often contain commas and semicolons; tabs in nearly every line mean a table.
   if (!table && fits[0].share < 0.95) return { format: "lines", quoted: false, header: false };
   const format = table ? (best.share > 0.5 ? best.delimiter : /\.csv$/i.test(name) ? "," : "\t") : "\t";
   const quoted = format !== "\t" || isQuoted(text);
@@ -71,7 +71,7 @@ export function guess(name, text) {
   return { format, quoted, header: rows.length > 1 && rows[0].some(isName) };
 }
 
-/** The number of the column that holds the texts: by name, else the one with the longest cells. */
+/** The number of the text column: by name, else the column with the longest cells. */
 export function textColumn(rows, header) {
   const names = header ? (rows[0] ?? []).map((cell) => cell.trim().toLowerCase()) : [];
   const named = TEXT_NAMES.map((name) => names.indexOf(name)).find((place) => place >= 0);
@@ -83,10 +83,10 @@ export function textColumn(rows, header) {
   return lengths.reduce((longest, length, place) => (length > lengths[longest] ? place : longest), 0);
 }
 
-/** Lines that hold more than white space; a lone CR ends one only where no LF does. */
+/** Lines that contain more than white space; a lone CR ends a line only if the text has no LF. */
 export const lines = (text) => text.split(text.includes("\n") ? /\r?\n/ : "\r").filter((line) => line.trim() !== "");
 
-/** Text to rows of cells, the first `most` of them, blank lines left out. Throws TableError where a quoted cell is never closed. */
+/** Text to rows of cells, at most `most`, without blank lines. Throws TableError if a quoted cell is never closed. */
 export function parse(text, delimiter, quoted, most = Infinity) {
   if (!quoted)
     return lines(text)
@@ -131,7 +131,7 @@ export function parse(text, delimiter, quoted, most = Infinity) {
   return rows;
 }
 
-/** Rows of cells to CSV with a byte-order mark, which spreadsheets need. A cell that they would take for a formula gets an apostrophe. */
+/** Rows of cells to CSV with a BOM, which spreadsheets need. A cell that looks like a formula gets an apostrophe. */
 export function write(rows) {
   return `\uFEFF${rows.map((row) => row.map(written).join(",")).join("\r\n")}\r\n`;
 }
@@ -144,7 +144,7 @@ function written(cell) {
 
 const isName = (cell) => [...TEXT_NAMES, ...OTHER_NAMES].includes(cell.trim().toLowerCase());
 
-/** Some rows from the beginning, as far as they can be read like this. */
+/** Some rows from the beginning, as far as they can be read with these settings. */
 function firstRows(text, delimiter, quoted) {
   try {
     return parse(quoted ? text : beginning(text), delimiter, quoted, SAMPLE_ROWS);
@@ -154,13 +154,13 @@ function firstRows(text, delimiter, quoted) {
   }
 }
 
-/** Whole lines from the beginning of a long text; a first line longer than that is seen whole. */
+/** Whole lines from the beginning of a long text; a longer first line is included completely. */
 function beginning(text) {
   const end = text.indexOf("\n", SAMPLE_CHARACTERS);
   return end < 0 ? text : text.slice(0, end);
 }
 
-/** Share of the rows that have the commonest width; 0 where that is one column. */
+/** Share of the rows that have the most frequent width; 0 if that is one column. */
 function regularity(text, delimiter) {
   const rows = firstRows(text, delimiter, delimiter !== "\t");
   const times = new Map();
@@ -169,7 +169,7 @@ function regularity(text, delimiter) {
   return width > 1 ? most / rows.length : 0;
 }
 
-/** Whether quotes between tabs are quoting: one column has them around every cell below the first row. Else they belong to the texts. */
+/** Whether quotes in a tab-separated text enclose cells: one column has them around every cell below the first row. */
 function isQuoted(text) {
   const rows = firstRows(text, "\t", false);
   if (rows.length < 2) return false;
