@@ -38,13 +38,14 @@ def test_going_on_from_where_it_stood_ends_at_the_same_optimum() -> None:
 
 
 def test_neither_later_texts_nor_later_labels_change_a_score() -> None:
-    whole = replay(HashedTfidf(TEXTS, TRUTH), Feedback("immediate"), len(TEXTS)).scores
-    first = replay(HashedTfidf(TEXTS[:60], TRUTH[:60]), Feedback("immediate"), 60).scores
-    np.testing.assert_allclose(whole[:60], first, atol=1e-6)
-    turned = np.concatenate([TRUTH[:60], ~TRUTH[60:]])
-    other = replay(HashedTfidf(TEXTS, turned), Feedback("immediate"), len(TEXTS)).scores
-    np.testing.assert_allclose(whole[:61], other[:61], atol=1e-6)
-    assert np.abs(whole[62:] - other[62:]).max() > 0.1
+    texts, truth = TEXTS[:50], TRUTH[:50]
+    whole = replay(HashedTfidf(texts, truth), Feedback("immediate"), 50).scores
+    first = replay(HashedTfidf(texts[:25], truth[:25]), Feedback("immediate"), 25).scores
+    np.testing.assert_allclose(whole[:25], first, atol=1e-6)
+    turned = np.concatenate([truth[:25], ~truth[25:]])
+    other = replay(HashedTfidf(texts, turned), Feedback("immediate"), 50).scores
+    np.testing.assert_allclose(whole[:26], other[:26], atol=1e-6)
+    assert np.abs(whole[27:] - other[27:]).max() > 0.1
 
 
 def test_before_both_classes_are_known_the_score_is_the_share_seen() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tamis.gpt2.backbones import load_backbone
 from tamis.text.bpe_dropout import DroppedMerges
 from tamis.text.tokenizer import Tokenizer
+from tests.rows import messages
 
 TEXTS = [
     "You have won a guaranteed prize, call 08712 460324 now",
@@ -20,7 +20,8 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return load_backbone("nano").tokenizer.prepared(add_bos=True, normalize="none")
+    trained = Tokenizer.train([text for _, text in messages()], vocab_size=400)
+    return trained.prepared(add_bos=True, normalize="none")
 
 
 def test_texts_come_back_whole_however_they_are_cut(tokenizer: Tokenizer) -> None:
