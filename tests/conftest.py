@@ -139,14 +139,6 @@ def _settle_torch() -> None:
         torch.set_deterministic_debug_mode("default")
 
 
-@pytest.fixture
-def one_thread() -> None:
-    """One thread of torch: tensors this small only lose by a second one."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def sms_rows() -> list[tuple[str, str]]:
     """124 pairs of label ("ham" or "spam") and text."""

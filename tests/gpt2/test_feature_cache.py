@@ -21,8 +21,6 @@ from tamis.gpt2.model import GPT2
 from tamis.gpt2.pooling import add_mean_pooling
 from tests.tiny import messages, trunk
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:

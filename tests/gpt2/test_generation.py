@@ -15,8 +15,6 @@ from tamis.gpt2.packing import pack
 from tamis.text.tokenizer import Tokenizer
 from tests.training.pretraining.small import texts
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CONTEXT = 19
 
 

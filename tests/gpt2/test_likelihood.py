@@ -20,8 +20,6 @@ from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tests.rows import messages
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TEXTS = [text for _, text in messages()]
 BACKBONE = scratch_backbone("scratch:tiny", TEXTS, seed=7)
 TOKENIZER = BACKBONE.tokenizer.prepared(add_bos=True)

@@ -21,12 +21,6 @@ CONFIG = GPT2Config(vocab_size=53, n_positions=17, n_embd=15, n_layer=3, n_head=
 MESSAGES = st.lists(st.lists(st.integers(0, 52), min_size=1, max_size=17), min_size=1, max_size=7)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Tensors this small only lose by a second one."""
-    torch.set_num_threads(1)
-
-
 def classifier(*, pooling: bool = False, classes: int = 3) -> GPT2Classifier:
     """Far from its start, so that every part of the network matters."""
     generator = torch.Generator().manual_seed(7)

@@ -51,12 +51,6 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Tensors this small only lose by a second one."""
-    torch.set_num_threads(1)
-
-
 def hf_model(kind: Any, shape: dict[str, Any], seed: int = 3) -> Any:
     torch.manual_seed(seed)
     model = kind(HFConfig(**shape, initializer_range=0.3, bos_token_id=0, eos_token_id=0)).eval()

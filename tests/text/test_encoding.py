@@ -12,8 +12,6 @@ from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer
 from tests.tiny import messages, windowed
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:

@@ -14,8 +14,6 @@ from tamis.gpt2.scoring import score_windows
 from tamis.text.windows import RunningAggregation, WindowAggregation, size_for
 from tests.tiny import classifier, windowed
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 LOGITS = np.array([[1.0, 0.0], [0.0, 3.0], [0.5, 3.5], [2.0, 0.0]])
 """A text of one window and a text of three."""
 COUNTS = np.array([1, 3])
