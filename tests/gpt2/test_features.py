@@ -15,8 +15,6 @@ from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tamis.gpt2.scoring import score
 from tests.tiny import TARGETS, classifier, close, gradients, messages, windowed
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.mark.parametrize("pooling", [False, True])
 @pytest.mark.parametrize("blocks", [1, 2])

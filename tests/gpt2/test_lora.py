@@ -28,12 +28,6 @@ LENGTHS = (5, 1, 19, 5, 2)
 MATRICES = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Tensors this small only lose by a second one."""
-    torch.set_num_threads(1)
-
-
 def trunk(config: GPT2Config = CONFIG) -> GPT2:
     generator = torch.Generator().manual_seed(5)
     model = GPT2(config)

@@ -41,7 +41,6 @@ def started(**changes: Any) -> Training:
 
 @pytest.fixture(scope="module")
 def uninterrupted() -> Training:
-    torch.set_num_threads(1)
     loop = started()
     loop.run()
     return loop
