@@ -27,23 +27,23 @@ NANO = ROOT / "benchmarks" / "nano"
 PAGE, CURVE = ROOT / "docs" / "nano.md", ROOT / "docs" / "nano_curve.png"
 RIVAL = "5-gram"
 MEANING = (
-    "Reading, with one pretraining of each kind: the two losses together are ahead of either "
-    "alone, or level, wherever labels are few.",
-    "The teacher alone is no language model. The next token alone leaves states from which "
-    "intents and questions are read no better",
-    "than from random weights; only with all rows of sms-spam does it come near. AdamW was "
-    "given no rate of its own; after as many",
-    "steps Muon is ahead in both losses and in nearly every task.",
+    "Conclusions, from one pretraining of each kind:",
     "",
-    "60 % of sms-spam's ham comes from the NUS corpus, and `nano` has read the rest of that "
-    "corpus, though no message of sms-spam",
-    "itself. So its few-label figures on sms-spam owe something to text from the same senders: "
-    "without it they are one to two points",
-    "lower at 8, 32 and 128 labels a class, and those of the whole tables are level. Messages "
-    "from elsewhere should be expected to do",
-    "as `without-nus` does. `banking77`, which has nothing to do with that corpus, is lower "
-    "without it as well and `trec6` higher, so",
-    "two pretrainings of this length may differ by as much by chance.",
+    "- Both losses together are better than either alone, or equal, on every task with few",
+    "  labels.",
+    "- The teacher alone does not give a language model.",
+    "- The next-token loss alone gives features that are no better than random weights for",
+    "  intents and questions. Only with all rows of sms-spam is it nearly as good.",
+    "- After the same number of steps, Muon is better than AdamW in both losses and in nearly",
+    "  every task. The learning rate was not tuned for AdamW.",
+    "",
+    "60 % of sms-spam's ham comes from the NUS corpus. `nano` has read the rest of that corpus,",
+    "but no message of sms-spam itself. Its few-label results on sms-spam therefore benefit",
+    "from texts of the same senders. Without them they are one to two points lower at 8, 32 and",
+    "128 labels per class; the results on the whole tables are equal. Expect results like those",
+    "of `without-nus` for messages from other sources. `banking77`, which is unrelated to that",
+    "corpus, is also lower without it, and `trec6` is higher. So two pretrainings of this",
+    "length can differ by as much by chance.",
 )
 """What the tables say; written by hand, to be read again when they change."""
 SHOWN = ("self_dialogue", "multidogo", "irc", "nus_sms")
@@ -134,17 +134,24 @@ def parts(found: dict[str, dict[str, Any]], rows: list[dict[str, Any]]) -> list[
     tokens = min(each["tokens"] for each in found.values())
     speeds = ", ".join(f"`{name}` {each['tokens_per_second']:,.0f}" for name, each in found.items())
     return [
-        "## What each part is worth",
+        "## Ablation of the pretraining",
         "",
-        f"Short runs of one stage, {tokens / 1e6:.1f} million tokens each, by the last stage's "
-        "settings, alike but for what the name says:",
-        "`both` losses, the next token alone, the teacher alone, both without the NUS corpus, "
-        "both by AdamW (at the recipe's rate) instead",
-        f"of Muon; `{UNTRAINED}` is the same network with random weights. All serve frozen, "
-        "under the exact head, so that the table",
-        "compares what pretraining left in the states (`benchmarks/nano/variants.py` has the "
-        "commands). Mean and deviation over draws;",
-        f"tokens a second on one thread beside other work: {speeds}.",
+        f"Short runs of one stage with {tokens / 1e6:.1f} million tokens each and the settings of "
+        "the last stage:",
+        "",
+        "| variant | difference |",
+        "|---|---|",
+        "| `both` | none: both losses |",
+        "| `next-token` | the next-token loss alone |",
+        "| `teacher` | the teacher loss alone |",
+        "| `without-nus` | both losses, without the NUS corpus |",
+        "| `adamw` | both losses, AdamW (at the recipe's learning rate) instead of Muon |",
+        f"| `{UNTRAINED}` | the same network with random weights |",
+        "",
+        "All variants are frozen and have the exact head, so the table compares the features. "
+        "Mean ± standard deviation over",
+        "draws. `benchmarks/nano/variants.py` has the commands. Tokens per second on one thread "
+        f"next to other work: {speeds}.",
         "",
         *variant_lines(found, rows),
         "",
@@ -163,25 +170,25 @@ def page(facts: dict[str, Any], found: dict[str, Any]) -> str:
     ]
     total = sum(stage["tokens"] for stage in facts["stages"]) + facts["tokens"]
     lines = [
-        "# `nano`: what pretraining is worth",
+        "# The backbone nano",
         "",
-        "Made by `python docs/make_nano.py` from the figures in `benchmarks/nano` and the "
-        "model's card.",
-        "What it learnt from, its licences, teacher and limits: "
+        "Generated by `python docs/make_nano.py` from the results in `benchmarks/nano` and the "
+        "model card.",
+        "The model card has its corpus, licences, teacher and limits: "
         "`src/tamis/gpt2/embedded/nano/README.md`.",
         "",
         "## As a language model",
         "",
-        f"{facts['parameters'] / 1e6:.1f} million parameters, {total / 1e6:.1f} million tokens "
-        "of training.",
-        "Bits per byte of held-out texts, beside an interpolated Kneser-Ney 5-gram fitted on "
-        "the same corpus",
+        f"{facts['parameters'] / 1e6:.1f} million parameters, {total / 1e6:.1f} million "
+        "training tokens.",
+        "The table has bits per byte of held-out texts, next to an interpolated Kneser-Ney "
+        "5-gram model of the same corpus",
         "(`python -m benchmarks.nano.bits CORPUS --exclude DATA --out "
         "benchmarks/nano/bits_present.json`):",
         "",
-        "The table is of the texts that all stages kept out (`bits.json`). The command now "
+        "The table uses the texts that all stages held out (`bits.json`). The command now "
         "holds out other lines of `irc` and `speeches`,",
-        f"some of which the stages may have read: it gives {now[0]} on "
+        f"some of which may have been trained on: it gives {now[0]} on "
         f"{present['all']['texts']:,} texts, {now[1]} on the informal ones.",
         "",
         "| held-out texts | nano | 5-gram |",
@@ -190,12 +197,12 @@ def page(facts: dict[str, Any], found: dict[str, Any]) -> str:
         f"| {informal[RIVAL]:.3f} |",
         f"| all ({whole['texts']} texts) | {whole['backbone']:.3f} | {whole[RIVAL]:.3f} |",
         "",
-        "![bits per byte by tokens](nano_curve.png)",
+        "![Bits per byte by number of training tokens](nano_curve.png)",
         "",
-        "## As the start of a classifier",
+        "## As the backbone of a classifier",
         "",
-        "Beside the same network from scratch, TF-IDF and a frozen sentence encoder, few labels "
-        "and many: [quality.md](quality.md).",
+        "[Quality](quality.md) compares it with the same network with random weights, TF-IDF "
+        "and a frozen sentence encoder, with few labels and many.",
         "",
         *parts(*variants()),
     ]
