@@ -18,10 +18,12 @@ import pytest
 
 from tests.rows import messages
 
-# pytest runs a process on every core; a second thread would wait for a core that is taken.
+# pytest runs a process on every core; a second thread would wait for a core that is taken. The
+# libraries read these when they start, here and in the processes that tests start.
 TORCH_THREADS = 1
-# Read by torch when it starts, here and in the processes that tests start.
-os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(TORCH_THREADS)
+for library in ("OMP", "MKL", "OPENBLAS", "RAYON"):
+    os.environ[f"{library}_NUM_THREADS"] = str(TORCH_THREADS)
+os.environ["POLARS_MAX_THREADS"] = str(TORCH_THREADS)
 # The processes that tests start find this checkout's package, installed or not.
 SOURCES = str(Path(__file__).resolve().parents[1] / "src")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH")]))

@@ -21,15 +21,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.linalg  # noqa: F401 - loads the library whose threads are limited below
-import threadpoolctl  # type: ignore[import-untyped]
 from filelock import FileLock
 
 from tests.rows import messages
-
-# On a busy machine the solver's threads wait for each other: many times as long for the same
-# result.
-threadpoolctl.threadpool_limits(1, "blas")
 
 SETTINGS = ("train.epochs=2", "train.learning_rate=0.01", "data.validation_share=0.3")
 EPOCH = ("--set", "train.epochs=1")
@@ -93,7 +87,7 @@ def tamis(*arguments: str | Path, stdin: bytes = b"") -> Said:
 
 def process(*arguments: str | Path, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
     """The command line as a process of its own; `before` is Python that runs first."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    environment = {**os.environ, "PYTHONWARNINGS": "default"}
     program = f"{before}\nfrom tamis.cli import main\nmain()"
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(

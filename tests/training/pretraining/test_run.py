@@ -31,7 +31,7 @@ from tamis.training.pretraining import run as module
 from tamis.training.pretraining.loop import Pretraining
 from tamis.training.pretraining.recipe import PretrainRecipe
 from tamis.training.pretraining.result import BEGINNINGS
-from tamis.training.pretraining.run import pretrain
+from tamis.training.pretraining.run import Inputs, pretrain
 from tamis.training.pretraining.stages import pretrain_in_stages
 from tamis.training.pretraining.teacher import TeacherStore
 from tests import runs
@@ -79,11 +79,9 @@ def test_the_folder_is_a_backbone_and_loads_in_transformers(tmp_path: Path, taug
     transformers = pytest.importorskip("transformers")
     said: list[str] = []
     result = pretrain(
-        [corpus_file(tmp_path)],
+        Inputs([corpus_file(tmp_path)], teacher=taught, excluded=[small.texts()[4]]),
         tmp_path / "out",
         recipe(),
-        teacher=taught,
-        excluded=[small.texts()[4]],
         say=said.append,
     )
     backbone = load_backbone(tmp_path / "out")
@@ -119,7 +117,7 @@ def test_the_folder_is_a_backbone_and_loads_in_transformers(tmp_path: Path, taug
 
 
 def test_without_a_teacher_it_is_a_language_model_only(tmp_path: Path) -> None:
-    result = pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe())
+    result = pretrain(Inputs([corpus_file(tmp_path)]), tmp_path / "out", recipe())
     assert "cosine" not in result.figures
     assert (
         result.figures["bits_per_byte"] < 8.3
@@ -129,13 +127,11 @@ def test_without_a_teacher_it_is_a_language_model_only(tmp_path: Path) -> None:
 def test_it_goes_on_from_a_backbone_and_leaves_its_tokenizer_alone(
     tmp_path: Path, taught: Path
 ) -> None:
-    first = pretrain([corpus_file(tmp_path)], tmp_path / "first", recipe())
+    first = pretrain(Inputs([corpus_file(tmp_path)]), tmp_path / "first", recipe())
     second = pretrain(
-        [corpus_file(tmp_path)],
+        Inputs([corpus_file(tmp_path)], start=tmp_path / "first", teacher=taught),
         tmp_path / "second",
         recipe(),
-        start=tmp_path / "first",
-        teacher=taught,
     )
     names = [(tmp_path / folder / "tokenizer.json").read_bytes() for folder in ("first", "second")]
     assert names[0] == names[1]
@@ -161,7 +157,7 @@ def test_the_data_of_the_base_and_the_sets_kept_out_stand_on_the_card(tmp_path: 
     short = {"schedule.tokens": 60}
     named = {"chats": {"file": "words.txt", "licence": "CC0", "upstream": "example.org/chats"}}
     pretrain(
-        [file],
+        Inputs([file]),
         tmp_path / "base",
         recipe(**short, **{"corpus.sources": named}).changed({"name": "the-base"}),
     )
@@ -200,42 +196,44 @@ def test_the_data_of_the_base_and_the_sets_kept_out_stand_on_the_card(tmp_path: 
         "n_layer": 2,
         "n_head": 3,
     }
-    pretrain([file], tmp_path / "third", recipe(**short), start=tmp_path / "adapted")
+    pretrain(Inputs([file], start=tmp_path / "adapted"), tmp_path / "third", recipe(**short))
     third = json.loads((tmp_path / "third" / "pretraining.json").read_text(encoding="utf-8"))
     assert [entry["name"] for entry in third["before"]] == ["the-base", "adapted"]
     (tmp_path / "base" / "pretraining.json").unlink()
-    pretrain([file], tmp_path / "fourth", recipe(**short), start=tmp_path / "base")
+    pretrain(Inputs([file], start=tmp_path / "base"), tmp_path / "fourth", recipe(**short))
     assert "It was initialized from base; see the card of that model" in (
         tmp_path / "fourth" / "README.md"
     ).read_text(encoding="utf-8")
 
 
 def test_a_folder_for_classifiers_is_refused_as_a_start(tmp_path: Path) -> None:
-    pretrain([corpus_file(tmp_path)], tmp_path / "first", recipe(**{"schedule.tokens": 60}))
+    pretrain(Inputs([corpus_file(tmp_path)]), tmp_path / "first", recipe(**{"schedule.tokens": 60}))
     backbone = load_backbone(tmp_path / "first")
     write_checkpoint(tmp_path / "pooled", add_mean_pooling(backbone.model))
     backbone.tokenizer.save(tmp_path / "pooled", max_length=32)
     with pytest.raises(ConfigError, match="pooling block"):
-        pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe(), start=tmp_path / "pooled")
+        pretrain(
+            Inputs([corpus_file(tmp_path)], start=tmp_path / "pooled"), tmp_path / "out", recipe()
+        )
 
 
 def test_what_cannot_be_learnt_is_told(tmp_path: Path) -> None:
     file = corpus_file(tmp_path)
     with pytest.raises(ConfigError, match="give --teacher"):
-        pretrain([file], tmp_path / "a", recipe(**{"objective.lm_loss_weight": 0.0}))
+        pretrain(Inputs([file]), tmp_path / "a", recipe(**{"objective.lm_loss_weight": 0.0}))
     with pytest.raises(ConfigError, match="start = teacher needs a teacher"):
-        pretrain([file], tmp_path / "b", recipe(**{"objective.start": "teacher"}))
+        pretrain(Inputs([file]), tmp_path / "b", recipe(**{"objective.start": "teacher"}))
     with pytest.raises(DataError, match="does not exist"):
-        pretrain([tmp_path / "none.txt"], tmp_path / "c", recipe())
+        pretrain(Inputs([tmp_path / "none.txt"]), tmp_path / "c", recipe())
     (tmp_path / "empty.txt").write_text("\n!!\n", encoding="utf-8")
     with pytest.raises(DataError, match="no training text is left"):
-        pretrain([tmp_path / "empty.txt"], tmp_path / "d", recipe())
+        pretrain(Inputs([tmp_path / "empty.txt"]), tmp_path / "d", recipe())
     (tmp_path / "e" / "pretraining").mkdir(parents=True)
     with (
         locked(tmp_path / "e" / "pretraining" / "lock"),
         pytest.raises(RunError, match="another process"),
     ):
-        pretrain([file], tmp_path / "e", recipe())
+        pretrain(Inputs([file]), tmp_path / "e", recipe())
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -252,17 +250,17 @@ def test_a_finished_one_is_recognised_and_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decay: float
 ) -> None:
     wanted = recipe(**{"schedule.decay_share": decay})
-    first = pretrain([corpus_file(tmp_path)], tmp_path / "out", wanted)
+    first = pretrain(Inputs([corpus_file(tmp_path)]), tmp_path / "out", wanted)
     assert first.facts["tokens"] > 900, "the last step overshoots"
     before = files(tmp_path / "out")
     monkeypatch.setattr(Pretraining, "train_step", lambda *_: pytest.fail("a step was taken"))
     said: list[str] = []
-    again = pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted, say=said.append)
+    again = pretrain(Inputs([tmp_path / "words.txt"]), tmp_path / "out", wanted, say=said.append)
     assert files(tmp_path / "out") == before and again == first
     assert any("is finished: " in sentence for sentence in said)
     for name in (checkpoint.LATEST, checkpoint.STABLE):
         (tmp_path / "out" / "pretraining" / name).unlink()
-    assert pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted) == first, (
+    assert pretrain(Inputs([tmp_path / "words.txt"]), tmp_path / "out", wanted) == first, (
         "known by its facts alone"
     )
     # A kill between the last state and the result leaves only the result to be written.
@@ -270,7 +268,7 @@ def test_a_finished_one_is_recognised_and_not_trained_again(
         (tmp_path / "out" / "pretraining" / name).write_bytes(before[f"pretraining/{name}"])
     for name in ("model.safetensors", "pretraining.json", "README.md"):
         (tmp_path / "out" / name).unlink()
-    pretrain([tmp_path / "words.txt"], tmp_path / "out", wanted)
+    pretrain(Inputs([tmp_path / "words.txt"]), tmp_path / "out", wanted)
     assert files(tmp_path / "out") == before
 
 
@@ -279,7 +277,7 @@ def test_a_finished_one_is_not_overwritten_by_a_shorter_or_another_one(
     tmp_path: Path, with_state: bool
 ) -> None:
     file, out = corpus_file(tmp_path), tmp_path / "out"
-    pretrain([file], out, recipe())
+    pretrain(Inputs([file]), out, recipe())
     if not with_state:
         for name in (checkpoint.LATEST, checkpoint.STABLE):
             (out / "pretraining" / name).unlink()
@@ -290,7 +288,7 @@ def test_a_finished_one_is_not_overwritten_by_a_shorter_or_another_one(
         recipe(**{"shape.n_layer": 1}),
     ):
         with pytest.raises(RunError, match=r"choose another folder"):
-            pretrain([file], out, other)
+            pretrain(Inputs([file]), out, other)
         assert files(out) == before
 
 
@@ -302,15 +300,19 @@ def test_a_tokenizer_of_other_work_is_not_taken(tmp_path: Path) -> None:
     )
     short = {"schedule.tokens": 120}
     fresh = [
-        pretrain([file], tmp_path / f"fresh{i}", recipe(**short, **{"shape.vocab_size": size}))
+        pretrain(
+            Inputs([file]), tmp_path / f"fresh{i}", recipe(**short, **{"shape.vocab_size": size})
+        )
         for i, (file, size) in enumerate([(other, 300), (corpus_file(tmp_path), 290)])
     ]
     for i, (file, size) in enumerate([(other, 300), (tmp_path / "words.txt", 290)]):
-        pretrain([tmp_path / "words.txt"], tmp_path / f"out{i}", recipe(**short))
+        pretrain(Inputs([tmp_path / "words.txt"]), tmp_path / f"out{i}", recipe(**short))
         for name in files(tmp_path / f"out{i}"):
             if "pretraining/tokenizer" not in name:
                 (tmp_path / f"out{i}" / name).unlink()
-        pretrain([file], tmp_path / f"out{i}", recipe(**short, **{"shape.vocab_size": size}))
+        pretrain(
+            Inputs([file]), tmp_path / f"out{i}", recipe(**short, **{"shape.vocab_size": size})
+        )
         assert (tmp_path / f"out{i}" / "tokenizer.json").read_bytes() == (
             fresh[i].folder / "tokenizer.json"
         ).read_bytes()
@@ -319,7 +321,7 @@ def test_a_tokenizer_of_other_work_is_not_taken(tmp_path: Path) -> None:
 def test_a_tokenizer_of_the_same_work_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretrain([corpus_file(tmp_path)], tmp_path / "out", recipe())
+    pretrain(Inputs([corpus_file(tmp_path)]), tmp_path / "out", recipe())
     before = files(tmp_path / "out")
     for name in before:
         if "pretraining/tokenizer" not in name:
@@ -328,7 +330,7 @@ def test_a_tokenizer_of_the_same_work_is_kept(
         "tamis.text.tokenizer.Tokenizer.train",
         lambda *_, **__: pytest.fail("a tokenizer was trained"),
     )
-    pretrain([tmp_path / "words.txt"], tmp_path / "out", recipe())
+    pretrain(Inputs([tmp_path / "words.txt"]), tmp_path / "out", recipe())
     assert files(tmp_path / "out")["model.safetensors"] == before["model.safetensors"]
 
 
@@ -340,7 +342,7 @@ def test_all_of_a_text_beyond_the_context_is_learnt_and_it_is_told(tmp_path: Pat
     )
     said: list[str] = []
     result = pretrain(
-        [file],
+        Inputs([file]),
         tmp_path / "out",
         recipe(**{"schedule.tokens": None, "schedule.epochs": 1.0}),
         say=said.append,
@@ -361,7 +363,7 @@ def test_int8_is_no_type_to_learn_in(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(
         ConfigError, match=r"int8 is for scoring and for frozen weights.*use --dtype fp32 or bf16"
     ):
-        pretrain([file], tmp_path / "out", recipe(**{"compute.dtype": "int8"}))
+        pretrain(Inputs([file]), tmp_path / "out", recipe(**{"compute.dtype": "int8"}))
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(device, "int8_is_here", lambda: True)
     monkeypatch.setattr(
@@ -370,7 +372,7 @@ def test_int8_is_no_type_to_learn_in(tmp_path: Path, monkeypatch: pytest.MonkeyP
         lambda shapes, dtype, seconds, **_: {"fp32": 100.0, "bf16": 120.0, "int8": 900.0}[dtype],
     )
     result = pretrain(
-        [file], tmp_path / "out", recipe(**{"compute.dtype": "auto", "schedule.tokens": 60})
+        Inputs([file]), tmp_path / "out", recipe(**{"compute.dtype": "auto", "schedule.tokens": 60})
     )
     assert result.facts["machine"]["dtype"] == "bf16"
 
@@ -388,26 +390,26 @@ def test_a_folder_of_something_else_is_not_written_to(tmp_path: Path, inside: st
             match=r"mine exists and is not a pretraining; choose another folder with -o \(nothing "
             r"in it was touched\)",
         ):
-            begin([corpus_file(tmp_path)], out, recipe())
+            begin(Inputs([corpus_file(tmp_path)]), out, recipe())
     assert files(out) == {inside: b"mine"}
     with pytest.raises(RunError, match="exists and is not a pretraining"):
-        pretrain([corpus_file(tmp_path)], tmp_path / "words.txt", recipe())
+        pretrain(Inputs([corpus_file(tmp_path)]), tmp_path / "words.txt", recipe())
 
 
 def test_an_empty_folder_is_written_to_and_a_refused_one_left_as_it_was(tmp_path: Path) -> None:
     for folder in ("new/inner", "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(DataError, match="does not exist"):
-            pretrain([tmp_path / "none.txt"], tmp_path / folder, recipe())
+            pretrain(Inputs([tmp_path / "none.txt"]), tmp_path / folder, recipe())
         assert not (tmp_path / "new").exists() and not any((tmp_path / "empty").iterdir())
-    pretrain([corpus_file(tmp_path)], tmp_path / "empty", recipe(**{"schedule.tokens": 60}))
+    pretrain(Inputs([corpus_file(tmp_path)]), tmp_path / "empty", recipe(**{"schedule.tokens": 60}))
     assert (tmp_path / "empty" / "pretraining.json").is_file()
 
 
 def test_the_folder_of_the_start_is_not_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretrain([corpus_file(tmp_path)], tmp_path / "one", recipe(**{"schedule.tokens": 60}))
+    pretrain(Inputs([corpus_file(tmp_path)]), tmp_path / "one", recipe(**{"schedule.tokens": 60}))
     before = files(tmp_path / "one")
     monkeypatch.chdir(tmp_path)
     for begin in (pretrain, pretrain_in_stages):
@@ -416,7 +418,7 @@ def test_the_folder_of_the_start_is_not_the_result(
             match=r"--from one is the folder that the result is to be written to; choose another "
             r"with -o",
         ):
-            begin([tmp_path / "words.txt"], tmp_path / "one", recipe(), start="one")
+            begin(Inputs([tmp_path / "words.txt"], start="one"), tmp_path / "one", recipe())
     assert files(tmp_path / "one") == before
 
 
@@ -431,10 +433,9 @@ def test_a_teacher_of_whom_nothing_is_learnt_is_told_and_not_asked(
     monkeypatch.setattr(small.HashTeacher, "embed", lambda *_: pytest.fail("a vector was computed"))
     said: list[str] = []
     result = pretrain(
-        [corpus_file(tmp_path)],
+        Inputs([corpus_file(tmp_path)], teacher=taught),
         tmp_path / "out",
         recipe(**weightless),
-        teacher=taught,
         say=said.append,
     )
     assert any(
@@ -448,10 +449,9 @@ def test_a_teacher_of_whom_nothing_is_learnt_is_told_and_not_asked(
         ConfigError, match=r"give one of them a value, or leave objective\.start at auto"
     ):
         pretrain(
-            [tmp_path / "words.txt"],
+            Inputs([tmp_path / "words.txt"], teacher=taught),
             tmp_path / "b",
             recipe(**weightless, **{"objective.start": "teacher"}),
-            teacher=taught,
         )
 
 
@@ -478,10 +478,10 @@ def test_a_shape_by_hand_is_refused_beside_a_backbone(tmp_path: Path) -> None:
 
 def test_a_longer_one_goes_on_from_a_finished_one(tmp_path: Path) -> None:
     file = corpus_file(tmp_path)
-    pretrain([file], tmp_path / "out", recipe())
+    pretrain(Inputs([file]), tmp_path / "out", recipe())
     longer = recipe(**{"schedule.tokens": 1500})
-    pretrain([file], tmp_path / "out", longer)
-    pretrain([file], tmp_path / "whole", longer)
+    pretrain(Inputs([file]), tmp_path / "out", longer)
+    pretrain(Inputs([file]), tmp_path / "whole", longer)
     weights = [
         (tmp_path / folder / "model.safetensors").read_bytes() for folder in ("out", "whole")
     ]
@@ -577,7 +577,7 @@ def _free_port() -> str:
 
 def test_left_open_the_corpus_is_seen_three_times(tmp_path: Path) -> None:
     result = pretrain(
-        [corpus_file(tmp_path)],
+        Inputs([corpus_file(tmp_path)]),
         tmp_path / "out",
         recipe(**{"schedule.tokens": None, "corpus.held_out_share": 0.0}),
     )
