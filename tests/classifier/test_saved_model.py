@@ -232,7 +232,7 @@ def test_without_tamis_json_truncated_weights_are_refused_all_the_same(tmp_path:
 def test_a_damaged_tamis_json_is_refused(tmp_path: Path) -> None:
     copy = runs.copy_of(head(), tmp_path / "model")
     (copy / "tamis.json").write_text('{"format": 1,', encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"tamis\.json is not readable as JSON"):
+    with pytest.raises(CheckpointError, match=r"tamis\.json cannot be read as JSON"):
         load_model(copy)
 
 

@@ -168,7 +168,7 @@ def test_prequential_prints_the_table_and_draws_the_curves_beside_the_page(
         "this model, learning",
     ):
         assert words in said.out
-    assert "note: TF-IDF begins with no label at all" in said.out
+    assert "note: TF-IDF starts with no labels" in said.out
     curves = tmp_path / "page-prequential.png"
     assert curves.read_bytes().startswith(b"\x89PNG") and f"wrote {curves}" in said.err
     assert "Prequential evaluation: 1-ROCA % of the messages so far" in (
@@ -185,7 +185,7 @@ def test_prequential_for_machines_holds_every_figure_and_the_curves(tmp_path: Pa
         ).out
     )["prequential"]
     assert (
-        divided["notes"][0].startswith("TF-IDF begins with the training part of the split")
+        divided["notes"][0].startswith("TF-IDF starts with the training part of the split")
         and divided["results"][0]["messages"] == 8
     )
     found = report["prequential"]

@@ -174,12 +174,12 @@ def test_a_server_that_cannot_start_says_why(
         in run("serve", folder, *free, "--store", tmp_path / "notes.txt").error
     )
     monkeypatch.setenv("TAMIS_API_KEY", "")
-    assert "TAMIS_API_KEY is set and empty" in run("serve", folder, *free).error
+    assert "TAMIS_API_KEY is set but empty" in run("serve", folder, *free).error
     monkeypatch.delenv("TAMIS_API_KEY")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert (
-            f"port {port} of 127.0.0.1 is taken" in run("serve", folder, "--port", str(port)).error
+            f"port {port} of 127.0.0.1 is used" in run("serve", folder, "--port", str(port)).error
         )
     assert not (tmp_path / "no-run.feedback.sqlite").exists() and (
         tmp_path / "notes.txt"

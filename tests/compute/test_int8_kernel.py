@@ -78,6 +78,6 @@ def test_a_torch_without_the_engine_is_told_what_to_take(monkeypatch: pytest.Mon
     assert not int8_is_here()
     with pytest.raises(
         ConfigError,
-        match=r"int8 needs torch's engine fbgemm .* has qnnpack here; take --dtype fp32 or auto",
+        match=r"int8 needs torch's engine fbgemm .* has qnnpack here; use --dtype fp32 or auto",
     ):
         row_levels()

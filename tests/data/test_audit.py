@@ -117,10 +117,11 @@ def test_the_lines_say_the_same_to_people(by_hand: Audit) -> None:
     ]
     text = "\n".join(by_hand.lines())
     for sentence in (
-        "3 remain without them.",
-        "2 rows letter for letter, 3 after normalising, 4 with near-repeats.",
-        "1 repeated texts bear more than one label.",
-        "Doubtful labels: 3 rows whose own label got less than even odds, 1 of them below 0.1.",
+        "3 rows remain without them.",
+        "2 exact copies, 3 after normalization, 4 with near-duplicates.",
+        "1 repeated texts have more than one label.",
+        "Label issues: 3 rows whose label has an out-of-fold probability below 0.5, 1 of them "
+        "below 0.1.",
         "  line 5: ham 0.050  CALL me at seven, please!",
         "A note.",
     ):

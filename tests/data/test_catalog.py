@@ -97,10 +97,10 @@ def test_an_altered_copy_is_fetched_again_and_told(served: Callable[[bytes], lis
 @pytest.mark.parametrize(
     ("archive", "message"),
     [
-        (zipped(MEMBER[:-1] + b"!"), "Rows in it is not the expected file"),
-        (zipped(MEMBER + b"x" * 1_000_000), "Rows in it is not the expected file"),
-        (zipped(MEMBER, "Other"), "expected a zip archive with Rows in it"),
-        (b"no zip at all", "expected a zip archive with Rows in it"),
+        (zipped(MEMBER[:-1] + b"!"), "Rows in it does not have the expected sha256"),
+        (zipped(MEMBER + b"x" * 1_000_000), "Rows in it does not have the expected sha256"),
+        (zipped(MEMBER, "Other"), "expected a zip archive that contains Rows"),
+        (b"no zip at all", "expected a zip archive that contains Rows"),
     ],
 )
 def test_an_archive_with_something_else_is_refused(
@@ -109,7 +109,7 @@ def test_an_archive_with_something_else_is_refused(
     served(archive)
     with pytest.raises(DataError, match=message) as caught:
         resolve("tiny")
-    assert "data set 'tiny' cannot be had" in str(caught.value)
+    assert "data set 'tiny' is not available" in str(caught.value)
     assert not (cache_directory() / "data" / "tiny" / "Rows").exists()
 
 

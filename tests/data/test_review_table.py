@@ -27,7 +27,7 @@ def findings() -> list[Finding]:
             "spam",
             0.1234567891,
             0.5,
-            "label doubted by both",
+            "probable label error",
             marked[row],
         )
         for row, text in enumerate(TEXTS)
@@ -70,12 +70,12 @@ def test_a_list_of_numbers(tmp_path: Path) -> None:
     [
         ("r.txt", "1\n5\n", "line 2: row 5 is not one of the 5 rows"),
         ("r.txt", "-1\n", "row -1 is not one"),
-        ("r.txt", "one\n", "expected a row number, got 'one'"),
-        ("r.csv", "row,text\n1,plain\n", "the text is not that of row 1"),
+        ("r.txt", "one\n", "expected a row number, found 'one'"),
+        ("r.csv", "row,text\n1,plain\n", "the text differs from row 1"),
         (
             "r.csv",
             "row,exclude,text\n2,perhaps,plain\n",
-            "exclude must be yes or no, got 'perhaps'",
+            "expected yes or no in column 'exclude', found 'perhaps'",
         ),
         ("r.csv", "line,text\n2,plain\n", "expected a column 'row'"),
     ],

@@ -237,7 +237,7 @@ BAD = [
     ),
     (
         b"ham\ta\nspam\tb\tc\nham\td\n",
-        r"line 2: expected 2 fields separated by tab, found 3; mend the row \(replace a tab",
+        r"line 2: expected 2 fields separated by tab, found 3; fix the row \(replace a tab",
     ),
     (b"label,text\nham,a\n  ,b\n", r"line 3: expected a label in column 'label', found none"),
     (b"label,text\nham,a\x00b\n", "line 2: expected text, found a NUL byte"),
@@ -253,7 +253,7 @@ BAD = [
     ),
     (
         b'{"label": "ham", "text": "a"}\n{"label": "ham", "te\n',
-        "line 2: expected a JSON object, found broken JSON",
+        "line 2: expected a JSON object, found invalid JSON",
     ),
     (
         b'{"label": "ham", "text": "a"}\n[1]\n',
@@ -273,14 +273,14 @@ BAD = [
         b'{"label": ["x"], "text": "a"}\n',
         "line 1: expected one label in column 'label', found list",
     ),
-    (b'{"label": "x", "text": "a\\u0000"}\n', "line 1: column 'text' holds a NUL character"),
+    (b'{"label": "x", "text": "a\\u0000"}\n', "line 1: column 'text' contains a NUL character"),
     (
         b'{"label": "x", "text": "\\ud800"}\n',
-        "line 1: column 'text' holds half of a surrogate pair",
+        "line 1: column 'text' contains half of a surrogate pair",
     ),
     (
         b'[{"label": "x", "text": "a"},\n {"label": }]\n',
-        "line 2: expected a JSON object, found broken JSON",
+        "line 2: expected a JSON object, found invalid JSON",
     ),
     (
         b'[{"label": "x", "text": "a"}\n {"label": "y"}]\n',
@@ -292,13 +292,14 @@ BAD = [
     ),
     (
         b"subject,body\n" + b"".join(b"hello %d,how are you %d\n" % (n, n) for n in range(11)),
-        "which column holds the label is not clear; the columns are 'subject', 'body'; name it "
-        "with --label COLUMN",
+        "expected one column that holds the label, found none or several candidates; the columns "
+        "are 'subject', 'body'; choose one with --label COLUMN",
     ),
     (b"text,message,label\na,b,ham\nc,d,spam\n", None),
     (
         b"body,message,label\na,b,ham\nc,d,spam\n",
-        "which column holds the text is not clear.*name it with --text COLUMN",
+        "expected one column that holds the text, found none or several candidates.*choose "
+        "one with --text COLUMN",
     ),
 ]
 
@@ -331,7 +332,7 @@ def test_a_wrong_column_name_lists_the_columns_and_the_nearest(write: Write) -> 
         r"'text'?",
     ):
         read_table(path, text="texts")
-    with pytest.raises(DataError, match="column 'text' was named both"):
+    with pytest.raises(DataError, match="column 'text' was given both"):
         read_table(path, text="text", label="text")
 
 
@@ -342,11 +343,11 @@ TRAINING = [
     ),
     (
         [("ham", "a"), ("Ham", "b"), ("ham", "c"), ("spam", "d")],
-        "line 3: the labels 'Ham', 'ham' differ in case or white space only",
+        "line 3: the labels 'Ham', 'ham' differ only in case or white space",
     ),
     (
         [("ham", "a"), ("ham ", "b"), ("ham", "c"), ("spam", "d")],
-        "the labels 'ham', 'ham ' differ in case or white space only",
+        "the labels 'ham', 'ham ' differ only in case or white space",
     ),
     (
         [("a", "1"), ("b", "2"), ("c", "3")],

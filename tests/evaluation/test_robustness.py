@@ -178,7 +178,7 @@ def test_good_words_are_the_negatives_own() -> None:
         "ok ok"
     ]  # there is no other
     with pytest.raises(
-        DataError, match="'good_words_appended' draws words from negatives' texts and got none"
+        DataError, match="'good_words_appended' needs texts of the negative class, got none with a"
     ):
         perturb(["win"], "good_words_appended", seed=1, ham=[" ", ""])
 
@@ -311,7 +311,7 @@ def test_rows_and_scores_that_do_not_fit_are_refused() -> None:
         evaluate_robustness(
             lambda texts: np.zeros(1), ["a", "b"], np.array([True, False]), threshold=0.5, seed=1
         )
-    with pytest.raises(ConfigError, match="the attack must be one of"):
+    with pytest.raises(ConfigError, match="perturbation: expected one of"):
         evaluate_robustness(
             _scorer, ["a"], np.array([True]), threshold=0.5, seed=1, perturbations=["nothing"]
         )

@@ -39,7 +39,8 @@ def test_what_the_model_is_sure_of_is_kept_and_not_learnt_unless_forced(tmp_path
     found = learning(tmp_path / "s.sqlite", confident=float(scores.max()) - 1e-3)
     found.add([NewCorrection(text, "spam")])
     learned = found.learn()
-    assert learned.learned and learned.reason == "learned 0 of 1 corrections, already confident of 1"
+    assert learned.learned
+    assert learned.reason == "learned 0 of 1 corrections, already confident of 1"
     found.add([NewCorrection(text, "spam", force=True)])
     assert found.learn().reason == "learned 1 of 1 corrections" and len(found.items()) == 1
 
@@ -101,7 +102,7 @@ def test_one_bad_correction_does_not_keep_the_good_ones_from_being_learnt(
     found.add(items)
     learned = found.learn()
     good = [item for item in items if item is not bad]
-    assert not learned.learned and learned.reason == f"{refused} (1 of 5 corrections wait)"
+    assert not learned.learned and learned.reason == f"{refused} (1 of 5 corrections are held back)"
     assert right(found, good) == 4 and len(seen) < 10
     found.remove(next(item.id for item in found.items() if item.text == bad.text))
     assert found.learn().learned and right(found, good) == 4
@@ -214,7 +215,7 @@ def test_without_training_rows_learning_waits_for_corrections_of_every_class(
     learned = found.learn()
     assert (
         not learned.learned
-        and learned.reason == "too few rows of 'ham': 0 of 5; corrections count from there on"
+        and learned.reason == "too few rows of 'ham': 0; corrections count from 5 on"
     )
     assert found.classifier_for() is trained
     found.add([NewCorrection(f"well, {text}", "ham") for text in TEXTS[:5]])

@@ -22,7 +22,7 @@ DEFAULT = LearningSettings()
 def test_a_class_with_too_few_rows_is_named() -> None:
     assert too_few(np.array([5, 5]), CLASSES, DEFAULT) is None
     words = too_few(np.array([50, 4]), CLASSES, DEFAULT)
-    assert words == "too few rows of 'spam': 4 of 5; corrections count from there on"
+    assert words == "too few rows of 'spam': 4; corrections count from 5 on"
 
 
 def test_corrections_may_change_a_ratio_by_the_factor_and_no_more() -> None:

@@ -40,8 +40,7 @@ def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path: Path) -> None:
     (folder / "vocab.json").write_text(json.dumps(vocabulary | {"zz": 263}), "utf-8")
     with pytest.raises(
         CheckpointError,
-        match="ids up to 263, the model's vocabulary ends at 262; the files belong to different "
-        "models",
+        match="ids up to 263, but the model's vocabulary ends at 262; use files of the same model",
     ):
         load_backbone(folder)
 
@@ -80,7 +79,7 @@ def test_the_seed_decides_a_random_backbone() -> None:
 def test_an_unknown_shape_is_refused() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"backbone 'scratch:tinny': known shapes are scratch:small, scratch:nano, "
+        match=r"backbone 'scratch:tinny': expected one of scratch:small, scratch:nano, "
         r"scratch:tiny; did you mean 'scratch:tiny'\?",
     ):
         scratch_backbone("scratch:tinny", TEXTS, seed=1)

@@ -182,7 +182,7 @@ def test_a_pickle_is_never_read(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(b"not looked at")
     with pytest.raises(
         CheckpointError,
-        match=r"pytorch_model\.bin is a pickle, which is never read here; "
+        match=r"pytorch_model\.bin is a pickle file, which tamis does not read; "
         r".*safe_serialization=True",
     ):
         read_checkpoint(folder)
@@ -228,14 +228,14 @@ def test_a_damaged_index_is_reported(folder: Path, index: dict[str, Any]) -> Non
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(
         CheckpointError,
-        match=r"index\.json: weight_map must name a file beside it for every weight",
+        match=r"index\.json: weight_map: expected a file in the same folder for every weight",
     ):
         read_checkpoint(folder)
 
 
 def test_a_folder_that_is_none_is_reported(tmp_path: Path) -> None:
     with pytest.raises(
-        CheckpointError, match=r"nowhere is not a folder; expected one with config\.json"
+        CheckpointError, match=r"nowhere is not a folder; expected a folder with config\.json"
     ):
         read_checkpoint(tmp_path / "nowhere")
     with pytest.raises(
@@ -272,16 +272,16 @@ def test_an_old_config_with_n_ctx_alone_is_understood(folder: Path) -> None:
         ({"model_type": "bert"}, "expected model_type 'gpt2', got 'bert'"),
         (
             {"activation_function": "relu"},
-            "activation_function must be one of .*got 'relu'; this variant is not supported",
+            "activation_function: expected one of .*got 'relu'; other variants are not supported",
         ),
         (
             {"scale_attn_by_inverse_layer_idx": True},
-            r"scale_attn_by_inverse_layer_idx must be one of \[False\], got True",
+            r"scale_attn_by_inverse_layer_idx: expected one of \[False\], got True",
         ),
-        ({"scale_attn_weights": False}, r"scale_attn_weights must be one of \[True\], got False"),
+        ({"scale_attn_weights": False}, r"scale_attn_weights: expected one of \[True\], got False"),
         ({"add_cross_attention": True}, "add_cross_attention"),
         ({"n_head": 4}, r"n_embd \(14\) must be a multiple of n_head \(4\)"),
-        ({"n_layer": 0}, "n_layer must be a whole number of at least 1, got 0"),
+        ({"n_layer": 0}, "n_layer: expected a whole number of at least 1, got 0"),
         ({"n_embd": "14"}, "n_embd"),
         ({"n_embd": 14.5}, "n_embd"),
         ({"vocab_size": None}, "vocab_size"),

@@ -43,5 +43,5 @@ def test_only_the_head_and_the_last_layer_norm_stay_trainable() -> None:
 
 
 def test_one_class_is_refused() -> None:
-    with pytest.raises(ConfigError, match="num_classes must be at least 2; got 1"):
+    with pytest.raises(ConfigError, match="num_classes: expected at least 2, got 1"):
         replace_head(trunk(), 1)

@@ -112,7 +112,7 @@ def test_no_token_sees_the_ones_after_it() -> None:
 def test_a_message_longer_than_the_context_is_refused_in_words() -> None:
     with pytest.raises(
         DataError,
-        match="a message has 18 tokens, the model's context holds 17; cut it into windows",
+        match="a message has 18 tokens, but the model's context holds 17; split it into windows",
     ):
         LAST.transformer.embed(pack([np.zeros(3, int), np.zeros(18, int)]))
 
@@ -121,8 +121,8 @@ def test_a_message_longer_than_the_context_is_refused_in_words() -> None:
     ("changes", "words"),
     [
         ({"n_embd": 16}, r"n_embd \(16\) must be a multiple of n_head \(5\)"),
-        ({"n_layer": 0}, "n_layer must be at least 1; got 0"),
-        ({"vocab_size": -3}, "vocab_size must be at least 1; got -3"),
+        ({"n_layer": 0}, "n_layer: expected at least 1, got 0"),
+        ({"vocab_size": -3}, "vocab_size: expected at least 1, got -3"),
     ],
 )
 def test_a_shape_that_cannot_be_is_refused(changes: dict[str, int], words: str) -> None:

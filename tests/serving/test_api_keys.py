@@ -57,7 +57,7 @@ def test_a_server_meant_to_be_closed_never_opens(
         (tmp_path / "keys").write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(ConfigError, match="keys"):
         Keys.read(tmp_path / "keys")
-    with pytest.raises(ConfigError, match="TAMIS_API_KEY is set and empty"):
+    with pytest.raises(ConfigError, match="TAMIS_API_KEY is set but empty"):
         Keys.read(None, " ")
     assert not Keys.read()
 

@@ -274,7 +274,7 @@ def test_a_port_or_address_that_cannot_be_had_is_said() -> None:
         assert taken.proto == socket.IPPROTO_TCP  # without it asyncio leaves Nagle's delay on
         with pytest.raises(
             RunError,
-            match=f"port {port} of 127.0.0.1 is taken by another program; give another --port, or "
+            match=f"port {port} of 127.0.0.1 is used by another program; choose another --port, or "
             "0",
         ):
             listen(host, port)

@@ -227,7 +227,7 @@ def test_preparing_starts_anew_each_time(small: Tokenizer) -> None:
 
 def test_an_unknown_normaliser_is_refused(small: Tokenizer) -> None:
     with pytest.raises(
-        ConfigError, match=r"text\.normalize must be 'none', 'nfkc' or 'robust'; got 'nfd'"
+        ConfigError, match=r"text\.normalize: expected 'none', 'nfkc' or 'robust', got 'nfd'"
     ):
         small.prepared(add_bos=False, normalize="nfd")
 

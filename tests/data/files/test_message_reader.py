@@ -194,15 +194,20 @@ BAD = [
     (
         '{"text": "a"}\n{"text": "\\udc00"}\n',
         "t",
-        "line 2: column 'text' holds half of a surrogate pair",
+        "line 2: column 'text' contains half of a surrogate pair",
     ),
-    ('{"text": "a"}\n{"te\n', "t", "line 2: expected a JSON object, found broken JSON"),
+    ('{"text": "a"}\n{"te\n', "t", "line 2: expected a JSON object, found invalid JSON"),
     (
         "body,message\na,b\n",
         "t.csv",
-        "which column holds the text is not clear; the columns are 'body', 'message'",
+        "expected one column that holds the text, found none or several candidates; "
+        "the columns are 'body', 'message'",
     ),
-    ("text,text\na,b\n", "t.csv", "which column holds the text is not clear"),
+    (
+        "text,text\na,b\n",
+        "t.csv",
+        "expected one column that holds the text, found none or several candidates",
+    ),
     ("id,id,text\na,b,c\n", "t.csv", "two columns have the same name"),
 ]
 

@@ -125,7 +125,8 @@ def test_bad_output_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"expected a name that ends in .csv, .*, got '.xlsx'"):
         write_rows(tmp_path / "o.xlsx", [])
     with pytest.raises(
-        DataError, match=r"o.csv: a row has a column 'b' that the first row has not; write .jsonl"
+        DataError,
+        match=r"o.csv: a row has a column 'b' that the first row does not have; write .jsonl",
     ):
         write_rows(tmp_path / "o.csv", [{"a": 1}, {"b": 2}])
     with pytest.raises(

@@ -134,7 +134,7 @@ def test_a_state_dict_that_does_not_fit_is_listed(twin: dict[str, np.ndarray]) -
     with pytest.raises(CheckpointError) as caught:
         from_state_dict(broken, n_head=3)
     assert str(caught.value) == (
-        "state dict: 3 tensors do not fit: missing h.1.ln_2.bias [12]; unexpected odd [3]; "
+        "state dict: 3 tensors do not match: missing h.1.ln_2.bias [12]; unexpected odd [3]; "
         "ln_f.weight is [13], expected [12]"
     )
 
@@ -151,17 +151,17 @@ def test_params_that_do_not_fit_the_settings_are_listed() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"n_layer": 3}, r"12 tensors do not fit: missing model/h2/ln_1/g \[12\]"),
-        ({"n_layer": 1}, r"12 tensors do not fit: unexpected model/h1/"),
+        ({"n_layer": 3}, r"12 tensors do not match: missing model/h2/ln_1/g \[12\]"),
+        ({"n_layer": 1}, r"12 tensors do not match: unexpected model/h1/"),
         (
             {"n_ctx": 13, "n_vocab": 5},
-            r"2 tensors do not fit: model/wte is \[263, 12\], expected \[5, 12\]; model/wpe",
+            r"2 tensors do not match: model/wte is \[263, 12\], expected \[5, 12\]; model/wpe",
         ),
         (
             {"n_head": None, "n_ctx": None},
             r"hparams.json: expected the keys .* missing \['n_ctx', 'n_head'\]",
         ),
-        ({"n_head": 5}, "n_embd 12 is no multiple of n_head 5"),
+        ({"n_head": 5}, "n_embd 12 is not a multiple of n_head 5"),
         (
             {"n_head": "3", "n_ctx": 0},
             r"expected whole numbers of at least 1, got \{'n_ctx': 0, 'n_head': '3'\}",

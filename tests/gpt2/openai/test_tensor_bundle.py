@@ -185,13 +185,13 @@ def test_what_openai_never_wrote_is_refused_by_name(tmp_path: Path) -> None:
     for entries, kind, words in [
         ([(b"", HEADER), (b"x", good)], 1, r"compressed \(type 1\)"),
         ([(b"", HEADER + b"\x10\x01"), (b"x", good)], 0, "got big-endian ones"),
-        ([(b"", HEADER), (b"x", good + b"\x3a\x00")], 0, "a tensor in slices"),
+        ([(b"", HEADER), (b"x", good + b"\x3a\x00")], 0, "a sliced tensor"),
         ([(b"x", good)], 0, "not an index of tensors"),
         ([(b"", HEADER), (b"x", entry(array, 7, 0))], 0, "x has TensorFlow type 7"),
         (
             [(b"", HEADER), (b"x", entry(array, 2, 0))],
             0,
-            r"x of shape \[3\] takes 24 bytes, the index states 12",
+            r"x of shape \[3\] needs 24 bytes, but the index states 12",
         ),
         ([(b"", HEADER), (b"x", b"\x0b")], 0, "wire type 3"),
     ]:
