@@ -183,7 +183,7 @@ def test_labels_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
     data = runs.write_table(tmp_path / "d.tsv", [*ROWS[:40], ("Spam", "CAPS"), *ROWS[40:]])
     error = refused(data, tmp_path / "run")
     assert (
-        f"{data} line 41: the labels 'Spam', 'spam' differ in case or white space only; write "
+        f"{data} line 41: the labels 'Spam', 'spam' differ only in case or white space; write "
         "them the same way" in error
     )
 

@@ -154,8 +154,8 @@ def test_tfidf_begins_with_the_pool_where_there_is_one_and_a_model_without_rows_
 def test_a_replay_needs_two_classes_and_a_positive_one() -> None:
     with pytest.raises(
         ConfigError,
-        match="a replay needs two classes, one of them the positive one; the model has 2: ham, "
-        "spam",
+        match="prequential evaluation needs two classes, one of them positive; the model has 2: "
+        "ham, spam",
     ):
         run_prequential(head_classifier(), head_run(), ["a"], ["ham"], positive=None)
     with pytest.raises(ConfigError, match="share"):

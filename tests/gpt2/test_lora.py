@@ -357,15 +357,15 @@ def test_copies_and_casts_take_the_adapters_along() -> None:
     [
         (
             {"rank": 0},
-            "the rank must be from 1 to 21, the width of the trunk's narrowest matrix; got 0",
+            "rank: expected 1 to 21, the smallest side of the trunk's matrices; got 0",
         ),
         (
             {"rank": 22},
-            "the rank must be from 1 to 21, the width of the trunk's narrowest matrix; got 22",
+            "rank: expected 1 to 21, the smallest side of the trunk's matrices; got 22",
         ),
-        ({"alpha": 0.0}, "alpha must be a number above 0; got 0.0"),
-        ({"alpha": float("nan")}, "alpha must be a number above 0; got nan"),
-        ({"dropout": 1.0}, "dropout must be at least 0 and below 1; got 1.0"),
+        ({"alpha": 0.0}, "alpha: expected a number above 0, got 0.0"),
+        ({"alpha": float("nan")}, "alpha: expected a number above 0, got nan"),
+        ({"dropout": 1.0}, "dropout: expected a number from 0 to below 1, got 1.0"),
     ],
 )
 def test_a_number_out_of_range_is_refused_and_nothing_is_changed(

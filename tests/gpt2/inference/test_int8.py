@@ -74,7 +74,7 @@ def test_kept_states_of_other_weights_are_others() -> None:
 def test_a_model_on_a_gpu_is_refused() -> None:
     with torch.device("meta"):
         model = GPT2(GPT2Config(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
-    with pytest.raises(ConfigError, match="int8 runs on the processor, the model is on meta"):
+    with pytest.raises(ConfigError, match="int8 runs on the CPU, but the model is on meta"):
         int8_trunk(model)
 
 
