@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tamis.errors import DataError
-from tamis.evaluation.report import plots
+from tamis.evaluation.report import canvas, plots
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -117,12 +117,22 @@ def test_the_accuracy_plot_shows_what_the_commonest_class_would_reach(good_run):
     figure = plots.accuracy_curves(good_run.history, commonest=("ham", 0.86))
     names = [line.get_label() for line in figure.axes[0].lines]
     assert (
-        "always 'ham'" in names
+        "majority class ('ham')" in names
         and "validation" in names
         and "validation, average precision" in names
     )
 
 
+def test_a_logarithmic_axis_has_plain_numbers_as_labels():
+    figure, axes = canvas.figure_with_axes()
+    with canvas.house_style():
+        axes.plot([0, 1], [0.01, 100])
+        canvas.log_scale(axes)
+        figure.canvas.draw()
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert {"0.01", "1", "100"} <= set(labels)
+
+
 def test_rows_that_do_not_fit_are_refused(tmp_path, good_run):
-    with pytest.raises(DataError, match=r"shape \(97, 2\), got \(5, 2\)"):
+    with pytest.raises(DataError, match=r"shape \(97, 2\), got shape \(5, 2\)"):
         _write(tmp_path, good_run, probabilities=good_run.probabilities[:5])

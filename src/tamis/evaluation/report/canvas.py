@@ -1,7 +1,7 @@
-"""The look of every plot and the way it becomes a PNG file; what is drawn is decided in plots.py.
+"""The style of all plots, and writing them as PNG files; plots.py defines their content.
 
-No pyplot, so no state that outlives a figure and no window system is ever asked for.
-Colours: Okabe & Ito's set, told apart by colour-blind readers; each line also differs in style.
+pyplot is not used, so there is no global state and no window system is needed. Colours: the palette
+of Okabe & Ito, which is suitable for colour-blind readers; lines also differ in style.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8C8C8C", "#222222"
 _DPI = 150
 _STYLE = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same letters
+    "font.family": "DejaVu Sans",  # included in matplotlib, so all machines draw the same letters
     "font.size": 10,
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
@@ -38,24 +38,22 @@ _STYLE = {
     "ytick.color": INK,
     "legend.frameon": False,
     "lines.linewidth": 2.0,
-    "text.parse_math": False,  # labels are text, also with two dollar signs
+    "text.parse_math": False,  # dollar signs in labels are plain text
 }
 
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw in one style within this block, whatever the user has set; the settings come back
-    afterwards.
-    """
+    """Use the style of tamis in a `with` block; the user's settings are restored afterwards."""
     import matplotlib
 
-    # matplotlib types the keys one by one; a plain dict of names is what it documents.
+    # The type hints list all keys; matplotlib documents a plain dictionary.
     with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
         yield
 
 
 def figure_with_axes(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes; sizes in inches."""
+    """Create a figure with one pair of axes; sizes in inches."""
     figure, (axes,) = figure_with_stack(width, height, heights=(1,))
     return figure, axes
 
@@ -63,7 +61,7 @@ def figure_with_axes(width: float = 7.0, height: float = 4.2) -> tuple[Figure, A
 def figure_with_stack(
     width: float, height: float, *, heights: tuple[float, ...]
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with axes above each other that share x; sizes in inches, `heights` are relative."""
+    """Create a figure with stacked axes that share x; sizes in inches, `heights` are relative."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -76,9 +74,9 @@ def figure_with_stack(
 
 
 def save_png(figure: Figure, path: Path) -> Path:
-    """Write the figure as a PNG beside `path` and rename; the same figure gives the same bytes."""
+    """Write the figure as a PNG file atomically; the same figure gives the same bytes."""
     stream = io.BytesIO()
-    # No Software entry: the bytes depend on what is drawn alone.
+    # Without the Software entry, the bytes do not depend on the version of matplotlib.
     figure.savefig(
         stream, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.12
     )
@@ -88,6 +86,17 @@ def save_png(figure: Figure, path: Path) -> Path:
     return path
 
 
+def log_scale(axes: Axes) -> None:
+    """Make the y axis logarithmic with plain numbers as labels; matplotlib's default labels need
+    math text, which the style turns off.
+    """
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
+    """Format a fraction as a percentage with one decimal."""
     return f"{100 * share:.1f} %"

@@ -1,7 +1,8 @@
-"""The figures of a run as PNG files: learning curves, confusion, precision and recall, calibration.
+"""Plots of a run as PNG files: learning curves, confusion matrix, precision-recall curve,
+calibration.
 
-Owns which are drawn and what they show. Their look is canvas.py's; numbers come from
-evaluation/metrics.py and decision/calibration.py. Same input, same bytes.
+This module defines the content of the plots; canvas.py defines their style. The numbers come from
+evaluation/metrics.py and decision/calibration.py. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tamis.evaluation.report.canvas import (
     figure_with_axes,
     figure_with_stack,
     house_style,
+    log_scale,
     percent,
     save_png,
 )
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
-_NUMBERS_UP_TO = 12  # classes; beyond it the counts in the confusion matrix can no longer be read
+_NUMBERS_UP_TO = 12  # classes; with more, counts in the confusion matrix are not readable
 
 
 def write_all(
@@ -48,16 +50,16 @@ def write_all(
     before: NDArray[Any] | None = None,
     history: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Path]:
-    """Write the plots that the data allow into `folder` and return them by name.
+    """Write all plots for which there are data to `folder` and return them by name.
 
-    `loss` and `accuracy` need history rows (dicts with step, epoch, loss, accuracy,
-    validation_loss, validation_accuracy, validation_average_precision; any may be absent);
-    `confusion`, `calibration` and, with a positive class, `precision_recall` need `labels` and
-    `probabilities` (N, K). `baselines` are probabilities on the same rows by name, `before` the
-    probabilities before the temperature. Files are written beside and renamed.
+    `loss` and `accuracy` need rows of the history (dictionaries with step, epoch, loss, accuracy,
+    validation_loss, validation_accuracy, validation_average_precision; all optional). `confusion`,
+    `calibration` and, with a positive class, `precision_recall` need `labels` and `probabilities`
+    (N, K). `baselines` are probabilities on the same rows, by name; `before` are the probabilities
+    before calibration. Files are replaced atomically.
 
     Raises:
-        DataError: labels and probabilities do not fit, or a label is unknown.
+        DataError: labels and probabilities have different lengths, or a label is unknown.
     """
     from tamis.evaluation.metrics import predictions
 
@@ -91,9 +93,7 @@ def write_all(
 
 
 def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Training loss per step (thin, with its running mean) and validation loss where it was
-    measured.
-    """
+    """Training loss per step with its moving average, and validation loss if it was measured."""
     figure, axes = figure_with_axes()
     _training_line(axes, *_series(history, "loss"), name="train")
     _validation_line(axes, *_series(history, "validation_loss"), name="validation")
@@ -107,8 +107,8 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
 def accuracy_curves(
     history: Sequence[Mapping[str, Any]], *, commonest: tuple[str, float] | None = None
 ) -> Figure:
-    """Accuracy per step, validation accuracy and average precision; `commonest` (label, share) is
-    drawn as a line.
+    """Accuracy per step, validation accuracy and average precision. `commonest` (label, share) is
+    shown as a line.
     """
     figure, axes = figure_with_axes()
     _training_line(axes, *_series(history, "accuracy"), name="train")
@@ -129,9 +129,9 @@ def accuracy_curves(
             color=GREY,
             linestyle="--",
             linewidth=1.2,
-            label=f"always {commonest[0]!r}",
+            label=f"majority class ({commonest[0]!r})",
         )
-    axes.set(title="Accuracy", xlabel="step", ylabel="share of rows")
+    axes.set(title="Accuracy", xlabel="step", ylabel="accuracy")
     axes.set_ylim(top=1.005)
     _epochs(axes, history)
     axes.legend(loc="lower right")
@@ -141,8 +141,8 @@ def accuracy_curves(
 def confusion_matrix(
     truth: NDArray[Any], predicted: NDArray[Any], classes: Sequence[str]
 ) -> Figure:
-    """Counts, coloured and annotated by the share of their row; without numbers where the classes
-    are many.
+    """Confusion matrix. Colour and percentage show the share of the row; without numbers if there
+    are many classes.
     """
     k = len(classes)
     counts = np.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
@@ -155,7 +155,7 @@ def confusion_matrix(
     small = float(np.clip(110 / k, 4.5, 10))
     names = [
         name if len(name) <= 24 else f"{name[:13]}…{name[-10:]}" for name in classes
-    ]  # names often differ at their ends
+    ]  # long names often differ at the end
     axes.set_xticks(
         range(k), names, rotation=0 if k <= 4 and max(map(len, names)) < 12 else 90, fontsize=small
     )
@@ -179,9 +179,9 @@ def confusion_matrix(
                     color=colour,
                     fontsize=max(small, 8),
                 )
-    axes.set(title="Confusion", xlabel="predicted", ylabel="label")
+    axes.set(title="Confusion matrix", xlabel="predicted label", ylabel="true label")
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
-    bar.set_label("share of the label's rows")
+    bar.set_label("share of the rows of the true label")
     bar.outline.set_visible(False)
     return figure
 
@@ -193,14 +193,14 @@ def precision_recall(
     baselines: Mapping[str, NDArray[Any]],
     positive: str,
 ) -> Figure:
-    """Precision over recall of the model and its baselines, the chosen threshold marked; all scores
-    (N,).
+    """Precision-recall curves of the model and the baselines, with the chosen threshold marked; all
+    scores (N,).
     """
     figure, axes = figure_with_axes(6.4, 5.2)
     styles = iter([(ORANGE, "--"), (GREEN, ":"), (GREY, "-.")])
     for name, others in baselines.items():
         if np.ptp(others) == 0:
-            continue  # a constant score is the share of positives, drawn below
+            continue  # a constant score equals the share of positives, shown below
         colour, line = next(styles, (GREY, ":"))
         _curve(axes, is_positive, others, name, color=colour, linestyle=line, linewidth=1.6)
     _curve(axes, is_positive, scores, "model", color=BLUE)
@@ -246,7 +246,7 @@ def precision_recall(
             arrowprops={"arrowstyle": "-", "color": GREY},
         )
     axes.set(
-        title=f"Precision and recall of {positive!r}",
+        title=f"Precision-recall curve of {positive!r}",
         xlabel="recall",
         ylabel="precision",
         xlim=(0, 1.02),
@@ -259,19 +259,17 @@ def precision_recall(
 def calibration_curve(
     truth: NDArray[Any], scores: Floats, positive: int | None, before: NDArray[Any] | None
 ) -> Figure:
-    """Observed share over predicted probability in 15 bins, dots by number of rows, and the rows
-    per bin below.
+    """Observed frequency by predicted probability in 15 bins; dot size shows the number of rows.
+    The panel below shows the rows per bin.
     """
-    from matplotlib.ticker import NullFormatter
-
     figure, (axes, below) = figure_with_stack(5.6, 6.2, heights=(3.4, 1))
     axes.plot(
         [0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfectly calibrated"
     )
     shown: list[tuple[str, Floats, str, str]] = []
     if before is not None and not np.allclose(before, scores, rtol=0, atol=1e-9):
-        shown.append(("before the temperature", np.asarray(before, dtype=np.float64), ORANGE, "s"))
-    shown.append(("model" if not shown else "after the temperature", scores, BLUE, "o"))
+        shown.append(("before calibration", np.asarray(before, dtype=np.float64), ORANGE, "s"))
+    shown.append(("model" if not shown else "after calibration", scores, BLUE, "o"))
     for name, probabilities, colour, marker in shown:
         view = calibration_view(probabilities, truth, positive)
         bins = reliability(*view)
@@ -296,22 +294,19 @@ def calibration_curve(
         edgecolor="white",
         linewidth=0.8,
     )
-    below.set_yscale("log")  # most rows lie in the outer bins; a linear scale would hide the rest
+    log_scale(below)  # most rows are in the outer bins; a linear scale would hide the others
     below.set_ylim(bottom=0.7)
-    below.yaxis.set_minor_formatter(NullFormatter())
     what = "P(positive)" if positive is not None else "confidence"
-    below.set(xlabel=f"predicted {what}", ylabel="rows", xlim=(0, 1))
+    below.set(xlabel=f"predicted {what}", ylabel="number of rows", xlim=(0, 1))
     below.grid(False, axis="x")
-    observed = "share of positives" if positive is not None else "share right"
+    observed = "share of positives" if positive is not None else "accuracy"
     axes.set(title="Calibration", ylabel=f"observed {observed}", xlim=(0, 1), ylim=(-0.02, 1.02))
     axes.legend(loc="best")
     return figure
 
 
 def _series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[Floats, Floats]:
-    """Steps and values of the rows that have `key`; rows are numbered from 1 where they carry no
-    step.
-    """
+    """Steps and values of the rows that have `key`; rows without a step are numbered from 1."""
     found = [
         (row.get("step", place), row[key])
         for place, row in enumerate(history, start=1)
@@ -332,9 +327,9 @@ def _training_line(axes: Axes, steps: Floats, values: Floats, *, name: str) -> N
     kept = np.convolve(values, np.ones(window), mode="full")[: len(values)] / np.minimum(
         np.arange(1, len(values) + 1), window
     )
-    settled = slice(window // 2, None)  # a mean of one or two steps would only repeat their noise
+    settled = slice(window // 2, None)  # a mean over one or two steps is too noisy
     axes.plot(
-        steps[settled], kept[settled], color=BLUE, label=f"{name}, mean of the last {window} steps"
+        steps[settled], kept[settled], color=BLUE, label=f"{name}, moving average of {window} steps"
     )
 
 
@@ -349,13 +344,13 @@ def _epochs(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     steps, epochs = _series(history, "epoch")
     if not any("step" in row for row in history):
-        axes.set_xlabel("epoch" if len(steps) else "row of the history")
+        axes.set_xlabel("epoch" if len(steps) else "row of the training history")
         return
     begins = steps[1:][np.diff(np.floor(epochs)) > 0]
     if 0 < len(begins) <= 30:
         for step in begins:
             axes.axvline(step, color="#CFCFCF", linewidth=0.9, zorder=0)
-        axes.set_xlabel("step (a vertical line where an epoch begins)")
+        axes.set_xlabel("step (vertical lines: start of an epoch)")
 
 
 def _curve(
@@ -382,7 +377,7 @@ def _truth(
     index = {name: place for place, name in enumerate(classes)}
     if scores.shape != (len(labels), len(classes)) or any(label not in index for label in labels):
         raise DataError(
-            f"plots need labels out of {list(classes)} and probabilities of shape "
-            f"({len(labels)}, {len(classes)}), got {scores.shape}"
+            f"plots: expected labels from {list(classes)} and probabilities of shape "
+            f"({len(labels)}, {len(classes)}), got shape {scores.shape}"
         )
     return np.array([index[label] for label in labels], dtype=np.int64), scores

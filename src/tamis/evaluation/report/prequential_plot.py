@@ -1,5 +1,5 @@
-"""The learning curves of a replay: 1-ROCA % of the messages so far, one panel a kind of feedback,
-one line a filter.
+"""Learning curves of a prequential evaluation: 1-ROCA % of the messages so far, one panel per kind
+of feedback, one line per filter.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tamis.evaluation.report.canvas import (
     ORANGE,
     figure_with_stack,
     house_style,
+    log_scale,
     save_png,
 )
 
@@ -23,20 +24,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SMALLEST = 0.01
-"""Percent; a logarithmic axis has no zero, so what is below is drawn there."""
+"""Percent; smaller values are drawn here, because a logarithmic axis has no zero."""
 _LINES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, ":"), (GREY, "-."))
 
 
 def write_learning_curves(path: Path, results: Sequence[PrequentialFigures]) -> Path:
-    """Write the figure as a PNG, beside and renamed."""
+    """Write the plot as a PNG file."""
     with house_style():
         return save_png(learning_curves(results), path)
 
 
 def learning_curves(results: Sequence[PrequentialFigures]) -> Figure:
-    """One panel for every kind of feedback; a filter that does not learn is drawn in all of
-    them.
-    """
+    """One panel per kind of feedback. A filter that does not learn is shown in all panels."""
     learning = list(dict.fromkeys(result.feedback for result in results if result.feedback))
     names = list(dict.fromkeys(result.filter for result in results))
     figure, panels = figure_with_stack(
@@ -55,8 +54,12 @@ def learning_curves(results: Sequence[PrequentialFigures]) -> Figure:
                 linestyle=line,
                 label=result.filter,
             )
-        axes.set(title=f"Feedback: {feedback or 'none'}", ylabel="1-ROCA % so far", yscale="log")
+        axes.set(
+            title=f"Feedback: {feedback or 'none'}",
+            ylabel="1-ROCA % of messages so far",
+        )
+        log_scale(axes)
         axes.set_ylim(bottom=_SMALLEST * 0.8)
-    panels[-1].set_xlabel("messages")
+    panels[-1].set_xlabel("number of messages")
     panels[0].legend(loc="best", fontsize=9)
     return figure

@@ -1,7 +1,7 @@
-"""report.html: one self-contained page for a reader with a phone, a printer or no network.
+"""report.html: a self-contained HTML report for phone, printer and offline use.
 
-Owns the page's words and looks; its figures are those of report.json. No script, no external file:
-plots are data URIs, and every text that came from outside is escaped.
+This module defines texts and style of the page; the numbers are those of report.json. The page has
+no scripts and no external files: plots are data URIs, and all external text is escaped.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ th:first-child,td:first-child,.text{text-align:left}
 td small{display:block;color:var(--soft);white-space:nowrap}
 .figures td:nth-child(2){font-weight:600}
 .figures small{font-weight:400}
+.number{white-space:nowrap}
 td.text{overflow-wrap:anywhere;min-width:14rem;white-space:pre-wrap}
 figure{margin:0}
 figcaption{color:var(--soft);font-size:.9rem}
@@ -57,12 +58,12 @@ pre{background:#f5f7f9;border-radius:6px;padding:.8rem;overflow-x:auto;font-size
 """
 
 
-# (key, heading, shown as a percentage); accuracy comes last on purpose: with unequal classes it
-# flatters.
+# (key, heading, shown as a percentage); accuracy comes last, because it is misleading for
+# imbalanced classes.
 _BINARY = (
     ("f1", "F1", False),
     ("recall", "Recall", True),
-    ("false_positive_rate", "{negative} blocked", True),
+    ("false_positive_rate", "False positive rate ({negative} blocked)", True),
     ("precision", "Precision", True),
     ("average_precision", "Average precision", False),
     ("mcc", "MCC", False),
@@ -80,16 +81,17 @@ _MULTI = (
     ("brier", "Brier", False),
     ("accuracy", "Accuracy", True),
 )
-_NAMES = {"tfidf": "TF-IDF + logistic regression", "majority": "Majority rule"}
+_NAMES = {"tfidf": "TF-IDF + logistic regression", "majority": "Majority class"}
 _PLOTS = {
-    "precision_recall": "Precision and recall at every threshold",
-    "confusion": "Labels against predictions",
-    "calibration": "Predicted probabilities against what came true",
-    "robustness": "Disguised texts, at the model's own threshold, with 95 % intervals",
-    "loss": "Loss over the training steps",
-    "accuracy": "Accuracy over the training steps",
+    "precision_recall": "Precision-recall curve",
+    "confusion": "Confusion matrix",
+    "calibration": "Calibration: predicted probability and observed frequency",
+    "robustness": "Robustness: results under each perturbation at the model's threshold, with 95 % "
+    "intervals",
+    "loss": "Loss by training step",
+    "accuracy": "Accuracy by training step",
 }
-_TEXT_LIMIT = 600  # characters of a listed message; the whole text is in predictions.jsonl's row
+_TEXT_LIMIT = 600  # characters of a listed text; predictions.jsonl contains the whole text
 
 
 def write_html(
@@ -121,7 +123,7 @@ def render(
         title += f" and {len(report['classes']) - 6} more classes"
     body = [
         f"<h1>{_text(title)}</h1>",
-        f'<p class="soft">backbone {_text(report["backbone"])} · tuned: {_text(report["tune"])} '
+        f'<p class="soft">backbone {_text(report["backbone"])} · tune {_text(report["tune"])} '
         "· split "
         f"{_text(report['split'])}"
         f"{_text(_rows(report))}</p>",
@@ -148,7 +150,7 @@ def render(
 
 
 def figure_text(figures: Mapping[str, Any] | None, key: str, percent: bool) -> tuple[str, str]:
-    """A figure and its 95 % interval as short texts; a dash where it is undefined."""
+    """Format a metric and its 95 % interval; a dash if it is undefined."""
     value = figures.get(key) if figures else None
     if value is None or figures is None:
         return "-", ""
@@ -166,7 +168,7 @@ def figure_text(figures: Mapping[str, Any] | None, key: str, percent: bool) -> t
 
 
 def columns(report: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """The figures to show, in order: key, heading, shown as a percentage."""
+    """The metrics to show, in order: key, heading, whether it is a percentage."""
     binary = report["positive"] is not None and len(report["classes"]) == 2
     negative = negative_name(report)
     return [
@@ -176,7 +178,7 @@ def columns(report: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
 
 
 def negative_name(report: Mapping[str, Any]) -> str:
-    """The other class of a binary task; empty for K classes."""
+    """The negative class of two classes; empty for K classes."""
     others = [name for name in report["classes"] if name != report["positive"]]
     return str(others[0]) if len(others) == 1 else ""
 
@@ -195,7 +197,7 @@ def _rows(report: Mapping[str, Any]) -> str:
 def _warnings(report: Mapping[str, Any]) -> str:
     items = "".join(f"<li>{_text(sentence)}</li>" for sentence in report["warnings"])
     return (
-        f'<div class="warning" role="alert"><strong>Read this first</strong><ul>{items}</ul></div>'
+        f'<div class="warning" role="alert"><strong>Warnings</strong><ul>{items}</ul></div>'
         if items
         else ""
     )
@@ -210,8 +212,8 @@ def _headline(report: Mapping[str, Any]) -> str:
         return f"<p>{_text(folds)}</p>"
     if not judged:
         return (
-            "<p>No rows were held out, so there are no figures: evaluate the model on labelled "
-            "rows of its own.</p>"
+            "<p>There are no metrics, because no rows were held out. To evaluate the model on "
+            "other labelled rows, use <code>tamis evaluate</code>.</p>"
         )
     cards = []
     for key, name, percent in columns(report)[:3]:
@@ -222,14 +224,12 @@ def _headline(report: Mapping[str, Any]) -> str:
             for other in ("tfidf", "majority")
             if part == "test" and other in report["baselines"]
         ]
-        lines = [f"95 %: {interval}"] if interval else []
+        lines = [f"95 % interval: {interval}"] if interval else []
         lines += beside
         small = "".join(f"<small>{_text(line)}</small>" for line in lines)
         cards.append(f'<div class="card">{_text(name)}<b>{_text(value)}</b>{small}</div>')
     positive = (
-        f", {report['positive']!r} being the positive class"
-        if report["positive"] is not None
-        else ""
+        f"; the positive class is {report['positive']!r}" if report["positive"] is not None else ""
     )
     note = f"On {judged['n']:,} {part} rows{positive}."
     return (
@@ -238,9 +238,7 @@ def _headline(report: Mapping[str, Any]) -> str:
 
 
 def _comparison(report: Mapping[str, Any]) -> str:
-    """Figures as rows and models as columns: few columns, so the table fits a phone and a sheet of
-    paper.
-    """
+    """A table with metrics as rows and models as columns; it is narrow enough for a phone."""
     beside = {"Model": report["test"]} if report["test"] else {}
     others = sorted(report["baselines"], key=lambda name: (name == "majority", name))
     beside |= {_NAMES.get(name, name): report["baselines"][name] for name in others}
@@ -257,15 +255,16 @@ def _comparison(report: Mapping[str, Any]) -> str:
         lines.append(f"<tr><td>{_text(heading)}</td>{tds}</tr>")
     head = "".join(f"<th>{_text(name)}</th>" for name in beside)
     sentence = mcnemar_sentence(report)
+    baselines = (
+        " Baselines are evaluated on the same test rows with threshold 0.5." if others else ""
+    )
     return (
-        "<h2>Beside the baselines</h2>"
+        f"<h2>{'Comparison with baselines' if others else 'Metrics'}</h2>"
         + (f"<p>{_text(sentence)}</p>" if sentence else "")
         + f'<div class="scroll"><table class="figures"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
-        '<p class="soft">Small figures are 95 % intervals: Wilson for proportions, bootstrap '
-        "for the rest. "
-        "Baselines see the same test rows and are cut at 0.5. A dash: not defined on these "
-        "rows.</p>"
+        '<p class="soft">Small numbers are 95 % intervals: Wilson for proportions, bootstrap for '
+        f"other metrics.{baselines} A dash means that the metric is not defined on these rows.</p>"
     )
 
 
@@ -275,15 +274,15 @@ def _threshold(report: Mapping[str, Any]) -> str:
     if report["threshold"] is not None:
         how = f" (rule: {choice['rule']})" if choice else ""
         sentences.append(
-            f"The label is {report['positive']!r} where its probability is at least "
+            f"The label is {report['positive']!r} if its probability is at least "
             f"{report['threshold']:.4g}{how}."
         )
     if choice:
         sentences.append(
-            f"On the rows it was chosen on it catches {100 * choice['recall']:.1f} % and blocks "
-            f"{100 * choice['false_positive_rate']:.2f} % "
-            f"of {negative_name(report)!r}, at most "
-            f"{100 * choice['false_positive_rate_upper95']:.2f} % (upper 95 % bound)."
+            "On the rows that chose the threshold, the recall is "
+            f"{100 * choice['recall']:.1f} % and the false positive rate "
+            f"({negative_name(report)} blocked) {100 * choice['false_positive_rate']:.2f} %, "
+            f"with an upper 95 % bound of {100 * choice['false_positive_rate_upper95']:.2f} %."
         )
     if unsure:
         where = (
@@ -291,20 +290,22 @@ def _threshold(report: Mapping[str, Any]) -> str:
             if "low" in unsure
             else f"below {unsure['value']:.3g} for every class"
         )
-        sentences.append(f"The verdict is 'unsure' where the probability lies {where}.")
+        sentences.append(f"The verdict is 'unsure' if the probability is {where}.")
         if unsure.get("test_share") is not None:
             outside = unsure["test_error_rate_outside"]
             rest = (
-                f"; of the other rows {100 * outside:.2f} % are wrong"
+                f"; the error rate of the other rows is {100 * outside:.2f} %"
                 if outside is not None
                 else ""
             )
             sentences.append(
-                f"That is {100 * unsure['test_share']:.1f} % of the test rows, with "
-                f"{unsure['test_errors_inside']} of the mistakes{rest}."
+                f"This applies to {100 * unsure['test_share']:.1f} % of the test rows, among them "
+                f"{unsure['test_errors_inside']} errors{rest}."
             )
     if report["temperature"] is not None:
-        sentences.append(f"Temperature {report['temperature']:.3g} is part of the weights.")
+        sentences.append(
+            f"The weights include a calibration temperature of {report['temperature']:.3g}."
+        )
     sentences += report["notes"]
     if not sentences:
         return ""
@@ -329,26 +330,31 @@ def _figures(plots: Mapping[str, Path]) -> str:
 
 
 def _robustness(report: Mapping[str, Any]) -> str:
-    """What is caught and blocked of disguised texts."""
+    """The results under each perturbation."""
     if not report.get("robustness"):
         return ""
     header, rows = robustness_rows(
         [PerturbationResult(**result) for result in report["robustness"]]
     )
     cells = "".join(
-        "<tr>" + "".join(f'<td class="text">{_text(cell)}</td>' for cell in row) + "</tr>"
+        f'<tr><td>{_text(row[0])}</td><td class="text">{_text(row[1])}</td>'
+        + "".join(f'<td class="number">{_text(cell)}</td>' for cell in row[2:])
+        + "</tr>"
         for row in rows
     )
-    names = "".join(f'<th class="text">{_text(name)}</th>' for name in header)
+    names = f'<th>{_text(header[0])}</th><th class="text">{_text(header[1])}</th>' + "".join(
+        f"<th>{_text(name)}</th>" for name in header[2:]
+    )
     return (
-        "<h2>Disguised texts</h2><p>The same rows under each attack of the suite, at the "
-        "model's own threshold.</p>"
-        f"<table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table>"
+        "<h2>Robustness</h2><p>Results on the same rows under each perturbation, at the model's "
+        "threshold.</p>"
+        f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table>'
+        "</div>"
     )
 
 
 def _ood(report: Mapping[str, Any]) -> str:
-    """Test texts that are unlike what was learnt."""
+    """Out-of-distribution test texts."""
     found = report.get("ood")
     if not found:
         return ""
@@ -359,7 +365,7 @@ def _ood(report: Mapping[str, Any]) -> str:
     )
     header = '<th>bits per byte</th><th>label</th><th class="text">text</th>'
     table = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
-    return f"<h2>Outside of what was learnt</h2><p>{_text(ood_sentence(found))}</p>" + (
+    return f"<h2>Out-of-distribution texts</h2><p>{_text(ood_sentence(found))}</p>" + (
         table if rows else ""
     )
 
@@ -380,10 +386,10 @@ def _mistakes(examples: Sequence[Mapping[str, Any]]) -> str:
             f'<td>{example["probability"]:.3f}</td><td class="text">{_text(text)}</td></tr>'
         )
     return (
-        "<h2>Most confident mistakes</h2><p class='soft'>Worth reading: some are hard, some are "
-        "wrong labels.</p>"
-        '<div class="scroll"><table><thead><tr><th>label</th><th>predicted</th><th>with</th><th '
-        'class="text">text</th></tr>'
+        "<h2>Most confident mistakes</h2><p class='soft'>Wrong predictions with the highest "
+        "probability. Some of them may be label errors.</p>"
+        '<div class="scroll"><table><thead><tr><th>label</th><th>predicted</th>'
+        '<th>probability</th><th class="text">text</th></tr>'
         f"</thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
@@ -403,13 +409,13 @@ def _facts(report: Mapping[str, Any]) -> str:
 
 def _usage(report: Mapping[str, Any]) -> str:
     lines = [
-        "# verdicts from the command line; RUN is the folder of this report",
-        'tamis predict RUN "a message"',
-        "tamis explain RUN 'a message'",
+        "# on the command line; RUN is the folder of this report",
+        'tamis predict RUN "a text"',
+        'tamis explain RUN "a text"',
         "",
         "# in Python",
         "from tamis import TextClassifier",
         'model = TextClassifier.load("RUN")',
-        'model.predict(["a message"])',
+        'model.predict(["a text"])',
     ]
     return f"<h2>Use the model</h2><pre>{_text(chr(10).join(lines))}</pre>"
