@@ -7,6 +7,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +281,26 @@ def test_the_curve_of_nano_counts_the_tokens_of_all_stages() -> None:
         (170, 2.25),
         (180, 2.0),
     ]
+
+
+def test_nothing_in_the_configuration_of_the_site_is_fetched_from_another_host() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "  font: false\n" in text
+    # The theme would ask the host of the repository for the number of stars.
+    assert not re.search(r"^(repo_url|extra_javascript):", text, flags=re.MULTILINE)
+    assert not re.search(r"^extra_css:\n(  - .*\n)*  - \w+://", text, flags=re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_site_builds_and_its_pages_fetch_nothing_from_another_host(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > 30
+    loaded = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"([^\"]+)\"|<link\b([^>]+)>")
+    for page in pages:
+        for source, link in loaded.findall(page.read_text(encoding="utf-8")):
+            fetched = source or (("stylesheet" in link or "icon" in link) and link)
+            assert not fetched or "://" not in fetched, f"{page.name}: {fetched}"
