@@ -274,7 +274,7 @@ def test_a_wrong_checksum_leaves_nothing_and_names_both(server: FileServer, tmp_
         f"{server.url}: expected sha256 {sha256(OTHER)}, got {sha256(CONTENT)} (100,003 bytes)"
         in message
     )
-    assert f"put the file at {tmp_path / 'file'} by hand" in message
+    assert f"copy the file to {tmp_path / 'file'}" in message
     assert leftovers(tmp_path / "file") == []
 
 
@@ -286,7 +286,7 @@ def test_a_failed_fetch_leaves_the_file_that_was_there(server: FileServer, tmp_p
 
 
 def test_another_size_is_refused_before_the_body(server: FileServer, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"expected 99 bytes, the server has 100,003"):
+    with pytest.raises(DownloadError, match=r"expected 99 bytes, the server offers 100,003"):
         fetch([server.url], tmp_path / "file", sha256=None, size=99)
     assert leftovers(tmp_path / "file") == []
 
@@ -335,7 +335,7 @@ def test_offline_means_no_attempt(
 ) -> None:
     monkeypatch.setenv(switch, "1")
     with pytest.raises(
-        DownloadError, match=f"the table is expected at .* {switch} forbids fetching it; unset"
+        DownloadError, match=f"the table: .* does not exist, and {switch} disables downloads; unset"
     ):
         fetch([server.url], tmp_path / "file", sha256=None, what="the table")
     (tmp_path / "file").write_bytes(CONTENT)

@@ -1,10 +1,9 @@
-"""Fetching files over HTTP: resumed after a cut, verified before use, safe with two processes at
-once.
+"""Download files over HTTP: interrupted downloads are resumed, files are verified before use, and
+two processes may download the same file.
 
-Owns the proof that a file is the expected one; the cache directory and the offline switch are
-cache.py's. Knows no file of its own: names, addresses and checksums live with those who need them
-(data/catalog.py, gpt2/hub.py). Source: RFC 9110, sections 13.1.5 (If-Range) and 14 (range
-requests).
+The cache folder and the offline switch are in cache.py. Names, addresses and checksums come from
+the callers (data/catalog.py, gpt2/hub.py). Source: RFC 9110, sections 13.1.5 (If-Range) and 14
+(range requests).
 """
 
 from __future__ import annotations
@@ -31,20 +30,18 @@ from tamis.errors import DownloadError
 Progress = Callable[[int, int | None], None]
 
 _CHUNK_BYTES = 1 << 20
-_TIMEOUT_S = (
-    20.0  # without a single byte; a slow but living connection may take as long as it needs
-)
-ATTEMPTS = 3  # in a row without progress, per address
-BACKOFF_S = 0.5  # doubled after every attempt
+_TIMEOUT_S = 20.0  # without receiving a byte; the total time is not limited
+ATTEMPTS = 3  # consecutive attempts without progress, per address
+BACKOFF_S = 0.5  # doubled after each attempt
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def is_verified(path: Path, *, sha256: str, size: int | None = None) -> bool:
-    """Whether `path` is a file with this SHA-256 (lower-case hex) and, where given, this size in
-    bytes.
+    """Whether `path` is a file with this SHA-256 (lower-case hexadecimal) and, if given, this size
+    in bytes.
 
-    A file that passed is remembered in the cache directory by path, size, modification time and
-    inode, so that 500 MB are hashed once and not at every start.
+    Verified files are recorded in the cache folder by path, size, modification time and inode, so
+    that a large file is hashed only once.
     """
     try:
         status = path.stat()
@@ -65,7 +62,7 @@ def is_verified(path: Path, *, sha256: str, size: int | None = None) -> bool:
         pass
     if sha256_of(path).hexdigest() != sha256:
         return False
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+    with contextlib.suppress(OSError):  # without the record, the file is hashed again
         _write_beside(mark, json.dumps(proof))
     return True
 
@@ -79,42 +76,40 @@ def fetch(
     what: str = "file",
     progress: Progress | None = None,
 ) -> Path:
-    """Bring the file to `target`, from the first of `urls` that delivers it, and return `target`.
+    """Download a file to `target` from the first address that works, and return `target`.
 
-    A target that is already there and verified is returned at once, without any network access.
-    What came before a cut is kept in `<target>.part` and continued, if the server states that it is
-    still the same file. Size and SHA-256 are checked before the file gets its name, so `target` is
-    either absent, as before, or right.
+    If `target` exists and is verified, it is returned without network access. An incomplete
+    download is kept in `<target>.part` and resumed if the server confirms that the file has not
+    changed. Size and SHA-256 are checked before the file is renamed to `target`.
 
-    Units and arguments:
-        urls      http(s) addresses of the same file, tried in order; proxies come from the
-                  environment
-        sha256    lower-case hex; None where no checksum is known (then size or the server's length
-                  is all there is)
-        size      bytes, checked as soon as the server states a length
-        what      the name of the thing for error messages
-        progress  called with (bytes so far, bytes in all or None)
+    Args:
+        urls: http or https addresses of the same file, tried in order. Proxies are taken from the
+            environment.
+        target: path of the file.
+        sha256: expected SHA-256, lower-case hexadecimal; None if it is not known (then only the
+            size is checked).
+        size: expected size in bytes; also compared with the length that the server states.
+        what: name of the file for error messages.
+        progress: called with the bytes so far and the total number of bytes, or None.
 
     Raises:
-        DownloadError: no address delivered the file, **or** the network is switched off by
-            `TAMIS_OFFLINE` or `HF_HUB_OFFLINE`, **or** what came has another size or SHA-256,
-            **or** it cannot be written.
+        DownloadError: no address worked, network access is disabled by `TAMIS_OFFLINE` or
+            `HF_HUB_OFFLINE`, the file has another size or SHA-256, or it cannot be written.
     """
     if _is_present(target, sha256=sha256, size=size):
         return target
-    by_hand = f"or put the file at {target} by hand"
+    by_hand = f"or copy the file to {target}"
     if switch := offline_switch():
         raise DownloadError(
-            f"{what} is expected at {target}, is not there, and {switch} forbids fetching it; "
-            f"unset {switch}, {by_hand}"
+            f"{what}: {target} does not exist, and {switch} disables downloads; unset {switch}, "
+            f"{by_hand}"
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A lock of the operating system, not a mere file: it goes with the process, kill -9
-        # included.
+        # A lock of the operating system is released when the process ends, also after kill -9.
         with FileLock(target.with_name(f".{target.name}.lock")):
             if _is_present(target, sha256=sha256, size=size):
-                return target  # another process fetched it while this one waited
+                return target  # another process downloaded it in the meantime
             failures: list[str] = []
             for url in urls:
                 try:
@@ -124,22 +119,21 @@ def fetch(
                     failures.append(f"{url}: {failure.reason}")
     except OSError as error:
         raise DownloadError(
-            f"{what} cannot be written to {target}: {error.strerror or error}; free some space "
-            "or choose another "
-            f"folder with TAMIS_CACHE (now {cache_directory()})"
+            f"{what} cannot be written to {target}: {error.strerror or error}; free disk space, or "
+            f"choose another folder with TAMIS_CACHE (now {cache_directory()})"
         ) from error
     expected = f" (sha256 {sha256})" if sha256 else f" ({size:,} bytes)" if size is not None else ""
-    tried = "; ".join(failures) or "nothing: no address is known"
+    tried = "; ".join(failures) or "no address is known"
     raise DownloadError(
-        f"{what}{expected} could not be fetched; tried {tried}; check the connection and the "
+        f"{what}{expected} could not be downloaded ({tried}); check the network connection and the "
         f"proxy settings, {by_hand}"
     )
 
 
 @dataclass(eq=False)
 class _Failure(Exception):
-    """An attempt failed: `transient` if the next may succeed, `stale_part` if what was kept before
-    may be the cause.
+    """An attempt failed. `transient`: another attempt may succeed. `stale_part`: the kept part may
+    be the cause.
     """
 
     reason: str
@@ -150,7 +144,7 @@ class _Failure(Exception):
 
 @dataclass
 class _Transfer:
-    """One file from one address: attempts, continued where the last one stopped."""
+    """The download of one file from one address, with several attempts; each resumes the last."""
 
     url: str
     target: Path
@@ -162,10 +156,10 @@ class _Transfer:
         self._part = self.target.with_name(self.target.name + ".part")
         self._notes = self.target.with_name(
             self.target.name + ".part.json"
-        )  # where it came from, and its validator
+        )  # address and validator of the part
 
     def run(self) -> None:
-        """Fetch, verify and rename; raises _Failure, or OSError where the disk refuses."""
+        """Download, verify and rename; raises _Failure, or OSError if writing fails."""
         furthest, idle, restarted = self._part_bytes(), 0, False
         while True:
             resumed = self._part_bytes() > 0
@@ -174,7 +168,7 @@ class _Transfer:
                 self._verify()
             except _Failure as failure:
                 if resumed and failure.stale_part and not restarted:
-                    restarted = True  # once more, from nothing
+                    restarted = True  # try once more from the beginning
                     self._discard_part()
                     continue
                 reached = self._part_bytes()
@@ -196,8 +190,8 @@ class _Transfer:
         self._notes.unlink(missing_ok=True)
 
     def _range_headers(self) -> dict[str, str]:
-        """The headers that continue the part, or none where nothing could prove that it is of the
-        same file.
+        """The headers to resume the part; empty if it cannot be verified that the part belongs to
+        the same file.
         """
         kept = self._part_bytes()
         if not kept:
@@ -210,13 +204,13 @@ class _Transfer:
         if isinstance(validator, str):
             return {"Range": f"bytes={kept}-", "If-Range": validator}
         if self.sha256 is not None:
-            return {"Range": f"bytes={kept}-"}  # the checksum over the whole decides
+            return {"Range": f"bytes={kept}-"}  # verified by the checksum of the whole file
         return {}
 
     def _attempt(self) -> None:
-        """Append to the part until the server's end of file."""
+        """Append to the part until the server ends the file."""
         if self.sha256 is not None and self._part_bytes() == self.size:
-            return  # all there: the process ended between the last byte and the rename
+            return  # complete: the process ended before the rename
         headers = self._range_headers()
         request = urllib.request.Request(
             self.url, headers={"User-Agent": "tamis", "Accept-Encoding": "identity", **headers}
@@ -224,7 +218,7 @@ class _Transfer:
         if request.type not in {"http", "https"}:
             raise _Failure(f"expected an http or https address, got {request.type}")
         try:
-            # A new opener each time: the shared one keeps the proxies of its first use.
+            # A new opener for each attempt: the global one keeps the proxies of its first use.
             answer = urllib.request.build_opener().open(request, timeout=_TIMEOUT_S)
         except urllib.error.HTTPError as error:
             with error:
@@ -232,7 +226,7 @@ class _Transfer:
                     error.code == 416
                     and error.headers.get("Content-Range", "") == f"bytes */{self._part_bytes()}"
                 ):
-                    return  # nothing is missing
+                    return  # the part is complete
                 wait = error.headers.get("Retry-After", "")
                 raise _Failure(
                     f"HTTP {error.code} {error.reason}",
@@ -245,7 +239,7 @@ class _Transfer:
         except (
             OSError,
             http.client.HTTPException,
-        ) as error:  # urllib lets those of the answer's head through
+        ) as error:  # urllib does not wrap errors in the response headers
             raise _network_failure(error) from None
         with answer:
             self._receive(answer, asked_range=bool(headers))
@@ -259,17 +253,17 @@ class _Transfer:
             ):
                 came = answer.headers.get("Content-Range")
                 raise _Failure(
-                    f"asked for bytes {start}-, got Content-Range {came}", stale_part=True
+                    f"requested bytes {start}-, got Content-Range {came}", stale_part=True
                 )
         length = answer.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
         if self.size is not None and total is not None and total != self.size:
             kind = answer.headers.get_content_type()
-            raise _Failure(f"expected {self.size:,} bytes, the server has {total:,} ({kind})")
+            raise _Failure(f"expected {self.size:,} bytes, the server offers {total:,} ({kind})")
         etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
         validator = (
             etag if etag and not etag.startswith("W/") else modified
-        )  # a weak tag cannot join two halves
+        )  # a weak tag does not identify bytes
         if not start:
             _write_beside(self._notes, json.dumps({"url": self.url, "validator": validator}))
         done = start
@@ -293,7 +287,7 @@ class _Transfer:
             )
 
     def _verify(self) -> None:
-        """Compare the part with what was expected; a wrong one is deleted."""
+        """Verify size and SHA-256 of the part; delete it if it is wrong."""
         came = self._part_bytes()
         if self.size is not None and came != self.size:
             self._discard_part()
@@ -306,8 +300,8 @@ class _Transfer:
 
 
 def _network_failure(reason: object) -> _Failure:
-    """Sort a failure below HTTP into worth another attempt (a cut, a timeout) or not (no route, no
-    trust).
+    """Convert a network error. Errors such as a timeout are transient; errors such as an unknown
+    host or an invalid certificate are not.
     """
     hopeless = (
         socket.gaierror,
@@ -327,7 +321,7 @@ def _is_present(target: Path, *, sha256: str | None, size: int | None) -> bool:
 
 
 def sha256_of(path: Path) -> hashlib._Hash:
-    """The hash of a file's bytes; `update` continues it."""
+    """The SHA-256 hash object of a file; `update` continues it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256")
 

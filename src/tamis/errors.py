@@ -1,38 +1,37 @@
-"""The errors tamis raises. The library raises them, only the command line turns them into exit
-codes.
+"""The errors of tamis. The library raises them; only the command line turns them into exit codes.
 
-    TamisError                  anything tamis reports on purpose; catch this one to catch them all
-    ├── ConfigError             a setting, an option or an argument (also a ValueError)
-    │   └── MissingExtraError   an optional dependency is not installed; the message holds the
-                                install line
-    ├── DataError               a table, a row, a label or a text (also a ValueError)
-    ├── CheckpointError         a backbone or a model folder: missing, truncated, altered or of
-                                another shape
-    ├── DownloadError           a file could not be fetched, or is not the file that was expected
-    ├── RunError                a run folder that cannot be used: finished, different, locked or
-                                unfinished
-    └── NotFittedError          predict before fit (also a ValueError and an AttributeError, as in
-                                scikit-learn)
+    TamisError                  base class of all errors below
+    ├── ConfigError             invalid setting, option or argument (also a ValueError)
+    │   └── MissingExtraError   an optional dependency is not installed; the message contains the
+    │                           command that installs it
+    ├── DataError               invalid table, row, label or text (also a ValueError)
+    ├── CheckpointError         a backbone or model folder is missing, truncated, modified or has
+    │                           another shape
+    ├── DownloadError           a file could not be downloaded, or has an unexpected content
+    ├── RunError                a run folder cannot be used: it is finished, different, locked or
+    │                           unfinished
+    └── NotFittedError          predict was called before fit (also a ValueError and an
+                                AttributeError, as in scikit-learn)
 
-Every message says what was expected, what came, where, and what to do.
+Each message says what was expected, what was found, where, and what to do.
 """
 
 from __future__ import annotations
 
 
 class TamisError(Exception):
-    """Base class of every error that tamis raises on purpose."""
+    """Base class of all errors of tamis."""
 
 
 class ConfigError(TamisError, ValueError):
-    """A setting, an option or an argument is wrong."""
+    """A setting, an option or an argument is invalid."""
 
 
 class MissingExtraError(ConfigError):
-    """An optional dependency is needed and not installed."""
+    """A required optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        """Name the missing `package`, the `extra` that brings it and the `purpose` it serves."""
+        """`package` is missing; `extra` installs it; `purpose` needs it."""
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed; run: pip install "
             f"'tamis[{extra}]'"
@@ -42,15 +41,15 @@ class MissingExtraError(ConfigError):
 
 
 class DataError(TamisError, ValueError):
-    """A table, a row, a label or a text is wrong."""
+    """A table, a row, a label or a text is invalid."""
 
 
 class CheckpointError(TamisError):
-    """A backbone or a model folder is missing, truncated, altered or of another shape."""
+    """A backbone or model folder is missing, truncated, modified or has another shape."""
 
 
 class DownloadError(TamisError):
-    """A file could not be fetched, or what came is not the file that was expected."""
+    """A file could not be downloaded, or has an unexpected content."""
 
 
 class RunError(TamisError):
@@ -58,4 +57,4 @@ class RunError(TamisError):
 
 
 class NotFittedError(TamisError, ValueError, AttributeError):
-    """A classifier was asked for a verdict before it was fitted."""
+    """A method that needs a fitted classifier was called before `fit`."""

@@ -1,5 +1,7 @@
-"""Files written beside and renamed, so that a reader never sees half of one and a crash never costs
-the old one.
+"""Atomic writing of files, and locks.
+
+A file is written under a temporary name in the same folder and then renamed, so that readers never
+see an incomplete file, and a crash does not destroy the previous version.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from pathlib import Path
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; renamed to `path` when the block ends well, removed when it
-    does not.
+    """Yield a temporary path in the folder of `path`. If the block succeeds, the file is renamed to
+    `path`; if it fails, the file is removed.
 
-    Who may read the file is for the umask to say, whatever wrote it (safetensors' files are their
-    owner's alone).
+    The file gets the permissions of the umask (safetensors alone would make it readable only for
+    its owner).
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     beside.touch()
@@ -36,18 +38,18 @@ def replaced(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Hold the lock file `path` during the block; yield whether this process got it, without
-    waiting.
+    """Lock the file `path` during the block, without waiting. Yields False if another process has
+    the lock.
 
-    The operating system frees the lock when the process ends, whichever way it ends.
+    The operating system releases the lock when the process ends, also after `kill -9`.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path, fallback_to_soft=False)  # a mere file would outlive a killed process
+    lock = FileLock(path, fallback_to_soft=False)  # a soft lock would remain after a kill
     try:
         try:
             lock.acquire(blocking=False)
-        except Timeout:  # again: the previous holder may just have removed the file that we opened
+        except Timeout:  # try again: the previous holder may just have removed the opened file
             lock.acquire(blocking=False)
     except Timeout:
         yield False
@@ -55,18 +57,18 @@ def locked(path: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
-        if os.name == "posix":  # Windows cannot remove an open file; there filelock removes it
+        if os.name == "posix":  # on Windows, filelock removes the file
             path.unlink(missing_ok=True)
         lock.release()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all."""
+    """Write a UTF-8 text file atomically."""
     with replaced(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

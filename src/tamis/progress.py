@@ -1,8 +1,8 @@
-"""How long work reports on itself: the library counts, whoever shows it (the command line) decides
-how.
+"""Progress updates: the library counts units of work; the caller, such as the command line, decides
+how to show them.
 
-The library never prints. A function that takes long accepts a `Progress` and calls `task`; the
-default shows nothing.
+The library never prints. A function that takes long accepts a `Progress` and calls its method
+`task`; by default, nothing is shown.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Protocol, Self
 
 
 class Task(Protocol):
-    """One counted piece of work; a context manager."""
+    """A task with counted units of work; a context manager."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start the task."""
         ...
 
     def __exit__(
@@ -25,33 +25,33 @@ class Task(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End, well or not."""
+        """End the task, with or without an error."""
         ...
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        """Say that `amount` more units are done; `note` is a short figure to show, such as the
+        """Report that `amount` more units are done. `note` is a short text to show, such as the
         loss.
         """
         ...
 
 
 class Progress(Protocol):
-    """Somebody who shows tasks."""
+    """An object that shows the progress of tasks."""
 
     def task(self, name: str, *, total: int, unit: str, done: int = 0) -> Task:
-        """Announce `total` units of work, of which `done` are behind us already."""
+        """Announce `total` units of work, of which `done` are already finished."""
         ...
 
 
 class Silent:
-    """Shows nothing."""
+    """A `Progress` that shows nothing."""
 
     def task(self, name: str, *, total: int, unit: str, done: int = 0) -> Silent:
-        """Accept the task and forget it."""
+        """Return a task that shows nothing."""
         return self
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start the task."""
         return self
 
     def __exit__(
@@ -60,14 +60,14 @@ class Silent:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End."""
+        """End the task."""
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        """Forget the count."""
+        """Do nothing."""
 
 
 def once(say: Callable[[str], None]) -> Callable[[str], None]:
-    """The same voice, which says no sentence twice."""
+    """Wrap `say` so that each message is shown only once."""
     said: set[str] = set()
 
     def tell(sentence: str) -> None:
