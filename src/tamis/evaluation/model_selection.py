@@ -47,8 +47,8 @@ def named_positive(requested: str | None, classes: Sequence[str]) -> int | None:
 
 
 def validate(logits: Tensor, targets: Tensor, positive: int | None = None) -> Scores:
-    """(N, K) logits and (N,) classes -> figures; `positive` is the class number of the positive
-    class of two, where one is named.
+    """Compute the metrics from logits (N, K) and class numbers (N,). `positive` is the number of
+    the positive class of two, if one is given.
     """
     from sklearn.metrics import average_precision_score
 

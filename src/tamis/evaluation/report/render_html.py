@@ -100,10 +100,9 @@ def write_html(
     plots: Mapping[str, Path] | None = None,
     examples: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
-    """Write the page of a report (as `build_report` gives it) and return its path; written beside
-    and renamed.
+    """Write the HTML page of a report of `build_report` atomically and return its path.
 
-    `plots` are PNG files by name, `examples` the rows of `most_confident_mistakes`.
+    `plots` are PNG files by name; `examples` are the rows of `most_confident_mistakes`.
     """
     path = Path(path)
     page = render(report, plots or {}, examples)
@@ -117,7 +116,7 @@ def write_html(
 def render(
     report: Mapping[str, Any], plots: Mapping[str, Path], examples: Sequence[Mapping[str, Any]]
 ) -> str:
-    """The page as a string; arguments as `write_html`."""
+    """Return the page as a string; arguments as for `write_html`."""
     title = f"{report['data'] or 'Report'}: {' / '.join(map(str, report['classes'][:6]))}"
     if len(report["classes"]) > 6:
         title += f" and {len(report['classes']) - 6} more classes"
