@@ -1,34 +1,28 @@
-"""Where files that were fetched or computed once are kept, and the switch that forbids network
-access.
-"""
+"""The cache folder for downloaded and computed files, and the offline switch."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 _OFFLINE_SWITCHES = ("TAMIS_OFFLINE", "HF_HUB_OFFLINE")
 
 
 def cache_directory() -> Path:
-    """The folder for everything fetched or computed once: `TAMIS_CACHE`, else the platform's cache
-    folder.
+    """The cache folder: `TAMIS_CACHE` if set, otherwise the user's cache folder of the platform.
 
-    It is not created here.
+    The folder is not created here.
     """
     if chosen := os.environ.get("TAMIS_CACHE"):
         return Path(chosen).expanduser()
-    if xdg := os.environ.get("XDG_CACHE_HOME"):
-        return Path(xdg).expanduser() / "tamis"
-    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
-        return Path(local) / "tamis" / "cache"
-    return Path.home() / ".cache" / "tamis"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("tamis", appauthor=False)
 
 
 def offline_switch() -> str | None:
-    """The environment variable that forbids network access (`TAMIS_OFFLINE`, `HF_HUB_OFFLINE`), or
-    None.
+    """The environment variable that disables network access (`TAMIS_OFFLINE`, `HF_HUB_OFFLINE`), or
+    None if neither is set.
     """
     for name in _OFFLINE_SWITCHES:
         if os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}:
