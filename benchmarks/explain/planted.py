@@ -1,11 +1,12 @@
-"""Whether `explain` points at what makes a text spam: a spam phrase planted in ham, and the word
-with the largest share.
+"""Tests whether `explain` finds the cause of a spam verdict: a spam phrase is planted in ham, and
+the
+word with the largest contribution should be in the phrase.
 
     python -m benchmarks.explain.planted --data SMSSpamCollection --run RUN
 
-200 seeded cases: two ham test rows with a run of 4 to 8 words of a spam test row between them, kept
-where the model flags it and would not flag the ham alone. Counted is how often the word that
-`explain` gives the most lies inside the phrase.
+There are 200 seeded cases: 4 to 8 consecutive words of a spam test row between two ham test rows. A
+case is used if the model flags the text but not the ham alone. The figure is the share of cases in
+which the word with the largest contribution is inside the phrase.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from tamis.evaluation.metrics import wilson
 
 
 def main() -> None:
-    """Read the command line and measure."""
+    """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="the labelled table")
-    parser.add_argument("--run", required=True, help="a model trained on its training rows")
+    parser.add_argument("--run", required=True, help="a model trained on the table's training rows")
     parser.add_argument("--positive", default="spam")
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--seed", type=int, default=42)
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 def planted(spam: list[str], ham: list[str], draw: random.Random) -> tuple[str, int, int, str]:
-    """A text, the phrase's characters in it, and the ham alone."""
+    """Return a text, the phrase's character range in it, and the ham without the phrase."""
     words = draw.choice(spam).split()
     count = min(len(words), draw.randint(4, 8))
     place = draw.randint(0, len(words) - count)

@@ -1,12 +1,13 @@
-"""What choosing the rows to label is worth: the figure after so many labels, chosen by each
-strategy and by lot, over seeds.
+r"""Active learning curves: the figure after a number of labels, for each strategy and for random
+choice, over seeds.
 
-    PYTHONPATH=src:. python -m benchmarks.labelling.curve --data DATA --out FILE [--task sms-spam
-    --seeds 5]
+    PYTHONPATH=src:. python -m benchmarks.labelling.curve --data DATA --out FILE \
+        [--task sms-spam --seeds 5]
 
-The head is solved anew on nano's kept features after every batch of labels, on the test rows of a
-division in which repeats never cross. Lines of JSON, one a curve: an interrupted run goes on where
-it was.
+The head is refitted on nano's cached features after every batch of labels, and evaluated on the
+test
+rows of a split without near-duplicates across its parts. The file has one JSON line per curve; an
+interrupted run is resumed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ FILES = {"sms-spam": "sms-spam/SMSSpamCollection", "trec6": "trec6/train.tsv"}
 
 
 def rows_of(task: str, data: Path, seed: int) -> tuple[Table, Table]:
-    """Pool and test rows: the task's own test file, or a leak-free division by seed."""
+    """Return pool and test rows: the task's own test file, or a leak-free split by seed."""
     table = read_table(data / FILES[task])
     if task == "trec6":
         return table, read_table(data / "trec6" / "test.tsv")
@@ -45,7 +46,7 @@ def rows_of(task: str, data: Path, seed: int) -> tuple[Table, Table]:
 
 
 def start_rows(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """The first labels, by lot, two of every class among them."""
+    """Return the first labelled rows: random, with at least two of every class."""
     order = np.random.default_rng(seed).permutation(len(targets))
     sure = np.concatenate([order[targets[order] == k][:2] for k in np.unique(targets)])
     return np.concatenate([sure, order[~np.isin(order, sure)][: START - len(sure)]])
@@ -60,7 +61,7 @@ def curve(
     strategy: Strategy,
     seed: int,
 ) -> list[tuple[int, float, int]]:
-    """(labels, figure, rows of the rarest class among them) after every batch."""
+    """Return (labels, figure, rows of the rarest class among them) after every batch."""
     labelled = start_rows(targets, seed)
     points = []
     while True:
@@ -75,7 +76,8 @@ def curve(
         points.append((len(labelled), figure(softmax(head.logits(test)), truth), rare))
         if len(labelled) >= MOST:
             return points
-        # One row of each near-repeat, none like a labelled one: as `tamis suggest` does.
+        # One row of each group of near-duplicates, none similar to a labelled row, as in `tamis
+        # suggest`.
         left = np.flatnonzero(~np.isin(unlike, unlike[labelled]))
         left = left[np.unique(unlike[left], return_index=True)[1]]
         probabilities = softmax(head.logits(pool[left]))
@@ -92,7 +94,7 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def figure(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """Average precision of the rarer of two classes, accuracy of more."""
+    """Return the average precision of the rarer of two classes; the accuracy for more classes."""
     from sklearn.metrics import average_precision_score
 
     if probabilities.shape[1] == 2:
@@ -102,7 +104,7 @@ def figure(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> floa
 
 
 def main() -> None:
-    """Compute what is missing in the file, then print the table."""
+    """Compute the missing curves of the file, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -158,7 +160,9 @@ def main() -> None:
 
 
 def lines(done: list[dict[str, object]]) -> list[str]:
-    """A table a task: mean and standard deviation over seeds after so many labels."""
+    """Return a table per task: mean and standard deviation over seeds after the numbers of
+    labels.
+    """
     out = []
     for task in dict.fromkeys(str(d["task"]) for d in done):
         out.append(task)

@@ -1,13 +1,14 @@
-"""Planted wrong labels: which of them the data doctor names, beside confident learning and each of
-its two witnesses alone.
+r"""Detection of planted wrong labels: tamis's label issues, compared with confident learning and
+with
+each of the two models alone.
 
-    PYTHONPATH=src:. python -m benchmarks.labelling.flips --data DATA [--task sms-spam] [--share
-    0.05] [--seeds 3]
+    PYTHONPATH=src:. python -m benchmarks.labelling.flips --data DATA \
+        [--task sms-spam] [--share 0.05] [--seeds 3]
 
-A share of the rows gets another label by lot. Precision counts rows that were wrong before as false
-alarms, so it is a lower bound. cleanlab is asked too where it is installed; its rule for one set of
-out-of-fold probabilities (Northcutt et al., "Confident learning", JAIR 2021, prune by noise rate)
-is written out here as well.
+A random share of the rows gets another label. Rows that were mislabelled before count as false
+alarms, so the precision is a lower bound. cleanlab is compared if it is installed; its rule for one
+set of out-of-fold probabilities (Northcutt et al., "Confident learning", JAIR 2021, prune by noise
+rate) is also implemented here.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Rows = NDArray[np.int64]
 
 
 def flipped(targets: Rows, classes: int, share: float, seed: int) -> tuple[Rows, NDArray[np.bool_]]:
-    """Labels with a share of them replaced by another class, and which."""
+    """Return the labels with a share of them replaced by another class, and which were replaced."""
     random = np.random.default_rng(seed)
     wrong = np.zeros(len(targets), dtype=bool)
     wrong[random.permutation(len(targets))[: round(share * len(targets))]] = True
@@ -44,7 +45,7 @@ def flipped(targets: Rows, classes: int, share: float, seed: int) -> tuple[Rows,
 
 
 def confident_learning(probabilities: Floats, labels: Rows) -> NDArray[np.bool_]:
-    """Rows that prune-by-noise-rate names."""
+    """Return the rows that prune-by-noise-rate selects."""
     classes = probabilities.shape[1]
     limits = np.array([probabilities[labels == k, k].mean() for k in range(classes)])
     above = np.where(probabilities >= limits, probabilities, -1.0)
@@ -69,7 +70,7 @@ def confident_learning(probabilities: Floats, labels: Rows) -> NDArray[np.bool_]
 
 
 def main() -> None:
-    """A line a rule and task, means over the seeds."""
+    """Print a line per rule and task, means over the seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--task", choices=list(FILES), action="append")
@@ -103,7 +104,7 @@ def main() -> None:
             words = out_of_fold(table.texts, labels, groups.tolist(), seed=42)
             assert head is not None
             rules = {
-                "doctor (both)": find_label_issues(head, words, given),
+                "tamis (both models)": find_label_issues(head, words, given),
                 "head alone": head.argmax(1) != given,
                 "TF-IDF alone": words.argmax(1) != given,
                 "their mean": ((head + words) / 2).argmax(1) != given,
@@ -122,12 +123,12 @@ def main() -> None:
             both = 2 * precision * recall / max(1e-9, precision + recall)
             print(
                 f"  {name:28s} precision {precision:.3f}  recall {recall:.3f}  F1 {both:.3f}  "
-                f"named {count:.0f}"
+                f"found {count:.0f}"
             )
 
 
 def cleanlabs(head: Floats, words: Floats, given: Rows) -> dict[str, NDArray[np.bool_]]:
-    """Cleanlab's own answers, none where it is not installed."""
+    """Return cleanlab's results; empty if it is not installed."""
     try:
         from cleanlab.filter import find_label_issues  # type: ignore[import-not-found]  # not one of our dependencies
     except ImportError:

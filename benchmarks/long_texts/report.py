@@ -1,9 +1,9 @@
-"""`docs/robustness.md`'s table on long texts, made from the lines that
-`benchmarks.long_texts.measure` wrote.
+"""Writes the long-text table of `docs/robustness.md` from the lines of
+`benchmarks.long_texts.measure`.
 
     python -m benchmarks.long_texts.report benchmarks/long_texts/results.jsonl
 
-A test holds page and lines together.
+A test checks that the page matches the lines.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def main() -> None:
 
 
 def page(text: str, lines: list[dict[str, Any]]) -> str:
-    """The document with its figures in their place."""
+    """Return the document with the figures inserted."""
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     return f"{before}{BEGIN}\n{section(lines)}\n{END}{after}"
 
 
 def section(lines: list[dict[str, Any]]) -> str:
-    """A row a model and penalty, as Markdown."""
+    """Return a Markdown table with a row per model and penalty."""
     about = lines[0]
     rows = [
         f"Spam hidden in ham of {about['tokens']:,} tokens, {about['texts']} texts with and "

@@ -1,12 +1,13 @@
-"""Bits per byte of held-out texts: a pretrained backbone beside an interpolated Kneser-Ney 5-gram
-on the same tokens of the same corpus.
+r"""Bits per byte of held-out texts: a pretrained backbone, and an interpolated Kneser-Ney 5-gram on
+the
+same tokens of the same corpus.
 
-    python -m benchmarks.nano.bits CORPUS... --recipe nano --backbone nano [--exclude DATA] [--out
-    FILE]
+    python -m benchmarks.nano.bits CORPUS... --recipe nano --backbone nano [--exclude DATA] \
+        [--out FILE]
 
-The corpus is read exactly as `tamis pretrain` reads it, so the held-out texts are those that
-neither has seen. The 5-gram weighs texts by the recipe's shares and reads the backbone's own
-pieces; bits per byte do not depend on the pieces.
+The corpus is read as `tamis pretrain` reads it, so neither model has seen the held-out texts. The
+5-gram weights texts by the recipe's shares and uses the backbone's tokenizer; bits per byte do not
+depend on the tokenizer.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from tamis.training.pretraining.recipe import read_pretrain_recipe
 from tamis.training.pretraining.sequences import encode
 
 INFORMAL = ("nus_sms", "self_dialogue", "multidogo", "irc")
-"""Sources of people writing to each other."""
+"""Sources with messages between people."""
 
 
 def main() -> None:
-    """Print the comparison, by source and for the informal ones together."""
+    """Print the comparison by source, and for the informal sources together."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="nano")
     parser.add_argument("--exclude", action="append", default=[])
     parser.add_argument("--order", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="JSON with the figures")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
     options = parser.parse_args()
     recipe = read_pretrain_recipe(options.recipe)
     backbone = load_backbone(options.backbone)

@@ -1,9 +1,9 @@
-"""An n-gram language model over token ids, the rival of a neural one that reads the same ids;
-nothing about texts or files.
+"""An n-gram language model over token ids, for comparison with a neural model on the same ids. It
+does not read texts or files.
 
-Interpolated modified Kneser-Ney: S. F. Chen and J. Goodman, An empirical study of smoothing
-techniques for language modeling, Computer Speech and Language 13 (1999); grams that begin a
-sequence count as in K. Heafield et al., ACL 2013 (KenLM).
+Interpolated modified Kneser-Ney smoothing: S. F. Chen and J. Goodman, An empirical study of
+smoothing techniques for language modeling, Computer Speech and Language 13 (1999); n-grams at the
+start of a sequence are counted as in K. Heafield et al., ACL 2013 (KenLM).
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 FALLBACK = (0.5, 1.0, 1.5)
-"""The discounts of an order whose counts of counts give none, as in KenLM."""
+"""Discounts of an order for which they cannot be estimated, as in KenLM."""
 
 
 def discounts(counts: NDArray[np.integer]) -> tuple[float, float, float]:
-    """What is taken from a gram counted once, twice, three times or more: D1, D2 and D3+ from the
-    counts of counts.
+    """Return the discounts D1, D2 and D3+ for n-grams with count 1, 2, and 3 or more.
 
-    `FALLBACK` where one to four do not all occur among the counts or where a discount would not lie
-    between 0 and its count, as in small or odd data.
+    They are estimated from the counts of counts. Returns `FALLBACK` if the counts one to four do
+    not all occur, or if a discount is not between 0 and its count, as in small or unusual data.
 
     Source: Chen and Goodman 1999, modified Kneser-Ney smoothing.
     """
@@ -46,15 +45,17 @@ def discounts(counts: NDArray[np.integer]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Level:
-    """The grams of one order, and what they say about a token that stands after their context.
+    """The n-grams of one order, and the probabilities of a token after their contexts.
 
-    Shapes (G = grams of this order, C = grams of the order below, which are the contexts; C = 1,
+    Shapes (G = n-grams of this order, C = n-grams of the order below, which are the contexts; C =
+    1,
     the empty one, for order 1):
-        keys     (G,) int64, rising: context's place in the order below x vocabulary + token; a
-                 gram's place is its name above
-        share    (G,) discounted share of the gram among those of its context
-        backoff  (C,) what the discounts left to the order below; 1 where the context was never
-                 followed by anything
+        keys     (G,) int64, increasing: index of the context in the order below x vocabulary +
+                 token;
+                 the index of an n-gram is its context number in the order above
+        share    (G,) discounted share of the n-gram among those of its context
+        backoff  (C,) probability mass left to the order below; 1 if nothing ever followed the
+                 context
     """
 
     keys: Ints
@@ -66,8 +67,8 @@ class Level:
     def weigh(
         cls, keys: Ints, counts: Ints, weights: Floats, *, contexts: int, vocab_size: int
     ) -> Level:
-        """The level of grams with these `counts` (evidence, decides the discount) and `weights`
-        (mass); all (G,).
+        """Create the level from n-grams with `counts` (they determine the discount) and `weights`
+        (mass), all (G,).
         """
         context = keys // vocab_size
         off = discounts(counts)
@@ -81,7 +82,7 @@ class Level:
 
 @dataclass(frozen=True)
 class KneserNey:
-    """Interpolated modified Kneser-Ney; below the first order stands the uniform distribution over
+    """Interpolated modified Kneser-Ney; the order below the first is the uniform distribution over
     the vocabulary.
     """
 
@@ -90,7 +91,7 @@ class KneserNey:
 
     @property
     def order(self) -> int:
-        """Tokens of the longest gram: the predicted one and at most `order` - 1 before it."""
+        """Tokens of the longest n-gram: the predicted one and at most `order` - 1 before it."""
         return len(self.levels)
 
     @classmethod
@@ -102,26 +103,25 @@ class KneserNey:
         *,
         times: NDArray[np.int64] | None = None,
     ) -> KneserNey:
-        """Count every token but the first of each sequence, after what stands before it inside the
+        """Count every token except the first of each sequence, given the tokens before it in the
         sequence.
 
-        Below the highest order a gram counts once for each different token before it (its
-        continuation count), and once for each sequence that it begins, where nothing can stand
-        before it.
+        Below the highest order an n-gram is counted once for each different token before it (its
+        continuation count), and once for each sequence that it begins.
 
-        `times` (one whole number per sequence, 0 leaves it out) weighs the mass of a sequence and
-        adds no evidence: a gram is discounted by how often it occurs in the sequences as given, so
-        that equal `times` change nothing and a gram seen once in a sequence that counts tenfold is
-        still taken for one seen once. A continuation weighs the mean of its occurrences.
+        `times` (one whole number per sequence; 0 ignores the sequence) weights the mass of a
+        sequence but does not change the counts for the discounts: equal `times` have no effect, and
+        an n-gram seen once in a sequence of weight ten is still discounted as seen once. A
+        continuation has the mean weight of its occurrences.
 
         Raises:
             ConfigError: `order` or `vocab_size` is below 1.
-            DataError: an id outside the vocabulary, nothing to predict, or `times` that do not fit
-                the sequences.
+            DataError: an id outside the vocabulary, nothing to predict, or `times` that do not
+                match the sequences.
         """
         if order < 1 or vocab_size < 1:
             raise ConfigError(
-                f"order and vocab_size must be at least 1, got order {order} and vocab_size "
+                f"order and vocab_size: expected at least 1, got order {order} and vocab_size "
                 f"{vocab_size}"
             )
         if times is not None:
@@ -143,18 +143,18 @@ class KneserNey:
         tokens, rows, places = _flatten(sequences, vocab_size)
         if not places.any():
             raise DataError(
-                f"expected a sequence of two tokens or more that counts, got {len(sequences):,} "
-                "shorter ones"
+                "expected at least one sequence of two or more tokens with a weight, got "
+                f"{len(sequences):,} shorter ones"
             )
         mass = np.ones(len(tokens)) if times is None else times.astype(np.float64)[rows]
 
-        # Upwards: the grams of each order, those of their occurrences that count one by one, and
-        # each gram's last order - 1 tokens.
+        # Upwards: the n-grams of each order, their occurrences that count individually, and each
+        # n-gram's last order - 1 tokens.
         keys, tails = (
             [np.arange(vocab_size, dtype=np.int64)],
             [np.zeros(vocab_size, dtype=np.int32)],
         )
-        names = tokens.astype(np.int32)  # of the gram that ends at each place
+        names = tokens.astype(np.int32)  # index of the n-gram that ends at each position
         counts: list[Ints] = []
         weights: list[Floats] = []
         for length in range(1, order + 1):
@@ -177,7 +177,7 @@ class KneserNey:
             counts.append(np.bincount(names[single], minlength=len(keys[-1])))
             weights.append(_sums(names[single], mass[single], len(keys[-1])))
 
-        # Downwards: every gram is one continuation of its tail.
+        # Downwards: every n-gram is one continuation of its suffix.
         levels: list[Level] = []
         for below in range(order - 2, -2, -1):
             grams, tail, count, weight = keys.pop(), tails.pop(), counts.pop(), weights.pop()
@@ -191,8 +191,8 @@ class KneserNey:
         return cls(vocab_size=vocab_size, levels=tuple(levels))
 
     def nats(self, sequence: NDArray[np.int32]) -> Floats:
-        """Natural-log loss of each token of `sequence[1:]` after what stands before it in the
-        sequence; (T - 1,), finite.
+        """Return the loss (natural log) of each token of `sequence[1:]` given the tokens before it,
+        (T - 1,), finite.
 
         Raises:
             DataError: an id outside the vocabulary.
@@ -200,7 +200,7 @@ class KneserNey:
         return self._losses(*_flatten([sequence], self.vocab_size)[::2])[1:]
 
     def text_nats(self, sequences: Sequence[NDArray[np.int32]]) -> Floats:
-        """The sum of `nats` of each sequence; (B,), 0 where nothing is to predict.
+        """Return the sum of `nats` of each sequence, (B,); 0 if there is nothing to predict.
 
         Raises:
             DataError: an id outside the vocabulary.
@@ -210,15 +210,15 @@ class KneserNey:
         return _sums(rows[predicted], self._losses(tokens, places)[predicted], len(sequences))
 
     def _losses(self, tokens: Ints, places: Ints) -> Floats:
-        """Natural-log loss at every place of the joined sequences; that of a first token means
-        nothing.
+        """Return the loss (natural log) at every position of the joined sequences; undefined for
+        first tokens.
         """
         chance = np.full(len(tokens), 1 / self.vocab_size)
-        # Of the tokens just before each place, one more with every level: their gram's place in the
-        # level below; -1 is unseen.
+        # For the tokens before each position, one more per level: index of their n-gram in the
+        # level below; -1 if unseen.
         context = np.zeros(len(tokens), dtype=np.int64)
         for length, level in enumerate(self.levels, start=1):
-            # An unseen context says nothing: the chance of the order below stands.
+            # For an unseen context, the probability of the order below is used.
             known = np.flatnonzero((places >= length - 1) & (context >= 0))
             key = context[known] * self.vocab_size + tokens[known]
             found = np.minimum(np.searchsorted(level.keys, key), len(level.keys) - 1)
@@ -236,13 +236,13 @@ class KneserNey:
 
 
 def _sums(groups: NDArray[np.integer], values: Floats, size: int) -> Floats:
-    """The sum of `values` in each group from 0 to `size` - 1; (size,)."""
+    """Return the sum of `values` in each group from 0 to `size` - 1, (size,)."""
     return np.bincount(groups, weights=values, minlength=size).astype(np.float64, copy=False)
 
 
 def _flatten(sequences: Sequence[NDArray[np.int32]], vocab_size: int) -> tuple[Ints, Ints, Ints]:
-    """Of all tokens, joined: the ids, the number of their sequence, and their place in it from 0;
-    each (tokens,).
+    """Return all tokens joined: ids, sequence number, and position in the sequence from 0; each
+    (tokens,).
     """
     lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
     tokens = np.concatenate([np.empty(0, dtype=np.int32), *sequences]).astype(np.int64)
@@ -252,8 +252,8 @@ def _flatten(sequences: Sequence[NDArray[np.int32]], vocab_size: int) -> tuple[I
     if len(outside):
         at = outside[0]
         raise DataError(
-            f"sequence {rows[at]}, place {places[at]}: expected an id from 0 to "
-            f"{vocab_size - 1}, got {tokens[at]}; "
-            "read the texts with the tokenizer whose vocabulary the model has"
+            f"sequence {rows[at]}, position {places[at]}: expected an id from 0 to "
+            f"{vocab_size - 1}, got {tokens[at]}; use the tokenizer that belongs to the model's "
+            "vocabulary"
         )
     return tokens, rows, places

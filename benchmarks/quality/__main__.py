@@ -1,11 +1,12 @@
-"""Every task by every method and seed: what a classifier is worth, what it costs, and that
-pretraining pays.
+r"""Quality benchmark: every task with every method and seed, with figures and costs, including the
+comparison with training from scratch.
 
-    python -m benchmarks.quality --data DATA --out results.jsonl --method tfidf --method
-    nano-full=nano@full python -m benchmarks.quality --out results.jsonl --table
+    python -m benchmarks.quality --data DATA --out results.jsonl \
+        --method tfidf --method nano-full=nano@full
+    python -m benchmarks.quality --out results.jsonl --table
 
-Each figure is a line of the file, so that an interrupted run goes on where it was, and several at
-once may share the tasks; `--table` prints what is there.
+The file has one line per figure. An interrupted run is resumed, and several runs at once can share
+the tasks; `--table` prints the existing figures.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ FIXED_ROWS = (
     "tweeteval-irony",
     "sms-to-spamassassin",
 )
-"""Tasks whose rows are the same for every seed."""
+"""Tasks that have the same rows for every seed."""
 DRAWS = {"banking77-8": 10}
-"""Draws of a task where they are not one a seed: MTEB's protocol has ten."""
+"""Number of draws of tasks that do not have one draw per seed: MTEB's protocol has ten."""
 
 
 def main() -> None:
-    """Run what is missing, or print the table."""
+    """Compute the missing figures, or print the table."""
     parser = _parser()
     options = parser.parse_args()
     if options.table:
@@ -70,7 +71,7 @@ def main() -> None:
     for name, backbone, tune, method in chosen:
         of = embedded_fingerprint() if backbone == "nano" else None
         for task_name in options.task or known:
-            # The same rows and no chance in the fit: one seed says all.
+            # Same rows and a deterministic fit: one seed suffices.
             fixed = task_name in FIXED_ROWS and not tune.startswith(("full", "blocks", "lora"))
             for seed in range(1 if fixed else options.seeds or DRAWS.get(task_name, len(SEEDS))):
                 if (name, task_name, seed, of) in done:
@@ -105,7 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="folder of the data sets")
-    parser.add_argument("--out", type=Path, required=True, help="results, a line a figure")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="results file, one JSON line per figure"
+    )
     rivals = "majority, tfidf, tfidf-threshold, minilm, setfit"
     parser.add_argument(
         "--method", action="append", default=[], help=f"{rivals}, or NAME=BACKBONE@TUNE for tamis"
@@ -119,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seeds",
         type=int,
-        help="how many seeds [default: 5, or as many draws as a task's protocol has]",
+        help="number of seeds [default: 5, or the number of draws in the task's protocol]",
     )
     parser.add_argument(
         "--set",
@@ -127,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="a setting for every tamis method, e.g. train.epochs=8",
     )
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--table", action="store_true", help="print the table")
     return parser
 

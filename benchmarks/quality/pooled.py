@@ -1,12 +1,14 @@
-"""Test rows of several runs taken together: caught, blocked, calibration, and what the unsure band
-holds.
+r"""Figures of several runs' test rows together: recall, false positive rate, calibration, and the
+unsure band.
 
-    for seed in 0 1 2 3 4; do tamis train sms-spam --seed $seed --max-fpr 0.1% -o runs/seed-$seed;
-    done python -m benchmarks.quality.pooled runs/seed-* --name '`--max-fpr 0.1%`' --out
-    benchmarks/quality/pooled.json
+    for seed in 0 1 2 3 4; do
+        tamis train sms-spam --seed $seed --max-fpr 0.1% -o runs/seed-$seed
+    done
+    python -m benchmarks.quality.pooled runs/seed-* --name '`--max-fpr 0.1%`' \
+        --out benchmarks/quality/pooled.json
 
-Each run has its own division of the table, its own threshold and its own band; one run's test part
-is too small to tell 0.1 % from 0.4 %.
+Each run has its own split, threshold and band. The test part of a single run is too small to
+distinguish 0.1 % from 0.4 %.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from tamis.evaluation.metrics import wilson
 
 
 def pooled(runs: list[Path]) -> dict[str, Any]:
-    """Figures of the runs' test rows, with 95 % intervals of shares, and each run's beside its
-    TF-IDF.
+    """Return the figures of all test rows with 95 % intervals of shares, and each run's figures
+    with those of its TF-IDF baseline.
     """
     rows: list[dict[str, Any]] = []
     each: list[dict[str, float]] = []
@@ -60,8 +62,9 @@ def pooled(runs: list[Path]) -> dict[str, Any]:
 
 
 def _beside_tfidf(report: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, float]:
-    """A run's average precision, and its MCC where the likelier class is chosen, which is how
-    TF-IDF's is; both of both.
+    """Return average precision and MCC of a run and of its TF-IDF.
+
+    The MCC uses the more probable class, because TF-IDF's does.
     """
     truth = [row["label"] == report["positive"] for row in rows]
     likelier = [row["probabilities"][report["positive"]] >= 0.5 for row in rows]
@@ -74,15 +77,19 @@ def _beside_tfidf(report: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
 
 
 def main() -> None:
-    """Print the figures as JSON, and put them into a file of such figures by name."""
+    """Print the figures as JSON, and store them by name in a JSON file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, nargs="+", help="finished runs")
     parser.add_argument(
-        "--out", type=Path, help="file of figures by name; what else is in it stays"
+        "--out", type=Path, help="JSON file of figures by name; other entries are kept"
     )
-    parser.add_argument("--name", default="default", help="what the runs have in common")
+    parser.add_argument(
+        "--name",
+        default="default",
+        help="name of the figures, such as the settings that the runs share",
+    )
     options = parser.parse_args()
     found = pooled(options.runs)
     print(json.dumps(found, indent=1))

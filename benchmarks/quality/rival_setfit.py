@@ -1,9 +1,9 @@
-"""SetFit (Tunstall et al. 2022): a sentence encoder tuned on pairs of labelled rows, then logistic
-regression on its vectors.
+"""SetFit (Tunstall et al. 2022): a sentence encoder fine-tuned on pairs of labelled rows, then
+logistic regression on its vectors.
 
-The recipe is its paper's: 20 positive and 20 negative pairs a row, one epoch, batches of 16,
-learning rate 2e-5. Not among this project's dependencies:
-`pip install setfit==1.2.0 datasets==4.4.1 evaluate==0.4.6`.
+The settings are those of the paper: 20 positive and 20 negative pairs per row, one epoch, batches
+of 16, learning rate 2e-5. It is not a dependency of tamis: `pip install setfit==1.2.0
+datasets==4.4.1 evaluate==0.4.6`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 PAIRS = 20
-"""Positive pairs of a row, and as many negative ones."""
+"""Positive pairs per row; there are as many negative pairs."""
 
 
 class SetFit:
-    """A SetFit model on a sentence-transformers folder."""
+    """A SetFit model with a sentence-transformers encoder."""
 
     def __init__(self, folder: Path, seed: int = 42) -> None:
-        """`folder` of the sentence-transformers model."""
+        """Use the sentence-transformers model in `folder`."""
         self.folder, self.seed = folder, seed
 
     def fit(self, texts: list[str], labels: list[str]) -> SetFit:
-        """Tune on all rows.
+        """Fine-tune on all rows.
 
         Raises:
             ImportError: setfit is not installed.

@@ -1,5 +1,5 @@
-"""Figures of judged rows, and the table of them: a line of JSON a task, method and seed in a
-results file.
+"""Figures of predictions, and tables of them; a results file has a JSON line per task, method and
+seed.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ FIGURES = {
     "spamassassin": _SPAM,
     "sms-to-spamassassin": ("average_precision", "mcc"),
 }
-"""What is shown of each task."""
+"""The figures that are shown for each task."""
 NAMES = {"labels_macro_f1": "macro f1, own threshold"}
 
 
 def judged(
     task: Task, probabilities: NDArray[np.float64], labels: list[str] | None = None
 ) -> dict[str, float]:
-    """Accuracy, macro F1 and, where one class is the positive one, its F1, MCC and average
-    precision, at the most likely class.
+    """Return accuracy, macro F1 and, with a positive class, its F1, MCC and average precision, all
+    for the most probable class.
 
-    `labels`, those that a method gives by a threshold of its own, have a macro F1 of their own.
+    If a method gives `labels` by its own threshold, their macro F1 is added.
     """
     from sklearn.metrics import accuracy_score, average_precision_score, f1_score, matthews_corrcoef
 
@@ -72,7 +72,7 @@ def judged(
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a results file."""
+    """Return the lines of a results file."""
     return (
         [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if path.is_file()
@@ -81,22 +81,22 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def current(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of methods without a backbone in the package, and those made with the one that is
-    there now.
+    """Return the rows of methods without an embedded backbone, and those of the current embedded
+    backbone.
     """
     return [row for row in rows if row.get("of") in (None, embedded_fingerprint())]
 
 
 def embedded_fingerprint() -> str:
-    """The start of the fingerprint of the `nano` inside the package."""
+    """Return the start of the fingerprint of the embedded `nano`."""
     from tamis.gpt2.backbones import load_backbone
 
     return load_backbone("nano").fingerprint[:12]
 
 
 def table(rows: list[dict[str, Any]], tasks: Iterable[str] = FIGURES) -> str:
-    """Mean and standard deviation over seeds, as Markdown: a line a task and figure, a column a
-    method.
+    """Return a Markdown table of mean and standard deviation over seeds: a row per task and figure,
+    a column per method.
     """
     names = list(dict.fromkeys(row["method"] for row in rows))
     cells: dict[tuple[str, str, str], list[float]] = defaultdict(list)
@@ -117,14 +117,16 @@ def table(rows: list[dict[str, Any]], tasks: Iterable[str] = FIGURES) -> str:
 
 
 def costs(rows: list[dict[str, Any]], tasks: Iterable[str] = FIGURES) -> str:
-    """Median seconds of the fit and messages a second of the test rows, in the same columns, but
-    for the majority, which reads nothing.
+    """Return median seconds of the fit and messages per second on the test rows, in the same
+    columns.
+
+    The majority is left out, because it reads no text.
     """
     rows = [row for row in rows if row["method"] != "majority"]
     names = list(dict.fromkeys(row["method"] for row in rows if "fit_s" in row))
     cells: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for row in rows:
-        if "fit_s" in row:  # the oldest lines have no cost
+        if "fit_s" in row:  # the oldest lines have no costs
             cells[row["task"], row["method"]].append((row["fit_s"], row["messages_per_s"]))
     lines = [f"| task | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for task in tasks:

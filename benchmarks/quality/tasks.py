@@ -1,7 +1,7 @@
-"""The tasks: tables, splits and draws, each by name and seed.
+"""The tasks: tables, splits and draws, by name and seed.
 
-Everything is read from a folder of data sets (`sms-spam/SMSSpamCollection`, `trec6/train.tsv`,
-...), whose origins README names.
+Data sets are read from a folder (`sms-spam/SMSSpamCollection`, `trec6/train.tsv`, ...); README
+names their sources.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tamis.data.splits import split_table
 from tamis.data.tables import Table, read_table
 
 SHOTS = (8, 16, 32, 64, 128)
-"""Labels a class in the few-shot tasks on sms-spam."""
+"""Labels per class in the few-shot tasks on sms-spam."""
 SEEDS = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One division of one table."""
+    """One split of one table."""
 
     name: str
     seed: int
@@ -32,11 +32,11 @@ class Task:
     test_texts: list[str]
     test_labels: list[str]
     positive: str | None = None
-    """of two classes, the one that precision, recall and average precision are about"""
+    """the positive of two classes, for precision, recall and average precision"""
 
 
 def tasks(data: Path) -> dict[str, Callable[[int], Task]]:
-    """Every task: a function from the seed to its rows."""
+    """Return every task as a function from the seed to its rows."""
 
     def sms(split: str) -> Callable[[int], Task]:
         def make(seed: int) -> Task:
@@ -104,8 +104,8 @@ def tasks(data: Path) -> dict[str, Callable[[int], Task]]:
 
 
 def drawn(labels: list[str], count: int, seed: int) -> NDArray[np.int64]:
-    """Rows of a draw of `count` rows a class (all, where a class has fewer), by class and then by
-    lot.
+    """Return the rows of a random draw of `count` rows per class (all, if a class has fewer),
+    ordered by class.
     """
     random = np.random.default_rng(seed)
     kinds = np.asarray(labels)

@@ -1,14 +1,15 @@
-"""What a model catches and blocks under every attack, of the suite and of another hand, with 95 %
-intervals; and what each remedy costs.
+r"""Recall and false positive rate under every perturbation, of the suite and of a second,
+independent
+set, with 95 % intervals; and the cost of each remedy on clean texts.
 
-    python -m benchmarks.robustness.measure --data SMSSpamCollection --run NAME=RUN... --out
-    robustness.jsonl
+    python -m benchmarks.robustness.measure --data SMSSpamCollection --run NAME=RUN... \
+        --out robustness.jsonl
 
 Each RUN is a model trained on the split's training rows (`tamis train sms-spam --seed 42 -o RUN`,
-with and without `--robust`). Every model is judged on the same test rows at its own clean
-threshold; good words come from training rows of ham. A line a model and attack; what is in the file
-already is not computed again. `docs/robustness.md` and its plot are made from it by
-`python -m benchmarks.robustness.report`.
+with and without `--robust`). All models are evaluated on the same test rows at their clean
+threshold; good words come from ham training rows. The file has one line per model and perturbation;
+existing lines are not computed again. `python -m benchmarks.robustness.report` writes
+`docs/robustness.md` and its plot from the file.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tamis.text.perturbations import PERTURBATIONS, perturb
 
 
 def main() -> None:
-    """Read the command line and measure."""
+    """Parse the command line and measure."""
     options = _options()
     parts = split_table(read_table(options.data), "leakfree", seed=options.seed)
     texts, truth = (
@@ -63,13 +64,14 @@ def main() -> None:
                 name,
                 hand,
                 attack,
-                f"caught {line['recall']:.3f}, blocked {line['false_positive_rate']:.4f}",
+                f"recall {line['recall']:.3f}, false positive rate "
+                f"{line['false_positive_rate']:.4f}",
                 flush=True,
             )
 
 
 def sets(texts: list[str], ham: list[str], *, seed: int) -> Iterator[tuple[str, str, list[str]]]:
-    """Whose attack, its name and the texts under it; first the texts as they are."""
+    """Yield the set, the perturbation and the perturbed texts; the unchanged texts come first."""
     yield "", "clean", texts
     for name in PERTURBATIONS:
         yield "suite", name, perturb(texts, name, seed=seed, ham=ham)
@@ -80,7 +82,7 @@ def sets(texts: list[str], ham: list[str], *, seed: int) -> Iterator[tuple[str, 
 def chosen(
     truth: np.ndarray[Any, np.dtype[np.bool_]], most_ham: int
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """All positives and at most so many negatives, evenly spaced."""
+    """Return all positives and at most the given number of negatives, evenly spaced."""
     negatives = np.flatnonzero(~truth)
     spaced = negatives[
         np.linspace(0, len(negatives) - 1, min(most_ham, len(negatives))).astype(int)
@@ -91,8 +93,8 @@ def chosen(
 def figures(
     classifier: TextClassifier, texts: list[str], truth: np.ndarray[Any, np.dtype[np.bool_]]
 ) -> dict[str, Any]:
-    """Shares caught and blocked at the model's own threshold, and F1, with the intervals of the
-    shares.
+    """Return recall, false positive rate and F1 at the model's threshold, with intervals of the two
+    rates.
     """
     place = [str(c) for c in classifier.classes_].index(str(classifier.positive_))
     flagged = classifier.predict_proba(texts)[:, place] >= (classifier.rule_.threshold or 0.5)
@@ -119,12 +121,12 @@ def _done(path: Path) -> set[tuple[str, str, str]]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="the labelled table")
+    parser.add_argument("--run", action="append", required=True, help="NAME=RUN, once per model")
     parser.add_argument(
-        "--run", action="append", required=True, help="NAME=RUN, once for every model"
+        "--out", type=Path, required=True, help="JSON lines file; lines are appended"
     )
-    parser.add_argument("--out", type=Path, required=True, help="JSON lines, added to")
     parser.add_argument("--positive", default="spam")
-    parser.add_argument("--ham", type=int, default=10**9, help="negatives judged, at the most")
+    parser.add_argument("--ham", type=int, default=10**9, help="most negatives to classify")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()

@@ -1,9 +1,9 @@
-"""Attacks of another hand than the suite's: a second way of disguising texts, to see whether a
-remedy holds for the kind or for the list.
+"""A second, independent set of perturbations. It shows whether a remedy works in general or only
+for the perturbations of the suite.
 
-Shares no table and no code with `tamis.evaluation`: letters come from Unicode's character names and
-blocks, not from pairs. A disguise takes a text, a draw and texts of ham, and gives another text;
-the same seed gives the same texts.
+It shares no table and no code with `tamis.text.perturbations`: letters come from Unicode's
+character names and blocks, not from pairs. A disguise takes a text, a random generator and ham
+texts, and returns another text; the same seed gives the same texts.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _VOWELS = re.compile(r"(?<=[A-Za-z])[aeiouAEIOU](?=[A-Za-z])")
 
 
 def _named(pattern: str) -> dict[str, str]:
-    """Letter → the character of that Unicode name; `{}` stands for the letter, and CAPITAL or SMALL
-    for its case in `<>`.
+    """Return letter → the character with that Unicode name.
+
+    `{}` in the pattern is replaced by the letter, and `<>` by CAPITAL or SMALL for its case.
     """
     found = {}
     for letter in string.ascii_letters:
@@ -295,7 +296,7 @@ OTHERS: dict[str, Disguise] = {
 
 
 def disguised(texts: Sequence[str], name: str, *, seed: int, ham: Sequence[str]) -> list[str]:
-    """The texts under one disguise."""
+    """Return the texts under one disguise."""
     return [
         OTHERS[name](text, random.Random(f"{name} {seed} {row}"), ham)
         for row, text in enumerate(texts)

@@ -1,9 +1,9 @@
-"""`docs/robustness.md`'s table and its plot, made from the lines that
-`benchmarks.robustness.measure` wrote.
+"""Writes the table and plot of `docs/robustness.md` from the lines of
+`benchmarks.robustness.measure`.
 
     python -m benchmarks.robustness.report benchmarks/robustness/results.jsonl
 
-A test holds page and lines together.
+A test checks that the page matches the lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Lines = list[dict[str, Any]]
 
 
 def main() -> None:
-    """Write the section and the plot beside it."""
+    """Write the section and the plot next to the page."""
     lines = [
         json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
     ]
@@ -29,13 +29,15 @@ def main() -> None:
 
 
 def page(text: str, lines: Lines) -> str:
-    """The document with its figures in their place."""
+    """Return the document with the figures inserted."""
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     return f"{before}{BEGIN}\n{section(lines)}\n{END}{after}"
 
 
 def section(lines: Lines) -> str:
-    """The prices on clean messages, then a row an attack and a column a model, as Markdown."""
+    """Return Markdown: the cost on clean messages, then a row per perturbation and columns per
+    model.
+    """
     models = list(dict.fromkeys(line["model"] for line in lines))
     found = {(line["model"], line["hand"], line["perturbation"]): line for line in lines}
     attacks = list(
@@ -83,7 +85,7 @@ def section(lines: Lines) -> str:
 
 
 def share(line: dict[str, Any] | None, kind: str) -> str:
-    """A share and its interval, in per cent; a dash where it was not measured."""
+    """Return a share and its interval in per cent; a dash if it was not measured."""
     if line is None:
         return "-"
     low, high = line[f"{kind}_ci95"]
@@ -91,7 +93,7 @@ def share(line: dict[str, Any] | None, kind: str) -> str:
 
 
 def plot(lines: Lines, path: Path) -> None:
-    """Caught under every attack, a mark a model, as a PNG file."""
+    """Plot recall under every perturbation, with a marker per model, as a PNG file."""
     from matplotlib.figure import Figure
 
     from tamis.evaluation.report.canvas import house_style

@@ -1,3 +1,3 @@
-"""What a served model does: how fast it answers, beside what its trunk can do; what it stands; what
-it never loses.
+"""Benchmark of a served model: speed compared with the speed of its trunk, behaviour under load,
+and durability of corrections.
 """

@@ -1,10 +1,10 @@
 """Measure a served model: python -m benchmarks.serving PART... [--run RUN | --data DATA] [--out
 FILE].
 
-Parts: latency, speed, answers, load, memory, trunk, kills, or all of them. Every part starts
-`tamis serve` in a process of its own on a free port, and the clients in another. Without --run a
-run is made first: all blocks of `nano`, the head alone trained, on --data. Figures go to stdout as
-a table and to --out as lines of JSON; the sizes below are those that the measures ask for.
+Parts: latency, speed, answers, load, memory, trunk, kills, or all. Every part starts `tamis serve`
+in its own process on a free port, and the clients in another process. Without --run a model is
+trained first on --data: all blocks of `nano`, only the head trained. Figures are printed as a table
+and written to --out as JSON lines. The default sizes are those of the published measurements.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PARTS = tuple(dict.fromkeys(wanted.part for wanted in results.MEASURES.values())
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     found = argparse.ArgumentParser(
         prog="python -m benchmarks.serving",
         description=__doc__,
@@ -31,30 +31,39 @@ def parser() -> argparse.ArgumentParser:
     )
     add = found.add_argument
     add("parts", nargs="+", choices=(*PARTS, "all"), metavar="PART")
-    add("--run", type=Path, help="run or model folder [default: one made here]")
-    add("--data", default="sms-spam", help="table whose texts are asked")
+    add("--run", type=Path, help="run or model folder [default: train one]")
+    add("--data", default="sms-spam", help="table whose texts are sent")
     add(
         "--texts",
         type=int,
         default=512,
-        help="distinct texts of the speeds, the trunk, the load and the memory",
+        help="distinct texts for the parts speed, trunk, load and memory",
     )
     add(
         "--requests",
         type=int,
         default=2_000,
-        help="single requests of the latency, texts of the answers",
+        help="single requests of the part latency, texts of the part answers",
     )
-    add("--seconds", type=float, default=10.0, help="of one round of the speeds")
-    add("--rounds", type=int, default=3, help="of the speeds")
-    add("--load-seconds", type=float, default=60.0, help="of the load")
+    add(
+        "--seconds",
+        type=float,
+        default=10.0,
+        help="seconds of one round of the parts speed and trunk",
+    )
+    add("--rounds", type=int, default=3, help="rounds of the parts speed and trunk")
+    add("--load-seconds", type=float, default=60.0, help="seconds of the part load")
     add("--memory-requests", type=int, default=50_000)
     add("--corrections", type=int, default=1_000)
     add("--kills", type=int, default=20)
-    add("--layers", type=int, default=12, help="of the random GPT-2")
+    add("--layers", type=int, default=12, help="blocks of the random GPT-2")
     add("--width", type=int, default=768, help="channels of the random GPT-2")
-    add("--threads", type=int, help="of the server and of the bulk [default: physical cores]")
-    add("--out", type=Path, help="lines of JSON, added to what is there")
+    add(
+        "--threads",
+        type=int,
+        help="threads of the server and of bulk prediction [default: physical cores]",
+    )
+    add("--out", type=Path, help="JSON lines file; lines are appended")
     return found
 
 
@@ -78,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _measures(
     options: argparse.Namespace, folder: Path
 ) -> Iterator[tuple[str, Callable[[], list[Figure]]]]:
-    """What each part runs; a run is made when the first one needs it."""
+    """Yield what each part runs; a model is trained when the first part needs it."""
     texts = subject.distinct_texts(options.data)
     some, threads = subject.sample(texts, options.texts), options.threads
 

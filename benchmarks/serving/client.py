@@ -1,9 +1,9 @@
-"""A load generator in a process of its own: connections that are kept, a request under way on each,
-one thread.
+"""A load generator in its own process: persistent connections, one request at a time on each, one
+thread.
 
-Nothing but the standard library, so that it starts at once and leaves the processor to the server.
-As a stand-in for itself (`canned`) it talks to sockets of its own that answer at once, and stops at
-a share of the processor: what a client costs, without a server.
+It uses only the standard library, so it starts quickly and leaves the CPU to the server. In the
+mode `canned` it talks to its own sockets, which answer at once, and limits itself to a share of the
+CPU: this measures the cost of a client without a server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 _STEP_S = 0.002
-"""Longest nap of a client that is ahead of its share."""
+"""Longest pause of a client that is ahead of its CPU share."""
 _ANSWERED_BYTES = 160
 _CANNED = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (
     _ANSWERED_BYTES,
@@ -30,25 +30,25 @@ _CANNED = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (
 
 @dataclass
 class Load:
-    """What a client saw."""
+    """The results of a client."""
 
     seconds: float = 0.0
     processor_s: float = 0.0
-    """of the client itself"""
+    """CPU seconds of the client"""
     statuses: dict[str, int] = field(default_factory=dict)
-    """answers by status; `broken` is a connection that ended in the middle of a request"""
+    """number of answers by status; `broken` is a connection that ended during a request"""
     ms: list[float] = field(default_factory=list)
-    """from the first byte sent to the last one received, of every answer in the order of their
-    coming"""
+    """seconds from the first byte sent to the last byte received, of every answer in order of
+    arrival"""
 
     @property
     def answers(self) -> int:
-        """All answers with a status."""
+        """Number of answers with a status."""
         return len(self.ms)
 
 
 class Client:
-    """N connections, each asking the next request as soon as it has its answer."""
+    """N connections; each sends the next request as soon as it has its answer."""
 
     def __init__(
         self,
@@ -58,12 +58,13 @@ class Client:
         share: float = 1.0,
         keep: bool = False,
     ) -> None:
-        """Take what is to be asked, in turn and over again; without an address the client answers
-        itself, at a share of the processor.
+        """Prepare requests, which are sent in turn and repeatedly.
+
+        Without an address the client answers itself, limited to a share of the CPU.
         """
         self.address, self.requests, self.share = address, requests, share
         self.bodies: dict[int, bytes] | None = {} if keep else None
-        """By the number of the request."""
+        """Bodies by request number."""
         self._selector = selectors.DefaultSelector()
         self._next = 0
 
@@ -75,8 +76,8 @@ class Client:
         seconds: float | None = None,
         pause_s: float = 0.0,
     ) -> Load:
-        """Ask `count` requests, or for some seconds; `pause_s` lies between an answer and the next
-        request.
+        """Send `count` requests, or send for some seconds; `pause_s` is the pause between an answer
+        and the next request.
         """
         load, statuses = Load(), Counter[str]()
         begun, processor = time.perf_counter(), time.process_time()
@@ -126,7 +127,7 @@ class Client:
 
 
 class _Connection:
-    """One connection, and what came of its answer so far."""
+    """One connection, and the part of its answer received so far."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -142,12 +143,12 @@ class _Connection:
         self._client._selector.register(self._socket, selectors.EVENT_READ, self)
 
     def reopen(self) -> None:
-        """A fresh connection in place of one that broke."""
+        """Replace a broken connection."""
         self.close()
         self._open()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._client._selector.unregister(self._socket)
         self._socket.close()
         if self._peer is not None:
@@ -167,10 +168,10 @@ class _Connection:
                 self._peer.recv(2**20)
                 self._peer.sendall(_CANNED)
         except OSError:
-            pass  # the next read says that it is broken
+            pass  # the next read reports the broken connection
 
     def step(self) -> str | None:
-        """Take what has come; the status once the answer is whole."""
+        """Receive the available bytes; returns the status when the answer is complete."""
         try:
             part = self._socket.recv(2**18)
         except OSError:
@@ -195,12 +196,12 @@ class _Connection:
 
     @property
     def body(self) -> bytearray:
-        """The answer without its head."""
+        """Return the answer without its head."""
         return self._received[self._start :]
 
 
 def request(method: str, path: str, body: Any = None) -> bytes:
-    """A request as it goes over the wire."""
+    """Return a request as bytes."""
     raw = b"" if body is None else json.dumps(body).encode()
     kind = b"" if body is None else b"content-type: application/json\r\n"
     return (
@@ -212,7 +213,7 @@ def request(method: str, path: str, body: Any = None) -> bytes:
 
 
 def main() -> None:
-    """Run as a process: an order (JSON) on stdin, what was seen (JSON) on stdout."""
+    """Run as a process: settings (JSON) on stdin, results (JSON) on stdout."""
     order = json.load(sys.stdin)
     asked = [
         request(*one) for one in json.loads(Path(order["requests"]).read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""Corrections under kill -9: clients correct and undo, the server is killed in the middle of it,
-and the store is held against the answers.
+"""Durability of corrections under kill -9: clients correct and undo, the server is killed
+meanwhile, and the store is compared with the acknowledgements.
 
-Each client keeps a ledger of what it was told. What was acknowledged must be so after a kill; what
-was under way may be either way, and is asked for again.
+Each client records the answers it received. What was acknowledged must be in the store after a
+kill; what was in progress may or may not be, and is sent again.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ UNDONE = 0.25
 _PATIENCE_S = 120.0
 
 Plan = list[tuple[bool, str]]
-"""Whether a text is corrected or its correction undone, in order."""
+"""Steps in order: a text, and whether it is corrected or its correction is undone."""
 
 
 @dataclass
 class Ledger:
-    """What one client was told."""
+    """The answers that one client received."""
 
     kept: dict[str, int] = field(default_factory=dict)
-    """Text to id: acknowledged, and not undone."""
+    """Text to id: acknowledged and not undone."""
     undone: set[str] = field(default_factory=set)
-    """Texts whose undoing was acknowledged."""
+    """Texts whose undo was acknowledged."""
     open: str | None = None
-    """The text of the request that is under way, or was broken off."""
+    """The text of the request that is in progress, or was interrupted."""
     pauses: bool = False
     """Whether the client waits for a server, or has ended."""
 
 
 @dataclass
 class Tally:
-    """What was seen."""
+    """The counts of a trial."""
 
     kills: int = 0
     broken_off: int = 0
-    """Requests that a kill met."""
+    """Requests interrupted by a kill."""
     refused: int = 0
-    """Answers with another status than was expected; asked again."""
+    """Answers with an unexpected status; sent again."""
     lost: int = 0
     came_back: int = 0
     unopened: int = 0
@@ -68,7 +68,9 @@ def kills(
     threads: int | None,
     seed: int = 42,
 ) -> list[Figure]:
-    """Correct every text, undo some, kill so many times meanwhile and once at the end."""
+    """Correct every text, undo some, kill the server `count` times meanwhile and once at the
+    end.
+    """
     trial = Trial(run, folder / "store.sqlite", texts, labels, threads=threads, seed=seed)
     tally = trial.go(count)
     scale = {
@@ -83,7 +85,7 @@ def kills(
 
 
 def plan(texts: Sequence[str], chance: random.Random) -> Plan:
-    """Every text corrected once; some undone again, sooner or later."""
+    """Return steps that correct every text once and undo some later."""
     found: Plan = []
     waiting: list[str] = []
     for text in texts:
@@ -96,7 +98,7 @@ def plan(texts: Sequence[str], chance: random.Random) -> Plan:
 
 
 class Trial:
-    """A server that is killed and started again, and the clients that ask it."""
+    """A server that is killed and restarted, and its clients."""
 
     def __init__(
         self,
@@ -108,7 +110,7 @@ class Trial:
         threads: int | None,
         seed: int,
     ) -> None:
-        """`texts` are distinct; each is corrected to one of `labels`."""
+        """Create the trial; `texts` are distinct, and each is corrected to one of `labels`."""
         self.run, self.store, self.labels, self.threads = run, store, labels, threads
         self.chance = random.Random(seed)
         self.plans = [plan(texts[number::WORKERS], self.chance) for number in range(WORKERS)]
@@ -119,7 +121,7 @@ class Trial:
         self._changed = threading.Condition()
 
     def go(self, count: int) -> Tally:
-        """Work through the plans; the kills are spread over them."""
+        """Execute the plans, with the kills spread over them."""
         workers = [
             threading.Thread(target=self._work, args=(number,), daemon=True)
             for number in range(WORKERS)
@@ -130,7 +132,7 @@ class Trial:
         while any(worker.is_alive() for worker in workers):
             if self._server is None:
                 self._start()
-            time.sleep(self.chance.uniform(0.0, 0.05))  # anywhere in a request
+            time.sleep(self.chance.uniform(0.0, 0.05))  # at a random point of a request
             if self.tally.kills < count and self.done * (count + 1) > whole * (
                 self.tally.kills + 1
             ):
@@ -152,7 +154,7 @@ class Trial:
             self._changed.notify_all()
 
     def kill(self) -> None:
-        """Kill the server; when all clients have noticed, look at the store as it was left."""
+        """Kill the server; when all clients have noticed, check the store."""
         with self._changed:
             server, self._server = self._server, None
         if server is not None:
@@ -177,7 +179,7 @@ class Trial:
             self.tally.came_back += sum(text in there for text in ledger.undone)
 
     def _work(self, number: int) -> None:
-        """One client's plan."""
+        """Execute one client's plan."""
         ledger, chance = self.ledgers[number], random.Random(number)
         for corrects, text in self.plans[number]:
             label = chance.choice(list(self.labels))
@@ -189,7 +191,7 @@ class Trial:
             self._changed.notify_all()
 
     def _asked(self, ledger: Ledger, corrects: bool, text: str, label: str) -> bool:
-        """Ask once, when there is a server; whether it was acknowledged."""
+        """Send a request once, when there is a server; returns whether it was acknowledged."""
         with self._changed:
             ledger.pauses = True
             self._changed.notify_all()
@@ -215,7 +217,7 @@ class Trial:
         elif not corrects and status in (
             200,
             404,
-        ):  # 404: it was undone before the kill, and the answer lost
+        ):  # 404: it was undone before the kill, and the answer was lost
             del ledger.kept[text]
             ledger.undone.add(text)
         else:
@@ -226,7 +228,7 @@ class Trial:
 
 
 def _ask(server: Server, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-    """Status and body of one request on a connection of its own."""
+    """Return status and body of one request on a new connection."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=_PATIENCE_S)
     try:
         raw = None if body is None else json.dumps(body)

@@ -1,4 +1,4 @@
-"""Processes beside the benchmark's own: the server under test, and the client that loads it."""
+"""Child processes of the benchmark: the server under test, and the client that loads it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from benchmarks.serving.client import Load
 ROOT = Path(__file__).parents[2]
 
 Request = tuple[str, str, Any]
-"""Method, path, body (None: none)."""
+"""Method, path, body (None: no body)."""
 
 
 @dataclass
 class Server:
-    """A server in a process of its own."""
+    """A server in its own process."""
 
     process: subprocess.Popen[str]
     host: str
@@ -31,18 +31,18 @@ class Server:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens."""
+        """Host and port of the server."""
         return self.host, self.port
 
     def resident_bytes(self) -> int:
-        """Memory that the process holds now (Linux)."""
+        """Memory of the process in bytes (Linux)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return next(
             1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")
         )
 
     def processor_s(self) -> float:
-        """Processor time that the process has taken so far (Linux)."""
+        """CPU seconds of the process so far (Linux)."""
         fields = (
             Path(f"/proc/{self.process.pid}/stat")
             .read_text(encoding="ascii")
@@ -52,13 +52,13 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
-        """End it as `kill -9` does."""
+        """Kill the process as `kill -9` does."""
         self.process.kill()
         self.process.wait()
 
 
 def start(run: Path, store: Path, *, threads: int | None = None, module: str = "tamis") -> Server:
-    """`tamis serve` on a free port. `module` is what Python runs in its place."""
+    """Start `tamis serve` on a free port. `module` is the Python module to run instead."""
     command = [
         sys.executable,
         "-m",
@@ -77,7 +77,7 @@ def start(run: Path, store: Path, *, threads: int | None = None, module: str = "
         )
         assert process.stdout is not None
         address = process.stdout.readline().strip()
-        process.stdout.close()  # it says nothing else
+        process.stdout.close()  # it prints nothing else
         if not address:
             process.wait()
             said.seek(0)
@@ -88,7 +88,7 @@ def start(run: Path, store: Path, *, threads: int | None = None, module: str = "
 
 @contextlib.contextmanager
 def serving(run: Path, *, threads: int | None = None, module: str = "tamis") -> Iterator[Server]:
-    """A server with a store of its own that has answered once; ended with the block."""
+    """Run a server with its own store, ready to answer; it ends with the block."""
     with tempfile.TemporaryDirectory() as folder:
         server = start(run, Path(folder) / "store.sqlite", threads=threads, module=module)
         try:
@@ -103,8 +103,9 @@ def serving(run: Path, *, threads: int | None = None, module: str = "tamis") -> 
 
 
 def ask(server: Server | None, requests: Sequence[Request], *, clients: int, **how: Any) -> Load:
-    """Load a server from a second process; see `client.Client.run` and, for a server that is None,
-    its `canned`.
+    """Load a server from a second process.
+
+    See `client.Client.run`; without a server, see its `canned` mode.
     """
     return asked(server, requests, clients=clients, **how)[0]
 
@@ -112,7 +113,7 @@ def ask(server: Server | None, requests: Sequence[Request], *, clients: int, **h
 def asked(
     server: Server | None, requests: Sequence[Request], *, clients: int, **how: Any
 ) -> tuple[Load, dict[int, Any]]:
-    """The same, with the answers' bodies by the number of the request where `keep`."""
+    """The same, also returning the answers' bodies by request number if `keep`."""
     with asking(server, requests, clients=clients, **how) as client:
         out, _ = client.communicate()
     found = json.loads(out)
@@ -125,7 +126,7 @@ def asked(
 def asking(
     server: Server | None, requests: Sequence[Request], *, clients: int, **how: Any
 ) -> Iterator[subprocess.Popen[str]]:
-    """The client as a process that runs beside the block."""
+    """Run the client in a process during the block."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "requests.json"
         file.write_text(json.dumps(requests), encoding="utf-8")
@@ -155,5 +156,5 @@ def asking(
 
 
 def environment() -> dict[str, str]:
-    """Of every process that is started here."""
+    """Return the environment of the started processes."""
     return {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "TAMIS_OFFLINE": "1"}

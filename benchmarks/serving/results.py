@@ -1,5 +1,5 @@
-"""What is wanted of a served model, and what was measured: a line of JSON a figure, a table of the
-last ones.
+"""The targets of a served model, and the measurements: a JSON line per figure, and a table of the
+latest ones.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ class Wanted:
     """A measure and its bound."""
 
     part: str
-    """of the benchmark"""
+    """part of the benchmark"""
     what: str
     unit: str
     bound: float
     least: bool = False
-    """whether the bound is the least that is wanted, not the most"""
+    """whether the bound is a minimum, not a maximum"""
 
     def met(self, value: float) -> bool:
-        """Whether a value keeps the bound."""
+        """Return whether a value meets the bound."""
         return value >= self.bound if self.least else value <= self.bound
 
 
@@ -54,12 +54,12 @@ MEASURES = {
     "came_back": Wanted("kills", "undone corrections that came back", "", 0.0),
     "unopened": Wanted("kills", "kills after which the store did not open", "", 0.0),
 }
-"""By name, in the order of the table."""
+"""Targets by name, in the order of the table."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value, with what it was measured on."""
+    """One measured value with its conditions."""
 
     measure: str
     value: float
@@ -71,21 +71,21 @@ class Figure:
 
     @property
     def wanted(self) -> Wanted:
-        """What was wanted."""
+        """The target of the measure."""
         return MEASURES[self.measure]
 
     @property
     def met(self) -> bool:
-        """Whether it is what was wanted."""
+        """Whether the value meets the target."""
         return self.wanted.met(self.value)
 
     def line(self) -> str:
-        """As it stands in a file of results."""
+        """Return the line for a results file."""
         return json.dumps({**asdict(self), "met": self.met}, ensure_ascii=False)
 
 
 def machine() -> dict[str, Any]:
-    """What this runs on, and how busy it is besides."""
+    """Return the machine and its current load."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -104,7 +104,7 @@ def _processor() -> str:
 
 
 def read(file: Path) -> list[Figure]:
-    """All figures of a file, in their order; none where there is no file."""
+    """Return all figures of a file in order; none if the file does not exist."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return [
         Figure(**{key: value for key, value in json.loads(line).items() if key != "met"})
@@ -113,7 +113,7 @@ def read(file: Path) -> list[Figure]:
 
 
 def table(figures: Iterable[Figure], *, only_measured: bool = False) -> str:
-    """The last figure of every measure, as Markdown."""
+    """Return the latest figure of every measure as Markdown."""
     last = {figure.measure: figure for figure in figures}
     lines = ["| measure | wanted | measured | with | part |", "|---|---|---|---|---|"]
     for name, wanted in MEASURES.items():
@@ -129,7 +129,7 @@ def table(figures: Iterable[Figure], *, only_measured: bool = False) -> str:
 
 
 def shown(value: float, unit: str) -> str:
-    """A value and its unit."""
+    """Format a value with its unit."""
     number = (
         f"{value:.1e}"
         if 0 < abs(value) < 1e-3
@@ -149,6 +149,6 @@ def _scale(scale: dict[str, Any]) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of all values does not exceed."""
+    """Return the smallest value that at least this share of all values does not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -(-round(share * 1e6) * len(ordered) // 1_000_000) - 1)]

@@ -1,5 +1,5 @@
-"""What a server stands: the right answers to many clients at once, load of every kind, tens of
-thousands of requests in the same memory.
+"""Robustness of a server: correct answers to many clients at once, mixed load, and constant memory
+over tens of thousands of requests.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from benchmarks.serving.speed import CLIENTS, predictions
 from tamis.classifier.text_classifier import TextClassifier
 
 SETTLING = 0.1
-"""Share of the requests before memory is looked at for the first time: threads, caches and buffers
-fill up in it."""
+"""Share of the requests before memory is first measured: threads, caches and buffers fill up in
+it."""
 _LOOKS = 5
 
 
 def answers(run: Path, texts: Sequence[str], *, threads: int | None) -> list[Figure]:
-    """Probabilities that 32 clients got, a text a request, beside `predict_proba` of all texts in
-    this process.
+    """Compare the probabilities that 32 clients received, one text per request, with
+    `predict_proba` of all texts in this process.
     """
     with serving(run, threads=threads) as server:
         _, bodies = asked(server, predictions(texts), clients=CLIENTS, count=len(texts), keep=True)
@@ -47,7 +47,9 @@ def answers(run: Path, texts: Sequence[str], *, threads: int | None) -> list[Fig
 
 
 def load(run: Path, texts: Sequence[str], *, seconds: float, threads: int | None) -> list[Figure]:
-    """32 clients that ask for verdicts, explanations, lists and nonsense, and correct."""
+    """Run 32 clients that request predictions, explanations and lists, send corrections, and send
+    invalid requests.
+    """
     with serving(run, threads=threads) as server:
         seen = ask(server, mixed(texts), clients=CLIENTS, seconds=seconds)
         after = ask(server, predictions(texts), clients=1, count=1)
@@ -64,8 +66,8 @@ def load(run: Path, texts: Sequence[str], *, seconds: float, threads: int | None
 
 
 def mixed(texts: Sequence[str]) -> list[Request]:
-    """What many clients may send: mostly single texts, now and then many, an explanation, a
-    correction, something invalid.
+    """Return a mix of requests: mostly single texts, sometimes many texts, an explanation, a
+    correction, or something invalid.
     """
     found: list[Request] = []
     for number, text in enumerate(texts):
@@ -101,7 +103,7 @@ def mixed(texts: Sequence[str]) -> list[Request]:
 
 
 def memory(run: Path, texts: Sequence[str], *, requests: int, threads: int | None) -> list[Figure]:
-    """Resident memory of the server before and after many requests."""
+    """Measure the memory of the server before and after many requests."""
     settling = max(1, round(SETTLING * requests))
     with serving(run, threads=threads) as server:
         statuses = Counter(

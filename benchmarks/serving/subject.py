@@ -1,4 +1,4 @@
-"""What is served: a run and texts to ask it, or a random GPT-2 of any size."""
+"""The served model and its texts: a run, or a random GPT-2 of any size."""
 
 from __future__ import annotations
 
@@ -21,22 +21,20 @@ LABELS = ["ham", "spam"]
 
 
 def distinct_texts(data: str) -> list[str]:
-    """The texts of a table, each once, in their order."""
+    """Return the distinct texts of a table in order."""
     return list(dict.fromkeys(read_table(catalog.resolve(data).path).texts))
 
 
 def sample(texts: list[str], count: int) -> list[str]:
-    """So many of the texts, at random and always the same; all of them where they are fewer."""
+    """Return a fixed random sample of the texts; all of them if there are fewer."""
     return random.Random(42).sample(texts, min(count, len(texts)))
 
 
 def trained(folder: Path, data: str, threads: int | None) -> Path:
-    """A run made here: all of `nano`, the head alone solved; it keeps its training rows, so it
-    learns from corrections as runs do.
+    """Train a run: all blocks of `nano`, only the head trained. It stores its training rows, so it
+    can learn from corrections.
     """
-    layers = load_backbone(
-        "nano"
-    ).model.config.n_layer  # by itself a head may want a part of the blocks
+    layers = load_backbone("nano").model.config.n_layer  # by default a head may use fewer blocks
     whole = ["--backbone", "nano", "--tune", "head", "--set", f"text.layers={layers}"]
     command = [sys.executable, "-m", "tamis", "train", data, *whole, "-o", str(folder)]
     subprocess.run(
@@ -50,8 +48,10 @@ def trained(folder: Path, data: str, threads: int | None) -> Path:
 
 
 def random_gpt2(folder: Path, *, layers: int, width: int) -> Path:
-    """A classifier of GPT-2's shape with random weights: speed does not depend on them. 12 layers
-    of 768 are GPT-2 124M.
+    """Create a classifier with random weights in GPT-2's architecture: speed does not depend on
+    weights.
+
+    12 layers of width 768 are GPT-2 124M.
     """
     config = GPT2Config(n_layer=layers, n_embd=width, n_head=max(1, width // 64))
     trunk = GPT2(config)

@@ -1,5 +1,5 @@
-"""Write the table of docs/serving.md from results.jsonl. Run: python -m benchmarks.serving.table (a
-test holds the two together).
+"""Writes the table of docs/serving.md from results.jsonl: python -m benchmarks.serving.table. A
+test checks that they match.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
 
 
 def page() -> str:
-    """The page with the table in its place."""
+    """Return the page with the table inserted."""
     text = PAGE.read_text(encoding="utf-8")
     figures = results.read(RESULTS)
     lines = [results.table(figures)]

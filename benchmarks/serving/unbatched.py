@@ -1,5 +1,5 @@
-"""`tamis serve` without batches: the same code, but every turn takes one text. The rival that shows
-what gathering texts brings.
+"""`tamis serve` without batching: the same code, but every batch has one text. It shows the gain of
+batching.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from tamis.serving.dynamic_batching import Batcher
 
 
 def main() -> None:
-    """Run the command line with it."""
+    """Run the command line without batching."""
     service.Batcher = partial(Batcher, budget=1)  # type: ignore[assignment,attr-defined]
     from tamis.cli import main as command_line
 

@@ -1,13 +1,15 @@
-"""tamis beside what its users would pick, on one machine, in one run, in turn: ratios and shares of
-the limit, not seconds alone.
+r"""Speed benchmark: tamis and alternatives on one machine, in one run, in turn. The results are
+ratios
+and shares of the ceiling, not only seconds.
 
-    PYTHONPATH=src:. python -m benchmarks.speed PART... --out FILE.jsonl [--share 0.05] [--rounds 3]
-    [--threads 1 2] PYTHONPATH=src:. python -m benchmarks.speed show --out FILE.jsonl [--markdown
-    FILE.md] [--plot FILE.png]
+    PYTHONPATH=src:. python -m benchmarks.speed PART... --out FILE.jsonl \
+        [--share 0.05] [--rounds 3] [--threads 1 2]
+    PYTHONPATH=src:. python -m benchmarks.speed show --out FILE.jsonl \
+        [--markdown FILE.md] [--plot FILE.png]
 
 Parts: job, frozen, blocks (three epochs of blocks:2), full (one epoch), inference, latency, start,
-growth, length; `all` for all of them. An interrupted run goes on where it was; figures of other
-settings stand beside those. `show` makes tables and a plot of what is there.
+growth, length; `all` for all of them. An interrupted run is resumed; figures with other settings
+are kept. `show` prints tables and draws a plot of the existing figures.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ Part = Callable[[Setting], Iterator[Timed]]
 
 
 def parts_of(options: argparse.Namespace) -> dict[str, Part]:
-    """Every part by name, scaled as asked for."""
+    """Return every part by name, scaled by the options."""
     return {
         "job": partial(parts.job, loop_share=options.loop_share),
         "frozen": partial(parts.train, how="frozen", epochs=1),
@@ -50,12 +52,15 @@ def parts_of(options: argparse.Namespace) -> dict[str, Part]:
 
 
 def settings_of(options: argparse.Namespace, data: shared.Rows) -> dict[str, Settings]:
-    """What the figures of every part depend on besides threads and round; each is named as its
-    option, `data` by what is in it.
+    """Return the settings that the figures of each part depend on, besides threads and round.
+
+    Each has the name of its option; `data` is a fingerprint of the rows.
     """
     model: Settings = {"model": options.model}
     on_rows: Settings = {**model, "share": options.share, "data": data.fingerprint}
-    read: Settings = {"pooling": options.pooling}  # whole jobs and trainings choose their own
+    read: Settings = {
+        "pooling": options.pooling
+    }  # whole jobs and trainings choose their own pooling
     return {
         "job": on_rows | ({"loop_share": options.loop_share} if options.loop_share < 1 else {}),
         **dict.fromkeys(("frozen", "blocks", "full"), on_rows),
@@ -77,8 +82,9 @@ def measure(
     settings: Settings,
     only: Sequence[str] = (),
 ) -> None:
-    """Rounds A B C, A B C, ... of what is not there yet; of contenders with one of `only` in their
-    names, where there are any.
+    """Measure the missing figures in rounds A B C, A B C, ...
+
+    With `only`, measure only contenders that have one of these strings in their names.
     """
     contenders = [one for one in timed if not only or any(words in one.name for words in only)]
     if not contenders:
@@ -109,7 +115,9 @@ def measure(
 
 
 def setting(place: Path, data: shared.Rows, *, size: str, pooling: str, threads: int) -> Setting:
-    """A random GPT-2 as trunk and as classifier, on disk for those that read files."""
+    """Create a random GPT-2 as trunk and as classifier, and save it for contenders that read
+    files.
+    """
     if size == "tiny":
         tokenizer = Tokenizer.train(data.train_texts, vocab_size=400)
         config = GPT2Config(
@@ -139,8 +147,8 @@ def setting(place: Path, data: shared.Rows, *, size: str, pooling: str, threads:
 
 
 def worth_timing(dtypes: Sequence[Dtype], threads: int) -> tuple[Dtype, ...]:
-    """Those types in which bare products reach a tenth of fp32's speed: what emulates a type in
-    software would take hours.
+    """Return the types whose matrix products reach at least a tenth of fp32's speed; a type
+    emulated in software would take hours.
     """
     speeds = {
         dtype: measure_matmul([(64, 768, 768)], dtype, 0.2, threads=threads) for dtype in dtypes
@@ -148,14 +156,14 @@ def worth_timing(dtypes: Sequence[Dtype], threads: int) -> tuple[Dtype, ...]:
     slow = [dtype for dtype, speed in speeds.items() if speed < speeds["fp32"] / 10]
     for dtype in slow:
         say(
-            f"{dtype} is left out: {speeds[dtype]:.2g} GFLOP/s in bare products, fp32 "
+            f"{dtype} is skipped: {speeds[dtype]:.2g} GFLOP/s in matrix products, fp32 "
             f"{speeds['fp32']:.3g}"
         )
     return tuple(dtype for dtype in dtypes if dtype not in slow)
 
 
 def show(kept: Results, options: argparse.Namespace) -> None:
-    """Print the table; write what was asked for."""
+    """Print the table, and write the requested files."""
     print(results.plain(kept.figures))
     times: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for figure in kept.figures:
@@ -165,7 +173,10 @@ def show(kept: Results, options: argparse.Namespace) -> None:
     for (threads, asked), pairs in times.items():
         if len({size for size, _ in pairs}) > 1:
             about = ", ".join(filter(None, [f"growth, {threads} threads", asked]))
-            print(f"{about}: seconds grow as messages to the power of {parts.exponent(pairs):.3f}")
+            print(
+                f"{about}: seconds grow with the number of messages to the power of "
+                f"{parts.exponent(pairs):.3f}"
+            )
     if options.markdown:
         options.markdown.write_text(results.markdown(kept.figures), encoding="utf-8")
     if options.plot:
@@ -173,33 +184,38 @@ def show(kept: Results, options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse, measure, show."""
+    """Parse the command line, measure, and show the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="+", metavar="PART")
-    parser.add_argument("--out", type=Path, required=True, help="lines of JSON")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines file")
     parser.add_argument("--data", default="sms-spam")
     parser.add_argument(
         "--share",
         type=float,
         default=1.0,
-        help="share of the rows; the reference's loop over all takes the better part of an hour",
+        help="share of the rows; the reference's loop over all rows takes nearly an hour",
     )
     parser.add_argument(
         "--loop-share",
         type=float,
         default=1.0,
-        help="share of these that the reference's loop runs on; seconds are scaled",
+        help="share of these rows that the reference's loop uses; its seconds are scaled",
     )
     parser.add_argument(
-        "--contender", action="append", default=[], help="only contenders with this in their name"
+        "--contender",
+        action="append",
+        default=[],
+        help="only contenders with this string in their names",
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[2])
-    parser.add_argument("--rows", type=int, default=500, help="messages of growth at 1x")
-    parser.add_argument("--tokens", type=int, default=16384, help="tokens a length")
-    parser.add_argument("--calls", type=int, default=50, help="single messages a round")
+    parser.add_argument("--rows", type=int, default=500, help="messages of the part growth at 1x")
+    parser.add_argument(
+        "--tokens", type=int, default=16384, help="tokens per length in the part length"
+    )
+    parser.add_argument("--calls", type=int, default=50, help="single messages per round")
     parser.add_argument("--model", choices=("gpt2", "tiny"), default="gpt2")
     parser.add_argument("--pooling", choices=("mean", "last"), default="mean")
     parser.add_argument("--markdown", type=Path)
@@ -209,7 +225,9 @@ def main(arguments: list[str] | None = None) -> None:
     if options.parts != ["show"]:
         wanted = list(known) if options.parts == ["all"] else options.parts
         if unknown := [part for part in wanted if part not in known]:
-            parser.error(f"unknown part {unknown[0]!r}; there are {', '.join(known)}, all, show")
+            parser.error(
+                f"unknown part {unknown[0]!r}; expected one of {', '.join(known)}, all, show"
+            )
         data = shared.rows(options.data).part(options.share)
         settings = settings_of(options, data)
         for threads in options.threads:

@@ -1,5 +1,5 @@
-"""Where rivals are faster than tamis, in words made from the results: a table shows it only to
-those who look for it.
+"""Sentences about where rivals are faster than tamis, generated from the results, because a table
+alone does not show it clearly.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ from statistics import median
 from benchmarks.speed.results import Figure
 
 COMPARED = ("job", "blocks", "full", "frozen", "inference", "latency")
-"""Parts in which others do the same work."""
+"""Parts in which rivals do the same work."""
 _SAID = {"inference": "bulk scoring", "latency": "single messages"}
 
 
 def ahead(figures: list[Figure]) -> list[str]:
-    """A line for every part and variant in which a rival took less time than tamis in the type that
-    the rival multiplies in.
+    """Return a line for every part and variant in which a rival was faster than tamis in the
+    rival's number type.
 
     Args:
-        figures: seconds of all contenders; a rival whose name has `int8` is put beside
-            `tamis int8`, all others beside the last of ours.
+        figures: seconds of all contenders; a rival with `int8` in its name is compared with `tamis
+            int8`, all others with the last tamis contender.
 
     Returns:
-        Such as "bulk scoring: ONNX Runtime int8 1.22 times as fast as tamis int8": one over the
-            tables' "times the last", where it shows
-        as more than 1.
+        Lines such as "bulk scoring: ONNX Runtime int8 1.22 times as fast as tamis int8": the
+        inverse of the tables' "times the last", if above 1.
     """
     groups: dict[tuple[str, str, int, str], dict[str, dict[int, float]]] = {}
     for figure in figures:

@@ -1,4 +1,6 @@
-"""Whole jobs, tamis beside its rivals: the TP2 job and one tuning. Texts are new in every round."""
+"""Whole jobs of tamis and its rivals: the TP2 job and one training. Texts are changed in every
+round.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ Contenders = dict[str, Callable[[int], float]]
 
 
 def job(folder: Path, data: Rows, threads: int, loop_data: Rows | None = None) -> Contenders:
-    """The whole TP2 job: the reference's loop, transformers' Trainer where accelerate is installed,
-    and tamis with either pooling.
+    """Return the contenders of the TP2 job: the reference's loop, transformers' Trainer if
+    accelerate is installed, and tamis with both poolings.
 
-    `loop_data`: the rows of the reference's loop, where they are others than `data`.
+    `loop_data`: the rows of the reference's loop, if different from `data`.
     """
     loop_data = loop_data or data
     model, tokenizer = trunk(), gpt2_tokenizer().prepared(add_bos=False)
@@ -50,8 +52,8 @@ def job(folder: Path, data: Rows, threads: int, loop_data: Rows | None = None) -
 
 
 def train(folder: Path, data: Rows, how: str, epochs: int) -> Contenders:
-    """One tuning: transformers' Trainer with dynamic padding and with length grouping, and
-    tamis.
+    """Return the contenders of one training: transformers' Trainer with dynamic padding and with
+    length grouping, and tamis.
     """
     tune = "head" if how == "frozen" else how
     settings: dict[str, Any] = {"text.pooling": "last_token", "train.batch_rows": 16}

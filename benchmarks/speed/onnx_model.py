@@ -1,9 +1,9 @@
-"""GPT-2 with a classification head as an ONNX graph, written node by node: the rivals ONNX Runtime
-and OpenVINO read it.
+"""GPT-2 with a classification head as an ONNX graph, built node by node, for ONNX Runtime and
+OpenVINO.
 
-Inputs: `ids` (B, T) int64, padded on the right with anything, and `last` (B,) int64, the place of
-each row's last real token. Output: `logits` (B, K). Causal attention never looks at what stands
-behind, so padding needs no mask.
+Inputs: `ids` (B, T) int64, padded on the right with any id, and `last` (B,) int64, the position of
+each row's last real token. Output: `logits` (B, K). Causal attention does not read later positions,
+so padding needs no mask.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tamis.gpt2.packing import by_length
 
 Ids = NDArray[np.int32]
 OPSET = 20
-"""The first with GELU as one node."""
+"""The first opset with GELU as one node."""
 
 
 class _Graph:
-    """Nodes and constants, each node named by its number."""
+    """Nodes and constants of a graph; each node is named by its number."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -133,8 +133,8 @@ def _block(graph: _Graph, x: str, block: Block, trunk: GPT2, mask: str) -> Any:
 
 
 def quantised(path: Path) -> Path:
-    """The same graph with ONNX Runtime's dynamic quantisation: int8 weights a channel, activations
-    a batch.
+    """Quantize the graph with ONNX Runtime's dynamic quantization: int8 weights per channel,
+    activations per batch.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -153,7 +153,9 @@ Run = Callable[[Sequence[Ids]], NDArray[np.float32]]
 
 
 def onnx_runtime(path: Path, *, threads: int, batch_tokens: int) -> Run:
-    """Logits (N, K) of messages by ONNX Runtime, batches of like lengths."""
+    """Return a function that computes logits (N, K) with ONNX Runtime, in batches of similar
+    lengths.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -166,7 +168,7 @@ def onnx_runtime(path: Path, *, threads: int, batch_tokens: int) -> Run:
 
 
 def openvino(path: Path, *, threads: int, batch_tokens: int) -> Run:
-    """The same by OpenVINO, in the type that it takes for this processor."""
+    """Return the same with OpenVINO, in the type that it chooses for this CPU."""
     import openvino as ov
 
     compiled = ov.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": threads})
@@ -174,8 +176,8 @@ def openvino(path: Path, *, threads: int, batch_tokens: int) -> Run:
 
 
 def openvino_type(path: Path) -> str:
-    """The type that OpenVINO multiplies a graph in on this processor, by our name for it; empty for
-    one that has none here.
+    """Return the type that OpenVINO computes a graph in on this CPU, by tamis's name; empty if it
+    has none.
     """
     import openvino as ov
 

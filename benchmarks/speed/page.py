@@ -1,5 +1,5 @@
-"""Write docs/speed.md's figures and docs/speed.png from the results. Run: python -m
-benchmarks.speed.page (a test holds them together).
+"""Writes the figures of docs/speed.md and the plot docs/speed.png from the results: python -m
+benchmarks.speed.page. A test checks that they match.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PLOT = PAGE.with_suffix(".png")
 
 
 def published() -> dict[str, list[Figure]]:
-    """The figures of every file of results, by its name in words."""
+    """Return the figures of every results file, by its title."""
     return {
         file.stem.replace("_", " "): Results(file).figures
         for file in sorted(RESULTS.glob("*.jsonl"))
@@ -25,8 +25,8 @@ def published() -> dict[str, list[Figure]]:
 
 
 def page() -> str:
-    """The page with the tables in their place: a file of results each, under what its `.txt` says
-    of the machine and the rows.
+    """Return the page with the tables inserted: one per results file, below the text of its `.txt`
+    about machine and rows.
     """
     tables: list[str] = []
     faster: list[str] = []
@@ -41,7 +41,7 @@ def page() -> str:
 
 
 def draw(path: Path) -> None:
-    """The picture of what others do as well."""
+    """Draw the plot of the parts that rivals can also do."""
     plot(published(), path, parts=COMPARED)
 
 

@@ -1,8 +1,7 @@
-"""The parts of the speed benchmark: who is timed at what. Each is a generator of contenders; `run`
-times them in turn.
+"""The parts of the speed benchmark. Each is a generator of contenders, which `run` times in turn.
 
 `job` and the trainings compare whole jobs, `inference` bulk scoring, `latency` single messages;
-`growth`, `length` and `start` are tamis alone.
+`growth`, `length` and `start` measure tamis alone.
 """
 
 from __future__ import annotations
@@ -41,15 +40,15 @@ GROWTH = (1, 4, 16)
 
 @dataclass(frozen=True)
 class Setting:
-    """What all parts share."""
+    """The state that all parts share."""
 
     of: Subject
     folder: Path
     """The trunk alone, in transformers' layout."""
     run: Path
-    """The classifier, in tamis' layout."""
+    """The classifier, in tamis's layout."""
     place: Path
-    """For files of the rivals."""
+    """Folder for files of the rivals."""
     rows: Rows
     threads: int
     dtypes: tuple[Dtype, ...]
@@ -57,21 +56,21 @@ class Setting:
 
 @dataclass(frozen=True)
 class Timed:
-    """A contender: its call gives one value a round."""
+    """A contender; calling it returns one value per round."""
 
     name: str
     call: Callable[[int], float]
-    """Given the round's number."""
+    """Called with the round's number."""
     variant: str = ""
     unit: str = "s"
     size: float = 1.0
     about: dict[str, str | float] = field(default_factory=dict)
-    """`ceiling`: the type whose ceiling its `size` (GFLOP) is a share of; `batch`: a rival's, in
-    words."""
+    """`ceiling`: the type whose ceiling its `size` (GFLOP) is a share of; `batch`: description of a
+    rival's batch."""
 
 
 def ceilings(of: Setting) -> Iterator[Timed]:
-    """Bare products of the model's own shapes, in every type."""
+    """Matrix products in the model's shapes, in every type."""
     shapes = products(of.of.model.transformer, 1024)
     for dtype in of.dtypes:
         yield Timed(
@@ -82,9 +81,9 @@ def ceilings(of: Setting) -> Iterator[Timed]:
 
 
 def job(of: Setting, loop_share: float = 1.0) -> Iterator[Timed]:
-    """The whole TP2 job; `loop_share`: the share of the rows that the reference's loop runs on.
+    """The TP2 job; `loop_share` is the share of the rows that the reference's loop uses.
 
-    It costs the same for every row and nothing besides, so its seconds are divided by that share.
+    Its cost is proportional to the rows, so its seconds are divided by that share.
     """
     some = of.rows.part(loop_share)
     part = (len(some.train_texts) + len(some.test_texts)) / (
@@ -98,8 +97,8 @@ def job(of: Setting, loop_share: float = 1.0) -> Iterator[Timed]:
 
 
 def train(of: Setting, how: str, epochs: int) -> Iterator[Timed]:
-    """One tuning: Trainer (where accelerate is installed), and the same steps in a plain loop,
-    beside tamis.
+    """One training: Trainer (if accelerate is installed), the same steps in a plain loop, and
+    tamis.
     """
     if importlib.util.find_spec("accelerate") is not None:
         for name, call in compare.train(of.folder, of.rows, how, epochs).items():
@@ -123,8 +122,8 @@ def train(of: Setting, how: str, epochs: int) -> Iterator[Timed]:
 
 
 def inference(of: Setting) -> Iterator[Timed]:
-    """Bulk scoring of the test rows, every rival at its best batch size; TF-IDF is the floor of
-    cost.
+    """Bulk scoring of the test rows, every rival at its best batch size; TF-IDF is the lower limit
+    of cost.
     """
     texts = of.rows.test_texts
     work = useful_operations(of.of.model.transformer, of.of.encode(texts)) / 1e9
@@ -145,7 +144,7 @@ def inference(of: Setting) -> Iterator[Timed]:
 
 
 def latency(of: Setting, calls: int = 50) -> Iterator[Timed]:
-    """One message at a time: the median and the 99th percentile of `calls` calls."""
+    """One message at a time: median and 99th percentile of `calls` calls."""
     contenders = {"TF-IDF + logistic regression": tfidf()}
     contenders |= {
         rival.name: rival.run
@@ -167,8 +166,8 @@ def latency(of: Setting, calls: int = 50) -> Iterator[Timed]:
 
 
 def start(of: Setting) -> Iterator[Timed]:
-    """`import tamis`, `tamis predict` from a cold start, and what a fresh process holds after it
-    scored.
+    """`import tamis`, `tamis predict` from a cold start, and the memory of a new process after
+    scoring.
     """
     python = [sys.executable, "-c", "import tamis"]
     predict = [
@@ -193,7 +192,7 @@ def start(of: Setting) -> Iterator[Timed]:
 
 
 def growth(of: Setting, base: int) -> Iterator[Timed]:
-    """1, 4 and 16 times the messages, each in a fresh process: seconds and peak memory."""
+    """1, 4 and 16 times the messages, each in a new process: seconds and peak memory."""
     for factor in GROWTH:
         found: dict[int, Any] = {}
 
@@ -249,7 +248,7 @@ def length(of: Setting, tokens: int) -> Iterator[Timed]:
 
 
 def exponent(figures: Sequence[tuple[float, float]]) -> float:
-    """The slope of log seconds over log size: 1 is linear."""
+    """Return the slope of log seconds over log size: 1 is linear."""
     sizes, seconds = np.log(np.array(figures, dtype=np.float64)).T
     return float(np.polyfit(sizes, seconds, 1)[0])
 

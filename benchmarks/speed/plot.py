@@ -1,4 +1,4 @@
-"""A picture of results: how many times as long as tamis each rival took, a panel a part."""
+"""Plot of the results: the time of each rival as a multiple of tamis's, one panel per part."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ if TYPE_CHECKING:
 
 OURS, RIVAL = "#0072b2", "#9a9a9a"
 SCORING = ("inference", "latency")
-"""Parts that read a model in one way; in the others each contender has its own."""
+"""Parts in which all contenders pool in the same way; in the others each has its own."""
 Panel = tuple[str, list[Row]]
 
 
 def panels(named: dict[str, list[Figure]]) -> list[Panel]:
-    """A title and the rows that are compared, in the order they were measured: one of every part,
-    variant, threads and settings.
+    """Return a title and the compared rows in measured order, for every part, variant, threads and
+    settings.
 
     Args:
-        named: figures by what is to be said of the scoring in the titles, such as the pooling; `""`
-            for nothing.
+        named: figures by a description for the titles, such as the pooling; `""` for none.
     """
     found: dict[tuple[str, ...], list[Row]] = {}
     for name, figures in named.items():
@@ -40,7 +39,7 @@ def panels(named: dict[str, list[Figure]]) -> list[Panel]:
 
 
 def drawn(panels: list[Panel]) -> Canvas:
-    """Horizontal bars on one scale, ours in blue, each with its figure at the end."""
+    """Draw horizontal bars on one scale, tamis in blue, each with its value at the end."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
@@ -62,7 +61,7 @@ def drawn(panels: list[Panel]) -> Canvas:
             "facecolor": "white",
             "edgecolor": "none",
             "pad": 0.6,
-        }  # or the line at 1 would run through the figures
+        }  # otherwise the line at 1 would cross the values
         axis.bar_label(bars, fmt="%.2f", padding=3, fontsize=8, bbox=behind)
         axis.set_yticks(range(len(names)), names, fontsize=8)
         axis.set_ylim(len(names) - 0.4, -0.6)
@@ -76,8 +75,8 @@ def drawn(panels: list[Panel]) -> Canvas:
 
 
 def fingerprint(panels: list[Panel]) -> str:
-    """What a picture shows, in a few letters: it lies in the file, so that a picture of other
-    figures is found out.
+    """Return a short hash of what a plot shows; it is stored in the file to detect outdated
+    plots.
     """
     told = [
         (title, [(row.name([]), f"{row.times:.2f}") for row in compared])
@@ -100,7 +99,7 @@ def plot(named: dict[str, list[Figure]], path: Path, *, parts: tuple[str, ...] =
 
 
 def of_part(part: str, named: dict[str, list[Figure]]) -> dict[str, list[Figure]]:
-    """The figures of one part."""
+    """Return the figures of one part."""
     return {
         name: [figure for figure in figures if figure.part == part]
         for name, figures in named.items()

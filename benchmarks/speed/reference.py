@@ -1,10 +1,10 @@
-"""The reference experiment's loop in plain PyTorch, as a lab on language models writes it: what
-tamis is measured against.
+"""The reference experiment's loop in plain PyTorch, as in a course on language models; tamis is
+compared with it.
 
-Written from the experiment's description: a GPTModel with its own attention, messages cut and
-padded to 120 tokens with <|endoftext|>, batches of 16, everything frozen but a new two-class head
-and the final LayerNorm, weighted loss, one epoch, then a pass each for the figures of the training
-and of the test rows. The network is the usual one of "Build a Large Language Model (From Scratch)".
+Written from the experiment's description: a GPTModel with its own attention, messages truncated and
+padded to 120 tokens with <|endoftext|>, batches of 16, everything frozen except a new two-class
+head and the final LayerNorm, weighted loss, one epoch, then one pass each for the figures of the
+training and test rows. The network is that of "Build a Large Language Model (From Scratch)".
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ LENGTH, BATCH, PAD = 120, 16, 50256
 
 
 class MultiHeadAttention(nn.Module):
-    """Causal attention with a mask kept as a buffer."""
+    """Causal attention with the mask stored as a buffer."""
 
     mask: Tensor
 
     def __init__(self, width: int, context: int, heads: int) -> None:
-        """Weights as nn.Linear starts them; `from_trunk` fills them."""
+        """Initialize weights as nn.Linear does; `from_trunk` fills them."""
         super().__init__()
         self.heads, self.head_dim = heads, width // heads
         self.W_query, self.W_key, self.W_value = (nn.Linear(width, width) for _ in range(3))
@@ -55,7 +55,7 @@ class TransformerBlock(nn.Module):
     """Pre-LayerNorm block."""
 
     def __init__(self, width: int, context: int, heads: int) -> None:
-        """As `MultiHeadAttention`."""
+        """Like `MultiHeadAttention`."""
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.att = MultiHeadAttention(width, context, heads)
@@ -65,7 +65,7 @@ class TransformerBlock(nn.Module):
         """(B, T, C) -> (B, T, C)."""
         x = x + self.att(self.norm1(x))
         inner = self.up(self.norm2(x))
-        # The formula written out, as the book has it.
+        # The formula is written out, as in the book.
         inner = (
             0.5 * inner * (1 + torch.tanh((2.0 / torch.pi) ** 0.5 * (inner + 0.044715 * inner**3)))
         )
@@ -77,7 +77,7 @@ class GPTModel(nn.Module):
     """Embeddings, blocks, final LayerNorm and an output head."""
 
     def __init__(self, trunk: GPT2, classes: int) -> None:
-        """The weights of `trunk`, copied; the head is new."""
+        """Copy the weights of `trunk`; the head is new."""
         super().__init__()
         config = trunk.config
         self.tok_emb, self.pos_emb = (
@@ -126,7 +126,7 @@ class GPTModel(nn.Module):
 
 
 def padded(messages: Sequence[NDArray[np.int32]], length: int = LENGTH) -> Tensor:
-    """(N, length) ids, cut and filled up with <|endoftext|>."""
+    """Return ids, (N, length), truncated and padded with <|endoftext|>."""
     rows = torch.full((len(messages), length), PAD, dtype=torch.int64)
     for row, ids in zip(rows, messages, strict=True):
         row[: len(ids)] = torch.from_numpy(ids[:length].astype(np.int64))
@@ -143,7 +143,7 @@ class JobTimes:
 
     @property
     def whole(self) -> float:
-        """All three."""
+        """Sum of the three parts."""
         return self.fit + self.train_figures + self.test_figures
 
 
@@ -155,7 +155,9 @@ def run_job(
     *,
     seed: int = 42,
 ) -> JobTimes:
-    """Train one epoch and compute train and test figures, each a pass over padded batches."""
+    """Train one epoch, and compute train and test figures with one pass each over padded
+    batches.
+    """
     torch.manual_seed(seed)
     model = GPTModel(trunk, 2)
     for parameter in model.parameters():

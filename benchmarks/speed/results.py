@@ -1,4 +1,4 @@
-"""Measurements as lines of JSON, one a figure: an interrupted run goes on where it was. Also tables
+"""Measurements as JSON lines, one per figure, so that an interrupted run can be resumed; and tables
 of them.
 """
 
@@ -22,51 +22,49 @@ class Figure:
 
     part: str
     variant: str
-    """What else was set, such as `blocks:2` or `64 tokens`; empty for nothing."""
+    """Further condition, such as `blocks:2` or `64 tokens`; empty for none."""
     contender: str
     threads: int
     round: int
     value: float
     unit: str
-    """`s` (less is better), `GFLOP/s`, `MB` or a ratio's name."""
+    """`s` (less is better), `GFLOP/s`, `MB` or the name of a ratio."""
     size: float = 1.0
-    """What a second is for: useful GFLOP where `share` can be told, messages or tokens
-    elsewhere."""
+    """Amount of work: useful GFLOP if `share` can be computed, else messages or tokens."""
     about: dict[str, str | float] = field(default_factory=dict)
-    """`ceiling`: the type whose ceiling it is a share of; `batch`: a rival's, in words. What may be
-    another when a run goes on."""
+    """`ceiling`: the type whose ceiling it is a share of; `batch`: description of a rival's batch.
+    These may differ when a run is resumed."""
     settings: Settings = field(default_factory=dict)
-    """What it was asked for with and depends on, such as the model and the rows; lines from before
-    these were kept have none."""
+    """Options that it depends on, such as the model and the rows; old lines have none."""
 
     @property
     def key(self) -> Key:
-        """What makes it the same measurement."""
+        """The identity of the measurement."""
         return key(self.part, self.variant, self.contender, self.threads, self.round, self.settings)
 
 
 def key(
     part: str, variant: str, contender: str, threads: int, number: int, settings: Settings
 ) -> Key:
-    """What makes a measurement the same as another: with other settings it is another one."""
+    """Return the identity of a measurement; other settings make another measurement."""
     return part, variant, contender, threads, number, json.dumps(settings, sort_keys=True)
 
 
 class Results:
-    """A file of figures; a line that was cut off is left out and measured again."""
+    """A results file; an incomplete line is ignored and measured again."""
 
     def __init__(self, path: Path) -> None:
-        """Read what is there."""
+        """Read the existing figures."""
         self.path = path
         self.figures: list[Figure] = list(_read(path)) if path.exists() else []
         self._keys = {figure.key for figure in self.figures}
 
     def has(self, key: Key) -> bool:
-        """Whether it was measured."""
+        """Return whether it was measured."""
         return key in self._keys
 
     def add(self, figure: Figure) -> None:
-        """Keep a figure, on disk at once."""
+        """Add a figure and write it to disk at once."""
         whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"", b"\n")
         with self.path.open("a", encoding="utf-8") as file:
             file.write(("" if whole else "\n") + json.dumps(asdict(figure)) + "\n")
@@ -84,7 +82,7 @@ def _read(path: Path) -> Iterator[Figure]:
 
 @dataclass(frozen=True)
 class Row:
-    """A contender's rounds together."""
+    """All rounds of a contender."""
 
     part: str
     variant: str
@@ -95,18 +93,16 @@ class Row:
     most: float
     unit: str
     times: float | None
-    """Median over the rounds of its time over the last contender's of the same part; None where
-    nothing is to be compared."""
+    """Median over the rounds of its time divided by that of the last contender of the part; None if
+    there is nothing to compare."""
     share: float | None
-    """Of the matmul ceiling of the same round."""
+    """Share of the matmul ceiling of the same round."""
     settings: Settings
     batches: list[str]
-    """Batch sizes that were best, in the order they first came; empty where there are none."""
+    """Best batch sizes in order of occurrence; empty if there are none."""
 
     def name(self, telling: Sequence[str]) -> str:
-        """The contender, its batch, and those settings by which the rows of a part can be told
-        apart.
-        """
+        """Return the contender, its batch, and the settings that distinguish rows of a part."""
         batch = f"batches of {' and '.join(self.batches)}" if self.batches else ""
         return ", ".join(
             filter(
@@ -121,13 +117,13 @@ class Row:
 
 
 def telling(rows: Sequence[Row]) -> list[str]:
-    """The settings in which rows differ."""
+    """Return the settings in which rows differ."""
     names = dict.fromkeys(name for row in rows for name in row.settings)
     return [name for name in names if len({row.settings.get(name) for row in rows}) > 1]
 
 
 def rows(figures: list[Figure]) -> list[Row]:
-    """A row a contender, in the order they were measured."""
+    """Return a row per contender, in measured order."""
     groups: dict[tuple[str, str, int, str], dict[str, dict[int, Figure]]] = {}
     for figure in figures:
         place = groups.setdefault(
@@ -187,7 +183,7 @@ def rows(figures: list[Figure]) -> list[Row]:
 
 
 def markdown(figures: list[Figure]) -> str:
-    """One table a part."""
+    """Return one table per part."""
     lines: list[str] = []
     for part in dict.fromkeys(figure.part for figure in figures):
         lines += [
@@ -211,7 +207,7 @@ def markdown(figures: list[Figure]) -> str:
 
 
 def plain(figures: list[Figure]) -> str:
-    """The same for a terminal."""
+    """Return the same for a terminal."""
     body = []
     for part in dict.fromkeys(figure.part for figure in figures):
         found = rows([figure for figure in figures if figure.part == part])

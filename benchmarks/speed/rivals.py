@@ -1,7 +1,7 @@
-"""Who else computes the same: transformers as a network and as a pipeline, ONNX Runtime, OpenVINO,
-each at its best batch size.
+"""The rivals: transformers as a network and as a pipeline, ONNX Runtime, OpenVINO, each with its
+best batch size.
 
-All read the last token: the pooling block, which no other package has, is left out for them.
+All read the last token: they run without the pooling block, which no other package has.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from tamis.workflows.benchmark_contenders import (
 )
 
 BATCH_TOKENS = (512, 2048)
-"""Batches that the exported rivals are tried with; the faster one is taken."""
+"""Batch sizes tried with the exported rivals; the faster one is used."""
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A contender that is not tamis."""
+    """A contender other than tamis."""
 
     name: str
     run: Score
     ceiling: str
-    """The type that it multiplies in, whose ceiling its speed is a share of; empty where that is
-    not known."""
+    """The type that it computes in, whose ceiling its speed is a share of; empty if unknown."""
     batch: str
-    """In words, such as `16 rows`: what is best may be another when a measurement goes on, so it is
-    no part of the name."""
+    """Description of the batch, such as `16 rows`; not part of the name, because the best one may
+    differ when a measurement is resumed."""
 
 
 def rivals(
     of: Subject, place: Path, threads: int, probe: Sequence[str], *, pipeline: bool = False
 ) -> Iterator[Rival]:
-    """Every rival that is installed, tried on the texts of `probe`; files are written to `place`.
-    `pipeline`: also transformers' own.
+    """Yield every installed rival, tried on the texts of `probe`; files are written to `place`.
+
+    `pipeline`: also transformers' pipeline.
     """
     if transformers_is_here():
         of_batch = transformers_model(of, place / "transformers")

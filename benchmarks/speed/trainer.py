@@ -1,5 +1,5 @@
-"""transformers' own way: GPT2ForSequenceClassification with Trainer and its pipeline, padded to the
-longest message of a batch.
+"""The transformers contenders: GPT2ForSequenceClassification with Trainer and with the pipeline,
+padded to the longest message of a batch.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def train(
     batch: int = 16,
     learning_rate: float = 5e-5,
 ) -> float:
-    """Seconds of `Trainer.train()`; loading, tokenising and the result are not counted.
+    """Return the seconds of `Trainer.train()`, without loading, tokenizing and evaluation.
 
     Args:
         folder: the backbone.
         rows: training rows.
         how: `frozen` (head and final LayerNorm trained), `blocks:2` (also the last two blocks) or
             `full`.
-        epochs: passes.
-        group_by_length: whether batches are drawn of like lengths.
-        batch: rows a step.
-        learning_rate: of AdamW.
+        epochs: number of epochs.
+        group_by_length: whether batches have similar lengths.
+        batch: rows per step.
+        learning_rate: learning rate of AdamW.
     """
     with _prepared(
         folder,
@@ -54,11 +54,11 @@ def train(
 
 
 def whole_job(folder: Path, rows: Rows, *, group_by_length: bool, batch: int = 16) -> float:
-    """Seconds of the TP2 job by Trainer: an epoch over head and final LayerNorm, then the figures
-    of the training and of the test rows.
+    """Return the seconds of the TP2 job with Trainer: one epoch over head and final LayerNorm, then
+    the figures of training and test rows.
 
-    Loading and tokenising are counted, as for tamis; what is predicted is padded to the longest of
-    a batch, in the rows' own order.
+    Loading and tokenizing are included, as for tamis; prediction batches are padded to their
+    longest message, in the order of the rows.
     """
     from sklearn.metrics import f1_score
 
@@ -90,7 +90,7 @@ def _prepared(
     batch: int,
     learning_rate: float,
 ) -> Iterator[tuple[Any, Callable[[list[str], Any], list[dict[str, Any]]]]]:
-    """A Trainer about to begin, and what makes rows for it."""
+    """Yield a Trainer before its training, and a function that makes rows for it."""
     from transformers import (
         AutoModelForSequenceClassification,
         AutoTokenizer,
@@ -137,11 +137,11 @@ def _prepared(
 
 
 def pipeline_of(folder: Path) -> Callable[[int], Callable[[Sequence[str]], Any]]:
-    """The text-classification pipeline on a classifier's folder: batch size -> texts, sorted by
-    length as its documentation advises.
+    """Return the text-classification pipeline of a folder: batch size -> texts, sorted by length as
+    its documentation advises.
 
-    What comes back is in that order: a dict of `label` and `score` for each text. Texts are cut to
-    the tokenizer's `model_max_length`.
+    It returns a dict of `label` and `score` for each text in that order. Texts are truncated to the
+    tokenizer's `model_max_length`.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
@@ -160,7 +160,7 @@ def pipeline_of(folder: Path) -> Callable[[int], Callable[[Sequence[str]], Any]]
 
 
 def freeze(model: Any, how: str) -> None:
-    """Leave trainable: the head and the final LayerNorm, also the last K blocks (`blocks:K`), or
+    """Make trainable: the head and the final LayerNorm, also the last K blocks (`blocks:K`), or
     everything (`full`).
     """
     if how == "full":

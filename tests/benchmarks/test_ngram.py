@@ -248,7 +248,7 @@ def test_it_learns_a_regular_text_and_prefers_it_to_a_lower_order() -> None:
 def test_an_id_outside_the_vocabulary_is_named_with_its_place(bad: int, place: int) -> None:
     text = [0, 1, 1]
     text[place] = bad
-    message = rf"sequence 1, place {place}: expected an id from 0 to 6, got {bad}; read the texts"
+    message = rf"sequence 1, position {place}: expected an id from 0 to 6, got {bad}; use"
     with pytest.raises(DataError, match=message):
         KneserNey.fit(ids([0, 1], text), 7)
     with pytest.raises(DataError, match=message):
@@ -259,7 +259,8 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     with pytest.raises(ConfigError, match="got order 0 and vocab_size 7"):
         KneserNey.fit(ids([0, 1]), 7, 0)
     with pytest.raises(
-        DataError, match="expected a sequence of two tokens or more that counts, got 2 shorter ones"
+        DataError,
+        match="expected at least one sequence of two or more tokens with a weight, got 2 shorter",
     ):
         KneserNey.fit(ids([0], [0]), 7)
     with pytest.raises(
