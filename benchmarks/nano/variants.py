@@ -1,19 +1,18 @@
-"""What each part of the pretraining is worth: short runs, all alike but for that part, as starts of
-the same classifiers.
+r"""Ablation of the pretraining: short runs that differ in one part, as backbones of the same
+classifiers.
 
     python -m benchmarks.nano.variants CORPUS --teacher TEACHER --exclude DATA --out FOLDER
     python -m benchmarks.quality --data DATA --out benchmarks/nano/variants.jsonl \
         $(python -m benchmarks.nano.variants --methods --out FOLDER)
     python -m benchmarks.nano.variants --out FOLDER --facts benchmarks/nano/variants.json
 
-Every variant is pretrained from nothing on the corpus and shape of the recipe `nano`, in one stage
-of `--tokens` tokens, by the settings of its last stage: `both` losses, the next token alone, the
-teacher alone, both without the NUS corpus (from which 60 % of sms-spam's ham comes), and both by
-AdamW instead of Muon. One that is finished is not done again, an unfinished one goes on.
-`--methods` adds the network that learnt nothing; `--facts` writes what the finished ones are as
-language models and as pupils of the teacher. The tables of docs/nano.md are of `--task` sms-tp2,
-sms-almeida, sms-tp2-8, sms-tp2-32, sms-tp2-128 and trec6-10, and with `--seeds 2` of sms-leakfree
-and banking77-8.
+Every variant is pretrained from scratch on the corpus and shape of the recipe `nano`, in one stage
+of `--tokens` tokens, with the settings of its last stage: `both` losses, next token only, teacher
+only, both without the NUS corpus (the source of 60 % of sms-spam's ham), and both with AdamW
+instead of Muon. Finished variants are not repeated; unfinished ones are resumed. `--methods` adds
+the untrained network. `--facts` writes the language-model and teacher figures of the finished
+variants. The tables of docs/nano.md use `--task` sms-tp2, sms-almeida, sms-tp2-8, sms-tp2-32,
+sms-tp2-128 and trec6-10, and with `--seeds 2` sms-leakfree and banking77-8.
 """
 
 from __future__ import annotations
@@ -73,8 +72,8 @@ def main() -> None:
 
 
 def variant(recipe: PretrainRecipe, name: str, tokens: int) -> PretrainRecipe:
-    """The recipe in one stage of so many tokens, by its last stage's settings, but for what the
-    name says.
+    """Return the recipe in one stage of `tokens` tokens, with its last stage's settings and the
+    variant's change.
 
     Raises:
         ValueError: there is no such variant.
@@ -108,8 +107,8 @@ def variant(recipe: PretrainRecipe, name: str, tokens: int) -> PretrainRecipe:
 
 
 def facts(folder: Path) -> dict[str, dict[str, Any]]:
-    """Of each finished variant in a folder tokens, tokens a second, bits per byte by source and
-    cosine to the teacher (None: untaught).
+    """Return tokens, tokens per second, bits per byte by source, and cosine to the teacher (None:
+    no teacher) of each finished variant.
     """
     found = {}
     for name in VARIANTS:
@@ -123,7 +122,7 @@ def facts(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def taught(recipe: PretrainRecipe) -> bool:
-    """Whether a teacher has any weight."""
+    """Return whether a teacher loss has a weight."""
     return bool(recipe.objective.teacher_weight or recipe.objective.similarity_weight)
 
 
@@ -134,10 +133,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("corpus", type=Path, nargs="*")
     parser.add_argument("--teacher", type=Path, help="folder of the sentence-transformers model")
     parser.add_argument(
-        "--exclude", action="append", default=[], help="tables whose messages must not be learnt"
+        "--exclude",
+        action="append",
+        default=[],
+        help="tables whose messages are excluded from training",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="a folder for each variant goes into it"
+        "--out", type=Path, required=True, help="folder that gets a subfolder per variant"
     )
     parser.add_argument("--tokens", type=int, default=700_000)
     parser.add_argument("--only", action="append", choices=VARIANTS)

@@ -1,8 +1,8 @@
-"""What is compared: the majority, TF-IDF and frozen MiniLM with logistic regression, SetFit, and
-tamis at every depth of tuning.
+"""The compared methods: majority, TF-IDF and frozen MiniLM with logistic regression, SetFit, and
+tamis with every tuning depth.
 
-Each method fits on a task's training rows and gives probabilities of its test rows, classes in
-sorted order, and how long both took.
+Each method fits on a task's training rows and returns probabilities of its test rows (classes in
+sorted order) and the times of both.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ Probabilities = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Judged:
-    """A task's test rows, judged."""
+    """Predictions for a task's test rows."""
 
     probabilities: Probabilities
     """(N, K)"""
     fit_s: float
-    """seconds of the fit, with every choice that it makes"""
+    """seconds of the fit, including all its choices"""
     test_s: float
-    """seconds of the test rows"""
+    """seconds for the test rows"""
     labels: list[str] | None = None
-    """(N,) those given by a method that chooses where it cuts; None: the most likely"""
+    """(N,) labels of a method that chooses its own threshold; None: the most probable labels"""
 
 
 Method = Callable[[Task], Judged]
@@ -51,7 +51,7 @@ def _timed(task: Task, fit: Callable[[], Callable[[list[str]], Probabilities]]) 
 
 
 def majority(task: Task) -> Judged:
-    """The commonest class of the training rows, always."""
+    """Predict the most frequent class of the training rows."""
     return _timed(
         task,
         lambda: lambda texts: shares(task.train_labels, len(texts), sorted(set(task.train_labels))),
@@ -59,15 +59,15 @@ def majority(task: Task) -> Judged:
 
 
 def tfidf(task: Task) -> Judged:
-    """TF-IDF of words and characters, logistic regression: the baseline of every report."""
+    """TF-IDF of words and characters with logistic regression: the baseline of every report."""
     return _timed(
         task, lambda: tfidf_model().fit(task.train_texts, task.train_labels).predict_proba
     )
 
 
 def tfidf_threshold(task: Task) -> Judged:
-    """The same, between two classes with the threshold of the best F1, chosen on out-of-fold
-    probabilities as tamis chooses its own.
+    """The same with the threshold of the best F1 for two classes, chosen on out-of-fold
+    probabilities as in tamis.
     """
     from sklearn.model_selection import cross_val_predict
 
@@ -94,7 +94,7 @@ def tfidf_threshold(task: Task) -> Judged:
 
 
 def tamis(backbone: str, tune: str, settings: dict[str, Any] | None = None) -> Method:
-    """A tamis classifier; nothing is kept from one task to the next."""
+    """A tamis classifier; nothing is cached between tasks."""
 
     def run(task: Task) -> Judged:
         classifier = TextClassifier(
@@ -113,8 +113,8 @@ def tamis(backbone: str, tune: str, settings: dict[str, Any] | None = None) -> M
 
 
 def minilm(folder: Path) -> Method:
-    """Frozen sentence embeddings (mean pooling, length one) and the same logistic regression as the
-    exact head, penalty out of fold.
+    """Frozen sentence embeddings (mean pooling, unit length) with the logistic regression of
+    tamis's linear probe, penalty chosen out of fold.
     """
 
     def run(task: Task) -> Judged:
@@ -140,7 +140,7 @@ def minilm(folder: Path) -> Method:
 
 
 def setfit(folder: Path) -> Method:
-    """SetFit on the same encoder."""
+    """SetFit with the same encoder."""
 
     def run(task: Task) -> Judged:
         from benchmarks.quality.rival_setfit import SetFit
@@ -168,10 +168,10 @@ def _embedder(folder: Path) -> Callable[[list[str]], Probabilities]:
 def named(
     text: str, teacher: Path | None, settings: dict[str, Any]
 ) -> tuple[str, str, str, Method]:
-    """(name, backbone, tune, method) from NAME, one of the rivals, or NAME=BACKBONE@TUNE for tamis.
+    """Parse NAME (a rival) or NAME=BACKBONE@TUNE (tamis) into (name, backbone, tune, method).
 
     Raises:
-        ValueError: no such rival, or `minilm` or `setfit` without their folder.
+        ValueError: there is no such rival, or `minilm` or `setfit` without their folder.
     """
     name, _, what = text.partition("=")
     if what:

@@ -1,5 +1,5 @@
-"""How fast a server answers: one request at a time, and 32 clients beside what the model does in
-bulk on what the client leaves over.
+"""Speed of a server: one request at a time, and 32 clients compared with bulk prediction beside the
+same client load.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _WARM_REQUESTS = 50
 
 
 def predictions(texts: Sequence[str]) -> list[Request]:
-    """A request a text."""
+    """Return one request per text."""
     return [("POST", "/v1/predict", {"texts": [text]}) for text in texts]
 
 
 def latency(run: Path, texts: Sequence[str], *, requests: int, threads: int | None) -> list[Figure]:
-    """One client, one text a request, the next one when the answer is there."""
+    """Measure one client that sends one text per request, the next after each answer."""
     with serving(run, threads=threads) as server:
         ask(server, predictions(texts), clients=1, count=min(_WARM_REQUESTS, requests))
         before = server.processor_s()
@@ -47,20 +47,20 @@ def latency(run: Path, texts: Sequence[str], *, requests: int, threads: int | No
 
 @dataclass(frozen=True)
 class Speeds:
-    """Tokens a second, a number a round."""
+    """Tokens per second, one number per round."""
 
     served: list[float]
     unbatched: list[float]
-    """by the same code, a text a turn; empty where there is no such server"""
+    """the same code, one text per batch; empty if there is no such server"""
     bulk: list[float]
-    """`predict_proba` beside a client that takes as much of the processor"""
+    """`predict_proba` beside a client that uses as much CPU"""
     alone: list[float]
-    """`predict_proba` with the machine to itself"""
+    """`predict_proba` alone on the machine"""
     client: list[float]
-    """share of one core that the client took"""
+    """share of one core that the client used"""
 
     def details(self) -> dict[str, object]:
-        """Medians, to be kept beside a share."""
+        """Return the medians, which are stored with a share."""
         named = {
             "tokens_per_s": self.served,
             "unbatched": self.unbatched,
@@ -74,8 +74,9 @@ class Speeds:
         }
 
     def share(self, rival: Sequence[float]) -> float:
-        """The median over rounds of what was served as a multiple of the rival: what else the
-        machine does meets both sides of a round.
+        """Return the median over rounds of the served speed divided by the rival's.
+
+        Other load on the machine affects both sides of a round.
         """
         return statistics.median(
             mine / other for mine, other in zip(self.served, rival, strict=True)
@@ -85,7 +86,7 @@ class Speeds:
 def speed(
     run: Path, texts: Sequence[str], *, seconds: float, rounds: int, threads: int | None
 ) -> list[Figure]:
-    """32 clients beside bulk, and beside a server that does not batch."""
+    """Measure 32 clients, compared with bulk prediction and with a server without batching."""
     found = _speeds(run, texts, seconds=seconds, rounds=rounds, threads=threads, unbatched=True)
     scale = {"clients": CLIENTS, "rounds": rounds, "seconds a round": seconds}
     return [
@@ -97,7 +98,7 @@ def speed(
 def trunk(
     run: Path, texts: Sequence[str], *, seconds: float, rounds: int, threads: int | None
 ) -> list[Figure]:
-    """The same clients on a larger model, whose trunk takes nearly all the time."""
+    """Measure the same clients on a larger model, whose trunk takes nearly all the time."""
     found = _speeds(run, texts, seconds=seconds, rounds=rounds, threads=threads, unbatched=False)
     size = json.loads((run / "config.json").read_text(encoding="utf-8"))
     scale = {
@@ -119,7 +120,7 @@ def _speeds(
     threads: int | None,
     unbatched: bool,
 ) -> Speeds:
-    """Rounds of served, unbatched, bulk beside the client, bulk alone, in turn."""
+    """Measure rounds of served, unbatched, bulk beside the client, and bulk alone, in turn."""
     model = TextClassifier.load(run, threads=threads)
     lengths = [len(ids) for ids in model.tokenizer_.encode(texts)]
     requests = predictions(texts)
@@ -151,7 +152,9 @@ def _speeds(
 
 
 def bulk(model: TextClassifier, texts: Sequence[str], tokens: int, seconds: float) -> float:
-    """Tokens a second of `predict_proba`, over all texts again and again for at least so long."""
+    """Return the tokens per second of `predict_proba` over all texts, repeated for at least
+    `seconds`.
+    """
     begun, passes = time.perf_counter(), 0
     while time.perf_counter() - begun < seconds or not passes:
         model.predict_proba(texts)
@@ -161,7 +164,7 @@ def bulk(model: TextClassifier, texts: Sequence[str], tokens: int, seconds: floa
 
 @contextlib.contextmanager
 def _client_alone(requests: Sequence[Request], share: float, seconds: float) -> Iterator[None]:
-    """A client at work at a share of a core without a server, for as long as the block takes."""
+    """Run a client at a share of a core without a server, during the block."""
     with asking(None, requests, clients=CLIENTS, share=share, seconds=_LONGEST_S) as client:
         time.sleep(min(_STARTS_S, seconds))
         try:
@@ -180,11 +183,11 @@ def _loaded(server: Server, requests: Sequence[Request], seconds: float) -> Load
 
 def _all_answered(load: Load) -> Load:
     if set(load.statuses) != {"200"}:
-        raise SystemExit(f"expected answers with status 200 alone, got {load.statuses}")
+        raise SystemExit(f"expected only answers with status 200, got {load.statuses}")
     return load
 
 
 def tokens_sent(load: Load, lengths: Sequence[int]) -> int:
-    """Tokens of the texts that were answered, which were asked in turn and over again."""
+    """Return the tokens of the answered texts, which were sent in turn and repeatedly."""
     passes, rest = divmod(load.answers, len(lengths))
     return passes * sum(lengths) + sum(lengths[:rest])

@@ -1,5 +1,4 @@
-"""A fresh process that scores so many messages and tells what it cost: seconds, tokens, and the
-most memory it ever held.
+"""A new process that scores a number of messages and prints seconds, tokens and peak memory.
 
 python -m benchmarks.speed.child FOLDER MESSAGES THREADS DTYPE
 """

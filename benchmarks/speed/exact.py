@@ -1,8 +1,8 @@
-"""The same training twice: tamis and transformers' network from the same weights, on the same
-batches in the same order, without dropout.
+"""The same training twice: tamis and transformers' network with the same initial weights, on the
+same batches in the same order, without dropout.
 
-Only then are seconds an epoch comparable: both must draw the same loss curve (to 1e-3 in fp32), and
-whoever is faster did the same work.
+Only then are seconds per epoch comparable: both must give the same loss curve (to 1e-3 in fp32), so
+the faster one did the same work.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """One training."""
+    """The result of one training."""
 
     seconds: float
     losses: list[float]
-    """Before each step."""
+    """Losses before each step."""
 
 
 def usable(rows: Rows) -> Rows:
-    """The training rows without repeats, cut to whole batches: what is left over would otherwise
-    run on into the next epoch.
+    """Return distinct training rows, cut to whole batches; a partial batch would continue in the
+    next epoch.
     """
     places = list({text: i for i, text in reversed(list(enumerate(rows.train_texts)))}.values())[
         ::-1
@@ -68,8 +68,8 @@ def usable(rows: Rows) -> Rows:
 
 
 def ours(folder: Path, rows: Rows, tune: str, *, epochs: int) -> Curve:
-    """tamis, through what users call. What lies under the lowest trained block is run in this time
-    as well.
+    """Train with tamis through its public functions; the time includes the blocks below the lowest
+    trained one.
     """
     begun: list[float] = []
     classifier = TextClassifier(
@@ -88,12 +88,11 @@ def ours(folder: Path, rows: Rows, tune: str, *, epochs: int) -> Curve:
 
 
 def theirs(folder: Path, rows: Rows, tune: str, *, epochs: int) -> Curve:
-    """The rival transformers' network, padded to the longest message of each batch, fed in the
-    order that tamis draws.
+    """Train transformers' network, padded to the longest message of each batch, on the batches that
+    tamis draws.
 
-    The steps are those of its Trainer (AdamW, clipping, a constant rate) in a plain loop, which
-    leaves out what Trainer costs besides: a ratio to this loop is a little smaller than one to
-    Trainer.
+    The steps are those of its Trainer (AdamW, clipping, a constant rate) in a plain loop, without
+    Trainer's overhead: a ratio to this loop is slightly smaller than one to Trainer.
     """
     model, pad = _network(folder, tune)
     ids = Tokenizer.from_folder(folder).prepared(add_bos=False).encode(rows.train_texts)
@@ -106,7 +105,7 @@ def theirs(folder: Path, rows: Rows, tune: str, *, epochs: int) -> Curve:
     for epoch in range(epochs):
         order = np.random.default_rng([SEED, epoch]).permutation(
             len(ids)
-        )  # as `Training.fit_rows_of` draws it
+        )  # the order of `Training.fit_rows_of`
         for start in range(0, len(order), BATCH):
             part = order[start : start + BATCH]
             longest = max(len(ids[i]) for i in part)
@@ -116,7 +115,7 @@ def theirs(folder: Path, rows: Rows, tune: str, *, epochs: int) -> Curve:
                 filled[row, : len(ids[i])] = torch.from_numpy(ids[i].astype(np.int64))
                 mask[row, : len(ids[i])] = 1
             optimizer.zero_grad()
-            # tamis numbers its classes in the order of their names: ham 0, spam 1.
+            # tamis numbers classes in sorted order: ham 0, spam 1.
             loss = F.cross_entropy(
                 model(input_ids=filled, attention_mask=mask).logits,
                 torch.from_numpy(rows.train_labels[part]),
@@ -134,15 +133,14 @@ def _network(folder: Path, tune: str) -> tuple[Any, int]:
     config = AutoConfig.from_pretrained(
         folder, num_labels=2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0
     )
-    # The class looks for the last token that is no padding; an id that no message ends with will
-    # do.
+    # The class searches for the last token that is not padding, so padding must be an id that ends
+    # no message.
     config.pad_token_id = (
         config.vocab_size - 1 if config.pad_token_id is None else config.pad_token_id
     )
     model = AutoModelForSequenceClassification.from_pretrained(folder, config=config)
     freeze(model, tune)
-    # The head that tamis draws: torch's generator at the seed, before anything else is drawn from
-    # it.
+    # The head that tamis draws: torch's generator at the seed, used for nothing before.
     torch.manual_seed(SEED)
     torch.nn.init.normal_(model.score.weight.data, std=0.02)
     return model, int(config.pad_token_id)

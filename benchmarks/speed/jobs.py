@@ -1,4 +1,4 @@
-"""tamis's own side of each comparison, through what users call."""
+"""The tamis side of each comparison, through public functions."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def whole_job(
     dtype: str = "fp32",
     threads: int | None = None,
 ) -> float:
-    """Seconds of the TP2 job from a cold cache: fit, figures of the training rows, figures of the
-    test rows.
+    """Return the seconds of the TP2 job from a cold cache: fit, then figures of the training and
+    the test rows.
     """
     labels = ["spam" if label else "ham" for label in rows.train_labels]
     begun = time.perf_counter()
@@ -54,8 +54,8 @@ def train(
     settings: dict[str, Any] | None = None,
     dtype: str = "fp32",
 ) -> float:
-    """Seconds of tuning as `how` says, loading and tokenising not counted: what `Trainer.train()`
-    does.
+    """Return the seconds of training as `how` says, without loading and tokenizing: what
+    `Trainer.train()` does.
     """
     labels = ["spam" if label else "ham" for label in rows.train_labels]
     begun: list[float] = []
