@@ -1,6 +1,5 @@
-r"""Speed of the frozen trunk of a random GPT-2 124M as a share of this machine's matmul ceiling,
-both
-measured in one run, in turn.
+r"""Speed of the frozen trunk of a random GPT-2 124M as a share of this machine's matmul ceiling.
+Both are measured in one run, in turn.
 
     python benchmarks/trunk.py [--data FILE] [--messages 512] [--rounds 5] \
         [--dtype fp32|bf16|int8] [--json]

@@ -1,4 +1,4 @@
-r"""Spam hidden in long ham texts: recall, false positive rate on ham of the same length, and memory.
+r"""Spam hidden in long ham texts: recall, false positive rate on ham of the same length, memory.
 
     python -m benchmarks.long_texts.measure --data SMSSpamCollection --run NAME=RUN... \
         --out results.jsonl
