@@ -251,7 +251,7 @@ def test_the_real_client_fetches_from_hf_endpoint_into_hf_home_and_needs_the_net
     assert again == folder and len(server.asked) == asked
     nothing, _ = with_the_real_client(server, tmp_path / "empty", HF_HUB_OFFLINE="1")
     assert nothing.startswith(
-        "DownloadError: backbone gpt2 could not be fetched; tried Hugging Face hub"
+        "DownloadError: backbone gpt2 could not be downloaded; tried Hugging Face hub"
     )
     assert len(server.asked) == asked
 

@@ -1,7 +1,7 @@
-"""How many processors this process may use: those of the machine, within its CPU affinity and the
-quotas of its control groups.
+"""Counts the CPUs that this process may use, within its CPU affinity and the quotas of its control
+groups.
 
-This module only counts; device.py chooses how many threads to use. On Linux the kernel's files are
+This module only counts; device.py chooses the number of threads. On Linux the kernel's files are
 read, because joblib counts neither the cores that an affinity mask leaves nor the quotas of nested
 control groups; on other systems joblib counts the physical cores. Sources: Linux,
 Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst (cpu.cfs_quota_us).
@@ -17,7 +17,7 @@ PROC, SYS = Path("/proc"), Path("/sys")
 
 
 def available_processors() -> tuple[int, int]:
-    """(physical cores, logical processors) that this process may use, each at least 1."""
+    """Return the (physical cores, logical CPUs) that this process may use, each at least 1."""
     if not hasattr(os, "sched_getaffinity"):  # Windows, macOS
         from joblib import cpu_count
 
@@ -31,7 +31,7 @@ def available_processors() -> tuple[int, int]:
 
 
 def _core_of(number: int) -> tuple[str, str]:
-    """(package, core) of a logical processor; itself where the system does not tell."""
+    """Return (package, core) of a logical CPU; the CPU itself if the system does not report it."""
     topology = SYS / f"devices/system/cpu/cpu{number}/topology"
     try:
         package = (topology / "physical_package_id").read_text(encoding="utf-8").strip()
@@ -41,11 +41,10 @@ def _core_of(number: int) -> tuple[str, str]:
 
 
 def _cgroup_quota() -> float | None:
-    """Processors' worth of time that the control groups above this process grant it; None where
-    unlimited.
+    """Return the CPU quota of this process's control groups, in CPUs; None if there is no limit.
 
-    Both versions: `cpu.max` (v2) and `cpu.cfs_quota_us` (v1). Inside a container the path in /proc
-    is often that of the host, so every level that does exist is asked, up to the root of the mount.
+    Reads both versions: `cpu.max` (v2) and `cpu.cfs_quota_us` (v1). In a container, the path in
+    /proc is often that of the host, so every existing level up to the root of the mount is read.
     """
     try:
         lines = (PROC / "self/cgroup").read_text(encoding="utf-8").splitlines()
@@ -70,7 +69,7 @@ def _cgroup_quota() -> float | None:
 
 
 def _grant(level: Path) -> float | None:
-    """Quota over period of one control group; None where it sets none."""
+    """Return quota divided by period of one control group; None if it sets no quota."""
     try:
         if (level / "cpu.max").exists():
             quota, period = (level / "cpu.max").read_text(encoding="utf-8").split()
@@ -78,5 +77,5 @@ def _grant(level: Path) -> float | None:
             quota = (level / "cpu.cfs_quota_us").read_text(encoding="utf-8")
             period = (level / "cpu.cfs_period_us").read_text(encoding="utf-8")
         return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None
-    except (OSError, ValueError):  # "max" is no number: no limit at this level
+    except (OSError, ValueError):  # "max" is not a number: no limit at this level
         return None

@@ -1,11 +1,11 @@
-"""Named backbones (gpt2, gpt2-medium, ...): fetched from the Hugging Face hub or from OpenAI,
-verified, cached.
+"""Named backbones (gpt2, gpt2-medium, ...): downloaded from the Hugging Face hub or from OpenAI,
+verified, and cached.
 
-Owns which files make up a backbone, where they lie and their checksums. Does not read them:
-checkpoints.py and gpt2/openai/checkpoint.py do. The hub's own client honours HF_HOME, HF_ENDPOINT,
-HF_HUB_OFFLINE, HF_TOKEN and proxies. Sources: the hub's LFS metadata at the revisions below;
-tiktoken 0.12 openai_public.py (vocabulary checksums); rasbt/LLMs-from-scratch ch05 gpt_download.py
-(OpenAI's addresses and the mirror).
+Owns the list of files of each backbone, their addresses and their checksums; checkpoints.py and
+gpt2/openai/checkpoint.py read them. The hub's client honours HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE,
+HF_TOKEN and proxies. Sources: the hub's LFS metadata at the revisions below; tiktoken 0.12
+openai_public.py (vocabulary checksums); rasbt/LLMs-from-scratch ch05 gpt_download.py (OpenAI's
+addresses and the mirror).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OPENAI_FILES = (
     _OPENAI_DATA,
 )
 
-# All of OpenAI's sizes, and DistilGPT2, share one vocabulary, byte for byte.
+# All of OpenAI's sizes, and DistilGPT2, have the same vocabulary, byte for byte.
 VOCABULARY_SHA256 = {
     "tokenizer.json": "8414cab924d8b9b33013f0d221c5862f365ee9be39c5c2bfae8a5a9e970478a6",
     "vocab.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
@@ -53,9 +53,9 @@ OPENAI_SHA256 = {
 
 @dataclass(frozen=True)
 class NamedBackbone:
-    """Where one backbone lies and how its files are recognised.
+    """The addresses and checksums of one backbone.
 
-    A file of the hub without a checksum here is compared with the one the hub itself states for it.
+    Hub files without a checksum here are compared with the checksum that the hub states.
     """
 
     name: str
@@ -67,9 +67,7 @@ class NamedBackbone:
 
     @property
     def repositories(self) -> tuple[str, str]:
-        """The repository, and its name before the hub moved it: older caches hold the files under
-        that.
-        """
+        """The repository, and its former name on the hub, which older caches use."""
         return self.repository, self.name
 
 
@@ -102,7 +100,7 @@ NAMED_BACKBONES = {
             },
             "355M",
         ),
-        # no published checksum was found for this one: the hub's own statement is used
+        # no published checksum was found for this one: the hub's own is used
         NamedBackbone(
             "gpt2-large",
             "openai-community/gpt2-large",
@@ -141,18 +139,18 @@ NAMED_BACKBONES = {
 
 
 def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | None = None) -> Path:
-    """The folder with the verified files of a named backbone, fetched where they are not here yet.
+    """Return the folder with the verified files of a named backbone, after a download if necessary.
 
     Args:
         name: one of `NAMED_BACKBONES`.
         source: `hub` gives a folder in the Hugging Face layout, `openai` one in OpenAI's; `auto`
-            takes what is already here, else the hub, else OpenAI's files.
-        progress: called with (bytes so far, bytes in all or None) for the file of the weights.
+            uses cached files, else the hub, else OpenAI's files.
+        progress: called with (bytes so far, total bytes or None) for the file of the weights.
 
     Raises:
         ConfigError: an unknown name or source, **or** a backbone that OpenAI never published.
         MissingExtraError: only the hub has the files and `huggingface-hub` is not installed.
-        DownloadError: no source delivered them, **or** they are not the files that were expected.
+        DownloadError: no source delivered the files, **or** they have wrong checksums.
     """
     if name not in NAMED_BACKBONES:
         raise ConfigError(
@@ -170,7 +168,9 @@ def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | N
     elif source in sources:
         order = [source]
     else:
-        raise ConfigError(f"backbone {name} has the sources {['auto', *sources]}, got {source!r}")
+        raise ConfigError(
+            f"backbone {name}: source: expected one of {['auto', *sources]}, got {source!r}"
+        )
     failures: list[TamisError] = []
     for one in order:
         try:
@@ -180,11 +180,10 @@ def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | N
     if len(failures) == 1 and isinstance(failures[0], MissingExtraError):
         raise failures[0]
     raise DownloadError(
-        f"backbone {name} could not be fetched; tried "
-        f"{'; '.join(str(failure) for failure in failures)}. With no "
-        "network, put config.json, model.safetensors and tokenizer.json (or OpenAI's files) "
-        "into a folder by hand "
-        "and pass it with --backbone FOLDER, or use the embedded backbone nano"
+        f"backbone {name} could not be downloaded; tried "
+        f"{'; '.join(str(failure) for failure in failures)}. Without a network, put config.json, "
+        "model.safetensors and tokenizer.json (or OpenAI's files) into a folder and pass it "
+        "with --backbone FOLDER, or use the embedded backbone nano"
     )
 
 
@@ -195,7 +194,7 @@ def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
     hub = hub_client()
     if hub is None:
         raise MissingExtraError(
-            "huggingface-hub", "hub", f"fetching {backbone.name} from the Hugging Face hub"
+            "huggingface-hub", "hub", f"downloading {backbone.name} from the Hugging Face hub"
         )
     repository = _cached_repository(backbone) or backbone.repository
     offline = offline_switch() is not None
@@ -220,7 +219,7 @@ def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
             if offline:
                 break
         raise DownloadError(
-            f"{path}: expected checksum {expected}, got another one (twice); delete the file or "
+            f"{path}: expected checksum {expected}, got another one twice; delete the file or "
             "clear the hub's cache"
         )
 
@@ -230,15 +229,13 @@ def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
             bring("tokenizer.json")
         except (
             hub.errors.EntryNotFoundError
-        ):  # on the hub, or in the cache where the hub cannot be reached
+        ):  # on the hub, or in the cache if the hub cannot be reached
             bring("vocab.json")
             bring("merges.txt")
         return bring("model.safetensors", progress).parent
     except TamisError:
         raise
-    except (
-        Exception
-    ) as error:  # the client's errors come from whichever HTTP library its version uses
+    except Exception as error:  # the client's errors depend on the HTTP library of its version
         where = f"Hugging Face hub ({repository} at {backbone.revision[:12]})"
         raise DownloadError(
             f"{where}: {type(error).__name__}: {str(error).strip()[:300]}"
@@ -246,7 +243,7 @@ def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
 
 
 def hub_client() -> Any:
-    """The module huggingface_hub, or None where it is not installed."""
+    """Return the module huggingface_hub, or None if it is not installed."""
     try:
         importlib.import_module("huggingface_hub.errors")
         return importlib.import_module("huggingface_hub")
@@ -255,7 +252,7 @@ def hub_client() -> Any:
 
 
 def _cached_repository(backbone: NamedBackbone) -> str | None:
-    """The repository name under which the hub's cache already holds the weights."""
+    """Return the repository name under which the hub's cache already has the weights."""
     hub = hub_client()
     if hub is None:
         return None
@@ -269,8 +266,9 @@ def _cached_repository(backbone: NamedBackbone) -> str | None:
 
 
 def _stated(hub: Any, repository: str, backbone: NamedBackbone, path: Path) -> str:
-    """The checksum the hub states: SHA-256 of a large file, Git's of a small one. The cache's blobs
-    are named by it.
+    """Return the checksum that the hub states: SHA-256 of a large file, Git's of a small one.
+
+    The blobs in the cache are named by it.
     """
     blob = path.resolve().name
     if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob):
@@ -290,7 +288,7 @@ def _matches(path: Path, checksum: str) -> bool:
 
 
 def _silent_bar(progress: Progress | None) -> type:
-    """A progress bar class for the client that draws nothing and hands the counts to `progress`."""
+    """Return a progress bar class for the client that draws nothing and calls `progress`."""
     base: Any = importlib.import_module("tqdm").tqdm
 
     class SilentBar(base):  # type: ignore[misc]
@@ -315,9 +313,7 @@ def _openai_folder(backbone: NamedBackbone) -> Path:
 
 
 def _openai_size(backbone: NamedBackbone, file: str) -> int | None:
-    return (
-        4 * backbone.parameters if file == _OPENAI_DATA else None
-    )  # nothing but float32, without gaps
+    return 4 * backbone.parameters if file == _OPENAI_DATA else None  # only float32, without gaps
 
 
 def _is_complete(backbone: NamedBackbone) -> bool:
@@ -328,8 +324,9 @@ def _is_complete(backbone: NamedBackbone) -> bool:
 
 
 def _from_openai(backbone: NamedBackbone, progress: Progress | None) -> Path:
-    """OpenAI's files in the cache directory. The tensors' own CRCs are checked where they are read
-    (gpt2/openai/checkpoint.py).
+    """Return the folder of OpenAI's files in the cache directory.
+
+    gpt2/openai/checkpoint.py checks the CRCs of the tensors when it reads them.
     """
     folder = _openai_folder(backbone)
     for file in _OPENAI_FILES:
@@ -341,5 +338,5 @@ def _from_openai(backbone: NamedBackbone, progress: Progress | None) -> Path:
             what=f"OpenAI's {backbone.openai} {file}",
             progress=progress if file == _OPENAI_DATA else None,
         )
-    TensorBundle(folder / "model.ckpt")  # a damaged index shows now, not at the first use
+    TensorBundle(folder / "model.ckpt")  # a damaged index is found now, not at the first use
     return folder

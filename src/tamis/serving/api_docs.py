@@ -1,4 +1,4 @@
-"""`/docs`: the OpenAPI document as one self-contained page; no script, nothing fetched."""
+"""`/docs`: the OpenAPI document as one HTML page without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STYLE_HASH = "sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest
 
 
 def docs_page(document: dict[str, Any]) -> bytes:
-    """The page of an OpenAPI document."""
+    """Return the HTML page of an OpenAPI document."""
     schemas = document["components"]["schemas"]
     calls = [
         _call(method.upper(), path, call, schemas)
@@ -36,8 +36,8 @@ def docs_page(document: dict[str, Any]) -> bytes:
 <body>
 <h1>tamis {html.escape(document["info"]["version"])}: HTTP API</h1>
 <p>{html.escape(document["info"].get("summary", ""))}
-For machines: <a href="openapi.json">openapi.json</a>.</p>
-<p class="faint">Every answer from 400 on is
+OpenAPI document: <a href="openapi.json">openapi.json</a>.</p>
+<p class="faint">Every response with status 400 or above has the form
 <code>{{"error": {{"code", "message", "field"}}}}</code>.</p>
 {"".join(calls)}
 </body>
@@ -70,7 +70,7 @@ def _call(method: str, path: str, call: dict[str, Any], schemas: dict[str, Any])
 
 
 def _shape(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
-    """A schema as an example of its shape: each value is its type in words."""
+    """Return an example of a schema's shape: each value is the name of its type."""
     if "$ref" in schema:
         return _shape(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     if "anyOf" in schema:

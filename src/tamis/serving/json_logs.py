@@ -1,5 +1,5 @@
-"""Structured logs: one JSON object a line, without texts. A reader that does not keep up costs
-lines, never answers.
+"""Structured logs: one JSON object per line, without texts. If the log reader is too slow, lines
+are dropped and answers are not delayed.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, TextIO
 
 LOGGER = logging.getLogger("tamis.serving")
 MOST_LINES = 10_000
-"""Lines that wait to be written; those beyond are dropped and counted."""
+"""Lines that wait to be written; further lines are dropped and counted."""
 WRITE_EVERY_S = 0.1
-"""Seconds between two writes: one a request would make the batcher and the answers wait for each
-other."""
+"""Seconds between two writes: one write per request would delay the batcher and the answers."""
 
 
 def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
-    """Log something that happened. `fields` must hold no text of a user, no key and no path."""
+    """Log an event. `fields` must not contain a user's text, a key or a path."""
     if LOGGER.isEnabledFor(level):
         LOGGER.log(level, name, extra={"fields": fields})
 
 
 def failure(error: BaseException) -> dict[str, Any]:
-    """An error as fields: its type and where it arose. Its message is left out: it may repeat a
-    text.
+    """Return an error as log fields: its type and its place in the code.
+
+    The message is left out, because it may contain a text.
     """
     frames = traceback.extract_tb(error.__traceback__)
     return {
@@ -38,9 +38,7 @@ def failure(error: BaseException) -> dict[str, Any]:
 
 
 class Lines(logging.Handler):
-    """Writes records as JSON lines, from a thread of its own, all that came within a moment at
-    once.
-    """
+    """Writes records as JSON lines from a background thread, several at once."""
 
     def __init__(self, stream: TextIO) -> None:
         """Start the thread."""
@@ -53,7 +51,7 @@ class Lines(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand a record to the thread."""
+        """Pass a record to the thread."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         entry = {
             "time": time,
@@ -69,7 +67,7 @@ class Lines(logging.Handler):
             self._dropped += 1
 
     def close(self) -> None:
-        """Write what waits, for a second at the most."""
+        """Write the waiting lines; waits at most a second."""
         self._end.set()
         self._thread.join(timeout=1.0)
         super().close()
@@ -91,12 +89,13 @@ class Lines(logging.Handler):
                 self._stream.write("\n".join(lines) + "\n")
                 self._stream.flush()
             except (OSError, ValueError):
-                pass  # whoever read the log is gone
+                pass  # the reader of the log has closed it
 
 
 def write_to(stream: TextIO) -> Lines:
-    """Write this server's events and uvicorn's warnings to a stream; close the handler that is
-    returned to stop.
+    """Write this server's events and uvicorn's warnings to a stream.
+
+    Close the returned handler to stop.
     """
     handler = Lines(stream)
     for name, level in (("tamis.serving", logging.INFO), ("uvicorn.error", logging.WARNING)):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 def crc32c(data: bytes | NDArray[np.generic]) -> int:
-    """CRC-32C of bytes, or of an array's bytes in C order, in [0, 2^32)."""
+    """Return the CRC-32C of bytes, or of an array's bytes in C order, in [0, 2^32)."""
     octets: Any = data
     if isinstance(data, np.ndarray):
         octets = np.ascontiguousarray(data).reshape(-1).view(np.uint8)  # read without a copy
@@ -22,7 +22,7 @@ def crc32c(data: bytes | NDArray[np.generic]) -> int:
 
 
 def unmask(masked: int) -> int:
-    """The CRC behind a masked one; TensorFlow and LevelDB store CRCs rotated and shifted by a
+    """Return the CRC of a masked CRC; TensorFlow and LevelDB store CRCs rotated, plus a
     constant.
     """
     rotated = (masked - 0xA282EAD8) & 0xFFFFFFFF
