@@ -374,7 +374,7 @@ def test_unknown_names_and_sources_are_answered_with_the_known_ones() -> None:
     ):
         fetch_backbone("gpt3")
     with pytest.raises(
-        ConfigError, match=r"distilgpt2 has the sources \['auto', 'hub'\], got 'openai'"
+        ConfigError, match=r"distilgpt2: source: expected one of \['auto', 'hub'\], got 'openai'"
     ):
         fetch_backbone("distilgpt2", source="openai")
 
