@@ -68,7 +68,7 @@ def main() -> None:
             add_mean_pooling(model)
         messages = EncodedTexts.encode(texts, _tokenizer(), context=1024)
         work = useful_operations(model, messages)
-        trunk = in_dtype(model, recipe)
+        trunk = in_dtype(model, recipe.compute.dtype)
         last_tokens(trunk, messages)
         shares, speeds, ceilings = [], [], []
         for _ in range(options.rounds):

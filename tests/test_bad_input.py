@@ -285,22 +285,22 @@ def test_a_full_disk_while_predicting_leaves_no_half_file(tmp_path: Path) -> Non
 def test_a_place_where_nothing_can_be_written_is_told(tmp_path: Path) -> None:
     written(tmp_path / "file", "x")
     error = tamis("train", runs.table(), *runs.TINY, "-o", tmp_path / "file" / "run").error
-    assert "cannot be made (Not a directory); choose another place with -o" in error
+    assert "cannot be created (Not a directory); choose another folder with -o" in error
 
 
 def test_a_text_that_spells_a_special_token_is_ordinary_text(tmp_path: Path) -> None:
     classifier = TextClassifier.load(runs.finished_run(), threads=1)
-    spelled = classifier.tokenizer_.encode(["<|endoftext|>"])[0]
-    assert len(spelled) > 2 and (spelled[1:] != classifier.tokenizer_.end_of_text).all()
+    spelled = classifier.predictor_.tokenizer.encode(["<|endoftext|>"])[0]
+    assert len(spelled) > 2 and (spelled[1:] != classifier.predictor_.tokenizer.end_of_text).all()
     assert tamis("predict", runs.finished_run(), "<|endoftext|>").code == 0
 
 
 def test_a_text_longer_than_the_context_is_scored_by_windows_to_its_very_end() -> None:
     classifier = TextClassifier.load(runs.finished_run(), threads=1)
     start = "see you at the bench " * 60
-    ids = classifier.tokenizer_.encode([start])[0]
+    ids = classifier.predictor_.tokenizer.encode([start])[0]
     assert len(ids) > 64
-    windows = classifier.windows(ids)
+    windows = classifier.predictor_.encoder.windows(ids)
     assert len(windows) > 1 and windows[-1][-1] == ids[-1]
     spam = [text for label, text in messages() if label == "spam"][
         :3

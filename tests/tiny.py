@@ -4,6 +4,7 @@ train.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from tamis.gpt2.features import FeatureExtractor
 from tamis.gpt2.freezing import freeze
 from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
 from tamis.text.encoding import EncodedTexts
-from tamis.training.loop import LoopSettings, Training
+from tamis.training.loop import LoopCallback, Training
+from tamis.training.loop_callbacks import EarlyStopping
+from tamis.training.state import LoopRows, LoopSettings
 
 CONFIG = GPT2Config(vocab_size=37, n_positions=23, n_embd=12, n_layer=3, n_head=3, n_inner=20)
 LENGTHS = [5, 2, 11, 5, 3, 7, 1, 13, 5, 2, 9, 4, 6, 5, 8, 3, 17]
@@ -31,7 +34,6 @@ SETTINGS: dict[str, Any] = {
     "batch_rows": None,
     "batch_tokens": 10_000,
     "micro_batch_tokens": 10_000,
-    "patience": None,
     "undersample": False,
     "label_smoothing": 0.0,
     "lm_loss_weight": 0.0,
@@ -90,6 +92,9 @@ def training(
     validation: NDArray[np.int64] | None = None,
     kind: type[Training] = Training,
     dropout: float = 0.0,
+    patience: int = 0,
+    callbacks: Sequence[LoopCallback] = (),
+    retokenize: Callable[[int], EncodedTexts] | None = None,
     **changes: Any,
 ) -> Training:
     """A training of everything unless `states` says otherwise, on all rows."""
@@ -99,9 +104,8 @@ def training(
     rows = np.arange(len(targets)) if fit is None else fit
     held_out = np.array([], dtype=np.int64) if validation is None else validation
     loop = LoopSettings(**(SETTINGS | changes))
-    return kind(
-        model, states, targets, np.array(weights), loop, fit_rows=rows, validation_rows=held_out
-    )
+    data = LoopRows(states, targets, np.array(weights), rows, held_out, retokenize=retokenize)
+    return kind(model, data, loop, [EarlyStopping(patience), *callbacks])
 
 
 def gradients(model: GPT2Classifier) -> dict[str, torch.Tensor]:

@@ -67,8 +67,8 @@ def measured(
         name: margins(classifier, [" ".join(t) for t in texts], place)
         for name, texts in (("recall", hidden), ("false_positive_rate", plain))
     }
-    windows = len(classifier.window_spans(options.tokens))
-    own = classifier.aggregation.penalty
+    windows = len(classifier.predictor_.encoder.window_spans(options.tokens))
+    own = classifier.predictor_.encoder.aggregation.penalty
     lines = []
     for shift in [own, *options.shift]:
         line: dict[str, Any] = {
@@ -109,7 +109,7 @@ def joined(
         if count >= tokens:
             break
         parts.append(ham[row])
-        count += len(classifier.tokenizer_.encode([ham[row]])[0])
+        count += len(classifier.predictor_.tokenizer.encode([ham[row]])[0])
     return parts
 
 

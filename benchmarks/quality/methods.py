@@ -121,7 +121,7 @@ def minilm(folder: Path) -> Method:
         from scipy.special import softmax
 
         from tamis.data.deduplication import exact_groups, repeat_key
-        from tamis.head.linear_head import fit_head
+        from tamis.head.linear_head import HeadRows, fit_head
 
         embed = _embedder(folder)
 
@@ -129,7 +129,9 @@ def minilm(folder: Path) -> Method:
             classes = sorted(set(task.train_labels))
             targets = np.array([classes.index(label) for label in task.train_labels])
             groups = exact_groups(map(repeat_key, task.train_texts))
-            head = fit_head(embed(task.train_texts), targets, np.ones(len(classes)), groups=groups)
+            head = fit_head(
+                HeadRows(embed(task.train_texts), targets, np.ones(len(classes)), groups)
+            )
             return lambda texts: np.asarray(
                 softmax(embed(texts) @ head.weight.T + head.bias, axis=1)
             )

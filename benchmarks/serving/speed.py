@@ -122,7 +122,7 @@ def _speeds(
 ) -> Speeds:
     """Measure rounds of served, unbatched, bulk beside the client, and bulk alone, in turn."""
     model = TextClassifier.load(run, threads=threads)
-    lengths = [len(ids) for ids in model.tokenizer_.encode(texts)]
+    lengths = [len(ids) for ids in model.predictor_.tokenizer.encode(texts)]
     requests = predictions(texts)
     found = Speeds([], [], [], [], [])
     with contextlib.ExitStack() as servers:

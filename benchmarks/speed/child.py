@@ -21,7 +21,7 @@ def main() -> None:
     classifier.predict_proba(new_texts(32, seed=1))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     texts = new_texts(int(messages), seed=2)
-    tokens = sum(len(ids) for ids in classifier.tokenizer_.encode(texts))
+    tokens = sum(len(ids) for ids in classifier.predictor_.tokenizer.encode(texts))
     begun = time.perf_counter()
     classifier.predict_proba(texts)
     took = time.perf_counter() - begun

@@ -20,6 +20,7 @@ from benchmarks.speed.shared import Rows
 from benchmarks.speed.trainer import freeze
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.text.tokenizer import Tokenizer
+from tamis.training.callbacks import Callbacks
 
 BATCH, RATE, SEED = 16, 5e-5, 42
 SETTINGS: dict[str, Any] = {
@@ -75,15 +76,15 @@ def ours(folder: Path, rows: Rows, tune: str, *, epochs: int) -> Curve:
     classifier = TextClassifier(
         str(folder), tune, seed=SEED, settings={**SETTINGS, "train.epochs": epochs}
     )
-    classifier.on_resolved = lambda _: begun.append(time.perf_counter())
     classifier.fit(
         rows.train_texts,
         ["spam" if label else "ham" for label in rows.train_labels],
         validation=np.arange(0),
+        callbacks=Callbacks(on_resolved=lambda _: begun.append(time.perf_counter())),
     )
     return Curve(
         time.perf_counter() - begun[0],
-        [row["loss"] for row in classifier.history_ if "loss" in row],
+        [row["loss"] for row in classifier.training_.history if "loss" in row],
     )
 
 

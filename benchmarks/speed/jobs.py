@@ -11,8 +11,11 @@ import numpy as np
 
 from benchmarks.speed.shared import Rows
 from tamis.classifier.text_classifier import TextClassifier
+from tamis.decision.calibration import softmax
 from tamis.evaluation.metrics import figures
 from tamis.gpt2.feature_cache import FeatureCache
+from tamis.head.refit import head_of
+from tamis.training.callbacks import Callbacks
 
 
 def whole_job(
@@ -32,14 +35,14 @@ def whole_job(
         classifier = TextClassifier(
             str(folder), "head", dtype=dtype, threads=threads, settings={"text.pooling": position}
         )
-        classifier.fit(
-            rows.train_texts, labels, also=rows.test_texts, cache=FeatureCache(Path(cold))
-        )
-        for texts, truth in (
-            (rows.train_texts, rows.train_labels),
-            (rows.test_texts, rows.test_labels),
+        callbacks = Callbacks(cache=FeatureCache(Path(cold)))
+        classifier.fit(rows.train_texts, labels, callbacks=callbacks)
+        features = classifier.training_.features
+        assert features is not None  # the training rows as the head's input
+        for probabilities, truth in (
+            (softmax(head_of(classifier.predictor_.model).logits(features)), rows.train_labels),
+            (classifier.predict_proba(rows.test_texts), rows.test_labels),
         ):
-            probabilities = classifier.predict_proba(texts)
             names = np.array(["ham", "spam"])[truth].tolist()
             figures(names, probabilities, ["ham", "spam"], positive="spam", threshold=None)
     return time.perf_counter() - begun
@@ -65,6 +68,6 @@ def train(
         dtype=dtype,
         settings={"train.epochs": epochs, "train.patience": 0, **(settings or {})},
     )
-    classifier.on_resolved = lambda _: begun.append(time.perf_counter())
-    classifier.fit(rows.train_texts, labels, validation=np.arange(0))
+    callbacks = Callbacks(on_resolved=lambda _: begun.append(time.perf_counter()))
+    classifier.fit(rows.train_texts, labels, validation=np.arange(0), callbacks=callbacks)
     return time.perf_counter() - begun[0]

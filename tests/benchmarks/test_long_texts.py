@@ -42,7 +42,7 @@ def test_the_page_names_what_the_penalty_is_learnt_by() -> None:
 def test_one_spam_is_planted_into_ham_of_the_length_asked_for() -> None:
     classifier = TextClassifier.load(runs.finished_run(), threads=1)
     parts = measure.joined(classifier, HAM, np.random.default_rng(3), 700)
-    counts = [len(classifier.tokenizer_.encode([part])[0]) for part in parts]
+    counts = [len(classifier.predictor_.tokenizer.encode([part])[0]) for part in parts]
     assert sum(counts[:-1]) < 700 <= sum(counts) and set(parts) <= set(HAM)
     places = set()
     for seed in range(40):
@@ -62,8 +62,8 @@ def test_what_is_counted_is_what_the_model_says_and_falls_with_the_penalty() -> 
     own = lines[0]
     assert (
         own["own"]
-        and own["shift"] == classifier.aggregation.penalty
-        and own["windows"] == len(classifier.window_spans(600)) > 1
+        and own["shift"] == classifier.predictor_.encoder.aggregation.penalty
+        and own["windows"] == len(classifier.predictor_.encoder.window_spans(600)) > 1
     )
     random = np.random.default_rng(5)
     plain = [" ".join(measure.joined(classifier, HAM, random, 600)) for _ in range(13)]

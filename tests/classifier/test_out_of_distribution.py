@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from tamis import NotFittedError, TextClassifier
-from tamis.classifier.out_of_distribution import ood_report
 from tamis.gpt2.backbones import load_backbone
 from tamis.gpt2.likelihood import bits_per_byte
 from tests import runs
@@ -28,7 +27,8 @@ HAM = "running 5 min late, traffic is mad x"
 def learnt() -> TextClassifier:
     settings = runs.settings(**{"train.epochs": 4})
     classifier = TextClassifier("scratch:tiny", settings=settings, threads=1).fit(TEXTS, LABELS)
-    assert classifier.fit_ood_detector(TEXTS) is not None
+    classifier.ood_detector_ = classifier.ood_detector_.fitted(TEXTS)
+    assert classifier.ood_detector_.limit is not None
     return classifier
 
 
@@ -40,7 +40,10 @@ def saved(learnt: TextClassifier, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_its_own_texts_need_fewer_bits_than_another_language(learnt: TextClassifier) -> None:
-    own, foreign = learnt.bits_per_byte(TEXTS), learnt.bits_per_byte(FOREIGN)
+    own, foreign = (
+        learnt.ood_detector_.bits_per_byte(TEXTS),
+        learnt.ood_detector_.bits_per_byte(FOREIGN),
+    )
     assert own.shape == (len(TEXTS),) and isinstance(foreign, float)
     assert foreign > np.median(own) + 1
 
@@ -50,7 +53,7 @@ def test_verdicts_tell_only_when_asked(learnt: TextClassifier) -> None:
     assert [v.ood for v in plain] == [None, None] and "ood" not in plain[0].to_dict()
     told = learnt.verdicts([HAM, FOREIGN], ood=True)
     assert [v.ood for v in told] == [False, True]
-    assert told[1].bits_per_byte == pytest.approx(learnt.bits_per_byte(FOREIGN))
+    assert told[1].bits_per_byte == pytest.approx(learnt.ood_detector_.bits_per_byte(FOREIGN))
     assert [(v.label, v.verdict, v.probabilities) for v in told] == [
         (v.label, v.verdict, v.probabilities) for v in plain
     ]
@@ -66,9 +69,11 @@ def test_verdicts_tell_only_when_asked(learnt: TextClassifier) -> None:
 
 def test_the_limit_travels_with_the_model(learnt: TextClassifier, saved: Path) -> None:
     loaded = TextClassifier.load(saved, threads=1)
-    assert loaded.ood_detector_ == learnt.ood_detector_
+    assert loaded.ood_detector_.limit == learnt.ood_detector_.limit
     np.testing.assert_allclose(
-        loaded.bits_per_byte(TEXTS[:9]), learnt.bits_per_byte(TEXTS[:9]), rtol=1e-5
+        loaded.ood_detector_.bits_per_byte(TEXTS[:9]),
+        learnt.ood_detector_.bits_per_byte(TEXTS[:9]),
+        rtol=1e-5,
     )
     meta = json.loads((saved / "tamis.json").read_text())
     del meta["ood"]
@@ -77,18 +82,21 @@ def test_the_limit_travels_with_the_model(learnt: TextClassifier, saved: Path) -
         (other / file.name).write_bytes(file.read_bytes())
     (other / "tamis.json").write_text(json.dumps(meta))
     unknown = TextClassifier.load(other, threads=1)
-    assert unknown.ood_detector_ is None and unknown.verdicts([FOREIGN], ood=True)[0].ood is None
-    assert ood_report(unknown, TEXTS, LABELS) is None
+    assert (
+        unknown.ood_detector_.limit is None and unknown.verdicts([FOREIGN], ood=True)[0].ood is None
+    )
+    assert unknown.ood_detector_.report(TEXTS, LABELS) is None
 
 
 def test_a_new_fit_forgets_the_limit_and_few_texts_set_none() -> None:
     settings = runs.settings(**{"train.epochs": 1})
     classifier = TextClassifier("scratch:tiny", settings=settings, threads=1).fit(TEXTS, LABELS)
     with pytest.raises(NotFittedError):
-        TextClassifier().bits_per_byte(["x"])
-    assert classifier.fit_ood_detector(TEXTS[:50]) is None
-    assert classifier.fit_ood_detector(TEXTS) is not None
-    assert classifier.fit(TEXTS[:60], LABELS[:60]).ood_detector_ is None
+        TextClassifier().verdicts(["x"], ood=True)
+    assert classifier.ood_detector_.fitted(TEXTS[:50]).limit is None
+    classifier.ood_detector_ = classifier.ood_detector_.fitted(TEXTS)
+    assert classifier.ood_detector_.limit is not None
+    assert classifier.fit(TEXTS[:60], LABELS[:60]).ood_detector_.limit is None
 
 
 def test_the_backbone_reads_for_a_trunk_that_was_cut(tmp_path: Path) -> None:
@@ -97,32 +105,38 @@ def test_the_backbone_reads_for_a_trunk_that_was_cut(tmp_path: Path) -> None:
         str(backbone), "head", settings={"text.layers": 1, "text.pooling": "mean"}, threads=1
     ).fit(TEXTS, LABELS)
     whole = load_backbone(backbone)
-    limit = classifier.fit_ood_detector(TEXTS)
+    classifier.ood_detector_ = classifier.ood_detector_.fitted(TEXTS)
+    limit = classifier.ood_detector_.limit
     assert limit is not None and limit.language_model == whole.fingerprint
-    expected = bits_per_byte(whole.model, TEXTS[:9], classifier.tokenizer_)
-    np.testing.assert_allclose(classifier.bits_per_byte(TEXTS[:9]), expected, rtol=1e-5)
+    expected = bits_per_byte(whole.model, TEXTS[:9], classifier.predictor_.tokenizer)
+    np.testing.assert_allclose(
+        classifier.ood_detector_.bits_per_byte(TEXTS[:9]), expected, rtol=1e-5
+    )
     classifier.save(tmp_path / "model")
     loaded = TextClassifier.load(tmp_path / "model", threads=1)
-    np.testing.assert_allclose(loaded.bits_per_byte(TEXTS[:9]), expected, rtol=1e-5)
-    assert loaded.ood_detector_ == limit and loaded.verdicts([HAM], ood=True)[0].ood is not None
+    np.testing.assert_allclose(loaded.ood_detector_.bits_per_byte(TEXTS[:9]), expected, rtol=1e-5)
+    assert (
+        loaded.ood_detector_.limit == limit and loaded.verdicts([HAM], ood=True)[0].ood is not None
+    )
     backbone.rename(
         tmp_path / "gone"
     )  # verdicts need no backbone; what is unknown is said to be unknown
     alone = TextClassifier.load(tmp_path / "model", threads=1)
     told = alone.verdicts([HAM], ood=True)[0]
-    assert told.ood is None and told.bits_per_byte is not None and alone.ood_detector_ is None
+    assert told.ood is None and told.bits_per_byte is not None
+    assert alone.ood_detector_.usable_limit is None
     uncut = TextClassifier(
         str(tmp_path / "gone"),
         "head",
         settings={"text.layers": 3, "text.pooling": "mean"},
         threads=1,
     ).fit(TEXTS, LABELS)
-    own = uncut.fit_ood_detector(TEXTS)
+    own = uncut.ood_detector_.fitted(TEXTS).limit
     assert own is not None and own.language_model is None
 
 
 def test_the_report_counts_and_names(learnt: TextClassifier) -> None:
-    found = ood_report(learnt, [*TEXTS[:40], FOREIGN], [*LABELS[:40], "ham"])
+    found = learnt.ood_detector_.report([*TEXTS[:40], FOREIGN], [*LABELS[:40], "ham"])
     assert found is not None and found["n"] == 41
     assert FOREIGN in [one["text"] for one in found["examples"]]
     assert next(one for one in found["examples"] if one["text"] == FOREIGN)["row"] == 40

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from tamis import TextClassifier
+from tamis.decision.verdict import DecisionRule
 from tamis.decision.window_penalty import HIGHEST, LOWEST
+from tamis.head.refit import LinearHead, head_of
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis
@@ -37,12 +39,12 @@ def test_the_window_that_decided_is_the_one_with_the_largest_log_odds(place: int
     (verdict,) = model.verdicts([text])
     window = verdict.window
     assert window is not None
-    ids = model.tokenizer_.encode([text])[0]
-    windows = model.windows(ids)
+    ids = model.predictor_.tokenizer.encode([text])[0]
+    windows = model.predictor_.encoder.windows(ids)
     size = model.recipe_.text.window
     assert size is not None and window.of == len(windows) > 10 and set(map(len, windows)) == {size}
     pieces = [
-        model.tokenizer_.decode(ids[1:].tolist()) for ids in windows
+        model.predictor_.tokenizer.decode(ids[1:].tolist()) for ids in windows
     ]  # each as a text of its own, as far as it is one
     assert text[window.start : window.end] == pieces[window.number]
     chances = model.predict_proba(pieces)[:, 1]
@@ -52,17 +54,20 @@ def test_the_window_that_decided_is_the_one_with_the_largest_log_odds(place: int
         abs=0.3,
     )
     assert window.stop_token - window.first_token == size - 1
-    assert model.tokenizer_.backend.encode(text).offsets[window.first_token][0] == window.start
+    assert (
+        model.predictor_.tokenizer.backend.encode(text).offsets[window.first_token][0]
+        == window.start
+    )
 
 
 def test_every_part_of_a_text_is_in_a_window() -> None:
     model = classifier()
-    spans, size = model.window_spans(1000), model.recipe_.text.window or 0
+    spans, size = model.predictor_.encoder.window_spans(1000), model.recipe_.text.window or 0
     assert (
         spans[0][0] == 1 and spans[-1][1] == 1000
     )  # the leading <|endoftext|> stands in all of them
     assert all(after[0] <= before[1] - (size - 1) // 2 for before, after in pairwise(spans))
-    assert model.window_spans(64) == [(0, 64)]  # the context
+    assert model.predictor_.encoder.window_spans(64) == [(0, 64)]  # the context
 
 
 def test_ham_said_again_and_again_does_not_become_suspect_by_its_length() -> None:
@@ -107,8 +112,10 @@ def test_many_classes_are_averaged_and_the_window_is_named_all_the_same() -> Non
         [text for _, text in messages()], labels
     )
     (verdict,) = three.verdicts([hidden(5)])
-    windows = three.windows(three.tokenizer_.encode([hidden(5)])[0])
-    pieces = three.predict_proba([three.tokenizer_.decode(ids[1:].tolist()) for ids in windows])
+    windows = three.predictor_.encoder.windows(three.predictor_.tokenizer.encode([hidden(5)])[0])
+    pieces = three.predict_proba(
+        [three.predictor_.tokenizer.decode(ids[1:].tolist()) for ids in windows]
+    )
     mean = np.exp(np.log(pieces).mean(0))
     np.testing.assert_allclose(list(verdict.probabilities.values()), mean / mean.sum(), atol=0.02)
     assert verdict.window is not None and verdict.window.of == len(windows)
@@ -122,7 +129,10 @@ def test_a_prior_and_costs_travel_with_the_model_and_transformers_scores_the_sam
     stated = TextClassifier(
         "scratch:tiny", threads=1, class_weight="balanced", settings=settings
     ).fit(texts, labels)
-    assert stated.rule_.threshold == pytest.approx(10 / 11) and stated.shift_[1] < stated.shift_[0]
+    assert (
+        stated.rule_.threshold == pytest.approx(10 / 11)
+        and stated.training_.shift[1] < stated.training_.shift[0]
+    )
     trained = TextClassifier(
         "scratch:tiny",
         threads=1,
@@ -185,12 +195,14 @@ def test_the_penalty_for_many_windows_is_learnt_from_negatives_that_were_held_ou
     model = TextClassifier("scratch:tiny", "full", threads=1, settings=settings).fit(texts, labels)
     learnt = model.recipe_.text.window_penalty
     assert (
-        learnt is not None and LOWEST <= learnt <= HIGHEST and model.aggregation.penalty == learnt
+        learnt is not None
+        and LOWEST <= learnt <= HIGHEST
+        and model.predictor_.encoder.aggregation.penalty == learnt
     )
     model.save(tmp_path / "model")
     again = TextClassifier.load(tmp_path / "model", threads=1)
     assert (
-        again.aggregation.penalty == learnt
+        again.predictor_.encoder.aggregation.penalty == learnt
         and again.predict_proba([hidden(5)]).tolist() == model.predict_proba([hidden(5)]).tolist()
     )
     window = again.verdicts([hidden(5)])[0].window
@@ -223,4 +235,43 @@ def test_no_penalty_is_learnt_where_it_is_given_or_nothing_could_be_learnt(reaso
         "scratch:tiny", "head" if reason == "exact head" else "full", threads=1, settings=settings
     ).fit(texts, labels)
     assert model.recipe_.text.window_penalty == (0.7 if reason == "given" else None)
-    assert model.aggregation.penalty == (0.7 if reason == "given" else 1.0)
+    assert model.predictor_.encoder.aggregation.penalty == (0.7 if reason == "given" else 1.0)
+
+
+def test_a_predictor_works_alone() -> None:
+    """Its logits, probabilities and vectors are those of the classifier that it was taken from."""
+    predictor, texts = classifier().predictor_, [*HAM[:9], SPAM[0], hidden(3), ""]
+    logits = predictor.logits(texts)
+    probabilities = predictor.probabilities(texts)
+    np.testing.assert_allclose(
+        np.exp(logits[:, 1] - logits[:, 0]), probabilities[:, 1] / probabilities[:, 0]
+    )
+    np.testing.assert_array_equal(probabilities, classifier().predict_proba(texts))
+    vectors, again = predictor.embed_and_score(texts)
+    np.testing.assert_allclose(again, logits, atol=1e-3)
+    np.testing.assert_array_equal(vectors, predictor.embed(texts))
+    assert (
+        predictor.logits([]).shape == (0, 2)
+        and predictor.fingerprint() == classifier().fingerprint()
+    )
+
+
+def test_another_head_on_the_same_trunk_leaves_the_predictor_as_it_is() -> None:
+    predictor = classifier().predictor_
+    before = predictor.logits(HAM[:5])
+    head = head_of(predictor.model)
+    other = predictor.with_head(LinearHead(-head.weight, -head.bias))
+    np.testing.assert_allclose(
+        other.logits(HAM[:5]), -(before - before.mean(1)[:, None]), atol=1e-3
+    )
+    np.testing.assert_array_equal(predictor.logits(HAM[:5]), before)
+    assert other.model.transformer.h is predictor.model.transformer.h
+
+
+def test_a_decision_rule_and_a_predictor_make_the_verdicts() -> None:
+    model, texts = classifier(), [HAM[0], SPAM[0], hidden(3)]
+    rule = DecisionRule(positive="spam", threshold=0.0)
+    found = model.predictor_.verdicts(texts, rule, ["ham", "spam"])
+    assert [verdict.label for verdict in found] == ["spam"] * 3
+    assert [verdict.window is not None for verdict in found] == [False, False, True]
+    assert [verdict.window for verdict in found] == [v.window for v in model.verdicts(texts)]

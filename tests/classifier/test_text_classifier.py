@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from tamis import ConfigError, DataError, NotFittedError, TextClassifier
+from tamis.head.refit import head_of
 from tests import runs
 from tests.rows import messages
 
@@ -145,7 +146,7 @@ def test_a_score_depends_on_no_other_text_and_on_no_order(make: Any, tmp_path: P
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     again = tiny().fit(TEXTS, LABELS)
     assert again.fingerprint() == fitted().fingerprint()
-    assert again.history_ == fitted().history_ and again.rule_ == fitted().rule_
+    assert again.training_.history == fitted().training_.history and again.rule_ == fitted().rule_
     assert tiny().set_params(seed=43).fit(TEXTS, LABELS).fingerprint() != fitted().fingerprint()
 
 
@@ -266,7 +267,8 @@ def test_it_can_be_the_last_step_of_a_pipeline() -> None:
 
 def test_a_fitted_one_survives_pickling_by_its_user() -> None:
     again = pickle.loads(pickle.dumps(fitted_head()))
-    assert np.array_equal(again.predict_proba(TEXTS), fitted_head().predict_proba(TEXTS))
+    found, expected = again.predict_proba(TEXTS), fitted_head().predict_proba(TEXTS)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -365,29 +367,30 @@ def test_a_text_longer_than_the_context_is_not_cut() -> None:
 def test_held_out_rows_named_by_the_caller_are_used() -> None:
     validation = np.arange(0, 124, 3)
     classifier = tiny().fit(TEXTS, LABELS, validation=validation)
-    assert classifier.held_out_.tolist() == validation.tolist()
-    assert classifier.held_out_probabilities_.shape == (42, 2)
+    assert classifier.training_.held_out.tolist() == validation.tolist()
+    assert classifier.training_.held_out_probabilities.shape == (42, 2)
 
 
 def test_a_budget_is_read_off_all_rows_and_all_are_learnt() -> None:
     quick = {"train.epochs": 1, "decision.max_fpr": 0.1}
     classifier = TextClassifier("nano", threads=1, settings=quick).fit(TEXTS[:60], LABELS[:60])
-    assert classifier.recipe_.decision.cv_folds == 5 and classifier.cross_validated_
-    assert classifier.held_out_.tolist() == list(
+    assert classifier.recipe_.decision.cv_folds == 5 and classifier.training_.cross_validated
+    assert classifier.training_.held_out.tolist() == list(
         range(60)
-    ) and classifier.held_out_probabilities_.shape == (60, 2)
+    ) and classifier.training_.held_out_probabilities.shape == (60, 2)
     named = TextClassifier("nano", threads=1, settings=quick).fit(
         TEXTS[:60], LABELS[:60], validation=np.arange(0, 60, 4)
     )
-    assert named.recipe_.decision.cv_folds == 0 and len(named.held_out_) == 15
+    assert named.recipe_.decision.cv_folds == 0 and len(named.training_.held_out) == 15
 
 
 def test_repeats_never_stand_on_both_sides_of_the_held_out_rows() -> None:
     texts = [*TEXTS, *(text.upper() for text in TEXTS)]
     classifier = tiny().fit(texts, [*LABELS, *LABELS])
-    held = {texts[i].casefold() for i in classifier.held_out_}
+    held = {texts[i].casefold() for i in classifier.training_.held_out}
     kept = {
-        texts[i].casefold() for i in set(range(len(texts))) - set(classifier.held_out_.tolist())
+        texts[i].casefold()
+        for i in set(range(len(texts))) - set(classifier.training_.held_out.tolist())
     }
     assert held and not held & kept
 
@@ -405,3 +408,78 @@ def test_scikit_learn_takes_it_for_a_classifier_although_it_does_not_inherit() -
         == "classifier"
     )
     assert repr(classifier) == "TextClassifier(tune='full', seed=7)"
+
+
+def three_classes() -> TextClassifier:
+    labels = [["one", "two", "three"][row % 3] for row in range(60)]
+    return head().fit(
+        [f"{label} {text}" for label, text in zip(labels, TEXTS[:60], strict=True)], labels
+    )
+
+
+def test_decision_function_is_the_log_odds_of_two_classes_and_the_logits_of_more() -> None:
+    probabilities = fitted_head().predict_proba(TEXTS)
+    scores = fitted_head().decision_function(TEXTS)
+    assert scores.shape == (124,)
+    np.testing.assert_allclose(scores, np.log(probabilities[:, 1] / probabilities[:, 0]), atol=1e-6)
+    assert fitted_head().decision_function(TEXTS[0]) == pytest.approx(scores[0], abs=1e-4)
+    three = three_classes()
+    logits = three.decision_function(TEXTS[:4])
+    assert logits.shape == (4, 3)
+    exponents = np.exp(logits - logits.max(1, keepdims=True))
+    np.testing.assert_allclose(
+        three.predict_proba(TEXTS[:4]), exponents / exponents.sum(1, keepdims=True)
+    )
+    scored = cross_val_score(head(), TEXTS, np.array(LABELS) == "spam", cv=2, scoring="roc_auc")
+    assert (scored > 0.5).all()
+
+
+@pytest.mark.parametrize("make", [fitted, fitted_head])
+def test_embeddings_are_what_the_head_reads(make: Any) -> None:
+    vectors = make().embed(TEXTS)
+    assert vectors.shape == (124, make().predictor_.model.transformer.config.n_embd)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    logits = head_of(make().predictor_.model).logits(vectors)
+    np.testing.assert_allclose(
+        logits[:, 1] - logits[:, 0], make().decision_function(TEXTS), atol=1e-3
+    )
+    np.testing.assert_allclose(make().embed(TEXTS[3]), vectors[3], atol=1e-5)
+    assert make().embed([]).shape == (0, vectors.shape[1])
+
+
+def test_evaluate_gives_the_figures_at_the_stored_threshold() -> None:
+    classifier = fitted_head()
+    found = classifier.evaluate(TEXTS, LABELS)
+    assert found["n"] == 124
+    assert found["accuracy"] == pytest.approx(
+        (classifier.predict(TEXTS) == np.array(LABELS)).mean()
+    )
+    assert found["ci95"]["accuracy"][0] < found["accuracy"] <= found["ci95"]["accuracy"][1]
+    with pytest.raises(DataError, match="eggs"):
+        classifier.evaluate(["a", "b"], ["ham", "eggs"])
+    numbers = head().fit(TEXTS, [int(label == "spam") for label in LABELS])
+    again = numbers.evaluate(TEXTS, [int(label == "spam") for label in LABELS])
+    assert again["confusion"] == found["confusion"]
+
+
+def test_explain_is_the_explanation_of_the_text() -> None:
+    from tamis.classifier.explain import explain
+
+    text = "You have won a prize, call now"
+    assert fitted_head().explain(text) == explain(fitted_head(), text)
+    assert fitted_head().explain(text, label="ham").explained == "ham"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.decision_function(["x"]),
+        lambda c: c.embed(["x"]),
+        lambda c: c.evaluate(["x"], ["ham"]),
+        lambda c: c.explain("x"),
+    ],
+)
+def test_before_fit_every_question_is_refused(call: Any) -> None:
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        call(head())

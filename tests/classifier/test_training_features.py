@@ -48,7 +48,7 @@ def test_the_kept_rows_are_what_the_head_sees_of_the_training_rows(exact: bool) 
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     assert len(known) == report["rows"]["train"] and rows.classes == ("ham", "spam")
     assert [rows.classes[target] for target in rows.targets] == [label for _, label in known]
-    scores = softmax(head_of(classifier.model_).logits(rows.features.astype(np.float64)))
+    scores = softmax(head_of(classifier.predictor_.model).logits(rows.features.astype(np.float64)))
     np.testing.assert_allclose(
         scores, classifier.predict_proba([text for text, _ in known]), atol=1e-5
     )

@@ -4,16 +4,31 @@ few rows cannot settle.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tamis.config import DecisionSettings, Recipe
 from tamis.decision.calibration import softmax
-from tamis.decision.fit_rule import LEVEL_ROWS, fit_decision_rule
+from tamis.decision.fit_rule import LEVEL_ROWS, Decision, HeldOut, fit_decision_rule
 from tamis.decision.prior import log_prior_correction, prior_shift
 from tamis.errors import ConfigError
 
 CLASSES = ["ham", "spam"]
+
+
+def decide(
+    logits: NDArray,
+    targets: NDArray,
+    classes: list[str],
+    *,
+    positive: str | None,
+    settings: DecisionSettings,
+    **rest: Any,
+) -> Decision:
+    return fit_decision_rule(HeldOut(logits, targets, classes, positive), settings, **rest)
 
 
 def held_out(rows: int = 211, spam: int = 31, *, seed: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +46,7 @@ def f1(flagged: np.ndarray, truth: np.ndarray) -> float:
 
 def test_no_other_cut_has_an_f1_that_is_better_by_more_than_three_rows_of_spam() -> None:
     logits, targets = held_out()
-    decision = fit_decision_rule(
+    decision = decide(
         logits, targets, CLASSES, positive="spam", settings=DecisionSettings(abstain_rate=0.02)
     )
     scores, truth = decision.probabilities[:, 1], targets == 1
@@ -48,7 +63,7 @@ def test_no_other_cut_has_an_f1_that_is_better_by_more_than_three_rows_of_spam()
 
 def test_the_cut_with_a_budget_is_the_lowest_that_keeps_it() -> None:
     logits, targets = held_out()
-    decision = fit_decision_rule(
+    decision = decide(
         logits,
         targets,
         CLASSES,
@@ -70,7 +85,7 @@ def test_the_temperature_undoes_scores_that_are_too_sure() -> None:
     margin = random.normal(0, 2, 4001)
     targets = (random.random(4001) < 1 / (1 + np.exp(-margin))).astype(np.int64)
     logits = 3 * np.stack([-margin / 2, margin / 2], 1)
-    decision = fit_decision_rule(
+    decision = decide(
         logits, targets, CLASSES, positive="spam", settings=DecisionSettings(abstain_rate=0.0)
     )
     assert decision.temperature == pytest.approx(3, rel=0.1)
@@ -85,22 +100,18 @@ def test_scores_that_lean_to_one_class_are_put_right_and_left_where_asked_for_as
     targets = (random.random(4001) < 1 / (1 + np.exp(-margin))).astype(np.int64)
     logits = np.stack([-(margin + 1.5) / 2, (margin + 1.5) / 2], 1)
     for positive in CLASSES:
-        decision = fit_decision_rule(
-            logits, targets, CLASSES, positive=positive, settings=DecisionSettings()
-        )
+        decision = decide(logits, targets, CLASSES, positive=positive, settings=DecisionSettings())
         assert decision.calibration is not None and decision.calibration.bias == pytest.approx(
             -1.5, abs=0.2
         )
         assert np.allclose(
             decision.probabilities.mean(0), [1 - targets.mean(), targets.mean()], atol=1e-5
         )
-    as_trained = fit_decision_rule(
+    as_trained = decide(
         logits, targets, CLASSES, positive="spam", settings=DecisionSettings(prior="trained")
     )
     assert not as_trained.shift.any()
-    stated = fit_decision_rule(
-        logits, targets, CLASSES, positive="spam", settings=DecisionSettings(prior=0.5)
-    )
+    stated = decide(logits, targets, CLASSES, positive="spam", settings=DecisionSettings(prior=0.5))
     share = targets.mean()
     assert stated.calibration is not None
     assert stated.shift[1] - stated.shift[0] == pytest.approx(
@@ -110,12 +121,12 @@ def test_scores_that_lean_to_one_class_are_put_right_and_left_where_asked_for_as
 
 def test_the_unsure_band_holds_its_share_around_the_threshold() -> None:
     logits, targets = held_out()
-    rule = fit_decision_rule(
+    rule = decide(
         logits, targets, CLASSES, positive="spam", settings=DecisionSettings(abstain_rate=0.1)
     ).rule
     assert rule.low is not None and rule.high is not None and rule.threshold is not None
     assert rule.low <= rule.threshold <= rule.high
-    probabilities = fit_decision_rule(
+    probabilities = decide(
         logits, targets, CLASSES, positive="spam", settings=DecisionSettings(abstain_rate=0.1)
     ).probabilities
     assert rule.unsure(probabilities, CLASSES).sum() == 22  # a tenth of 211, rounded up
@@ -123,7 +134,7 @@ def test_the_unsure_band_holds_its_share_around_the_threshold() -> None:
 
 def test_no_share_means_no_band() -> None:
     logits, targets = held_out()
-    rule = fit_decision_rule(
+    rule = decide(
         logits, targets, CLASSES, positive="spam", settings=DecisionSettings(abstain_rate=0.0)
     ).rule
     assert rule.low is None and rule.high is None
@@ -131,7 +142,7 @@ def test_no_share_means_no_band() -> None:
 
 def test_a_budget_finer_than_the_rows_is_said_to_be_so_with_its_bound() -> None:
     logits, targets = held_out(rows=71, spam=11)
-    decision = fit_decision_rule(
+    decision = decide(
         logits,
         targets,
         CLASSES,
@@ -153,7 +164,7 @@ def test_without_held_out_rows_of_both_classes_nothing_is_chosen_and_a_note_says
     targets: list[int],
 ) -> None:
     logits = np.zeros((len(targets), 2))
-    decision = fit_decision_rule(
+    decision = decide(
         logits,
         np.array(targets, dtype=np.int64),
         CLASSES,
@@ -170,7 +181,7 @@ def test_three_classes_get_a_floor_and_no_threshold() -> None:
     targets = np.arange(151) % 3
     logits = random.normal(0, 1, (151, 3))
     logits[np.arange(151), targets] += 1.5
-    decision = fit_decision_rule(
+    decision = decide(
         logits, targets, ["a", "b", "c"], positive=None, settings=DecisionSettings(abstain_rate=0.1)
     )
     assert decision.rule.threshold is None and decision.rule.confidence_floor is not None
@@ -181,7 +192,7 @@ def test_three_classes_get_a_floor_and_no_threshold() -> None:
 
 def test_a_budget_for_three_classes_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"decision\.max_fpr needs two classes; the data have 3"):
-        fit_decision_rule(
+        decide(
             np.zeros((3, 3)),
             np.arange(3),
             ["a", "b", "c"],
@@ -210,7 +221,7 @@ def test_the_threshold_of_costs_is_their_ratio_and_costs_least_on_calibrated_sco
 ) -> None:
     logits, targets = calibrated()
     settings = DecisionSettings(costs={"blocked": blocked, "missed": missed})
-    decision = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=settings)
+    decision = decide(logits, targets, CLASSES, positive="spam", settings=settings)
     assert decision.rule.threshold is not None and decision.rule.threshold == pytest.approx(
         blocked / (blocked + missed)
     )
@@ -226,12 +237,12 @@ def test_the_threshold_of_costs_is_their_ratio_and_costs_least_on_calibrated_sco
 def test_a_cost_of_asking_makes_the_band_where_asking_is_cheapest() -> None:
     logits, targets = calibrated(2001)
     settings = DecisionSettings(costs={"blocked": 10.0, "missed": 1.0, "unsure": 0.5})
-    rule = fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=settings).rule
+    rule = decide(logits, targets, CLASSES, positive="spam", settings=settings).rule
     # P(spam) = .5 to .95: below, letting it pass costs less than .5; above, blocking does.
     assert rule.low == pytest.approx(0.5) and rule.high == pytest.approx(0.95)
     dear = DecisionSettings(costs={"blocked": 10.0, "missed": 1.0, "unsure": 0.95})
     assert (
-        fit_decision_rule(logits, targets, CLASSES, positive="spam", settings=dear).rule.low is None
+        decide(logits, targets, CLASSES, positive="spam", settings=dear).rule.low is None
     )  # asking never pays
 
 
@@ -239,14 +250,14 @@ def test_costs_come_from_the_command_line_and_both_are_needed() -> None:
     recipe = Recipe().changed({"decision.costs": "blocked=10, missed=1,unsure=.5"})
     assert recipe.decision.costs == {"blocked": 10.0, "missed": 1.0, "unsure": 0.5}
     with pytest.raises(
-        ConfigError, match="needs the cost of a blocked negative and of a missed positive"
+        ConfigError, match="expected the costs of a blocked negative and of a missed positive"
     ):
         Recipe().changed({"decision.costs": "blocked=10"})
     both = DecisionSettings(costs={"blocked": 1.0, "missed": 1.0}, max_fpr=0.1)
     with pytest.raises(ConfigError, match="give one of them"):
-        fit_decision_rule(*held_out(), CLASSES, positive="spam", settings=both)
+        decide(*held_out(), CLASSES, positive="spam", settings=both)
     with pytest.raises(ConfigError, match=r"decision\.prior needs two classes"):
-        fit_decision_rule(
+        decide(
             np.zeros((3, 3)),
             np.arange(3),
             ["a", "b", "c"],
@@ -257,7 +268,7 @@ def test_costs_come_from_the_command_line_and_both_are_needed() -> None:
 
 def test_a_stated_prior_makes_scores_hold_in_a_world_with_that_share() -> None:
     logits, targets = calibrated(40001, share=0.5)
-    decision = fit_decision_rule(
+    decision = decide(
         logits, targets, CLASSES, positive="spam", settings=DecisionSettings(prior=0.05)
     )
     assert decision.calibration is not None
@@ -295,7 +306,7 @@ def test_a_stated_prior_makes_scores_hold_in_a_world_with_that_share() -> None:
 def test_a_budget_is_kept_whatever_the_prior() -> None:
     logits, targets = held_out()
     plain, stated = (
-        fit_decision_rule(
+        decide(
             logits,
             targets,
             CLASSES,
@@ -322,7 +333,7 @@ def test_shares_in_training_are_undone_by_their_logarithms() -> None:
 
 def test_without_held_out_rows_the_labels_stay_those_of_the_trained_scores() -> None:
     corrected = log_prior_correction(np.array([90, 10]), np.array([90.0, 90.0]))
-    decision = fit_decision_rule(
+    decision = decide(
         np.empty((0, 2)),
         np.empty(0, dtype=np.int64),
         CLASSES,

@@ -11,11 +11,11 @@ import pytest
 
 from tamis.decision.out_of_distribution import (
     FEWEST_TEXTS,
-    OODDetector,
-    fit_ood_detector,
+    OODLimit,
+    fit_ood_limit,
     ood_sentence,
     ood_summary,
-    read_ood_detector,
+    read_ood_limit,
     utf8_lengths,
 )
 
@@ -31,7 +31,7 @@ def sample(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_limit_by_hand() -> None:
-    limit = OODDetector(
+    limit = OODLimit(
         mean=2.0,
         mean_by_length=10.0,
         variance=0.25,
@@ -44,7 +44,7 @@ def test_the_limit_by_hand() -> None:
 
 
 def test_about_one_in_a_hundred_of_like_texts_is_marked_short_or_long() -> None:
-    limit = fit_ood_detector(*sample(4000))
+    limit = fit_ood_limit(*sample(4000))
     assert limit is not None and limit.texts == 4000
     bits, text_bytes = sample(20_000)
     marked = limit.is_ood(bits, text_bytes)
@@ -54,16 +54,16 @@ def test_about_one_in_a_hundred_of_like_texts_is_marked_short_or_long() -> None:
 
 
 def test_texts_far_above_are_marked() -> None:
-    limit = fit_ood_detector(*sample(1000))
+    limit = fit_ood_limit(*sample(1000))
     assert limit is not None
     assert limit.is_ood(np.array([6.0, 8.0]), np.array([60, 200])).all()
 
 
 def test_few_texts_set_no_limit_and_alike_ones_set_a_usable_one() -> None:
     bits, text_bytes = sample(FEWEST_TEXTS)
-    assert fit_ood_detector(bits[1:], text_bytes[1:]) is None
-    assert fit_ood_detector(bits, text_bytes) is not None
-    alike = fit_ood_detector(np.full(200, 2.0), np.full(200, 30))
+    assert fit_ood_limit(bits[1:], text_bytes[1:]) is None
+    assert fit_ood_limit(bits, text_bytes) is not None
+    alike = fit_ood_limit(np.full(200, 2.0), np.full(200, 30))
     assert alike is not None and np.isfinite(alike.limits(np.array([1, 30, 1000]))).all()
     assert alike.is_ood(np.array([3.0]), np.array([30]))[0]
 
@@ -71,22 +71,22 @@ def test_few_texts_set_no_limit_and_alike_ones_set_a_usable_one() -> None:
 def test_short_texts_that_vary_less_than_long_ones_have_a_limit_too() -> None:
     text_bytes = np.repeat([8, 400], 200)
     bits = 2 + np.where(text_bytes > 100, RANDOM.normal(size=400), 0.0)
-    limit = fit_ood_detector(bits, text_bytes)
+    limit = fit_ood_limit(bits, text_bytes)
     assert limit is not None
     limits = limit.limits(np.array([1, 4, 8, 400]))
     assert np.isfinite(limits).all() and (limits > 2).all() and (limits < 8).all()
 
 
 def test_it_comes_back_from_json_and_strange_values_are_no_limit() -> None:
-    limit = fit_ood_detector(*sample(300))
+    limit = fit_ood_limit(*sample(300))
     assert limit is not None
-    assert read_ood_detector(json.loads(json.dumps(limit.to_dict()))) == limit
+    assert read_ood_limit(json.loads(json.dumps(limit.to_dict()))) == limit
     for values in (None, {}, {"mean": 1}, 3, "x"):
-        assert read_ood_detector(values) is None
+        assert read_ood_limit(values) is None
 
 
 def test_what_a_report_says() -> None:
-    limit = OODDetector(2.0, 0.0, 0.25, 0.0, 2.0, 100)  # 3 bits per byte
+    limit = OODLimit(2.0, 0.0, 0.25, 0.0, 2.0, 100)  # 3 bits per byte
     texts, labels = ["aé", "b", "c", "d"], ["ham", "spam", "ham", "ham"]
     assert utf8_lengths(texts).tolist() == [3, 1, 1, 1]
     found = ood_summary(texts, labels, np.array([2.0, 5.0, 3.5, 3.0]), limit)
@@ -103,6 +103,6 @@ def test_what_a_report_says() -> None:
 @pytest.mark.parametrize("quantile", [0.5, 0.9])
 def test_the_quantile_is_kept_on_the_texts_themselves(quantile: float) -> None:
     bits, text_bytes = sample(1000)
-    limit = fit_ood_detector(bits, text_bytes, quantile=quantile)
+    limit = fit_ood_limit(bits, text_bytes, quantile=quantile)
     assert limit is not None
     assert 1 - limit.is_ood(bits, text_bytes).mean() == pytest.approx(quantile, abs=0.002)

@@ -66,7 +66,8 @@ def learning(
 def weights(classifier: TextClassifier) -> dict[str, bytes]:
     """Every weight's bytes."""
     return {
-        name: tensor.numpy().tobytes() for name, tensor in classifier.model_.state_dict().items()
+        name: tensor.numpy().tobytes()
+        for name, tensor in classifier.predictor_.model.state_dict().items()
     }
 
 

@@ -4,7 +4,6 @@ where it would do harm.
 
 from __future__ import annotations
 
-import copy
 import sqlite3
 import threading
 import time
@@ -53,7 +52,9 @@ def test_threshold_and_trunk_are_those_of_the_model(tmp_path: Path) -> None:
     found.learn()
     after = found.classifier_for()
     assert after.rule_ == head_classifier().rule_ and list(after.classes_) == ["ham", "spam"]
-    assert after.model_.transformer.wte is head_classifier().model_.transformer.wte
+    assert (
+        after.predictor_.model.transformer.wte is head_classifier().predictor_.model.transformer.wte
+    )
     assert {
         name
         for name, content in weights(after).items()
@@ -167,23 +168,6 @@ def test_an_unknown_label_keeps_nothing_and_says_which(tmp_path: Path) -> None:
     assert "secret" not in str(caught.value) and found.items() == []
 
 
-def test_scores_that_the_trained_model_remembers_are_not_the_learnt_ones(tmp_path: Path) -> None:
-    items = mistaken(2)
-    classifier = copy.copy(head_classifier())
-    texts = [item.text for item in items]
-    classifier._known = dict(zip(texts, np.log(classifier.predict_proba(texts)), strict=True))
-    found = FeedbackLearner(
-        classifier,
-        head_run(),
-        CorrectionStore(tmp_path / "s.sqlite"),
-        model="m",
-        settings=LearningSettings(max_fpr_increase=1, max_fnr_increase=1),
-    )
-    found.add(items)
-    found.learn()
-    assert right(found, items) == 2
-
-
 def test_a_users_corrections_are_the_users_and_everybodys_are_all_users(tmp_path: Path) -> None:
     found, (disputed, ours) = learning(tmp_path / "s.sqlite"), mistaken(2)
     other = "ham" if disputed.label == "spam" else "spam"
@@ -198,7 +182,10 @@ def test_a_users_corrections_are_the_users_and_everybodys_are_all_users(tmp_path
     assert (right(found, [mine], "me"), right(found, [yours], "you")) == (1, 1)
     assert [right(found, [ours], user) for user in ("me", "you", "", "a stranger")] == [1, 1, 1, 1]
     assert found.classifier_for("a stranger") is found.classifier_for()
-    assert found.classifier_for("me").model_.transformer.h is head_classifier().model_.transformer.h
+    assert (
+        found.classifier_for("me").predictor_.model.transformer.h
+        is head_classifier().predictor_.model.transformer.h
+    )
     # Of one text the user's own word counts.
     found.add(
         [NewCorrection(ours.text, "ham" if ours.label == "spam" else "spam", user="me", force=True)]

@@ -54,10 +54,10 @@ def base(
 
 
 def features(classifier: TextClassifier, texts: list[str]) -> NDArray[np.float64]:
-    trunk = classifier.scorer().transformer
+    trunk = classifier.predictor_.scorer.transformer
     context = trunk.config.n_positions
     return features_of(
-        trunk, EncodedTexts.encode(texts, classifier.tokenizer_, context=context)
+        trunk, EncodedTexts.encode(texts, classifier.predictor_.tokenizer, context=context)
     ).astype(np.float64)
 
 

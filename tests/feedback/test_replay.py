@@ -21,6 +21,7 @@ from tamis.feedback.replay import (
     STATIC,
     TFIDF,
     FreshFilter,
+    LabelledStream,
     ServedFilter,
     run_prequential,
 )
@@ -104,9 +105,8 @@ def prequential(
     run: Path, classifier: TextClassifier, rows: list[tuple[str, str]], **options: Any
 ) -> Any:
     texts, labels = [text for _, text in rows], [label for label, _ in rows]
-    return run_prequential(
-        classifier, run, texts, labels, positive="spam", delay=20, share=0.2, **options
-    )
+    stream = LabelledStream(texts, labels, "spam", options.pop("before", ((), ())))
+    return run_prequential(classifier, run, stream, delay=20, share=0.2, **options)
 
 
 def test_every_filter_is_judged_under_every_feedback_and_what_is_not_like_for_like_is_said() -> (
@@ -157,6 +157,7 @@ def test_a_replay_needs_two_classes_and_a_positive_one() -> None:
         match="prequential evaluation needs two classes, one of them positive; the model has 2: "
         "ham, spam",
     ):
-        run_prequential(head_classifier(), head_run(), ["a"], ["ham"], positive=None)
+        run_prequential(head_classifier(), head_run(), LabelledStream(["a"], ["ham"], None))
     with pytest.raises(ConfigError, match="share"):
-        run_prequential(head_classifier(), head_run(), ["a"], ["ham"], positive="spam", share=2.0)
+        stream = LabelledStream(["a"], ["ham"], "spam")
+        run_prequential(head_classifier(), head_run(), stream, share=2.0)

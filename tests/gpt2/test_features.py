@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from tamis.gpt2 import features as module
+from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.features import FeatureExtractor, all_tokens, last_tokens
 from tamis.gpt2.freezing import freeze
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
-from tamis.gpt2.scoring import score
+from tamis.gpt2.scoring import score, score_windows
 from tests.tiny import TARGETS, classifier, close, gradients, messages, windowed
 
 
@@ -119,3 +122,17 @@ def test_scoring_restores_mode_and_order_and_takes_nothing(monkeypatch: pytest.M
         3,
     )
     assert len(TARGETS) == 17
+
+
+def test_scores_from_kept_states_are_the_same_and_serve_another_head(tmp_path: Path) -> None:
+    of, cache = windowed([[5], [2, 7], [11], [5, 5, 3]]), FeatureCache(tmp_path)
+    model, other = classifier(), classifier()
+    with torch.no_grad():  # another head on the same trunk
+        other.score.weight.add_(1.0)
+        other.transformer.ln_f.bias.add_(0.5)
+    for each in (model, other, model):
+        plain, kept = score_windows(each, of), score_windows(each, of, cache=cache)
+        assert np.array_equal(plain.logits, kept.logits)
+        assert np.array_equal(plain.deciding, kept.deciding)
+    assert not np.array_equal(score(model, of), score(other, of))
+    assert len(list(tmp_path.glob("*.npy"))) == 1

@@ -21,6 +21,7 @@ from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, Linear, MeanPooli
 from tamis.gpt2.packing import Packed, pack
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.training.checkpoint import Checkpointer
+from tamis.training.loop import LoopCallback, Training
 from tests import tiny
 
 CONFIG = GPT2Config(vocab_size=53, n_positions=19, n_embd=21, n_layer=2, n_head=3, n_inner=38)
@@ -281,7 +282,7 @@ def test_dropout_thins_the_adapters_inputs_while_training_and_keeps_their_mean()
     ) == {0.0, 2.0}
 
 
-def loop(alpha: float | None = None) -> Any:
+def loop(alpha: float | None = None, *callbacks: LoopCallback) -> Any:
     """A training of adapters, last LayerNorm and head, everything that draws at random switched
     on.
     """
@@ -299,7 +300,12 @@ def loop(alpha: float | None = None) -> Any:
         "clip_norm": 1.0,
     }
     return tiny.training(
-        model, states=states, fit=np.arange(13), validation=np.arange(13, 17), **how
+        model,
+        states=states,
+        fit=np.arange(13),
+        validation=np.arange(13, 17),
+        callbacks=callbacks,
+        **how,
     )
 
 
@@ -319,15 +325,15 @@ def test_a_training_of_adapters_learns_and_a_resumed_one_ends_bit_for_bit_the_sa
     assert min(losses[-3:]) < losses[0]
     ended = tiny.weights_of(whole.model)
     assert tiny.equal({name: ended[name] for name in frozen}, frozen)
-    first, saver = loop(), Checkpointer(tmp_path, "w", every_s=0)
 
-    def save(*state: Any) -> None:
-        saver(*state)
-        if state[2].step == 4:
-            raise KilledError
+    class Killing(LoopCallback):
+        def on_step(self, training: Training, rows: int, loss: float, accuracy: float) -> None:
+            if training.at.step == 4:
+                raise KilledError
 
+    first = loop(None, Checkpointer(tmp_path, "w", every_s=0), Killing())
     with pytest.raises(KilledError):
-        first.run(save=save)
+        first.run()
     resumed = loop()
     with torch.no_grad():
         for parameter in resumed.trained.values():

@@ -4,6 +4,8 @@ what the scores are put back by.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from tamis import TextClassifier
 from tamis.config import Recipe
 from tamis.data.folds import stratified_group_folds
 from tamis.head.class_weights import effective_class_weights, undersampled
-from tamis.head.linear_head import fit_head, solve
+from tamis.head.linear_head import HeadRows, HeadSearch, fit_head, solve
 from tests.head.test_linear_head import rows
 from tests.rows import messages
 
@@ -41,13 +43,8 @@ def test_the_drawn_rows_alone_are_fitted_and_all_are_judged_by_heads_of_their_fo
     features, targets = lopsided()
     groups = np.arange(61)
     head = fit_head(
-        features,
-        targets,
-        np.ones(3),
-        groups=groups,
-        candidates=(1.0, 30.0),
-        undersample=True,
-        seed=4,
+        HeadRows(features, targets, np.ones(3), groups),
+        HeadSearch((1.0, 30.0), undersample=True, seed=4),
     )
     drawn = undersampled(targets, 4)
     expected = solve(features[drawn], targets[drawn], np.ones(36), head.inverse_penalty).head
@@ -64,9 +61,8 @@ def test_the_drawn_rows_alone_are_fitted_and_all_are_judged_by_heads_of_their_fo
 def test_folds_that_are_given_are_taken_and_a_single_one_is_none() -> None:
     features, targets = lopsided()
     parts = np.arange(61) % 4
-    head = fit_head(
-        features, targets, np.ones(3), groups=np.arange(61), candidates=(1.0, 30.0), fold_ids=parts
-    )
+    given = HeadRows(features, targets, np.ones(3), np.arange(61), fold_ids=parts)
+    head = fit_head(given, HeadSearch((1.0, 30.0)))
     inside, outside = np.flatnonzero(parts != 2), np.flatnonzero(parts == 2)
     judge = solve(
         features[inside], targets[inside], np.ones(len(inside)), head.inverse_penalty
@@ -75,12 +71,7 @@ def test_folds_that_are_given_are_taken_and_a_single_one_is_none() -> None:
     np.testing.assert_allclose(
         head.out_of_fold[outside], judge.logits(features[outside]), atol=1e-3
     )
-    assert (
-        fit_head(
-            features, targets, np.ones(3), groups=np.arange(61), fold_ids=0 * parts
-        ).out_of_fold
-        is None
-    )
+    assert fit_head(replace(given, fold_ids=0 * parts)).out_of_fold is None
 
 
 def test_a_named_positive_class_chooses_the_penalty() -> None:
@@ -91,7 +82,7 @@ def test_a_named_positive_class_chooses_the_penalty() -> None:
         features, _ = rows(2)
         features = features + 0.3 * random.normal(size=features.shape)
         heads = [
-            fit_head(features, targets, np.ones(2), groups=np.arange(61), positive=k)
+            fit_head(HeadRows(features, targets, np.ones(2), np.arange(61)), HeadSearch(positive=k))
             for k in (None, 0, 1)
         ]
         assert heads[0].inverse_penalty == heads[2].inverse_penalty  # the rarer class is the second
@@ -126,17 +117,22 @@ def test_a_solved_head_undersamples_and_its_scores_hold_for_the_rows(weights: st
     )
     assert np.abs(plain.predict_proba(TEXTS) - even.predict_proba(TEXTS)).max() > 0.01
     spam = LABELS.count("spam")
-    assert (even.shift_[1] - even.shift_[0]) * even.temperature_ == pytest.approx(
+    assert (even.training_.shift[1] - even.training_.shift[0]) * even.temperature_ == pytest.approx(
         np.log(spam / (124 - spam))
     )
-    assert len(even.held_out_) == 124 and even.features_ is not None
+    assert len(even.training_.held_out) == 124 and even.training_.features is not None
     targets = np.array([label == "spam" for label in LABELS], dtype=np.int64)
-    drawn, features = undersampled(targets, 42), even.features_.astype(np.float64)
+    drawn, features = undersampled(targets, 42), even.training_.features.astype(np.float64)
     head = solve(
-        features[drawn], targets[drawn], np.ones(len(drawn)), even.facts_["inverse_penalty"]
+        features[drawn],
+        targets[drawn],
+        np.ones(len(drawn)),
+        even.training_.facts["inverse_penalty"],
     ).head
     margins = (
-        head.logits(features) @ [-1.0, 1.0] / even.temperature_ + even.shift_[1] - even.shift_[0]
+        head.logits(features) @ [-1.0, 1.0] / even.temperature_
+        + even.training_.shift[1]
+        - even.training_.shift[0]
     )
     np.testing.assert_allclose(
         even.predict_proba(TEXTS)[:, 1], 1 / (1 + np.exp(-margins)), atol=0.01

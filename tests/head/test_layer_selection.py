@@ -4,6 +4,7 @@ against one made by hand.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from tamis.gpt2.freezing import Pooling, apply_pooling
 from tamis.gpt2.model import GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.scoring import score
 from tamis.head.layer_selection import POOLING_MODES, Layers, all_layers, candidates, select_layer
-from tamis.head.linear_head import fold_into, length_one
+from tamis.head.linear_head import HeadSearch, fold_into, length_one
+from tamis.head.training_set import TrainingSet
 from tests.tiny import CONFIG, messages, trunk
 
 
@@ -95,19 +97,20 @@ def test_a_clearly_better_layer_is_taken_and_a_level_one_is_not() -> None:
     noise, telling = random.normal(size=(80, 9)), random.normal(size=(80, 9))
     telling[:, 0] += 4 * targets
     also = telling + 0.01 * random.normal(size=(80, 9))
-    about = (of, targets, np.arange(80), np.arange(80), np.ones(2))
+    data = TrainingSet(of, targets, ("a", "b"), np.ones(2), np.arange(80), np.arange(80))
+    search = HeadSearch(seed=1)
     tried = [Pooling(2, "mean"), Pooling(1, "mean")]
     chosen, merits = select_layer(
-        layers_of({2: noise, 1: telling}), tried, *about, epsilon=1e-5, seed=1
+        layers_of({2: noise, 1: telling}), tried, data, search, epsilon=1e-5
     )
     assert chosen == Pooling(1, "mean") and merits[chosen] > merits[tried[0]] + 0.1
     chosen, merits = select_layer(
-        layers_of({2: also, 1: telling}), tried, *about, epsilon=1e-5, seed=1
+        layers_of({2: also, 1: telling}), tried, data, search, epsilon=1e-5
     )
     assert chosen == Pooling(2, "mean")
     few = np.where(np.arange(80) == 3, 1, 0)  # one row of a class has no folds: the usual reading
-    about = (of, few, np.arange(80), np.arange(80), np.ones(2))
-    assert select_layer(layers_of({2: noise, 1: telling}), tried, *about, epsilon=1e-5, seed=1) == (
+    data = replace(data, targets=few)
+    assert select_layer(layers_of({2: noise, 1: telling}), tried, data, search, epsilon=1e-5) == (
         tried[0],
         {},
     )

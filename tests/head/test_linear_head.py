@@ -18,7 +18,15 @@ from tamis.data.folds import stratified_group_folds
 from tamis.gpt2.checkpoints import read_checkpoint, write_checkpoint
 from tamis.gpt2.model import GPT2Classifier
 from tamis.head import linear_head as module
-from tamis.head.linear_head import DEFAULT, fit_head, fold_into, length_one, solve
+from tamis.head.linear_head import (
+    DEFAULT,
+    HeadRows,
+    HeadSearch,
+    fit_head,
+    fold_into,
+    length_one,
+    solve,
+)
 from tests.tiny import CONFIG, trunk
 
 
@@ -186,9 +194,8 @@ def test_a_folded_head_comes_through_the_files(tmp_path: object) -> None:
 
 
 def fitted(features: NDArray, targets: NDArray, groups: NDArray, classes: int) -> module.ExactHead:
-    return fit_head(
-        features, targets, np.ones(classes), groups=groups, candidates=(1.0, 30.0), seed=4
-    )
+    given = HeadRows(features, targets, np.ones(classes), groups)
+    return fit_head(given, HeadSearch((1.0, 30.0), seed=4))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -237,7 +244,9 @@ def test_the_penalty_with_the_best_merit_out_of_fold_is_taken() -> None:
 def test_the_seed_decides_the_folds() -> None:
     features, targets = rows(2)
     a, b, again = (
-        fit_head(features, targets, np.ones(2), groups=np.arange(61), candidates=(1.0, 2.0), seed=s)
+        fit_head(
+            HeadRows(features, targets, np.ones(2), np.arange(61)), HeadSearch((1.0, 2.0), seed=s)
+        )
         for s in (1, 2, 1)
     )
     assert a.out_of_fold is not None and b.out_of_fold is not None and again.out_of_fold is not None
@@ -248,7 +257,7 @@ def test_the_seed_decides_the_folds() -> None:
 
 def test_a_single_penalty_is_taken_as_it_is() -> None:
     features, targets = rows(3)
-    head = fit_head(features, targets, np.ones(3), groups=np.arange(61), candidates=(7.0,))
+    head = fit_head(HeadRows(features, targets, np.ones(3), np.arange(61)), HeadSearch((7.0,)))
     assert (head.inverse_penalty, head.tried, head.out_of_fold) == (7.0, {}, None)
     np.testing.assert_array_equal(
         head.weight, solve(features, targets, np.ones(61), 7.0).head.weight

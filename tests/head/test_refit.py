@@ -17,7 +17,14 @@ from sklearn.linear_model import LogisticRegression
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.gpt2.scoring import score
-from tamis.head.refit import LinearHead, features_of, head_of, solve_again, with_head
+from tamis.head.refit import (
+    LinearHead,
+    Problem,
+    features_of,
+    head_of,
+    solve_again,
+    with_head,
+)
 from tamis.text.encoding import EncodedTexts
 from tests.head.test_linear_head import rows
 from tests.tiny import CONFIG, trunk
@@ -60,9 +67,8 @@ def test_the_solution_is_the_optimum_of_the_written_out_objective(
     weights = np.random.default_rng(1).uniform(0, 3, len(targets))
     anchor = LinearHead(*head(classes)) if pulled else None
     towards = None if anchor is None else np.concatenate([anchor.weight, anchor.bias[:, None]], 1)
-    found = solve_again(
-        features, wanted, weights, 20.0, start=anchor or LinearHead.zero(classes, 7), anchor=anchor
-    )
+    problem = Problem(features, wanted, weights, 20.0, anchor)
+    found = solve_again(problem, start=anchor or LinearHead.zero(classes, 7))
     ours = np.concatenate([found.head.weight, found.head.bias[:, None]], 1)
     best = minimize(
         objective,
@@ -93,7 +99,9 @@ def test_it_is_what_scikit_learn_finds_with_its_most_exact_solver() -> None:
     model = LogisticRegression(C=300.0, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(
         features, targets, weights
     )
-    found = solve_again(features, np.eye(2)[targets], weights, 300.0, start=LinearHead.zero(2, 7))
+    found = solve_again(
+        Problem(features, np.eye(2)[targets], weights, 300.0), start=LinearHead.zero(2, 7)
+    )
     logits = found.head.logits(features)
     np.testing.assert_allclose(
         logits[:, 1] - logits[:, 0], features @ model.coef_[0] + model.intercept_[0], atol=1e-4
@@ -105,10 +113,14 @@ def test_neither_the_start_nor_the_coordinates_change_the_optimum_and_a_near_sta
 ):
     features, targets = rows(2)
     wanted, weights = np.eye(2)[targets], np.ones(len(targets))
-    cold = solve_again(features, wanted, weights, 1e3, start=LinearHead.zero(2, 7))
-    warm = solve_again(features, wanted, weights, 1e3, start=cold.head)
-    other = solve_again(features[:40], wanted[:40], weights[:40], 1e3, start=LinearHead(*head(2)))
-    across = solve_again(features, wanted, weights, 1e3, start=other.head, metric=other.metric)
+    cold = solve_again(Problem(features, wanted, weights, 1e3), start=LinearHead.zero(2, 7))
+    warm = solve_again(Problem(features, wanted, weights, 1e3), start=cold.head)
+    other = solve_again(
+        Problem(features[:40], wanted[:40], weights[:40], 1e3), start=LinearHead(*head(2))
+    )
+    across = solve_again(
+        Problem(features, wanted, weights, 1e3), start=other.head, metric=other.metric
+    )
     for found in (warm, across):
         np.testing.assert_allclose(
             found.head.logits(features), cold.head.logits(features), atol=1e-4
@@ -122,8 +134,10 @@ def test_a_row_of_weight_two_is_the_row_twice_and_of_weight_nothing_is_not_there
     weights[5], weights[9] = 2, 0
     twice = np.r_[np.delete(np.arange(len(targets)), 9), 5]
     start = LinearHead.zero(3, 7)
-    one = solve_again(features, wanted, weights, 10.0, start=start)
-    two = solve_again(features[twice], wanted[twice], np.ones(len(twice)), 10.0, start=start)
+    one = solve_again(Problem(features, wanted, weights, 10.0), start=start)
+    two = solve_again(
+        Problem(features[twice], wanted[twice], np.ones(len(twice)), 10.0), start=start
+    )
     np.testing.assert_allclose(one.head.logits(features), two.head.logits(features), atol=1e-4)
 
 
@@ -131,9 +145,8 @@ def test_rows_that_ask_for_what_a_head_says_leave_it_as_it_is() -> None:
     features, _ = rows(3)
     anchor = LinearHead(*head(3))
     wanted = softmax(anchor.logits(features), axis=1)
-    found = solve_again(
-        features, wanted, np.ones(len(features)), 100.0, start=anchor, anchor=anchor
-    )
+    problem = Problem(features, wanted, np.ones(len(features)), 100.0, anchor)
+    found = solve_again(problem, start=anchor)
     np.testing.assert_allclose(found.head.weight, anchor.weight, atol=1e-12)
     np.testing.assert_allclose(found.head.bias, anchor.bias, atol=1e-12)
 

@@ -9,28 +9,30 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from tamis.classifier.text_classifier import TextClassifier
-from tamis.decision.out_of_distribution import OODDetector
+from tamis.decision.out_of_distribution import OODLimit
 from tamis.serving.drift_monitor import AT_ONCE, CHARS, Drift
 from tests.serving import served
 
-LIMIT = OODDetector(
+LIMIT = OODLimit(
     mean=0.0, mean_by_length=0.0, variance=1.0, variance_by_length=0.0, deviations=9.0, texts=100
 )
 
 
 class Reader:
-    """Stands in for a classifier: texts with a z are out-of-distribution; a look waits for a
-    gate.
+    """Stands in for a classifier and its detector: texts with a z are out-of-distribution; a look
+    waits for a gate.
     """
 
     def __init__(self) -> None:
-        self.ood_detector_: OODDetector | None = LIMIT
+        self.ood_detector_ = self
+        self.limit: OODLimit | None = LIMIT
         self.looks: list[list[str]] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -119,7 +121,7 @@ def test_without_a_limit_nothing_is_looked_at_and_a_failure_stops_nothing(
     drift: Drift, told: list[tuple[str, list[bool]]]
 ) -> None:
     unknown, reader = Reader(), Reader()
-    unknown.ood_detector_ = None
+    unknown.limit = None
     drift.offer("unknown", unknown.classifier, ["a"])
     drift.offer("mine", reader.classifier, ["fault"])
     until(lambda: told)
@@ -132,10 +134,13 @@ def test_the_metrics_tell_the_share_of_what_the_model_has_not_learnt(tmp_path: P
     models = served.models(tmp_path / "s.sqlite")
     (model,) = models
     reading = copy.copy(model.loaded.classifier)
-    texts = sorted(["win a prize", "\u4f60\u597d\u4e16\u754c"], key=reading.bits_per_byte)
-    low, high = reading.bits_per_byte(texts)
+    texts = sorted(
+        ["win a prize", "\u4f60\u597d\u4e16\u754c"], key=reading.ood_detector_.bits_per_byte
+    )
+    low, high = reading.ood_detector_.bits_per_byte(texts)
     assert 0 < low < high
-    reading.ood_detector_ = OODDetector(0.0, 0.0, 1.0, 0.0, deviations=(low + high) / 2, texts=100)
+    limit = OODLimit(0.0, 0.0, 1.0, 0.0, deviations=(low + high) / 2, texts=100)
+    reading.ood_detector_ = replace(reading.ood_detector_, limit=limit)
     object.__setattr__(model.loaded, "classifier", reading)
     with served.client(models) as client:
 

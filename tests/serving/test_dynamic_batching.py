@@ -9,12 +9,14 @@ import copy
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from tamis.classifier.predictor import Predictor
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.serving.dynamic_batching import Batcher
 from tamis.serving.errors import Refusal
@@ -45,6 +47,13 @@ def run(
     asyncio.run(whole())
 
 
+def scored_by(classifier: TextClassifier, scorer: Callable[[Any], Any]) -> Any:
+    """A classifier's predictor with another `scorer`, called whenever it is asked for."""
+    kind = type("Watched", (type(classifier.predictor_),), {"scorer": property(scorer)})
+    names = [field.name for field in fields(Predictor)]
+    return kind(**{name: getattr(classifier.predictor_, name) for name in names})
+
+
 class Gated:
     """A classifier whose batches wait for a gate, and say when they have come to it."""
 
@@ -52,14 +61,14 @@ class Gated:
         self.open, self.reached = threading.Event(), threading.Event()
         self.classifier = copy.copy(classifier)
 
-        def scorer() -> Any:
+        def scorer(predictor: Any) -> Any:
             self.reached.set()
             self.open.wait(5)
             if fault is not None:
                 raise fault
-            return classifier.scorer()
+            return classifier.predictor_.scorer
 
-        self.classifier.scorer = scorer  # type: ignore[method-assign]
+        self.classifier.predictor_ = scored_by(classifier, scorer)
 
     async def busy(self, batcher: Batcher) -> asyncio.Task[Any]:
         """A request that stands at the gate."""
@@ -104,13 +113,13 @@ def test_workers_share_what_waits_and_one_thread_each(classifier: TextClassifier
     both = threading.Barrier(2)
     watched = copy.copy(classifier)
 
-    def scorer() -> Any:
+    def scorer(predictor: Any) -> Any:
         seen.append((threading.get_ident(), torch.get_num_threads()))
         if len(seen) > 1:
             both.wait(8)  # the two that share the line are under way at once
-        return classifier.scorer()
+        return classifier.predictor_.scorer
 
-    watched.scorer = scorer  # type: ignore[method-assign]
+    watched.predictor_ = scored_by(classifier, scorer)
 
     async def scenario(batcher: Batcher) -> None:
         await batcher.probabilities(watched, ["alone"])
@@ -219,9 +228,10 @@ def test_a_large_request_delays_a_small_one_by_a_turn(classifier: TextClassifier
 
 def test_models_do_not_mix_and_neither_waits_for_the_others_end(classifier: TextClassifier) -> None:
     other = copy.copy(classifier)
-    other.model_ = copy.deepcopy(classifier.model_)
-    other.model_.score.weight.data *= -1
-    other.__dict__.pop("_cast", None)
+    other.predictor_ = replace(
+        classifier.predictor_, model=copy.deepcopy(classifier.predictor_.model)
+    )
+    other.predictor_.model.score.weight.data *= -1
 
     async def scenario(batcher: Batcher) -> None:
         order: list[str] = []

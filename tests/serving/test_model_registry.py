@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 def other(classifier: TextClassifier, folder: Path) -> TextClassifier:
     """A model of the same shape with other verdicts, saved in the folder's place."""
     changed = TextClassifier.load(runs.finished_run(), threads=1)
-    changed.model_.score.weight.data *= -1
+    changed.predictor_.model.score.weight.data *= -1
     changed.save(folder)
     return changed
 

@@ -14,7 +14,7 @@ from tamis import TextClassifier
 from tamis.cli.options import ROBUST
 from tamis.config import Recipe, TrainSettings
 from tamis.head.linear_head import fit_head
-from tamis.text.augmentation import augmented_copies
+from tamis.text.augmentation import CopySource, augmented_copies
 from tamis.text.tokenizer import Tokenizer
 from tests import runs
 from tests.rows import messages
@@ -37,9 +37,8 @@ def copies(
         .changed({"train.augment_positives": positives, "train.augment_negatives": negatives})
         .train
     )
-    return augmented_copies(
-        TEXTS, TARGETS, np.arange(len(TEXTS)), positive=positive, settings=settings, seed=seed
-    )
+    source = CopySource(TEXTS, TARGETS, positive)
+    return augmented_copies(source, np.arange(len(TEXTS)), settings, seed=seed)
 
 
 def test_the_same_seed_gives_the_same_copies_and_another_others() -> None:
@@ -67,7 +66,7 @@ def test_nothing_is_taken_from_rows_that_are_not_trained_on() -> None:
     settings = (
         Recipe().changed({"train.augment_positives": 9.0, "train.augment_negatives": 3.0}).train
     )
-    found = augmented_copies(marked, TARGETS, rows, positive=1, settings=settings, seed=5)
+    found = augmented_copies(CopySource(marked, TARGETS, 1), rows, settings, seed=5)
     assert set(found.of.tolist()) <= set(rows.tolist())
     assert not any("zzqq" in text.lower() for text in found.texts)
 
@@ -84,15 +83,8 @@ def test_another_edit_is_drawn_where_the_tokenizer_would_undo_the_first() -> Non
     )
     undone = []
     for how in (str, undo):
-        found = augmented_copies(
-            TEXTS,
-            TARGETS,
-            np.arange(len(TEXTS)),
-            positive=None,
-            settings=settings,
-            seed=3,
-            normalize=how,
-        )
+        source = CopySource(TEXTS, TARGETS, None, normalize=how)
+        found = augmented_copies(source, np.arange(len(TEXTS)), settings, seed=3)
         undone.append(
             np.mean(
                 [
@@ -112,15 +104,8 @@ def test_the_texts_around_a_copy_are_of_its_rows_fold() -> None:
         Recipe().changed({"train.augment_positives": 6.0, "train.augment_negatives": 2.0}).train
     )
     for given, alone in ((parts, True), (None, False)):
-        found = augmented_copies(
-            marked,
-            TARGETS,
-            np.arange(len(TEXTS)),
-            positive=1,
-            settings=settings,
-            seed=1,
-            fold_ids=given,
-        )
+        source = CopySource(marked, TARGETS, 1, given)
+        found = augmented_copies(source, np.arange(len(TEXTS)), settings, seed=1)
         foreign = [
             any(f"fold{other}" in copy for other in "ABC".replace("ABC"[parts[row]], ""))
             for copy, row in zip(found.texts, found.of, strict=True)
@@ -152,17 +137,17 @@ def test_a_hardened_fit_holds_out_no_copy_and_keeps_the_shares_of_the_rows(tune:
         "text.normalize": "robust",
     }
     hardened = TextClassifier("scratch:tiny", tune, threads=1, settings=settings).fit(TEXTS, LABELS)
-    assert hardened.held_out_.max() < len(TEXTS)
+    assert hardened.training_.held_out.max() < len(TEXTS)
     assert hardened.predict_proba(TEXTS).shape == (len(TEXTS), 2)
     # Five spam rows for one would make spam more likely by ln 5 or so; the scores are put back to
     # the share of the rows.
-    copied = hardened.shift_[1] - hardened.shift_[0]
+    copied = hardened.training_.shift[1] - hardened.training_.shift[0]
     assert copied * hardened.temperature_ < -0.5
     if tune == "head":
         assert (
-            len(hardened.held_out_) == len(TEXTS)
-            and hardened.features_ is not None
-            and len(hardened.features_) == len(TEXTS)
+            len(hardened.training_.held_out) == len(TEXTS)
+            and hardened.training_.features is not None
+            and len(hardened.training_.features) == len(TEXTS)
         )
 
 
@@ -186,14 +171,8 @@ def test_copies_with_digits_for_letters_are_the_most_frequent(
 
     monkeypatch.setattr("tamis.text.augmentation.perturb", told)
     settings = TrainSettings(augment_positives=1, augment_negatives=1)
-    augmented_copies(
-        ["hello there"] * 3000,
-        np.zeros(3000, dtype=np.int64),
-        np.arange(3000),
-        positive=None,
-        settings=settings,
-        seed=1,
-    )
+    source = CopySource(["hello there"] * 3000, np.zeros(3000, dtype=np.int64), None)
+    augmented_copies(source, np.arange(3000), settings, seed=1)
     counts = Counter(drawn)
     others = [count for name, count in counts.items() if name != "leetspeak"]
     assert 2.2 < counts["leetspeak"] / np.mean(others) < 3.8 and max(others) < 1.5 * min(others)
@@ -203,8 +182,8 @@ def test_no_head_of_a_fold_learns_a_held_out_text_inside_a_copy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The exact head's folds and those that the copies were made by are one division."""
-    from tamis.classifier import text_classifier
     from tamis.head import linear_probe
+    from tamis.training import prepare
 
     made: list[Any] = []
     taken: list[np.ndarray] = []
@@ -214,16 +193,19 @@ def test_no_head_of_a_fold_learns_a_held_out_text_inside_a_copy(
         made.append(copy(*rest, **named))
         return made[0]
 
-    def solved(*rest: Any, **named: Any) -> Any:
-        taken.append(named["fold_ids"])
-        return solve(*rest, **named)
+    def solved(given: Any, *rest: Any, **named: Any) -> Any:
+        taken.append(given.fold_ids)
+        return solve(given, *rest, **named)
 
-    monkeypatch.setattr(text_classifier, "augmented_copies", copied)
+    monkeypatch.setattr(prepare, "augmented_copies", copied)
     monkeypatch.setattr(linear_probe, "fit_head", solved)
     settings = {"train.augment_positives": 6.0, "train.augment_negatives": 1.0}
     fitted = TextClassifier("scratch:tiny", "head", threads=1, settings=settings).fit(TEXTS, LABELS)
     (parts,), rows = taken, len(TEXTS)
-    assert fitted.fold_ids_ is not None and parts[:rows].tolist() == fitted.fold_ids_.tolist()
+    assert (
+        fitted.training_.fold_ids is not None
+        and parts[:rows].tolist() == fitted.training_.fold_ids.tolist()
+    )
     assert parts[rows:].tolist() == parts[made[0].of].tolist() and parts.max() == 4
     inside = [
         (number, ham)

@@ -12,8 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tamis.errors import CheckpointError
+from tamis.evaluation.model_selection import Scores
 from tamis.training.checkpoint import FILE, Checkpointer
-from tamis.training.loop import Training, TrainingState
+from tamis.training.loop import LoopCallback, Training
+from tamis.training.state import TrainingState
 from tests.tiny import classifier, equal, training, weights_of
 
 FIT, HELD_OUT = np.arange(13), np.arange(13, 17)
@@ -58,14 +60,17 @@ def test_a_training_resumed_from_any_step_ends_bit_for_bit_the_same(
     saver = Checkpointer(tmp_path, "the work")
     copies: list[Path] = []
 
-    def save(model: Any, optimizer: Any, at: TrainingState, best: Any, epoch_ended: bool) -> None:
-        saver.save(model, optimizer, at, best)
-        copies.append(
-            Path(shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{len(copies)}")))
-        )
+    class Copying(LoopCallback):
+        def on_step(self, training: Training, rows: int, loss: float, accuracy: float) -> None:
+            self.on_epoch(training, None)
 
-    watched = started()
-    watched.run(save=save)
+        def on_epoch(self, training: Training, scores: Scores | None) -> None:
+            saver.save(training)
+            copy = tmp_path.with_name(f"{tmp_path.name}-{len(copies)}")
+            copies.append(Path(shutil.copytree(tmp_path, copy)))
+
+    watched = started(callbacks=[Copying()])
+    watched.run()
     assert same(watched, uninterrupted)  # saving disturbs nothing
     assert len(copies) == uninterrupted.at.step + uninterrupted.at.epoch > 6
     for copy in copies:
@@ -80,23 +85,31 @@ class KilledError(Exception):
     """Stands for a kill."""
 
 
+class Killing(LoopCallback):
+    """Kills after so many steps and ends of epochs."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def on_step(self, training: Training, rows: int, loss: float, accuracy: float) -> None:
+        self.on_epoch(training, None)
+
+    def on_epoch(self, training: Training, scores: Scores | None) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KilledError
+
+
 @pytest.mark.parametrize("kills", [(2,), (3, 1, 4), (1, 1, 1, 1, 1)])
 def test_killed_again_and_again_in_mid_epoch_it_ends_the_same(
     kills: tuple[int, ...], uninterrupted: Training, tmp_path: Path
 ) -> None:
     for steps in (*kills, 10**6):
-        loop, saver, left = started(), Checkpointer(tmp_path, "w", every_s=0), steps
+        saver = Checkpointer(tmp_path, "w", every_s=0)
+        loop = started(callbacks=[saver, Killing(steps)])
         saver.restore(loop)
-
-        def save(*state: Any) -> None:
-            nonlocal left
-            saver(*state)  # noqa: B023 - called within this round
-            left -= 1
-            if left == 0:
-                raise KilledError
-
         try:
-            loop.run(save=save)
+            loop.run()
         except KilledError:
             continue
     assert same(loop, uninterrupted)
@@ -105,8 +118,8 @@ def test_killed_again_and_again_in_mid_epoch_it_ends_the_same(
 def test_a_finished_training_is_taken_up_as_finished(
     uninterrupted: Training, tmp_path: Path
 ) -> None:
-    first = started()
-    first.run(save=Checkpointer(tmp_path, "w"))
+    first = started(callbacks=[Checkpointer(tmp_path, "w")])
+    first.run()
     again = started()
     assert Checkpointer(tmp_path, "w").restore(again)
     again.run()
@@ -117,23 +130,17 @@ def test_a_finished_training_is_taken_up_as_finished(
 def test_on_a_gpu_a_resumed_training_draws_the_same_and_comes_as_near_as_the_gpu_itself(
     tmp_path: Path,
 ) -> None:
-    def on_gpu() -> Training:
+    def on_gpu(*callbacks: LoopCallback) -> Training:
         torch.manual_seed(11)
-        return training(
-            classifier().cuda(), fit=FIT, validation=HELD_OUT, epochs=3, batch_rows=5, dropout=0.1
-        )
+        how: dict[str, Any] = {"epochs": 3, "batch_rows": 5, "dropout": 0.1}
+        model = classifier().cuda()
+        return training(model, fit=FIT, validation=HELD_OUT, callbacks=callbacks, **how)
 
-    whole, first, resumed = on_gpu(), on_gpu(), on_gpu()
-    whole.run()
     saver = Checkpointer(tmp_path, "w", every_s=0)
-
-    def save(*state: Any) -> None:
-        saver(*state)
-        if state[2].step == 4:
-            raise KilledError
-
+    whole, first, resumed = on_gpu(), on_gpu(saver, Killing(5)), on_gpu()
+    whole.run()
     with pytest.raises(KilledError):
-        first.run(save=save)
+        first.run()
     torch.manual_seed(99)
     assert Checkpointer(tmp_path, "w").restore(resumed)
     resumed.run()
@@ -147,17 +154,17 @@ def test_between_two_marks_nothing_is_written(tmp_path: Path) -> None:
     written = []
 
     class Counting(Checkpointer):
-        def save(self, *state: Any) -> None:
-            written.append(state[2].step)
-            super().save(*state)
+        def save(self, training: Training) -> None:
+            written.append(training.at.step)
+            super().save(training)
 
-    loop = started(patience=None)
-    loop.run(save=Counting(tmp_path, "w", every_s=3600))
+    loop = started(patience=0, callbacks=[Counting(tmp_path, "w", every_s=3600)])
+    loop.run()
     assert written == [loop.steps_per_epoch * epoch for epoch in (1, 2, 3)]
 
 
 def test_a_checkpoint_of_other_work_is_left_alone(tmp_path: Path) -> None:
-    started().run(save=Checkpointer(tmp_path, "this work"))
+    started(callbacks=[Checkpointer(tmp_path, "this work")]).run()
     fresh = started()
     before = weights_of(fresh.model)
     assert not Checkpointer(tmp_path, "other work").restore(fresh)
@@ -166,7 +173,7 @@ def test_a_checkpoint_of_other_work_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_is_reported_with_the_remedy(tmp_path: Path) -> None:
-    started().run(save=Checkpointer(tmp_path, "w"))
+    started(callbacks=[Checkpointer(tmp_path, "w")]).run()
     whole = (tmp_path / FILE).read_bytes()
     for content in (whole[:-1], whole[: len(whole) // 2], whole[:9], b"", b"\xff" * 64):
         (tmp_path / FILE).write_bytes(content)
@@ -184,7 +191,7 @@ def test_a_damaged_checkpoint_is_reported_with_the_remedy(tmp_path: Path) -> Non
 def test_a_checkpoint_without_its_counters_is_damaged(
     metadata: dict[str, str] | None, tmp_path: Path
 ) -> None:
-    started().run(save=Checkpointer(tmp_path, "w"))
+    started(callbacks=[Checkpointer(tmp_path, "w")]).run()
     save_file(load_file(tmp_path / FILE), tmp_path / FILE, metadata=metadata)
     with pytest.raises(CheckpointError, match="is damaged"):
         Checkpointer(tmp_path, "w").restore(started())
@@ -194,7 +201,7 @@ def test_a_checkpoint_without_its_counters_is_damaged(
 def test_a_checkpoint_without_one_of_its_tensors_is_damaged(name: str, tmp_path: Path) -> None:
     from safetensors import safe_open
 
-    started().run(save=Checkpointer(tmp_path, "w"))
+    started(callbacks=[Checkpointer(tmp_path, "w")]).run()
     with safe_open(tmp_path / FILE, framework="pt") as file:
         metadata = file.metadata()
     tensors = load_file(tmp_path / FILE)

@@ -57,20 +57,19 @@ def test_the_remedy_names_what_is_not_done_yet() -> None:
 def test_it_is_said_after_the_epoch_in_which_it_is_seen_and_once(held_out: np.ndarray) -> None:
     said: list[str] = []
     targets = np.where(TARGETS == 2, 0, TARGETS)
+    watcher = CollapseCallback(CLASSES, "remedy: x", said.append)
     work = training(
-        kind=CollapseCallback,
+        callbacks=[watcher],
         targets=targets,
         weights=(1.0, 1e-9),
         validation=held_out,
         epochs=3,
         learning_rate=1e-3,
     )
-    assert isinstance(work, CollapseCallback)
     with torch.no_grad():
         work.model.transformer.ln_f.bias.fill_(1.0)
         work.model.score.weight.zero_()
         work.model.score.weight[0] += 1.0  # everything is the first class
-    work.watch(CLASSES, "remedy: x", said.append)
     work.run()
     # Of the class that is never predicted five rows are trained on, but only three of the held-out
     # ones show it.
@@ -82,4 +81,4 @@ def test_it_is_said_after_the_epoch_in_which_it_is_seen_and_once(held_out: np.nd
             "remedy: x"
         ]
     )
-    assert bool(work.warned) == (len(held_out) == 0)
+    assert bool(watcher.warned) == (len(held_out) == 0)

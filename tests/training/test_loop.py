@@ -317,7 +317,7 @@ def test_training_stops_when_patience_is_over_and_the_best_weights_come_back() -
 
 
 def test_without_patience_every_epoch_is_trained_and_the_best_comes_back() -> None:
-    at = scripted([0.5, 0.4, 0.3, 0.6, 0.2], epochs=5, patience=None).run()
+    at = scripted([0.5, 0.4, 0.3, 0.6, 0.2], epochs=5).run()
     assert (at.epoch, at.best_epoch) == (5, 4)
 
 
@@ -427,8 +427,8 @@ def test_rows_cut_anew_are_trained_on_and_what_is_judged_is_not() -> None:
         asked.append(epoch)
         return other
 
-    cut, usual, theirs = training(epochs=2), training(epochs=2), training(epochs=2, of=other)
-    cut.retokenize = recut
+    cut, usual = training(epochs=2, retokenize=recut), training(epochs=2)
+    theirs = training(epochs=2, of=other)
     for loop in (cut, usual, theirs):
         loop.run()
     assert asked == [0, 1]
@@ -442,7 +442,10 @@ def test_rows_cut_anew_are_trained_on_and_what_is_judged_is_not() -> None:
 
 def test_steps_are_the_plain_cuts_so_that_their_number_is_known() -> None:
     """Longer cuts make a step longer, not steps more."""
-    loop = training(epochs=3, batch_tokens=30)
-    loop.retokenize = lambda epoch: messages([n + 3 + epoch for n in LENGTHS], seed=epoch)
+    loop = training(
+        epochs=3,
+        batch_tokens=30,
+        retokenize=lambda epoch: messages([n + 3 + epoch for n in LENGTHS], seed=epoch),
+    )
     at = loop.run()
     assert at.step == sum(1 for epoch in range(3) for _ in loop.steps_of(epoch))

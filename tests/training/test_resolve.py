@@ -14,7 +14,7 @@ from tamis.classifier import text_classifier
 from tamis.cli.options import ROBUST
 from tamis.config import Recipe
 from tamis.decision.calibration import softmax
-from tamis.decision.fit_rule import fit_decision_rule
+from tamis.decision.fit_rule import HeldOut, fit_decision_rule
 from tamis.progress import once
 from tamis.training.resolve import resolve_recipe
 from tests.rows import messages
@@ -133,11 +133,8 @@ def test_weights_of_three_classes_are_put_back_once_the_temperature_is_found() -
     settings = Recipe().decision
     undone, kept = (
         fit_decision_rule(
-            2 * logits,
-            targets,
-            names,
-            positive=None,
-            settings=settings,
+            HeldOut(2 * logits, targets, names, None),
+            settings,
             uncorrected=corrected,
             weighted=weighted,
         )
@@ -156,11 +153,8 @@ def test_weights_of_three_classes_are_put_back_once_the_temperature_is_found() -
     )
     # Without held-out rows too, where the scores come out as they were trained.
     none = fit_decision_rule(
-        logits[:0],
-        targets[:0],
-        names,
-        positive=None,
-        settings=settings,
+        HeldOut(logits[:0], targets[:0], names, None),
+        settings,
         uncorrected=corrected,
         weighted=True,
     )
@@ -180,24 +174,24 @@ def test_balanced_weights_choose_rare_ones_of_three_classes_more_often_and_a_not
     plain, balanced = three_classes(), three_classes(**{"train.class_weight": "balanced"})
     rare = list(plain.classes_).index("odd")
     counts = [
-        np.bincount(fit.held_out_probabilities_.argmax(1), minlength=3)[rare]
+        np.bincount(fit.training_.held_out_probabilities.argmax(1), minlength=3)[rare]
         for fit in (plain, balanced)
     ]
     assert counts[1] > counts[0] + 5
-    assert any("Class weights and undersampling stand" in note for note in balanced.notes_)
-    assert not any("Class weights" in note for note in plain.notes_)
-    assert any("Class weights" in note for note in balanced.extra_notes_)  # the report's
-    np.testing.assert_allclose(balanced.shift_, 0, atol=1e-9)  # as they were trained
+    assert any("Class weights and undersampling stand" in note for note in balanced.training_.notes)
+    assert not any("Class weights" in note for note in plain.training_.notes)
+    assert any("Class weights" in note for note in balanced.training_.extra_notes)  # the report's
+    np.testing.assert_allclose(balanced.training_.shift, 0, atol=1e-9)  # as they were trained
 
 
 def test_two_classes_stay_as_they_were_with_weights() -> None:
     settings = {**WEIGHTED, "train.class_weight": "balanced"}
     fitted = TextClassifier("scratch:tiny", "head", threads=1, settings=settings).fit(TEXTS, TWO)
-    assert not any("Class weights" in note for note in fitted.notes_)
+    assert not any("Class weights" in note for note in fitted.training_.notes)
     spam = TWO.count("spam")
-    assert (fitted.shift_[1] - fitted.shift_[0]) * fitted.temperature_ == pytest.approx(
-        np.log(spam / (124 - spam))
-    )
+    assert (
+        fitted.training_.shift[1] - fitted.training_.shift[0]
+    ) * fitted.temperature_ == pytest.approx(np.log(spam / (124 - spam)))
 
 
 def test_a_sentence_about_the_temperature_is_in_the_report_once() -> None:
@@ -208,9 +202,12 @@ def test_a_sentence_about_the_temperature_is_in_the_report_once() -> None:
     fitted = TextClassifier("scratch:tiny", "head", threads=1, settings=WEIGHTED).fit(
         [TEXTS[r] for r in few], [THREE[r] for r in few]
     )
-    calibration = fitted.decision_.calibration
+    calibration = fitted.training_.decision.calibration
     assert calibration is not None and len(calibration.notes) == 1  # the report adds these itself
-    assert calibration.notes[0] in fitted.notes_ and calibration.notes[0] not in fitted.extra_notes_
+    assert (
+        calibration.notes[0] in fitted.training_.notes
+        and calibration.notes[0] not in fitted.training_.extra_notes
+    )
 
 
 def test_what_is_said_before_training_is_not_said_again_after_it() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tamis import ConfigError, DataError, TextClassifier
 from tamis.data.files.message_reader import Message
 from tamis.data.tables import read_table
-from tamis.workflows.active_learning import suggest
+from tamis.workflows.active_learning import QueryStrategy, suggest
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run
@@ -60,8 +60,8 @@ def test_without_the_run_nothing_counts_as_labelled(learnt: TextClassifier) -> N
 
 
 def test_verdicts_are_the_models_own_and_the_seed_decides(learnt: TextClassifier) -> None:
-    found = suggest(learnt, given(NEW), 4, seed=3)
-    assert found == suggest(learnt, given(NEW), 4, seed=3)
+    found = suggest(learnt, given(NEW), 4, strategy=QueryStrategy("clusters", 3))
+    assert found == suggest(learnt, given(NEW), 4, strategy=QueryStrategy("clusters", 3))
     for one, verdict in zip(
         found.suggestions, learnt.verdicts([s.text for s in found.suggestions]), strict=True
     ):
@@ -109,7 +109,7 @@ def test_nothing_to_suggest_and_wrong_wishes_are_said(learnt: TextClassifier) ->
     with pytest.raises(ConfigError, match="at least 1"):
         suggest(learnt, given(NEW), 0)
     with pytest.raises(ConfigError, match="clusters, gradients, margin, random"):
-        suggest(learnt, given(NEW), 1, strategy="best")  # type: ignore[arg-type]
+        suggest(learnt, given(NEW), 1, strategy=QueryStrategy("best"))  # type: ignore[arg-type]
 
 
 def test_the_command_prints_writes_and_answers_in_json(tmp_path: Path) -> None:
@@ -163,5 +163,5 @@ def test_the_command_prints_writes_and_answers_in_json(tmp_path: Path) -> None:
     assert said.code == 0 and "fill in the column new_label" in said.err
     assert table.read_text().splitlines()[0] == "text,label,new_label,suggested,uncertainty,line"
     shown = run("suggest", runs.finished_run(), inbox, "-n", "2", "--threads", "1")
-    assert len(shown.out.splitlines()) == 3 and "label now" in shown.out
+    assert len(shown.out.splitlines()) == 3 and "predicted label" in shown.out
     assert run("suggest", runs.finished_run(), inbox, "--strategy", "best").code == 2

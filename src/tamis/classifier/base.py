@@ -1,9 +1,9 @@
-"""The arguments of a classifier, the recipe that they amount to, and scikit-learn's contract
-without importing scikit-learn.
+"""Parameters of a classifier, the recipe they define, and scikit-learn's contract without importing
+scikit-learn.
 
-That import takes longer than a verdict from a cold start. Parameters are the arguments of
-`__init__`; clone, Pipeline and cross_val_score know an estimator by these methods and its tags.
-Source: https://scikit-learn.org/stable/developers/develop.html (duck typing is allowed on purpose).
+Importing scikit-learn takes longer than one prediction from a cold start. Parameters are the
+arguments of `__init__`; clone, Pipeline and cross_val_score use these methods and the tags. Source:
+https://scikit-learn.org/stable/developers/develop.html (duck typing is allowed).
 """
 
 from __future__ import annotations
@@ -15,27 +15,25 @@ from typing import Any, Self
 import numpy as np
 
 from tamis.config import Recipe
-from tamis.errors import ConfigError
+from tamis.errors import ConfigError, NotFittedError
 
 
 class ClassifierContract:
-    """What scikit-learn asks of a classifier besides fit, predict and predict_proba."""
+    """What scikit-learn expects of a classifier besides fit, predict and predict_proba."""
 
     @classmethod
     def _parameters(cls) -> list[str]:
         return list(inspect.signature(cls).parameters)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments of `__init__` as they are now; `deep` changes nothing, there are no
-        estimators inside.
-        """
+        """Return the parameters; `deep` has no effect."""
         return {name: getattr(self, name) for name in self._parameters()}
 
     def set_params(self, **params: Any) -> Self:
-        """Set arguments of `__init__`.
+        """Set parameters.
 
         Raises:
-            ConfigError: a name is not one of them.
+            ConfigError: there is no parameter of this name.
         """
         known = self._parameters()
         unknown = [name for name in params if name not in known]
@@ -49,14 +47,14 @@ class ClassifierContract:
         return self
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Share of right labels, scikit-learn's default figure for classifiers; with imbalance ask
-        for another `scoring`.
+        """Return the accuracy, scikit-learn's default metric; choose another `scoring` for
+        imbalanced classes.
         """
         right = np.asarray(self.predict(X)) == np.asarray(y)  # type: ignore[attr-defined]
         return float(np.average(right, weights=sample_weight))
 
     def __repr__(self) -> str:
-        """The call with every argument that is not the default."""
+        """Return the call with every parameter that is not the default."""
         defaults = inspect.signature(type(self)).parameters
         changed = [
             f"{k}={v!r}"
@@ -65,8 +63,26 @@ class ClassifierContract:
         ]
         return f"{type(self).__name__}({', '.join(changed)})"
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether `fit` or `load` was successful."""
+        return hasattr(self, "classes_")
+
+    def _check_fitted(self) -> None:
+        """Raise NotFittedError before `fit` or `load`."""
+        if not self.__sklearn_is_fitted__():
+            name = type(self).__name__
+            raise NotFittedError(
+                f"this {name} is not fitted yet; call fit(texts, labels) or {name}.load(folder) "
+                "first"
+            )
+
+    def _forget(self) -> None:
+        """Drop every learned attribute: a fit that fails leaves nothing half old and half new."""
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+
     def __sklearn_tags__(self) -> Any:
-        """Tags as scikit-learn gives them to any classifier."""
+        """Return scikit-learn's tags of a classifier."""
         from sklearn.base import BaseEstimator, ClassifierMixin
 
         class AnyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -75,8 +91,8 @@ class ClassifierContract:
         return AnyClassifier().__sklearn_tags__()
 
 
-class Arguments(ClassifierContract):
-    """The part of TextClassifier that stores what it was asked for."""
+class Parameters(ClassifierContract):
+    """The parameters of TextClassifier, and the recipe they define."""
 
     def __init__(
         self,
@@ -92,22 +108,22 @@ class Arguments(ClassifierContract):
         threads: int | None = None,
         dtype: str = "fp32",
     ) -> None:
-        """Store the arguments; nothing happens before `fit`.
+        """Store the parameters; all work is done in `fit`.
 
         Args:
-            backbone: a name (`nano` is inside the package), or a folder.
-            tune: `auto`, `head`, `blocks:K`, `lora:R` or `full`.
-            positive: label that recall, precision and the threshold are about; the rarer one by
-                default.
-            class_weight: `none`, `balanced` or a weight by label.
-            max_fpr: largest share of negatives that may be flagged; without it the threshold has
-                the best F1.
-            settings: any other setting of the recipe by name, such as `{"train.epochs": 3}`; they
-                win over the arguments.
-            seed: of everything random.
+            backbone: a name (`nano` is included in the package) or a folder.
+            tune: what is trained: `auto`, `head`, `blocks:K`, `lora:R` or `full`.
+            positive: positive class for metrics, threshold and model selection (two classes only);
+                the rarer one by default.
+            class_weight: `none`, `balanced` or weights by label.
+            max_fpr: maximum false positive rate of the threshold; without it the threshold has the
+                best F1.
+            settings: further settings of the recipe by name, for example `{"train.epochs": 3}`;
+                they take precedence over the other parameters.
+            seed: random seed.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            threads: processor threads; all cores by default.
-            dtype: `fp32`, `bf16` or `auto` (the fastest measured here).
+            threads: CPU threads; all physical cores by default.
+            dtype: `fp32`, `bf16`, `int8` or `auto` (the fastest one on this machine).
         """
         self.backbone = backbone
         self.tune = tune
@@ -122,7 +138,7 @@ class Arguments(ClassifierContract):
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """A classifier, not fitted, with every setting of a recipe."""
+        """Return an unfitted classifier with all settings of a recipe."""
         rest = {
             f"{s}.{k}": v
             for s in ("text", "train", "decision", "data")
@@ -140,10 +156,10 @@ class Arguments(ClassifierContract):
         )
 
     def recipe(self) -> Recipe:
-        """The recipe that the arguments amount to, unresolved.
+        """Return the recipe that the parameters define, unresolved.
 
         Raises:
-            ConfigError: an argument or a setting is unknown or out of range.
+            ConfigError: a parameter or a setting is unknown or out of range.
         """
         arguments = {
             "backbone": str(self.backbone),

@@ -1,6 +1,4 @@
-"""What users hand to `fit` and `predict`, checked: texts as a list of strings, labels as class
-numbers.
-"""
+"""Validation of what users pass to `fit` and `predict`."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from tamis.errors import DataError
 
 
 def as_texts(texts: Any) -> tuple[list[str], bool]:
-    """A list of strings, and whether a single string was given.
+    """Return the texts as a list of strings, and whether a single string was given.
 
     Raises:
         DataError: an item is not a string.
@@ -31,10 +29,10 @@ def as_texts(texts: Any) -> tuple[list[str], bool]:
 
 
 def targets_of(texts: list[str], labels: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Sorted distinct labels and (R,) class numbers.
+    """Return the sorted distinct labels and the (R,) class numbers.
 
     Raises:
-        DataError: the lengths differ, a label is missing, or there are fewer than two classes.
+        DataError: different lengths, a missing label, or fewer than two classes.
     """
     array = np.asarray(labels)
     if array.ndim != 1 or len(array) != len(texts):

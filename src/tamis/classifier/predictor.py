@@ -1,161 +1,185 @@
-"""How a fitted classifier reads texts longer than its context: which windows they are cut into, and
-which one decided.
+"""From texts to logits: how a fitted model is computed with, window by window, in its number type.
+
+Shapes: N texts, K classes, C channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from tamis.config import Recipe
-from tamis.decision.verdict import DecisionRule, Window
-from tamis.decision.window_penalty import concatenate_negatives, penalty
+from tamis.classifier.saved_model import load_model
+from tamis.compute.device import Compute
+from tamis.compute.isolation import torch_threads
+from tamis.decision.calibration import softmax
+from tamis.decision.verdict import DecisionRule, Verdict, Window
+from tamis.gpt2.checkpoints import fingerprint
+from tamis.gpt2.feature_cache import FeatureCache
+from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2Classifier
-from tamis.text.bpe_dropout import DroppedMerges
-from tamis.text.encoding import EncodedTexts
+from tamis.gpt2.scoring import score_windows
+from tamis.head.refit import LinearHead, features_and_logits, features_of, with_head
+from tamis.progress import Progress
+from tamis.text.encoder import TextEncoder
 from tamis.text.tokenizer import Tokenizer
-from tamis.text.windows import OVERLAP, WindowAggregation, size_for
-
-MOST_LONG = 0.01
-"""Share of training texts longer than the context from which on the penalty for many windows stays
-at the 1 that they were learnt with."""
 
 
-class LongTexts:
-    """The part of TextClassifier that knows of windows; the attributes are the classifier's."""
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A model with everything that it takes to score texts. No text is remembered."""
 
-    classes_: NDArray[Any]
-    positive_: str | None
-    tokenizer_: Tokenizer
-    model_: GPT2Classifier
-    recipe_: Recipe
-    rule_: DecisionRule
+    model: GPT2Classifier
+    """in fp32, or as it is computed with where only that is kept (`origin`)"""
+    encoder: TextEncoder
+    compute: Compute
+    origin: Path | None = None
+    """the run that the fp32 weights are read from again where `model` does not hold them"""
 
     @property
-    def aggregation(self) -> WindowAggregation:
-        """How the windows of a text become one score."""
-        penalty = self.recipe_.text.window_penalty
-        place = (
-            None
-            if self.positive_ is None
-            else [str(c) for c in self.classes_].index(self.positive_)
-        )
-        return WindowAggregation(place, 1.0 if penalty is None else penalty)
+    def tokenizer(self) -> Tokenizer:
+        """The encoder's."""
+        return self.encoder.tokenizer
 
-    def encode(self, texts: list[str], *, context: int | None = None) -> EncodedTexts:
-        """Texts as the model reads them; `context` where there is no model yet."""
-        longest = self.model_.transformer.config.n_positions if context is None else context
-        return EncodedTexts.encode(
-            texts,
-            self.tokenizer_,
-            context=longest,
-            window=self.recipe_.text.window,
-            aggregation=self.aggregation,
-        )
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Compute with this model's thread count; the caller has its own back afterwards."""
+        with torch_threads(self.compute.threads):
+            yield
 
-    def retokenize(self, texts: list[str], *, context: int) -> Callable[[int], EncodedTexts] | None:
-        """Gives the texts as a training epoch, numbered from 0, meets them where words are cut into
-        other pieces each time.
-        """
-        share = self.recipe_.train.bpe_dropout
-        if not share:
-            return None
-        dropped = DroppedMerges(self.tokenizer_, share, self.recipe_.seed)
+    @cached_property
+    def scorer(self) -> GPT2Classifier:
+        """The model in the number type that it is computed in."""
+        if self.origin is not None:
+            return self.model
+        trunk = in_dtype(self.model.transformer, self.compute.dtype)
+        if trunk is self.model.transformer:
+            return self.model
+        with torch.random.fork_rng(devices=[]):  # a new head is drawn, and replaced
+            cast = GPT2Classifier(trunk, self.model.score.out_features)
+        cast.score = self.model.score
+        return cast
 
-        def of_epoch(epoch: int) -> EncodedTexts:
-            window, pooling = self.recipe_.text.window, self.aggregation
-            return EncodedTexts.encode(
-                texts, dropped.of_epoch(epoch), context=context, window=window, aggregation=pooling
-            )
-
-        return of_epoch
-
-    def with_window(self, texts: list[str], context: int) -> Recipe:
-        """The recipe with the window's size settled by the training texts, where it is open."""
-        if self.recipe_.text.window is not None:
-            return self.recipe_
-        lengths = np.array([len(ids) for ids in self.tokenizer_.encode(texts)])
-        return self.recipe_.changed({"text.window": size_for(lengths, context)})
-
-    def concatenate_negatives(
-        self, texts: Sequence[str], targets: NDArray[np.int64], messages: EncodedTexts
-    ) -> Callable[[NDArray[np.int64]], EncodedTexts] | None:
-        """Gives the windows, each a message of its own, of long texts joined from the negatives
-        among some of the rows.
-
-        None where nothing is to be learnt from them: the penalty is given or has no meaning, or
-        more than MOST_LONG of the R training rows are long, so that threshold and probabilities
-        hold for texts pooled by theory's 1 (`messages`: the training rows first).
-        """
-        text, pooling = self.recipe_.text, self.aggregation
-        if pooling.positive is None or text.window_penalty is not None or text.fixed_length:
-            return None
-        if sum(messages.long[: len(texts)]) > MOST_LONG * len(texts):
-            return None
-
-        def of(rows: NDArray[np.int64]) -> EncodedTexts:
-            negatives = rows[targets[rows] != pooling.positive]
-            long = concatenate_negatives(
-                [texts[row] for row in negatives.tolist()], self.recipe_.seed
-            )
-            assert text.window is not None, "with_window comes first"
-            cut = [
-                self.tokenizer_.windows(ids, text.window, overlap=OVERLAP)
-                for ids in self.tokenizer_.encode(long)
-            ]
-            windows = tuple(window for parts in cut for window in parts)
-            return EncodedTexts(windows, np.arange(len(windows) + 1), np.arange(len(windows)))
-
-        return of
-
-    def with_penalty(
+    def logits(
         self,
-        windows: NDArray[np.float64],
-        held_out: NDArray[np.float64],
-        targets: NDArray[np.int64],
-    ) -> Recipe:
-        """The recipe with the penalty learnt, where the windows are enough, from calibrated logits.
+        texts: Sequence[str],
+        *,
+        cache: FeatureCache | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float64]:
+        """(N, K) logits of N texts.
 
-        (V, K) of `concatenate_negatives`' windows, and (H, K) and class numbers of the held-out
-        rows.
+        No text's score depends on the others or on their order, to rounding.
+
+        Args:
+            texts: N texts; each distinct one is computed once.
+            cache: keeps the trunk's states, for other heads on the same trunk.
+            progress: is told how far it is.
+
+        Raises:
+            DataError: a text is not valid Unicode.
         """
-        place, threshold = self.aggregation.positive, self.rule_.threshold
-        if place is None or not threshold or threshold >= 1:
-            return self.recipe_
-        cut = np.log(threshold / (1 - threshold))
-        negatives, positives = (
-            logits[:, place] - logits[:, 1 - place] - cut
-            for logits in (windows, held_out[targets == place])
-        )
-        learnt = penalty(negatives, positives)
-        return (
-            self.recipe_
-            if learnt is None
-            else self.recipe_.changed({"text.window_penalty": learnt})
-        )
+        with self.computing():
+            encoded = self.encoder.encode(texts)
+            return score_windows(self.scorer, encoded, cache=cache, progress=progress).logits
 
-    def window_spans(self, tokens: int) -> list[tuple[int, int]]:
-        """(first, stop) token of each window of a text of so many tokens; the whole text where it
-        fits the context.
+    def probabilities(
+        self,
+        texts: Sequence[str],
+        *,
+        cache: FeatureCache | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float64]:
+        """(N, K) probabilities; otherwise as `logits`."""
+        return softmax(self.logits(texts, cache=cache, progress=progress))
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        cache: FeatureCache | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float32]:
+        """(N, C) vectors of length one that the head reads; a long text's is the mean over its
+        windows. Otherwise as `logits`.
         """
-        context = self.model_.transformer.config.n_positions
-        return self.tokenizer_.window_spans(
-            tokens, context, size=self.recipe_.text.window, overlap=OVERLAP
-        )
+        with self.computing():
+            encoded = self.encoder.encode(texts)
+            return features_of(self.scorer.transformer, encoded, cache=cache, progress=progress)
 
-    def windows(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-        """The token ids of a text as they go through the model."""
-        context = self.model_.transformer.config.n_positions
-        return self.tokenizer_.windows(ids, context, size=self.recipe_.text.window, overlap=OVERLAP)
+    def embed_and_score(
+        self,
+        texts: Sequence[str],
+        *,
+        cache: FeatureCache | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """(N, C) as `embed` and (N, K) logits from one pass."""
+        with self.computing():
+            encoded = self.encoder.encode(texts)
+            return features_and_logits(self.scorer, encoded, cache=cache, progress=progress)
+
+    def verdicts(
+        self,
+        texts: Sequence[str],
+        rule: DecisionRule,
+        labels: list[str],
+        *,
+        progress: Progress | None = None,
+    ) -> list[Verdict]:
+        """N verdicts by a rule, of a text longer than the context also the window that decided."""
+        with self.computing():
+            encoded = self.encoder.encode(texts)
+            found = score_windows(self.scorer, encoded, progress=progress)
+        verdicts = rule.verdicts(texts, softmax(found.logits), labels)
+        deciding = zip(verdicts, found.deciding.tolist(), encoded.long, strict=True)
+        return [
+            replace(verdict, window=self.window(verdict.text, number)) if long else verdict
+            for verdict, number, long in deciding
+        ]
 
     def window(self, text: str, number: int) -> Window | None:
         """Where window `number` of a text stands; None for a text of one window."""
-        offsets: list[tuple[int, int]] = self.tokenizer_.backend.encode(text).offsets
-        spans = self.window_spans(len(offsets))
+        offsets: list[tuple[int, int]] = self.tokenizer.backend.encode(text).offsets
+        spans = self.encoder.window_spans(len(offsets))
         if len(spans) == 1:
             return None
         first, stop = spans[number]
         return Window(number, len(spans), first, stop, offsets[first][0], offsets[stop - 1][1])
+
+    def with_head(self, head: LinearHead) -> Predictor:
+        """The same trunk with another head, whose logits are the predictor's."""
+        model = with_head(self.model, head)
+        other = replace(self, model=model)
+        if self.scorer is not self.model:  # the trunk is not cast again
+            vars(other)["scorer"] = with_head(self.scorer, head)
+        return other
+
+    def without_fp32(self, origin: Path) -> Predictor:
+        """The model as it is computed with alone; its fp32 weights lie in the run `origin`."""
+        return replace(self, model=self.scorer, origin=origin)
+
+    def exact_model(self) -> GPT2Classifier:
+        """The model in fp32, read again where only a smaller copy was kept, with the head as it is
+        now.
+
+        Raises:
+            RunError, CheckpointError: the run is gone or damaged.
+        """
+        if self.origin is None:
+            return self.model
+        exact = load_model(self.origin).model
+        exact.transformer.ln_f, exact.score = self.model.transformer.ln_f, self.model.score
+        return exact
+
+    def fingerprint(self) -> str:
+        """Hash of all weights in fp32, head included. Raises as `exact_model`."""
+        model = self.exact_model()
+        state = {name: t.detach().cpu().float() for name, t in model.state_dict().items()}
+        return fingerprint(model.transformer.config, state)

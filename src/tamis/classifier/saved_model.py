@@ -1,5 +1,5 @@
-"""A trained model on disk: transformers' files, which alone decide every score, and `tamis.json`
-with what transformers does not know.
+"""A trained model on disk: transformers' files, which alone determine every score, and `tamis.json`
+with the decision rule and further facts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ it."""
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A classifier with everything it needs to be used."""
+    """A classifier with everything needed to use it."""
 
     model: GPT2Classifier
     tokenizer: Tokenizer
@@ -51,8 +51,8 @@ class SavedModel:
 
 
 def save_model(folder: Path | str, saved: SavedModel, *, card: str | None = None) -> None:
-    """Write a model folder whole: beside first, then renamed; a folder that is there is replaced in
-    the same way.
+    """Write a model folder atomically: to a temporary folder first, which is then renamed. An
+    existing folder is replaced.
     """
     folder = Path(folder)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
@@ -86,11 +86,11 @@ def save_model(folder: Path | str, saved: SavedModel, *, card: str | None = None
 
 
 def find_model(run: Path | str) -> Path:
-    """The model folder of a run folder, or the folder itself.
+    """Return the model folder of a run folder, or the folder itself.
 
     Raises:
-        RunError: there is no such folder, or its training has not ended.
-        CheckpointError: there is no model in it.
+        RunError: there is no such folder, or its training is not finished.
+        CheckpointError: the folder contains no model.
     """
     run = Path(run)
     if not run.is_dir():
@@ -111,12 +111,12 @@ def find_model(run: Path | str) -> Path:
 
 
 def load_model(run: Path | str) -> SavedModel:
-    """Load a run folder, a model folder, or a folder that transformers wrote for GPT-2 sequence
+    """Load a run folder, a model folder, or a folder of transformers for GPT-2 sequence
     classification.
 
     Raises:
-        RunError, CheckpointError: as `find_model`; also for files that are missing, altered or do
-            not fit each other.
+        RunError, CheckpointError: as `find_model`; also if files are missing, were changed or do
+            not match.
     """
     folder = find_model(run)
     meta = read_json(folder / META) if (folder / META).is_file() else None

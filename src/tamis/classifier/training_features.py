@@ -1,9 +1,9 @@
-"""A model's training rows as its head sees them, kept beside it so that it can learn on without the
-table: features, classes, no texts.
+"""The training rows as the head sees them, stored with the model so that it can learn from
+corrections without the table. No texts are stored.
 
 RUN/features.safetensors: `features` (N, C) fp32 of length one, `targets` and `groups` (N,), `keys`
-(N, 32) the SHA-256 of each text, `held_out` (N,) rows that nothing was fitted on; its metadata say
-how the head was found and which weights the features belong to.
+(N, 32) SHA-256 of each text, `held_out` (N,) rows that were not fitted. The metadata contain how
+the head was fitted and the hash of the weights.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SAMPLE_HELD_OUT = 5
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """N rows of a trained model, C channels, K classes."""
+    """N training rows of a model, C channels, K classes."""
 
     features: NDArray[np.float32]
     """(N, C) of length one, from the model's own trunk"""
@@ -55,7 +55,7 @@ class TrainingRows:
     otherwise."""
 
     def selected(self, rows: NDArray[Any]) -> TrainingRows:
-        """Some of the rows, by number or by flag."""
+        """Return some of the rows, by number or by mask."""
         parts = {
             name: getattr(self, name)[rows]
             for name in ("features", "targets", "groups", "keys", "held_out")
@@ -63,8 +63,8 @@ class TrainingRows:
         return replace(self, **parts)
 
     def with_held_out(self) -> TrainingRows:
-        """Every fifth row of a class held out where no row is; rows that the head has seen, so only
-        changes can be read off them.
+        """Return the rows with every fifth row of a class marked as held out, if no row is. The
+        head was fitted on these rows, so they only show changes.
         """
         if self.held_out.any():
             return self
@@ -79,8 +79,8 @@ class TrainingRows:
 def sample(
     targets: NDArray[np.int64], most: int = MOST_ROWS, *, seed: int = 42
 ) -> NDArray[np.int64]:
-    """Numbers of the rows to keep, in order: all of them, or about `most`, each class by its share
-    and with two rows at least.
+    """Return the sorted numbers of the rows to keep: all of them, or about `most`, stratified and
+    with at least two rows per class.
     """
     if len(targets) <= most:
         return np.arange(len(targets))
@@ -92,13 +92,13 @@ def sample(
 
 
 def text_keys(texts: Sequence[str]) -> NDArray[np.uint8]:
-    """(N, 32) SHA-256 of each text's UTF-8."""
+    """Return the (N, 32) SHA-256 of the UTF-8 of each text."""
     digests = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
     return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
 
 
 def write_training_rows(run: Path, rows: TrainingRows) -> None:
-    """Write RUN/features.safetensors for the model that lies in RUN."""
+    """Write RUN/features.safetensors for the model in RUN."""
     from safetensors.numpy import save_file
 
     about = {
@@ -126,11 +126,11 @@ def write_training_rows(run: Path, rows: TrainingRows) -> None:
 
 
 def read_training_rows(run: Path) -> TrainingRows | None:
-    """The rows kept for the model of a run or model folder; None where there are none, or they
+    """Return the rows stored for the model of a run or model folder; None if there are none or they
     belong to other weights.
 
     Raises:
-        CheckpointError: the file is damaged, or a newer tamis wrote it.
+        CheckpointError: the file is damaged or was written by a newer version.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -175,8 +175,8 @@ def read_training_rows(run: Path) -> TrainingRows | None:
 
 
 def weights_mark(model: Path) -> str:
-    """SHA-256 of a model folder's weights, as its tamis.json has it (checked when the model is
-    loaded) or counted.
+    """Return the SHA-256 of the weights of a model folder: from its tamis.json (verified when the
+    model is loaded) or computed.
     """
     try:
         return str(json.loads((model / META).read_text(encoding="utf-8"))["files"][WEIGHTS])

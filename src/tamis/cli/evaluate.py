@@ -91,21 +91,13 @@ def evaluate(
     """
     compute = computing(device, threads, dtype)
     recipe_from(None, {"data.split": split})  # report wrong usage before loading anything
+    from tamis.workflows.evaluate import EvaluationOptions
     from tamis.workflows.evaluate import evaluate as judge
 
     settings = {"split": split, "text": text, "label": label, "positive": positive}
     late = (delay, share) if prequential else None
-    report = judge(
-        run,
-        data,
-        settings=settings,
-        page=out,
-        robustness=robustness,
-        prequential=late,
-        say=say,
-        progress=Bars(),
-        **compute,
-    )
+    options = EvaluationOptions(settings, out, robustness, late)
+    report = judge(run, data, options, say=say, progress=Bars(), **compute)
     if json_:
         return print_json(report)
     print("\n".join([*report_lines(report), *prequential_lines(report)]))

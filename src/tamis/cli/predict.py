@@ -94,22 +94,11 @@ def predict(
         raise typer.BadParameter(
             "--exit-code: expected exactly one text; give one argument, or pipe one e-mail to stdin"
         )
-    from tamis.workflows.predict import predict_command
+    from tamis.workflows.predict import PredictOptions, predict_command
 
     try:
-        code = predict_command(
-            run,
-            texts,
-            file=file,
-            out=out,
-            column=text,
-            as_json=json_,
-            compute=compute,
-            one=exit_code,
-            windows=windows,
-            ood=ood,
-            say=say,
-        )
+        options = PredictOptions(file, text, exit_code, out, json_, windows, ood)
+        code = predict_command(run, texts, options, compute=compute, say=say)
     except (TamisError, OSError) as error:
         if not exit_code or debugging():
             raise

@@ -76,6 +76,7 @@ def suggest(
     from tamis.data.files.message_reader import read_messages
     from tamis.data.files.row_writer import beside_own, write_rows
     from tamis.gpt2.feature_cache import FeatureCache
+    from tamis.workflows.active_learning import QueryStrategy
     from tamis.workflows.active_learning import suggest as found_in
     from tamis.workflows.query_strategies import STRATEGIES
 
@@ -93,8 +94,7 @@ def suggest(
         messages,
         count,
         run=run,
-        strategy=next(one for one in STRATEGIES if one == strategy),
-        seed=seed,
+        strategy=QueryStrategy(next(one for one in STRATEGIES if one == strategy), seed),
         cache=store,
         progress=Bars(),
     )

@@ -1,10 +1,9 @@
-"""Calibration: one temperature for the logits, a bias where many rows show one, the reliability
-bins, the expected calibration error.
+"""Calibration: temperature scaling, with a bias if there are enough rows, reliability bins, and the
+expected calibration error.
 
-Owns these definitions for the whole package; where the temperature is stored belongs to the
-classifier. Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks" (temperature, ECE
-with 15 equal-width bins); Platt 1999, "Probabilistic outputs for support vector machines" (slope
-and bias of two classes).
+The whole package uses these definitions. Sources: Guo et al. 2017, "On Calibration of Modern Neural
+Networks" (temperature, ECE with 15 equal-width bins); Platt 1999, "Probabilistic outputs for
+support vector machines" (slope and bias for two classes).
 """
 
 from __future__ import annotations
@@ -30,10 +29,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature and what it did to the rows it was fitted on; `notes` are sentences to show.
+    """A temperature and its effect on the rows it was fitted on; `notes` are sentences for the
+    user.
 
-    `bias` is added to the log-odds of the second of two classes after the division; 0 for more
-    classes.
+    `bias` is added to the log-odds of the second of two classes after the division; it is 0 for
+    more classes.
     """
 
     temperature: float
@@ -47,8 +47,8 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Rows by predicted probability, per bin: edges, rows, mean prediction and observed share (NaN
-    where no row is).
+    """Rows by predicted probability, per bin: edges, number of rows, mean prediction and observed
+    share (NaN for an empty bin).
     """
 
     low: Floats
@@ -59,7 +59,7 @@ class Reliability:
 
 
 def softmax(logits: NDArray[Any]) -> Floats:
-    """Probabilities (N, K) in float64 of logits (N, K), without overflow."""
+    """Return (N, K) float64 probabilities of (N, K) logits, without overflow."""
     logits = np.asarray(logits, dtype=np.float64)
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
@@ -67,7 +67,9 @@ def softmax(logits: NDArray[Any]) -> Floats:
 
 
 def bin_index(predicted: NDArray[Any], bins: int = BINS) -> NDArray[np.int64]:
-    """The bin of each prediction in [0, 1]: [i / bins, (i + 1) / bins), the last one closed."""
+    """Return the bin of each prediction in [0, 1]: [i / bins, (i + 1) / bins), the last one closed
+    at both ends.
+    """
     return np.clip(np.floor(np.asarray(predicted, dtype=np.float64) * bins), 0, bins - 1).astype(
         np.int64
     )
@@ -76,11 +78,11 @@ def bin_index(predicted: NDArray[Any], bins: int = BINS) -> NDArray[np.int64]:
 def calibration_view(
     probabilities: Floats, labels: NDArray[Any], positive: int | None
 ) -> tuple[Floats, Floats]:
-    """What calibration looks at: (N,) predictions and (N,) hits of 0 or 1.
+    """Return (N,) predictions and (N,) outcomes (0 or 1) for calibration.
 
-    With a positive class (an index) that is P(positive) against "is positive"; without one, the
-    confidence of the arg-max against "is right". `probabilities` (N, K), `labels` (N,) class
-    indices.
+    With a positive class (an index) these are P(positive) and "is positive"; otherwise the
+    confidence of the most probable class and "is correct". `probabilities` (N, K), `labels` (N,)
+    class indices.
     """
     if positive is not None:
         return probabilities[:, positive], (labels == positive).astype(np.float64)
@@ -88,7 +90,7 @@ def calibration_view(
 
 
 def reliability(predicted: NDArray[Any], hits: NDArray[Any], *, bins: int = BINS) -> Reliability:
-    """Observed share per bin of the predictions, both (N,): the data of a reliability plot."""
+    """Return the observed share per bin of the (N,) predictions: the data of a reliability plot."""
     index = bin_index(predicted, bins)
     rows = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):  # an empty bin has no mean: NaN
@@ -103,8 +105,8 @@ def reliability(predicted: NDArray[Any], hits: NDArray[Any], *, bins: int = BINS
 def expected_calibration_error(
     predicted: NDArray[Any], hits: NDArray[Any], *, bins: int = BINS
 ) -> float:
-    """Mean over rows of |observed share - mean prediction| of the row's bin (equal-width bins), in
-    [0, 1].
+    """Return the mean over rows of |observed share - mean prediction| of the bin of the row
+    (equal-width bins), in [0, 1].
     """
     gaps = np.bincount(
         bin_index(predicted, bins), weights=np.asarray(predicted) - np.asarray(hits), minlength=bins
@@ -115,7 +117,9 @@ def expected_calibration_error(
 def negative_log_likelihood(
     logits: NDArray[Any], labels: NDArray[Any], temperature: float = 1.0
 ) -> float:
-    """Mean -log P(label) in nats of softmax(logits / temperature); `labels` (N,) class indices."""
+    """Return the mean -log P(label) in nats of softmax(logits / temperature); `labels` (N,) class
+    indices.
+    """
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     scaled = scaled - scaled.max(axis=1, keepdims=True)
     right = scaled[np.arange(len(labels)), labels]
@@ -123,18 +127,18 @@ def negative_log_likelihood(
 
 
 def calibrate(logits: NDArray[Any], labels: NDArray[Any], *, bias: bool = False) -> Calibration:
-    """Fit one temperature on held-out rows, and on request a bias, and say what they change.
+    """Fit a temperature on held-out rows, and optionally a bias.
 
-    Shapes (N = held-out rows): `logits` (N, K), `labels` (N,) class indices. The temperature
-    minimises the mean negative log-likelihood over [0.05, 20]; that loss is convex in 1 / T, so a
-    bounded search in log T finds the only minimum. First, do no harm: it stays 1 with fewer than 20
-    rows, where no row is wrong (the likelihood then only asks for more and more confidence), and
-    where the minimum lies on a bound. ECE is that of the arg-max confidence for K > 2, of P(last
-    class) for two classes. With `bias`, two classes, 1,000 rows and 10 mistakes or more,
-    temperature and bias are fitted together; mean probability and share of the rows are then equal.
+    Shapes (N held-out rows): `logits` (N, K), `labels` (N,) class indices. The temperature
+    minimizes the mean negative log-likelihood over [0.05, 20]; the loss is convex in 1 / T, so a
+    bounded search in log T finds the only minimum. The temperature stays 1 with fewer than 20 rows,
+    if no row is wrong (the likelihood then grows with the confidence), and if the minimum is at a
+    bound. ECE is that of the most probable class for K > 2, and of P(last class) for two classes.
+    With `bias`, two classes, at least 1,000 rows and 10 errors, temperature and bias are fitted
+    together; then mean probability and share of the rows are equal.
 
     Raises:
-        DataError: no rows, lengths that differ, a label outside 0..K-1 or logits that are not
+        DataError: no rows, different lengths, a label outside 0..K-1, or logits that are not
             finite.
     """
     from scipy.optimize import minimize_scalar
@@ -216,9 +220,7 @@ def _with_bias(
 
 
 def uncalibrated(probabilities: NDArray[Any], calibration: Calibration | None) -> Floats | None:
-    """(N, K) what calibrated probabilities were before temperature and bias; None where there was
-    no temperature.
-    """
+    """Return the (N, K) probabilities without temperature and bias; None without a calibration."""
     if calibration is None or calibration.temperature == 1.0:
         return None
     bias = np.zeros(np.shape(probabilities)[1])
@@ -228,7 +230,7 @@ def uncalibrated(probabilities: NDArray[Any], calibration: Calibration | None) -
 
 
 def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
-    """The temperature of `calibrate`: divide logits by it. Raises as `calibrate` does."""
+    """Return the temperature of `calibrate`. Raises as `calibrate`."""
     return calibrate(logits, labels).temperature
 
 

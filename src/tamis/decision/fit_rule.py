@@ -1,9 +1,10 @@
-"""From held-out scores to a decision rule: temperature, threshold, unsure band. Never from test
-rows, never from fitted rows.
+"""Fit a decision rule on held-out scores: temperature, threshold and unsure band. Test rows and
+fitted rows are never used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,7 @@ standard error of the mistakes of a usual held-out part."""
 
 @dataclass(frozen=True)
 class Decision:
-    """The rule, and how it was found."""
+    """A decision rule, and how it was found."""
 
     rule: DecisionRule
     temperature: float
@@ -49,35 +50,44 @@ class Decision:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """H rows scored by models that were trained without them."""
+
+    logits: NDArray[np.float64]
+    """(H, K)"""
+    targets: NDArray[np.int64]
+    """(H,) class numbers"""
+    classes: Sequence[str]
+    """K labels"""
+    positive: str | None
+    """Label of the positive class; None for more than two classes."""
+
+
 def fit_decision_rule(
-    logits: NDArray[np.float64],
-    targets: NDArray[np.int64],
-    classes: list[str],
-    *,
-    positive: str | None,
+    held_out: HeldOut,
     settings: DecisionSettings,
+    *,
     uncorrected: NDArray[np.float64] | None = None,
     weighted: bool = False,
 ) -> Decision:
-    """Settle temperature, prior, threshold and unsure band.
+    """Fit temperature, prior, threshold and unsure band.
 
     Args:
-        logits: (H, K) of held-out rows.
-        targets: (H,) their class numbers.
-        classes: K labels.
-        positive: the label the threshold is about; None for more than two classes.
-        settings: budget, costs, prior and share of unsure verdicts.
-        uncorrected: (K,) what was added to logits for the classes' shares in training
-            (`log_prior_correction`); the threshold 0.5, taken where nothing is held out, is meant
-            before that.
-        weighted: of more than two classes, that difference was wanted (`keeps_class_weights`): it
-            is taken back once the temperature, which the rows as they are decide, is found. The
-            most probable class is then that of the weighted shares.
+        held_out: H rows with their scores.
+        settings: maximum false positive rate, costs, prior and share of unsure verdicts.
+        uncorrected: (K,) what `log_prior_correction` added to the logits. Without held-out rows the
+            threshold is 0.5 on the scores before this correction.
+        weighted: more than two classes only: the class weights are to be kept
+            (`keeps_class_weights`). The correction is then undone after the temperature was fitted,
+            so the most probable class is that of the weighted classes.
 
     Raises:
-        ConfigError: a budget, costs or a stated prior for more than two classes; a budget and costs
-            together.
+        ConfigError: a maximum false positive rate, costs or a prior for more than two classes; both
+            a maximum false positive rate and costs.
     """
+    logits, targets = held_out.logits, held_out.targets
+    classes, positive = list(held_out.classes), held_out.positive
     check_decision_settings(settings, len(classes))
     place = None if positive is None else classes.index(positive)
     counts = np.bincount(targets, minlength=len(classes))
@@ -163,7 +173,7 @@ def _half(settings: DecisionSettings, place: int, uncorrected: NDArray[np.float6
 
 
 def check_decision_settings(settings: DecisionSettings, classes: int) -> None:
-    """Refuse what `classes` classes cannot have, before anything is trained.
+    """Check the settings against the number of classes before training.
 
     Raises:
         ConfigError: as `fit_decision_rule`.

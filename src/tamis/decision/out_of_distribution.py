@@ -1,9 +1,8 @@
-"""Which texts are like those a model was trained on: bits per byte against a limit that knows how
-texts of a length vary.
+"""Out-of-distribution detection: a limit on bits per byte that depends on the length of the text.
 
-Bits per byte of short texts vary more, so mean and variance are straight lines in 1 / bytes, fitted
-on texts of the training rows' kind, and the limit is so many standard deviations above the mean
-that `QUANTILE` of those texts lie below. Where the bits come from is gpt2/likelihood.py's.
+Bits per byte of short texts vary more. Mean and variance are linear in 1 / bytes, fitted on texts
+like the training texts, and the limit is the number of standard deviations above the mean that
+`QUANTILE` of these texts do not exceed. The bits per byte come from gpt2/likelihood.py.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class OODDetector:
-    """A limit on bits per byte for each length of text."""
+class OODLimit:
+    """A limit on bits per byte for every text length."""
 
     mean: float
     mean_by_length: float
@@ -46,8 +45,8 @@ class OODDetector:
     """Fingerprint of the backbone that reads the texts; None where the model's own trunk does."""
 
     def expected(self, text_bytes: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """(N,) UTF-8 bytes of each text -> (N,) expected bits per byte, and their standard
-        deviation.
+        """Return the (N,) expected bits per byte of texts with (N,) UTF-8 bytes, and their standard
+        deviations.
         """
         inverse = 1.0 / np.maximum(1, text_bytes)
         return self.mean + self.mean_by_length * inverse, np.sqrt(
@@ -55,35 +54,36 @@ class OODDetector:
         )
 
     def limits(self, text_bytes: NDArray[np.int64]) -> Floats:
-        """(N,) UTF-8 bytes of each text -> (N,) bits per byte above which it is
+        """Return the (N,) bits per byte above which texts with (N,) UTF-8 bytes are
         out-of-distribution.
         """
         mean, spread = self.expected(text_bytes)
         return np.asarray(mean + self.deviations * spread)
 
     def is_ood(self, bits_per_byte: Floats, text_bytes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(N,) whether each text is out-of-distribution."""
+        """Return (N,) whether each text is out-of-distribution."""
         return np.asarray(~(bits_per_byte <= self.limits(text_bytes)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for tamis.json."""
+        """Return plain values for tamis.json."""
         return asdict(self)
 
 
 def utf8_lengths(texts: Sequence[str]) -> NDArray[np.int64]:
-    """(N,) UTF-8 bytes of each text."""
+    """Return the (N,) UTF-8 bytes of each text."""
     return np.array([len(text.encode()) for text in texts], dtype=np.int64)
 
 
-def fit_ood_detector(
+def fit_ood_limit(
     bits_per_byte: Floats, text_bytes: NDArray[np.int64], *, quantile: float = QUANTILE
-) -> OODDetector | None:
-    """The limit that `quantile` of these texts keep; None where they are too few.
+) -> OODLimit | None:
+    """Fit the limit that `quantile` of these texts do not exceed; None for fewer than
+    `FEWEST_TEXTS` texts.
 
     Args:
-        bits_per_byte: (N,) of distinct texts like those the model was trained on.
+        bits_per_byte: (N,) of distinct texts like the training texts.
         text_bytes: (N,) their UTF-8 bytes.
-        quantile: share of them that is to be in-distribution.
+        quantile: share of the texts that is in-distribution.
     """
     if len(bits_per_byte) < FEWEST_TEXTS:
         return None
@@ -98,7 +98,7 @@ def fit_ood_detector(
         variance = np.array([max(least, float(np.mean(rest**2))), 0.0])
     z = rest / np.sqrt(variance[0] + variance[1] * inverse)
     deviations = float(np.quantile(z, quantile, method="higher"))
-    return OODDetector(
+    return OODLimit(
         float(mean[0]),
         float(mean[1]),
         float(variance[0]),
@@ -108,14 +108,14 @@ def fit_ood_detector(
     )
 
 
-def read_ood_detector(values: Any) -> OODDetector | None:
-    """From the values in tamis.json; None where there are none or they are of another kind."""
+def read_ood_limit(values: Any) -> OODLimit | None:
+    """Return the limit from the values in tamis.json; None if they are missing or malformed."""
     try:
-        return OODDetector(
+        return OODLimit(
             **{
                 name: values[name]
-                for name in OODDetector.__dataclass_fields__
-                if name != "reader" or name in values
+                for name in OODLimit.__dataclass_fields__
+                if name != "language_model" or name in values
             }
         )
     except (TypeError, KeyError):
@@ -123,16 +123,16 @@ def read_ood_detector(values: Any) -> OODDetector | None:
 
 
 def ood_summary(
-    texts: Sequence[str], labels: Sequence[str], bits_per_byte: Floats, limit: OODDetector
+    texts: Sequence[str], labels: Sequence[str], bits_per_byte: Floats, limit: OODLimit
 ) -> dict[str, Any]:
-    """What a report says of its test texts: how many were looked at, how many are
-    out-of-distribution, and the farthest ones.
+    """Return the part of a report on out-of-distribution texts: number of texts, number and share
+    of out-of-distribution ones, and the most extreme ones.
 
     Args:
         texts: N texts.
         labels: their labels.
         bits_per_byte: (N,)
-        limit: the model's.
+        limit: the limit of the model.
     """
     unlike = limit.is_ood(bits_per_byte, utf8_lengths(texts))
     above = bits_per_byte - limit.limits(utf8_lengths(texts))
@@ -157,7 +157,7 @@ def ood_summary(
 
 
 def ood_sentence(found: Mapping[str, Any] | None) -> str:
-    """The same in words; empty where it was not looked at."""
+    """Return the summary in words; empty without a summary."""
     if not found:
         return ""
     return (

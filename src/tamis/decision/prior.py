@@ -1,4 +1,4 @@
-"""The share of each class: of the rows, of the training, and of the texts to come."""
+"""Class priors: of the rows, of the training, and of future texts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tamis.config import Recipe
 
 
 def prior_shift(share: float, prior: float, place: int) -> NDArray[np.float64]:
-    """(2,) added to the logits of two classes so that scores learnt at one share of the positive
-    class hold at another.
+    """Return the (2,) shift of the logits of two classes from one share of the positive class to
+    another.
 
-    What a text says for a class stays; the odds before reading it change by the ratio of the two
-    shares' odds (Elkan 2001, theorem 2). `share` and `prior` in (0, 1); `place` is the positive
-    class's number.
+    The likelihood ratio of a text does not change; the prior odds change by the ratio of the odds
+    of both shares (Elkan 2001, theorem 2). `share` and `prior` in (0, 1); `place` is the number of
+    the positive class.
     """
     shift = np.zeros(2)
     shift[place] = np.log(prior / (1 - prior)) - np.log(share / (1 - share))
@@ -24,12 +24,12 @@ def prior_shift(share: float, prior: float, place: int) -> NDArray[np.float64]:
 
 
 def log_prior_correction(rows: NDArray[Any], trained: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(K,) added to logits to undo weights, undersampling and copies: log of each class's share of
-    the rows over its share in the loss.
+    """Return the (K,) shift of the logits that undoes class weights, undersampling and copies: log
+    of the share of each class in the rows over its share in the loss.
 
     Args:
         rows: (K,) training rows of each class.
-        trained: (K,) the weight that each class had in training, in any unit.
+        trained: (K,) total weight of each class in training, in any unit.
     """
     shift = np.log(rows / rows.sum()) - np.log(trained / trained.sum())
     return (
@@ -40,10 +40,11 @@ def log_prior_correction(rows: NDArray[Any], trained: NDArray[np.float64]) -> ND
 
 
 def keeps_class_weights(recipe: Recipe, classes: int) -> bool:
-    """Whether the shares that weights or undersampling gave the classes are kept.
+    """Return whether the class weights keep their effect on the scores.
 
-    Two classes have a threshold for what their scores mean; of more the most probable is taken, and
-    weights that were undone in the scores would have done nothing at all.
+    For two classes, the effect is undone and the threshold decides. For more classes, the most
+    probable one is predicted, and class weights without effect on the scores would have no effect
+    at all.
     """
     return (
         classes > 2

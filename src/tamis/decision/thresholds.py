@@ -1,8 +1,8 @@
-"""Where to cut: the threshold of the positive class, and the band of scores that is called unsure.
+"""Choice of the threshold of the positive class, and of the band of scores with the verdict unsure.
 
-Owns the choice; which rows it is made on (out-of-fold or validation, never test) is the caller's.
-Sources: scikit-learn's TunedThresholdClassifierCV (an objective under a constraint); Clopper &
-Pearson 1934 (exact bound).
+The caller chooses the rows (out-of-fold or validation rows, never test rows). Sources:
+scikit-learn's TunedThresholdClassifierCV (an objective under a constraint); Clopper & Pearson 1934
+(exact bound).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Threshold:
-    """A cut and what it does on the rows it was chosen on: positive where score >= `value`.
+    """A threshold and its effect on the rows it was chosen on: positive if score >= `value`.
 
-    `rule` says how it was chosen; `false_positive_rate` is the share of negatives at or above it,
-    `false_positive_rate_upper95` that share's upper 95 % bound (Clopper-Pearson, one-sided);
-    `resolved` is False where the rows are too few to show the budget; `notes` are sentences to
-    show. `value` is above 1 where nothing may be flagged.
+    `rule` is how it was chosen; `false_positive_rate` is the share of negatives at or above it,
+    `false_positive_rate_upper95` the upper 95 % bound of this share (Clopper-Pearson, one-sided);
+    `resolved` is False if there are too few rows for the maximum false positive rate; `notes` are
+    sentences for the user. `value` is above 1 if no row may be flagged.
     """
 
     value: float
@@ -41,10 +41,10 @@ class Threshold:
 
 @dataclass(frozen=True)
 class RejectBand:
-    """Scores that are called unsure: low <= score <= high.
+    """Scores with the verdict unsure: low <= score <= high.
 
-    `share` of the rows lies inside, with `errors_inside` of the mistakes; `error_rate_outside` is
-    the share of mistakes among the rows outside (None when there are none).
+    `share` of the rows is inside, with `errors_inside` of the errors; `error_rate_outside` is the
+    share of errors among the rows outside (None if there are none).
     """
 
     low: float
@@ -56,8 +56,8 @@ class RejectBand:
 
 @dataclass(frozen=True)
 class ConfidenceFloor:
-    """For K classes: unsure where the arg-max probability is below `value`; the other fields as in
-    Band.
+    """For K classes: unsure if the highest probability is below `value`; the other fields as in
+    `RejectBand`.
     """
 
     value: float
@@ -178,7 +178,9 @@ def threshold_at(
     resolved: bool = True,
     notes: list[str] | None = None,
 ) -> Threshold:
-    """What the cut `value` does on these rows; shapes and errors as `choose_threshold`."""
+    """Return the effect of the threshold `value` on these rows; shapes and errors as
+    `choose_threshold`.
+    """
     scores, truth = _checked(scores, is_positive)
     flagged = scores >= value
     blocked, negatives = int((flagged & ~truth).sum()), int((~truth).sum())
@@ -196,12 +198,12 @@ def threshold_at(
 def cost_threshold(
     scores: NDArray[Any], is_positive: NDArray[Any], *, blocked: float, missed: float
 ) -> Threshold:
-    """The cut with the least expected cost, blocked / (blocked + missed), for scores that are
+    """Return the threshold with the lowest expected cost, blocked / (blocked + missed), for
     calibrated probabilities.
 
-    Flagging a row costs (1 - p) * blocked on average, letting it pass p * missed; they are level
-    there. `blocked` and `missed` are costs in one unit, above 0; the rows say only what the cut
-    does on them. Shapes and errors as `choose_threshold`.
+    Flagging a row costs (1 - p) * blocked on average, not flagging it p * missed; both are equal at
+    the threshold. `blocked` and `missed` are costs in the same unit, above 0. The rows only show
+    the effect of the threshold. Shapes and errors as `choose_threshold`.
 
     Source: Elkan 2001, "The foundations of cost-sensitive learning".
     """
@@ -222,11 +224,11 @@ def cost_reject_band(
     missed: float,
     unsure: float,
 ) -> RejectBand | None:
-    """The scores at which asking costs less than either verdict: p * missed >= unsure and (1 - p) *
-    blocked >= unsure.
+    """Return the band in which asking costs less than either verdict: p * missed >= unsure and (1 -
+    p) * blocked >= unsure.
 
-    `unsure` is what asking costs, in the unit of the other two; None, no band, where it never pays.
-    Otherwise as `reject_band`.
+    `unsure` is the cost of asking, in the same unit; None if it is never lower. Otherwise as
+    `reject_band`.
     """
     scores, truth = _checked(scores, is_positive, both=False)
     low, high = unsure / missed, 1 - unsure / blocked
@@ -240,8 +242,8 @@ def cost_reject_band(
 
 
 def upper_bound(k: int, n: int) -> float:
-    """One-sided upper 95 % bound of a proportion, k of n rows (Clopper-Pearson: never covers less
-    than it says).
+    """Return the one-sided upper 95 % bound of a proportion, k of n rows (Clopper-Pearson:
+    conservative).
     """
     from scipy.stats import beta
 
@@ -251,19 +253,19 @@ def upper_bound(k: int, n: int) -> float:
 def reject_band(
     scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02
 ) -> RejectBand | None:
-    """The band that holds the `share` of these held-out rows whose verdicts are likeliest to be
-    wrong.
+    """Return the band that contains the `share` of these held-out rows whose verdicts are most
+    likely wrong.
 
     A row at or above the threshold is wrong with probability 1 - score, one below it with
-    probability score (for calibrated scores). So a strict threshold has most of its band below it,
-    where positives pass. Shapes as in `choose_threshold`; one class alone will do. The band
-    contains the threshold and ends on scores (or on the threshold), so equal scores at its ends may
-    make it hold a few rows more. None, no band, where share = 0. A threshold above 1 counts as 1.
+    probability score (for calibrated scores). Shapes as in `choose_threshold`; one class alone is
+    enough. The band contains the threshold and ends on scores (or on the threshold), so equal
+    scores at its ends may make it contain a few more rows. None if share = 0. A threshold above 1
+    counts as 1.
 
     Source: Chow 1970, "On optimum recognition error and reject tradeoff".
 
     Raises:
-        DataError: lengths that differ, no rows, or a score outside [0, 1].
+        DataError: different lengths, no rows, or a score outside [0, 1].
         ConfigError: `share` is outside [0, 1].
     """
     wanted = _checked_share(share)
@@ -282,14 +284,14 @@ def reject_band(
 def confidence_floor(
     probabilities: NDArray[Any], correct: NDArray[Any], share: float = 0.02
 ) -> ConfidenceFloor | None:
-    """The arg-max probability below which `share` of these held-out rows lies: the unsure rule for
-    K classes.
+    """Return the highest probability below which `share` of these held-out rows lies: the rule for
+    unsure for K classes.
 
-    `probabilities` (N, K), `correct` (N,) bool. The floor lies midway between two neighbouring
-    values; equal values at it may make it hold a few rows more. None, no floor, where share = 0.
+    `probabilities` (N, K), `correct` (N,) bool. The floor is midway between two neighbouring
+    values; equal values may make it contain a few more rows. None if share = 0.
 
     Raises:
-        DataError: lengths that differ or no rows.
+        DataError: different lengths or no rows.
         ConfigError: `share` is outside [0, 1].
     """
     wanted = _checked_share(share)

@@ -1,5 +1,5 @@
-"""From probabilities to labels and verdicts: the stored threshold, the unsure band, the floor for
-many classes.
+"""From probabilities to labels and verdicts: threshold, unsure band, and confidence floor for many
+classes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ UNSURE = "unsure"
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """How a classifier decides; it is stored with the model."""
+    """The decision rule of a classifier; it is stored with the model."""
 
     positive: str | None = None
     """The label that the threshold is about (two classes)."""
@@ -29,7 +29,7 @@ class DecisionRule:
     """More than two classes: a most probable label below this is unsure; None: no floor."""
 
     def labels(self, probabilities: NDArray[np.float64], classes: list[str]) -> NDArray[np.int64]:
-        """(N, K) -> (N,) class numbers; never unsure."""
+        """Return the (N,) class numbers for (N, K) probabilities; never unsure."""
         if self.positive is None or self.threshold is None or len(classes) != 2:
             return np.asarray(probabilities.argmax(1), dtype=np.int64)
         place = classes.index(self.positive)
@@ -38,7 +38,7 @@ class DecisionRule:
         )
 
     def unsure(self, probabilities: NDArray[np.float64], classes: list[str]) -> NDArray[np.bool_]:
-        """(N, K) -> (N,) whether the verdict is `unsure`."""
+        """Return (N,) whether the verdict is `unsure`, for (N, K) probabilities."""
         if (
             self.positive is not None
             and self.low is not None
@@ -54,7 +54,7 @@ class DecisionRule:
     def verdicts(
         self, texts: Sequence[str], probabilities: NDArray[np.float64], classes: list[str]
     ) -> list[Verdict]:
-        """N texts and (N, K) probabilities -> N verdicts, in order."""
+        """Return N verdicts for N texts and (N, K) probabilities."""
         labels, unsure = self.labels(probabilities, classes), self.unsure(probabilities, classes)
         return [
             Verdict(
@@ -69,7 +69,7 @@ class DecisionRule:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a long text that decided its verdict."""
+    """The window that determined the verdict on a long text."""
 
     number: int
     """From 0, of `of` windows."""
@@ -84,7 +84,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a classifier says of one text."""
+    """The result of a classifier for one text."""
 
     text: str
     label: str
@@ -103,8 +103,8 @@ class Verdict:
     asked."""
 
     def to_dict(self, *, windows: bool = False, ood: bool = False) -> dict[str, Any]:
-        """Keys and values of one line of `predict --json`; with `windows` also the deciding window,
-        with `ood` both figures.
+        """Return the keys and values of one line of `predict --json`; with `windows` also the
+        window, with `ood` also both out-of-distribution values.
         """
         plain: dict[str, Any] = {
             "text": self.text,

@@ -1,11 +1,9 @@
-"""How far the strongest window of a long text must be lowered: learnt from negatives that the model
-did not see, joined to one long text.
+"""Learn the penalty for many windows from concatenated held-out negatives.
 
-A window of a long text may begin and end anywhere, and where there are a hundred of them the
-strangest counts. What that does to a negative differs by model, so it is measured: held-out
-negatives are joined, cut as a long text is, and the tail of the windows' log-odds above the
-threshold is fitted with a generalised Pareto distribution. Its quantiles say how high the largest
-of n windows reaches.
+The strongest of many windows counts, and among a hundred windows of a negative text one may look
+positive. How often this happens differs by model, so it is measured: held-out negatives are
+concatenated, cut into windows, and the upper tail of the log-odds relative to the threshold is
+fitted with a generalized Pareto distribution. Its quantiles give the largest of n windows.
 
 Sources: Pickands 1975, "Statistical inference using extreme order statistics"; Hosking and Wallis
 1987, "Parameter and quantile estimation for the generalized Pareto distribution"
@@ -40,8 +38,8 @@ the 1 of theory."""
 
 
 def concatenate_negatives(texts: Sequence[str], seed: int) -> list[str]:
-    """Long texts: the given ones joined by blanks, in up to ROUNDS orders; none where there are
-    none.
+    """Return long texts: the given texts joined by spaces, in up to ROUNDS orders; none for no
+    texts.
     """
     random, characters = np.random.default_rng(seed), 0
     found: list[str] = []
@@ -58,13 +56,13 @@ def concatenate_negatives(texts: Sequence[str], seed: int) -> list[str]:
 
 
 def penalty(windows: NDArray[np.float64], positives: NDArray[np.float64]) -> float | None:
-    """The multiple of log n by which the largest of n windows is lowered; None where there are too
-    few windows to tell.
+    """Return the multiple of log n by which the largest of n windows is lowered; None for too few
+    windows.
 
     Args:
-        windows: (V,) log-odds of the positive class of windows of joined negatives, less those of
-            the threshold.
-        positives: (P,) the same of held-out positives as they are.
+        windows: (V,) log-odds of the positive class relative to the threshold, of windows of
+            concatenated negatives.
+        positives: (P,) the same of held-out positives.
     """
     if len(windows) < LEAST_WINDOWS:
         return None
@@ -77,8 +75,8 @@ def penalty(windows: NDArray[np.float64], positives: NDArray[np.float64]) -> flo
 
 
 def tail_quantile(values: NDArray[np.float64], share: float) -> float:
-    """What a `share` of such values lies above, at most TAIL of them: by a generalised Pareto
-    distribution fitted to their upper tail.
+    """Return the value that a `share` (at most TAIL) of such values exceeds, by a generalized
+    Pareto distribution fitted to the upper tail.
     """
     start = float(np.quantile(values, 1 - TAIL))
     beyond = np.sort(values[values > start] - start)

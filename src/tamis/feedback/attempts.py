@@ -20,7 +20,7 @@ from tamis.feedback.guards import worse
 from tamis.feedback.history import Steps
 from tamis.feedback.refit import Base, Candidate, CorrectionRows, never
 from tamis.feedback.store import Correction
-from tamis.head.refit import LinearHead, features_of
+from tamis.head.refit import LinearHead
 
 REMEMBERED = 64
 """Results that are kept in memory, so that the same corrections are not solved twice."""
@@ -144,11 +144,8 @@ class Attempts:
             }
             missing = [item for item in missing if item.id not in self._features]
         if missing:
-            trunk = self._classifier.scorer().transformer
-            messages = self._classifier.encode([item.text for item in missing])
-            found = dict(
-                zip([item.id for item in missing], features_of(trunk, messages), strict=True)
-            )
+            vectors = self._classifier.embed([item.text for item in missing])
+            found = dict(zip([item.id for item in missing], vectors, strict=True))
             self._steps.keep_features(found)
             self._features |= found
 

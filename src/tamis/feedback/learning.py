@@ -24,7 +24,7 @@ from tamis.feedback.guards import LearningSettings
 from tamis.feedback.history import Step, Steps
 from tamis.feedback.refit import Base, Interrupted, never
 from tamis.feedback.store import Correction, CorrectionStore, NewCorrection
-from tamis.head.refit import LinearHead, with_head
+from tamis.head.refit import LinearHead
 
 EVERYBODY = ""
 """The user whose corrections apply to all users."""
@@ -291,10 +291,7 @@ class FeedbackLearner:
     def classifier_with(self, head: LinearHead) -> TextClassifier:
         """Return the classifier with another head, without cached scores of the old one."""
         other = copy.copy(self._plain)
-        other.__dict__.pop("_known", None)
-        scorer = self._plain.scorer()
-        other.model_ = with_head(self._plain.model_, head)
-        other._cast = other.model_ if scorer is self._plain.model_ else with_head(scorer, head)
+        other.predictor_ = self._plain.predictor_.with_head(head)
         return other
 
 

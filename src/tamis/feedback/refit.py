@@ -27,7 +27,7 @@ from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import TrainingRows
 from tamis.decision.calibration import softmax
 from tamis.feedback.guards import LearningSettings, balance, figures, is_confident, too_few
-from tamis.head.refit import LinearHead, Metric, head_of, solve_again
+from tamis.head.refit import LinearHead, Metric, Problem, head_of, solve_again
 
 Floats = NDArray[np.float64]
 FOLDS = 5
@@ -86,7 +86,7 @@ class Base:
         if rows is not None and list(rows.classes) != self.classes:
             rows = None
         self.rule, self.positive, self.settings = classifier.rule_, classifier.positive_, settings
-        self.head = head_of(classifier.model_)
+        self.head = head_of(classifier.predictor_.model)
         self.exact = rows is not None and rows.inverse_penalty is not None
         self.rows = rows if rows is None or self.exact else rows.with_held_out()
         self.class_weights = np.ones(len(self.classes)) if rows is None else rows.class_weights
@@ -266,13 +266,10 @@ class System:
             asked[len(base.features) :][holding] = base.probabilities(taught.features[holding])
         counts = np.concatenate([self._kept if rows is None else self._kept * rows, own])
         options = {} if tolerance is None else {"tolerance": tolerance}
+        anchor = None if base.exact else base.head
         solution = solve_again(
-            self.features,
-            asked,
-            counts,
-            base.inverse_penalty,
+            Problem(self.features, asked, counts, base.inverse_penalty, anchor),
             start=(start or base.head).scaled(temperature),
-            anchor=None if base.exact else base.head,
             metric=metric,
             **options,
         )

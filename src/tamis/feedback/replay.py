@@ -9,6 +9,7 @@ balance), but without the check on held-out rows, to which a person would respon
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from tamis.evaluation.prequential_tfidf import HashedTfidf
 from tamis.feedback.guards import LearningSettings, is_confident
 from tamis.feedback.refit import Base, CorrectionRows
 from tamis.head.linear_head import DEFAULT
-from tamis.head.refit import LinearHead, features_of, solve_again
+from tamis.head.refit import LinearHead, Problem, solve_again
 from tamis.progress import Progress, Silent
 
 Rows = NDArray[np.int64]
@@ -112,14 +113,8 @@ class FreshFilter:
         if truth.all() or not truth.any():
             return
         targets = np.eye(2)[truth.astype(np.int64)]
-        found = solve_again(
-            self._features[known],
-            targets,
-            np.ones(len(known)),
-            DEFAULT,
-            start=self._head,
-            tolerance=_LOOSE,
-        )
+        problem = Problem(self._features[known], targets, np.ones(len(known)), DEFAULT)
+        found = solve_again(problem, start=self._head, tolerance=_LOOSE)
         self._head, self._fitted = found.head, True
 
     def scores(self, rows: Rows) -> Floats:
@@ -135,14 +130,24 @@ class FreshFilter:
         return scores
 
 
+@dataclass(frozen=True)
+class LabelledStream:
+    """N labelled messages in their order."""
+
+    texts: Sequence[str]
+    labels: Sequence[str]
+    """(N,) labels of the classifier"""
+    positive: str | None
+    """the label to find"""
+    before: tuple[Sequence[str], Sequence[str]] = ((), ())
+    """texts and labels that TF-IDF starts with; the model has been trained already"""
+
+
 def run_prequential(
     classifier: TextClassifier,
     run: Path | str,
-    texts: Sequence[str],
-    labels: Sequence[str],
+    stream: LabelledStream,
     *,
-    positive: str | None,
-    before: tuple[Sequence[str], Sequence[str]] = ((), ()),
     delay: int = DELAY,
     share: float = SHARE,
     settings: LearningSettings | None = None,
@@ -155,10 +160,7 @@ def run_prequential(
     Args:
         classifier: a classifier for two classes.
         run: its folder, which may contain its training rows.
-        texts: N messages in order.
-        labels: (N,) labels of the classifier.
-        positive: the positive label.
-        before: texts and labels that TF-IDF starts with (the model has been trained already).
+        stream: N labelled messages.
         delay: messages until a label becomes known, for delayed feedback.
         share: share of the messages whose labels become known, for partial feedback.
         settings: settings of learning.
@@ -168,6 +170,7 @@ def run_prequential(
         ConfigError: not exactly two classes, or no positive label; a delay or share out of range.
     """
     names = [str(label) for label in classifier.classes_]
+    texts, positive, before = stream.texts, stream.positive, stream.before
     if positive is None or len(names) != 2:
         raise ConfigError(
             "prequential evaluation needs two classes, one of them positive; the model has "
@@ -176,11 +179,8 @@ def run_prequential(
     kinds = feedbacks(delay, share)
     kept, seed = read_training_rows(Path(run)), classifier.recipe_.seed
     base = Base(classifier, kept, settings or LearningSettings())
-    trunk = classifier.scorer().transformer
-    features = features_of(trunk, classifier.encode(list(texts)), progress=progress).astype(
-        np.float64
-    )
-    targets = np.array([names.index(label) for label in labels], dtype=np.int64)
+    features = classifier.predictor_.embed(texts, progress=progress).astype(np.float64)
+    targets = np.array([names.index(label) for label in stream.labels], dtype=np.int64)
     place, keys = names.index(positive), text_keys(texts)
     truth = targets == place
     known = np.array([label == positive for label in before[1]], dtype=bool)

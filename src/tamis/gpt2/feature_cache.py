@@ -80,7 +80,13 @@ class FeatureCache:
 
     @contextmanager
     def open(
-        self, model: GPT2, messages: EncodedTexts, what: str, shape: tuple[int, int]
+        self,
+        model: GPT2,
+        messages: EncodedTexts,
+        what: str,
+        shape: tuple[int, int],
+        *,
+        final_norm: bool = True,
     ) -> Iterator[Entry]:
         """Open the entry for a computation: finished, partial or new. Progress is marked on
         interruption.
@@ -88,7 +94,7 @@ class FeatureCache:
         if self.folder is None:
             yield Entry(np.empty(shape, dtype=np.float32))
             return
-        place = self.folder / f"{self._key(model, messages, what)}.npy"
+        place = self.folder / f"{self._key(model, messages, what, final_norm=final_norm)}.npy"
         if (array := open_array(place, shape, "r")) is not None:
             os.utime(place)
             yield Entry(array, complete=True)
@@ -108,10 +114,10 @@ class FeatureCache:
                 raise
         self._prune(keep=place)
 
-    def _key(self, model: GPT2, messages: EncodedTexts, what: str) -> str:
+    def _key(self, model: GPT2, messages: EncodedTexts, what: str, *, final_norm: bool) -> str:
         weights = next(model.h.parameters())
         parts = (
-            trunk_fingerprint(model),
+            trunk_fingerprint(model, final_norm=final_norm),
             messages.fingerprint,
             what,
             str(weights.dtype),
@@ -140,9 +146,13 @@ class FeatureCache:
 NO_CACHE = FeatureCache(None)
 
 
-def trunk_fingerprint(model: GPT2) -> str:
+def trunk_fingerprint(model: GPT2, *, final_norm: bool = True) -> str:
     """Return a hash of the trunk's sizes and its weights in the dtype it computes with."""
-    state = {name: t.detach().float() for name, t in model.state_dict().items()}
+    state = {
+        name: tensor.detach().float()
+        for name, tensor in model.state_dict().items()
+        if final_norm or not name.startswith("ln_f.")
+    }
     kinds = [type(block).__name__ + str(getattr(block, "factor", "")) for block in model.h]
     kinds += sorted({type(m).__name__ for m in model.h.modules() if isinstance(m, ExchangedLinear)})
     return fingerprint(model.config, state) + ",".join(kinds)

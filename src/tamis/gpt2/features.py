@@ -9,6 +9,7 @@ final LayerNorm, head    the (C,) state of every message's last token before ln_
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,18 @@ def _with_next_token(
     return packed.restore(last).float(), loss
 
 
+@dataclass(frozen=True)
+class States:
+    """States of a frozen trunk to compute for all windows."""
+
+    name: str
+    """which ones; part of their key in the cache"""
+    rows: int
+    width: int
+    final_norm: bool = False
+    """whether they depend on the final LayerNorm"""
+
+
 def last_tokens(
     model: GPT2,
     messages: EncodedTexts,
@@ -139,7 +152,8 @@ def last_tokens(
         packed = pack([messages.windows[w] for w in windows]).to(model.wte.weight.device)
         return windows, model.last(model.embed(packed), packed).cpu().numpy()
 
-    return compute_cached(model, messages, "last", len(messages.windows), rows, cache, progress)
+    states = States("last", len(messages.windows), model.config.n_embd)
+    return compute_cached(model, messages, states, rows, cache=cache, progress=progress)
 
 
 def all_tokens(
@@ -164,30 +178,29 @@ def all_tokens(
             model.embed(packed), packed, 0, stop
         ).float().cpu().numpy()
 
-    return compute_cached(
-        model, messages, f"tokens:{stop}", int(messages.lengths.sum()), rows, cache, progress
-    )
+    states = States(f"tokens:{stop}", int(messages.lengths.sum()), model.config.n_embd)
+    return compute_cached(model, messages, states, rows, cache=cache, progress=progress)
 
 
 def compute_cached(
     model: GPT2,
     messages: EncodedTexts,
-    what: str,
-    rows: int,
+    states: States,
     compute: Callable[[NDArray[Any]], tuple[NDArray[np.int64], NDArray[np.float32]]],
-    cache: FeatureCache | None,
-    progress: Progress | None,
     *,
-    width: int | None = None,
+    cache: FeatureCache | None = None,
+    progress: Progress | None = None,
 ) -> Frozen:
-    """Run `compute` on every batch and fill an array (rows, C or `width`), stored and resumed by
-    `cache`.
+    """Run `compute` on every batch, store the results in one array, and return it.
 
-    `compute` runs in several threads, so it must not write shared state.
+    The array has `states.rows` rows of `states.width` numbers; `cache` keeps and resumes it.
+    `compute` runs in several threads, so it must not change shared state.
     """
     model.eval()
-    shape = (rows, width or model.config.n_embd)
-    with (cache or NO_CACHE).open(model, messages, f"{what}, {FROZEN_TOKENS}", shape) as kept:
+    what, shape = f"{states.name}, {FROZEN_TOKENS}", (states.rows, states.width)
+    with (cache or NO_CACHE).open(
+        model, messages, what, shape, final_norm=states.final_norm
+    ) as kept:
         if kept.complete:
             return kept.array
         batches = list(by_length(messages.lengths, FROZEN_TOKENS))

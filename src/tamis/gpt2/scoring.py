@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from tamis.compute.parallel import compute_in_parallel
-from tamis.gpt2.features import FROZEN_TOKENS
+from tamis.gpt2.feature_cache import FeatureCache
+from tamis.gpt2.features import FROZEN_TOKENS, last_tokens
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.packing import by_length, pack
 from tamis.progress import Progress, Silent
@@ -39,7 +40,11 @@ def score(
 
 
 def score_windows(
-    model: GPT2Classifier, messages: EncodedTexts, *, progress: Progress | None = None
+    model: GPT2Classifier,
+    messages: EncodedTexts,
+    *,
+    cache: FeatureCache | None = None,
+    progress: Progress | None = None,
 ) -> Scored:
     """Like `score`, with the deciding window of each text.
 
@@ -53,7 +58,15 @@ def score_windows(
     device = model.score.weight.device
     logits = torch.empty(len(messages.windows), width)
 
+    last = (
+        None
+        if cache is None
+        else last_tokens(model.transformer, messages, cache=cache, progress=progress)
+    )
+
     def compute(windows: NDArray[np.int64]) -> torch.Tensor:
+        if last is not None:
+            return model.head(torch.from_numpy(last[windows]).to(device)).cpu()
         return model(pack([messages.windows[w] for w in windows]).to(device)).cpu()  # type: ignore[no-any-return]
 
     batches = list(by_length(messages.lengths, FROZEN_TOKENS))

@@ -1,8 +1,8 @@
-"""What a row weighs in training by its class, which rows are left out, and what each class weighs
-in all.
-"""
+"""Class weights and undersampling."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,11 @@ from tamis.errors import ConfigError
 from tamis.head.result import Rows
 
 
-def class_weights(recipe: Recipe, targets: Rows, classes: list[str]) -> NDArray[np.float64]:
-    """(K,) weight of a row by its class.
+def class_weights(recipe: Recipe, targets: Rows, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Return the (K,) weight of a row by its class.
 
     Raises:
-        ConfigError: a weight names no class of the data.
+        ConfigError: a weight is given for a label that does not occur.
     """
     wanted = recipe.train.class_weight
     if wanted == "balanced" and recipe.train.undersample:
@@ -31,15 +31,16 @@ def class_weights(recipe: Recipe, targets: Rows, classes: list[str]) -> NDArray[
         unknown = sorted(set(wanted) - set(classes))
         if unknown:
             raise ConfigError(
-                f"train.class_weight names {unknown[0]!r}, which is not one of the labels {classes}"
+                f"train.class_weight names {unknown[0]!r}, which is not one of the labels "
+                f"{list(classes)}"
             )
         return np.array([wanted.get(label, 1.0) for label in classes])
     return np.ones(len(classes))
 
 
 def undersampled(targets: Rows, seed: int) -> Rows:
-    """(M,) numbers, rising, of as many rows of every class as the rarest has, drawn by seed;
-    `targets` (N,) class numbers.
+    """Return the sorted (M,) numbers of as many rows of every class as the rarest one has, drawn
+    with `seed`; `targets` (N,) class numbers.
     """
     order = np.random.default_rng([seed, 0]).permutation(len(targets))
     counts = np.bincount(targets)
@@ -49,15 +50,15 @@ def undersampled(targets: Rows, seed: int) -> Rows:
 
 
 def effective_class_weights(
-    recipe: Recipe, targets: Rows, copied: Rows, classes: list[str]
+    recipe: Recipe, targets: Rows, copied: Rows, classes: Sequence[str]
 ) -> NDArray[np.float64]:
-    """(K,) what each class weighs in training beside the others, in any unit: rows and copies,
-    weights, undersampling.
+    """Return the (K,) total weight of each class in training, in any unit, from rows, copies, class
+    weights and undersampling.
 
     Args:
         recipe: resolved.
-        targets: class numbers of the rows that are fitted.
-        copied: class numbers of their attacked copies.
+        targets: class numbers of the training rows.
+        copied: class numbers of their augmented copies.
         classes: K labels.
     """
     exact = recipe.tune == "head" and recipe.train.head_solver == "lbfgs"

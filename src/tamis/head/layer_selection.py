@@ -1,10 +1,9 @@
-"""Which layer a solved head reads, and how: all candidates from one pass of the frozen trunk,
-chosen out of fold.
+"""Select the layer and the pooling of a linear head by out-of-fold scores; the states of all
+candidates come from one pass of the frozen trunk.
 
-A lower layer means fewer blocks in the saved model. How tokens become one vector is one of
-`POSITIONS`, each of which a GPT-2 folder can hold: the last token alone, the mean over all of them
-(the pooling block), or the two added (the same block with a smaller factor). Shapes: W windows, C
-channels, S layers.
+A lower layer means fewer blocks in the saved model. The pooling is one of `POOLING_MODES`, which a
+GPT-2 folder can represent: the last token, the mean of all tokens (a pooling block), or their sum
+(a pooling block with a smaller factor). Shapes: W windows, C channels, S layers.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from numpy.typing import NDArray
 from tamis.data.folds import stratified_group_folds
 from tamis.evaluation.model_selection import validate
 from tamis.gpt2.feature_cache import FeatureCache, Frozen
-from tamis.gpt2.features import compute_cached
+from tamis.gpt2.features import States, compute_cached
 from tamis.gpt2.freezing import Pooling
 from tamis.gpt2.model import GPT2, MeanPoolingBlock
 from tamis.gpt2.packing import pack
-from tamis.head.class_weights import undersampled
-from tamis.head.linear_head import DEFAULT, length_one, solve
+from tamis.head.linear_head import DEFAULT, HeadSearch, length_one, solve
+from tamis.head.training_set import TrainingSet
 from tamis.progress import Progress, Silent
 from tamis.text.encoding import EncodedTexts
 
@@ -42,7 +41,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Layers:
-    """The last token and the mean of some layers, from one pass."""
+    """Last token and mean of several layers, from one pass."""
 
     layers: tuple[int, ...]
     states: Frozen
@@ -51,8 +50,8 @@ class Layers:
     channels: int
 
     def last(self, pooling: Pooling) -> tuple[Frozen, float]:
-        """(W, C) what leaves the blocks at the last token, before the last LayerNorm, and the
-        pooling block's factor (0: no block).
+        """Return the (W, C) states of the last tokens before the final LayerNorm, and the factor of
+        the pooling block (0: no block).
         """
         start = 2 * self.channels * self.layers.index(pooling.layer)
         own = self.states[:, start : start + self.channels]
@@ -72,12 +71,12 @@ class Layers:
 
 
 def candidates(depth: int, *, layer: int | None, mode: str) -> list[Pooling]:
-    """What is tried, the usual reading first: all blocks, the mean.
+    """Return the poolings to try, the default first (all blocks, mean).
 
     Args:
-        depth: blocks of the trunk.
-        layer: the only one, where it is given.
-        mode: the only one, where it is not `auto`.
+        depth: number of blocks of the trunk.
+        layer: the only layer to try; None tries several.
+        mode: the only pooling mode to try, or `auto`.
     """
     spread = (
         np.linspace(depth / min(depth, MOST_LAYERS), depth, min(depth, MOST_LAYERS))
@@ -101,7 +100,7 @@ def all_layers(
     cache: FeatureCache | None = None,
     progress: Progress | None = None,
 ) -> Layers:
-    """Last token and mean of the given layers for every window."""
+    """Return last token and mean of the given layers for every window."""
 
     def parts(windows: NDArray[Any]) -> Iterator[torch.Tensor]:
         packed = pack([messages.windows[w] for w in windows]).to(model.wte.weight.device)
@@ -121,48 +120,41 @@ def all_layers(
         return windows, torch.cat(list(parts(windows)), 1).cpu().numpy()
 
     width = 2 * len(layers) * model.config.n_embd
-    states = compute_cached(
-        model,
-        messages,
-        f"layers:{layers}",
-        len(messages.windows),
-        rows,
-        cache,
-        progress,
-        width=width,
-    )
+    wanted = States(f"layers:{layers}", len(messages.windows), width, final_norm=True)
+    states = compute_cached(model, messages, wanted, rows, cache=cache, progress=progress)
     return Layers(layers, states, model.config.n_embd)
 
 
 def select_layer(
     layers: Layers,
     tried: list[Pooling],
-    messages: EncodedTexts,
-    targets: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    class_weights: NDArray[np.float64],
+    data: TrainingSet,
+    search: HeadSearch,
     *,
     epsilon: float,
-    seed: int,
-    positive: int | None = None,
-    undersample: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Pooling, dict[Pooling, float]]:
-    """The reading with the best out-of-fold merit on `rows`, and every merit; the first of `tried`
-    unless another is clearly better.
+    """Return the pooling with the best out-of-fold score on the training rows, and all scores.
 
-    Clearly: by more average precision than half a row of the rarest class (of the positive one of
-    two, where one is named: `positive`, its number) is worth, as in the loop's choice of an epoch.
-    `undersample` as in `fit_head`.
+    The result is the first of `tried` unless another one is better by more than half a row of the
+    rarest class (or of the named positive class) is worth.
+
+    Args:
+        layers: states of the windows of `data.texts`.
+        tried: poolings to try, the default first.
+        data: the rows; those of `data.train` are scored.
+        search: positive class, undersampling and seed.
+        epsilon: epsilon of the final LayerNorm.
+        progress: counts the solutions.
     """
     if len(tried) == 1:
         return tried[0], {}
+    rows, seed, messages = data.train, search.seed, data.texts
     if len(rows) > MOST_ROWS:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_ROWS])
-    classes = len(class_weights)
-    own = targets[rows]
-    folds = stratified_group_folds(own, groups[rows], classes, seed, most=FOLDS)
+    classes = len(data.class_weights)
+    own = data.targets[rows]
+    folds = stratified_group_folds(own, data.groups[rows], classes, seed, most=FOLDS)
     if not folds:
         return tried[0], {}
     merits: dict[Pooling, float] = {}
@@ -175,24 +167,24 @@ def select_layer(
             features = messages.mean_over_windows(normed, rows).numpy()
             logits = np.empty((len(rows), classes))
             for within, outside in folds:
-                inside = within[undersampled(own[within], seed)] if undersample else within
-                weights = class_weights[own[inside]]
+                inside = search.fitted(within, own)
+                weights = data.class_weights[own[inside]]
                 head = solve(
                     features[inside], own[inside], weights, DEFAULT, tolerance=TOLERANCE
                 ).head
                 logits[outside] = head.logits(features[outside])
                 task.advance()
             merits[reading] = validate(
-                torch.from_numpy(logits), torch.from_numpy(own), positive
+                torch.from_numpy(logits), torch.from_numpy(own), search.positive
             ).merit
     counts = np.bincount(own, minlength=classes)
-    level = 0.5 / (counts.min() if positive is None else counts[positive])
+    level = 0.5 / (counts.min() if search.positive is None else counts[search.positive])
     best = max(tried, key=lambda reading: merits[reading])
     return (best if merits[best] > merits[tried[0]] + level else tried[0]), merits
 
 
 def selection_reason(pooling: Pooling, tried: list[Pooling], merits: dict[Pooling, float]) -> str:
-    """Why a reading was chosen, in words."""
+    """Return the reason for the choice, in words."""
     best = max(tried, key=lambda one: merits[one])
     if pooling != best:
         other = f"{best.mode} of layer {best.layer}, {merits[best]:.3f}"

@@ -1,9 +1,9 @@
-"""The exact head: multinomial logistic regression on the normalised features, solved to its optimum
-and folded into GPT-2's files.
+"""The exact head: multinomial logistic regression on normalized features, folded into GPT-2's
+weights.
 
-Shapes: N rows, C channels, K classes. The features are the final LayerNorm without its affine part,
-divided by sqrt(C): length one. The solver is logistic_regression.py's; regularisation is chosen by
-out-of-fold average precision.
+Shapes: N rows, C channels, K classes. Features are the output of the final LayerNorm without its
+affine part, divided by sqrt(C), so they have length one. The solver is in logistic_regression.py;
+the penalty is chosen by out-of-fold average precision.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from tamis.data.folds import folds_from_ids, stratified_group_folds
 from tamis.evaluation.model_selection import validate
 from tamis.gpt2.model import GPT2Classifier
 from tamis.head.class_weights import undersampled
-from tamis.head.logistic_regression import TOLERANCE, LinearHead, Matrix, Solution, solve_again
+from tamis.head.logistic_regression import (
+    TOLERANCE,
+    LinearHead,
+    Matrix,
+    Problem,
+    Solution,
+    solve_again,
+)
 from tamis.progress import Progress, Silent
 
 CANDIDATES = (1.0, 10.0, 100.0, 1e3, 1e4)
@@ -36,7 +43,7 @@ are right to about 1e-4 at every penalty tried."""
 
 @dataclass(frozen=True)
 class ExactHead:
-    """A solved head, on features of length one."""
+    """A head on features of length one."""
 
     weight: Matrix
     """(K, C)"""
@@ -53,8 +60,8 @@ class ExactHead:
 
 
 def length_one(last: NDArray[np.float32], epsilon: float) -> Matrix:
-    """(N, C) last tokens before ln_f -> (N, C) features of length one: LayerNorm without its affine
-    part, over sqrt(C).
+    """Return the (N, C) features of length one for (N, C) last tokens before ln_f: LayerNorm
+    without its affine part, divided by sqrt(C).
     """
     rows = np.asarray(last, dtype=np.float64)
     centred = rows - rows.mean(1, keepdims=True)
@@ -70,117 +77,116 @@ def solve(
     start: LinearHead | None = None,
     tolerance: float = EXACT,
 ) -> Solution:
-    """The head of these rows. The optimum does not depend on `start`, which saves time where it is
-    near.
+    """Fit a head. The optimum does not depend on `start`, which only saves time.
 
     Args:
         features: (N, C) of length one.
         targets: (N,) in [0, K); every class must occur.
-        row_weights: (N,) weight of each row; a row of weight 2 counts as two.
+        row_weights: (N,) weight of each row; weight 2 counts as two rows.
         inverse_penalty: scikit-learn's C.
-        start: a head of nearly these rows.
-        tolerance: largest slope left, see logistic_regression.py.
+        start: a head fitted on nearly the same rows.
+        tolerance: see logistic_regression.py.
     """
     classes = int(targets.max()) + 1
     begin = LinearHead.zero(classes, features.shape[1]) if start is None else start
-    return solve_again(
-        features,
-        np.eye(classes)[targets],
-        row_weights,
-        inverse_penalty,
-        start=begin,
-        tolerance=tolerance,
-    )
+    problem = Problem(features, np.eye(classes)[targets], row_weights, inverse_penalty)
+    return solve_again(problem, start=begin, tolerance=tolerance)
+
+
+@dataclass(frozen=True)
+class HeadRows:
+    """N rows that a head is fitted on."""
+
+    features: Matrix
+    """(N, C) of length one"""
+    targets: NDArray[np.int64]
+    """(N,) in [0, K); every class occurs"""
+    class_weights: Matrix
+    """(K,) weight of a row by its class"""
+    groups: NDArray[np.int64]
+    """(N,) rows of one group (repeats of a message, its augmented copies) stay in one fold"""
+    row_weights: Matrix | None = None
+    """(N,) further weight of each row; None: 1"""
+    scored: int | None = None
+    """Only this many rows, the first, choose the penalty and get out-of-fold scores; the others are
+    copies of them. None: all."""
+    fold_ids: NDArray[np.int64] | None = None
+    """(N,) fold in which each row is scored, a copy in its row's; with a single fold nothing is
+    chosen out of fold. None: drawn by the seed."""
+
+
+@dataclass(frozen=True)
+class HeadSearch:
+    """How the penalty of a head is chosen."""
+
+    penalties: Sequence[float] = CANDIDATES
+    """Inverse penalties to try, rising; a single one is taken without scoring anything."""
+    positive: int | None = None
+    """Class number of the positive class of two, for the choice; None: the rarer one."""
+    undersample: bool = False
+    """Fit as many rows of every class as the rarest has, drawn by `seed`; all rows are scored."""
+    seed: int = 42
+    """Of the folds and of undersampling."""
+
+    def fitted(self, rows: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of `rows` that are fitted; `targets` (N,) of all rows."""
+        return rows[undersampled(targets[rows], self.seed)] if self.undersample else rows
+
+
+SEARCH = HeadSearch()
 
 
 def fit_head(
-    features: Matrix,
-    targets: NDArray[np.int64],
-    class_weights: Matrix,
+    rows: HeadRows,
+    search: HeadSearch = SEARCH,
     *,
-    groups: NDArray[np.int64],
-    row_weights: Matrix | None = None,
-    scored_rows: int | None = None,
-    fold_ids: NDArray[np.int64] | None = None,
-    positive: int | None = None,
-    undersample: bool = False,
     logits_of: Callable[[LinearHead, NDArray[np.int64]], Matrix] | None = None,
-    candidates: Sequence[float] = CANDIDATES,
-    seed: int = 42,
     progress: Progress | None = None,
 ) -> ExactHead:
-    """Choose the penalty out of fold, then solve on all rows. With a single candidate nothing is
-    chosen, and nothing scored out of fold.
+    """Choose the penalty by out-of-fold scores, then fit the head on all rows.
 
     Args:
-        features: (N, C) of length one.
-        targets: (N,) in [0, K); every class occurs.
-        class_weights: (K,) weight of a row by its class.
-        groups: (N,) rows of one group (repeats of a message, its attacked copies) stay in one fold.
-        row_weights: (N,) further weight of each row; 1 by default.
-        scored_rows: only this many rows, the first, choose the penalty and have out-of-fold scores;
-            the others are copies of them.
-        fold_ids: (N,) the fold in which each row is judged, a copy in its row's; drawn by `seed`
-            where it is not given, and with a single one nothing is chosen out of fold.
-        positive: class number of the positive class of two, for the choice; the rarer one where it
-            is not given.
-        undersample: fit as many rows of every class as the rarest has, drawn by `seed`; all rows
-            are judged.
-        logits_of: (M, K) logits of some judged rows by number, where they are not simply the head's
-            on `features`.
-        candidates: inverse penalties to try, rising.
-        seed: of the folds.
+        rows: N rows with their features.
+        search: penalties to try, and how.
+        logits_of: returns the (M, K) logits of some scored rows by number, if they are not the
+            head's logits on the features.
         progress: counts the solutions.
     """
-    scored_rows = len(targets) if scored_rows is None else scored_rows
-    scored = logits_of or (lambda head, rows: head.logits(features[rows]))
-    classes = len(class_weights)
-    weights = class_weights[targets] * (1.0 if row_weights is None else row_weights)
-
-    def fitted(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return rows[undersampled(targets[rows], seed)] if undersample else rows
-
-    divided = (
-        stratified_group_folds(targets, groups, classes, seed)
-        if fold_ids is None
-        else folds_from_ids(fold_ids)
-    )
-    folds = (
-        [(fitted(inside), outside) for inside, outside in divided] if len(candidates) > 1 else []
-    )
+    features, targets = rows.features, rows.targets
+    scored = len(targets) if rows.scored is None else rows.scored
+    score = logits_of or (lambda head, places: head.logits(features[places]))
+    weights = rows.class_weights[targets] * (1.0 if rows.row_weights is None else rows.row_weights)
+    folds = _folds(rows, search)
     out_of_fold = (
-        {candidate: np.empty((scored_rows, classes)) for candidate in candidates} if folds else {}
+        {penalty: np.empty((scored, len(rows.class_weights))) for penalty in search.penalties}
+        if folds
+        else {}
     )
     with (progress or Silent()).task(
-        "head", total=len(candidates) * len(folds) + 1, unit="solutions"
+        "head", total=len(search.penalties) * len(folds) + 1, unit="solutions"
     ) as task:
         for inside, outside in folds:
-            asked = outside[outside < scored_rows]
+            asked = outside[outside < scored]
             head: LinearHead | None = None
-            for candidate in candidates:
+            for penalty in search.penalties:
                 head = solve(
                     features[inside],
                     targets[inside],
                     weights[inside],
-                    candidate,
+                    penalty,
                     start=head,
                     tolerance=TOLERANCE,
                 ).head
-                out_of_fold[candidate][asked] = scored(head, asked)
+                out_of_fold[penalty][asked] = score(head, asked)
                 task.advance()
-        truth = torch.from_numpy(targets[:scored_rows])
+        truth = torch.from_numpy(targets[:scored])
         tried = {
-            candidate: validate(torch.from_numpy(logits), truth, positive).merit
-            for candidate, logits in out_of_fold.items()
+            penalty: validate(torch.from_numpy(logits), truth, search.positive).merit
+            for penalty, logits in out_of_fold.items()
         }
-        best = (
-            max(tried, key=lambda c: (tried[c], -c))
-            if tried
-            else DEFAULT
-            if len(candidates) > 1
-            else candidates[0]
-        )
-        kept = fitted(np.arange(len(targets)))
+        fallback = DEFAULT if len(search.penalties) > 1 else search.penalties[0]
+        best = max(tried, key=lambda c: (tried[c], -c)) if tried else fallback
+        kept = search.fitted(np.arange(len(targets)), targets)
         solution = solve(features[kept], targets[kept], weights[kept], best)
         task.advance()
     return ExactHead(
@@ -193,12 +199,24 @@ def fit_head(
     )
 
 
-def fold_into(model: GPT2Classifier, weight: Matrix, bias: Matrix) -> None:
-    """Write a head on features of length one into `ln_f` and `score`, exactly, although `score` has
-    no bias.
+def _folds(rows: HeadRows, search: HeadSearch) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(fitted, scored) rows of each fold; none where there is nothing to choose."""
+    if len(search.penalties) < 2:
+        return []
+    folds = (
+        stratified_group_folds(rows.targets, rows.groups, len(rows.class_weights), search.seed)
+        if rows.fold_ids is None
+        else folds_from_ids(rows.fold_ids)
+    )
+    return [(search.fitted(inside, rows.targets), outside) for inside, outside in folds]
 
-    The normalised features n sum to zero, so one of them is the negative sum of the others: its
-    place can carry a constant. With ln_f weight 0 and bias 1 there, score holds the bias in that
+
+def fold_into(model: GPT2Classifier, weight: Matrix, bias: Matrix) -> None:
+    """Write a head on features of length one into `ln_f` and `score`. This is exact, although
+    `score` has no bias.
+
+    The normalized features n sum to zero, so one of them is the negative sum of the others and its
+    channel can hold a constant. With ln_f weight 0 and bias 1 there, score holds the bias in that
     column and w_i - w_j in the others, and score @ ln_f(x) = W n + b for every x.
     """
     width = weight.shape[1]

@@ -1,10 +1,9 @@
-"""Multinomial logistic regression solved to its optimum, from any start: scipy's L-BFGS in
-coordinates of unit curvature.
+"""Multinomial logistic regression with scipy's L-BFGS, in coordinates in which the curvature at the
+start is the identity.
 
 Shapes: N rows, C channels, K classes; features have length one. Every row has a weight, targets may
-be shared between classes, and the penalty may pull towards a head instead of towards zero. In
-coordinates in which the curvature at the start is the identity tens of evaluations do where plain
-coordinates take hundreds.
+be probabilities, and the penalty may pull towards a given head instead of zero. In these
+coordinates the solver needs tens of evaluations instead of hundreds.
 """
 
 from __future__ import annotations
@@ -40,23 +39,23 @@ class LinearHead:
     """(K,)"""
 
     def logits(self, features: NDArray[Any]) -> Matrix:
-        """(N, C) -> (N, K)."""
+        """Return the (N, K) logits of (N, C) features."""
         return np.asarray(features @ self.weight.T + self.bias, dtype=np.float64)
 
     def scaled(self, factor: float) -> LinearHead:
-        """All logits multiplied by a number."""
+        """Return the head with all logits multiplied by a factor."""
         return LinearHead(self.weight * factor, self.bias * factor)
 
     @classmethod
     def zero(cls, classes: int, channels: int) -> LinearHead:
-        """The head that knows nothing."""
+        """Return a head with zero weights."""
         return cls(np.zeros((classes, channels)), np.zeros(classes))
 
 
 @dataclass(frozen=True)
 class Solution:
-    """A solved head, and the coordinates it was last solved in (for heads of nearly the same
-    rows).
+    """A fitted head, and the coordinates of its last iteration, which can be used again for nearly
+    the same rows.
     """
 
     head: LinearHead
@@ -94,35 +93,45 @@ def _times(rows: Matrix, matrices: Matrix) -> Matrix:
     return rows @ matrices[0] if len(matrices) == 1 else (rows[:, None] @ matrices)[:, 0]
 
 
+@dataclass(frozen=True)
+class Problem:
+    """N weighted rows, and the penalty."""
+
+    features: Matrix
+    """(N, C) float64 of length one"""
+    targets: Matrix
+    """(N, K), rows sum to one"""
+    weights: Matrix
+    """(N,) not negative, not all zero"""
+    inverse_penalty: float
+    """scikit-learn's C. The penalty is scikit-learn's too: half the squared length of the weights
+    (of one vector for two classes)."""
+    anchor: LinearHead | None = None
+    """The head that the penalty pulls towards, its bias included; None: zero, and the bias is
+    free."""
+
+
 def solve_again(
-    features: Matrix,
-    targets: Matrix,
-    weights: Matrix,
-    inverse_penalty: float,
+    problem: Problem,
     *,
     start: LinearHead,
-    anchor: LinearHead | None = None,
     metric: Metric | None = None,
     tolerance: float = TOLERANCE,
 ) -> Solution:
-    """Minimise inverse_penalty * sum of weights * cross-entropy + the penalty; the optimum does not
-    depend on `start` or `metric`.
+    """Minimize inverse_penalty * weighted sum of cross-entropies + penalty.
+
+    The optimum does not depend on `start` or `metric`, which only save time.
 
     Args:
-        features: (N, C) float64 of length one.
-        targets: (N, K), rows sum to one.
-        weights: (N,) not negative, not all zero.
-        inverse_penalty: as linear_head.py's; the penalty is scikit-learn's, half the squared length
-            of the weights (of one vector for two classes).
-        start: rows and classes centred, as `head_of` gives it and as every solution is.
-        anchor: the head that the penalty pulls towards, its bias included; zero, and the bias free,
-            without one.
-        metric: coordinates of an earlier solution, taken instead of the curvature at the start.
+        problem: rows and penalty.
+        start: a head centred over rows and classes, as `head_of` and all solutions are.
+        metric: coordinates of an earlier solution, used instead of the curvature at the start.
         tolerance: see TOLERANCE.
     """
     from scipy.optimize import minimize
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
+    features, weights, anchor = problem.features, problem.weights, problem.anchor
     rows = np.concatenate([features, np.ones((len(features), 1))], 1)
     theta = np.concatenate([start.weight, start.bias[:, None]], 1)
     towards = (
@@ -133,10 +142,12 @@ def solve_again(
     classes, total = theta.shape[0], float(weights.sum())
     # For two classes the weights are (-w/2, w/2), and half of |w|^2 is the whole square of that
     # matrix.
-    penalty = np.full(theta.shape[1], (2.0 if classes == 2 else 1.0) / (inverse_penalty * total))
+    penalty = np.full(
+        theta.shape[1], (2.0 if classes == 2 else 1.0) / (problem.inverse_penalty * total)
+    )
     penalty[-1] *= anchor is not None
     share = (weights / total)[:, None]
-    wanted = targets * share
+    wanted = problem.targets * share
     evaluations = 0
 
     def objective(theta: Matrix) -> tuple[float, Matrix, Matrix]:

@@ -1,8 +1,7 @@
-"""A trained model's head taken out, put back and solved again, beside a model that goes on
-answering.
+"""Read, replace and refit the head of a trained model while the model stays in use.
 
 Shapes: N rows, C channels, K classes; features have length one, as in linear_head.py. The solver is
-logistic_regression.py's.
+in logistic_regression.py.
 """
 
 from __future__ import annotations
@@ -16,11 +15,27 @@ from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.features import last_tokens
 from tamis.gpt2.model import GPT2, GPT2Classifier, Linear
 from tamis.head.linear_head import fold_into, length_one
-from tamis.head.logistic_regression import LinearHead, Matrix, Metric, Solution, solve_again
+from tamis.head.logistic_regression import (
+    LinearHead,
+    Matrix,
+    Metric,
+    Problem,
+    Solution,
+    solve_again,
+)
 from tamis.progress import Progress
 from tamis.text.encoding import EncodedTexts
 
-__all__ = ["LinearHead", "Metric", "Solution", "features_of", "head_of", "solve_again", "with_head"]
+__all__ = [
+    "LinearHead",
+    "Metric",
+    "Problem",
+    "Solution",
+    "features_of",
+    "head_of",
+    "solve_again",
+    "with_head",
+]
 
 
 def features_of(
@@ -30,12 +45,12 @@ def features_of(
     cache: FeatureCache | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """(R, C) features of length one of every text, from one pass of the trunk; a long text's are
-    the mean over its windows.
+    """Return the (R, C) features of length one of every text, from one pass of the trunk; for a
+    long text the mean over its windows.
 
-    A linear head on that mean gives the mean of the windows' logits: the text's score for more than
-    two classes. For two the strongest window decides (text/windows.py); what is learnt from a long
-    text is then learnt from all of it.
+    A linear head on this mean gives the mean of the windows' logits: the score for more than two
+    classes. For two classes the strongest window counts in prediction (text/windows.py), but
+    learning uses the whole text.
     """
     rows = np.arange(len(messages.distinct_of))
     normed = _by_window(trunk, messages, cache, progress)
@@ -53,8 +68,8 @@ def features_and_logits(
     cache: FeatureCache | None = None,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float32], Matrix]:
-    """`features_of` (R, C), and (R, K) the logits that the model gives, its windows pooled by its
-    own rule, from the same pass.
+    """Return (R, C) as `features_of`, and the (R, K) logits of the model with its rule for windows,
+    from the same pass.
     """
     rows = np.arange(len(messages.distinct_of))
     normed = _by_window(model.transformer, messages, cache, progress)[messages.windows_of(rows)]
@@ -74,10 +89,11 @@ def _by_window(
 
 
 def head_of(model: GPT2Classifier) -> LinearHead:
-    """What `ln_f` and `score` of any classifier amount to on features of length one.
+    """Return the head on features of length one that `ln_f` and `score` of a classifier are
+    equivalent to.
 
-    Of the heads that score equally it is the one whose rows sum to zero over channels (the features
-    do) and over classes.
+    Of all equivalent heads it is the one that sums to zero over channels (as the features do) and
+    over classes.
     """
     ln_f = model.transformer.ln_f
     score = model.score.weight.detach().double().cpu().numpy()
@@ -88,8 +104,8 @@ def head_of(model: GPT2Classifier) -> LinearHead:
 
 
 def with_head(model: GPT2Classifier, head: LinearHead) -> GPT2Classifier:
-    """A classifier with another head on the same trunk: blocks and embeddings are shared, not
-    copied.
+    """Return a classifier with another head on the same trunk. Blocks and embeddings are shared,
+    not copied.
     """
     trunk, classes = model.transformer, len(head.bias)
     with torch.device("meta"):  # a shell without memory, to be filled

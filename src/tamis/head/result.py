@@ -1,4 +1,4 @@
-"""What tuning gives: a classifier, with scores of rows it was not fitted on."""
+"""Result of a training: a classifier with scores of held-out rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A tuned classifier, with scores of rows it was not fitted on."""
+    """A trained classifier with scores of held-out rows."""
 
     model: GPT2Classifier
     held_out: Rows
@@ -23,9 +23,6 @@ class TrainingResult:
     validation rows, none if there were none."""
     held_out_logits: NDArray[np.float64]
     """(len(held_out), K)"""
-    logits: NDArray[np.float64] | None = None
-    """(R, K) of all messages, training rows and others, where frozen states made them cheap; None
-    otherwise."""
     features: NDArray[np.float32] | None = None
     """(len(train), C) of length one, where the exact head was solved on them; None otherwise."""
     concatenated_logits: NDArray[np.float64] | None = None

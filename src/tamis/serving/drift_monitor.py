@@ -44,7 +44,7 @@ class Drift(Worker):
         """Offer classified texts; a sample is checked if the model has a limit and no texts of it
         wait.
         """
-        if classifier.ood_detector_ is None or not texts or model in self._waiting:
+        if classifier.ood_detector_.limit is None or not texts or model in self._waiting:
             return
         some = texts if len(texts) <= AT_ONCE else self._chance.sample(texts, AT_ONCE)
         with self.changed:
@@ -62,7 +62,8 @@ class Drift(Worker):
                 classifier, texts = self._waiting[model]
             begun = time.monotonic()
             try:
-                found = classifier.is_ood(texts, classifier.bits_per_byte(texts))
+                detector = classifier.ood_detector_
+                found = detector.is_ood(texts, detector.bits_per_byte(texts))
             except Exception:  # a failed check must not stop the thread
                 found = []
             self._looked(model, [far for far in found if far is not None])

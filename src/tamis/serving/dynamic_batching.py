@@ -74,8 +74,9 @@ class _Job:
     pooled: RunningAggregation = field(init=False)
 
     def __post_init__(self) -> None:
+        aggregation = self.classifier.predictor_.encoder.aggregation
         self.pooled = RunningAggregation(
-            len(self.texts), len(self.classifier.classes_), self.classifier.aggregation
+            len(self.texts), len(self.classifier.classes_), aggregation
         )
 
     @property
@@ -96,10 +97,22 @@ class Batcher(Worker):
     """
 
     def __init__(
-        self, limits: Limits, *, budget: int = FROZEN_TOKENS, workers: int | None = None
+        self,
+        limits: Limits,
+        *,
+        budget: int = FROZEN_TOKENS,
+        workers: int | None = None,
+        threads: int | None = None,
     ) -> None:
-        """`budget`: tokens of one turn; `workers`: threads [default: as many as torch has]."""
-        self._torch_threads = torch.get_num_threads()
+        """Create the batcher.
+
+        Args:
+            limits: limits of the waiting requests.
+            budget: tokens of a batch.
+            workers: most batches at once; default: `threads`.
+            threads: torch threads of a batch that runs alone; default: torch's setting.
+        """
+        self._torch_threads = threads or torch.get_num_threads()
         self._workers = workers or self._torch_threads
         super().__init__("batcher", self._workers)
         self.limits, self.budget = limits, budget
@@ -254,7 +267,7 @@ class Batcher(Worker):
                 text, ids = job.windows.popleft()
                 chosen.append((job, text, ids))
                 tokens += len(ids)
-        model = classifier.scorer()
+        model = classifier.predictor_.scorer
         with torch.inference_mode():
             packed = pack([ids for _, _, ids in chosen]).to(model.score.weight.device)
             logits = model(packed).cpu().double().numpy()
@@ -279,9 +292,9 @@ class Batcher(Worker):
                 chosen.append((job, job.encoded))
                 room -= _guess(job.texts[job.encoded])
                 job.encoded += 1
-        encoded = classifier.tokenizer_.encode([job.texts[text] for job, text in chosen])
+        encoded = classifier.predictor_.tokenizer.encode([job.texts[text] for job, text in chosen])
         for (job, text), ids in zip(chosen, encoded, strict=True):
-            windows = classifier.windows(ids)
+            windows = classifier.predictor_.encoder.windows(ids)
             job.windows += [(text, window) for window in windows]
             job.tokens += sum(map(len, windows)) - _guess(job.texts[text])
 

@@ -35,7 +35,8 @@ class Service:
         self.models, self.limits, self.keys, self.log_texts = models, limits, keys, log_texts
         self.metrics = Metrics()
         self.bodies = Bodies(limits)
-        self.batcher = Batcher(limits)
+        threads = [served.loaded.classifier.predictor_.compute.threads for served in models]
+        self.batcher = Batcher(limits, threads=max(threads, default=None))
         self.learner = FeedbackWorker(self._learned)
         self.drift = Drift(self.metrics.ood_checked)
         self.trim = Trim()

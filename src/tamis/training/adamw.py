@@ -1,8 +1,8 @@
-"""AdamW by torch's fused kernel, without `torch.optim.AdamW` around it.
+"""AdamW through torch's fused kernel, without `torch.optim.AdamW`.
 
-The first optimiser of torch that a process makes imports torch's compiler, two to three seconds in
-which a small training is over. The kernel is the same, so are its steps, bit by bit (a test holds
-both together). Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019).
+Creating the first torch optimizer imports torch's compiler, which takes two to three seconds. The
+kernel is the same, and a test verifies that the steps are equal bit by bit. Source: Loshchilov and
+Hutter, "Decoupled weight decay regularization" (2019).
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tamis.training.state import LoopSettings
+
 
 class AdamW:
-    """Steps of the weights in `param_groups`; a group has `params`, `lr` and `weight_decay`, and
-    whatever its owner adds.
+    """AdamW steps for `param_groups`. A group has `params`, `lr`, `weight_decay` and any further
+    keys.
     """
 
     def __init__(
@@ -25,7 +27,9 @@ class AdamW:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        """`betas`: decay of the two moments; `eps`: added to the root of the second."""
+        """`betas`: decay rates of the two moments; `eps`: added to the square root of the second
+        moment.
+        """
         self.param_groups = groups
         self.state: dict[Tensor, dict[str, Tensor]] = {}
         """Of every weight that has had a step: `step` (), `exp_avg` and `exp_avg_sq` of its own
@@ -33,14 +37,14 @@ class AdamW:
         self.betas, self.eps = betas, eps
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Reset the gradients."""
         for group in self.param_groups:
             for weight in group["params"]:
                 weight.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """One step of every weight that has a gradient."""
+        """Update every weight that has a gradient."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
@@ -71,3 +75,33 @@ class AdamW:
             "exp_avg_sq": torch.zeros_like(weight),
         }
         return self.state[weight]
+
+
+def parameter_groups(
+    trained: dict[str, torch.nn.Parameter], settings: LoopSettings
+) -> list[dict[str, Any]]:
+    """Return three parameter groups: matrices (with weight decay), embeddings, LayerNorms and
+    biases (without, unless `decay_everything`), and the head with its own learning rate.
+    """
+    head = [p for name, p in trained.items() if name.startswith("score.")]
+    rest = {name: p for name, p in trained.items() if not name.startswith("score.")}
+    plain_decay = settings.weight_decay if settings.decay_everything else 0.0
+    plain = {name for name, p in rest.items() if p.ndim < 2 or ".wpe." in name or ".wte." in name}
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [p for n, p in rest.items() if n not in plain],
+            "peak": settings.learning_rate,
+            "weight_decay": settings.weight_decay,
+        },
+        {
+            "params": [rest[n] for n in rest if n in plain],
+            "peak": settings.learning_rate,
+            "weight_decay": plain_decay,
+        },
+        {
+            "params": head,
+            "peak": settings.head_learning_rate,
+            "weight_decay": settings.weight_decay,
+        },
+    ]
+    return [group | {"lr": group["peak"]} for group in groups if group["params"]]

@@ -1,9 +1,9 @@
-"""The state of a training on disk: one safetensors file, replaced whole, from which it goes on to
-the same bytes.
+"""The state of a training on disk: one safetensors file, replaced atomically. A resumed training
+ends with the same bytes.
 
 Tensors: `now.*` trained weights, `best.*` those of the best epoch, `optimizer.*`, and torch's
-random state. Counters and history travel in the file's metadata, so that they can never disagree
-with the tensors.
+random state. Counters and history are in the metadata of the same file, so that they always match
+the tensors.
 """
 
 from __future__ import annotations
@@ -19,47 +19,42 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tamis.errors import CheckpointError
+from tamis.evaluation.model_selection import Scores
 from tamis.gpt2.checkpoints import write_tensors
-from tamis.gpt2.model import GPT2Classifier
 from tamis.training.adamw import AdamW
-from tamis.training.loop import Training, TrainingState
+from tamis.training.loop import LoopCallback, Training
+from tamis.training.state import TrainingState
 
 FILE = "training.safetensors"
 EVERY_S = 60.0
 """Seconds between two checkpoints inside an epoch; every epoch's end is kept as well."""
 
 
-class Checkpointer:
-    """Writes a training's state into a folder, every minute and at every epoch's end."""
+class Checkpointer(LoopCallback):
+    """Writes the state of a training to a folder, every minute and at the end of every epoch."""
 
     def __init__(self, folder: Path, identity: str, *, every_s: float = EVERY_S) -> None:
-        """`identity` says what is trained on what; a state of another identity is never taken
-        up.
+        """`identity` is a hash of the work; a state with another identity is ignored. `every_s` in
+        seconds.
         """
         self.path, self.identity, self.every_s = folder / FILE, identity, every_s
         self._saved = time.monotonic()
 
-    def __call__(
-        self,
-        model: GPT2Classifier,
-        optimizer: AdamW,
-        at: TrainingState,
-        best: dict[str, Tensor],
-        epoch_ended: bool,
-    ) -> None:
-        """Save if an epoch has ended or the last save is long enough ago."""
-        if epoch_ended or time.monotonic() - self._saved >= self.every_s:
-            self.save(model, optimizer, at, best)
+    def on_step(self, training: Training, rows: int, loss: float, accuracy: float) -> None:
+        """Save if the last save was `every_s` seconds ago."""
+        if time.monotonic() - self._saved >= self.every_s:
+            self.save(training)
 
-    def save(
-        self, model: GPT2Classifier, optimizer: AdamW, at: TrainingState, best: dict[str, Tensor]
-    ) -> None:
-        """Write the state now."""
-        tensors = {
-            f"now.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad
-        }
-        tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-        tensors |= {f"optimizer.{name}": tensor for name, tensor in _moments(optimizer)}
+    def on_epoch(self, training: Training, scores: Scores | None) -> None:
+        """Save."""
+        self.save(training)
+
+    def save(self, training: Training) -> None:
+        """Write the current state."""
+        model, at = training.model, training.at
+        tensors = {f"now.{name}": p.detach() for name, p in training.trained.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in training.best.items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in _moments(training.optimizer)}
         tensors["random"] = torch.get_rng_state()
         if model.score.weight.is_cuda:  # dropout draws there
             tensors["random_cuda"] = torch.cuda.get_rng_state(model.score.weight.device)
@@ -71,7 +66,8 @@ class Checkpointer:
         self._saved = time.monotonic()
 
     def restore(self, training: Training) -> bool:
-        """Put a saved state of the same identity into a fresh training; whether there was one.
+        """Load a saved state of the same identity into a new training. Returns whether there was
+        one.
 
         Raises:
             CheckpointError: the file is damaged.

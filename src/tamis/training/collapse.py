@@ -1,18 +1,18 @@
-"""Collapse told while training: a class that is never predicted, or scores that hardly differ from
-text to text, with the remedy.
+"""Warning about a collapsed training: a class is never predicted, or all scores are nearly equal.
 
-The reference ended there and its accuracy of 86 % did not show it. Looked at after every epoch, on
-validation rows, or where there are none on a sample of the rows that are trained on.
+The reference experiment collapsed, and its accuracy of 86 % did not show it. The check runs after
+every epoch on the validation rows, or on a sample of the training rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.training.loop import Training
+from tamis.evaluation.model_selection import Scores
+from tamis.training.loop import LoopCallback, Training
 
 SPREAD = 0.05
 """Standard deviation of a score over texts, in log-odds, below which it is called constant: no
@@ -24,15 +24,15 @@ MOST_ROWS = 512
 
 
 def collapse(
-    logits: NDArray[np.float64], targets: NDArray[np.int64], classes: list[str], *, remedy: str
+    logits: NDArray[np.float64], targets: NDArray[np.int64], classes: Sequence[str], *, remedy: str
 ) -> str | None:
-    """What is wrong, in words; None where nothing is.
+    """Return a sentence about what is wrong; None if nothing is.
 
     Args:
-        logits: (N, K) of N rows.
-        targets: (N,) their class numbers.
+        logits: (N, K) logits.
+        targets: (N,) class numbers.
         classes: K labels.
-        remedy: what to do about it.
+        remedy: end of the sentence: what to do.
     """
     if len(logits) == 0:
         return None
@@ -55,13 +55,13 @@ def collapse(
 
 
 def remedy_for(*, tune: str, pooled: bool, weighted: bool, epochs: int) -> str:
-    """The settings to change, the likeliest cause first.
+    """Return the settings to change, the likeliest cause first.
 
     Args:
         tune: what is trained.
-        pooled: whether the head reads the mean over tokens.
+        pooled: whether the head reads the mean of the tokens.
         weighted: whether classes are weighted or undersampled.
-        epochs: of the training.
+        epochs: number of epochs.
     """
     ways = []
     if not pooled:
@@ -78,29 +78,27 @@ def remedy_for(*, tune: str, pooled: bool, weighted: bool, epochs: int) -> str:
     return "remedy: " + ", or ".join(ways or ["raise train.learning_rate"])
 
 
-class CollapseCallback(Training):
-    """A training that says after an epoch that it has collapsed."""
+class CollapseCallback(LoopCallback):
+    """Reports a collapsed training after an epoch."""
 
-    warned: str | None = None
-    """What the last look found wrong."""
-    _classes: tuple[str, ...] = ()
-    _remedy: str = ""
-    _say: Callable[[str], None] | None = None
+    def __init__(
+        self, classes: Sequence[str], remedy: str, on_notice: Callable[[str], None]
+    ) -> None:
+        """`on_notice` is called with a sentence that ends with `remedy`; it is not called twice in
+        a row with the same problem.
+        """
+        self._classes, self._remedy, self._on_notice = classes, remedy, on_notice
+        self.warned: str | None = None
+        """What the last look found wrong."""
 
-    def watch(self, classes: list[str], remedy: str, say: Callable[[str], None] | None) -> None:
-        """Look after every epoch, and tell `say` at once (the same thing once)."""
-        self._classes, self._remedy, self._say = tuple(classes), remedy, say
-
-    def _close_epoch(self) -> None:
-        super()._close_epoch()
-        rows = self.validation_rows
+    def on_epoch(self, training: Training, scores: Scores | None) -> None:
+        """Check the validation rows, or a sample of the training rows."""
+        rows = training.rows.validation
         if not len(rows):
-            rows = self.fit_rows_of(0)
-            rows = rows[:MOST_ROWS]
-        logits = self.logits(rows).double().numpy()
-        found = collapse(
-            logits, self.targets.numpy()[rows], list(self._classes), remedy=self._remedy
-        )
-        if found and self._say is not None and found != self.warned:
-            self._say(f"after epoch {self.at.epoch} of {self.settings.epochs}: {found}")
+            rows = training.fit_rows_of(0)[:MOST_ROWS]
+        logits = training.logits(rows).double().numpy()
+        found = collapse(logits, training.targets.numpy()[rows], self._classes, remedy=self._remedy)
+        if found and found != self.warned:
+            epochs = training.settings.epochs
+            self._on_notice(f"after epoch {training.at.epoch} of {epochs}: {found}")
         self.warned = found

@@ -1,10 +1,10 @@
-"""Scores of every training row from models that did not see it: the rows in folds, a model trained
-without each, all by the same recipe.
+"""Out-of-fold scores: every training row is scored by a model that was trained without it.
 
-A budget of one blocked message in a thousand cannot be read off a tenth of the rows. Here
-threshold, temperature and unsure band are chosen on all of them, and the model that is kept learns
-from all of them. Each fold's model takes the last epoch, so its scores chose nothing. Source:
-Kohavi 1995, "A study of cross-validation and bootstrap"; scikit-learn's cross_val_predict.
+A validation part of a tenth of the rows is too small to measure a false positive rate of 0.1 %.
+With folds, threshold, temperature and unsure band are fitted on all rows, and the final model is
+trained on all rows. The models of the folds keep their last epoch, so no score was used to choose
+them. Source: Kohavi 1995, "A study of cross-validation and bootstrap"; scikit-learn's
+cross_val_predict.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tamis.files import replaced
 
 @dataclass(frozen=True)
 class FoldScores:
-    """Logits of rows by models that did not see them."""
+    """Logits of rows from models that were trained without them."""
 
     rows: NDArray[np.float64]
     """(rows, K)"""
@@ -41,18 +41,18 @@ rows."""
 def out_of_fold(
     fold: Fold, fold_ids: Rows, *, classes: int, identity: str, checkpoint: Path | None
 ) -> FoldScores:
-    """Scores of R rows, each from a model trained without its part, and of the texts joined from
-    each part.
+    """Return the scores of R rows, each from a model trained without its fold, and of the texts
+    concatenated from each fold.
 
     Args:
         fold: trains one of the models.
-        fold_ids: (R,) as `fold_ids` gives them.
+        fold_ids: (R,) fold of each row.
         classes: K.
-        identity: says what is trained on what; scores of another identity are never taken up.
-        checkpoint: folder for the state; of a fold that has ended only the scores are kept.
+        identity: hash of the work; saved scores with another identity are ignored.
+        checkpoint: folder for the state. For a finished fold only the scores are kept.
 
     Raises:
-        CheckpointError: scores in the folder are damaged.
+        CheckpointError: saved scores are damaged.
     """
     logits, joined = np.empty((len(fold_ids), classes)), []
     count = int(fold_ids.max()) + 1

@@ -1,5 +1,5 @@
-"""What a setting that is left open becomes: by how much is trained, whether the backbone is
-pretrained, and how many rows there are.
+"""Default values of open settings, by what is trained, whether the backbone is pretrained, and the
+number of rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tamis.training.time_estimate import LONG_S, MOST_STATES, Duration
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a setting that is left open becomes."""
+    """Default values of the training settings."""
 
     epochs: int
     learning_rate: float
@@ -58,10 +58,13 @@ on; of more classes 1.6 times as many."""
 
 
 def epochs_for(rows: int, classes: int) -> int:
-    """Epochs in which everything of a pretrained backbone is trained on `rows` rows of `classes`
-    classes.
+    """Return the default number of epochs of full fine-tuning of a pretrained backbone.
 
-    More than two are learnt more slowly.
+    More than two classes need more epochs.
+
+    Args:
+        rows: number of training rows.
+        classes: number of classes.
     """
     wanted = max(PRETRAINED_FULL.epochs, _EPOCHS / math.sqrt(max(1, rows) / classes)) * (
         _MORE if classes > 2 else 1.0
@@ -73,23 +76,23 @@ FEW_ROWS, _KEPT = 100, 0.5
 
 
 def is_low_data(rows: int, classes: int) -> bool:
-    """Whether the labelled rows are few: below 100 a class."""
+    """Return whether there are fewer than 100 training rows per class."""
     return rows < FEW_ROWS * classes
 
 
 def default_bpe_dropout(rows: int, classes: int) -> float:
-    """BPE-dropout of a pretrained backbone trained whole: none below 100 rows a class, where it
-    cost as much as it gave.
+    """Return the default BPE-dropout of full fine-tuning of a pretrained backbone: 0 below 100 rows
+    per class, where it had no effect on the results.
     """
     return 0.0 if is_low_data(rows, classes) else PRETRAINED_FULL.bpe_dropout
 
 
 def default_wise_ft(rows: int, classes: int) -> float | str:
-    """Share of the start kept in a pretrained backbone trained whole: half below 100 rows a class,
-    from there on as held-out rows say.
+    """Return the default WiSE-FT share of full fine-tuning of a pretrained backbone: one half below
+    100 rows per class, otherwise `auto` (chosen on the validation rows).
 
-    Few rows teach differently from draw to draw; between the solved head and what they taught lies
-    a steadier model. Of many rows some may be labelled wrongly, and training learns those by heart.
+    With few rows, results vary from sample to sample, and the average with the initial weights
+    varies less. With many rows, some labels may be wrong, and the last epochs memorize them.
     Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
     """
     return _KEPT if is_low_data(rows, classes) else "auto"
@@ -101,8 +104,8 @@ by: they have more to learn."""
 
 
 def default_learning_rate(rows: int, classes: int, *, small: bool) -> float:
-    """Peak learning rate where everything of a pretrained backbone is trained; `small` as in
-    `resolve_tune`.
+    """Return the default peak learning rate of full fine-tuning of a pretrained backbone; `small`
+    as in `resolve_tune`.
     """
     return PRETRAINED_FULL.learning_rate * (
         _FASTER if small and classes > 2 and not is_low_data(rows, classes) else 1.0
@@ -117,12 +120,12 @@ missed, and trained on in seconds."""
 def resolve_cv_folds(
     recipe: Recipe, *, pretrained: bool, small: bool, rows: int, classes: int
 ) -> int:
-    """Folds of a training: those that are set; where training everything takes minutes 3 for a
-    budget of blocked messages, 5 for few rows.
+    """Return the number of cross-validation folds.
 
-    A tenth of the rows, held out, does not show a budget of one in a thousand, however they fall,
-    and of few rows it shows nothing. `pretrained` and `small` as in `resolve_tune`, `rows` and
-    `classes` as in `resolve_defaults`.
+    This is the setting, if it is set. By default, full fine-tuning of a small pretrained backbone
+    with a maximum false positive rate uses 3 folds, or 5 for few rows: a validation part of a tenth
+    of the rows is too small to measure a rate of 0.1 %. `pretrained` and `small` as in
+    `resolve_tune`, `rows` and `classes` as in `resolve_defaults`.
     """
     if (
         resolve_tune(recipe.tune, pretrained=pretrained, small=small)[0] == "head"
@@ -141,18 +144,19 @@ def resolve_cv_folds(
 def resolve_tune(
     tune: str, *, pretrained: bool, small: bool, duration: Duration | None = None
 ) -> tuple[str, str]:
-    """What `auto` stands for, and why.
+    """Return what `tune = auto` stands for, and the reason.
 
-    Everything is trained from scratch, and of a small backbone while that takes half an hour at the
-    most (`LONG_S`); else the last two blocks, if they keep within it and what lies under them fits;
-    else, and of a large backbone always, the head alone.
+    A random backbone is trained fully. So is a small pretrained one if that takes at most half an
+    hour (`LONG_S`). Otherwise the last two blocks are trained, if that takes at most as long and
+    the states below them fit into memory. Otherwise, and for every large backbone, the head alone
+    is trained.
 
     Args:
         tune: the setting.
-        pretrained: whether the backbone is.
-        small: whether training everything of it takes minutes on two cores for a few thousand rows
-            (an embedded backbone).
-        duration: what training everything of a small one would take; minutes where it is not given.
+        pretrained: whether the backbone is pretrained.
+        small: whether full fine-tuning takes minutes on two cores for a few thousand rows (an
+            embedded backbone).
+        duration: estimated time of full fine-tuning of a small backbone; None means minutes.
     """
     if tune != "auto":
         return tune, "asked for"
@@ -179,8 +183,8 @@ def resolve_tune(
 
 
 def attention_fallback(recipe: Recipe, *, pretrained: bool) -> tuple[str, str] | None:
-    """The `text.pooling` read instead of `attention` where that cannot be trained, and why; None
-    where it can. `tune` is settled.
+    """Return the `text.pooling` to use instead of `attention` if attention pooling cannot be
+    trained, and the reason; None if it can. `tune` is resolved.
     """
     if recipe.tune == "head" and recipe.train.head_solver == "lbfgs":
         return "auto", "a head that is solved trains no attention (take --tune blocks:1 for that)"
@@ -200,12 +204,18 @@ def attention_fallback(recipe: Recipe, *, pretrained: bool) -> tuple[str, str] |
 def resolve_defaults(
     recipe: Recipe, *, pretrained: bool, rows: int, classes: int, small: bool = False
 ) -> Recipe:
-    """The recipe with every open setting settled, `tune` by `resolve_tune` before.
+    """Return the recipe with every open setting resolved. `tune` is resolved before, by
+    `resolve_tune`.
 
-    `rows` and `classes` count the training rows and their labels; `small` as in `resolve_tune`.
+    Args:
+        recipe: the recipe.
+        pretrained: whether the backbone is pretrained.
+        rows: number of training rows.
+        classes: number of classes.
+        small: as in `resolve_tune`.
 
     Raises:
-        ConfigError: settings that exclude each other, or `tune` is still open.
+        ConfigError: two settings exclude each other, or `tune` is `auto`.
     """
     if recipe.tune == "auto":
         raise ConfigError("tune is still auto; resolve_tune says what it stands for")

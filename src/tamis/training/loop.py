@@ -1,17 +1,15 @@
-"""The one training loop: the last K blocks, everything, or head and final LayerNorm by mini-batches
-as in the reference.
+"""The training loop, for the last K blocks, for everything, and for head and final LayerNorm by
+mini-batches as in the reference.
 
-What is trained is a matter of `requires_grad`; what lies under the lowest trained block comes from
-`FeatureExtractor`, computed once. Losses are sums divided once by the step's own count, so that
-cutting a step into micro-batches changes nothing.
+Parameters with `requires_grad` are trained. The states below the lowest trained block come from
+`FeatureExtractor` and are computed once. Losses are sums, divided once per step, so that the
+micro-batch size has no effect on the result.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -24,98 +22,72 @@ from tamis.evaluation.model_selection import Scores, validate
 from tamis.gpt2.features import FeatureExtractor
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.packing import batch_by_tokens
-from tamis.progress import Progress, Silent
-from tamis.text.encoding import EncodedTexts
-from tamis.training.adamw import AdamW
+from tamis.training.adamw import AdamW, parameter_groups
+from tamis.training.state import LoopRows, LoopSettings, TrainingState
 
 
-@dataclass(frozen=True)
-class LoopSettings:
-    """Resolved settings of one training; `tamis.config` holds their texts, units and defaults."""
+class LoopCallback:
+    """Hooks of the training loop; each does nothing here.
 
-    epochs: int
-    learning_rate: float
-    head_learning_rate: float
-    weight_decay: float
-    decay_everything: bool
-    warmup_ratio: float
-    schedule: str
-    clip_norm: float
-    batch_rows: int | None
-    batch_tokens: int
-    micro_batch_tokens: int
-    patience: int | None
-    undersample: bool
-    label_smoothing: float
-    lm_loss_weight: float
-    lm_loss_share: float
-    token_dropout: float
-    autocast: torch.dtype | None
-    seed: int
+    Callbacks may read the training; they must not draw random numbers or change its weights.
+    """
 
+    def on_begin(self, training: Training) -> None:
+        """Called when `run` starts, with a new or a restored training."""
 
-@dataclass
-class TrainingState:
-    """Everything but tensors that a resumed training needs to go on as if it had never stopped."""
+    def on_step(self, training: Training, rows: int, loss: float, accuracy: float) -> None:
+        """Called after an optimizer step: number of rows, their mean loss (nats) and accuracy
+        before the step.
+        """
 
-    step: int = 0
-    epoch: int = 0
-    place: int = 0
-    """Steps done inside the current epoch."""
-    best: float = -math.inf
-    best_epoch: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    def on_epoch(self, training: Training, scores: Scores | None) -> None:
+        """Called after an epoch with the scores on the validation rows; None without validation
+        rows.
+        """
 
+    def on_end(self, training: Training) -> None:
+        """Called when `run` ends, also after an error."""
 
-Save = Callable[[GPT2Classifier, AdamW, TrainingState, dict[str, Tensor], bool], None]
+    def stops(self, training: Training) -> bool:
+        """Return whether to stop before the next epoch."""
+        return False
 
 
 class Training:
-    """One training of one model: state, the loop and what it needs. `run` may be called on a fresh
-    or on a restored one.
-    """
-
-    on_epoch: Callable[[int, Scores], None] | None = None
-    """Told an epoch's number (from 1) and its validation figures; what it raises ends the
-    training."""
-    name: str = "training"
-    """Under which progress is told."""
-    retokenize: Callable[[int], EncodedTexts] | None = None
-    """Gives the rows of `states` cut into other tokens for an epoch, numbered from 0; what is
-    judged is never cut anew."""
+    """The training of one model. `run` continues from the state in `at`."""
 
     def __init__(
         self,
         model: GPT2Classifier,
-        states: FeatureExtractor,
-        targets: NDArray[np.int64],
-        class_weights: NDArray[np.float64],
+        rows: LoopRows,
         settings: LoopSettings,
-        *,
-        fit_rows: NDArray[np.int64],
-        validation_rows: NDArray[np.int64],
-        positive: int | None = None,
+        callbacks: Sequence[LoopCallback] = (),
     ) -> None:
-        """Rows are numbers into `states` and `targets`; `class_weights` is (K,); `positive`, or the
-        rarer of two classes, chooses an epoch.
+        """Prepare the training of the parameters of `model` that require gradients.
+
+        Args:
+            model: K classes; `run` changes it.
+            rows: training rows and validation rows.
+            settings: resolved settings.
+            callbacks: called in this order.
 
         Raises:
-            DataError: there is no row to fit.
+            DataError: there is no training row.
         """
-        if len(fit_rows) == 0:
+        if len(rows.fit) == 0:
             raise DataError("training needs at least one row; got none")
-        self.model, self.states, self.settings = model, states, settings
+        self.model, self.rows, self.settings, self.callbacks = model, rows, settings, callbacks
+        self.states = rows.states
         self.device = model.score.weight.device
-        self.targets = torch.from_numpy(targets)
-        self.weights = torch.tensor(class_weights, dtype=torch.float32)
+        self.targets = torch.from_numpy(rows.targets)
+        self.weights = torch.tensor(rows.class_weights, dtype=torch.float32)
         self.loss_weights = self.weights.to(self.device)
-        self.fit_rows, self.validation_rows = fit_rows, validation_rows
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.optimizer = _adamw(self.trained, settings)
+        self.optimizer = AdamW(parameter_groups(self.trained, settings))
         self.best: dict[str, Tensor] = {}
-        self.positive = positive
-        held_out = np.bincount(targets[validation_rows], minlength=len(class_weights))
-        decisive = held_out if positive is None else held_out[[positive]]
+        """Copies of the trained weights after the best epoch, by name."""
+        held_out = np.bincount(rows.targets[rows.validation], minlength=len(rows.class_weights))
+        decisive = held_out if rows.positive is None else held_out[[rows.positive]]
         self.level = 0.5 / decisive[decisive > 0].min() if decisive.any() else 0.0
         """Average precisions closer than half a held-out row of the positive class, or of the
         rarest, are level."""
@@ -124,49 +96,51 @@ class Training:
         self.steps_per_epoch = steps
         self.total_steps = steps * settings.epochs
 
-    def run(self, *, save: Save | None = None, progress: Progress | None = None) -> TrainingState:
-        """Train to the end or until `patience` epochs were worse than the best, then put the best
-        epoch's weights back.
+    def run(self) -> TrainingState:
+        """Train until the last epoch or until a callback stops it, then restore the weights of the
+        best epoch.
 
-        With `save`, it is called after every step (it decides when to write) and, last argument
-        true, at every epoch's end. Without validation rows the last epoch counts.
+        Without validation rows the last epoch is the best one.
 
         Raises:
-            ConfigError: the loss is no number any more, as too high a learning rate makes it.
+            ConfigError: the loss is not finite, for example because the learning rate is too high.
         """
-        messages = len(self.fit_rows_of(0)) * self.settings.epochs
-        done = self.at.epoch * len(self.fit_rows_of(0))
-        with (progress or Silent()).task(
-            self.name, total=messages, unit="messages", done=done
-        ) as task:
-            while self.at.epoch < self.settings.epochs and not self._patience_is_over():
-                states = (
-                    self.states
-                    if self.retokenize is None
-                    else self.states.retokenized(self.retokenize(self.at.epoch))
-                )
-                for place, rows in enumerate(self.steps_of(self.at.epoch)):
-                    if place < self.at.place:
-                        continue
-                    loss, accuracy = self.train_step(rows, states)
-                    self.at.place = place + 1
-                    task.advance(len(rows), f"loss {loss:.3f}, accuracy {accuracy:.3f}")
-                    if save:
-                        save(self.model, self.optimizer, self.at, self.best, False)
-                self._close_epoch()
-                if save:
-                    save(self.model, self.optimizer, self.at, self.best, True)
+        try:
+            for callback in self.callbacks:
+                callback.on_begin(self)
+            while self.at.epoch < self.settings.epochs and not any(
+                callback.stops(self) for callback in self.callbacks
+            ):
+                self._epoch()
+        finally:
+            for callback in self.callbacks:
+                callback.on_end(self)
         with torch.no_grad():
             for name, tensor in self.best.items():
                 self.trained[name].copy_(tensor)
         return self.at
 
+    def _epoch(self) -> None:
+        """The rest of the epoch that `at` stands in."""
+        recut = self.rows.retokenize
+        states = self.states if recut is None else self.states.retokenized(recut(self.at.epoch))
+        for place, rows in enumerate(self.steps_of(self.at.epoch)):
+            if place < self.at.place:
+                continue
+            loss, accuracy = self.train_step(rows, states)
+            self.at.place = place + 1
+            for callback in self.callbacks:
+                callback.on_step(self, len(rows), loss, accuracy)
+        scores = self._close_epoch()
+        for callback in self.callbacks:
+            callback.on_epoch(self, scores)
+
     def fit_rows_of(self, epoch: int) -> NDArray[np.int64]:
-        """The epoch's rows, shuffled; with undersampling, as many of every class as the rarest has,
-        drawn anew each epoch.
+        """Return the rows of an epoch, shuffled. With undersampling there are as many rows of every
+        class as of the rarest one, drawn again in each epoch.
         """
         random = np.random.default_rng([self.settings.seed, epoch])
-        rows = random.permutation(self.fit_rows)
+        rows = random.permutation(self.rows.fit)
         if not self.settings.undersample:
             return rows
         labels = self.targets.numpy()[rows]
@@ -176,7 +150,7 @@ class Training:
         return np.asarray(rows[np.sort(kept)])
 
     def steps_of(self, epoch: int) -> Iterator[NDArray[np.int64]]:
-        """Rows of each step of an epoch, in its order."""
+        """Yield the rows of each step of an epoch."""
         rows = self.fit_rows_of(epoch)
         if self.settings.batch_rows is not None:
             yield from (
@@ -189,8 +163,8 @@ class Training:
             )
 
     def train_step(self, rows: NDArray[np.int64], states: FeatureExtractor) -> tuple[float, float]:
-        """One optimiser step over `rows` of `states`; returns the class loss and the accuracy of
-        the batch before the step.
+        """Take one optimizer step on `rows` of `states`. Returns loss and accuracy of the batch
+        before the step.
         """
         settings = self.settings
         self.model.train()
@@ -246,7 +220,8 @@ class Training:
         self.at.history.append(row | {"learning_rate": self.optimizer.param_groups[0]["lr"]})
         return loss, accuracy
 
-    def _close_epoch(self) -> None:
+    def _close_epoch(self) -> Scores | None:
+        """Score the validation rows and keep the weights where they are the best so far."""
         self.at.epoch += 1
         self.at.place = 0
         scores = self.held_out_scores()
@@ -255,8 +230,6 @@ class Training:
             self.at.history.append(
                 row | {f"validation_{k}": v for k, v in scores.to_dict().items()}
             )
-            if self.on_epoch is not None:
-                self.on_epoch(self.at.epoch, scores)
         # Average precision first, the loss where it is level to three digits. Epochs that the
         # held-out rows cannot tell apart are level too, and the later one is taken: its learning
         # rate was lower.
@@ -264,17 +237,18 @@ class Training:
         if scores is None or merit > self.at.best - self.level:
             self.at.best, self.at.best_epoch = max(merit, self.at.best), self.at.epoch
             self.best = {name: p.detach().clone() for name, p in self.trained.items()}
+        return scores
 
     def scores(self, rows: NDArray[np.int64]) -> Scores:
-        """Loss, accuracy and average precision on rows, with the weights as they are."""
-        return validate(self.logits(rows), self.targets[rows], self.positive)
+        """Return loss, accuracy and average precision on rows, with the current weights."""
+        return validate(self.logits(rows), self.targets[rows], self.rows.positive)
 
     def held_out_scores(self) -> Scores | None:
-        """The same on the validation rows; None where there are none."""
-        return self.scores(self.validation_rows) if len(self.validation_rows) else None
+        """Return the scores on the validation rows; None without validation rows."""
+        return self.scores(self.rows.validation) if len(self.rows.validation) else None
 
     def logits(self, rows: NDArray[np.int64]) -> Tensor:
-        """(len(rows), K) fp32, no dropout."""
+        """Return the (len(rows), K) logits in fp32, without dropout."""
         self.model.eval()
         out = torch.empty(len(rows), len(self.weights))
         tokens = self.states.messages.tokens[rows]
@@ -300,40 +274,3 @@ class Training:
         return 0.5 * (
             1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, self.total_steps - warmup)))
         )
-
-    def _patience_is_over(self) -> bool:
-        patience = self.settings.patience
-        return (
-            patience is not None
-            and len(self.validation_rows) > 0
-            and self.at.epoch - self.at.best_epoch >= patience > 0
-        )
-
-
-def _adamw(trained: dict[str, torch.nn.Parameter], settings: LoopSettings) -> AdamW:
-    """AdamW in three groups: matrices (decayed), embeddings with LayerNorms and biases (not), and
-    the head with its own rate.
-    """
-    head = [p for name, p in trained.items() if name.startswith("score.")]
-    rest = {name: p for name, p in trained.items() if not name.startswith("score.")}
-    plain_decay = settings.weight_decay if settings.decay_everything else 0.0
-    plain = {name for name, p in rest.items() if p.ndim < 2 or ".wpe." in name or ".wte." in name}
-    groups = [
-        {
-            "params": [p for n, p in rest.items() if n not in plain],
-            "peak": settings.learning_rate,
-            "weight_decay": settings.weight_decay,
-        },
-        {
-            "params": [rest[n] for n in rest if n in plain],
-            "peak": settings.learning_rate,
-            "weight_decay": plain_decay,
-        },
-        {
-            "params": head,
-            "peak": settings.head_learning_rate,
-            "weight_decay": settings.weight_decay,
-        },
-    ]
-    groups = [group | {"lr": group["peak"]} for group in groups if group["params"]]
-    return AdamW(groups)

@@ -1,7 +1,8 @@
-"""What a fit is asked for, held against its rows before anything long begins: checked, completed,
-and what will play no part said.
+"""Check a recipe against the training rows before anything long starts, and fill in its open
+settings.
 
-Owns which settings need which classes; what an open setting becomes is training/defaults.py's.
+This module contains the rules for which settings need which classes. The values of open settings
+come from training/defaults.py.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tamis.training.time_estimate import training_time
 
 @dataclass(frozen=True)
 class ResolvedRecipe:
-    """A recipe that is ready for its rows."""
+    """A recipe with every setting resolved for its rows."""
 
     recipe: Recipe
     """resolved"""
@@ -33,16 +34,16 @@ class ResolvedRecipe:
 
 
 def check_rows(recipe: Recipe, labels: Sequence[str]) -> str | None:
-    """Refuse what these rows cannot give, and find the positive label (None: more than two
-    classes).
+    """Check the recipe against the training labels and return the positive label (None for more
+    than two classes).
 
     Args:
         recipe: resolved or not.
-        labels: (R,) of the training rows.
+        labels: (R,) labels of the training rows.
 
     Raises:
-        ConfigError: the positive label is none of the labels; a setting needs two classes, or
-            contradicts another.
+        ConfigError: the positive label does not occur; a setting needs two classes, or two settings
+            contradict each other.
     """
     positive, classes = positive_label(labels, recipe.data.positive), len(set(labels))
     check_decision_settings(recipe.decision, classes)
@@ -50,11 +51,15 @@ def check_rows(recipe: Recipe, labels: Sequence[str]) -> str | None:
 
 
 def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) -> ResolvedRecipe:
-    """Check a recipe, its device and threads settled, against R training texts and their labels,
-    and settle what else it leaves open.
+    """Check a recipe and resolve its open settings.
+
+    Args:
+        recipe: device and threads are resolved already.
+        texts: R training texts.
+        labels: (R,) their labels.
 
     Raises:
-        ConfigError: as `check_rows`, or settings exclude each other.
+        ConfigError: as `check_rows`, or two settings exclude each other.
     """
     positive = check_rows(recipe, labels)
     pretrained, small, classes = (

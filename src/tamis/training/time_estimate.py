@@ -1,8 +1,8 @@
-"""How long training everything of a small backbone would take here: work that is counted, over the
-measured speed of matrix products.
+"""Estimate how long full fine-tuning of a small backbone takes on this machine: number of
+operations divided by the measured speed of matrix products.
 
-Only for tables that would take long on a slow machine is anything measured: others are settled
-alike everywhere.
+The speed is measured only if the training would take long on a slow machine, so that small tables
+get the same settings everywhere.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST_STATES = 2 << 30
 
 @dataclass(frozen=True)
 class Duration:
-    """What training everything, and less than that, would take."""
+    """Estimated time of full fine-tuning, and of the last blocks alone."""
 
     seconds: float
     tokens: float
@@ -45,7 +45,7 @@ class Duration:
     """the speed that `seconds` is meant at"""
 
     def words(self) -> str:
-        """For a reason."""
+        """Return the estimate in words."""
         return (
             f"{self.seconds / 60:,.0f} minutes here ({self.tokens / 1e6:,.0f} million tokens, "
             f"{self.gflops:,.0f} GFLOP/s measured)"
@@ -55,10 +55,10 @@ class Duration:
 def training_time(
     recipe: Recipe, texts: Sequence[str], labels: Sequence[str], positive: str | None
 ) -> Duration:
-    """The time that everything of a backbone that lies here would take to train.
+    """Estimate the time of full fine-tuning of a local backbone.
 
     Args:
-        recipe: resolved for `tune = full`, its device and threads too.
+        recipe: resolved for `tune = full`, with device and threads.
         texts: R training texts.
         labels: (R,) their labels.
         positive: label of the positive class, None for more than two classes.

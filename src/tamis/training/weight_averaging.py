@@ -1,9 +1,8 @@
-"""Weights between the start of a training and its end, and how far back from the end held-out rows
-want them.
+"""WiSE-FT: average the initial weights into the trained ones, with a share chosen on the validation
+rows.
 
-What training made of a pretrained model is averaged with what it was before. The rows' labels may
-be noise in part, which the end has learnt by heart and the start has not. Source: Wortsman et al.,
-"Robust fine-tuning of zero-shot models", CVPR 2022, who choose the share on held-out rows as well.
+If some labels are wrong, the trained weights have memorized them and the initial ones have not.
+Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Weights = Mapping[str, Tensor]
 
 
 class Evaluator(Protocol):
-    """The part of a `Training` that chooses."""
+    """The part of a `Training` that the choice needs."""
 
     level: float
     """Merits closer than this are level."""
@@ -33,24 +32,26 @@ class Evaluator(Protocol):
     """Copies of the same, as training left it."""
 
     def held_out_scores(self) -> Scores | None:
-        """Of the validation rows with the weights as they are; None without such rows."""
+        """Return the scores on the validation rows with the current weights; None without
+        validation rows.
+        """
 
 
 def copy_weights(trained: Weights) -> dict[str, Tensor]:
-    """The weights as they are now, apart from what becomes of them."""
+    """Return copies of the current weights."""
     return {name: weights.detach().clone() for name, weights in trained.items()}
 
 
 @torch.no_grad()
 def interpolate(trained: Weights, start: Weights, share: float) -> None:
-    """Move what was trained towards the start: `share` of it and 1 - share of what stands there."""
+    """Set the weights to `share` of the initial ones plus 1 - `share` of the current ones."""
     for name, weights in trained.items():
         weights.lerp_(start[name], share)
 
 
 def interpolate_by_validation(training: Evaluator, start: Weights) -> float:
-    """Mix by the share with the best held-out merit, none where no share is ahead of it by more
-    than is level; returns the share.
+    """Average with the share that has the best validation scores, and return it. The share is 0 if
+    no other one is better by more than `level`.
     """
     end = training.held_out_scores()
     if end is None:

@@ -24,7 +24,6 @@ from tamis.data.files.message_reader import Message
 from tamis.decision.calibration import softmax
 from tamis.errors import ConfigError, DataError
 from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache
-from tamis.head.refit import features_and_logits
 from tamis.progress import Progress
 from tamis.workflows.query_strategies import STRATEGIES, Strategy, centred, select, uncertainty
 from tamis.workflows.run_folder import PREDICTIONS
@@ -107,14 +106,26 @@ class _Candidates:
         )
 
 
+@dataclass(frozen=True)
+class QueryStrategy:
+    """How messages are chosen from the uncertain ones."""
+
+    name: Strategy
+    """one of `query_strategies.STRATEGIES`"""
+    seed: int = 42
+    """seed of random draws"""
+
+
+CLUSTERS = QueryStrategy("clusters")
+
+
 def suggest(
     classifier: TextClassifier,
     messages: Iterable[Message],
     count: int,
     *,
     run: Path | None = None,
-    strategy: Strategy = "clusters",
-    seed: int = 42,
+    strategy: QueryStrategy = CLUSTERS,
     cache: FeatureCache = NO_CACHE,
     progress: Progress | None = None,
 ) -> Suggested:
@@ -125,8 +136,7 @@ def suggest(
         messages: unlabelled messages; read once.
         count: number of messages to suggest.
         run: run folder of the model, or its model folder; texts labelled there are omitted.
-        strategy: one of `query_strategies.STRATEGIES`.
-        seed: seed of random draws.
+        strategy: how the messages are chosen.
         cache: stores features between calls.
         progress: receives progress updates.
 
@@ -136,8 +146,9 @@ def suggest(
     """
     if count < 1:
         raise ConfigError(f"-n: expected at least 1 message, got {count}")
-    if strategy not in STRATEGIES:
-        raise ConfigError(f"strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}")
+    if strategy.name not in STRATEGIES:
+        choices = ", ".join(STRATEGIES)
+        raise ConfigError(f"strategy: expected one of {choices}, got {strategy.name!r}")
     known = _labelled(run)
     held: _Candidates | None = None
     seen, labelled, repeated = 0, 0, 0
@@ -170,8 +181,8 @@ def suggest(
         distinct.features.astype(np.float64),
         _even(classifier, distinct.probabilities),
         count,
-        strategy=strategy,
-        seed=seed,
+        strategy=strategy.name,
+        seed=strategy.seed,
     )
     chosen = distinct.of(rows)
     labels = classifier.rule_.labels(chosen.probabilities, names)
@@ -188,15 +199,15 @@ def suggest(
             chosen.messages, labels, chosen.probabilities, chosen.uncertainties, strict=True
         )
     )
-    return Suggested(suggestions, seen, labelled, repeated, strategy)
+    return Suggested(suggestions, seen, labelled, repeated, strategy.name)
 
 
 def _scored(
     classifier: TextClassifier, batch: list[Message], cache: FeatureCache, progress: Progress | None
 ) -> _Candidates:
-    scorer = classifier.scorer()
-    encoded = classifier.encode([message.text for message in batch])
-    features, logits = features_and_logits(scorer, encoded, cache=cache, progress=progress)
+    features, logits = classifier.predictor_.embed_and_score(
+        [message.text for message in batch], cache=cache, progress=progress
+    )
     probabilities = softmax(logits)
     return _Candidates(
         batch, features, probabilities, uncertainty(_even(classifier, probabilities))

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tamis.classifier.out_of_distribution import ood_report
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import read_training_rows, text_keys
 from tamis.config import Recipe
@@ -20,25 +20,41 @@ from tamis.data.splits import positive_label, split_table
 from tamis.data.tables import Table, read_table
 from tamis.errors import ConfigError, DataError
 from tamis.evaluation.prequential import PrequentialFigures
-from tamis.evaluation.report.plots import write_all
+from tamis.evaluation.report.plots import PlotData, write_all
 from tamis.evaluation.report.prequential_plot import write_learning_curves
 from tamis.evaluation.report.render_html import write_html
 from tamis.evaluation.report.report import Part, ReportInputs, build_report, most_confident_mistakes
 from tamis.evaluation.report.robustness_plot import write_robustness
 from tamis.evaluation.robustness import PerturbationResult, evaluate_robustness
-from tamis.feedback.replay import run_prequential
+from tamis.feedback.replay import LabelledStream, run_prequential
 from tamis.progress import Progress
 from tamis.workflows.environment import Clock, Say, silent, versions
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What an evaluation covers besides the metrics."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """`text`, `label`, `positive`, `split` (only the test rows of this split are evaluated)"""
+    page: Path | None = None
+    """also write an HTML report to this file"""
+    robustness: bool = False
+    """also evaluate perturbed texts at the model's threshold (two classes only)"""
+    prequential: tuple[int, float] | None = None
+    """also run a prequential evaluation (two classes only): number of messages until a delayed
+    label is known, and fraction of labels that become known if labels are few. The learning curves
+    are written beside the page."""
+
+
+METRICS_ONLY = EvaluationOptions()
 
 
 def evaluate(
     run: Path | str,
     data: str,
+    options: EvaluationOptions = METRICS_ONLY,
     *,
-    settings: Mapping[str, Any] | None = None,
-    page: Path | None = None,
-    robustness: bool = False,
-    prequential: tuple[int, float] | None = None,
     say: Say = silent,
     progress: Progress | None = None,
     **compute: Any,
@@ -48,13 +64,7 @@ def evaluate(
     Args:
         run: run or model folder.
         data: file or name of a known data set; all rows are evaluated.
-        settings: `text`, `label`, `positive`, `split` (only the test rows of this split are
-            evaluated).
-        page: also write an HTML report to this file.
-        robustness: also evaluate perturbed texts at the model's threshold (two classes only).
-        prequential: also run a prequential evaluation (two classes only). Number of messages until
-            a delayed label is known, and fraction of labels that become known if labels are few.
-            The learning curves are written beside the page.
+        options: what else is evaluated, and on which rows.
         say: receives messages for the user.
         progress: receives progress updates.
         compute: device, threads, dtype.
@@ -65,15 +75,14 @@ def evaluate(
             evaluation needs two classes.
     """
     classifier = TextClassifier.load(run, **compute)
-    wanted = Recipe().changed(
-        {f"data.{k}": v for k, v in (settings or {}).items() if v is not None}
-    )
+    settings, page = options.settings, options.page
+    wanted = Recipe().changed({f"data.{k}": v for k, v in settings.items() if v is not None})
     located = catalog.resolve(data)
     table = read_table(located.path, text=wanted.data.text, label=wanted.data.label)
     for note in (*located.notes, *table.notes):
         say(note)
     _check_labels(table, classifier)
-    if (settings or {}).get("split"):
+    if settings.get("split"):
         parts = split_table(table, wanted.data.split, seed=classifier.recipe_.seed)
         texts, labels, name = parts.texts("test"), parts.labels("test"), parts.name
         pool = parts.select("train")
@@ -106,26 +115,21 @@ def evaluate(
     )
     report = build_report(inputs, seed=classifier.recipe_.seed)
     report["notes"] += trained_on(run, texts)
-    report["ood"] = ood_report(classifier, texts, labels, progress=progress)
+    report["ood"] = classifier.ood_detector_.report(texts, labels, progress=progress)
     disguised = (
-        _robustness(classifier, texts, labels, positive, threshold, pool) if robustness else []
+        _robustness(classifier, texts, labels, positive, threshold, pool)
+        if options.robustness
+        else []
     )
-    if robustness:
+    if options.robustness:
         report["robustness"] = [result.to_dict() for result in disguised]
     replayed: list[PrequentialFigures] = []
-    if prequential is not None:
+    if options.prequential is not None:
         before = (pool.texts, pool.labels) if pool is not table else ((), ())
-        delay, share = prequential
+        stream = LabelledStream(texts, labels, positive, before)
+        delay, share = options.prequential
         replayed, notes = run_prequential(
-            classifier,
-            run,
-            texts,
-            labels,
-            positive=positive,
-            before=before,
-            delay=delay,
-            share=share,
-            progress=progress,
+            classifier, run, stream, delay=delay, share=share, progress=progress
         )
         report["prequential"] = {
             "delay": delay,
@@ -138,14 +142,7 @@ def evaluate(
             Part(labels, probabilities, texts), names, positive=positive, threshold=threshold
         )
         with tempfile.TemporaryDirectory() as folder:
-            plots = write_all(
-                folder,
-                classes=names,
-                positive=positive,
-                threshold=threshold,
-                labels=labels,
-                probabilities=probabilities,
-            )
+            plots = write_all(folder, PlotData(names, positive, threshold, labels, probabilities))
             if disguised:
                 plots["robustness"] = write_robustness(
                     Path(folder) / "robustness.png", disguised, positive=str(positive)

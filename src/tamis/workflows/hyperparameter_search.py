@@ -30,7 +30,8 @@ from tamis.evaluation.paired_comparison import average_precision, paired_differe
 from tamis.files import locked, write_text
 from tamis.gpt2.backbones import is_scratch
 from tamis.gpt2.feature_cache import FeatureCache
-from tamis.progress import Progress
+from tamis.progress import Progress, Silent
+from tamis.training.callbacks import Callbacks, ignore
 from tamis.workflows.dataset import Dataset, load_dataset
 from tamis.workflows.environment import Say, silent
 
@@ -119,17 +120,20 @@ def fitted(
         [rows.texts[row] for row in part.tolist()] for part in (rows.choosing, rows.confirming)
     ]
     classifier = TextClassifier.from_recipe(recipe)
-    classifier.on_epoch = on_epoch
+    cache = FeatureCache(cache_directory() / "states")
     classifier.fit(
         [rows.texts[row] for row in used.tolist()],
         [rows.labels[row] for row in used.tolist()],
         validation=None if exact else np.arange(len(rows.fit), len(used)),
         groups=rows.groups[used],
-        also=asked[0] + asked[1],
-        cache=FeatureCache(cache_directory() / "states"),
-        progress=progress,
+        callbacks=Callbacks(
+            progress=progress or Silent(), on_epoch=on_epoch or ignore, cache=cache
+        ),
     )
-    choosing, confirming = (classifier.predict_proba(texts) for texts in asked)
+    kept = cache if recipe.tune == "head" else None
+    choosing, confirming = (
+        classifier.predictor_.probabilities(texts, cache=kept) for texts in asked
+    )
     return choosing, confirming
 
 

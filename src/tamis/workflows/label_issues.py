@@ -23,7 +23,7 @@ from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache
 from tamis.gpt2.likelihood import bits_per_byte
 from tamis.gpt2.model import MeanPoolingBlock
 from tamis.gpt2.pooling import add_mean_pooling
-from tamis.head.linear_head import fit_head
+from tamis.head.linear_head import HeadRows, HeadSearch, fit_head
 from tamis.head.refit import features_of
 from tamis.progress import Progress
 from tamis.text.encoding import EncodedTexts
@@ -80,14 +80,8 @@ def head_out_of_fold(
     tokenizer = backbone.tokenizer.prepared(add_bos=backbone.tokenizer.end_of_text is not None)
     messages = EncodedTexts.encode(texts, tokenizer, context=trunk.config.n_positions)
     features = features_of(trunk, messages, cache=cache, progress=progress).astype(np.float64)
-    head = fit_head(
-        features,
-        targets,
-        np.ones(int(targets.max()) + 1),
-        groups=groups,
-        seed=seed,
-        progress=progress,
-    )
+    rows = HeadRows(features, targets, np.ones(int(targets.max()) + 1), groups)
+    head = fit_head(rows, HeadSearch(seed=seed), progress=progress)
     return None if head.out_of_fold is None else softmax(head.out_of_fold)
 
 

@@ -9,6 +9,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -24,35 +25,43 @@ POSITIVE, NEGATIVE, NOT_SURE = 0, 1, 2
 """Exit codes for one text, the same as those of bogofilter."""
 
 
+@dataclass(frozen=True)
+class PredictOptions:
+    """Where texts come from, and what is written about them."""
+
+    file: Path | None = None
+    """file with texts"""
+    column: str | None = None
+    """text column of `file`"""
+    one: bool = False
+    """stdin is one text or one e-mail"""
+    out: Path | None = None
+    """file for the results; None prints them"""
+    as_json: bool = False
+    """print one JSON object per text"""
+    windows: bool = False
+    """JSON also contains the window that determined the verdict on a long text"""
+    ood: bool = False
+    """report whether each text is out-of-distribution; plain output for texts of the command line
+    marks out-of-distribution texts in any case"""
+
+
 def predict_command(
     run: Path,
     texts: list[str] | None,
+    options: PredictOptions,
     *,
-    file: Path | None,
-    out: Path | None,
-    column: str | None,
-    as_json: bool,
     compute: Mapping[str, Any],
     say: Callable[[str], None],
-    one: bool = False,
-    windows: bool = False,
-    ood: bool = False,
 ) -> int:
     """Classify texts and print or write the results.
 
     Args:
         run: run or model folder.
         texts: texts of the command line.
-        file: file with texts.
-        out: file for the results; None prints them.
-        column: text column of `file`.
-        as_json: print one JSON object per text.
+        options: other sources of texts, and the form of the output.
         compute: device, threads, dtype.
         say: receives messages for the user.
-        one: stdin is one text or one e-mail.
-        windows: JSON also contains the window that determined the verdict on a long text.
-        ood: report whether each text is out-of-distribution. Plain output for texts of the command
-            line marks out-of-distribution texts in any case.
 
     Returns:
         The exit code of the last verdict, for `--exit-code`.
@@ -60,29 +69,28 @@ def predict_command(
     Raises:
         TamisError: the model cannot be loaded, or a message cannot be read.
     """
-    classifier = TextClassifier.load(run, **compute)
-    if one and classifier.positive_ is None:
+    classifier, out, ood = TextClassifier.load(run, **compute), options.out, options.ood
+    if options.one and classifier.positive_ is None:
         names = ", ".join(str(name) for name in classifier.classes_)
         raise ConfigError(
             "--exit-code needs a model with a positive label, but this model has none (labels: "
             f"{names}); use --json and read the verdict instead"
         )
-    if ood and classifier.ood_detector_ is None:
+    if ood and classifier.ood_detector_.limit is None:
         say(
             "the model has no out-of-distribution detector, so `ood` is unknown; train it again "
             "on at least 100 texts"
         )
-    ood = ood or (
-        bool(texts) and out is None and not as_json and classifier.ood_detector_ is not None
-    )
+    plain = bool(texts) and out is None and not options.as_json
+    ood = ood or (plain and classifier.ood_detector_.limit is not None)
     if texts:
         source: Iterator[Message] = iter(
             [Message(text, {}, line) for line, text in enumerate(texts, 1)]
         )
-    elif one:
+    elif options.one:
         source = iter([read_one_message(sys.stdin)])
     else:
-        messages = read_messages(file if file is not None else _standard_input(), text=column)
+        messages = read_messages(options.file or _standard_input(), text=options.column)
         for note in messages.notes:
             say(note)
         source = messages
@@ -101,8 +109,9 @@ def predict_command(
         say(f"wrote {count:,} verdicts to {out}")
         return code
     for _, verdict in iter_verdicts(classifier, source, ood=ood):
-        found = verdict.to_dict(windows=windows, ood=ood)
-        print(json.dumps(found, ensure_ascii=False) if as_json else line(verdict), flush=True)
+        found = verdict.to_dict(windows=options.windows, ood=ood)
+        shown = json.dumps(found, ensure_ascii=False) if options.as_json else line(verdict)
+        print(shown, flush=True)
         code = exit_code(verdict, classifier)
     return code
 

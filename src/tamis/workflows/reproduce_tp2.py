@@ -18,11 +18,12 @@ from tamis.config import Recipe
 from tamis.data.splits import DataSplit
 from tamis.evaluation.baselines import fit_baselines
 from tamis.evaluation.metrics import figures
-from tamis.evaluation.report.plots import write_all
+from tamis.evaluation.report.plots import PlotData, write_all
 from tamis.gpt2.backbones import Backbone, is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.classification_head import head_shape, replace_head
 from tamis.gpt2.feature_cache import FeatureCache
-from tamis.progress import Progress
+from tamis.progress import Progress, Silent
+from tamis.training.callbacks import Callbacks
 from tamis.workflows.dataset import load_dataset
 from tamis.workflows.environment import versions
 from tamis.workflows.inspect_backbone import inspected
@@ -153,14 +154,13 @@ class Runner:
         return TextClassifier.from_recipe(recipe).fit(
             self.parts.texts("train"),
             self.parts.labels("train"),
-            also=self.parts.texts("test"),
-            cache=self.store,
-            progress=self.progress,
+            callbacks=Callbacks(progress=self.progress or Silent(), cache=self.store),
         )
 
     def evaluate(self, classifier: TextClassifier, part: Any = "test") -> dict[str, Any]:
         """Compute the metrics on a part of the split."""
-        probabilities = classifier.predict_proba(self.parts.texts(part))
+        cache = self.store if classifier.recipe_.tune == "head" else None
+        probabilities = classifier.predictor_.probabilities(self.parts.texts(part), cache=cache)
         names = [str(c) for c in classifier.classes_]
         threshold = classifier.rule_.threshold
         return figures(
@@ -276,7 +276,7 @@ def _head(table: Table, backbone: Backbone, classes: int) -> None:
 
 
 def _training(table: Table, classifier: TextClassifier, recipe: Recipe, plots: Path | None) -> None:
-    steps = [row for row in classifier.history_ if "loss" in row]
+    steps = [row for row in classifier.training_.history if "loss" in row]
     losses = np.array([row["loss"] for row in steps])
     train = recipe.train
     table.add(
@@ -308,13 +308,8 @@ def _training(table: Table, classifier: TextClassifier, recipe: Recipe, plots: P
         f"{np.mean(accuracies[:tenth]):.3f} and {np.mean(accuracies[-tenth:]):.3f}",
     )
     if plots is not None:
-        written = write_all(
-            plots,
-            classes=[str(c) for c in classifier.classes_],
-            positive=None,
-            threshold=None,
-            history=classifier.history_,
-        )
+        classes, history = [str(c) for c in classifier.classes_], classifier.training_.history
+        written = write_all(plots, PlotData(classes, history=history))
         table.add(
             "9",
             "curves",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.cache import cache_directory
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import TrainingRows, sample, text_keys, write_training_rows
 from tamis.config import Recipe
@@ -17,11 +19,11 @@ from tamis.decision.verdict import UNSURE
 from tamis.evaluation.baselines import fit_baselines
 from tamis.evaluation.fold_spread import fold_figures
 from tamis.evaluation.report.model_card import model_card
-from tamis.evaluation.report.plots import write_all
+from tamis.evaluation.report.plots import PlotData, write_all
 from tamis.evaluation.report.render_html import write_html
 from tamis.evaluation.report.report import Part, ReportInputs, build_report, most_confident_mistakes
+from tamis.gpt2.feature_cache import FeatureCache
 from tamis.head.class_weights import class_weights
-from tamis.head.refit import features_of
 from tamis.progress import Progress
 from tamis.workflows.dataset import Dataset
 from tamis.workflows.environment import Clock, versions
@@ -39,26 +41,25 @@ def training_rows(
     """
     names, recipe = [str(c) for c in classifier.classes_], classifier.recipe_
     targets = np.array([names.index(label) for label in split.labels("train")], dtype=np.int64)
-    rows, exact = sample(targets, seed=recipe.seed), classifier.features_ is not None
+    rows, exact = sample(targets, seed=recipe.seed), classifier.training_.features is not None
     texts = [split.texts("train")[row] for row in rows.tolist()]
-    if classifier.features_ is not None:
-        features = classifier.features_[rows]
+    if classifier.training_.features is not None:
+        features = classifier.training_.features[rows]
     else:
-        trunk = classifier.scorer().transformer
-        features = features_of(trunk, classifier.encode(texts), progress=progress)
+        features = classifier.predictor_.embed(texts, progress=progress)
     return TrainingRows(
         features=features,
         targets=targets[rows],
         groups=groups[rows],
         keys=text_keys(texts),
         held_out=np.zeros(len(rows), dtype=bool)
-        if exact or classifier.cross_validated_
-        else np.isin(rows, classifier.held_out_),
+        if exact or classifier.training_.cross_validated
+        else np.isin(rows, classifier.training_.held_out),
         classes=tuple(names),
         class_weights=class_weights(recipe, targets, names),
         # Perturbed copies and undersampled draws are not stored, so these rows alone cannot
         # reproduce the head.
-        inverse_penalty=classifier.facts_["inverse_penalty"]
+        inverse_penalty=classifier.training_.facts["inverse_penalty"]
         if exact and len(rows) == len(targets) and not _others(recipe)
         else None,
     )
@@ -77,8 +78,13 @@ def evaluate_classifier(
     baselines are fitted on the same training rows.
     """
     parts, names = dataset.split, [str(c) for c in classifier.classes_]
+    compute, recipe = classifier.predictor_.compute, classifier.recipe_
     with clock.phase("test"):
-        probabilities = classifier.predict_proba(parts.texts("test"), progress=progress)
+        # States of a frozen trunk serve every head on it, those of a trained one this model alone.
+        cache = FeatureCache(cache_directory() / "states") if recipe.tune == "head" else None
+        probabilities = classifier.predictor_.probabilities(
+            parts.texts("test"), cache=cache, progress=progress
+        )
     with clock.phase("baselines"):
         baselines = fit_baselines(
             parts.texts("train"), parts.labels("train"), parts.texts("test"), names
@@ -87,7 +93,6 @@ def evaluate_classifier(
     timing: dict[str, Any] = dict(clock.seconds)
     timing["messages_per_s"] = len(parts.table) / scored if scored else None
     timing |= {f"baseline_{name}": baseline.seconds for name, baseline in baselines.items()}
-    compute, recipe = classifier.compute_, classifier.recipe_
     timing |= {
         "device": compute.device,
         "threads": compute.threads,
@@ -106,24 +111,24 @@ def evaluate_classifier(
         if len(parts.test)
         else None,
         validation=_validation(classifier, parts),
-        threshold=classifier.decision_.threshold or classifier.rule_.threshold,
-        unsure=classifier.decision_.unsure,
+        threshold=classifier.training_.decision.threshold or classifier.rule_.threshold,
+        unsure=classifier.training_.decision.unsure,
         temperature=classifier.temperature_,
-        calibration=classifier.decision_.calibration,
+        calibration=classifier.training_.decision.calibration,
         baselines={name: baseline.probabilities for name, baseline in baselines.items()}
         if len(parts.test)
         else {},
         timing=timing,
         versions=versions(),
-        notes=[*dataset.notes, *classifier.extra_notes_],
+        notes=[*dataset.notes, *classifier.training_.extra_notes],
     )
     report = build_report(inputs, seed=recipe.seed)
     report["folds"] = None
-    if classifier.fold_ids_ is not None:
+    if classifier.training_.fold_ids is not None:
         labels, threshold = parts.labels("train"), classifier.rule_.threshold
         scores, folds, about = (
-            classifier.held_out_probabilities_,
-            classifier.fold_ids_,
+            classifier.training_.held_out_probabilities,
+            classifier.training_.fold_ids,
             classifier.positive_,
         )
         report["folds"] = fold_figures(
@@ -134,14 +139,14 @@ def evaluate_classifier(
 
 def _validation(classifier: TextClassifier, split: DataSplit) -> Part | None:
     """The validation rows, with scores from models that were not trained on them."""
-    places = np.flatnonzero(np.isin(split.train[classifier.held_out_], split.validation))
+    places = np.flatnonzero(np.isin(split.train[classifier.training_.held_out], split.validation))
     if not len(places):
         return None
-    rows = split.train[classifier.held_out_][places]
+    rows = split.train[classifier.training_.held_out][places]
     table = split.table
     return Part(
         [table.labels[r] for r in rows],
-        classifier.held_out_probabilities_[places],
+        classifier.training_.held_out_probabilities[places],
         [table.texts[r] for r in rows],
     )
 
@@ -155,7 +160,7 @@ def write_run(
     rows: TrainingRows,
 ) -> None:
     """Write all files of a finished run folder; report.json last."""
-    folder.write_lines("history.jsonl", classifier.history_)
+    folder.write_lines("history.jsonl", classifier.training_.history)
     folder.write_lines(PREDICTIONS, predictions(classifier, inputs))
     about = {
         "data": {"name": dataset.name, "fingerprint": dataset.split.table.fingerprint},
@@ -164,26 +169,29 @@ def write_run(
     about["figures"] = {
         "test": report["test"],
         "validation": report["validation"],
-        "facts": classifier.facts_,
+        "facts": classifier.training_.facts,
     }
     classifier.save(
         folder.path / "model", card=model_card(report, name=slug(dataset.name)), about=about
     )
     write_training_rows(folder.path, rows)
     shown = inputs.test or inputs.validation
-    plots = write_all(
-        folder.path / "plots",
-        classes=inputs.classes,
-        positive=inputs.positive,
-        threshold=classifier.rule_.threshold,
-        labels=shown.labels if shown else (),
-        probabilities=shown.probabilities if shown else None,
-        baselines=inputs.baselines if shown is inputs.test else None,
-        before=uncalibrated(shown.probabilities, classifier.decision_.calibration)
-        if shown
-        else None,
-        history=classifier.history_,
+    drawn = PlotData(
+        inputs.classes,
+        inputs.positive,
+        classifier.rule_.threshold,
+        history=classifier.training_.history,
     )
+    if shown is not None:
+        calibration = classifier.training_.decision.calibration
+        drawn = replace(
+            drawn,
+            labels=shown.labels,
+            probabilities=shown.probabilities,
+            baselines=inputs.baselines if shown is inputs.test else {},
+            before=uncalibrated(shown.probabilities, calibration),
+        )
+    plots = write_all(folder.path / "plots", drawn)
     mistakes = (
         most_confident_mistakes(
             shown, inputs.classes, positive=inputs.positive, threshold=classifier.rule_.threshold

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from tamis.cache import cache_directory
-from tamis.classifier.out_of_distribution import ood_report
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.config import Recipe
 from tamis.data.deduplication import near_repeat_groups
 from tamis.files import write_text
 from tamis.gpt2.backbones import EMBEDDED, is_scratch
 from tamis.gpt2.feature_cache import FeatureCache
-from tamis.progress import Progress, once
+from tamis.progress import Progress, Silent, once
+from tamis.training.callbacks import Callbacks
 from tamis.training.defaults import resolve_cv_folds
 from tamis.training.resolve import check_rows
 from tamis.workflows.dataset import Dataset, load_dataset
@@ -80,8 +80,7 @@ def _run(
         TextClassifier.from_recipe(recipe),
         near_repeat_groups(parts.texts("train")),
     )
-    classifier.on_resolved = lambda resolved: _begun(folder, resolved, say)
-    classifier.on_notice = say = once(say)
+    say = once(say)
     held_out = np.flatnonzero(np.isin(parts.train, parts.validation))
     pretrained, small, classes = (
         not is_scratch(recipe.backbone),
@@ -97,26 +96,30 @@ def _run(
             parts.labels("train"),
             validation=None if folds else held_out,
             groups=groups,
-            also=parts.texts("test"),
-            cache=FeatureCache(cache_directory() / "states"),
-            checkpoint=folder.checkpoint,
-            progress=progress,
+            callbacks=Callbacks(
+                progress=progress or Silent(),
+                on_resolved=lambda resolved: _begun(folder, resolved, say),
+                on_notice=say,
+                checkpoint=folder.checkpoint,
+                cache=FeatureCache(cache_directory() / "states"),
+            ),
         )
     write_text(
         folder.path / "recipe.toml", classifier.recipe_.to_toml()
     )  # with the defaults that were resolved during training
-    for note in classifier.notes_ if classifier.features_ is not None else ():
+    for note in classifier.training_.notes if classifier.training_.features is not None else ():
         say(note)
-    say(f"tune: {classifier.recipe_.tune} ({classifier.tune_reason_})")
-    for what, why in classifier.compute_.reasons.items():
-        say(f"{what}: {getattr(classifier.compute_, what)} ({why})")
+    say(f"tune: {classifier.recipe_.tune} ({classifier.training_.tune_reason})")
+    for what, why in classifier.predictor_.compute.reasons.items():
+        say(f"{what}: {getattr(classifier.predictor_.compute, what)} ({why})")
     report, inputs = evaluate_classifier(classifier, dataset, clock, progress=progress)
     with clock.phase("ood"):
-        classifier.fit_ood_detector(
+        detector = classifier.ood_detector_.fitted(
             parts.texts("train"), held_out=parts.texts("validation"), progress=progress
         )
-        report["ood"] = ood_report(
-            classifier, parts.texts("test"), parts.labels("test"), progress=progress
+        classifier.ood_detector_ = detector
+        report["ood"] = detector.report(
+            parts.texts("test"), parts.labels("test"), progress=progress
         )
     if recipe.data.exclude is not None:
         report["excluded"] = figures_without_excluded(

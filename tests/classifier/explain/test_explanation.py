@@ -78,7 +78,7 @@ def fitted_three() -> TextClassifier:
 def probabilities_of(classifier: TextClassifier, *windows: NDArray[Any]) -> NDArray[np.float64]:
     """(K,) of one text, given by its windows of ids, scored the plain way."""
     with torch.no_grad():
-        logits = torch.cat([classifier.model_(pack([ids])).double() for ids in windows])
+        logits = torch.cat([classifier.predictor_.model(pack([ids])).double() for ids in windows])
     if classifier.positive_ is None:
         return torch.softmax(logits.mean(0), 0).numpy()
     place = [str(c) for c in classifier.classes_].index(classifier.positive_)
@@ -128,7 +128,7 @@ def test_every_point_of_the_curve_is_the_score_of_the_text_up_to_there(
     make: Any, text: str
 ) -> None:
     classifier = make()
-    ids = classifier.tokenizer_.encode([text])[0]
+    ids = classifier.predictor_.tokenizer.encode([text])[0]
     assert len(ids) <= 64
     found = explain(classifier, text)
     place = [str(c) for c in classifier.classes_].index(found.explained)
@@ -142,8 +142,8 @@ def test_over_several_windows_the_one_being_read_is_pooled_with_the_finished_one
     make: Any,
 ) -> None:
     classifier = make()
-    ids = classifier.tokenizer_.encode([LONG])[0]
-    windows = classifier.windows(ids)
+    ids = classifier.predictor_.tokenizer.encode([LONG])[0]
+    windows = classifier.predictor_.encoder.windows(ids)
     assert len(windows) > 5
     found = explain(classifier, LONG)
     tokens, place = found.tokens, [str(c) for c in classifier.classes_].index(found.explained)
@@ -194,7 +194,7 @@ def test_only_words_of_the_window_that_decides_have_shares() -> None:
 
 
 def test_windows_of_any_lengths_come_back_in_their_order() -> None:
-    windows = fitted().tokenizer_.encode([TEXTS[3], "k", TEXTS[5], "", TEXTS[3] + " k"])
+    windows = fitted().predictor_.tokenizer.encode([TEXTS[3], "k", TEXTS[5], "", TEXTS[3] + " k"])
     together = logits_of_all_tokens(fitted(), windows)
     for ids, values in zip(windows, together, strict=True):
         np.testing.assert_allclose(values, logits_of_all_tokens(fitted(), [ids])[0], atol=1e-4)

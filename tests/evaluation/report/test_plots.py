@@ -22,7 +22,7 @@ def _write(folder, run, **changes):
         "before": run.tfidf,
         "history": run.history,
     }
-    return plots.write_all(folder, **{**options, **changes})
+    return plots.write_all(folder, plots.PlotData(**{**options, **changes}))
 
 
 def test_a_full_run_draws_all_plots_and_the_same_bytes_again(tmp_path, good_run):
@@ -65,10 +65,12 @@ def test_a_training_without_test_rows_draws_curves_alone(tmp_path, good_run):
 def test_history_rows_may_lack_everything_but_a_loss(tmp_path):
     found = plots.write_all(
         tmp_path,
-        classes=["a", "b"],
-        positive=None,
-        threshold=None,
-        history=[{"loss": 2.0}, {"note": 1}, {"loss": 1.0}],
+        plots.PlotData(
+            classes=["a", "b"],
+            positive=None,
+            threshold=None,
+            history=[{"loss": 2.0}, {"note": 1}, {"loss": 1.0}],
+        ),
     )
     assert list(found) == ["loss"]
 
@@ -84,11 +86,13 @@ def test_many_classes_are_drawn_without_numbers(tmp_path):
     np.fill_diagonal(chances, 0.5)
     found = plots.write_all(
         tmp_path,
-        classes=classes,
-        positive=None,
-        threshold=None,
-        labels=classes,
-        probabilities=chances,
+        plots.PlotData(
+            classes=classes,
+            positive=None,
+            threshold=None,
+            labels=classes,
+            probabilities=chances,
+        ),
     )
     assert sorted(found) == ["calibration", "confusion"]
 
@@ -97,11 +101,13 @@ def test_labels_are_text_whatever_signs_they_have(tmp_path):
     classes = ["$0_to_$50", r"a\frac{", "$x^"]
     found = plots.write_all(
         tmp_path,
-        classes=classes,
-        positive=None,
-        threshold=None,
-        labels=classes,
-        probabilities=np.eye(3),
+        plots.PlotData(
+            classes=classes,
+            positive=None,
+            threshold=None,
+            labels=classes,
+            probabilities=np.eye(3),
+        ),
     )
     assert sorted(found) == ["calibration", "confusion"]
 

@@ -139,14 +139,10 @@ def test_accuracy_is_never_the_headline(good_run):
 
 def test_the_page_is_self_contained_balanced_and_escaped(tmp_path, good_run):
     report = _report(good_run, notes=["a <b>note</b>"], data="<i>data</i>")
-    drawn = plots.write_all(
-        tmp_path / "plots",
-        classes=["ham", "spam"],
-        positive="spam",
-        threshold=report["threshold"],
-        labels=good_run.labels,
-        probabilities=good_run.probabilities,
+    data = plots.PlotData(
+        ["ham", "spam"], "spam", report["threshold"], good_run.labels, good_run.probabilities
     )
+    drawn = plots.write_all(tmp_path / "plots", data)
     part = Part(good_run.labels, good_run.probabilities, good_run.texts)
     mistakes = most_confident_mistakes(
         part, ["ham", "spam"], positive="spam", threshold=report["threshold"]

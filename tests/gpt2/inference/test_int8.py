@@ -95,4 +95,6 @@ def test_a_classifier_serves_int8_and_saves_the_fp32_it_was_loaded_from(tmp_path
     small.save(tmp_path / "again")
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("model", "again")]
     assert files[0] == files[1]
-    assert small.model_ is small.scorer()  # the fp32 matrices are not kept beside
+    assert (
+        small.predictor_.model is small.predictor_.scorer
+    )  # the fp32 matrices are not kept beside

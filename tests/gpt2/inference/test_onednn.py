@@ -147,13 +147,19 @@ def test_a_classifier_is_the_same_with_it(
     plain = TextClassifier("scratch:tiny", tune).fit(TEXTS, LABELS)
     monkeypatch.setattr(onednn, "FROM_WIDTH", 1)
     fitted = TextClassifier("scratch:tiny", tune).fit(TEXTS, LABELS)
-    assert any(isinstance(m, PrepackedLinear) for m in fitted.scorer().modules())
+    assert any(isinstance(m, PrepackedLinear) for m in fitted.predictor_.scorer.modules())
     np.testing.assert_allclose(fitted.predict_proba(TEXTS), plain.predict_proba(TEXTS), atol=1e-4)
     fitted.save(tmp_path / "model")
     loaded = TextClassifier.load(tmp_path / "model")
-    assert loaded.model_ is loaded.scorer()  # the plain matrices are not kept beside
+    assert (
+        loaded.predictor_.model is loaded.predictor_.scorer
+    )  # the plain matrices are not kept beside
     np.testing.assert_allclose(loaded.predict_proba(TEXTS), fitted.predict_proba(TEXTS), atol=1e-6)
-    np.testing.assert_allclose(loaded.bits_per_byte(TEXTS), fitted.bits_per_byte(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(
+        loaded.ood_detector_.bits_per_byte(TEXTS),
+        fitted.ood_detector_.bits_per_byte(TEXTS),
+        atol=1e-5,
+    )
     assert loaded.fingerprint() == fitted.fingerprint()
     loaded.save(tmp_path / "again")
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (

@@ -1,34 +1,30 @@
-"""Why a text got its verdict: P(label) after every token from one pass, and each word's share by
+"""Explain a verdict: P(label) after every token from one pass, and the contribution of each word by
 leaving words out.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from tamis.classifier.explain.explanation import Explanation, TokenPoint, WordAttribution
 from tamis.classifier.explain.occlusion import window_attributions, word_attributions
+from tamis.classifier.explain.subject import ExplainedClassifier
 from tamis.classifier.explain.token_curve import offsets, running_probabilities
 from tamis.decision.verdict import Window
 from tamis.errors import ConfigError
 
-if TYPE_CHECKING:
-    from tamis.classifier.text_classifier import TextClassifier
-
 __all__ = ["Explanation", "TokenPoint", "WordAttribution", "explain"]
 
 
-def explain(classifier: TextClassifier, text: str, *, label: str | None = None) -> Explanation:
-    """Where the verdict on a text turned, and which words made it.
+def explain(classifier: ExplainedClassifier, text: str, *, label: str | None = None) -> Explanation:
+    """Return why a text got its verdict.
 
     Args:
-        classifier: a fitted one.
-        text: any string; characters are counted as Python counts them.
-        label: the label that words speak for or against. By default the positive label where there
-            is one (two classes), so that a positive share means the same in every text, whatever
-            the verdict; otherwise the label that the text got.
+        classifier: a fitted classifier.
+        text: any string.
+        label: label whose probability is explained. By default the positive label (two classes), so
+            that a positive contribution means the same for every text, otherwise the predicted
+            label.
 
     Raises:
         NotFittedError: the classifier is not fitted.
@@ -76,7 +72,7 @@ def _about(window: Window | None, positive: str | None) -> list[str]:
     ]
 
 
-def _threshold(classifier: TextClassifier, explained: str, names: list[str]) -> float | None:
+def _threshold(classifier: ExplainedClassifier, explained: str, names: list[str]) -> float | None:
     """P(explained) at which the label changes, None where more than one number decides."""
     threshold = classifier.rule_.threshold
     if threshold is None or len(names) != 2:

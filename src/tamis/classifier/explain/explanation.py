@@ -1,5 +1,5 @@
-"""What `explain` found out, and its forms: a dictionary for JSON, text for a terminal. The page is
-render_html.py's.
+"""The result of `explain` as a dictionary and as text for a terminal. render_html.py writes the
+HTML page.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _BAR = 20
 
 @dataclass(frozen=True)
 class TokenPoint:
-    """One token, and the probability if the text ended behind it."""
+    """One token, and the probability if the text ended after it."""
 
     start: int
     end: int
@@ -26,7 +26,7 @@ class TokenPoint:
 
 @dataclass(frozen=True)
 class WordAttribution:
-    """One word, punctuation included, and its share."""
+    """One word with its punctuation, and its contribution."""
 
     start: int
     end: int
@@ -37,11 +37,11 @@ class WordAttribution:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why one text got its verdict.
+    """Why a text got its verdict.
 
-    Sums: log_odds = empty_log_odds + the sum of all words' shares + remainder, where log-odds are
-    log P / (1 - P) of the explained label. The remainder is what no word has alone: what words say
-    only together, what they say twice, and what any text says by not being empty.
+    log_odds = empty_log_odds + sum of the contributions of all words + remainder, where log-odds
+    are log P / (1 - P) of the explained label. The remainder is the interaction of words and the
+    effect of not being empty.
     """
 
     text: str
@@ -69,16 +69,16 @@ class Explanation:
 
     @property
     def remainder(self) -> float:
-        """What the words' shares leave over, in log-odds."""
+        """The part of the log-odds that no single word explains."""
         return self.log_odds - self.empty_log_odds - sum(word.attribution for word in self.words)
 
     def strongest(self) -> list[WordAttribution]:
-        """The words, the one that speaks most for the explained label first."""
+        """Return the words by contribution, the largest first."""
         return sorted(self.words, key=lambda word: -word.attribution)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON takes it; `label`, `verdict` and `probabilities` as in
-        `predict --json`.
+        """Return all values for JSON; `label`, `verdict` and `probabilities` as in `predict
+        --json`.
         """
         text = self.text
         return {
@@ -115,7 +115,7 @@ class Explanation:
         }
 
     def to_text(self) -> str:
-        """Lines for a terminal, without control characters of the text's own."""
+        """Return lines for a terminal, with control characters of the text escaped."""
         largest = max((abs(word.attribution) for word in self.words), default=0.0)
         lines = [
             self.headline(),
@@ -158,7 +158,5 @@ class Explanation:
 
 
 def printable(text: str) -> str:
-    """Text that moves no cursor and hides nothing: what a terminal would not print is written as an
-    escape.
-    """
+    """Return the text with unprintable characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,9 +1,9 @@
-"""Each word's share in a verdict, by leaving it out: alone and within runs of neighbours, because
-the words of a phrase back each other up.
+"""Contribution of each word to a verdict, by leaving it out: alone and in runs of neighbouring
+words, because the words of a phrase support each other.
 
-Shares are log-odds, log P / (1 - P): probabilities near 0 and 1 hardly move whatever is left out,
-log-odds do. Source: occlusion (Zeiler and Fergus, arXiv:1311.2901), for text "leave-one-out" (Li et
-al., arXiv:1612.08220).
+Contributions are differences of log-odds, log P / (1 - P), because probabilities near 0 and 1
+hardly change. Source: occlusion (Zeiler and Fergus, arXiv:1311.2901), for text "leave-one-out" (Li
+et al., arXiv:1612.08220).
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tamis.classifier.explain.explanation import WordAttribution
+from tamis.classifier.explain.subject import ExplainedClassifier
 from tamis.decision.verdict import Window
-
-if TYPE_CHECKING:
-    from tamis.classifier.text_classifier import TextClassifier
 
 RUNS = (1, 3, 5, 8)
 """Words left out together. On planted phrases single words alone found 3 to 10 of 100 fewer."""
@@ -40,7 +37,7 @@ Score = Callable[[list[str]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Attributions:
-    """What `word_attributions` found, in log-odds of one label."""
+    """Contributions of words, in log-odds of one label."""
 
     words: tuple[WordAttribution, ...]
     log_odds: float
@@ -49,20 +46,21 @@ class Attributions:
 
 
 def word_attributions(
-    classifier: TextClassifier, text: str, place: int, *, tokens: int
+    classifier: ExplainedClassifier, text: str, place: int, *, tokens: int
 ) -> Attributions:
-    """Shares of all words of a text in the log-odds of class number `place`.
+    """Return the contributions of all words of a text to the log-odds of class number `place`.
 
-    A word's share is the mean over run lengths L in `RUNS` of the mean, over the runs of L words
-    that hold it, of the log-odds lost when the run is left out, divided by L. A run never is the
-    whole text, unless that is one word.
+    The contribution of a word is the mean over run lengths L in `RUNS` of the mean, over the runs
+    of L words that contain it, of the log-odds lost without the run, divided by L. A run is never
+    the whole text, unless the text is one word.
 
-    Where that would score more than `MOST_TOKENS` tokens, the text (its `tokens` are given) is
-    first cut into `PARTS` runs of equal numbers of words, each left out once; the one with the
-    largest share is cut again, and so on until leaving out its own runs keeps to the bound, or it
-    has `PARTS` words. The words of the other parts have equal parts of their part's share. All in
-    all the text is scored fewer than 4 times a word where nothing is cut, else 8 times for every
-    eightfold of its words, and 19 times or `MOST_TOKENS` tokens more for the words that are left.
+    If this would score more than `MOST_TOKENS` tokens, the text (with its number of `tokens`) is
+    first cut into `PARTS` runs of equal numbers of words, each left out once. The run with the
+    largest contribution is cut again, until its words can be left out one by one within the limit
+    or there are at most `PARTS` of them. The words of the other runs share the contribution of
+    their run equally. The text is scored fewer than 4 times per word if it is not cut; otherwise 8
+    times for each factor of eight in the number of words, plus 19 times or `MOST_TOKENS` tokens for
+    the remaining words.
     """
 
     def log_odds(texts: list[str]) -> NDArray[np.float64]:
@@ -98,14 +96,13 @@ def word_attributions(
 
 
 def window_attributions(
-    classifier: TextClassifier, text: str, place: int, window: Window
+    classifier: ExplainedClassifier, text: str, place: int, window: Window
 ) -> Attributions:
-    """The same where one window of a long text decides: its words alone have shares, as if it were
-    the text; the others have none.
+    """Return the contributions if one window of a long text determines the verdict: the words of
+    the window are treated as the whole text, and all others contribute 0.
 
-    Leaving out words of the whole text would move every window behind them, which changes more than
-    the words do. The bound on what is scored holds by itself: a window is no longer than the
-    context.
+    Leaving out words of the whole text would move all following windows, which changes more than
+    the words do. A window is no longer than the context, so the limit on scored tokens is kept.
     """
     words = words_of(text)
     inside = [
@@ -135,7 +132,7 @@ def window_attributions(
     )
 
 
-def _log_odds(classifier: TextClassifier, texts: list[str], place: int) -> NDArray[np.float64]:
+def _log_odds(classifier: ExplainedClassifier, texts: list[str], place: int) -> NDArray[np.float64]:
     probabilities = classifier.predict_proba(
         texts
     )  # (N, K); the other classes are summed, as 1 - P has no digits near 1
@@ -167,18 +164,17 @@ def _word_by_word(
 
 
 def words_of(text: str) -> list[Span]:
-    """(start, end) of every word: what stands between white space (Unicode's), punctuation
-    included.
+    """Return (start, end) of every word: what is between white space (Unicode), including
+    punctuation.
 
-    Han characters and kana, which are written without spaces, are words of their own, with the
-    punctuation behind them.
+    Each Han character and each kana is a word of its own, with the following punctuation.
     """
     return [match.span() for match in _WORD.finditer(text)]
 
 
 def leave_out_words(text: str, words: Sequence[Span], first: int, stop: int) -> str:
-    """The text without words `first` to `stop` and the white space behind them (before them, at the
-    text's end).
+    """Return the text without words `first` to `stop` and the following white space (at the end of
+    the text, the preceding one).
     """
     if stop < len(words):
         return text[: words[first][0]] + text[words[stop][0] :]

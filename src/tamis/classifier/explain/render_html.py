@@ -1,6 +1,4 @@
-"""An explanation as one HTML page: no script, no font, no picture from anywhere else; everything of
-the text's own is escaped.
-"""
+"""Render an explanation as one self-contained HTML page. All content of the text is escaped."""
 
 from __future__ import annotations
 
@@ -51,7 +49,7 @@ svg text { fill: var(--faint); font: 11px system-ui, sans-serif }
 
 
 def page(explanation: Explanation) -> str:
-    """The whole page of one explanation."""
+    """Return the page of an explanation."""
     explained = _safe(explanation.explained)
     notes = "".join(f"<p>{_safe(note)}</p>" for note in explanation.notes)
     return f"""<!DOCTYPE html>

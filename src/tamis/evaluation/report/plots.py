@@ -8,6 +8,7 @@ evaluation/metrics.py and decision/calibration.py. The same input gives the same
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,25 +39,31 @@ Floats = NDArray[np.float64]
 _NUMBERS_UP_TO = 12  # classes; with more, counts in the confusion matrix are not readable
 
 
-def write_all(
-    folder: str | Path,
-    *,
-    classes: Sequence[str],
-    positive: str | None,
-    threshold: float | None,
-    labels: Sequence[str] = (),
-    probabilities: NDArray[Any] | None = None,
-    baselines: Mapping[str, NDArray[Any]] | None = None,
-    before: NDArray[Any] | None = None,
-    history: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Path]:
+@dataclass(frozen=True)
+class PlotData:
+    """What the plots of one report show: N rows, K classes."""
+
+    classes: Sequence[str]
+    positive: str | None = None
+    threshold: float | None = None
+    labels: Sequence[str] = ()
+    """N labels"""
+    probabilities: NDArray[Any] | None = None
+    """(N, K)"""
+    baselines: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """(N, K) probabilities of the baselines on the same rows, by name"""
+    before: NDArray[Any] | None = None
+    """(N, K) probabilities before calibration"""
+    history: Sequence[Mapping[str, Any]] = ()
+    """dictionaries with step, epoch, loss, accuracy, validation_loss, validation_accuracy,
+    validation_average_precision; all optional"""
+
+
+def write_all(folder: str | Path, data: PlotData) -> dict[str, Path]:
     """Write all plots for which there are data to `folder` and return them by name.
 
-    `loss` and `accuracy` need rows of the history (dictionaries with step, epoch, loss, accuracy,
-    validation_loss, validation_accuracy, validation_average_precision; all optional). `confusion`,
-    `calibration` and, with a positive class, `precision_recall` need `labels` and `probabilities`
-    (N, K). `baselines` are probabilities on the same rows, by name; `before` are the probabilities
-    before calibration. Files are replaced atomically.
+    `loss` and `accuracy` need rows of the history; `confusion`, `calibration` and, with a positive
+    class, `precision_recall` need labels and probabilities. Files are replaced atomically.
 
     Raises:
         DataError: labels and probabilities have different lengths, or a label is unknown.
@@ -65,6 +72,8 @@ def write_all(
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    classes, positive, threshold = data.classes, data.positive, data.threshold
+    labels, history = data.labels, data.history
     with house_style():
         drawn: dict[str, Figure] = {}
         if _series(history, "loss")[0].size or _series(history, "validation_loss")[0].size:
@@ -72,7 +81,7 @@ def write_all(
         if _series(history, "accuracy")[0].size or _series(history, "validation_accuracy")[0].size:
             drawn["accuracy"] = accuracy_curves(history, commonest=_commonest(labels))
         if len(labels):
-            truth, scores = _truth(labels, probabilities, classes)
+            truth, scores = _truth(labels, data.probabilities, classes)
             at = (
                 list(classes).index(positive)
                 if positive is not None and len(classes) == 2
@@ -80,10 +89,10 @@ def write_all(
             )
             predicted = predictions(scores, classes, positive=positive, threshold=threshold)
             drawn["confusion"] = confusion_matrix(truth, predicted, classes)
-            drawn["calibration"] = calibration_curve(truth, scores, at, before)
+            drawn["calibration"] = calibration_curve(truth, scores, at, data.before)
             if at is not None and 0 < (truth == at).sum() < len(truth):
                 others = {
-                    name: np.asarray(values)[:, at] for name, values in (baselines or {}).items()
+                    name: np.asarray(values)[:, at] for name, values in data.baselines.items()
                 }
                 cut = 0.5 if threshold is None else threshold
                 drawn["precision_recall"] = precision_recall(

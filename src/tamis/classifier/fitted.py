@@ -1,0 +1,121 @@
+"""From a training's result to a classifier: the decision rule is fitted on held-out scores, and
+what changes a score goes into the weights.
+
+Shapes: R training rows, H of them held out, K classes, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.classifier.predictor import Predictor
+from tamis.classifier.storage import StoredClassifier
+from tamis.decision.fit_rule import Decision, HeldOut, fit_decision_rule
+from tamis.decision.prior import keeps_class_weights, log_prior_correction
+from tamis.head.class_weights import effective_class_weights
+from tamis.head.linear_head import fold_into
+from tamis.head.refit import head_of
+from tamis.head.result import Rows, TrainingResult
+from tamis.training.long_texts import learn_penalty
+from tamis.training.prepare import TrainingPlan
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How a classifier was fitted; nothing in it takes part in a prediction."""
+
+    decision: Decision
+    """the decision rule, with temperature, calibration and threshold as they were found"""
+    shift: NDArray[np.float64]
+    """(K,) added to logits that were divided by the temperature"""
+    held_out: Rows
+    """(H,) training rows with scores from models that did not see them"""
+    held_out_probabilities: NDArray[np.float64]
+    """(H, K)"""
+    cross_validated: bool
+    """whether those scores come from folds: the model itself was fitted on these rows"""
+    fold_ids: Rows | None
+    """(R,) fold of each training row; None where the scores do not come from folds of all rows"""
+    features: NDArray[np.float32] | None
+    """(R, C) of length one, where the exact head was solved on them; None otherwise"""
+    history: list[dict[str, Any]]
+    """a row a step and one an epoch with validation figures; empty for the exact head"""
+    facts: dict[str, Any]
+    """what was chosen or found on the way"""
+    tune_reason: str
+    """why `tune` became what it is"""
+    notes: list[str]
+    """sentences worth showing"""
+    extra_notes: list[str]
+    """those that a report does not contain anyway"""
+
+
+def fitted_classifier(
+    plan: TrainingPlan, result: TrainingResult, classes: NDArray[Any]
+) -> tuple[StoredClassifier, TrainingRecord]:
+    """Fit temperature, prior, threshold and unsure band on the held-out scores.
+
+    Args:
+        plan: what was trained on.
+        result: what came out; its model is changed.
+        classes: (K,) sorted labels, in the type that they were given in.
+    """
+    recipe = plan.recipe.changed(result.selected_settings)
+    targets, names = plan.data.targets[plan.data.train], plan.data.classes
+    fitted = targets[plan.fitted]
+    weights = effective_class_weights(recipe, fitted, targets[plan.copied], names)
+    correction = log_prior_correction(np.bincount(fitted, minlength=len(names)), weights)
+    if recipe.decision.prior == "trained":
+        correction = np.zeros(len(names))
+    held_out = targets[result.held_out]
+    decision = fit_decision_rule(
+        HeldOut(result.held_out_logits + correction, held_out, names, plan.positive),
+        recipe.decision,
+        uncorrected=correction,
+        weighted=keeps_class_weights(recipe, len(names)),
+    )
+    shift = correction / decision.temperature + decision.shift
+    model = result.model.requires_grad_(False).eval()
+    if shift.any():
+        head = head_of(model).scaled(1 / decision.temperature)
+        fold_into(model, head.weight, head.bias + shift)
+    else:
+        model.score.weight /= decision.temperature
+    encoder = plan.encoder
+    if result.concatenated_logits is not None and decision.calibration:
+        windows, positives = (
+            logits / decision.temperature + shift
+            for logits in (
+                result.concatenated_logits,
+                result.held_out_logits[held_out == encoder.aggregation.positive],
+            )
+        )
+        threshold = decision.rule.threshold
+        penalty = learn_penalty(windows, positives, encoder.aggregation, threshold)
+        if penalty is not None:
+            recipe = recipe.changed({"text.window_penalty": penalty})
+            encoder = encoder.with_penalty(penalty)
+    notes = [*plan.notes, *result.notes]
+    # Reports have the notes of a calibrated decision already.
+    extra = notes if decision.calibration else [*notes, *decision.notes]
+    record = TrainingRecord(
+        decision,
+        shift,
+        result.held_out,
+        decision.probabilities,
+        result.cross_validated,
+        plan.folds if len(result.held_out) == len(targets) else None,
+        result.features,
+        result.history,
+        result.facts,
+        plan.tune_reason,
+        [*notes, *decision.notes],
+        extra,
+    )
+    predictor = Predictor(model, encoder, plan.compute)
+    rule, temperature = decision.rule, decision.temperature
+    return StoredClassifier(predictor, rule, classes, recipe, temperature), record

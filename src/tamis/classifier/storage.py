@@ -1,0 +1,119 @@
+"""A classifier's parts on disk and back: the model folder's files, and what `tamis.json` adds to
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.classifier.predictor import Predictor
+from tamis.classifier.saved_model import LABEL_TYPES, SavedModel, find_model, load_model, save_model
+from tamis.compute import device as devices
+from tamis.compute.memory import release_memory
+from tamis.config import Recipe
+from tamis.decision.out_of_distribution import OODLimit, read_ood_limit
+from tamis.decision.verdict import DecisionRule
+from tamis.errors import CheckpointError
+from tamis.gpt2.inference.onednn import prepacking_pays
+from tamis.text.encoder import TextEncoder
+from tamis.text.windows import WindowAggregation
+
+_LABEL_TYPES = {"b": "bool", "i": "int", "u": "int", "f": "float"}
+
+
+@dataclass(frozen=True)
+class StoredClassifier:
+    """Everything of a fitted classifier that lasts."""
+
+    predictor: Predictor
+    rule: DecisionRule
+    classes: NDArray[Any]
+    """(K,) sorted labels, in the type that `fit` was given"""
+    recipe: Recipe
+    """resolved"""
+    temperature: float
+    limit: OODLimit | None = None
+    """on the bits per byte of texts; None where it was not fitted"""
+
+
+def write_classifier(
+    folder: Path | str,
+    stored: StoredClassifier,
+    *,
+    card: str | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model folder that transformers loads as it is and scores equally.
+
+    Args:
+        folder: made, or replaced whole.
+        stored: the classifier.
+        card: text of its README.md.
+        about: further facts for `tamis.json`.
+    """
+    predictor, rule = stored.predictor, stored.rule
+    facts = {
+        "temperature": stored.temperature,
+        "recipe": stored.recipe.model_dump(),
+        **(about or {}),
+    }
+    if stored.limit is not None:
+        facts["ood"] = stored.limit.to_dict()
+    labels = [str(label) for label in stored.classes]
+    kind = _LABEL_TYPES.get(stored.classes.dtype.kind, "str")
+    model, tokenizer = predictor.exact_model(), predictor.tokenizer
+    save_model(folder, SavedModel(model, tokenizer, labels, rule, kind, facts), card=card)
+
+
+def read_classifier(
+    run: Path | str, *, device: str, threads: int | None, dtype: str
+) -> StoredClassifier:
+    """Read a run folder, a model folder, or a folder that transformers wrote for GPT-2
+    classification.
+
+    Args:
+        run: the folder.
+        device: as `tamis.compute.device.resolve`'s, as `threads` and `dtype`.
+        threads: processor threads.
+        dtype: number type to compute in.
+
+    Raises:
+        ConfigError: device, threads or dtype cannot be had.
+        RunError: there is no such folder, or its training has not ended.
+        CheckpointError: its files are missing, altered or do not fit each other.
+    """
+    compute = devices.resolve(device, threads, dtype)
+    saved = load_model(run)
+    convert = LABEL_TYPES[saved.label_type]
+    try:
+        recipe = Recipe.model_validate(saved.about.get("recipe", {}))
+        classes = np.array([convert(label) for label in saved.labels])
+        temperature = float(saved.about.get("temperature", 1.0))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{run}: tamis.json cannot be used ({' '.join(str(error).split())}); save the "
+            "model again"
+        ) from error
+    chosen = ("device", "threads", "dtype")
+    recipe = recipe.changed({f"compute.{name}": getattr(compute, name) for name in chosen})
+    model = saved.model.requires_grad_(False).to(compute.device)
+    positive, penalty = saved.rule.positive, recipe.text.window_penalty
+    place = None if positive is None else saved.labels.index(positive)
+    aggregation = WindowAggregation(place, 1.0 if penalty is None else penalty)
+    context = model.transformer.config.n_positions
+    encoder = TextEncoder(saved.tokenizer, context, recipe.text.window, aggregation)
+    predictor = Predictor(model, encoder, compute)
+    if compute.dtype != "fp32" or prepacking_pays(model.transformer):
+        # The plain matrices would take one to four times the memory of those in use.
+        predictor = predictor.without_fp32(Path(run))
+    limit = read_ood_limit(saved.about.get("ood"))
+    stored = StoredClassifier(predictor, saved.rule, classes, recipe, temperature, limit)
+    del saved, model
+    release_memory(*find_model(run).glob("*.safetensors"))
+    return stored

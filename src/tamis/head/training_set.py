@@ -1,0 +1,59 @@
+"""Labelled rows as training sees them: encoded texts, classes, groups, folds and augmented copies.
+
+Shapes: R rows, M augmented copies, K classes. Rows are numbers into the R + M encoded texts, copies
+behind the rows that they were made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.head.result import Rows
+from tamis.text.encoding import EncodedTexts
+
+
+def no_rows() -> Rows:
+    """(0,) row numbers."""
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Everything a training is given besides the backbone and the recipe."""
+
+    texts: EncodedTexts
+    """(R + M) texts, the rows first, then their copies"""
+    targets: Rows
+    """(R + M,) class numbers"""
+    classes: tuple[str, ...]
+    """K labels"""
+    class_weights: NDArray[np.float64]
+    """(K,) weight of a row by its class"""
+    groups: Rows
+    """(R + M,) rows of one group never cross a fold"""
+    train: Rows
+    """Rows to learn from, the validation rows among them."""
+    copies: Rows = field(default_factory=no_rows)
+    """Augmented copies of rows that are fitted; nothing is evaluated on them."""
+    validation: Rows = field(default_factory=no_rows)
+    """Rows of `train` that are held out."""
+    fold_ids: Rows | None = None
+    """(len(train),) fold in which each row of `train` is scored; its copies leave with it."""
+    retokenize: Callable[[int], EncodedTexts] | None = None
+    """Gives the texts cut into other tokens for an epoch, numbered from 0 (BPE-dropout)."""
+    concatenate_negatives: Callable[[Rows], EncodedTexts] | None = None
+    """Gives windows of long texts, concatenated from the negatives among some rows
+    (decision/window_penalty.py)."""
+
+    @property
+    def fitted(self) -> Rows:
+        """Rows of `train` that are not held out."""
+        return np.setdiff1d(self.train, self.validation)
+
+    def only(self, train: Rows, copies: Rows) -> TrainingSet:
+        """The same texts with other rows to fit, none of them held out and no folds."""
+        return replace(self, train=train, copies=copies, validation=no_rows(), fold_ids=None)

@@ -1,0 +1,67 @@
+"""Callbacks of the training loop: progress, early stopping, the caller's own hook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from tamis.evaluation.model_selection import Scores
+from tamis.progress import Progress, Task
+from tamis.training.loop import LoopCallback, Training
+
+
+class ProgressCallback(LoopCallback):
+    """Reports rows trained on, with loss and accuracy."""
+
+    def __init__(self, progress: Progress, name: str = "training") -> None:
+        """`name` of the task."""
+        self._progress, self._name = progress, name
+        self._open = ExitStack()
+        self._task: Task | None = None
+
+    def on_begin(self, training: Training) -> None:
+        """Open the task, a resumed training's rows behind it."""
+        rows = len(training.fit_rows_of(0))
+        self._task = self._open.enter_context(
+            self._progress.task(
+                self._name,
+                total=rows * training.settings.epochs,
+                unit="messages",
+                done=training.at.epoch * rows,
+            )
+        )
+
+    def on_step(self, training: Training, rows: int, loss: float, accuracy: float) -> None:
+        """Advance by the step's rows."""
+        if self._task is not None:
+            self._task.advance(rows, f"loss {loss:.3f}, accuracy {accuracy:.3f}")
+
+    def on_end(self, training: Training) -> None:
+        """Close the task."""
+        self._open.close()
+
+
+class EarlyStopping(LoopCallback):
+    """Ends training after `patience` epochs in a row that were worse than the best one."""
+
+    def __init__(self, patience: int) -> None:
+        """`patience` in epochs; 0: no limit."""
+        self.patience = patience
+
+    def stops(self, training: Training) -> bool:
+        """Whether the limit is reached; never without validation rows."""
+        waited = training.at.epoch - training.at.best_epoch
+        return len(training.rows.validation) > 0 and waited >= self.patience > 0
+
+
+class EpochCallback(LoopCallback):
+    """Calls a function with each epoch's number (from 1) and its figures on the validation rows."""
+
+    def __init__(self, on_epoch: Callable[[int, Scores], None]) -> None:
+        """What `on_epoch` raises ends the training."""
+        self._on_epoch = on_epoch
+
+    def on_epoch(self, training: Training, scores: Scores | None) -> None:
+        """Pass the figures on, where there are any."""
+        if scores is not None:
+            self._on_epoch(training.at.epoch, scores)

@@ -1,0 +1,73 @@
+"""What a training loop is given and what it holds: settings, rows, counters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from tamis.gpt2.features import FeatureExtractor
+from tamis.head.result import Rows
+from tamis.text.encoding import EncodedTexts
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """Resolved settings of one training; `tamis.config` has their units and defaults."""
+
+    epochs: int
+    learning_rate: float
+    head_learning_rate: float
+    weight_decay: float
+    decay_everything: bool
+    warmup_ratio: float
+    schedule: str
+    clip_norm: float
+    batch_rows: int | None
+    batch_tokens: int
+    micro_batch_tokens: int
+    undersample: bool
+    label_smoothing: float
+    lm_loss_weight: float
+    lm_loss_share: float
+    token_dropout: float
+    autocast: torch.dtype | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class LoopRows:
+    """The rows of one training loop: numbers into `states` and `targets`."""
+
+    states: FeatureExtractor
+    """Inputs of the trained part of the model, for all rows."""
+    targets: Rows
+    """(R,) class numbers"""
+    class_weights: NDArray[Any]
+    """(K,) weight of a row by its class"""
+    fit: Rows
+    """Rows to learn from."""
+    validation: Rows
+    """Rows that choose the epoch; may be none."""
+    positive: int | None = None
+    """Class number of the positive class of two, which chooses the epoch; None: the rarer one."""
+    retokenize: Callable[[int], EncodedTexts] | None = None
+    """Gives the texts cut into other tokens for an epoch, numbered from 0; the validation rows are
+    always scored with the usual tokens."""
+
+
+@dataclass
+class TrainingState:
+    """Everything but tensors that a resumed training needs to go on as if it had never stopped."""
+
+    step: int = 0
+    epoch: int = 0
+    place: int = 0
+    """Steps done inside the current epoch."""
+    best: float = -math.inf
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
