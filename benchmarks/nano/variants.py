@@ -27,7 +27,7 @@ from tamis.cli.progress import Bars
 from tamis.training.pretraining.decontamination import messages_by_set
 from tamis.training.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
 from tamis.training.pretraining.result import FACTS
-from tamis.training.pretraining.run import pretrain
+from tamis.training.pretraining.run import Inputs, pretrain
 
 NUS = "nus_sms"
 VARIANTS = ("both", "next-token", "teacher", "without-nus", "adamw")
@@ -59,12 +59,14 @@ def main() -> None:
         )
         teacher = options.teacher if taught(recipe) else None
         found = pretrain(
-            options.corpus,
+            Inputs(
+                options.corpus,
+                teacher=teacher,
+                excluded=[text for texts in sets.values() for text in texts],
+                excluded_sets={place: len(texts) for place, texts in sets.items()},
+            ),
             folder,
             recipe,
-            teacher=teacher,
-            excluded=[text for texts in sets.values() for text in texts],
-            excluded_sets={place: len(texts) for place, texts in sets.items()},
             progress=Bars(),
             say=say,
         )

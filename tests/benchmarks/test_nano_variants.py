@@ -14,6 +14,7 @@ import pytest
 from benchmarks.nano import variants
 from tamis.training.pretraining.recipe import read_pretrain_recipe
 from tamis.training.pretraining.result import FACTS
+from tamis.training.pretraining.run import Inputs
 
 
 def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
@@ -114,11 +115,10 @@ def test_what_is_finished_is_not_done_again(
         def rows(self) -> list[tuple[str, float]]:
             return [("bits per byte", 2.0)]
 
-    def told(corpus: list[Path], out: Path, recipe: Any, **rest: Any) -> Found:
-        done.append((out.name, rest["teacher"]))
-        assert sorted(rest["excluded"]) == ["WIN now", "hi"] and rest["excluded_sets"] == {
-            "kept-out.tsv": 2
-        }  # the card names them
+    def told(inputs: Inputs, out: Path, recipe: Any, **rest: Any) -> Found:
+        done.append((out.name, inputs.teacher))
+        assert sorted(inputs.excluded) == ["WIN now", "hi"]
+        assert inputs.excluded_sets == {"kept-out.tsv": 2}  # the card names them
         out.mkdir()
         (out / FACTS).touch()
         return Found()

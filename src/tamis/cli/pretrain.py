@@ -126,24 +126,18 @@ def pretrain(
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
     from tamis.training.pretraining.decontamination import messages_by_set
+    from tamis.training.pretraining.run import Inputs
     from tamis.training.pretraining.stages import pretrain_in_stages
 
     sets = messages_by_set(exclude or [])
-    excluded, sizes = (
-        (text for texts in sets.values() for text in texts),
-        {name: len(texts) for name, texts in sets.items()},
-    )
-    result = pretrain_in_stages(
+    inputs = Inputs(
         corpus,
-        out,
-        wanted,
-        start=begin,
-        teacher=teacher or encoder,
-        excluded=excluded,
-        excluded_sets=sizes,
-        progress=Bars(),
-        say=say,
+        begin,
+        teacher or encoder,
+        excluded=[text for texts in sets.values() for text in texts],
+        excluded_sets={name: len(texts) for name, texts in sets.items()},
     )
+    result = pretrain_in_stages(inputs, out, wanted, progress=Bars(), say=say)
     if json_:
         return print_json(
             {"folder": str(result.folder), "held_out": result.figures, "samples": result.samples}

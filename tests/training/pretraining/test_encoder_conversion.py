@@ -19,7 +19,7 @@ from tamis.training.pretraining.encoder_conversion import (
     convert_encoder,
     piece_vectors,
 )
-from tamis.training.pretraining.run import pretrain
+from tamis.training.pretraining.run import Inputs, pretrain
 from tamis.training.pretraining.sentence_encoder import (
     SentenceEncoder,
     mix_heads,
@@ -276,21 +276,26 @@ def test_a_pretraining_begins_from_an_encoder_and_is_taken_up(folder: Path, tmp_
     said: list[str] = []
     start = EncoderStart(folder, (0, 2))
     result = pretrain(
-        [corpus], tmp_path / "out", small.recipe(settings), start=start, say=said.append
+        Inputs([corpus], start=start), tmp_path / "out", small.recipe(settings), say=said.append
     )
     assert any("rewritten as a GPT-2 of 2 blocks" in sentence for sentence in said)
     assert result.facts["start"] == f"{folder.name}, its 0, 2 blocks rewritten as a GPT-2"
     assert result.facts["recipe"]["shape"]["n_embd"] == WIDTH
     again: list[str] = []
     assert (
-        pretrain([corpus], tmp_path / "out", small.recipe(settings), start=start, say=again.append)
+        pretrain(
+            Inputs([corpus], start=start),
+            tmp_path / "out",
+            small.recipe(settings),
+            say=again.append,
+        )
         == result
     )
     assert any("is finished" in sentence for sentence in again)
     assert EncoderStart(folder).fingerprint() != start.fingerprint()
     # Begun from other weights, the same training ends elsewhere.
     plain = pretrain(
-        [corpus],
+        Inputs([corpus]),
         tmp_path / "plain",
         small.recipe(settings | {"shape.n_embd": WIDTH, "shape.n_head": HEADS, "shape.n_layer": 2}),
     )
@@ -317,21 +322,17 @@ def test_an_identity_map_to_the_teacher_is_not_learnt_and_needs_equal_widths(
         match=f"the network has {WIDTH} channels, the teacher's vectors have {small.DIMENSIONS}",
     ):
         pretrain(
-            [corpus],
+            Inputs([corpus], start=EncoderStart(folder), teacher=tmp_path),
             tmp_path / "out",
             small.recipe(settings),
-            start=EncoderStart(folder),
-            teacher=tmp_path,
         )
     monkeypatch.setattr(small.HashTeacher, "dimensions", WIDTH)
     monkeypatch.setattr(small, "DIMENSIONS", WIDTH)
     monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "wider"))
     result = pretrain(
-        [corpus],
+        Inputs([corpus], start=EncoderStart(folder), teacher=tmp_path),
         tmp_path / "out",
         small.recipe(settings),
-        start=EncoderStart(folder),
-        teacher=tmp_path,
     )
     assert "cosine" in result.figures
     state = tmp_path / "out" / "pretraining" / "state.safetensors"

@@ -19,7 +19,7 @@ from tamis.training.pretraining.corpus import Corpus, read_corpus
 from tamis.training.pretraining.loop import Pretraining
 from tamis.training.pretraining.recipe import CorpusSettings, PretrainRecipe, read_pretrain_recipe
 from tamis.training.pretraining.result import FACTS
-from tamis.training.pretraining.run import pretrain
+from tamis.training.pretraining.run import Inputs, pretrain
 from tamis.training.pretraining.stages import pretrain_in_stages, stage_recipes
 from tests.training.pretraining.test_run import corpus_file, recipe
 
@@ -35,11 +35,11 @@ def staged() -> PretrainRecipe:
 
 def test_each_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
     corpus = corpus_file(tmp_path)
-    result = pretrain_in_stages([corpus], tmp_path / "out", staged())
+    result = pretrain_in_stages(Inputs([corpus]), tmp_path / "out", staged())
     by_hand = recipe(**{"schedule.tokens": 300, "schedule.decay_share": 0.0})
-    pretrain([corpus], tmp_path / "first", by_hand)
+    pretrain(Inputs([corpus]), tmp_path / "first", by_hand)
     second = recipe(**{"schedule.tokens": 420, "objective.lm_loss_share": 1.0})
-    pretrain([corpus], tmp_path / "second", second, start=tmp_path / "first")
+    pretrain(Inputs([corpus], start=tmp_path / "first"), tmp_path / "second", second)
     assert (
         load_backbone(tmp_path / "out").fingerprint
         == load_backbone(tmp_path / "second").fingerprint
@@ -53,11 +53,11 @@ def test_each_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
 def test_a_finished_stage_is_not_done_again(tmp_path: Path) -> None:
     corpus = corpus_file(tmp_path)
     said: list[str] = []
-    pretrain_in_stages([corpus], tmp_path / "out", staged(), say=said.append)
+    pretrain_in_stages(Inputs([corpus]), tmp_path / "out", staged(), say=said.append)
     first = tmp_path / "out" / "pretraining" / "stage-1"
     before = {path.name: path.stat().st_mtime_ns for path in first.iterdir() if path.is_file()}
     again: list[str] = []
-    pretrain_in_stages([corpus], tmp_path / "out", staged(), say=again.append)
+    pretrain_in_stages(Inputs([corpus]), tmp_path / "out", staged(), say=again.append)
     assert before == {
         path.name: path.stat().st_mtime_ns for path in first.iterdir() if path.is_file()
     }
@@ -66,7 +66,7 @@ def test_a_finished_stage_is_not_done_again(tmp_path: Path) -> None:
 
 def test_a_stage_of_other_work_is_refused_and_kept(tmp_path: Path) -> None:
     corpus, out = corpus_file(tmp_path), tmp_path / "out"
-    pretrain_in_stages([corpus], out, staged())
+    pretrain_in_stages(Inputs([corpus]), out, staged())
     first = out / "pretraining" / "stage-1"
     for path in out.iterdir():  # as if the run had been killed in its second stage
         if path.is_file():
@@ -83,14 +83,16 @@ def test_a_stage_of_other_work_is_refused_and_kept(tmp_path: Path) -> None:
         (corpus, staged().changed({"schedule.tokens": 200})),
     ):
         with pytest.raises(RunError, match="choose another"):
-            pretrain_in_stages([place], out, wanted)
+            pretrain_in_stages(Inputs([place]), out, wanted)
     with pytest.raises(RunError, match="choose another"):
         pretrain_in_stages(
-            [corpus], out, staged(), excluded=corpus.read_text(encoding="utf-8").splitlines()[:3]
+            Inputs([corpus], excluded=corpus.read_text(encoding="utf-8").splitlines()[:3]),
+            out,
+            staged(),
         )
     assert kept == {path.name: path.read_bytes() for path in first.iterdir() if path.is_file()}
-    pretrain_in_stages([corpus], out, staged())
-    pretrain_in_stages([corpus], tmp_path / "whole", staged())
+    pretrain_in_stages(Inputs([corpus]), out, staged())
+    pretrain_in_stages(Inputs([corpus]), tmp_path / "whole", staged())
     assert (out / "model.safetensors").read_bytes() == (
         tmp_path / "whole" / "model.safetensors"
     ).read_bytes()
@@ -106,12 +108,12 @@ def test_the_corpus_is_read_once_for_all_stages_that_want_the_same(
         return read_corpus(places, settings, **options)
 
     monkeypatch.setattr(stages, "read_corpus", counted)
-    pretrain_in_stages([corpus_file(tmp_path)], tmp_path / "out", staged())
+    pretrain_in_stages(Inputs([corpus_file(tmp_path)]), tmp_path / "out", staged())
     assert read == [42]
     third = PretrainRecipe.model_validate(
         staged().model_dump() | {"stages": [*STAGES, {"corpus.single_share": 0.5}]}
     )
-    pretrain_in_stages([tmp_path / "words.txt"], tmp_path / "three", third)
+    pretrain_in_stages(Inputs([tmp_path / "words.txt"]), tmp_path / "three", third)
     assert read == [42, 42, 42]
 
 
@@ -127,13 +129,12 @@ def test_each_stage_sees_the_texts_in_an_order_of_its_own(tmp_path: Path) -> Non
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(StateFiles, "after_step", noted)
-        pretrain_in_stages([corpus], tmp_path / "out", staged())
+        pretrain_in_stages(Inputs([corpus]), tmp_path / "out", staged())
         assert len(orders) == 2 and sorted(orders[0]) == sorted(orders[1]) != orders[1]
         pretrain(
-            [corpus],
+            Inputs([corpus], start=tmp_path / "out"),
             tmp_path / "further",
             recipe(**{"schedule.tokens": 120}),
-            start=tmp_path / "out",
         )
     assert len(orders) == 3 and orders[2] not in orders[:2], "a backbone tells its stages"
 
@@ -149,7 +150,7 @@ def test_a_setting_by_hand_holds_in_every_stage() -> None:
 
 def test_stages_are_not_passed_over_in_silence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has 2 stages; call pretrain_in_stages"):
-        pretrain([corpus_file(tmp_path)], tmp_path / "out", staged())
+        pretrain(Inputs([corpus_file(tmp_path)]), tmp_path / "out", staged())
     assert not (tmp_path / "out").exists()
 
 

@@ -7,18 +7,18 @@ stage are there. A recipe that names its stages rebuilds it with one command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tamis.errors import ConfigError
 from tamis.progress import Progress
 from tamis.training.pretraining.corpus import Corpus, read_corpus
 from tamis.training.pretraining.decontamination import Excluded
-from tamis.training.pretraining.encoder_conversion import EncoderStart
 from tamis.training.pretraining.output_folder import WORK, check_folder
 from tamis.training.pretraining.recipe import CorpusSettings, PretrainRecipe
 from tamis.training.pretraining.result import FACTS, Pretrained
-from tamis.training.pretraining.run import pretrain
+from tamis.training.pretraining.run import Inputs, pretrain
 
 
 def stage_recipes(recipe: PretrainRecipe) -> list[PretrainRecipe]:
@@ -40,55 +40,42 @@ def stage_recipes(recipe: PretrainRecipe) -> list[PretrainRecipe]:
 
 
 def pretrain_in_stages(
-    corpus: Sequence[Path],
+    inputs: Inputs,
     out: Path,
     recipe: PretrainRecipe,
     *,
-    start: str | Path | EncoderStart | None = None,
-    teacher: Path | None = None,
-    excluded: Iterable[str] = (),
-    excluded_sets: Mapping[str, int] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Pretrained:
     """Pretrain a GPT-2 through every stage of a recipe; arguments and errors as in `pretrain`.
 
-    All but the last stage lie in `out/pretraining/stage-1` and so on. One that is finished is not
-    done again; one of other texts, settings, teacher or seed is refused as any other pretraining in
-    the folder would be.
+    All stages but the last are written to `out/pretraining/stage-1` and so on. A finished stage is
+    not repeated; a stage of other texts, settings, teacher or seed is refused like any other
+    pretraining in its folder.
     """
     stages = stage_recipes(recipe)
-    check_folder(out, start)
-    kept = Excluded(excluded)
+    check_folder(out, inputs.start)
+    excluded = Excluded(inputs.excluded)
     last: tuple[CorpusSettings, int, Corpus] | None = None
 
     def read(stage: PretrainRecipe) -> Corpus:
-        """The corpus, read once for all stages that want the same of it."""
+        """The corpus, read once for all stages with the same settings of it."""
         nonlocal last
         if last is None or last[:2] != (stage.corpus, stage.seed):
-            last = (
+            texts = read_corpus(
+                inputs.corpus,
                 stage.corpus,
-                stage.seed,
-                read_corpus(
-                    corpus, stage.corpus, excluded=kept, seed=stage.seed, progress=progress
-                ),
+                excluded=excluded,
+                seed=stage.seed,
+                progress=progress,
             )
+            last = stage.corpus, stage.seed, texts
         return last[2]
 
     for number, stage in enumerate(stages, start=1):
         folder = out if number == len(stages) else out / WORK / f"stage-{number}"
         if len(stages) > 1 and not (folder / FACTS).is_file():
             say(f"stage {number} of {len(stages)}")
-        result = pretrain(
-            corpus,
-            folder,
-            stage,
-            start=start,
-            teacher=teacher,
-            excluded_sets=excluded_sets,
-            read=read,
-            progress=progress,
-            say=say,
-        )
-        start = folder
+        result = pretrain(inputs, folder, stage, read=read, progress=progress, say=say)
+        inputs = replace(inputs, start=folder)
     return result
