@@ -290,6 +290,7 @@ def test_the_exponent_is_the_slope_of_the_logarithms() -> None:
     assert parts.exponent([(10, 1.0), (100, 100.0)]) == pytest.approx(2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"
 )

@@ -373,15 +373,15 @@ def test_held_out_rows_named_by_the_caller_are_used() -> None:
 
 def test_a_budget_is_read_off_all_rows_and_all_are_learnt() -> None:
     quick = {"train.epochs": 1, "decision.max_fpr": 0.1}
-    classifier = TextClassifier("nano", threads=1, settings=quick).fit(TEXTS[:60], LABELS[:60])
+    classifier = TextClassifier("nano", threads=1, settings=quick).fit(TEXTS[:32], LABELS[:32])
     assert classifier.recipe_.decision.cv_folds == 5 and classifier.training_.cross_validated
     assert classifier.training_.held_out.tolist() == list(
-        range(60)
-    ) and classifier.training_.held_out_probabilities.shape == (60, 2)
+        range(32)
+    ) and classifier.training_.held_out_probabilities.shape == (32, 2)
     named = TextClassifier("nano", threads=1, settings=quick).fit(
-        TEXTS[:60], LABELS[:60], validation=np.arange(0, 60, 4)
+        TEXTS[:32], LABELS[:32], validation=np.arange(0, 32, 4)
     )
-    assert named.recipe_.decision.cv_folds == 0 and len(named.training_.held_out) == 15
+    assert named.recipe_.decision.cv_folds == 0 and len(named.training_.held_out) == 8
 
 
 def test_repeats_never_stand_on_both_sides_of_the_held_out_rows() -> None:
