@@ -264,7 +264,9 @@ def test_the_reference_is_among_the_shipped_recipes() -> None:
 
 
 def test_a_missing_recipe_is_told_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"recipe nowhere does not exist; give a TOML file or one of: .*tp2"):
+    with pytest.raises(
+        ConfigError, match=r"recipe nowhere does not exist; give a TOML file or .*tp2"
+    ):
         named_recipe("nowhere")
     (tmp_path / "x.toml").write_bytes(b"seed = = 3")
     with pytest.raises(ConfigError, match=r"x\.toml cannot be read as TOML"):

@@ -142,7 +142,7 @@ def test_a_killed_training_goes_on_with_the_same_command_to_the_same_bytes(tmp_p
     said = runs.tamis("train", runs.table(), *LONG, "-o", run)
     assert (
         said.code == 0
-        and "holds an unfinished run of the same recipe; going on with it" in said.err
+        and "contains an unfinished run with the same recipe; resuming it" in said.err
     )
     same(run, uninterrupted())
 
@@ -154,7 +154,10 @@ def test_a_second_process_is_refused_and_ctrl_c_ends_the_first_with_130_and_lose
     process = begun(run)
     for overwrite in ((), ("--overwrite",)):
         error = runs.tamis("train", runs.table(), *LONG, *overwrite, "-o", run).error
-        assert "is being written by another process; wait for it or choose another with -o" in error
+        assert (
+            "is in use by another process; wait until it ends, or choose another folder with -o"
+            in error
+        )
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -202,12 +205,11 @@ def test_an_unfinished_run_asked_for_something_else_is_left_alone(
     before = runs.contents(run)
     error = runs.tamis("train", runs.table(), *runs.TINY, "--seed", "7", "-o", run).error
     assert (
-        "unfinished run that was asked for something else (recipe)" in error
-        and "--overwrite" in error
+        "unfinished run that differs from this one in: recipe;" in error and "--overwrite" in error
     )
     other = runs.write_table(tmp_path / "other.tsv", messages()[:-2])
     assert (
-        "asked for something else (data)" in runs.tamis("train", other, *runs.TINY, "-o", run).error
+        "differs from this one in: data;" in runs.tamis("train", other, *runs.TINY, "-o", run).error
     )
     assert runs.contents(run) == before
 
@@ -217,7 +219,7 @@ def test_a_finished_run_is_left_alone_and_overwritten_only_when_asked(tmp_path: 
     before = runs.contents(run)
     error = runs.tamis("train", runs.table(), *runs.TINY, "-o", run).error
     assert (
-        "holds a finished run; choose another folder with -o, or pass --overwrite to replace it"
+        "contains a finished run; choose another folder with -o, or pass --overwrite to replace it"
         in error
     )
     assert runs.contents(run) == before

@@ -150,7 +150,7 @@ def test_wrong_usage_ends_with_2_and_says_why(arguments: list[str], words: str) 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train", "no.csv"], "no.csv: there is no such file"),
+        (["train", "no.csv"], "no.csv: found no such file"),
         (["train", "sms_spam"], "did you mean 'sms-spam'"),
         (["data", "."], "found a directory"),
         (["evaluate", "no-run", "no.csv"], "no-run does not exist"),
@@ -177,7 +177,7 @@ def test_a_known_error_is_one_line_on_stderr_and_nothing_on_stdout(
 
 def test_debug_shows_the_traceback_wherever_it_stands() -> None:
     for arguments in (["--debug", "train", "no.csv"], ["train", "no.csv", "--debug"]):
-        with pytest.raises(tamis.DataError, match="there is no such file"):
+        with pytest.raises(tamis.DataError, match="found no such file"):
             run(*arguments)
     assert run("train", "no.csv").code == 1  # and only for that call
 

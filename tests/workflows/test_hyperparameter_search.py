@@ -206,7 +206,7 @@ def test_the_command_from_trials_to_a_recipe_that_trains(table: Path, tmp_path: 
     folder = tmp_path / "s"
     said = run("search", table, "--trials", "2", "-o", folder, *runs.TINY)
     assert said.code == 0, said.err
-    assert "the recipe as it is" in said.out and "best recipe: " in said.out
+    assert "unchanged recipe" in said.out and "best recipe: " in said.out
     again = run("search", table, "--trials", "2", "-o", folder, *runs.TINY, "--json")
     assert json.loads(again.out)["trials"][1]["settings"]["tune"] == "full"
     said = run("train", table, "--recipe", folder / "best.toml", "-o", tmp_path / "run", "--json")
