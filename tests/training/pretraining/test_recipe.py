@@ -11,14 +11,17 @@ from tamis.errors import ConfigError
 from tamis.training.pretraining.recipe import PretrainRecipe, SourceSettings, read_pretrain_recipe
 
 
-def test_nano_reads_and_each_of_its_sources_says_licence_and_upstream() -> None:
-    nano = read_pretrain_recipe("nano")
+@pytest.mark.parametrize("name", ["nano", "nano_from_encoder"])
+def test_a_shipped_recipe_reads_and_each_source_has_licence_and_upstream(name: str) -> None:
+    nano = read_pretrain_recipe(name)
     default = SourceSettings(file="any.txt")
     assert nano.name == "nano" and nano.corpus.sources
-    for name, source in nano.corpus.sources.items():
-        assert source.licence not in ("", default.licence), f"{name}: no licence"
-        assert source.upstream not in ("", default.upstream), f"{name}: no upstream"
-        assert source.form in ("flat", "doc"), f"{name}: the form of a file that is known is stated"
+    for place, source in nano.corpus.sources.items():
+        assert source.licence not in ("", default.licence), f"{place}: no licence"
+        assert source.upstream not in ("", default.upstream), f"{place}: no upstream"
+        assert source.form in ("flat", "doc"), (
+            f"{place}: the form of a file that is known is stated"
+        )
     files = [source.file for source in nano.corpus.sources.values()]
     assert len(set(files)) == len(files)
     assert nano.shape.n_embd % nano.shape.n_head == 0
@@ -89,7 +92,7 @@ def test_what_is_unknown_or_wrong_is_refused_by_name_and_file(
 
 def test_a_recipe_that_is_not_there_or_no_text_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"nowhere\.toml does not exist; `nano` is the one that ships"
+        ConfigError, match=r"nowhere\.toml does not exist; the package has nano, nano_from_encoder"
     ):
         read_pretrain_recipe(tmp_path / "nowhere.toml")
     (tmp_path / "latin.toml").write_bytes(b'name = "caf\xe9"')

@@ -19,6 +19,10 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+SHIPPED = ("nano", "nano_from_encoder")
+"""Recipes of pretrainings inside the package, by name."""
+
+
 class ShapeSettings(Section):
     """The network, where it begins from nothing (`--from` brings its own)."""
 
@@ -246,7 +250,9 @@ def read_pretrain_recipe(path: Path | str) -> PretrainRecipe:
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"recipe {file} does not exist; `nano` is the one that ships") from None
+        raise ConfigError(
+            f"recipe {file} does not exist; the package has {', '.join(SHIPPED)}"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"recipe {file} is not readable as TOML: {error}") from error
     return _validated(tree, str(file))
