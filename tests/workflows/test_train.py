@@ -281,7 +281,7 @@ def test_a_budget_that_the_rows_cannot_show_is_said_with_its_bound(tmp_path: Pat
 def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_path: Path) -> None:
     asked: list[str | Path] = [
         "train",
-        runs.table(),
+        runs.write_table(tmp_path / "messages.tsv", messages()[:64]),
         "--backbone",
         "nano",
         "--max-fpr",
