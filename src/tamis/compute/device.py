@@ -84,9 +84,7 @@ def resolve(
         chosen_dtype, reasons["dtype"] = _fastest_dtype(chosen_device, chosen_threads, int8=int8)
     else:
         chosen_dtype = cast("Dtype", dtype)
-        reasons["dtype"] = (
-            "default, full precision" if dtype == "fp32" else "requested"
-        )
+        reasons["dtype"] = "default, full precision" if dtype == "fp32" else "requested"
         if dtype == "int8":
             if not int8:
                 raise ConfigError(
