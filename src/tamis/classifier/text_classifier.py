@@ -26,9 +26,13 @@ from tamis.training.prepare import LabelledTexts, prepare
 class TextClassifier(Parameters):
     """A text classifier on a GPT-2 trunk.
 
-    >>> classifier = TextClassifier(backbone="scratch:tiny").fit(texts, labels)
-    >>> classifier.predict(["You have won a prize"])
-    array(['spam'], dtype='<U4')
+    >>> texts = ["win cash now", "free prize, call now", "see you at six", "are you home?"]
+    >>> labels = ["spam", "spam", "ham", "ham"]
+    >>> classifier = TextClassifier(backbone="scratch:tiny", tune="head").fit(texts, labels)
+    >>> classifier.predict(["free prize, call now", "see you at six"])
+    array(['spam', 'ham'], dtype='<U4')
+    >>> classifier.predict_proba(["win cash now"]).shape
+    (1, 2)
 
     Learned attributes: `classes_` (K sorted labels), `positive_` (the positive label of two),
     `recipe_` (every setting, resolved), `predictor_` (texts to logits), `rule_` (probabilities to

@@ -56,6 +56,9 @@ def normalize(text: str) -> str:
     Applies NFKC and casefold, removes format characters (zero-width ones), replaces punctuation,
     currency and mathematical signs by white space and every digit by 0, and folds white space to
     single blanks. A text that has only punctuation becomes the empty string.
+
+    >>> normalize("Call 0900 NOW!")
+    'call 0000 now'
     """
     while True:
         # Removing characters can put a letter next to its accent, so one pass is not always enough.
@@ -72,6 +75,9 @@ def repeat_key(text: str) -> str:
     """Return `normalize(text)`, or the text itself if that is empty.
 
     So ":-)" and "!!!" are not repeats of each other.
+
+    >>> repeat_key("Call me!"), repeat_key(":-)")
+    ('call me', ':-)')
     """
     return normalize(text) or text.strip() or text
 

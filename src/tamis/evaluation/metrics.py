@@ -141,6 +141,9 @@ def wilson(k: int, n: int) -> tuple[float, float]:
 
     Raises:
         DataError: `k` is not between 0 and `n`, or `n` is 0.
+
+    >>> [round(bound, 4) for bound in wilson(9, 10)]
+    [0.5958, 0.9821]
     """
     if n < 1 or not 0 <= k <= n:
         raise DataError(f"proportion: expected 0 <= k <= n and n >= 1, got k = {k}, n = {n}")

@@ -87,6 +87,11 @@ def model_config(settings: Mapping[str, int]) -> dict[str, Any]:
 
     Raises:
         ConfigError: a key of `settings` is missing.
+
+    >>> model_config(
+    ...     {"n_vocab": 50257, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}
+    ... )["context_length"]
+    1024
     """
     if missing := [key for key in _SETTINGS if key not in settings]:
         raise ConfigError(f"settings: expected {list(_SETTINGS)}, missing {missing}")

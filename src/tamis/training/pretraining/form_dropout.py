@@ -27,7 +27,11 @@ def without_punctuation(text: str) -> str:
 
 
 def words_only(text: str) -> str:
-    """The words of a text in lower case, without digits and punctuation."""
+    """The words of a text in lower case, without digits and punctuation.
+
+    >>> words_only("WINNER! Call 0900 555 now, it's free.")
+    "winner call now it's free"
+    """
     return without_punctuation(without_digits(text.lower()))
 
 
