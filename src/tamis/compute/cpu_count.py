@@ -1,5 +1,4 @@
-"""Counts the CPUs that this process may use, within its CPU affinity and the quotas of its control
-groups.
+"""Counts the CPUs that this process may use, within its affinity mask and control group quotas.
 
 This module only counts; device.py chooses the number of threads. On Linux the kernel's files are
 read, because joblib counts neither the cores that an affinity mask leaves nor the quotas of nested

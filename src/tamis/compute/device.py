@@ -46,9 +46,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Compute:
-    """The chosen device, threads and dtype; `reasons` has a sentence for "device", "threads" and
-    "dtype".
-    """
+    """The chosen device, threads and dtype, with the reason for each in `reasons`."""
 
     device: str
     threads: int
@@ -208,9 +206,7 @@ def _fastest_dtype(device: str, threads: int, *, int8: bool) -> tuple[Dtype, str
 
 
 def measured_speeds(device: str, threads: int) -> tuple[dict[Dtype, float], str]:
-    """Return the GFLOP/s of every available dtype, and where they come from (cache or measured
-    now).
-    """
+    """Return the GFLOP/s of every available dtype, and the source (cache or new measurement)."""
     import torch
 
     dtypes = available_dtypes(device)

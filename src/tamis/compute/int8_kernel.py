@@ -65,8 +65,7 @@ def int8_is_here() -> bool:
 
 @cache
 def row_levels() -> int:
-    """Return the number of levels of activations on either side of zero: 127, or 63 if sums would
-    overflow.
+    """Return the activation levels on either side of zero: 127, or 63 if sums would overflow.
 
     CPUs without VNNI add two products in 16 bits and saturate. This is tested with the largest
     possible numbers; with 63 levels no sum overflows.

@@ -63,9 +63,7 @@ def measure_matmul(
 
 
 def _fastest(shape: Shape, dtype: Dtype, seconds: float, device: str) -> tuple[int, float]:
-    """Return (rows, seconds of the fastest run); in fp32, of the faster of a trunk's two weight
-    layouts.
-    """
+    """Return (rows, seconds of the fastest run); fp32 tries both weight layouts of a trunk."""
     if dtype != "fp32" or device != "cpu" or not prepacking_is_here():
         return time_product(shape, dtype, seconds, device)
     both = [
@@ -78,9 +76,7 @@ def _fastest(shape: Shape, dtype: Dtype, seconds: float, device: str) -> tuple[i
 def time_product(
     shape: Shape, dtype: Dtype, seconds: float, device: str, *, prepacked: bool = False
 ) -> tuple[int, float]:
-    """Return (rows, seconds of the fastest run); rows are doubled up to the shape's while time
-    remains.
-    """
+    """Return (rows, seconds of the fastest run); rows double up to the shape's, if time allows."""
     import torch
 
     wanted, columns_in, columns_out = shape

@@ -14,8 +14,7 @@ _MAPS = Path("/proc/self/smaps")
 
 
 def release_memory(*files: Path) -> None:
-    """Return freed heap memory, and the pages of these memory-mapped files, to the operating
-    system.
+    """Return freed heap memory, and the pages of these memory-mapped files, to the system.
 
     Pages that are read again come from the system's file cache.
     """
@@ -33,9 +32,7 @@ def release_memory(*files: Path) -> None:
 
 
 def _untouched(files: set[str]) -> list[tuple[int, int]]:
-    """Return (start, end) of the mappings of these files without written pages (these would be
-    lost).
-    """
+    """Return (start, end) of the files' mappings without written pages (these would be lost)."""
     found, place = [], None
     for line in _MAPS.read_text(encoding="utf-8", errors="replace").splitlines():
         first, *rest = line.split(maxsplit=5)
@@ -48,9 +45,7 @@ def _untouched(files: set[str]) -> list[tuple[int, int]]:
 
 
 def resident_mb() -> float | None:
-    """Return the memory of this process in MB (10^6 bytes); None if the system does not report
-    it.
-    """
+    """Return the memory of this process in MB (10^6 bytes); None if it is unknown."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     except (OSError, ValueError, IndexError):

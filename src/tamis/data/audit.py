@@ -1,5 +1,4 @@
-"""Audit of a data set before training: classes, lengths, repeats, leaks between parts, label
-issues.
+"""Audit of a data set before training: classes, lengths, repeats, leaks, label issues.
 
 Owns the figures that `tamis data` prints. The caller passes the function that counts tokens and the
 function that computes out-of-fold probabilities.
@@ -51,9 +50,7 @@ class TrainAudit(PartAudit):
 
 @dataclass(frozen=True)
 class Repeats:
-    """Repeated texts: `texts` distinct texts occur more than once; `rows` counts their extra
-    copies.
-    """
+    """Repeated texts: `texts` distinct texts occur more than once, with `rows` extra copies."""
 
     texts: int
     rows: int
@@ -88,9 +85,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class LeaksAudit:
-    """Test rows that occur in the training part: exactly, after normalization, or as
-    near-duplicates.
-    """
+    """Test rows that occur in the training part: exactly, normalized, or as near-duplicates."""
 
     exact: Leak
     normalized: Leak

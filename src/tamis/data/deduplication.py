@@ -1,5 +1,4 @@
-"""Groups of repeated texts: exact repeats after normalization, and near-duplicates by shared
-character 4-grams.
+"""Groups of repeated texts: exact repeats, and near-duplicates by shared character 4-grams.
 
 Owns the normalized form and the groups. `splits` divides rows by group; `audit` counts them.
 Sources: NFKC (Unicode UAX 15); the prefix filter of Bayardo, Ma and Srikant, "Scaling up all pairs
@@ -163,8 +162,7 @@ def _unit_vectors(texts: Sequence[str]) -> csr_matrix | None:
 
 
 def _prefixes(vectors: csr_matrix) -> csr_matrix:
-    """Return the shortest prefix of each row (rarest 4-grams first) that leaves a rest of norm <=
-    0.7.
+    """Return the shortest prefix of each row (rarest 4-grams first) that leaves a norm <= 0.7.
 
     Two rows whose cosine is above 0.8 share a column of both prefixes. Proof: let the prefix of x
     end first. The columns of x outside the shared part add at most the norm of the rest of x, times
@@ -208,7 +206,5 @@ def _union(
 
 
 def repeat_groups(texts: list[str]) -> NDArray[np.int64]:
-    """Return the group of each text, (R,): equal numbers for texts that differ only in case, digits
-    and punctuation.
-    """
+    """Return equal numbers, (R,), for texts that differ only in case, digits and punctuation."""
     return np.unique([normalize(text) for text in texts], return_inverse=True)[1].astype(np.int64)

@@ -1,5 +1,4 @@
-"""The table of label issues to review, and the excluded rows that are read from it or from a list
-of row numbers.
+"""The table of label issues to review, and the excluded rows read from it or from a list.
 
 Columns: row (from 0), line (in the file), label, suggested, p_model and p_tfidf (the probability of
 the label by the model and by TF-IDF), reason, exclude (yes or no), text. The user corrects the data

@@ -1,5 +1,4 @@
-"""Splits into training, validation and test rows: `leakfree`, `tp2`, `stratified`, `almeida`,
-`none`.
+"""Training, validation and test rows: `leakfree`, `tp2`, `stratified`, `almeida`, `none`.
 
 Owns the parts and the choice of the positive label. Validation rows are part of the training part;
 no group of near-duplicates is on both sides of the border between them and the other training rows.
@@ -169,8 +168,7 @@ def hold_out(labels: Sequence[str], groups: Rows, share: float, *, seed: int = 4
 
 
 def positive_label(labels: Sequence[str], requested: str | None = None) -> str:
-    """Return the positive label: `requested`, else the rarest label (a tie: the last in sorted
-    order).
+    """Return the positive label: `requested`, else the rarest (a tie: the last in sorted order).
 
     Raises:
         ConfigError: `requested` is not one of the labels.

@@ -68,8 +68,7 @@ class Table:
 
     @classmethod
     def of(cls, texts: Sequence[str], labels: Sequence[str], *, source: str = "memory") -> Table:
-        """Create a table from rows that come from no file; the fingerprint is computed from the
-        rows.
+        """Create a table from rows that come from no file; its fingerprint is that of the rows.
 
         Raises:
             DataError: the two lengths differ.

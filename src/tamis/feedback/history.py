@@ -63,9 +63,7 @@ class Step:
 
 
 class Steps:
-    """The tables for one model name and its current weights. Each call opens and closes the
-    file.
-    """
+    """The tables for a model name and its current weights; calls open and close the file."""
 
     def __init__(self, path: Path, *, model: str, weights: str, dtype: str) -> None:
         """Create the tables in the store's file, which must exist.
@@ -151,9 +149,7 @@ class Steps:
             )
 
     def is_news(self, user: str, tried: str, *, learned: bool) -> bool:
-        """Return whether the last recorded step of this user and these weights differs from this
-        one.
-        """
+        """Return whether this step differs from the last recorded one of the user and weights."""
         query = (
             "SELECT tried, learned FROM steps WHERE model = ? AND weights = ? AND user = ? "
             "ORDER BY id DESC LIMIT 1"

@@ -133,9 +133,7 @@ class CorrectionStore:
         ]
 
     def remove(self, id: int) -> bool:
-        """Delete a correction; returns whether it existed. Its text is removed from file and
-        journal.
-        """
+        """Delete a correction and its text from file and journal; returns whether it existed."""
         return self._removed("DELETE FROM corrections WHERE id = ?", (id,)) > 0
 
     def remove_all(self, *, model: str | None = None, user: str | None = None) -> int:

@@ -37,9 +37,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name on first use, so that reading an OpenAI checkpoint does not import
-    torch.
-    """
+    """Import a public name on first use: reading an OpenAI checkpoint must not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'tamis.gpt2' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

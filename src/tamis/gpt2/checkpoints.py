@@ -56,8 +56,7 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the sizes and all trunk weights: equal numbers give equal fingerprints, whatever
-        the file.
+        """Hash of the sizes and trunk weights: equal numbers give equal fingerprints.
 
         Computed on first access, about one second per gigabyte. Access it before a model built from
         `state` is trained.
@@ -188,9 +187,7 @@ def check_shapes(state: dict[str, Tensor], config: GPT2Config, *, where: str) ->
 
 
 def build(config: GPT2Config, state: dict[str, Tensor]) -> GPT2:
-    """Build a GPT2 with exactly `state`; a written-out pooling block becomes a
-    `MeanPoolingBlock`.
-    """
+    """Build a GPT2 with exactly `state`; a written-out pooling block is recognized."""
     with torch.device("meta"):
         model = GPT2(config)
     factor = recognize(state, config)

@@ -44,8 +44,6 @@ def replace_head(
 
 
 def head_shape(model: GPT2 | GPT2Classifier) -> tuple[int, int]:
-    """Return (inputs, outputs) of the output head: (C, V) of a language model, (C, K) of a
-    classifier.
-    """
+    """Return the head's (inputs, outputs): (C, V) of a language model, (C, K) of a classifier."""
     weight = model.score.weight if isinstance(model, GPT2Classifier) else model.wte.weight
     return int(weight.shape[1]), int(weight.shape[0])

@@ -21,8 +21,7 @@ class Pooling:
 
 
 def with_pooling(recipe: Recipe, trunk: GPT2) -> GPT2:
-    """Cut the trunk to the recipe's number of blocks and add a pooling block for mean pooling, in
-    place.
+    """Cut the trunk to the recipe's blocks, and add a block for mean pooling, in place.
 
     Raises:
         ConfigError: the backbone has fewer blocks, or the recipe asks for a pooling that only a
@@ -58,8 +57,7 @@ def trained_parameters(model: GPT2Classifier) -> int:
 
 
 def freeze(model: GPT2Classifier, *, head_only: bool = False, blocks: int | None = None) -> int:
-    """Make trainable: head and final LayerNorm, the last `blocks` blocks, or everything (the
-    default).
+    """Make trainable: head and final LayerNorm, the last `blocks` blocks, or all (default).
 
     Returns the index of the lowest trainable block.
     """
@@ -83,9 +81,7 @@ def keep_layers(model: GPT2, layer: int) -> GPT2:
 
 
 def apply_pooling(model: GPT2, pooling: Pooling, factor: float) -> GPT2:
-    """Cut the trunk as `pooling` says and append a pooling block with `factor` (0: none), in
-    place.
-    """
+    """Cut the trunk as `pooling` says; append a pooling block with `factor` (0: none), in place."""
     keep_layers(model, pooling.layer)
     if factor:
         add_mean_pooling(model)

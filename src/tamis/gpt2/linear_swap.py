@@ -20,9 +20,7 @@ requested separately."""
 
 
 class ExchangedLinear(nn.Module):
-    """A linear layer whose weights are held by a matrix engine and are not tensors of the
-    module.
-    """
+    """A linear layer whose weights are held by a matrix engine, not as tensors of the module."""
 
     _products: Sequence[Callable[[Tensor], Tensor]]
 

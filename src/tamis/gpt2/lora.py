@@ -109,8 +109,7 @@ def add_lora(
     dropout: float = 0.0,
     generator: torch.Generator,
 ) -> list[nn.Parameter]:
-    """Add an adapter to the four matrices of every block and freeze the rest of the trunk, in
-    place.
+    """Add an adapter to the four matrices of every block, and freeze the trunk, in place.
 
     B starts at zero, so the output does not change at first. Queries, keys and values share one
     adapter, as in peft's default for GPT-2, so `rank` means the same as in peft, with a third fewer

@@ -101,9 +101,7 @@ class Attention(nn.Module):
         self.dropout = dropout
 
     def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
-        """(N, C) -> (N, C): each token attends to itself and the tokens before it in its
-        message.
-        """
+        """(N, C) -> (N, C): each token attends to itself and earlier tokens of its message."""
         qkv = self.c_attn(hidden)  # (N, 3C)
         parts = [
             self._causal(part, g) for part, g in zip(packed.split(qkv), packed.groups, strict=True)
@@ -192,8 +190,7 @@ class Block(nn.Module):
 
 
 class MeanPoolingBlock(nn.Module):
-    """A GPT-2 block that maps the last token's h to h + a * mean(ln_1(h_t)), without matrix
-    products.
+    """A GPT-2 block that maps the last token's h to h + a * mean(ln_1(h_t)) without matrices.
 
     The equivalent ordinary block has zero queries and keys (uniform causal attention), identity
     values, a times the identity as projection, and a zero MLP. `tamis.gpt2.pooling` writes and
@@ -216,9 +213,7 @@ class MeanPoolingBlock(nn.Module):
         return normed
 
     def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
-        """(N, C) -> (N, C) fp32: adds to each token the scaled mean over itself and the tokens
-        before it.
-        """
+        """(N, C) -> (N, C) fp32: adds to each token the scaled mean of the tokens up to it."""
         parts = []
         for part, g in zip(packed.split(self._normed(hidden)), packed.groups, strict=True):
             sums = part.view(g.rows, g.length, -1).cumsum(1)  # (rows, T, C)
@@ -243,9 +238,7 @@ class GPT2(nn.Module):
     """
 
     def __init__(self, config: GPT2Config, *, dropout: float = 0.0) -> None:
-        """Create the trunk; `dropout` applies in training, after the embeddings and in every
-        block.
-        """
+        """Create the trunk; `dropout` applies in training, to embeddings and every block."""
         super().__init__()
         self.config = config
         self.wte = Embedding(config.vocab_size, config.n_embd)
@@ -295,8 +288,7 @@ class GPT2(nn.Module):
         return hidden
 
     def last(self, hidden: Tensor, packed: Packed, start: int = 0) -> Tensor:
-        """(N, C) before block `start` -> (B, C) fp32: last tokens before ln_f, in the caller's
-        order.
+        """(N, C) before block `start` -> (B, C) fp32: last tokens before ln_f, caller's order.
 
         The last block computes queries, projection and MLP only for the last tokens.
         """
@@ -345,9 +337,7 @@ class GPT2Classifier(nn.Module):
 
 
 def initialise(model: GPT2, generator: torch.Generator) -> None:
-    """Initialize as GPT-2: N(0, 0.02), residual projections divided by sqrt(2 * n_layer), zero
-    biases.
-    """
+    """Initialize as GPT-2: N(0, 0.02), residual projections over sqrt(2 * n_layer), zero biases."""
     residual = 0.02 / (2 * model.config.n_layer) ** 0.5
     for name, parameter in model.named_parameters():
         with torch.no_grad():

@@ -1,5 +1,4 @@
-"""Learning in the background: one thread refits after corrections and runs deletions between two
-refits.
+"""Learning in the background: one thread refits, and runs deletions between two refits.
 
 Deletions go first: a refit stops before its next solve to let them run, and then starts again.
 """
@@ -24,9 +23,7 @@ _UNDO, _SOLVE, _END = range(3)
 
 
 class FeedbackWorker:
-    """The learning thread. Nothing is lost if it ends: corrections that are not learned are in the
-    store.
-    """
+    """The learning thread. Nothing is lost if it ends: all corrections are in the store."""
 
     def __init__(self, learned: Callable[[Served, LearningOutcome | Exception], None]) -> None:
         """Create the thread; `learned` is called in it with the result of each refit."""
@@ -47,9 +44,7 @@ class FeedbackWorker:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread after the current refit; remaining corrections are learned at the next
-        start.
-        """
+        """End the thread after the current refit; the rest is learned at the next start."""
         with self._lock:
             self._closing = True
         self._order(_END, lambda: None)
@@ -65,9 +60,7 @@ class FeedbackWorker:
         self._order(_SOLVE, lambda: self._solve(served))
 
     def between(self, work: Callable[[], T]) -> Future[T]:
-        """Run `work` while nothing is learned, so that a running refit cannot bring back deleted
-        data.
-        """
+        """Run `work` while nothing is learned, so that no refit can bring back deleted data."""
         future: Future[T] = Future()
 
         with self._lock:

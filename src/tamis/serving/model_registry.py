@@ -46,9 +46,7 @@ class FeedbackModel(Protocol):
         ...
 
     def learn(self, stop: Callable[[], bool] = ...) -> LearningOutcome:
-        """Refit with all stored corrections; stops early between two solves if `stop` returns
-        True.
-        """
+        """Refit with all stored corrections; stops early if `stop` returns True."""
         ...
 
     def remove(self, id: int) -> bool:
@@ -216,9 +214,7 @@ class Models:
         return self._served[name]
 
     def watch(self, replaced: Callable[[Served, Exception | None], None]) -> None:
-        """Start checking the folders; `replaced` is called in the checking thread for every reload
-        or failure.
-        """
+        """Start checking the folders; `replaced` is called for every reload or failure."""
 
         def look() -> None:
             while not self._end.wait(self._look_every_s):
@@ -243,9 +239,7 @@ def _learnt(learning: FeedbackModel) -> LearningOutcome | None:
 
 
 def signature_of(run: Path) -> Signature:
-    """Return inode, size and time of each model file, which change on replacement; None for a
-    missing file.
-    """
+    """Return inode, size and time of each model file; None for a missing file."""
     try:
         folder = find_model(run)
     except TamisError:
@@ -261,9 +255,7 @@ def signature_of(run: Path) -> Signature:
 
 
 def named_runs(arguments: Sequence[str]) -> list[tuple[str, Path]]:
-    """Parse `RUN` or `NAME=RUN` into name and folder; the default name is the one in the feedback
-    store.
-    """
+    """Parse `RUN` or `NAME=RUN` into name and folder; the default name is the store's."""
     found = []
     for argument in arguments:
         name, equals, folder = argument.partition("=")

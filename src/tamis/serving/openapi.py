@@ -1,6 +1,4 @@
-"""The OpenAPI document: bodies, responses and errors of each call, with this server's limits and
-names.
-"""
+"""The OpenAPI document: bodies, responses and errors, with this server's limits and names."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ _REF = "#/components/schemas/{model}"
 def refuses(
     *statuses: int, described: dict[int | str, dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """Return keyword arguments of a route: its documented errors, in addition to those of all
-    routes.
-    """
+    """Return keyword arguments of a route: its errors, in addition to those of all routes."""
     responses: dict[int | str, dict[str, Any]] = dict(described or {})
     for status in sorted({*_ALWAYS, *statuses}):
         responses[status] = {"model": ErrorAnswer, "description": _SAID[status]}

@@ -97,9 +97,7 @@ class Bodies:
     def check_texts(
         self, texts: Sequence[str], *, what: str = "texts", each: str = "texts.{}"
     ) -> None:
-        """Raise 413 if there are too many or too long texts; `each` makes a text's field name from
-        its index.
-        """
+        """Raise 413 for too many or too long texts; `each` makes a field name from an index."""
         if len(texts) > self.limits.texts:
             raise Refusal(
                 413,

@@ -83,9 +83,7 @@ def run(app: FastAPI, listener: socket.socket) -> None:
 
 
 def server(app: FastAPI) -> uvicorn.Server:
-    """Return a uvicorn server for an application; setting its `should_exit` stops it as a signal
-    does.
-    """
+    """Return a uvicorn server; setting its `should_exit` stops it as a signal does."""
     service: Service = app.state.service
     config = uvicorn.Config(
         app,
@@ -146,9 +144,7 @@ class OneWrite:
 
 
 def protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol with a time limit for the request head and with this API's error
-    format.
-    """
+    """Return uvicorn's protocol with a time limit for request heads and this API's errors."""
 
     class Protocol(H11Protocol):
         _patience: asyncio.TimerHandle | None = None

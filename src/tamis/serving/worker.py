@@ -13,9 +13,7 @@ class Worker:
     """Base of the background threads; each runs `_work`, which returns once `_closing` is set."""
 
     def __init__(self, name: str, count: int = 1) -> None:
-        """Create `count` threads named `name`; daemons, so that they never keep the process
-        alive.
-        """
+        """Create `count` threads named `name`; daemons, which never keep the process alive."""
         self.changed = threading.Condition()
         self._closing = False
         self.threads = [

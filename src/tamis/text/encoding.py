@@ -22,8 +22,7 @@ from tamis.text.windows import OVERLAP, WindowAggregation
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """R texts, D of them distinct, as W windows of token ids (W = D if no text exceeds the
-    context).
+    """R texts, D distinct, as W windows of token ids (W = D if none exceeds the context).
 
     Repeated texts are tokenized once and, with a frozen trunk, computed once. Row numbers always
     refer to the caller's R texts.
@@ -105,9 +104,7 @@ class EncodedTexts:
         return [bool(many) for many in (np.diff(self.first) > 1)[self.distinct_of]]
 
     def aggregate(self, logits: Tensor, rows: NDArray[np.int64]) -> Tensor:
-        """Aggregate the logits of the windows of `rows`, (windows, K), to one score per text,
-        (rows, K).
-        """
+        """Aggregate the logits of the windows of `rows` to one score per text, (rows, K)."""
         return self.aggregation(logits, self._counts(rows))
 
     def deciding(self, logits: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.int64]:

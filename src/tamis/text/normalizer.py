@@ -35,8 +35,7 @@ _EVERYDAY = (
 
 
 def robust_normalizer() -> normalizers.Normalizer:
-    """Return the normalizer: applying it twice equals applying it once, in time linear in the
-    text's length.
+    """Return the normalizer; applying it twice equals applying it once, in linear time.
 
     The steps, in order:
 
@@ -256,9 +255,7 @@ def _one_alphabet() -> list[normalizers.Normalizer]:
 
 
 def _handed_on(word: str, follow: str) -> list[normalizers.Normalizer]:
-    """Mark the letters of every word that `word` describes, starting from the mark at the start of
-    the text.
-    """
+    """Mark the letters of every word that `word` describes, from the text's start mark on."""
     starts = _put(rf"(?:\A{_END}|(?!\A)\G)[\s\S]*?(?<!{_WORD})\K{word}", _START)
     return [starts, _put(follow, _MARK), _drop(f"[{_START}{_END}]")]
 

@@ -1,5 +1,4 @@
-"""The single edits of the perturbation suite: they disguise letters, words, numbers and links of
-one text.
+"""The edits of the perturbation suite: they disguise letters, words, numbers and links.
 
 An edit takes a text, a strength and a random generator, and returns the changed text.
 perturbations.py owns the draws and the good-word perturbations; evaluation/robustness.py computes
@@ -72,8 +71,7 @@ def _letters(
 def _words(
     change: Callable[[str, random.Random], str], shortest: int
 ) -> Callable[[str, float, random.Random], str]:
-    """Return an edit that changes each word of at least `shortest` ASCII letters with the given
-    probability.
+    """Return an edit that changes words of at least `shortest` ASCII letters at random.
 
     A text without such words has its shorter words changed.
     """
@@ -199,9 +197,7 @@ def _numbers(text: str, strength: float, draw: random.Random) -> str:
 
 
 def _links(text: str, strength: float, draw: random.Random) -> str:
-    """Change a link: another domain, a shortener, hxxp, a domain without a scheme, or a dot in
-    brackets.
-    """
+    """Change a link: other domain, shortener, hxxp, no scheme, or a dot in brackets."""
 
     def change(found: re.Match[str]) -> str:
         link = found.group()

@@ -63,8 +63,7 @@ def perturb(
     ham: Sequence[str] = (),
     strength: float | None = None,
 ) -> list[str]:
-    """Apply one perturbation to texts; the same seed gives the same texts, whatever the other texts
-    are.
+    """Apply one perturbation to texts; equal seeds give equal texts, whatever the others are.
 
     The random draw depends on the seed, the perturbation, the row number and the text. No text
     becomes empty; no lone surrogate is added. Perturbations of letters change at least one

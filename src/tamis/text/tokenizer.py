@@ -50,8 +50,9 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> Tokenizer:
-        """Load `tokenizer.json`, else `vocab.json` + `merges.txt`, else OpenAI's `encoder.json` +
-        `vocab.bpe`.
+        """Load `tokenizer.json`, else `vocab.json` + `merges.txt`, else OpenAI's files.
+
+        OpenAI's files are `encoder.json` and `vocab.bpe`.
 
         Raises:
             CheckpointError: none of these files exists, or they cannot be read.
@@ -171,8 +172,7 @@ class Tokenizer:
         return Tokenizer(backend)
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Return the token ids of each text, (T,) each, T >= 1; a text without tokens becomes one
-        `<|endoftext|>`.
+        """Return the token ids of each text, (T,) each; without tokens, one `<|endoftext|>`.
 
         Raises:
             DataError: a text is not valid Unicode (a lone surrogate).
@@ -216,8 +216,7 @@ class Tokenizer:
         size: int | None = None,
         overlap: float = 0.25,
     ) -> list[NDArray[np.int32]]:
-        """Split a message of more than `context` tokens into windows of `size` tokens (default:
-        `context`).
+        """Split a message longer than `context` into windows of `size` tokens (default: `context`).
 
         A shorter message is returned as one window. Each window overlaps the previous one by at
         least the share `overlap`. Every token is in a window, and every window begins as the
@@ -265,8 +264,9 @@ class Tokenizer:
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
     def save(self, folder: Path | str, *, max_length: int) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`; transformers' AutoTokenizer then
-        gives the same ids.
+        """Write `tokenizer.json` and `tokenizer_config.json` for transformers' AutoTokenizer.
+
+        AutoTokenizer then gives the same ids as this tokenizer.
 
         transformers pads and truncates only on request: use `padding="max_length", truncation=True`
         for a fixed length.

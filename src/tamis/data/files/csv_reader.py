@@ -63,8 +63,7 @@ def lines_of(text: str, *, quoted: bool) -> Iterator[str]:
 def records(
     lines: Iterable[str], layout: Layout, source: str, *, first_line: int = 1
 ) -> Iterator[Record]:
-    """Yield the rows of `lines` (each with its end) without blank ones; one row at a time is in
-    memory.
+    """Yield the rows of `lines` (each with its end), one at a time; blank lines are skipped.
 
     Raises:
         DataError: a quoted field is opened and never closed.

@@ -1,5 +1,4 @@
-"""Detection of a file's encoding: UTF-8 (with or without BOM), UTF-16 and UTF-32 with BOM, else
-cp1252 with a note.
+"""Detects a file's encoding: UTF-8, UTF-16 or UTF-32 with BOM, else cp1252 with a note.
 
 Owns only the choice of the encoding; `csv_reader`, `json_reader` and `message_reader` parse the
 text.

@@ -56,9 +56,7 @@ _UNSEEN = frozenset(("script", "style", "head", "title", "template"))
 
 
 class Mail(NamedTuple):
-    """One mail: the 1-based line where it begins, selected headers, and subject and body as one
-    text.
-    """
+    """One mail: its 1-based first line, selected headers, and subject and body as one text."""
 
     line: int
     headers: dict[str, str]
@@ -106,9 +104,7 @@ def mbox_mails(lines: Iterable[bytes]) -> Iterator[Mail]:
 
 
 def read_mail(content: bytes, line: int = 1) -> Mail:
-    """Return subject and body of one mail. Never raises, because real mail often violates the
-    standards.
-    """
+    """Return subject and body of one mail. Never raises, because real mail often is malformed."""
     message = email.message_from_bytes(content, policy=policy.default)
     headers = {
         name: value

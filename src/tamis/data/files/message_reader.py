@@ -1,5 +1,4 @@
-"""Messages to classify: lines of text, tables with any columns, or mails; one message at a time is
-in memory.
+"""Messages to classify, read one at a time: lines of text, tables with any columns, or mails.
 
 Owns the detection of the format of a file or stream. `row_writer` writes the predictions. A label
 column is not needed.
@@ -85,8 +84,7 @@ def read_messages(source: str | Path | BinaryIO | TextIO, *, text: str | None = 
 
 
 def read_one_message(stream: BinaryIO | TextIO) -> Message:
-    """Read a whole stream as one message: a mail (with or without mbox "From " line), else plain
-    text.
+    """Read a whole stream as one message: a mail (with or without mbox line), else plain text.
 
     Raises:
         DataError: the stream is empty, or it is not a mail and its bytes are not text.

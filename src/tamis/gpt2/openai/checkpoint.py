@@ -37,9 +37,7 @@ _SETTINGS = ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")  # in the order 
 
 
 def is_openai_folder(folder: Path) -> bool:
-    """Return whether `folder` has OpenAI's layout, complete or not: `hparams.json` and a TensorFlow
-    checkpoint.
-    """
+    """Return whether `folder` has OpenAI's layout: `hparams.json` and a TensorFlow checkpoint."""
     marks = ("checkpoint", "model.ckpt.index")
     return (folder / "hparams.json").is_file() and any((folder / mark).is_file() for mark in marks)
 
@@ -219,9 +217,7 @@ def _checkpoint_prefix(path: Path) -> str:
 
 
 def _expected_shapes(settings: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """Return OpenAI's name -> shape as stored; matrices have a leading 1, as convolutions of width
-    1.
-    """
+    """Return OpenAI's name -> stored shape; matrices have a leading 1, as convolutions."""
     c = settings["n_embd"]
     shapes: dict[str, tuple[int, ...]] = {
         "model/wte": (settings["n_vocab"], c),

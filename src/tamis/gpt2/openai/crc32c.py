@@ -22,8 +22,6 @@ def crc32c(data: bytes | NDArray[np.generic]) -> int:
 
 
 def unmask(masked: int) -> int:
-    """Return the CRC of a masked CRC; TensorFlow and LevelDB store CRCs rotated, plus a
-    constant.
-    """
+    """Return the CRC of a masked CRC; TensorFlow stores CRCs rotated, plus a constant."""
     rotated = (masked - 0xA282EAD8) & 0xFFFFFFFF
     return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF

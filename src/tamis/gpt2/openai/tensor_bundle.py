@@ -238,9 +238,7 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _read_message(data: bytes) -> dict[int, list[int | bytes]]:
-    """Return field number -> its values, in order: numbers as int, strings and messages as
-    bytes.
-    """
+    """Return field number -> values in order: numbers as int, strings and messages as bytes."""
     fields: dict[int, list[int | bytes]] = {}
     at = 0
     while at < len(data):

@@ -77,9 +77,7 @@ def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ..
         ),
     )
     async def metrics(request: Request) -> Response:
-        """Return the metrics in Prometheus' format: requests, verdicts and their shares, the queue,
-        learning.
-        """
+        """Return the metrics in Prometheus' format: requests, verdicts, queue, learning."""
         service.metrics.waiting.set(service.batcher.waiting)
         service.metrics.turns.set(service.batcher.turns)
         service.metrics.batched.set(service.batcher.texts)

@@ -1,6 +1,4 @@
-"""`/v1/feedback`: corrections are on disk before the response is sent; learning follows in the
-background.
-"""
+"""`/v1/feedback`: corrections are stored before the response; learning follows later."""
 
 from __future__ import annotations
 
@@ -44,9 +42,7 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
         **takes(FeedbackBody, refuses=(404, 429, 507)),
     )
     async def add(request: Request) -> Response:
-        """Store corrections: the right labels of texts. The same text again replaces its
-        correction.
-        """
+        """Store corrections: the right labels of texts. The same text again replaces its label."""
         body = await service.bodies.read(request, FeedbackBody)
         service.bodies.check_texts(
             [item.text for item in body.items], what="items", each="items.{}.text"
@@ -109,9 +105,7 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
         "/v1/feedback", response_model=RemovedFeedback, tags=["feedback"], **refuses(404, 507)
     )
     async def remove_all(request: Request, model: OfModel = None, user: OfUser = None) -> Response:
-        """Undo all corrections: their texts are deleted from the store, and their effects are
-        removed.
-        """
+        """Undo all corrections: their texts are deleted, and their effects are removed."""
         removed, asked = 0, _asked(service, request, model)
         for served in asked:
             removed += await service.undoing(partial(served.learning.remove_all, user))

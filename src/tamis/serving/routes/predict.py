@@ -43,9 +43,7 @@ def add_prediction_routes(app: FastAPI, service: Service) -> None:
         **takes(TextsBody, refuses=(404, 429)),
     )
     async def predict(request: Request) -> Response:
-        """Classify texts: label, verdict (the label, or unsure) and probabilities of each, in
-        order.
-        """
+        """Classify texts: label, verdict (the label, or unsure) and probabilities, in order."""
         body, served = await asked(request)
         classifier = served.classifier(body.user or "")
         work = service.batcher.probabilities(classifier, body.texts)

@@ -1,3 +1,1 @@
-"""Pretraining of a GPT-2 on plain text, as a language model and, with a teacher, as a text
-encoder.
-"""
+"""Pretraining of a GPT-2 on plain text, as a language model and optionally a text encoder."""

@@ -1,6 +1,4 @@
-"""Splits texts longer than the context into chunks, so that every token of a corpus is trained
-on.
-"""
+"""Splits texts longer than the context into chunks, so that every token is trained on."""
 
 from __future__ import annotations
 
@@ -80,8 +78,7 @@ def _cut_all(
 
 
 def cut_to_context(texts: Sequence[str], tokenizer: Tokenizer, context: int) -> list[list[str]]:
-    """Split each text into chunks of at most `context` tokens, including the leading
-    `<|endoftext|>`.
+    """Split texts into chunks of at most `context` tokens, with the leading `<|endoftext|>`.
 
     Chunks have about equal lengths and end between words, or between characters if a word is longer
     than half a chunk. Only white space at their ends is removed.

@@ -1,6 +1,4 @@
-"""Cleans lines of raw text: white space, control characters, and the cleaning steps of a source's
-recipe.
-"""
+"""Cleans lines of raw text: white space, control characters, and a recipe's steps."""
 
 from __future__ import annotations
 
@@ -19,8 +17,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…][\"'\u201d\u2019)]) +|(?<=[.!?…]) +")
 
 
 def tidy(line: str) -> str:
-    """Apply NFC, remove control characters, and fold white space to single blanks, none at the
-    ends.
+    """Apply NFC, drop control characters, fold white space to single blanks, none at the ends.
 
     Words and their spelling do not change.
     """
@@ -29,9 +26,7 @@ def tidy(line: str) -> str:
 
 
 def close_spacing(line: str) -> str:
-    """Remove blanks before closing and after opening punctuation, as in corpora that were split
-    into words.
-    """
+    """Remove blanks around punctuation, as in corpora that were split into words."""
     return _AFTER_OPENING.sub(r"\1", _BEFORE_PUNCTUATION.sub(r"\1", line))
 
 

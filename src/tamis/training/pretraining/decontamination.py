@@ -1,5 +1,4 @@
-"""Decontamination: removes evaluation messages from a corpus, so that later figures on them are
-valid.
+"""Decontamination: removes evaluation messages from a corpus, so that figures are valid.
 
 Two texts are equal if their letters and digits are equal, ignoring case and treating all digits as
 the same (`tamis.data.deduplication`). A message of at least eight words is also found inside longer

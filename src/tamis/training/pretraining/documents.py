@@ -1,6 +1,4 @@
-"""Text files as documents of lines: the meaning of blank lines, the choice of documents, and
-held-out lines.
-"""
+"""Text files as documents of lines: blank lines, choice of documents, held-out lines."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Initial weights of a network: GPT-2's own initialization, optionally with token embeddings from a
-teacher.
+"""Initial weights: as GPT-2, optionally with token embeddings from a teacher.
 
 Each token gets the teacher's vector of the token's text, projected to the network's width by
 principal components. Noise separates tokens for which the teacher has the same vector (an uncased
@@ -111,8 +110,7 @@ def principal(vectors: NDArray[np.float32], width: int) -> Projection:
 def fitted_map(
     states: NDArray[np.float32], vectors: NDArray[np.float32], ridge: float = 1.0
 ) -> Tensor:
-    """Return the linear map from pooled states to the teacher's vectors that minimizes squared
-    error, (D, C).
+    """Return the least-squares linear map from pooled states to the teacher's vectors, (D, C).
 
     Args:
         states: (texts, C) pooled states.

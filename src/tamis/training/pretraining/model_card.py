@@ -99,9 +99,7 @@ def model_card(facts: dict[str, Any]) -> str:
 
 
 def _limits(recipe: dict[str, Any]) -> Sequence[str]:
-    """Return the limits in the recipe; older files without them come from a recipe in this
-    package.
-    """
+    """Return the recipe's limits; older files without them come from a packaged recipe."""
     limits: Sequence[str] = (
         recipe["limits"] if "limits" in recipe else read_pretrain_recipe(recipe["name"]).limits
     )

@@ -78,9 +78,7 @@ def _parts(matrix: Tensor) -> tuple[Tensor, ...]:
 
 
 def optimizers(student: Student, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """Return the optimizers of a student's weights; each group's `peak` is its highest learning
-    rate.
-    """
+    """Return the optimizers of a student's weights; `peak` is a group's highest rate."""
     matrices: list[Tensor] = []
     plain: list[Tensor] = []
     embeddings: list[Tensor] = []
