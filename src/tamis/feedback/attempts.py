@@ -55,8 +55,7 @@ class Attempts:
     def result(
         self, corrections: Sequence[Correction], stop: Callable[[], bool] = never
     ) -> RefitResult:
-        """Refit and check; a correction with emphasis that worsens held-out figures too much is
-        counted once.
+        """Refit and check; emphasis that worsens held-out figures too much is removed.
 
         Raises:
             Interrupted: `stop`, called before each solve, returned True.

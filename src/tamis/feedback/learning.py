@@ -83,8 +83,7 @@ class FeedbackLearner:
         model: str,
         settings: LearningSettings | None = None,
     ) -> None:
-        """Restore what was learned before, and learn the corrections that are stored but not
-        learned.
+        """Restore what was learned before, and learn the remaining stored corrections.
 
         Args:
             classifier: the model as trained; it is never changed.
@@ -108,8 +107,7 @@ class FeedbackLearner:
             self.learn()
 
     def add(self, items: Sequence[NewCorrection]) -> list[int]:
-        """Store corrections; they are on disk when this returns, and count from the next `learn`
-        on.
+        """Store corrections on disk; they count from the next `learn` on.
 
         Raises:
             DataError: a label is not one of the model's labels, or a text is not valid Unicode;
@@ -130,9 +128,7 @@ class FeedbackLearner:
         return self._store.all(model=self._model)
 
     def pending(self) -> int:
-        """Number of this model's corrections that are not in effect: not learned yet, or held
-        back.
-        """
+        """Number of corrections that are not in effect: not learned yet, or held back."""
         effective = self._steps.ids_in_effect()
         return sum(item.id not in effective for item in self.items())
 
@@ -141,8 +137,7 @@ class FeedbackLearner:
         return self._steps.all()
 
     def classifier_for(self, user: str = EVERYBODY) -> TextClassifier:
-        """Return the classifier that answers a user: with the shared corrections and the user's
-        own.
+        """Return the classifier that answers a user: with shared corrections and the user's own.
 
         All users' classifiers share one trunk.
         """
@@ -176,8 +171,7 @@ class FeedbackLearner:
     def _step(
         self, user: str, kept: list[Correction], effective: set[int], stop: Callable[[], bool]
     ) -> LearningResult:
-        """Learn a user's corrections in addition to the shared ones in effect, and record the
-        result.
+        """Learn a user's corrections on top of the shared ones in effect, and record the result.
 
         Adds the corrections that are now in effect to `effective`.
         """
@@ -244,9 +238,7 @@ class FeedbackLearner:
         return result
 
     def remove(self, id: int) -> bool:
-        """Undo a correction; returns whether it existed. Its text, features and effect are
-        removed.
-        """
+        """Undo a correction, with its text, features and effect; returns whether it existed."""
         with self._lock:
             if all(item.id != id for item in self.items()) or not self._store.remove(id):
                 return False
@@ -255,8 +247,7 @@ class FeedbackLearner:
             return True
 
     def remove_all(self, user: str | None = None) -> int:
-        """Undo all corrections of this model, or of one user (`""`: the shared ones); returns their
-        number.
+        """Undo all corrections, or those of one user (`""`: the shared ones); returns their number.
 
         Without corrections, the model answers as it was trained.
         """
@@ -268,9 +259,7 @@ class FeedbackLearner:
             return removed
 
     def _activate(self, kept: list[Correction]) -> None:
-        """Activate the corrections in effect, for the shared model and for users with their own, at
-        once.
-        """
+        """Activate the corrections in effect, for the shared model and for users, at once."""
         effective = self._steps.ids_in_effect()
         in_effect = [item for item in kept if item.id in effective]
         present: dict[str, _Active] = {}

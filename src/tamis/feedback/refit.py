@@ -48,9 +48,7 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class CorrectionRows:
-    """n corrections as the head sees them, sorted by key, so that their original order has no
-    effect.
-    """
+    """n corrections as the head sees them, sorted by key, so their original order is irrelevant."""
 
     features: Floats
     """(n, C)"""
@@ -128,8 +126,7 @@ class Base:
         start: LinearHead | None = None,
         stop: Callable[[], bool] = never,
     ) -> Candidate:
-        """Return the head for these corrections; it depends only on them (on `start` up to
-        rounding).
+        """Return the head for these corrections; it depends only on them (`start`: up to rounding).
 
         A correction of which the model is confident does not count, unless the other corrections
         make the model unsure of it. A correction whose verdict stays wrong counts double, up to
@@ -205,9 +202,7 @@ class Base:
 
 
 class System:
-    """The rows of one refit: training rows (weight zero if a correction contradicts them), then
-    corrections.
-    """
+    """The rows of one refit: training rows (weight 0 if a correction contradicts), corrections."""
 
     def __init__(
         self, base: Base, corrections: CorrectionRows, stop: Callable[[], bool] = never
@@ -276,9 +271,7 @@ class System:
         return solution.head.scaled(1 / temperature), solution.metric
 
     def out_of_fold(self, candidate: Candidate, folds: NDArray[np.int64]) -> Floats:
-        """Return logits of the training rows, (N, K), each from a head fitted without the row's
-        fold.
-        """
+        """Return training row logits, (N, K), each from a head fitted without the row's fold."""
         logits = np.empty((len(folds), len(self.base.classes)))
         for fold in range(FOLDS):
             outside = folds == fold

@@ -60,9 +60,7 @@ class ServedFilter:
         self._head = base.head
 
     def learn(self, known: Rows) -> None:
-        """Solve with the known labels, except those that neither the trained nor the current head
-        needs.
-        """
+        """Solve with the known labels, except those that both heads predict confidently."""
         base = self._base
         if (
             base.rows is not None

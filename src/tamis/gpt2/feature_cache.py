@@ -54,9 +54,7 @@ class Entry:
             self.mark()
 
     def mark(self) -> None:
-        """Write the data to disk, then the count of batches: the count is never ahead of the
-        data.
-        """
+        """Write the data to disk, then the batch count, which is therefore never ahead."""
         if self._place:
             self.array.flush()  # type: ignore[attr-defined]
             write_text(_count(self._place), json.dumps({"batches": self.batches}))
@@ -88,9 +86,7 @@ class FeatureCache:
         *,
         final_norm: bool = True,
     ) -> Iterator[Entry]:
-        """Open the entry for a computation: finished, partial or new. Progress is marked on
-        interruption.
-        """
+        """Open an entry: finished, partial or new. An interruption marks the progress."""
         if self.folder is None:
             yield Entry(np.empty(shape, dtype=np.float32))
             return
@@ -180,9 +176,7 @@ def _begun(place: Path, shape: tuple[int, int]) -> Entry:
 
 
 def open_array(path: Path, shape: tuple[int, int], mode: Literal["r", "r+"]) -> Frozen | None:
-    """Open the memory-mapped array of a file; None if the file is missing or is not such an
-    array.
-    """
+    """Open the memory-mapped array of a file; None if it is missing or another array."""
     try:
         array: Frozen = np.lib.format.open_memmap(path, mode=mode)
     except Exception:  # numpy parses the header as Python source: a damaged one can raise any error

@@ -45,9 +45,7 @@ class FeatureExtractor:
         self.first_token = np.cumsum(messages.lengths) - messages.lengths
 
     def retokenized(self, messages: EncodedTexts) -> FeatureExtractor:
-        """Return an extractor for the same rows with other tokens, if embeddings are computed each
-        time.
-        """
+        """Return an extractor for the same rows with other tokens; needs computed embeddings."""
         assert self.frozen is None
         return FeatureExtractor(messages, self.start, None, self.whole)
 
@@ -59,7 +57,7 @@ class FeatureExtractor:
         lm_loss_share: float = 0.0,
         token_dropout: float = 0.0,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return last tokens before ln_f, (windows of `rows`, C), and the summed next-token loss if
+        """Return last tokens before ln_f, (windows of `rows`, C), and any next-token loss
         requested.
 
         The next-token loss uses `lm_loss_share` of the positions. It needs the state of every
@@ -96,9 +94,7 @@ class FeatureExtractor:
 
 
 def drop_tokens(ids: NDArray[Any], share: float) -> NDArray[Any]:
-    """Remove a random share of a message's tokens, with torch's generator, which checkpoints
-    save.
-    """
+    """Remove a random share of a message's tokens, by torch's generator (kept in checkpoints)."""
     keep = torch.rand(len(ids)).numpy() >= share
     keep[0] = True
     return ids[keep]

@@ -41,9 +41,7 @@ class Drift(Worker):
         self._chance = random.Random(42)
 
     def offer(self, model: str, classifier: TextClassifier, texts: Sequence[str]) -> None:
-        """Offer classified texts; a sample is checked if the model has a limit and no texts of it
-        wait.
-        """
+        """Offer classified texts; a sample is checked if the model has a limit and none waits."""
         if classifier.ood_detector_.limit is None or not texts or model in self._waiting:
             return
         some = texts if len(texts) <= AT_ONCE else self._chance.sample(texts, AT_ONCE)

@@ -52,9 +52,7 @@ _LEAST_TURN = 64
 
 @dataclass(eq=False)
 class _Job:
-    """One request. Only the worker that took it from its queue may change it, except
-    `cancelled`.
-    """
+    """One request. Only the worker that took it may change it, except `cancelled`."""
 
     classifier: TextClassifier
     texts: list[str]
@@ -84,9 +82,7 @@ class _Job:
         return self.encoded == len(self.texts) and not self.windows
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Return the probabilities, (N, K), computed from the windows' logits as in
-        `predict_proba`.
-        """
+        """Return the probabilities, (N, K), from the windows' logits, as `predict_proba` does."""
         return softmax(self.pooled.logits())[self.places]
 
 
@@ -235,9 +231,7 @@ class Batcher(Worker):
             return jobs, alone
 
     def _drop_the_late(self) -> list[_Job]:
-        """Remove cancelled requests, and return those that waited too long for their first
-        batch.
-        """
+        """Remove cancelled requests, and return those that waited too long for a batch."""
         now, late = time.monotonic(), []
         for number, line in list(self._lines.items()):
             late += [

@@ -1,6 +1,4 @@
-"""The state that the routes share: models, batcher, learning thread, metrics, and threads for
-blocking work.
-"""
+"""The state that the routes share: models, batcher, learning thread, metrics, threads."""
 
 from __future__ import annotations
 
