@@ -324,7 +324,7 @@ def test_settings_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
         "--set",
         "text.pooling=last_position",
     )
-    assert "text.padding = fixed:500: the backbone's context holds 64 tokens" in error
+    assert "text.padding = fixed:500: expected at most 64 tokens" in error
 
 
 def test_a_run_refused_for_a_setting_can_be_started_with_a_better_one(tmp_path: Path) -> None:

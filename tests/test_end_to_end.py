@@ -138,7 +138,7 @@ def test_a_killed_training_goes_on_with_the_same_command_to_the_same_bytes(tmp_p
     process.communicate()
     assert process.returncode == -signal.SIGKILL and not (run / "report.json").exists()
     error = runs.tamis("predict", run, "hello").error
-    assert "holds a training that has not ended; run the same tamis train command again" in error
+    assert "contains an unfinished training; repeat the same tamis train command" in error
     said = runs.tamis("train", runs.table(), *LONG, "-o", run)
     assert (
         said.code == 0

@@ -313,7 +313,7 @@ def test_a_folder_without_a_model_and_no_folder_say_so(tmp_path: Path) -> None:
     ):
         load_model(tmp_path / "nowhere")
     with pytest.raises(
-        CheckpointError, match=r"holds no model: expected model/config\.json or config\.json"
+        CheckpointError, match=r"contains no model: expected model/config\.json or config\.json"
     ):
         load_model(tmp_path)
 
@@ -323,6 +323,6 @@ def test_an_unfinished_run_says_how_to_finish_it(tmp_path: Path) -> None:
     (copy / "model").rename(tmp_path / "elsewhere")
     with pytest.raises(
         RunError,
-        match="holds a training that has not ended; run the same tamis train command again",
+        match="contains an unfinished training; repeat the same tamis train command",
     ):
         load_model(copy)

@@ -122,7 +122,7 @@ def test_too_few_mistakes_and_more_classes_have_no_bias():
 
 @pytest.mark.parametrize(
     ("rows", "right", "words"),
-    [(11, False, "11 held-out rows are too few"), (41, True, "no held-out row is wrong")],
+    [(11, False, "11 held-out rows are too few"), (41, True, "without errors on held-out rows")],
 )
 def test_rows_that_cannot_show_a_temperature_leave_it_at_one(rows, right, words):
     logits, labels = _drawn(rows, 3, 4, 2.0)
@@ -137,7 +137,7 @@ def test_a_temperature_at_the_bound_is_not_believed():
     found = calibrate(
         logits, np.arange(40) % 2
     )  # half of the sure rows are wrong: no temperature is high enough
-    assert found.temperature == 1.0 and "at the bound" in found.notes[0]
+    assert found.temperature == 1.0 and "at the limit" in found.notes[0]
 
 
 @given(st.lists(st.floats(-700, 700), min_size=2, max_size=9), st.floats(-500, 500))

@@ -154,7 +154,7 @@ def test_a_budget_finer_than_the_rows_is_said_to_be_so_with_its_bound() -> None:
     assert decision.threshold.false_positive_rate_upper95 == pytest.approx(1 - 0.05 ** (1 / 60))
     note = " ".join(decision.notes)
     assert (
-        "60 ham rows cannot show a budget of 0.1" in note
+        "60 ham rows are too few for max_fpr = 0.1" in note
         and "up to 4.87 % (upper 95 % bound)" in note
     )
 
@@ -172,7 +172,7 @@ def test_without_held_out_rows_of_both_classes_nothing_is_chosen_and_a_note_says
         settings=DecisionSettings(abstain_rate=0.02),
     )
     assert (decision.rule.threshold, decision.rule.low, decision.temperature) == (0.5, None, 1.0)
-    assert decision.threshold is None and "no held-out rows of every class" in decision.notes[0]
+    assert decision.threshold is None and "Some classes have no held-out rows" in decision.notes[0]
     assert decision.probabilities.shape == (len(targets), 2)
 
 
@@ -254,7 +254,7 @@ def test_costs_come_from_the_command_line_and_both_are_needed() -> None:
     ):
         Recipe().changed({"decision.costs": "blocked=10"})
     both = DecisionSettings(costs={"blocked": 1.0, "missed": 1.0}, max_fpr=0.1)
-    with pytest.raises(ConfigError, match="give one of them"):
+    with pytest.raises(ConfigError, match="give only one of them"):
         decide(*held_out(), CLASSES, positive="spam", settings=both)
     with pytest.raises(ConfigError, match=r"decision\.prior needs two classes"):
         decide(

@@ -141,7 +141,7 @@ def test_too_few_negatives_cannot_show_the_budget_and_it_says_so():
     truth = np.arange(450) >= 390
     chosen = choose_threshold(scores, truth, max_fpr=0.001, negative="ham")
     assert not chosen.resolved and chosen.false_positive_rate == 0
-    assert "390 ham rows cannot show a budget of 0.1 %" in chosen.notes[0]
+    assert "390 ham rows are too few for max_fpr = 0.1 %" in chosen.notes[0]
     assert chosen.false_positive_rate_upper95 == pytest.approx(1 - 0.05 ** (1 / 390))
     assert "0.765 %" in chosen.notes[0]
     enough = choose_threshold(scores, truth, max_fpr=0.05, negative="ham")
@@ -173,18 +173,18 @@ def test_a_fixed_threshold_is_described_the_same_way():
 
 @pytest.mark.parametrize("budget", [-0.1, 1.5, float("nan")])
 def test_a_budget_outside_0_and_1_is_refused(budget):
-    with pytest.raises(ConfigError, match=r"must be in \[0, 1\]"):
+    with pytest.raises(ConfigError, match=r"expected a fraction .*in \[0, 1\]"):
         choose_threshold(np.array([0.1, 0.9]), np.array([False, True]), max_fpr=budget)
 
 
 @pytest.mark.parametrize(
     ("scores", "truth", "words"),
     [
-        ([0.1, 0.2], [False, False], "all 2 are negative"),
-        ([0.1, 0.2], [True, True], "all 2 are positive"),
-        ([0.1, 1.2], [True, False], "row 1 has 1.2"),
-        ([float("nan"), 0.2], [True, False], "row 0 has nan"),
-        ([0.1], [True, False], r"\(1,\) and \(2,\)"),
+        ([0.1, 0.2], [False, False], "all 2 rows are negative"),
+        ([0.1, 0.2], [True, True], "all 2 rows are positive"),
+        ([0.1, 1.2], [True, False], "row 1: expected a probability .* got 1.2"),
+        ([float("nan"), 0.2], [True, False], "row 0: expected a probability .* got nan"),
+        ([0.1], [True, False], r"\(1,\), \(2,\)"),
     ],
 )
 def test_rows_that_allow_no_threshold_are_refused(scores, truth, words):

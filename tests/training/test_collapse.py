@@ -19,7 +19,7 @@ def rows(margin: np.ndarray) -> np.ndarray:
 def test_a_class_that_is_never_predicted_is_named_with_its_rows_and_the_remedy() -> None:
     targets = np.array([0] * 30 + [1] * 7)
     found = collapse(rows(np.where(targets == 1, -1.0, -4.0)), targets, CLASSES, remedy="remedy: x")
-    assert found == "'spam' (7 of 37 rows looked at) is predicted for no text; remedy: x"
+    assert found == "'spam' (7 of 37 checked rows) is never predicted; remedy: x"
     assert (
         collapse(rows(np.where(np.arange(37) == 3, 1.0, -4.0)), targets, CLASSES, remedy="") is None
     )  # once is not never
@@ -28,7 +28,7 @@ def test_a_class_that_is_never_predicted_is_named_with_its_rows_and_the_remedy()
 def test_scores_that_hardly_differ_are_told_even_if_every_class_is_predicted() -> None:
     targets = np.array([0, 1] * 20)
     flat = 0.5 * SPREAD * np.where(targets == 1, 1.0, -1.0)
-    assert "the scores hardly differ from text to text" in str(
+    assert "the scores are almost the same for all texts" in str(
         collapse(rows(flat), targets, CLASSES, remedy="")
     )
     assert collapse(rows(100 * flat), targets, CLASSES, remedy="") is None
@@ -49,7 +49,7 @@ def test_the_remedy_names_what_is_not_done_yet() -> None:
     )
     assert (
         remedy_for(tune="full", pooled=True, weighted=True, epochs=5)
-        == "remedy: raise train.learning_rate"
+        == "try to increase train.learning_rate"
     )
 
 
@@ -76,9 +76,6 @@ def test_it_is_said_after_the_epoch_in_which_it_is_seen_and_once(held_out: np.nd
     assert said == (
         []
         if len(held_out)
-        else [
-            "after epoch 1 of 3: 'spam' (5 of 17 rows looked at) is predicted for no text; "
-            "remedy: x"
-        ]
+        else ["after epoch 1 of 3: 'spam' (5 of 17 checked rows) is never predicted; remedy: x"]
     )
     assert bool(watcher.warned) == (len(held_out) == 0)

@@ -116,8 +116,8 @@ def centred(logits: NDArray) -> NDArray:
 @pytest.mark.parametrize(
     ("tune", "pretrained", "small", "expected", "reason"),
     [
-        ("blocks:2", True, True, "blocks:2", "asked for"),
-        ("head", False, False, "head", "asked for"),
+        ("blocks:2", True, True, "blocks:2", "as requested"),
+        ("head", False, False, "head", "as requested"),
         ("auto", False, False, "full", "random"),
         ("auto", True, False, "head", "large"),
         ("auto", True, True, "full", "small"),
@@ -358,7 +358,7 @@ def test_merges_are_dropped_where_a_pretrained_backbone_is_trained_whole_on_many
 def test_the_next_token_loss_needs_everything_trained(how: str) -> None:
     with pytest.raises(
         ConfigError,
-        match=rf"train\.lm_loss_weight needs everything trained \(tune = full\); got tune = {how}",
+        match=rf"train\.lm_loss_weight: expected tune = full, got tune = {how}",
     ):
         recipe_of({"tune": how, "lm_loss_weight": 0.1})
 
@@ -447,8 +447,8 @@ def test_the_exact_head_learns_these_rows(folder: Path) -> None:
     assert found.history == [] and found.facts["inverse_penalty"] > 0
     (note,) = found.notes
     assert note.startswith(
-        f"The head reads {found.selected_settings['text.pooling']} of layer "
-        f"{found.selected_settings['text.layers']} of 3: "
+        f"Features: {found.selected_settings['text.pooling']} pooling of layer "
+        f"{found.selected_settings['text.layers']} of 3, "
     )
 
 
@@ -724,7 +724,7 @@ def test_held_out_rows_are_not_learned_from(folder: Path) -> None:
 def test_more_blocks_than_there_are_is_refused(folder: Path) -> None:
     with pytest.raises(
         ConfigError,
-        match=r"tune = blocks:5: the backbone has 4 blocks \(the pooling block among them\)",
+        match=r"tune = blocks:5: the backbone has only 4 blocks \(including the pooling block\)",
     ):
         tuned(fresh(folder), recipe_of({"tune": "blocks:5"}))
 

@@ -43,7 +43,7 @@ THREE = ["odd" if row % 11 == 0 else label for row, label in enumerate(TWO)]
         (
             TWO,
             {"decision.costs": "blocked=2,missed=1", "decision.max_fpr": 0.01},
-            "both set the threshold; give one of them",
+            "both set the threshold; give only one of them",
         ),
     ],
 )
@@ -63,7 +63,7 @@ def test_a_positive_label_of_three_classes_is_said_to_play_no_part() -> None:
     recipe = Recipe().changed({"data.positive": "spam"})
     (note,) = resolve_recipe(recipe, TEXTS, THREE).notes
     assert (
-        note.startswith("data.positive = 'spam' plays no part: the data have 3 classes")
+        note.startswith("data.positive = 'spam' is ignored: the data have 3 classes")
         and "needs two" in note
     )
     assert (
@@ -83,14 +83,14 @@ def test_a_positive_label_of_three_classes_is_said_to_play_no_part() -> None:
         (
             "nano",
             "head",
-            "a head that is solved trains no attention (take --tune blocks:1 for that); the "
-            "layer and position that do best",
+            "the lbfgs head cannot train attention (use --tune blocks:1); layer and pooling are "
+            "chosen by cross-validation",
         ),
         (
             "scratch:tiny",
             "auto",
-            "next tokens are predicted from under a plain mean (train.lm_loss_weight=0 leaves "
-            "that out); the mean",
+            "the next-token loss needs mean pooling (train.lm_loss_weight=0 disables that loss); "
+            "mean pooling is used",
         ),
         ("nano", "full", None),
         ("nano", "lora:2", None),
@@ -102,9 +102,9 @@ def test_attention_that_is_not_trained_is_said_to_play_no_part(
     notes = resolve_recipe(
         Recipe().changed({**ROBUST, "backbone": backbone, "tune": tune}), TEXTS, TWO
     ).notes
-    assert [
-        note.startswith(f"text.pooling = attention plays no part: {words}") for note in notes
-    ] == [True] * (words is not None)
+    assert [note.startswith(f"text.pooling = attention is ignored: {words}") for note in notes] == [
+        True
+    ] * (words is not None)
     assert not resolve_recipe(
         Recipe().changed({"backbone": backbone, "tune": tune}), TEXTS, TWO
     ).notes

@@ -51,9 +51,10 @@ def test_the_time_is_that_of_the_work_counted_by_hand(monkeypatch: pytest.Monkey
         (
             200.0,
             "blocks:2",
-            "GFLOP/s measured), so the last blocks are trained; --tune full trains everything",
+            "GFLOP/s measured), so only the last blocks are trained; to train everything, use "
+            "--tune full",
         ),
-        (20.0, "head", "GFLOP/s measured), so the head alone is solved"),
+        (20.0, "head", "GFLOP/s measured), so only the head is trained"),
     ],
 )
 def test_many_rows_on_a_slow_machine_are_trained_on_less_and_the_reason_says_so(
@@ -69,7 +70,7 @@ def test_many_rows_on_a_slow_machine_are_trained_on_less_and_the_reason_says_so(
         tune != "full"
     )  # said before training
     asked = resolve_recipe(Recipe().changed({"tune": "full"}), texts, labels)
-    assert asked.recipe.tune == "full" and asked.tune_reason == "asked for"
+    assert asked.recipe.tune == "full" and asked.tune_reason == "as requested"
 
 
 def test_states_that_do_not_fit_leave_the_head() -> None:

@@ -245,7 +245,7 @@ def test_a_model_that_never_answers_spam_is_called_out(tmp_path: Path) -> None:
     assert "predicts 'ham' for all texts" in html.unescape(
         (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     )
-    assert "nothing could be chosen on them: the threshold is 0.5" in " ".join(
+    assert "Some classes have no held-out rows, so the threshold is 0.5" in " ".join(
         json.loads(said.out)["notes"]
     )
 
@@ -269,7 +269,7 @@ def test_a_budget_that_the_rows_cannot_show_is_said_with_its_bound(tmp_path: Pat
     assert choice["resolved"] is False and choice["false_positive_rate"] == 0
     # All training rows are scored out of fold where the head alone is trained.
     rows = choice["notes"][0].split()[0]
-    assert int(rows) > 70 and f"{rows} ham rows cannot show a budget of 0.1 %" in " ".join(
+    assert int(rows) > 70 and f"{rows} ham rows are too few for max_fpr = 0.1 %" in " ".join(
         found["warnings"]
     )
     assert choice["false_positive_rate_upper95"] == pytest.approx(1 - 0.05 ** (1 / int(rows)))

@@ -104,10 +104,10 @@ def find_model(run: Path | str) -> Path:
         return run
     if (run / "recipe.toml").is_file():
         raise RunError(
-            f"{run} holds a training that has not ended; run the same tamis train command again "
-            "to go on with it"
+            f"{run} contains an unfinished training; repeat the same tamis train command to "
+            "resume it"
         )
-    raise CheckpointError(f"{run} holds no model: expected model/config.json or config.json")
+    raise CheckpointError(f"{run} contains no model: expected model/config.json or config.json")
 
 
 def load_model(run: Path | str) -> SavedModel:

@@ -149,13 +149,12 @@ def calibrate(logits: NDArray[Any], labels: NDArray[Any], *, bias: bool = False)
     temperature, notes = 1.0, []
     if len(labels) < MIN_ROWS:
         notes.append(
-            f"The temperature stays 1: {len(labels)} held-out rows are too few to fit one "
-            f"({MIN_ROWS} are needed)."
+            f"The calibration temperature is 1: {len(labels)} held-out rows are too few to fit it "
+            f"(at least {MIN_ROWS} are needed)."
         )
     elif bool((logits.argmax(axis=1) == labels).all()):
         notes.append(
-            "The temperature stays 1: no held-out row is wrong, so nothing shows how confident "
-            "a mistake would be."
+            "The calibration temperature is 1: it cannot be fitted without errors on held-out rows."
         )
     else:
         low, high = np.log(TEMPERATURE_BOUNDS)
@@ -167,8 +166,8 @@ def calibrate(logits: NDArray[Any], labels: NDArray[Any], *, bias: bool = False)
         )
         if min(found.x - low, high - found.x) < 1e-3:
             notes.append(
-                "The temperature stays 1: the best one lies at the bound "
-                f"{np.exp(found.x):.3g}, so these rows do not determine it."
+                "The calibration temperature is 1: the optimum is at the limit "
+                f"{np.exp(found.x):.3g}, so the held-out rows do not determine it."
             )
         elif found.fun <= before:
             temperature = float(np.exp(found.x))
@@ -247,16 +246,16 @@ def _check(logits: Floats, labels: NDArray[Any]) -> None:
         or labels.shape != (len(logits),)
     ):
         raise DataError(
-            "calibration needs logits (N, K) with K >= 2 and labels (N,), N >= 1; got "
+            "calibration: expected logits (N, K) with K >= 2 and labels (N,), N >= 1, got "
             f"{logits.shape} and {labels.shape}"
         )
     if not np.isfinite(logits).all():
         row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
         raise DataError(
-            f"calibration: the logits of row {row} are not finite; check the model's output"
+            f"calibration: the logits of row {row} are not finite; check the output of the model"
         )
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise DataError(
-            f"calibration: labels must be 0 to {logits.shape[1] - 1}, got {labels.min()} to "
+            f"calibration: expected labels from 0 to {logits.shape[1] - 1}, got {labels.min()} to "
             f"{labels.max()}"
         )

@@ -97,14 +97,12 @@ def fit_decision_rule(
     stated = settings.prior if isinstance(settings.prior, float) else None
     if len(targets) == 0 or (place is not None and (counts == 0).any()):
         notes = [
-            "There are no held-out rows of every class, so nothing could be chosen on them: the "
-            "threshold is 0.5, "
-            "probabilities are not calibrated and no verdict is unsure."
+            "Some classes have no held-out rows, so the threshold is 0.5, probabilities are not "
+            "calibrated and no verdict is unsure."
         ]
         if stated is not None:
             notes.append(
-                "The stated prior is not used either: without held-out rows nothing tells what "
-                "the scores were before it."
+                "decision.prior is not used either, because it needs held-out rows of all classes."
             )
         half = None if place is None else _half(settings, place, undone)
         rule = DecisionRule(positive=positive, threshold=half)
@@ -186,5 +184,5 @@ def check_decision_settings(settings: DecisionSettings, classes: int) -> None:
                 raise ConfigError(f"decision.{name} needs two classes; the data have {classes}")
     if settings.max_fpr is not None and settings.costs is not None:
         raise ConfigError(
-            "decision.max_fpr and decision.costs both set the threshold; give one of them"
+            "decision.max_fpr and decision.costs both set the threshold; give only one of them"
         )

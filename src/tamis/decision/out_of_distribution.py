@@ -162,9 +162,8 @@ def ood_sentence(found: Mapping[str, Any] | None) -> str:
         return ""
     return (
         f"{found['flagged']:,} of {found['n']:,} test texts ({100 * (found['share'] or 0):.1f} "
-        "%) are unlike what was learnt (another "
-        "language, broken encoding, another world); about 1 % of texts like the training rows "
-        "is marked so."
+        "%) are out-of-distribution, for example in another language or with a broken encoding. "
+        "About 1 % of texts similar to the training rows are also marked."
     )
 
 

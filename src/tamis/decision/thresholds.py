@@ -106,7 +106,7 @@ def choose_threshold(
     """
     if max_fpr is not None and not 0 <= max_fpr <= 1:
         raise ConfigError(
-            f"max_fpr is a share of blocked {negative} rows and must be in [0, 1], got {max_fpr}"
+            f"max_fpr: expected a fraction of the {negative} rows in [0, 1], got {max_fpr}"
         )
     scores, truth = _checked(scores, is_positive)
     values, flagged, found = _cuts(scores, truth)
@@ -140,24 +140,20 @@ def choose_threshold(
     resolved = max_fpr * negatives >= 1 - 1e-9
     if not resolved:
         notes.append(
-            f"{negatives:,} {negative} rows cannot show a budget of {_percent(max_fpr)}: one "
-            "blocked row is "
-            "already "
-            f"{_percent(1 / negatives)}. The threshold blocks none of them; the true share may "
-            "be up to "
-            f"{_percent(bound)} "
-            "(upper 95 % bound)."
+            f"{negatives:,} {negative} rows are too few for max_fpr = {_percent(max_fpr)}: one "
+            f"blocked row is already {_percent(1 / negatives)}. The threshold blocks none of them; "
+            f"the true false positive rate can be up to {_percent(bound)} (upper 95 % bound)."
         )
     elif bound > max_fpr:
         notes.append(
-            f"{_percent(share)} of {negatives:,} {negative} rows are blocked, within the budget of "
-            f"{_percent(max_fpr)}; "
-            f"the true share may be up to {_percent(bound)} (upper 95 % bound)."
+            f"{_percent(share)} of {negatives:,} {negative} rows are blocked (max_fpr = "
+            f"{_percent(max_fpr)}); the true false positive rate can be up to {_percent(bound)} "
+            "(upper 95 % bound)."
         )
     if not flagged[best]:
         notes.append(
-            f"The highest score belongs to a {negative} row, so this budget leaves nothing to "
-            "flag: recall is 0."
+            f"The row with the highest score is a {negative} row, so with this max_fpr no row can "
+            "be flagged: the recall is 0."
         )
     return threshold_at(
         float(values[best]),
@@ -357,9 +353,7 @@ def _percent(share: float) -> str:
 
 def _checked_share(share: float) -> float:
     if not 0 <= share <= 1:
-        raise ConfigError(
-            f"the unsure share is a share of all rows and must be in [0, 1], got {share}"
-        )
+        raise ConfigError(f"abstain_rate: expected a fraction in [0, 1], got {share}")
     return share
 
 
@@ -369,19 +363,19 @@ def _checked(
     scores, flags = np.asarray(scores, dtype=np.float64), np.asarray(flags, dtype=bool)
     if scores.ndim != 1 or scores.shape != flags.shape or len(scores) == 0:
         raise DataError(
-            f"scores and truth must both be (N,) with N >= 1, got {scores.shape} and {flags.shape}"
+            f"expected scores and labels of shape (N,), N >= 1, got {scores.shape}, {flags.shape}"
         )
     outside = ~((scores >= 0) & (scores <= 1))  # also true for NaN
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
         raise DataError(
-            f"scores are probabilities in [0, 1], row {row} has {scores[row]}; check the "
-            "model's output"
+            f"row {row}: expected a probability in [0, 1], got {scores[row]}; check the output of "
+            "the model"
         )
     if both and (flags.all() or not flags.any()):
         kind = "positive" if flags.all() else "negative"
         raise DataError(
-            f"a threshold needs positive and negative rows, all {len(flags)} are {kind}; use "
-            "rows of both classes"
+            f"a threshold needs positive and negative rows, but all {len(flags)} rows are {kind}; "
+            "use rows of both classes"
         )
     return scores, flags

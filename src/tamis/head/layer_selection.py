@@ -188,7 +188,9 @@ def selection_reason(pooling: Pooling, tried: list[Pooling], merits: dict[Poolin
     best = max(tried, key=lambda one: merits[one])
     if pooling != best:
         other = f"{best.mode} of layer {best.layer}, {merits[best]:.3f}"
-        return f"out of fold {merits[pooling]:.3f}, level with the best of {len(tried)} ({other})"
-    return f"the best of {len(tried)} out of fold, {merits[best]:.3f}" + (
-        "" if best == tried[0] else f" against {merits[tried[0]]:.3f}"
+        return (
+            f"out-of-fold score {merits[pooling]:.3f}, close to the best of {len(tried)} ({other})"
+        )
+    return f"best of {len(tried)} by out-of-fold score, {merits[best]:.3f}" + (
+        "" if best == tried[0] else f" (default: {merits[tried[0]]:.3f})"
     )

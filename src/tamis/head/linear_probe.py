@@ -136,9 +136,7 @@ def fit_linear_probe(
     freeze(model, head_only=True)
     features, head = solve_linear_probe(model, recipe, data, last, progress=progress)
     if not head.converged:
-        notes.append(
-            "The head's solver stopped before its optimum; its figures may be a little low."
-        )
+        notes.append("L-BFGS did not converge for the head; its metrics can be slightly lower.")
     facts = {
         "inverse_penalty": head.inverse_penalty,
         "trained_parameters": trained_parameters(model),
@@ -187,7 +185,7 @@ def _select_features(
     apply_pooling(trunk, reading, factor)
     notes = (
         [
-            f"The head reads {reading.mode} of layer {reading.layer} of {depth}: "
+            f"Features: {reading.mode} pooling of layer {reading.layer} of {depth}, "
             f"{selection_reason(reading, tried, merits)}."
         ]
         if merits

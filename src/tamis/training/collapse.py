@@ -40,8 +40,8 @@ def collapse(
     spread = float((logits - logits.mean(1, keepdims=True)).std(0).max())
     if spread < SPREAD:
         return (
-            f"the scores hardly differ from text to text (spread {spread:.2g} in log-odds): "
-            f"nothing has been learnt yet; {remedy}"
+            f"the scores are almost the same for all texts (standard deviation {spread:.2g} in "
+            f"log-odds), so the model has not learned anything yet; {remedy}"
         )
     chosen = np.bincount(logits.argmax(1), minlength=len(classes))
     never = [classes[k] for k in present.tolist() if chosen[k] == 0]
@@ -49,9 +49,7 @@ def collapse(
         return None
     shown = ", ".join(map(repr, never[:5])) + (", ..." if len(never) > 5 else "")
     rows = int(np.isin(targets, [classes.index(label) for label in never]).sum())
-    return (
-        f"{shown} ({rows:,} of {len(targets):,} rows looked at) is predicted for no text; {remedy}"
-    )
+    return f"{shown} ({rows:,} of {len(targets):,} checked rows) is never predicted; {remedy}"
 
 
 def remedy_for(*, tune: str, pooled: bool, weighted: bool, epochs: int) -> str:
@@ -65,17 +63,17 @@ def remedy_for(*, tune: str, pooled: bool, weighted: bool, epochs: int) -> str:
     """
     ways = []
     if not pooled:
-        ways.append("read the mean over tokens (text.pooling=mean, text.padding=none)")
+        ways.append("use mean pooling (text.pooling=mean, text.padding=none)")
     if tune == "head":
         ways.append(
-            "solve the head instead of stepping it (train.head_solver=lbfgs) or train blocks as "
-            "well (--tune blocks:2)"
+            "fit the head with L-BFGS (train.head_solver=lbfgs) or also train blocks "
+            "(--tune blocks:2)"
         )
     if not weighted:
-        ways.append("weigh the classes (--class-weight balanced)")
+        ways.append("use class weights (--class-weight balanced)")
     if epochs < 3:
         ways.append("train longer (train.epochs)")
-    return "remedy: " + ", or ".join(ways or ["raise train.learning_rate"])
+    return "try to " + ", or ".join(ways or ["increase train.learning_rate"])
 
 
 class CollapseCallback(LoopCallback):

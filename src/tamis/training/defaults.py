@@ -159,27 +159,27 @@ def resolve_tune(
         duration: estimated time of full fine-tuning of a small backbone; None means minutes.
     """
     if tune != "auto":
-        return tune, "asked for"
+        return tune, "as requested"
     if not pretrained:
-        return "full", "auto: the backbone is random, so everything is trained"
+        return "full", "auto: the backbone has random weights, so everything is trained"
     if not small:
         return (
             "head",
-            "auto: the backbone is pretrained and large; its trunk runs once, the head is solved",
+            "auto: the backbone is pretrained and large, so only the head is trained",
         )
     if duration is not None and duration.seconds > LONG_S:
         blocks = duration.share * duration.seconds <= LONG_S and duration.states <= MOST_STATES
         found, what = (
-            (f"blocks:{LAST_BLOCKS}", "the last blocks are trained")
+            (f"blocks:{LAST_BLOCKS}", "only the last blocks are trained")
             if blocks
-            else ("head", "the head alone is solved")
+            else ("head", "only the head is trained")
         )
         return (
             found,
-            f"auto: training everything would take about {duration.words()}, so {what}; --tune "
-            "full trains everything",
+            f"auto: full training would take about {duration.words()}, so {what}; to train "
+            "everything, use --tune full",
         )
-    return "full", "auto: the backbone is small, so everything is trained from the solved head on"
+    return "full", "auto: the backbone is small, so everything is trained"
 
 
 def attention_fallback(recipe: Recipe, *, pretrained: bool) -> tuple[str, str] | None:
@@ -187,16 +187,15 @@ def attention_fallback(recipe: Recipe, *, pretrained: bool) -> tuple[str, str] |
     trained, and the reason; None if it can. `tune` is resolved.
     """
     if recipe.tune == "head" and recipe.train.head_solver == "lbfgs":
-        return "auto", "a head that is solved trains no attention (take --tune blocks:1 for that)"
+        return "auto", "the lbfgs head cannot train attention (use --tune blocks:1)"
     if recipe.tune == "head":
-        return "mean", "with the head alone no attention is trained (take --tune blocks:1 for that)"
+        return "mean", "--tune head does not train attention (use --tune blocks:1)"
     full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
     weight = recipe.train.lm_loss_weight
     if recipe.tune == "full" and (full.lm_loss_weight if weight is None else weight):
         return (
             "mean",
-            "next tokens are predicted from under a plain mean (train.lm_loss_weight=0 leaves "
-            "that out)",
+            "the next-token loss needs mean pooling (train.lm_loss_weight=0 disables that loss)",
         )
     return None
 
@@ -218,7 +217,7 @@ def resolve_defaults(
         ConfigError: two settings exclude each other, or `tune` is `auto`.
     """
     if recipe.tune == "auto":
-        raise ConfigError("tune is still auto; resolve_tune says what it stands for")
+        raise ConfigError("tune is still auto; call resolve_tune first")
     tune = recipe.tune
     full = PRETRAINED_FULL if pretrained else SCRATCH_FULL
     defaults = (
@@ -263,7 +262,5 @@ def resolve_defaults(
         changes["train.wise_ft"] = default_wise_ft(rows, classes)
     settled = recipe.changed(changes)
     if settled.train.lm_loss_weight and tune != "full":
-        raise ConfigError(
-            f"train.lm_loss_weight needs everything trained (tune = full); got tune = {tune}"
-        )
+        raise ConfigError(f"train.lm_loss_weight: expected tune = full, got tune = {tune}")
     return settled

@@ -110,8 +110,8 @@ def finetune(job: TrainingJob, trunk: GPT2) -> TrainingResult:
     notes = [collapsed.warned] if collapsed.warned else []
     if found.get("wise_ft"):
         notes.append(
-            f"{found['wise_ft']:.0%} of the weights before training stays in the model's: "
-            "held-out rows are ranked better so"
+            f"WiSE-FT: {found['wise_ft']:.0%} of the initial weights are averaged into the model, "
+            "which gives better average precision on held-out rows"
         )
     return TrainingResult(
         model,
@@ -201,8 +201,8 @@ def _feature_extractor(job: TrainingJob, model: GPT2Classifier) -> FeatureExtrac
         return FeatureExtractor(messages, start, frozen, whole=True)
     if (recipe.blocks or 0) > len(trunk.h):
         raise ConfigError(
-            f"tune = {recipe.tune}: the backbone has {len(trunk.h)} blocks (the pooling block "
-            "among them)"
+            f"tune = {recipe.tune}: the backbone has only {len(trunk.h)} blocks (including the "
+            "pooling block)"
         )
     unfolded(trunk, trainable=True)
     start = freeze(model, blocks=recipe.blocks)

@@ -171,7 +171,8 @@ def _encoder(
         recipe = recipe.changed({"text.window": window_size(tokenizer, texts, context)})
     if (recipe.text.fixed_length or 0) > context:
         raise ConfigError(
-            f"text.padding = {recipe.text.padding}: the backbone's context holds {context} tokens"
+            f"text.padding = {recipe.text.padding}: expected at most {context} tokens, the context "
+            "length of the backbone"
         )
     penalty = recipe.text.window_penalty
     aggregation = WindowAggregation(place, 1.0 if penalty is None else penalty)

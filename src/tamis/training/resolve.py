@@ -91,11 +91,11 @@ def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
         instead := attention_fallback(recipe.changed({"tune": tune}), pretrained=pretrained)
     ):
         read = (
-            "the layer and position that do best out of fold are"
+            "layer and pooling are chosen by cross-validation"
             if instead[0] == "auto"
-            else "the mean of tokens is"
+            else "mean pooling is used"
         )
-        notes.append(f"text.pooling = attention plays no part: {instead[1]}; {read} read instead.")
+        notes.append(f"text.pooling = attention is ignored: {instead[1]}; {read} instead.")
     return ResolvedRecipe(settled, reason, positive, notes)
 
 
@@ -103,15 +103,14 @@ def _notes(asked: Recipe, classes: int) -> list[str]:
     notes = []
     if classes > 2 and asked.data.positive is not None:
         notes.append(
-            f"data.positive = {asked.data.positive!r} plays no part: the data have {classes} "
-            "classes, and all count alike. "
-            "A positive class needs two; give every other row one common label for that."
+            f"data.positive = {asked.data.positive!r} is ignored: the data have {classes} "
+            "classes, and a positive class needs exactly two. To use it, give all other rows one "
+            "common label."
         )
     if keeps_class_weights(asked, classes):
         notes.append(
-            "Class weights and undersampling stand for the shares of messages to come where "
-            "there are more than two classes: rare classes "
-            "are chosen more often, and probabilities hold for such shares, not for those of "
-            "the rows. Leave them out for the latter."
+            "With more than two classes, class weights and undersampling also change the "
+            "predictions: rare classes are predicted more often, and the probabilities apply to "
+            "the weighted class shares, not to those of the rows. To avoid this, do not use them."
         )
     return notes

@@ -47,8 +47,8 @@ class Duration:
     def words(self) -> str:
         """Return the estimate in words."""
         return (
-            f"{self.seconds / 60:,.0f} minutes here ({self.tokens / 1e6:,.0f} million tokens, "
-            f"{self.gflops:,.0f} GFLOP/s measured)"
+            f"{self.seconds / 60:,.0f} minutes on this machine ({self.tokens / 1e6:,.0f} million "
+            f"tokens, {self.gflops:,.0f} GFLOP/s measured)"
         )
 
 

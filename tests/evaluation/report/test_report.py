@@ -101,7 +101,7 @@ def test_the_report_has_every_key_that_others_rely_on(good_run):
 
 def test_the_budget_that_cannot_be_shown_is_a_warning(good_run):
     report = _report(good_run)
-    assert "83 ham rows cannot show a budget of 0.1 %" in report["warnings"][0]
+    assert "83 ham rows are too few for max_fpr = 0.1 %" in report["warnings"][0]
     assert report["threshold_choice"]["resolved"] is False
 
 
