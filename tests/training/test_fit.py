@@ -116,8 +116,8 @@ def centred(logits: NDArray) -> NDArray:
 @pytest.mark.parametrize(
     ("tune", "pretrained", "small", "expected", "reason"),
     [
-        ("blocks:2", True, True, "blocks:2", "as requested"),
-        ("head", False, False, "head", "as requested"),
+        ("blocks:2", True, True, "blocks:2", "requested"),
+        ("head", False, False, "head", "requested"),
         ("auto", False, False, "full", "random"),
         ("auto", True, False, "head", "large"),
         ("auto", True, True, "full", "small"),

@@ -70,7 +70,7 @@ def test_many_rows_on_a_slow_machine_are_trained_on_less_and_the_reason_says_so(
         tune != "full"
     )  # said before training
     asked = resolve_recipe(Recipe().changed({"tune": "full"}), texts, labels)
-    assert asked.recipe.tune == "full" and asked.tune_reason == "as requested"
+    assert asked.recipe.tune == "full" and asked.tune_reason == "requested"
 
 
 def test_states_that_do_not_fit_leave_the_head() -> None:

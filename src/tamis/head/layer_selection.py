@@ -145,7 +145,7 @@ def select_layer(
         data: the rows; those of `data.train` are scored.
         search: positive class, undersampling and seed.
         epsilon: epsilon of the final LayerNorm.
-        progress: counts the solutions.
+        progress: counts the fits.
     """
     if len(tried) == 1:
         return tried[0], {}
@@ -159,7 +159,7 @@ def select_layer(
         return tried[0], {}
     merits: dict[Pooling, float] = {}
     with (progress or Silent()).task(
-        "layers", total=len(tried) * len(folds), unit="solutions"
+        "layers", total=len(tried) * len(folds), unit="fits"
     ) as task:
         for reading in tried:
             last, _ = layers.last(reading)

@@ -150,7 +150,7 @@ def fit_head(
         search: penalties to try, and how.
         logits_of: returns the (M, K) logits of some scored rows by number, if they are not the
             head's logits on the features.
-        progress: counts the solutions.
+        progress: counts the fits.
     """
     features, targets = rows.features, rows.targets
     scored = len(targets) if rows.scored is None else rows.scored
@@ -163,7 +163,7 @@ def fit_head(
         else {}
     )
     with (progress or Silent()).task(
-        "head", total=len(search.penalties) * len(folds) + 1, unit="solutions"
+        "head", total=len(search.penalties) * len(folds) + 1, unit="fits"
     ) as task:
         for inside, outside in folds:
             asked = outside[outside < scored]

@@ -63,7 +63,7 @@ def solve_linear_probe(
         data: R rows to fit.
         last: (W, C) last tokens of the windows before the final LayerNorm.
         penalties: inverse penalties to try.
-        progress: counts the solutions.
+        progress: counts the fits.
 
     Returns:
         (R, C) features of the rows, and the head.

@@ -159,7 +159,7 @@ def resolve_tune(
         duration: estimated time of full fine-tuning of a small backbone; None means minutes.
     """
     if tune != "auto":
-        return tune, "as requested"
+        return tune, "requested"
     if not pretrained:
         return "full", "auto: the backbone has random weights, so everything is trained"
     if not small:
