@@ -108,7 +108,7 @@ def test_nothing_to_suggest_and_wrong_wishes_are_said(learnt: TextClassifier) ->
         suggest(learnt, given([text for _, text in messages()][:2]), 5, run=runs.finished_run())
     with pytest.raises(ConfigError, match="at least 1"):
         suggest(learnt, given(NEW), 0)
-    with pytest.raises(ConfigError, match="clusters, gradients, margin, random"):
+    with pytest.raises(ConfigError, match="clusters, margin, random"):
         suggest(learnt, given(NEW), 1, strategy=QueryStrategy("best"))  # type: ignore[arg-type]
 
 

@@ -1,13 +1,11 @@
-"""Rows worth labelling: doubt by hand, alike rows once, the factored distances, and the same rows
-for the same seed.
-"""
+"""Rows worth labelling: doubt by hand, alike rows once, and the same rows for the same seed."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tamis.workflows.query_strategies import STRATEGIES, centred, select, spread_rows, uncertainty
+from tamis.workflows.query_strategies import STRATEGIES, centred, select, uncertainty
 
 RANDOM = np.random.default_rng(5)
 
@@ -53,12 +51,11 @@ def test_the_most_uncertain_come_first_by_margin() -> None:
     assert uncertain[chosen].min() >= np.delete(uncertain, chosen).max()
 
 
-@pytest.mark.parametrize("strategy", ["clusters", "gradients"])
-def test_copies_of_a_doubtful_row_are_asked_for_once(strategy) -> None:
+def test_copies_of_a_doubtful_row_are_asked_for_once() -> None:
     features, _ = rows(5, channels=9)
     features = np.concatenate([np.repeat(features[:1], 30, axis=0), features[1:]])
     probabilities = np.full((34, 2), 0.5)
-    chosen = select(features, probabilities, 5, strategy=strategy, seed=0)
+    chosen = select(features, probabilities, 5, seed=0)
     assert (chosen < 30).sum() == 1 and set(chosen.tolist()) >= {30, 31, 32, 33}
 
 
@@ -69,26 +66,3 @@ def test_certain_rows_are_left_where_doubtful_ones_are() -> None:
     for seed in range(8):
         for strategy in ("clusters", "margin"):
             assert (select(features, probabilities, 4, strategy=strategy, seed=seed) % 4 == 0).all()
-    # One row whose gradient is next to nothing is far from all long ones, a second is not.
-    assert (select(features, probabilities, 12, strategy="gradients", seed=1) % 4 != 0).sum() <= 1
-
-
-def test_distances_from_the_two_factors_are_those_of_the_whole_gradients(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    features, probabilities = rows(25)
-    errors = probabilities - np.eye(3)[probabilities.argmax(1)]
-    whole = np.einsum("nk,nc->nkc", errors, features).reshape(25, -1)
-
-    class Farthest:
-        """Takes the farthest row instead of drawing one."""
-
-        def choice(self, count, p):
-            return int(p.argmax())
-
-    chosen = spread_rows(features, probabilities, 6, Farthest()).tolist()  # type: ignore[arg-type]
-    expected = [int((whole**2).sum(1).argmax())]
-    while len(expected) < 6:
-        distances = ((whole[:, None] - whole[None, expected]) ** 2).sum(2).min(1)
-        expected.append(int(distances.argmax()))
-    assert chosen == expected

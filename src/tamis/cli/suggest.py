@@ -48,8 +48,8 @@ def suggest(
         str,
         typer.Option(
             "--strategy",
-            help="Query strategy: clusters (uncertain texts from different clusters), gradients "
-            "(BADGE), margin (most uncertain texts) or random.",
+            help="Query strategy: clusters (uncertain texts from different clusters), margin "
+            "(most uncertain texts) or random.",
         ),
     ] = "clusters",
     seed: Annotated[

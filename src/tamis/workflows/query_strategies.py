@@ -3,8 +3,7 @@
 Shapes: N rows, C channels, K classes. Features have length one, as in head/linear_head.py. The same
 seed gives the same rows. benchmarks/labelling compares the strategies.
 
-Sources: Ash et al., "Deep batch active learning by diverse, uncertain gradient lower bounds"
-(BADGE), ICLR 2020; Zhdanov, "Diverse mini-batch active learning", 2019.
+Source: Zhdanov, "Diverse mini-batch active learning", 2019.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 Rows = NDArray[np.int64]
-Strategy = Literal["clusters", "gradients", "margin", "random"]
-STRATEGIES: tuple[Strategy, ...] = ("clusters", "gradients", "margin", "random")
+Strategy = Literal["clusters", "margin", "random"]
+STRATEGIES: tuple[Strategy, ...] = ("clusters", "margin", "random")
 AHEAD = 10
 """`clusters` considers the AHEAD * count most uncertain rows."""
 
@@ -61,8 +60,6 @@ def select(
 ) -> Rows:
     """Choose at most `count` rows to label next, the most useful first.
 
-    gradients   BADGE: k-means++ over the gradients of the head with the predicted label; they are
-                long for uncertain rows and differ for different texts
     clusters    k-means with `count` clusters on the most uncertain rows; from each cluster the most
                 central of its uncertain rows
     margin      the most uncertain rows, similar or not
@@ -76,44 +73,16 @@ def select(
         seed: seed of random draws.
     """
     count = min(count, len(features))
-    random = np.random.default_rng(seed)
     if count == 0:
         return np.empty(0, dtype=np.int64)
     if strategy == "random":
+        random = np.random.default_rng(seed)
         return random.permutation(len(features))[:count].astype(np.int64)
     uncertain = uncertainty(probabilities)
     order = np.argsort(-uncertain, kind="stable")
     if strategy == "margin":
         return order[:count]
-    if strategy == "clusters":
-        return _clusters(features, uncertain, order[: AHEAD * count], count, seed)
-    return spread_rows(features, probabilities, count, random)
-
-
-def spread_rows(
-    features: Matrix, probabilities: Matrix, count: int, random: np.random.Generator
-) -> Rows:
-    """k-means++ on the outer products (p - onehot) x features. Distances are computed from the two
-    factors, without building the products.
-    """
-    errors = probabilities.copy()
-    errors[np.arange(len(errors)), probabilities.argmax(1)] -= 1.0
-    lengths = (errors**2).sum(1) * (features**2).sum(1)
-    chosen = [int(lengths.argmax())]
-    nearest = np.full(len(features), np.inf)
-    while True:
-        last = chosen[-1]
-        inner = (errors @ errors[last]) * (features @ features[last])
-        nearest = np.minimum(nearest, np.maximum(lengths + lengths[last] - 2.0 * inner, 0.0))
-        nearest[chosen] = 0.0
-        if len(chosen) == count:
-            return np.array(chosen, dtype=np.int64)
-        total = nearest.sum()
-        left = np.setdiff1d(np.arange(len(features)), chosen)
-        if total <= 0.0:  # all remaining rows are certain, or copies of chosen rows
-            chosen.append(int(left[0]))
-        else:
-            chosen.append(int(random.choice(len(features), p=nearest / total)))
+    return _clusters(features, uncertain, order[: AHEAD * count], count, seed)
 
 
 def _clusters(features: Matrix, uncertain: Matrix, ahead: Rows, count: int, seed: int) -> Rows:
