@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,21 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from torch.nn import functional as F
 
 from tamis.errors import CheckpointError, ConfigError
 from tamis.gpt2.packing import pack
 from tamis.text.tokenizer import Tokenizer
+from tamis.training.pretraining import encoder_conversion
 from tamis.training.pretraining.encoder_conversion import (
     EncoderStart,
     convert_encoder,
     piece_vectors,
 )
+from tamis.training.pretraining.losses import pooled
 from tamis.training.pretraining.run import Inputs, pretrain
 from tamis.training.pretraining.sentence_encoder import (
+    Affine,
     SentenceEncoder,
     mix_heads,
     read_sentence_encoder,
@@ -340,29 +345,25 @@ def test_an_identity_map_to_the_teacher_is_not_learnt_and_needs_equal_widths(
         assert not [name for name in file.keys() if "to_teacher" in name]
 
 
-def test_the_final_norm_has_the_size_that_predicts_best_and_the_pooled_direction_stays(
-    encoder: SentenceEncoder, tokenizer: Tokenizer
+def test_the_final_norm_is_scaled_to_the_lowest_loss_and_the_pooled_direction_stays(
+    encoder: SentenceEncoder, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torch.nn import functional as F
-
-    from tamis.training.pretraining.encoder_conversion import SCALES
-    from tamis.training.pretraining.losses import pooled
-
-    model = convert_encoder(encoder, tokenizer, small.texts(), n_positions=32).model
+    last = encoder.blocks[-1]
+    loud = Affine(last.output_norm.weight * 20, last.output_norm.bias)  # logits far too large
+    blocks = (*encoder.blocks[:-1], replace(last, output_norm=loud))
     packed = pack(tokenizer.encode(small.texts()))
     follows = torch.ones(packed.tokens, dtype=torch.bool)
     follows[packed.last] = False
     places = torch.nonzero(follows).squeeze(1)
-    with torch.no_grad():
-        hidden = model(packed)
-        by_scale = {
-            s: float(
-                F.cross_entropy(model.next_token_logits(hidden[places] * s), packed.ids[places + 1])
-            )
-            for s in (1.0, 2.0)
-        }
-        direction = pooled(hidden, packed)
-        again = pooled(hidden * 8.0, packed)
-    assert SCALES[0] == 1.0
-    assert by_scale[1.0] <= by_scale[2.0] + 1e-3
-    assert float(F.cosine_similarity(direction, again).min()) > 0.999999
+    losses, directions = {}, {}
+    for scales in ((1.0,), (1.0, 0.5), (1.0, 0.5, 0.25, 0.125)):
+        monkeypatch.setattr(encoder_conversion, "SCALES", scales)
+        changed = replace(encoder, blocks=blocks)
+        model = convert_encoder(changed, tokenizer, small.texts(), n_positions=32).model
+        with torch.no_grad():
+            hidden = model(packed)
+            logits = model.next_token_logits(hidden[places])
+            losses[len(scales)] = float(F.cross_entropy(logits, packed.ids[places + 1]))
+            directions[len(scales)] = pooled(hidden, packed)
+    assert losses[1] > losses[2] + 0.5 > losses[4] + 1.0
+    assert float(F.cosine_similarity(directions[1], directions[4]).min()) > 0.99999
