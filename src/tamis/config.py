@@ -125,12 +125,9 @@ class TextSettings(Section):
     padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
     """`none`, or `fixed:N`: truncate or pad each text to N tokens. The reference experiment uses
     120."""
-    pooling: Literal[
-        "auto", "mean", "attention", "last_token", "mean_and_last", "last_position"
-    ] = "auto"
+    pooling: Literal["auto", "mean", "attention", "last_token", "last_position"] = "auto"
     """How token states become one vector for the head: `mean`, `attention` (trained weighted mean;
-    `blocks:K` always trains one), `last_token`, `mean_and_last`, or `last_position` (of the padded
-    text)."""
+    `blocks:K` always trains one), `last_token`, or `last_position` (of the padded text)."""
     layers: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Number of transformer blocks to keep. `auto` keeps all; for the `lbfgs` head, it chooses the
     number by cross-validation, and also `pooling` if that is `auto`."""

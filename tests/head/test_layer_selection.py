@@ -29,14 +29,12 @@ def test_a_candidates_states_are_those_of_the_trunk_that_ends_there(
     of = messages()
     states = all_layers(trunk(), of, (1, 2, 3))
     reading = Pooling(layer, position)
-    last, factor = states.last(reading)
-    ended = apply_pooling(trunk(), reading, factor)
+    last = states.last(reading)
+    ended = apply_pooling(trunk(), reading)
     assert len(ended.h) == layer + (position != "last_token") == ended.config.n_layer
     assert isinstance(ended.h[-1], MeanPoolingBlock) == (position != "last_token")
     expected = last_tokens(ended, of)
     np.testing.assert_allclose(length_one(last, 1e-5), length_one(expected, 1e-5), atol=2e-6)
-    if position == "mean_and_last":
-        assert np.log2(factor) == round(np.log2(factor)) and factor < MeanPoolingBlock.FACTOR
 
 
 def test_a_head_on_a_lower_layer_scores_in_transformers_as_here(tmp_path: Path) -> None:
@@ -47,8 +45,8 @@ def test_a_head_on_a_lower_layer_scores_in_transformers_as_here(tmp_path: Path) 
     of = messages()
     states = all_layers(trunk(), of, (2,))
     for position in POOLING_MODES:
-        last, factor = states.last(Pooling(2, position))
-        model = GPT2Classifier(apply_pooling(trunk(), Pooling(2, position), factor), 2)
+        last = states.last(Pooling(2, position))
+        model = GPT2Classifier(apply_pooling(trunk(), Pooling(2, position)), 2)
         random = np.random.default_rng(1)
         fold_into(model, random.normal(size=(2, 12)), random.normal(size=2))
         write_checkpoint(tmp_path / position, model)
@@ -68,11 +66,11 @@ def test_a_head_on_a_lower_layer_scores_in_transformers_as_here(tmp_path: Path) 
 def test_the_usual_reading_comes_first_and_deep_trunks_are_sampled() -> None:
     assert candidates(3, layer=None, mode="auto")[:2] == [
         Pooling(3, "mean"),
-        Pooling(3, "mean_and_last"),
+        Pooling(3, "last_token"),
     ]
     assert [r.layer for r in candidates(12, layer=None, mode="mean")] == [12, 10, 8, 6, 4, 2]
     deep = candidates(48, layer=None, mode="auto")
-    assert deep[0].layer == 48 and len(deep) == 18
+    assert deep[0].layer == 48 and len(deep) == 12
     assert candidates(5, layer=4, mode="last_token") == [Pooling(4, "last_token")]
 
 

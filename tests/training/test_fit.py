@@ -412,7 +412,7 @@ def test_every_way_of_tuning_runs_to_the_end(
     found, of = tuned(backbone, recipe)
     model, exact = found.model, recipe.tune == "head" and recipe.train.head_solver == "lbfgs"
     position = found.selected_settings.get("text.pooling", recipe.text.pooling)
-    folded = position in ("mean", "mean_and_last") and recipe.blocks is None
+    folded = position == "mean" and recipe.blocks is None
     assert isinstance(model.transformer.h[-1], MeanPoolingBlock) == folded
     rows = np.arange(61) if exact else HELD_OUT
     assert found.held_out.tolist() == rows.tolist() and found.held_out_logits.shape == (
@@ -471,8 +471,6 @@ def test_layer_and_pooling_may_be_given_and_more_layers_than_there_are_are_refus
             tuned(fresh(folder), recipe_of({"tune": how, "layers": 4, "epochs": 1}))
     shallow, _ = tuned(fresh(folder), recipe_of({"tune": "full", "layers": 1, "epochs": 1}))
     assert len(shallow.model.transformer.h) == 2  # one block and the pooling block
-    with pytest.raises(ConfigError, match="mean_and_last requires tune = head"):
-        tuned(fresh(folder), recipe_of({"tune": "full", "pooling": "mean_and_last", "epochs": 1}))
 
 
 def test_attention_begins_as_the_mean_and_is_trained_from_there(folder: Path) -> None:

@@ -65,7 +65,7 @@ class OODDetector:
         # Training the last blocks trains the pooling block in its written-out form, in which it
         # cannot be told from the others.
         pooling = self.recipe.text.pooling
-        trained = self.recipe.blocks is not None and pooling in ("mean", "mean_and_last")
+        trained = self.recipe.blocks is not None and pooling == "mean"
         return LanguageModel(own, pooling == "attention" or trained, None)
 
     def _backbone_of_truncated(self, own: GPT2) -> LanguageModel | None:

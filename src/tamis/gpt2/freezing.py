@@ -17,20 +17,15 @@ class Pooling:
     layer: int
     """number of blocks that are kept"""
     mode: str
-    """one of POSITIONS in head/layer_selection.py"""
+    """one of POOLING_MODES in head/layer_selection.py"""
 
 
 def with_pooling(recipe: Recipe, trunk: GPT2) -> GPT2:
     """Cut the trunk to the recipe's blocks, and add a block for mean pooling, in place.
 
     Raises:
-        ConfigError: the backbone has fewer blocks, or the recipe asks for a pooling that only a
-            linear probe can read.
+        ConfigError: the backbone has fewer blocks.
     """
-    if recipe.text.pooling == "mean_and_last":
-        raise ConfigError(
-            "text.pooling = mean_and_last requires tune = head; use mean or last_token"
-        )
     if recipe.text.layers != "auto":
         check_layer(recipe.text.layers, trunk)
         keep_layers(trunk, recipe.text.layers)
@@ -80,12 +75,9 @@ def keep_layers(model: GPT2, layer: int) -> GPT2:
     return model
 
 
-def apply_pooling(model: GPT2, pooling: Pooling, factor: float) -> GPT2:
-    """Cut the trunk as `pooling` says; append a pooling block with `factor` (0: none), in place."""
+def apply_pooling(model: GPT2, pooling: Pooling) -> GPT2:
+    """Cut the trunk as `pooling` says and append a pooling block for the mean, in place."""
     keep_layers(model, pooling.layer)
-    if factor:
+    if pooling.mode == "mean":
         add_mean_pooling(model)
-        block = model.h[-1]
-        assert isinstance(block, MeanPoolingBlock)
-        block.factor = factor
     return model

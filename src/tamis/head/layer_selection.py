@@ -2,13 +2,12 @@
 candidates come from one pass of the frozen trunk.
 
 A lower layer means fewer blocks in the saved model. The pooling is one of `POOLING_MODES`, which a
-GPT-2 folder can represent: the last token, the mean of all tokens (a pooling block), or their sum
-(a pooling block with a smaller factor). Shapes: W windows, C channels, S layers.
+GPT-2 folder can represent: the mean of all tokens (a pooling block) or the last token. Shapes: W
+windows, C channels, S layers.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +28,7 @@ from tamis.head.training_set import TrainingSet
 from tamis.progress import Progress, Silent
 from tamis.text.encoding import EncodedTexts
 
-POOLING_MODES = ("mean", "mean_and_last", "last_token")
+POOLING_MODES = ("mean", "last_token")
 MOST_LAYERS = 6
 """Layers tried; of a deeper trunk evenly spaced ones, the last among them."""
 MOST_ROWS = 4000
@@ -49,25 +48,14 @@ class Layers:
     LayerNorm's output"""
     channels: int
 
-    def last(self, pooling: Pooling) -> tuple[Frozen, float]:
-        """Return the (W, C) states of the last tokens before the final LayerNorm, and the factor of
-        the pooling block (0: no block).
-        """
+    def last(self, pooling: Pooling) -> Frozen:
+        """Return the (W, C) states of the last tokens before the final LayerNorm."""
         start = 2 * self.channels * self.layers.index(pooling.layer)
         own = self.states[:, start : start + self.channels]
-        mean = self.states[:, start + self.channels : start + 2 * self.channels]
         if pooling.mode == "last_token":
-            return np.ascontiguousarray(own), 0.0
-        # A power of two is exact in every type. The two are added at about one length.
-        lengths = np.linalg.norm(own, axis=1).mean() / max(
-            1e-6, float(np.linalg.norm(mean, axis=1).mean())
-        )
-        factor = (
-            MeanPoolingBlock.FACTOR
-            if pooling.mode == "mean"
-            else 2.0 ** round(math.log2(max(lengths, 2.0**-14)))
-        )
-        return own + np.float32(factor) * mean, factor
+            return np.ascontiguousarray(own)
+        mean = self.states[:, start + self.channels : start + 2 * self.channels]
+        return own + np.float32(MeanPoolingBlock.FACTOR) * mean
 
 
 def candidates(depth: int, *, layer: int | None, mode: str) -> list[Pooling]:
@@ -158,11 +146,9 @@ def select_layer(
     if not folds:
         return tried[0], {}
     merits: dict[Pooling, float] = {}
-    with (progress or Silent()).task(
-        "layers", total=len(tried) * len(folds), unit="fits"
-    ) as task:
+    with (progress or Silent()).task("layers", total=len(tried) * len(folds), unit="fits") as task:
         for reading in tried:
-            last, _ = layers.last(reading)
+            last = layers.last(reading)
             normed = torch.from_numpy(length_one(last[messages.windows_of(rows)], epsilon))
             features = messages.mean_over_windows(normed, rows).numpy()
             logits = np.empty((len(rows), classes))

@@ -181,8 +181,8 @@ def _select_features(
         progress=progress,
     )
     depth = len(trunk.h)
-    last, factor = states.last(reading)
-    apply_pooling(trunk, reading, factor)
+    last = states.last(reading)
+    apply_pooling(trunk, reading)
     notes = (
         [
             f"Features: {reading.mode} pooling of layer {reading.layer} of {depth}, "
