@@ -1,22 +1,22 @@
-"""`/docs`: the OpenAPI document as one HTML page without scripts or external resources."""
+"""`/docs`: the OpenAPI document as one HTML page without scripts or external resources.
+
+The text of the page is in `templates/api_docs.html.j2`, its style in `templates/api_docs.css`.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-_STYLE = """
-:root { color-scheme: light dark; --line: #8886; --faint: #777 }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-code, pre { font: 0.875rem/1.5 ui-monospace, monospace }
-pre { overflow-x: auto; padding: 0.75rem; border: 1px solid var(--line); border-radius: 4px }
-h2 { font-size: 1.1rem; margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: 1rem }
-table { border-collapse: collapse } td { padding: 0.1rem 1rem 0.1rem 0; vertical-align: top }
-.faint { color: var(--faint) }
-"""
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_STYLE = (_TEMPLATES / "api_docs.css").read_text(encoding="utf-8")
 STYLE_HASH = "sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 """For the page's Content-Security-Policy."""
 
@@ -29,23 +29,26 @@ def docs_page(document: dict[str, Any]) -> bytes:
         for path, methods in document["paths"].items()
         for method, call in methods.items()
     ]
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>tamis: HTTP API</title><style>{_STYLE}</style></head>
-<body>
-<h1>tamis {html.escape(document["info"]["version"])}: HTTP API</h1>
-<p>{html.escape(document["info"].get("summary", ""))}
-OpenAPI document: <a href="openapi.json">openapi.json</a>.</p>
-<p class="faint">Every response with status 400 or above has the form
-<code>{{"error": {{"code", "message", "field"}}}}</code>.</p>
-{"".join(calls)}
-</body>
-</html>
-""".encode()
+    info = {"version": document["info"]["version"], "summary": document["info"].get("summary", "")}
+    return _template().render(info=info, calls=calls).encode()
 
 
-def _call(method: str, path: str, call: dict[str, Any], schemas: dict[str, Any]) -> str:
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    ).get_template("api_docs.html.j2")
+
+
+def _call(method: str, path: str, call: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """One call for the template: its description, the shapes of body and answer, its responses."""
     body = (
         call["requestBody"]["content"]["application/json"]["schema"]
         if "requestBody" in call
@@ -54,19 +57,19 @@ def _call(method: str, path: str, call: dict[str, Any], schemas: dict[str, Any])
     answer = next(
         (kind.get("schema") for kind in call["responses"]["200"].get("content", {}).values()), None
     )
-    parts = [
-        f"<h2><code>{method} "
-        f"{html.escape(path)}</code></h2><p>{html.escape(call.get('description', ''))}</p>"
-    ]
-    for title, schema in (("Body", body), ("Answer", answer)):
-        if schema:
-            shape = json.dumps(_shape(schema, schemas), indent=2, ensure_ascii=False)
-            parts.append(f"<p>{title}</p><pre>{html.escape(shape)}</pre>")
-    rows = [
-        f"<tr><td>{status}</td><td>{html.escape(found['description'])}</td></tr>"
-        for status, found in call["responses"].items()
-    ]
-    return f'{"".join(parts)}<table class="faint">{"".join(rows)}</table>'
+    return {
+        "method": method,
+        "path": path,
+        "description": call.get("description", ""),
+        "shapes": [
+            (title, json.dumps(_shape(schema, schemas), indent=2, ensure_ascii=False))
+            for title, schema in (("Body", body), ("Answer", answer))
+            if schema
+        ],
+        "responses": [
+            (status, found["description"]) for status, found in call["responses"].items()
+        ],
+    }
 
 
 def _shape(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:

@@ -1,9 +1,8 @@
-"""Metrics per class and the most frequent confusions, as rows and as HTML."""
+"""The most frequent confusions, as rows and as a sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_CONFUSIONS = 15
@@ -42,45 +41,3 @@ def confusions_sentence(pairs: Sequence[Mapping[str, Any]], *, most: int = 3) ->
         for pair in pairs[:most]
     ]
     return f"Most frequent confusions: {', '.join(shown)}." if shown else ""
-
-
-def confusions_table(report: Mapping[str, Any]) -> str:
-    """The confusions of a report as HTML; only for more than two classes."""
-    pairs = report.get("confusions")
-    if not pairs:
-        return ""
-    lines = [
-        f"<tr><td>{escape(str(pair['label']))}</td><td>{escape(str(pair['predicted']))}</td>"
-        f"<td>{pair['rows']:,}</td><td>{100 * pair['share']:.1f} %</td></tr>"
-        for pair in pairs
-    ]
-    return (
-        "<h2>Most frequent confusions</h2><div "
-        'class="scroll"><table><thead><tr><th>label</th><th>predicted</th><th>rows</th>'
-        f"<th>share of the label</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def per_class_table(
-    report: Mapping[str, Any],
-    figure_text: Callable[[Mapping[str, Any], str, bool], tuple[str, str]],
-) -> str:
-    """Rows and metrics of each class as HTML; `figure_text` formats a metric and its interval."""
-    judged = report["test"] or report["validation"]
-    if not judged:
-        return ""
-    shown = [("recall", True), ("precision", True), ("f1", False), ("average_precision", False)]
-    lines = []
-    for row in judged["per_class"]:
-        cells = "".join(
-            f"<td>{escape(figure_text(row, key, percent)[0])}</td>" for key, percent in shown
-        )
-        lines.append(
-            f"<tr><td>{escape(str(row['label']))}</td><td>{row['n']:,}</td><td>{row['predicted']:,}</td>{cells}</tr>"
-        )
-    return (
-        "<h2>Metrics per class</h2><div "
-        'class="scroll"><table><thead><tr><th>label</th><th>rows</th><th>predicted</th><th>recall</th>'
-        "<th>precision</th><th>F1</th><th>average "
-        f"precision</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )

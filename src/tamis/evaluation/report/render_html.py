@@ -1,62 +1,26 @@
 """report.html: a self-contained HTML report for phone, printer and offline use.
 
-This module defines texts and style of the page; the numbers are those of report.json. The page has
-no scripts and no external files: plots are data URIs, and all external text is escaped.
+This module prepares the values; `templates/report.html.j2` has the text and the style of the page;
+the numbers are those of report.json. The page has no scripts and no external files: plots are data
+URIs, and Jinja escapes all external text.
 """
 
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
-from html import escape
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tamis.decision.out_of_distribution import ood_sentence
 from tamis.evaluation.fold_spread import folds_sentence
-from tamis.evaluation.report.confusion import confusions_table, per_class_table
 from tamis.evaluation.report.report import mcnemar_sentence
 from tamis.evaluation.robustness import PerturbationResult, robustness_rows
+from tamis.files import replaced
 
-CSS = """
-:root{--ink:#1c1f23;--soft:#5c6670;--line:#dfe3e8;--blue:#0072b2;--warn:#fff3e6;--edge:#d55e00}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:62rem;padding:1.25rem;color:var(--ink);background:#fff}
-body{font:16px/1.5 system-ui,sans-serif}
-h1{font-size:1.6rem;margin:.2rem 0}
-h2{font-size:1.2rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line);padding-bottom:.2rem}
-p{margin:.5rem 0}
-.soft{color:var(--soft)}
-.cards{display:flex;flex-wrap:wrap;gap:.8rem;margin:1rem 0}
-.card{flex:1 1 11rem;border:1px solid var(--line);border-top:4px solid var(--blue)}
-.card{border-radius:6px;padding:.7rem .9rem}
-.card b{display:block;font-size:1.9rem;line-height:1.2}
-.card small{display:block;color:var(--soft)}
-.warning{background:var(--warn);border-left:5px solid var(--edge);border-radius:4px}
-.warning{padding:.6rem .9rem;margin:1rem 0}
-.warning ul{margin:.3rem 0;padding-left:1.2rem}
-.scroll{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
-th,td{padding:.4rem .6rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
-th:first-child,td:first-child,.text{text-align:left}
-td small{display:block;color:var(--soft);white-space:nowrap}
-.figures td:nth-child(2){font-weight:600}
-.figures small{font-weight:400}
-.number{white-space:nowrap}
-td.text{overflow-wrap:anywhere;min-width:14rem;white-space:pre-wrap}
-figure{margin:0}
-figcaption{color:var(--soft);font-size:.9rem}
-img{max-width:100%;height:auto}
-.plots{columns:2 19rem;column-gap:1.5rem}
-.plots figure{break-inside:avoid;margin-bottom:1.2rem}
-pre{background:#f5f7f9;border-radius:6px;padding:.8rem;overflow-x:auto;font-size:.88rem}
-@media print{body{max-width:none;padding:0;font-size:11pt}
-.card,figure,tr,.warning{break-inside:avoid}
-.scroll{overflow:visible}
-}
-"""
-
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 # (key, heading, shown as a percentage); accuracy comes last, because it is misleading for
 # imbalanced classes.
@@ -106,10 +70,9 @@ def write_html(
     """
     path = Path(path)
     page = render(report, plots or {}, examples)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    # A lone surrogate in a text cannot be written as UTF-8; the page shows a replacement.
-    beside.write_bytes(page.encode("utf-8", errors="replace"))
-    os.replace(beside, path)
+    with replaced(path) as beside:
+        # A lone surrogate in a text cannot be written as UTF-8; the page shows a replacement.
+        beside.write_bytes(page.encode("utf-8", errors="replace"))
     return path
 
 
@@ -117,35 +80,45 @@ def render(
     report: Mapping[str, Any], plots: Mapping[str, Path], examples: Sequence[Mapping[str, Any]]
 ) -> str:
     """Return the page as a string; arguments as for `write_html`."""
-    title = f"{report['data'] or 'Report'}: {' / '.join(map(str, report['classes'][:6]))}"
-    if len(report["classes"]) > 6:
-        title += f" and {len(report['classes']) - 6} more classes"
-    body = [
-        f"<h1>{_text(title)}</h1>",
-        f'<p class="soft">backbone {_text(report["backbone"])} · tune {_text(report["tune"])} '
-        "· split "
-        f"{_text(report['split'])}"
-        f"{_text(_rows(report))}</p>",
-        _warnings(report),
-        _headline(report),
-        _comparison(report),
-        _threshold(report),
-        _figures(plots),
-        _robustness(report),
-        _ood(report),
-        per_class_table(report, figure_text),
-        confusions_table(report),
-        _mistakes(examples),
-        _facts(report),
-        _usage(report),
-    ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(title)}</title><style>{CSS}</style></head>\n<body>\n"
-        + "\n".join(filter(None, body))
-        + "\n</body></html>\n"
+    part = "test" if report["test"] else "validation"
+    judged = report[part]
+    found = report.get("ood")
+    return _template().render(
+        title=_title(report),
+        subtitle=_subtitle(report),
+        warnings=report["warnings"],
+        cards=_cards(report, part) if judged else [],
+        note=_note(report, part) if judged else "",
+        folds=folds_sentence(report.get("folds")),
+        models=_models(report),
+        baselines=report["baselines"],
+        mcnemar=mcnemar_sentence(report),
+        columns=columns(report),
+        figure_text=figure_text,
+        threshold=[*_threshold(report), *report["notes"]],
+        plots=_plots(plots),
+        robustness=_robustness(report),
+        ood={"sentence": ood_sentence(found), "examples": found["examples"]} if found else None,
+        text_limit=_TEXT_LIMIT,
+        per_class=judged["per_class"] if judged else [],
+        confusions=report.get("confusions"),
+        mistakes=[_mistake(example) for example in examples],
+        facts={"Timing": _facts(report["timing"]), "Versions": _facts(report["versions"])},
     )
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    ).get_template("report.html.j2")
 
 
 def figure_text(figures: Mapping[str, Any] | None, key: str, percent: bool) -> tuple[str, str]:
@@ -182,92 +155,54 @@ def negative_name(report: Mapping[str, Any]) -> str:
     return str(others[0]) if len(others) == 1 else ""
 
 
-def _text(value: Any) -> str:
-    return escape(str(value), quote=True)
+def _title(report: Mapping[str, Any]) -> str:
+    title = f"{report['data'] or 'Report'}: {' / '.join(map(str, report['classes'][:6]))}"
+    more = len(report["classes"]) - 6
+    return f"{title} and {more} more classes" if more > 0 else title
 
 
-def _rows(report: Mapping[str, Any]) -> str:
+def _subtitle(report: Mapping[str, Any]) -> str:
+    parts = [f"{name} {report[name]}" for name in ("backbone", "tune", "split")]
     counts = ", ".join(
         f"{count:,} {name}" for name, count in report["rows"].items() if isinstance(count, int)
     )
-    return f" · rows: {counts}" if counts else ""
+    return " · ".join([*parts, f"rows: {counts}"] if counts else parts)
 
 
-def _warnings(report: Mapping[str, Any]) -> str:
-    items = "".join(f"<li>{_text(sentence)}</li>" for sentence in report["warnings"])
-    return (
-        f'<div class="warning" role="alert"><strong>Warnings</strong><ul>{items}</ul></div>'
-        if items
-        else ""
-    )
-
-
-def _headline(report: Mapping[str, Any]) -> str:
-    judged, part = (
-        (report["test"], "test") if report["test"] else (report["validation"], "validation")
-    )
-    folds = folds_sentence(report.get("folds"))
-    if not judged and folds:
-        return f"<p>{_text(folds)}</p>"
-    if not judged:
-        return (
-            "<p>There are no metrics, because no rows were held out. To evaluate the model on "
-            "other labelled rows, use <code>tamis evaluate</code>.</p>"
-        )
+def _cards(report: Mapping[str, Any], part: str) -> list[dict[str, Any]]:
+    """The first three metrics, each with its interval and the values of the baselines."""
     cards = []
     for key, name, percent in columns(report)[:3]:
-        value, interval = figure_text(judged, key, percent)
-        beside = [
+        value, interval = figure_text(report[part], key, percent)
+        lines = [f"95 % interval: {interval}"] if interval else []
+        lines += [
             f"{_NAMES.get(other, other).split(' + ')[0]} "
             f"{figure_text(report['baselines'][other], key, percent)[0]}"
             for other in ("tfidf", "majority")
             if part == "test" and other in report["baselines"]
         ]
-        lines = [f"95 % interval: {interval}"] if interval else []
-        lines += beside
-        small = "".join(f"<small>{_text(line)}</small>" for line in lines)
-        cards.append(f'<div class="card">{_text(name)}<b>{_text(value)}</b>{small}</div>')
+        cards.append({"name": name, "value": value, "lines": lines})
+    return cards
+
+
+def _note(report: Mapping[str, Any], part: str) -> str:
     positive = (
         f"; the positive class is {report['positive']!r}" if report["positive"] is not None else ""
     )
-    note = f"On {judged['n']:,} {part} rows{positive}."
-    return (
-        f'<div class="cards">{"".join(cards)}</div><p class="soft">{_text(note)} {_text(folds)}</p>'
-    )
+    return f"On {report[part]['n']:,} {part} rows{positive}."
 
 
-def _comparison(report: Mapping[str, Any]) -> str:
-    """A table with metrics as rows and models as columns; it is narrow enough for a phone."""
-    beside = {"Model": report["test"]} if report["test"] else {}
+def _models(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Metrics by model, in the order of the columns of the comparison."""
+    models = {"Model": report["test"]} if report["test"] else {}
     others = sorted(report["baselines"], key=lambda name: (name == "majority", name))
-    beside |= {_NAMES.get(name, name): report["baselines"][name] for name in others}
+    models |= {_NAMES.get(name, name): report["baselines"][name] for name in others}
     if report["validation"]:
-        beside["Model, validation rows"] = report["validation"]
-    if not beside:
-        return ""
-    lines = []
-    for key, heading, percent in columns(report):
-        cells = [figure_text(figures, key, percent) for figures in beside.values()]
-        tds = "".join(
-            f"<td>{_text(value)}<small>{_text(interval)}</small></td>" for value, interval in cells
-        )
-        lines.append(f"<tr><td>{_text(heading)}</td>{tds}</tr>")
-    head = "".join(f"<th>{_text(name)}</th>" for name in beside)
-    sentence = mcnemar_sentence(report)
-    baselines = (
-        " Baselines are evaluated on the same test rows with threshold 0.5." if others else ""
-    )
-    return (
-        f"<h2>{'Comparison with baselines' if others else 'Metrics'}</h2>"
-        + (f"<p>{_text(sentence)}</p>" if sentence else "")
-        + f'<div class="scroll"><table class="figures"><thead><tr><th></th>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-        '<p class="soft">Small numbers are 95 % intervals: Wilson for proportions, bootstrap for '
-        f"other metrics.{baselines} A dash means that the metric is not defined on these rows.</p>"
-    )
+        models["Model, validation rows"] = report["validation"]
+    return models
 
 
-def _threshold(report: Mapping[str, Any]) -> str:
+def _threshold(report: Mapping[str, Any]) -> list[str]:
     sentences = []
     choice, unsure = report["threshold_choice"], report["unsure"]
     if report["threshold"] is not None:
@@ -305,116 +240,37 @@ def _threshold(report: Mapping[str, Any]) -> str:
         sentences.append(
             f"The weights include a calibration temperature of {report['temperature']:.3g}."
         )
-    sentences += report["notes"]
-    if not sentences:
-        return ""
-    return "<h2>Threshold and verdicts</h2>" + "".join(
-        f"<p>{_text(sentence)}</p>" for sentence in sentences
-    )
+    return sentences
 
 
-def _figures(plots: Mapping[str, Path]) -> str:
-    shown = []
-    for name in [
-        *[name for name in _PLOTS if name in plots],
-        *[name for name in plots if name not in _PLOTS],
-    ]:
-        data = base64.b64encode(Path(plots[name]).read_bytes()).decode("ascii")
-        caption = _text(_PLOTS.get(name, name))
-        shown.append(
-            f'<figure><img alt="{caption}" '
-            f'src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
-        )
-    return f'<h2>Plots</h2><div class="plots">{"".join(shown)}</div>' if shown else ""
-
-
-def _robustness(report: Mapping[str, Any]) -> str:
-    """The results under each perturbation."""
-    if not report.get("robustness"):
-        return ""
-    header, rows = robustness_rows(
-        [PerturbationResult(**result) for result in report["robustness"]]
-    )
-    cells = "".join(
-        f'<tr><td>{_text(row[0])}</td><td class="text">{_text(row[1])}</td>'
-        + "".join(f'<td class="number">{_text(cell)}</td>' for cell in row[2:])
-        + "</tr>"
-        for row in rows
-    )
-    names = f'<th>{_text(header[0])}</th><th class="text">{_text(header[1])}</th>' + "".join(
-        f"<th>{_text(name)}</th>" for name in header[2:]
-    )
-    return (
-        "<h2>Robustness</h2><p>Results on the same rows under each perturbation, at the model's "
-        "threshold.</p>"
-        f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table>'
-        "</div>"
-    )
-
-
-def _ood(report: Mapping[str, Any]) -> str:
-    """Out-of-distribution test texts."""
-    found = report.get("ood")
-    if not found:
-        return ""
-    rows = "".join(
-        f"<tr><td>{one['bits_per_byte']:.2f}</td><td>{_text(one['label'])}</td>"
-        f'<td class="text">{_text(one["text"][:_TEXT_LIMIT])}</td></tr>'
-        for one in found["examples"]
-    )
-    header = '<th>bits per byte</th><th>label</th><th class="text">text</th>'
-    table = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
-    return f"<h2>Out-of-distribution texts</h2><p>{_text(ood_sentence(found))}</p>" + (
-        table if rows else ""
-    )
-
-
-def _mistakes(examples: Sequence[Mapping[str, Any]]) -> str:
-    if not examples:
-        return ""
-    lines = []
-    for example in examples:
-        text = str(example["text"])
-        text = (
-            text
-            if len(text) <= _TEXT_LIMIT
-            else text[:_TEXT_LIMIT] + f" … ({len(text):,} characters)"
-        )
-        lines.append(
-            f"<tr><td>{_text(example['label'])}</td><td>{_text(example['predicted'])}</td>"
-            f'<td>{example["probability"]:.3f}</td><td class="text">{_text(text)}</td></tr>'
-        )
-    return (
-        "<h2>Most confident mistakes</h2><p class='soft'>Wrong predictions with the highest "
-        "probability. Some of them may be label errors.</p>"
-        '<div class="scroll"><table><thead><tr><th>label</th><th>predicted</th>'
-        '<th>probability</th><th class="text">text</th></tr>'
-        f"</thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _facts(report: Mapping[str, Any]) -> str:
-    def table(heading: str, values: Mapping[str, Any]) -> str:
-        lines = []
-        for name, value in values.items():
-            if isinstance(value, Mapping):
-                value = ", ".join(f"{key} {item}" for key, item in value.items())
-            shown = f"{value:,.2f}" if isinstance(value, float) else value
-            lines.append(f'<tr><td>{_text(name)}</td><td class="text">{_text(shown)}</td></tr>')
-        return f"<h2>{heading}</h2><table><tbody>{''.join(lines)}</tbody></table>" if lines else ""
-
-    return table("Timing", report["timing"]) + table("Versions", report["versions"])
-
-
-def _usage(report: Mapping[str, Any]) -> str:
-    lines = [
-        "# on the command line; RUN is the folder of this report",
-        'tamis predict RUN "a text"',
-        'tamis explain RUN "a text"',
-        "",
-        "# in Python",
-        "from tamis import TextClassifier",
-        'model = TextClassifier.load("RUN")',
-        'model.predict(["a text"])',
+def _plots(plots: Mapping[str, Path]) -> list[tuple[str, str]]:
+    """Caption and base64 of each plot: the known ones first, in their order."""
+    names = [name for name in _PLOTS if name in plots]
+    names += [name for name in plots if name not in _PLOTS]
+    return [
+        (_PLOTS.get(name, name), base64.b64encode(Path(plots[name]).read_bytes()).decode("ascii"))
+        for name in names
     ]
-    return f"<h2>Use the model</h2><pre>{_text(chr(10).join(lines))}</pre>"
+
+
+def _robustness(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]] | None:
+    """Header and rows of the results under each perturbation."""
+    if not report.get("robustness"):
+        return None
+    return robustness_rows([PerturbationResult(**result) for result in report["robustness"]])
+
+
+def _mistake(example: Mapping[str, Any]) -> dict[str, Any]:
+    text = str(example["text"])
+    if len(text) > _TEXT_LIMIT:
+        text = text[:_TEXT_LIMIT] + f" … ({len(text):,} characters)"
+    return {**example, "text": text}
+
+
+def _facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {item}" for key, item in value.items())
+        lines.append((name, f"{value:,.2f}" if isinstance(value, float) else str(value)))
+    return lines
