@@ -1,9 +1,11 @@
-"""Homoglyphs: characters that look like ASCII letters, from their Unicode names or from a table.
+"""Homoglyphs: characters that look like ASCII letters.
 
 Owns the tables; normalizer.py decides where a letter is replaced. There are two grades. `exact`:
 hard to distinguish in print, replaced even if a whole word consists of such letters. `loose`: only
-similar, replaced only inside a word that mixes alphabets. Sources: Unicode names (unicodedata),
-Unicode TR 39 confusables in part, "fancy text" generators.
+similar, replaced only inside a word that mixes alphabets. Sources, in this order: Unicode's table
+of confusable characters (UTS 39), of which docs/make_confusables.py writes the single letters of
+some scripts to `confusables.tsv`; the Unicode names of styled Latin letters (unicodedata); and the
+letters below, which the table lacks.
 """
 
 # ruff: noqa: RUF001 (look-alike letters are what this file is about)
@@ -14,6 +16,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 # "D WITH STROKE", "DOTLESS I", "SMALL CAPITAL R", "OPEN E", "REVERSED E": the last single letter of
 # the name is the base letter.
@@ -36,30 +39,27 @@ _ENCLOSED = re.compile(
     r"(?:NEGATIVE|CROSSED NEGATIVE) (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER ([A-Z])$"
 )
 
-# Pairs: a letter, then the ASCII letter it looks like.
+# Pairs: a letter, then the ASCII letter it looks like. Supplements to Unicode's table:
 _EXACT = (
-    # Cyrillic
-    "аaеeоoрpсcуyхxѕsіiјjһhԁdԛqԝwӏlүyѵvѐeѝuАAВBЕEЅSІIЈJКKМMНHОOРPСCТTУYХXҺHԚQԜWӀIҮYѴV"
-    # Greek capitals with Latin shapes, and indistinguishable small letters
-    "ΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧXϹCͿJοoνvϲcϳjρp"
-    # Armenian
-    "օoսuհhոnզqյjցgՕOՍUՏSԼL"
-    # Cherokee, Lisu, Coptic, Canadian syllabics
-    "ᎠDᎡRᎢTᎪAᎫJᎬEᎳWᎷMᎻHᎽYᏀGᏃZᏔWᏙVᏚSᏞLᏟCᏢPᏦKᏴBᎥiᏂhᏏbᏒRᏕS"
-    "ꓐBꓑPꓓDꓔTꓖGꓗKꓙJꓚCꓜZꓝFꓟMꓠNꓡLꓢSꓣRꓦVꓧHꓪWꓫXꓬYꓮAꓰEꓲIꓳOꓴU"
-    "ⲀAⲂBⲈEⲎHⲒIⲔKⲘMⲚNⲞOⲢPⲤCⲦTⲨYⲬXⲁaⲉeⲟoⲣpⲥcⲭxⲓiⲕkⲩy"
-    "ᑭPᒪLᐯVᗅAᗞDᗪDᖴFᗷBᕼHᗰMᑌUᖇRᔕSᗯWᑕCᒍJᑲbᑯdᑫqᗴEᕮEᗩAᐱAᑎN"
-    # Deseret, Osage, Old Italic, Carian, Elbasan letters with Latin shapes
-    "𐐄O𐐬o𐐠S𐓂O𐓪o𐓎U𐓶u𐌀A𐌁B𐌂C𐌄E𐌅F𐌉I𐌊K𐌌M𐌍N𐌏O𐌐P𐌑M𐌕T𐌗X𐔓N𐔖O𐔘K"
-    # Letter-like signs that compatibility normalization does not change
-    "℮eᴉiⅎfↃCↄcƦR"
+    # The table resolves the small palochka to "i", although it has the shape of "l".
+    "ӏl"
+    # The table has the base letters only, or the other case only.
+    "ѐeѝuҺHԚQⲀAⲂBⲈEⲁaⲉeⲭxⲓiⲕkⲩy"
+    # NFKC changes these to a sigma; the normalizer takes them out before.
+    "ϹCϲc"
+    # Used by text generators and in filtered messages; the table has other letters of the script.
+    "յjԼLᔕSᗯWᑕCᑫqᗴEᕮEᗩAᐱAᑎN𐌀A𐌄E𐌅F𐌊K𐌌M𐌍N𐌏O𐌐P"
+    # Symbols, not letters, or rotated letters.
+    "℮eⅎfↃC"
 )
+# Similar shapes. Those that Unicode's table has too are loose here because ordinary words of their
+# alphabet consist of them.
 _LOOSE = (
     "вbгrдdзeиuкkлnмmнhпnтtцuчyшwщwъbьbыbэeяRєeғfҝkѡwѠWфoжxбbљnњhћhђhџuгrѓr"
     "БBГrДDЗEИNЛNПNФOЦUЧYШWЩWЪbЬbЭEЯRЄEѲOѳoҀCҁcѾWѿwҽeҼEҿeөoӨOәeӘEӡzӠZꙅsꙄSꙆIꙇi"
     "αaβbγyδdεeζzηnθoιiκkλlμuπnσoςsτtυuφoχxψwωwϵeϱpϝfϜFϻmϺM"
     "ΓrΔAΘOΛAΞEΠnΣEΦOΨWΩOϒY"
-    "աwեtլlռnքfցgքpրnվlԱUԵtՁzՄUՈnՀZԳq"
+    "աwգqեtլlռnքfքpրnվlԱUԵtՁzՄUՈnՀZԳq"
     "סoוlןlהnתnחnשwטu"
     "ԌGƅbƄbᴦrᴧaᴨnᴩpᴪwĸkꬰaɤyßbþpƿpƷZʒzʃfʅlʟlɥhɯmɰwʍwʌvʎyʞkʇtɹrƨsƧSƽs"
 )
@@ -68,7 +68,9 @@ _LOOSE = (
 @cache
 def exact() -> dict[str, str]:
     """Return a table from homoglyph to ASCII letter: exact homoglyphs, and styled Latin letters."""
-    table = {**dict(_by_name()), **_pairs(_EXACT)}
+    similar = _pairs(_LOOSE)
+    table = {letter: target for letter, target in _from_unicode().items() if letter not in similar}
+    table |= {**dict(_by_name()), **_pairs(_EXACT)}
     for letter, target in list(table.items()):
         # Cherokee and a few others have small letters in the shape of their capitals.
         small = letter.lower()
@@ -95,6 +97,13 @@ def loose() -> dict[str, str]:
             if target:
                 table[letter] = target
     return table
+
+
+def _from_unicode() -> dict[str, str]:
+    """Read `confusables.tsv`: letter to ASCII letter."""
+    text = Path(__file__).with_name("confusables.tsv").read_text(encoding="utf-8")
+    rows = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
+    return {chr(int(code, 16)): target for code, target, _ in rows}
 
 
 def _pairs(text: str) -> dict[str, str]:
