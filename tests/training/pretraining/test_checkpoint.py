@@ -113,7 +113,8 @@ def test_a_shorter_schedule_is_refused_and_says_what_would_go_on(
     training = small.pretraining(tmp_path / "vectors", {"schedule.tokens": shorter})
     before = small.weights(training)
     with pytest.raises(
-        RunError, match=r"of 900, with a learning rate that decays after 540;  .* a larger schedule\.tokens"
+        RunError,
+        match=r"of 900, with a learning rate that decays after 540; .* a larger schedule\.tokens",
     ):
         StateFiles(tmp_path / "work", "same").restore(training)
     assert all(
