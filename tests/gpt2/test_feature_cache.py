@@ -52,7 +52,7 @@ def test_states_of_another_device_are_never_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        module, "trunk_fingerprint", lambda _: "the same weights"
+        module, "trunk_fingerprint", lambda *_, **__: "the same weights"
     )  # `meta`, which stands for a card, holds none
     store, of = FeatureCache(tmp_path), messages()
     with store.open(trunk(), of, "last", (3, 2)) as entry:
@@ -118,7 +118,7 @@ def test_a_kill_between_two_marks_costs_the_work_since_the_first(
 def test_two_at_once_both_get_the_numbers(tmp_path: Path) -> None:
     model, of, store = trunk(), messages(), FeatureCache(tmp_path)
     shape, plain = (len(of.windows), 12), last_tokens(model, of)
-    with store.open(model, of, "last, 20", shape) as first:
+    with store.open(model, of, "last, 20", shape, final_norm=False) as first:
         assert not first.complete
         second = last_tokens(
             model, of, cache=store

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,14 @@ def test_openais_file_names_give_the_same_tokenizer(
     gpt2: Tokenizer, gpt2_files: tuple[Path, Path]
 ) -> None:
     assert Tokenizer.from_folder(gpt2_files[0].parent).fingerprint == gpt2.fingerprint
+
+
+def test_a_pickled_tokenizer_reads_a_text_that_spells_the_special_token_as_text(
+    small: Tokenizer,
+) -> None:
+    text = "<|endoftext|> is only text here"
+    again = pickle.loads(pickle.dumps(small))
+    np.testing.assert_array_equal(again.encode([text])[0], small.encode([text])[0])
 
 
 def test_a_text_that_spells_the_special_token_stays_text(gpt2: Tokenizer, small: Tokenizer) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from tamis import ConfigError, TextClassifier
-from tamis.classifier import text_classifier
 from tamis.cli.options import ROBUST
 from tamis.config import Recipe
 from tamis.decision.calibration import softmax
 from tamis.decision.fit_rule import HeldOut, fit_decision_rule
 from tamis.progress import once
+from tamis.training import prepare
 from tamis.training.resolve import resolve_recipe
 from tests.rows import messages
 
@@ -51,7 +51,7 @@ def test_what_the_rows_cannot_give_is_refused_before_a_backbone_is_read(
     labels: list[str], settings: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        text_classifier,
+        prepare,
         "scratch_backbone",
         lambda *rest, **named: pytest.fail("training has begun"),
     )

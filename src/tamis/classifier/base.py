@@ -9,11 +9,12 @@ https://scikit-learn.org/stable/developers/develop.html (duck typing is allowed)
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
 
+from tamis.classifier.inputs import as_texts
 from tamis.config import Recipe
 from tamis.errors import ConfigError, NotFittedError
 
@@ -75,6 +76,11 @@ class ClassifierContract:
                 f"this {name} is not fitted yet; call fit(texts, labels) or {name}.load(folder) "
                 "first"
             )
+
+    def _checked(self, texts: Iterable[str]) -> tuple[list[str], bool]:
+        """Return the texts as a list, and whether a single one was given; raise before `fit`."""
+        self._check_fitted()
+        return as_texts(texts)
 
     def _forget(self) -> None:
         """Drop every learned attribute: a fit that fails leaves nothing half old and half new."""

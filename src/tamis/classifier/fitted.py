@@ -1,5 +1,5 @@
-"""From a training's result to a classifier: the decision rule is fitted on held-out scores, and
-what changes a score goes into the weights.
+"""From the result of a training to a classifier: fit the decision rule on held-out scores, and fold
+what changes a score into the weights.
 
 Shapes: R training rows, H of them held out, K classes, C channels.
 """
@@ -26,7 +26,7 @@ from tamis.training.prepare import TrainingPlan
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """How a classifier was fitted; nothing in it takes part in a prediction."""
+    """How a classifier was fitted. Predictions do not depend on it."""
 
     decision: Decision
     """the decision rule, with temperature, calibration and threshold as they were found"""
@@ -60,9 +60,9 @@ def fitted_classifier(
     """Fit temperature, prior, threshold and unsure band on the held-out scores.
 
     Args:
-        plan: what was trained on.
-        result: what came out; its model is changed.
-        classes: (K,) sorted labels, in the type that they were given in.
+        plan: what the model was trained on.
+        result: the trained model (it is changed) and its held-out scores.
+        classes: (K,) sorted labels in their original type.
     """
     recipe = plan.recipe.changed(result.selected_settings)
     targets, names = plan.data.targets[plan.data.train], plan.data.classes

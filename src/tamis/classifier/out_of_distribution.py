@@ -1,8 +1,8 @@
-"""Whether texts are like those that a classifier was trained on: their bits per byte under its own
-trunk, against a limit fitted on training texts.
+"""Out-of-distribution detection for a classifier: bits per byte of a text under its own trunk,
+compared with a limit that was fitted on training texts.
 
-Fine-tuning leaves a trunk a usable language model. Cutting it to fewer blocks does not: then the
-backbone reads the texts, where it is on this machine. Shapes: N texts.
+A fine-tuned trunk still works as a language model. A trunk with fewer blocks does not; then the
+backbone is used, if it is on this machine. Shapes: N texts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tamis.progress import Progress
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """The language model that texts are read by."""
+    """The language model that computes bits per byte."""
 
     trunk: GPT2
     pooled: bool
@@ -46,7 +46,7 @@ class LanguageModel:
 
 @dataclass(frozen=True, eq=False)
 class OODDetector:
-    """Tells out-of-distribution texts of one classifier."""
+    """Detects out-of-distribution texts of one classifier."""
 
     predictor: Predictor
     recipe: Recipe
@@ -56,7 +56,7 @@ class OODDetector:
 
     @cached_property
     def language_model(self) -> LanguageModel:
-        """The language model that reads the texts."""
+        """The language model that computes bits per byte."""
         own = self.predictor.exact_model().transformer
         if self.limit is None or self.limit.language_model is not None:
             backbone = self._backbone_of_truncated(own)
@@ -85,15 +85,14 @@ class OODDetector:
 
     @property
     def usable_limit(self) -> OODLimit | None:
-        """The limit; None where it was fitted under a language model that is not here."""
+        """The limit; None if it was fitted with a language model that is not on this machine."""
         limit = self.limit
         known = limit is None or limit.language_model == self.language_model.fingerprint
         return limit if known else None
 
     def bits_per_byte(self, texts: Sequence[str] | str, *, progress: Progress | None = None) -> Any:
-        """(N,) bits per byte of texts under the language model; one text alone gives one number.
-
-        Costs two to three predictions a text.
+        """Return the (N,) bits per byte of texts; for a single text one number. Costs as much as
+        two to three predictions.
 
         Raises:
             DataError: a text is not a string or not valid Unicode.
@@ -111,8 +110,8 @@ class OODDetector:
         return bits[0] if single else bits
 
     def is_ood(self, texts: Sequence[str], bits: NDArray[np.float64]) -> list[bool | None]:
-        """Whether each of N texts with its bits per byte (N,) is out-of-distribution; None where
-        there is no usable limit.
+        """Return whether each of N texts with its (N,) bits per byte is out-of-distribution; None
+        without a usable limit.
         """
         limit = self.usable_limit
         if limit is None:
@@ -122,7 +121,7 @@ class OODDetector:
     def mark(
         self, verdicts: Sequence[Verdict], *, progress: Progress | None = None
     ) -> list[Verdict]:
-        """The same verdicts, each with its bits per byte and whether it is out-of-distribution."""
+        """Return the verdicts with bits per byte and whether the text is out-of-distribution."""
         texts = [verdict.text for verdict in verdicts]
         bits = self.bits_per_byte(texts, progress=progress)
         each = zip(verdicts, self.is_ood(texts, bits), bits.tolist(), strict=True)
@@ -135,11 +134,11 @@ class OODDetector:
         held_out: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> OODDetector:
-        """A detector with its limit fitted on training texts: on a sample of the distinct ones,
-        without a limit where there are fewer than 100.
+        """Return a detector with a limit fitted on a sample of the distinct training texts; without
+        a limit for fewer than 100 texts.
 
-        A trunk that was trained to predict the tokens of its training texts knows these better than
-        others: then the `held_out` texts are taken, where there are enough.
+        If the trunk was trained to predict the tokens of the training texts, it knows them better
+        than others. Then the `held_out` texts are used, if there are enough.
         """
         distinct = list(dict.fromkeys(text for text in texts if text))
         fresh = list(dict.fromkeys(text for text in held_out if text))
@@ -157,8 +156,8 @@ class OODDetector:
     def report(
         self, texts: Sequence[str], labels: Sequence[str], *, progress: Progress | None = None
     ) -> dict[str, Any] | None:
-        """Figures on out-of-distribution texts among N labelled ones, of a sample of at most
-        `MOST_TEXTS`; None without a usable limit. Rows in it are those of `texts`.
+        """Return metrics on out-of-distribution texts among N labelled ones, from a sample of at
+        most `MOST_TEXTS`; None without a usable limit. Its row numbers refer to `texts`.
         """
         if self.limit is None or not len(texts) or self.usable_limit is None:
             return None

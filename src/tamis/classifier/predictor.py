@@ -1,12 +1,12 @@
-"""From texts to logits: how a fitted model is computed with, window by window, in its number type.
+"""From texts to logits: a fitted model with its number type, thread count and windows.
 
 Shapes: N texts, K classes, C channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tamis.classifier.saved_model import load_model
+from tamis.classifier.saved_model import load_model, weights_hash
 from tamis.compute.device import Compute
-from tamis.compute.isolation import torch_threads
 from tamis.decision.calibration import softmax
 from tamis.decision.verdict import DecisionRule, Verdict, Window
-from tamis.gpt2.checkpoints import fingerprint
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2Classifier
@@ -33,7 +31,7 @@ from tamis.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A model with everything that it takes to score texts. No text is remembered."""
+    """A model with everything needed to score texts. It stores no texts."""
 
     model: GPT2Classifier
     """in fp32, or as it is computed with where only that is kept (`origin`)"""
@@ -44,18 +42,18 @@ class Predictor:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The encoder's."""
+        """The tokenizer of the encoder."""
         return self.encoder.tokenizer
 
-    @contextmanager
-    def computing(self) -> Iterator[None]:
-        """Compute with this model's thread count; the caller has its own back afterwards."""
-        with torch_threads(self.compute.threads):
-            yield
+    def computing(self) -> AbstractContextManager[None]:
+        """Return a context with this model's thread count; the caller's number is restored
+        afterwards.
+        """
+        return self.compute.using_threads()
 
     @cached_property
     def scorer(self) -> GPT2Classifier:
-        """The model in the number type that it is computed in."""
+        """The model in the number type it computes in."""
         if self.origin is not None:
             return self.model
         trunk = in_dtype(self.model.transformer, self.compute.dtype)
@@ -73,14 +71,13 @@ class Predictor:
         cache: FeatureCache | None = None,
         progress: Progress | None = None,
     ) -> NDArray[np.float64]:
-        """(N, K) logits of N texts.
-
-        No text's score depends on the others or on their order, to rounding.
+        """Return the (N, K) logits of N texts. The score of a text does not depend on other texts,
+        to rounding.
 
         Args:
-            texts: N texts; each distinct one is computed once.
-            cache: keeps the trunk's states, for other heads on the same trunk.
-            progress: is told how far it is.
+            texts: N texts; each distinct text is computed once.
+            cache: stores the states of the trunk for other heads on the same trunk.
+            progress: receives progress updates.
 
         Raises:
             DataError: a text is not valid Unicode.
@@ -96,7 +93,7 @@ class Predictor:
         cache: FeatureCache | None = None,
         progress: Progress | None = None,
     ) -> NDArray[np.float64]:
-        """(N, K) probabilities; otherwise as `logits`."""
+        """Return (N, K) probabilities; arguments as `logits`."""
         return softmax(self.logits(texts, cache=cache, progress=progress))
 
     def embed(
@@ -106,8 +103,8 @@ class Predictor:
         cache: FeatureCache | None = None,
         progress: Progress | None = None,
     ) -> NDArray[np.float32]:
-        """(N, C) vectors of length one that the head reads; a long text's is the mean over its
-        windows. Otherwise as `logits`.
+        """Return the (N, C) vectors of length one that the head reads; for a long text the mean
+        over its windows. Arguments as `logits`.
         """
         with self.computing():
             encoded = self.encoder.encode(texts)
@@ -120,7 +117,7 @@ class Predictor:
         cache: FeatureCache | None = None,
         progress: Progress | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """(N, C) as `embed` and (N, K) logits from one pass."""
+        """Return (N, C) as `embed`, and (N, K) logits with sum zero over classes, from one pass."""
         with self.computing():
             encoded = self.encoder.encode(texts)
             return features_and_logits(self.scorer, encoded, cache=cache, progress=progress)
@@ -133,7 +130,9 @@ class Predictor:
         *,
         progress: Progress | None = None,
     ) -> list[Verdict]:
-        """N verdicts by a rule, of a text longer than the context also the window that decided."""
+        """Return N verdicts by a decision rule; for a text longer than the context also the
+        deciding window.
+        """
         with self.computing():
             encoded = self.encoder.encode(texts)
             found = score_windows(self.scorer, encoded, progress=progress)
@@ -145,7 +144,7 @@ class Predictor:
         ]
 
     def window(self, text: str, number: int) -> Window | None:
-        """Where window `number` of a text stands; None for a text of one window."""
+        """Return the position of window `number` of a text; None for a text of one window."""
         offsets: list[tuple[int, int]] = self.tokenizer.backend.encode(text).offsets
         spans = self.encoder.window_spans(len(offsets))
         if len(spans) == 1:
@@ -154,7 +153,7 @@ class Predictor:
         return Window(number, len(spans), first, stop, offsets[first][0], offsets[stop - 1][1])
 
     def with_head(self, head: LinearHead) -> Predictor:
-        """The same trunk with another head, whose logits are the predictor's."""
+        """Return the same trunk with another head."""
         model = with_head(self.model, head)
         other = replace(self, model=model)
         if self.scorer is not self.model:  # the trunk is not cast again
@@ -162,15 +161,15 @@ class Predictor:
         return other
 
     def without_fp32(self, origin: Path) -> Predictor:
-        """The model as it is computed with alone; its fp32 weights lie in the run `origin`."""
+        """Return the predictor without its fp32 weights, which are in the run `origin`."""
         return replace(self, model=self.scorer, origin=origin)
 
     def exact_model(self) -> GPT2Classifier:
-        """The model in fp32, read again where only a smaller copy was kept, with the head as it is
-        now.
+        """Return the model in fp32 with the current head, read again if only a smaller copy was
+        kept.
 
         Raises:
-            RunError, CheckpointError: the run is gone or damaged.
+            RunError, CheckpointError: the run is missing or damaged.
         """
         if self.origin is None:
             return self.model
@@ -179,7 +178,5 @@ class Predictor:
         return exact
 
     def fingerprint(self) -> str:
-        """Hash of all weights in fp32, head included. Raises as `exact_model`."""
-        model = self.exact_model()
-        state = {name: t.detach().cpu().float() for name, t in model.state_dict().items()}
-        return fingerprint(model.transformer.config, state)
+        """Return a hash of all weights in fp32, head included. Raises as `exact_model`."""
+        return weights_hash(self.exact_model())

@@ -17,7 +17,14 @@ import torch
 from tamis.decision.verdict import DecisionRule
 from tamis.errors import CheckpointError, RunError
 from tamis.files import sha256, write_text
-from tamis.gpt2.checkpoints import WEIGHTS, build, read_checkpoint, read_json, write_checkpoint
+from tamis.gpt2.checkpoints import (
+    WEIGHTS,
+    build,
+    fingerprint,
+    read_checkpoint,
+    read_json,
+    write_checkpoint,
+)
 from tamis.gpt2.model import GPT2Classifier
 from tamis.text.tokenizer import Tokenizer
 
@@ -129,7 +136,8 @@ def load_model(run: Path | str) -> SavedModel:
             "train it with tamis train"
         )
     labels = _labels(folder, checkpoint.raw, len(checkpoint.score))
-    model = GPT2Classifier(build(checkpoint.config, checkpoint.state), len(labels))
+    with torch.random.fork_rng(devices=[]):  # a new head is drawn, and replaced
+        model = GPT2Classifier(build(checkpoint.config, checkpoint.state), len(labels))
     model.score.weight = torch.nn.Parameter(checkpoint.score)
     tokenizer = Tokenizer.from_folder(folder)
     if tokenizer.size > checkpoint.config.vocab_size:
@@ -160,6 +168,12 @@ def load_model(run: Path | str) -> SavedModel:
     return SavedModel(
         model.eval(), tokenizer, labels, _rule(folder, meta.get("rule", {})), label_type, rest
     )
+
+
+def weights_hash(model: GPT2Classifier) -> str:
+    """Return a hash of all weights as fp32, head included."""
+    state = {name: t.detach().cpu().float() for name, t in model.state_dict().items()}
+    return fingerprint(model.transformer.config, state)
 
 
 def _rule(folder: Path, values: Any) -> DecisionRule:

@@ -1,6 +1,4 @@
-"""A classifier's parts on disk and back: the model folder's files, and what `tamis.json` adds to
-them.
-"""
+"""Save and load the parts of a classifier: the model folder, and what `tamis.json` adds to it."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ _LABEL_TYPES = {"b": "bool", "i": "int", "u": "int", "f": "float"}
 
 @dataclass(frozen=True)
 class StoredClassifier:
-    """Everything of a fitted classifier that lasts."""
+    """The persistent parts of a fitted classifier."""
 
     predictor: Predictor
     rule: DecisionRule

@@ -76,23 +76,23 @@ class TextClassifier(Parameters):
     def predict_proba(
         self, texts: Iterable[str], *, progress: Progress | None = None
     ) -> NDArray[np.float64]:
-        """(N, K) probabilities in the order of `classes_`; one text alone gives (K,). No text's
-        score depends on the others or on their order; long texts are scored by windows.
+        """Return (N, K) probabilities in the order of `classes_`; for a single text (K,). The score
+        of a text does not depend on other texts. Long texts are scored by windows.
         """
         listed, single = self._checked(texts)
         probabilities = self.predictor_.probabilities(listed, progress=progress)
         return probabilities[0] if single else probabilities
 
     def decision_function(self, texts: Iterable[str]) -> Any:
-        """(N,) log-odds of `classes_[1]`, without the threshold; (N, K) logits for K > 2."""
+        """Return (N,) log-odds of `classes_[1]` without the threshold; for K > 2 (N, K) logits."""
         listed, single = self._checked(texts)
         logits = self.predictor_.logits(listed)
         scores = logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
         return scores[0] if single else scores
 
     def predict(self, texts: Iterable[str]) -> Any:
-        """(N,) labels by the stored threshold (K > 2: the most probable); one text alone gives one
-        label.
+        """Return (N,) labels by the stored threshold (K > 2: the most probable); for a single text
+        one label.
         """
         listed, single = self._checked(texts)
         labels = self.classes_[self.rule_.labels(self.predict_proba(listed), self._names)]
@@ -101,36 +101,36 @@ class TextClassifier(Parameters):
     def verdicts(
         self, texts: Iterable[str], *, ood: bool = False, progress: Progress | None = None
     ) -> list[Verdict]:
-        """N verdicts: label, label or `unsure`, probabilities, of a long text the deciding window.
-
-        With `ood` also whether each text is out-of-distribution, at two to three times the cost.
+        """Return N verdicts: label, verdict (the label or `unsure`), probabilities, deciding
+        window. `ood` also reports out-of-distribution texts, at two to three times the cost.
         """
         listed, _ = self._checked(texts)
         found = self.predictor_.verdicts(listed, self.rule_, self._names, progress=progress)
         return self.ood_detector_.mark(found, progress=progress) if ood else found
 
     def embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
-        """(N, C) vectors of length one that the head reads; one text alone gives (C,)."""
+        """Return the (N, C) vectors of length one that the head reads; for a single text (C,)."""
         listed, single = self._checked(texts)
         vectors = self.predictor_.embed(listed)
         return vectors[0] if single else vectors
 
     def evaluate(self, texts: Iterable[str], labels: Iterable[Any]) -> dict[str, Any]:
-        """Metrics at the stored threshold, as `tamis.evaluation.metrics.figures` gives them."""
+        """Return metrics at the stored threshold, as `tamis.evaluation.metrics.figures`."""
         probabilities, named = self.predict_proba(list(texts)), [str(label) for label in labels]
         positive, threshold = self.positive_, self.rule_.threshold
         return figures(named, probabilities, self._names, positive=positive, threshold=threshold)
 
     def explain(self, text: str, *, label: str | None = None) -> Explanation:
-        """Why a text got its verdict: P(label) after each token, and each word's share."""
+        """Return why a text got its verdict: P(label) after each token, and the contribution of
+        each word.
+        """
         return explain(self, text, label=label)
 
     def save(
         self, folder: Path | str, *, card: str | None = None, about: Mapping[str, Any] | None = None
     ) -> None:
-        """Write a model folder that transformers loads as it is and scores equally.
-
-        `card` is the text of its README.md, `about` are further facts for `tamis.json`.
+        """Write a model folder that transformers loads and scores equally. `card` is the text of
+        its README.md, `about` are further facts for `tamis.json`.
         """
         self._check_fitted()
         parts = (self.predictor_, self.rule_, self.classes_, self.recipe_, self.temperature_)
@@ -146,18 +146,18 @@ class TextClassifier(Parameters):
         threads: int | None = None,
         dtype: str = "fp32",
     ) -> Self:
-        """A fitted classifier from a run folder, a model folder, or a folder that transformers
-        wrote for GPT-2 classification.
+        """Return a fitted classifier from a run folder, a model folder, or a folder of transformers
+        for GPT-2 classification.
 
         Raises:
-            RunError: there is no such folder, or its training has not ended.
-            CheckpointError: its files are missing, altered or do not fit each other.
+            RunError: there is no such folder, or its training is not finished.
+            CheckpointError: its files are missing, were changed or do not match.
         """
         stored = read_classifier(run, device=device, threads=threads, dtype=dtype)
         return cls.from_recipe(stored.recipe)._hold(stored)
 
     def fingerprint(self) -> str:
-        """Hash of all weights, head included."""
+        """Return a hash of all weights, head included."""
         return self.predictor_.fingerprint()
 
     def _hold(self, stored: StoredClassifier) -> Self:
@@ -170,7 +170,3 @@ class TextClassifier(Parameters):
     @property
     def _names(self) -> list[str]:
         return [str(label) for label in self.classes_]
-
-    def _checked(self, texts: Iterable[str]) -> tuple[list[str], bool]:
-        self._check_fitted()
-        return as_texts(texts)

@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -52,6 +53,12 @@ class Compute:
     threads: int
     dtype: Dtype
     reasons: dict[str, str]
+
+    def using_threads(self) -> AbstractContextManager[None]:
+        """Compute with these threads; the caller's number is restored afterwards."""
+        from tamis.compute.isolation import torch_threads
+
+        return torch_threads(self.threads)
 
 
 def resolve(

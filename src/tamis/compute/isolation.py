@@ -1,5 +1,5 @@
-"""Threads, deterministic algorithms and random states of torch set for one piece of work, and put
-back behind it: a library call changes nothing global for its caller.
+"""Set threads, deterministic algorithms and random states of torch for one computation, and restore
+them afterwards. A library call has no global side effects.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from tamis.compute.parallel import own_thread_count
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """Compute with so many of torch's threads (None: as many as there are); the calling thread has
-    its number back afterwards. A thread that was given a number of its own keeps it
-    (`tamis.compute.parallel.own_threads`).
+    """Compute with this number of torch threads (None: unchanged), and restore the number of the
+    calling thread afterwards.
+
+    A thread with its own number keeps it (`tamis.compute.parallel.own_threads`).
     """
     count = own_thread_count() or count
     before = torch.get_num_threads()
@@ -33,17 +34,17 @@ def torch_threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def isolated(device: str, threads: int | None, *, seed: int) -> Iterator[None]:
-    """Compute with torch seeded and, on the processor, with its deterministic algorithms alone.
+    """Compute with seeded random generators of torch and, on the CPU, with deterministic
+    algorithms.
 
-    Afterwards torch's random states, thread count and deterministic mode are the caller's again.
-    Python's and NumPy's global generators are not touched: no code of this package draws from them.
+    Afterwards random states, thread count and deterministic mode of torch are restored. The global
+    generators of Python and NumPy are not used by this package.
 
     Args:
-        device: `cpu`, `cuda`, `cuda:N` or `mps`. On a GPU deterministic algorithms stay as they
-            are: there they forbid operations outright, and equal bytes are promised for the
-            processor alone.
-        threads: processor threads; None: as many as there are.
-        seed: of torch's generators.
+        device: `cpu`, `cuda`, `cuda:N` or `mps`. On a GPU, deterministic algorithms stay as they
+            are: there some operations have none, and equal bytes are promised for the CPU only.
+        threads: CPU threads; None: unchanged.
+        seed: seed of torch's generators.
     """
     mode = torch.get_deterministic_debug_mode()
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""Labelled rows as training sees them: encoded texts, classes, groups, folds and augmented copies.
+"""The labelled rows of a training: encoded texts, classes, groups, folds and augmented copies.
 
-Shapes: R rows, M augmented copies, K classes. Rows are numbers into the R + M encoded texts, copies
-behind the rows that they were made of.
+Shapes: R rows, M augmented copies, K classes. Row numbers refer to the R + M encoded texts; the
+copies come after the rows.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tamis.text.encoding import EncodedTexts
 
 
 def no_rows() -> Rows:
-    """(0,) row numbers."""
+    """Return (0,) row numbers."""
     return np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Everything a training is given besides the backbone and the recipe."""
+    """Everything a training needs besides backbone and recipe."""
 
     texts: EncodedTexts
     """(R + M) texts, the rows first, then their copies"""
@@ -55,5 +55,5 @@ class TrainingSet:
         return np.setdiff1d(self.train, self.validation)
 
     def only(self, train: Rows, copies: Rows) -> TrainingSet:
-        """The same texts with other rows to fit, none of them held out and no folds."""
+        """Return the same texts with other training rows, without validation rows and folds."""
         return replace(self, train=train, copies=copies, validation=no_rows(), fold_ids=None)

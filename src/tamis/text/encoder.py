@@ -1,5 +1,5 @@
-"""From texts to the windows of token ids that one model reads: tokenizer, context, window size and
-the rule by which windows become one score.
+"""Encode texts for one model: tokenizer, context, window size, and the rule that combines the
+scores of windows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class TextEncoder:
     """How the windows of a text become one score."""
 
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
-        """N texts as windows of token ids.
+        """Return N texts as windows of token ids.
 
         Raises:
             DataError: a text is not valid Unicode.
@@ -42,15 +42,15 @@ class TextEncoder:
         )
 
     def with_penalty(self, penalty: float) -> TextEncoder:
-        """The same with another penalty for many windows."""
+        """Return the encoder with another penalty for many windows."""
         return replace(self, aggregation=replace(self.aggregation, penalty=penalty))
 
     def window_spans(self, tokens: int) -> list[tuple[int, int]]:
-        """(first, stop) token of each window of a text of so many tokens; the whole text where it
-        fits the context.
+        """Return the (first, stop) tokens of each window of a text with this number of tokens; one
+        window if it fits the context.
         """
         return self.tokenizer.window_spans(tokens, self.context, size=self.window, overlap=OVERLAP)
 
     def windows(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-        """The token ids of one text, window by window."""
+        """Return the token ids of one text by window."""
         return self.tokenizer.windows(ids, self.context, size=self.window, overlap=OVERLAP)

@@ -48,6 +48,11 @@ class Tokenizer:
         backend.encode_special_tokens = True
         self.backend = backend
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore from a pickle, which does not contain how special tokens are read."""
+        self.__dict__.update(state)
+        self.backend.encode_special_tokens = True
+
     @classmethod
     def from_folder(cls, folder: Path | str) -> Tokenizer:
         """Load `tokenizer.json`, else `vocab.json` + `merges.txt`, else OpenAI's files.

@@ -1,4 +1,4 @@
-"""What a fit tells its caller on the way, and where it keeps what it has computed."""
+"""Hooks of a fit, and where it stores what it computes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Texts longer than the context in training: the size of their windows, and the penalty for many
-windows, learnt from concatenated negatives.
+"""Texts longer than the context in training: window size, BPE-dropout per epoch, and the penalty
+for many windows.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ at the 1 that they were learnt with."""
 
 
 def window_size(tokenizer: Tokenizer, texts: Sequence[str], context: int) -> int:
-    """Tokens of a window, by the lengths of the training texts."""
+    """Return the tokens of a window, by the lengths of the training texts."""
     return size_for(np.array([len(ids) for ids in tokenizer.encode(texts)]), context)
 
 
 def retokenizer(
     encoder: TextEncoder, texts: Sequence[str], *, dropout: float, seed: int
 ) -> Callable[[int], EncodedTexts] | None:
-    """Gives the texts as a training epoch, numbered from 0, reads them under BPE-dropout; None
-    without dropout.
+    """Return a function that encodes the texts for an epoch (from 0) with BPE-dropout; None without
+    dropout.
 
     Args:
-        encoder: encodes them as usual.
+        encoder: the usual encoder.
         texts: all texts of the training set.
-        dropout: share of the merges left out.
-        seed: of the draws.
+        dropout: share of the merges that are dropped.
+        seed: random seed.
     """
     if not dropout:
         return None
@@ -47,18 +47,16 @@ def retokenizer(
 
 
 class ConcatenatedNegatives:
-    """Windows of long texts, concatenated from the negatives among some training rows."""
+    """Windows of long texts that are concatenated from the negatives among some training rows."""
 
     def __init__(
         self, texts: Sequence[str], negative: NDArray[np.bool_], encoder: TextEncoder, *, seed: int
     ) -> None:
-        """`negative` (R,) marks those of the R texts; `encoder` has a window size; `seed` of the
-        order.
-        """
+        """`negative` (R,) marks the negatives among the R texts; `encoder` has a window size."""
         self._texts, self._negative, self._encoder, self._seed = texts, negative, encoder, seed
 
     def __call__(self, rows: Rows) -> EncodedTexts:
-        """The windows, each a text of its own, of the negatives among `rows`."""
+        """Return the windows of the negatives among `rows`, each as a text of its own."""
         negatives = rows[self._negative[rows]]
         long = concatenate_negatives([self._texts[row] for row in negatives.tolist()], self._seed)
         tokenizer, window = self._encoder.tokenizer, self._encoder.window
@@ -74,13 +72,13 @@ def learn_penalty(
     aggregation: WindowAggregation,
     threshold: float | None,
 ) -> float | None:
-    """The penalty for many windows from calibrated logits; None where it cannot be learnt.
+    """Return the penalty for many windows from calibrated logits; None if it cannot be learnt.
 
     Args:
-        windows: (V, 2) of windows of concatenated negatives.
-        positives: (P, 2) of held-out positive rows.
-        aggregation: has the number of the positive class.
-        threshold: probability of the positive class from which on a text is positive.
+        windows: (V, 2) logits of windows of concatenated negatives.
+        positives: (P, 2) logits of held-out positive rows.
+        aggregation: contains the number of the positive class.
+        threshold: probability of the positive class from which a text is positive.
     """
     place = aggregation.positive
     if place is None or not threshold or threshold >= 1:

@@ -11,16 +11,16 @@ from tamis.training.loop import LoopCallback, Training
 
 
 class ProgressCallback(LoopCallback):
-    """Reports rows trained on, with loss and accuracy."""
+    """Reports the number of trained rows, with loss and accuracy."""
 
     def __init__(self, progress: Progress, name: str = "training") -> None:
-        """`name` of the task."""
+        """`name` of the progress task."""
         self._progress, self._name = progress, name
         self._open = ExitStack()
         self._task: Task | None = None
 
     def on_begin(self, training: Training) -> None:
-        """Open the task, a resumed training's rows behind it."""
+        """Open the task; a resumed training starts at its number of rows."""
         rows = len(training.fit_rows_of(0))
         self._task = self._open.enter_context(
             self._progress.task(
@@ -32,7 +32,7 @@ class ProgressCallback(LoopCallback):
         )
 
     def on_step(self, training: Training, rows: int, loss: float, accuracy: float) -> None:
-        """Advance by the step's rows."""
+        """Advance by the rows of the step."""
         if self._task is not None:
             self._task.advance(rows, f"loss {loss:.3f}, accuracy {accuracy:.3f}")
 
@@ -42,26 +42,28 @@ class ProgressCallback(LoopCallback):
 
 
 class EarlyStopping(LoopCallback):
-    """Ends training after `patience` epochs in a row that were worse than the best one."""
+    """Stops after `patience` epochs that were not better than the best one."""
 
     def __init__(self, patience: int) -> None:
-        """`patience` in epochs; 0: no limit."""
+        """`patience` in epochs; 0 means no limit."""
         self.patience = patience
 
     def stops(self, training: Training) -> bool:
-        """Whether the limit is reached; never without validation rows."""
+        """Return whether the limit is reached; never without validation rows."""
         waited = training.at.epoch - training.at.best_epoch
         return len(training.rows.validation) > 0 and waited >= self.patience > 0
 
 
 class EpochCallback(LoopCallback):
-    """Calls a function with each epoch's number (from 1) and its figures on the validation rows."""
+    """Calls a function after each epoch with its number (from 1) and its scores on the validation
+    rows.
+    """
 
     def __init__(self, on_epoch: Callable[[int, Scores], None]) -> None:
-        """What `on_epoch` raises ends the training."""
+        """An exception of `on_epoch` ends the training."""
         self._on_epoch = on_epoch
 
     def on_epoch(self, training: Training, scores: Scores | None) -> None:
-        """Pass the figures on, where there are any."""
+        """Call the function, if there are validation rows."""
         if scores is not None:
             self._on_epoch(training.at.epoch, scores)

@@ -1,5 +1,5 @@
-"""From labelled texts to a training set: recipe resolved, rows held out or put in folds, backbone
-loaded, copies made, everything encoded.
+"""From labelled texts to a training set: resolve the recipe, choose validation rows or folds, load
+the backbone, make augmented copies, encode.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tamis.training.resolve import resolve_recipe
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """R texts with their classes, as a caller gives them."""
+    """R labelled texts."""
 
     texts: list[str]
     targets: Rows
@@ -52,7 +52,7 @@ class LabelledTexts:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Everything that `tamis.training.fit.fit` needs, and what became of the recipe."""
+    """The input of `tamis.training.fit.fit`, and facts about the recipe."""
 
     recipe: Recipe
     """resolved"""
@@ -73,12 +73,12 @@ class TrainingPlan:
 
     @property
     def fitted(self) -> Rows:
-        """Rows that the model is fitted on: for the exact head the validation rows too."""
+        """Rows that the model is fitted on; for the exact head including the validation rows."""
         return self.data.train if exact_head(self.recipe) else self.data.fitted
 
 
 def exact_head(recipe: Recipe) -> bool:
-    """Whether the head alone is trained, and solved to its optimum."""
+    """Return whether the head alone is trained, with the L-BFGS solver."""
     return recipe.tune == "head" and recipe.train.head_solver == "lbfgs"
 
 
@@ -86,7 +86,7 @@ def prepare(recipe: Recipe, rows: LabelledTexts, callbacks: Callbacks) -> Traini
     """Resolve a recipe for its rows, and load and encode what the training needs.
 
     Args:
-        recipe: as it was asked for.
+        recipe: as requested.
         rows: R labelled texts.
         callbacks: `on_resolved` and `on_notice` are called before the backbone is loaded.
 

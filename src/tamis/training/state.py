@@ -1,4 +1,4 @@
-"""What a training loop is given and what it holds: settings, rows, counters."""
+"""Settings, rows and state of the training loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tamis.text.encoding import EncodedTexts
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """Resolved settings of one training; `tamis.config` has their units and defaults."""
+    """Resolved settings of one training; `tamis.config` has units and defaults."""
 
     epochs: int
     learning_rate: float
@@ -41,7 +41,7 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class LoopRows:
-    """The rows of one training loop: numbers into `states` and `targets`."""
+    """Rows of one training, as numbers into `states` and `targets`."""
 
     states: FeatureExtractor
     """Inputs of the trained part of the model, for all rows."""
@@ -62,7 +62,7 @@ class LoopRows:
 
 @dataclass
 class TrainingState:
-    """Everything but tensors that a resumed training needs to go on as if it had never stopped."""
+    """The state of a training except tensors; a resumed training continues from it."""
 
     step: int = 0
     epoch: int = 0
