@@ -159,10 +159,8 @@ def convert_encoder(
     with torch.no_grad():
         _set_embeddings(model, encoder, vectors)
         batches = _batches(model, encoder, vectors, tokenizer, texts)
-        targets = [
-            *kept[1:],
-            layers,
-        ]  # the state that each block aims at is the next kept block's input
+        # Each block is fitted to the input of the next kept one.
+        targets = [*kept[1:], layers]
         for block, source, target in zip(model.h, kept, targets, strict=True):
             assert isinstance(block, Block)
             errors.append(_fit_block(block, encoder, batches, source, target))
@@ -248,9 +246,7 @@ def _fit_block(
     for batch in batches:
         states = encoder.run_block(source, batch.encoder, batch.packed, causal=True)
         residuals.append(states.residual)
-        for number in range(
-            source + 1, target
-        ):  # blocks left out: their work is part of what this one aims at
+        for number in range(source + 1, target):  # the omitted blocks
             states = encoder.run_block(number, states.output, batch.packed, causal=True)
         outputs.append(states.output)
         batch.encoder = states.output
