@@ -97,6 +97,12 @@ def documents() -> list[Path]:
     return [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
 
 
+def present_documents() -> list[Path]:
+    """The documents that are written by hand and tell of the present: no log, no changelog."""
+    past = {ROOT / "CHANGELOG.md", ROOT / "docs" / "reference" / "cli.md"}
+    return [path for path in documents() if path not in past and path.parent.name != "log"]
+
+
 def test_the_site_lists_every_page_and_every_page_is_there() -> None:
     listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
     assert listed == {
@@ -118,9 +124,7 @@ def test_every_option_on_the_pages_exists() -> None:
     helped = load_script(ROOT / "docs" / "make_cli.py")
     options = {name: helped.help_text(name) for name in helped.commands()}
     wrong = []
-    for path in documents():
-        if path.parent.name == "log" or path.name == "CHANGELOG.md":
-            continue
+    for path in present_documents():
         text = path.read_text(encoding="utf-8").replace("\\\n", " ")
         for name, rest in re.findall(r"(?:^    |`)tamis (\w+)([^`\n]*)", text, flags=re.MULTILINE):
             known = options.get(name)
@@ -136,15 +140,28 @@ def test_every_option_on_the_pages_exists() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_every_option_that_stands_alone_in_a_guide_exists() -> None:
+    """Such as `--max-fpr 0.2%` in a table of README, the tutorials, the guides or the reference."""
+    helped = load_script(ROOT / "docs" / "make_cli.py")
+    known = "\n".join(helped.help_text(name) for name in helped.commands())
+    others = {"--index-url", "--debug"}  # of pip, and of every command
+    wrong = []
+    for path in present_documents():
+        if path.parent.name not in {"tutorial", "how-to", "reference", ROOT.name}:
+            continue
+        for option in re.findall(r"`(--[a-z][a-z-]+)[^`]*`", path.read_text(encoding="utf-8")):
+            if option not in others and not re.search(rf"{option}(?![\w-])", known):
+                wrong.append(f"{path.relative_to(ROOT)}: {option}")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_every_setting_on_the_pages_exists() -> None:
     """Names such as `train.epochs`, of every page but the log and the changelog."""
     script = load_script(ROOT / "docs" / "make_settings.py")
     named = set(re.findall(r"^\| `([\w.]+)` \|", script.page(), flags=re.MULTILINE))
     sections = "data|text|train|decision|compute"
     wrong = []
-    for path in documents():
-        if path.parent.name == "log" or path.name == "CHANGELOG.md":
-            continue
+    for path in present_documents():
         found = re.findall(
             rf"(?<![\w./])((?:{sections})\.[a-z_]+)(?![\w.(/])", path.read_text(encoding="utf-8")
         )
