@@ -16,7 +16,6 @@ from tamis.serving.dynamic_batching import Batcher
 from tamis.serving.errors import Refusal
 from tamis.serving.feedback_worker import FeedbackWorker
 from tamis.serving.limits import Limits
-from tamis.serving.memory_trim import Trim
 from tamis.serving.metrics import Metrics
 from tamis.serving.model_registry import LearningOutcome, Models, Served
 from tamis.serving.request_body import Bodies
@@ -37,7 +36,6 @@ class Service:
         self.batcher = Batcher(limits, threads=max(threads, default=None))
         self.learner = FeedbackWorker(self._learned)
         self.drift = Drift(self.metrics.ood_checked)
-        self.trim = Trim()
         self.stopping = False
         self.explanations = 0
         """Explanation requests in progress."""
@@ -51,14 +49,12 @@ class Service:
         self.batcher.start()
         self.learner.start()
         self.drift.start()
-        self.trim.start()
 
     def close(self) -> None:
         """Stop the threads after all accepted requests are answered."""
         self.stopping = True
         self.models.close()
         self.drift.close()
-        self.trim.close()
         self._explainer.shutdown(cancel_futures=True)
         self.batcher.close()
         self._store.shutdown()
