@@ -259,6 +259,6 @@ def _nothing(seen: int, labelled: int) -> str:
             "or a mailbox"
         )
     return (
-        f"of {seen:,} messages, {labelled:,} are already labelled in this run and the others are "
-        "empty; give new messages"
+        f"of {seen:,} messages, {labelled:,} are already labelled in this run and "
+        f"{seen - labelled:,} are empty; give new messages"
     )

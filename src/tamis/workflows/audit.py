@@ -38,11 +38,11 @@ def review_data(
     write_review(file, findings)
     counts = Counter(re.split(r" (?:of|with|\()", finding.reason)[0] for finding in findings)
     shown = (
-        ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "no issues found"
+        ", ".join(f"{reason}: {count:,}" for reason, count in counts.items()) or "no issues found"
     )
     left = sum(finding.exclude for finding in findings)
     return (
-        f"wrote {len(findings):,} rows to {file}: {shown}. {left:,} of them are marked for "
+        f"wrote {len(findings):,} rows to {file} ({shown}). {left:,} of them are marked for "
         f"exclusion; to exclude them: tamis train DATA --exclude {file}"
     )
 

@@ -208,7 +208,7 @@ def mcnemar_sentence(report: Mapping[str, Any]) -> str:
         return ""
     model, other, p = paired["model_only_wrong"], paired["other_only_wrong"], paired["p_value"]
     if model == other == 0:
-        return "The model and TF-IDF make errors on exactly the same rows."
+        return "The model and TF-IDF are correct on exactly the same rows."
     counts = (
         f"{model:,} rows are wrong only for the model, {other:,} only for TF-IDF "
         f"(McNemar's exact test, {'p < 0.001' if p < 0.001 else f'p = {p:.2g}'})"
