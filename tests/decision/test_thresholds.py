@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -193,6 +193,8 @@ def test_rows_that_allow_no_threshold_are_refused(scores, truth, words):
 
 
 @given(ROWS, st.floats(0.001, 1), st.floats(0, 1))
+@example([(0.5, True), (1.0, True), (0.3, False)], 0.2, 1.0)
+@example([(0.3, False), (0.9, True), (0.2, False)], 0.2, 0.9)
 def test_the_unsure_band_holds_the_rows_likeliest_to_be_wrong(rows, share, threshold):
     scores, truth = _arrays(rows)
     wanted = int(np.ceil(share * len(scores) - 1e-9))
@@ -201,14 +203,14 @@ def test_the_unsure_band_holds_the_rows_likeliest_to_be_wrong(rows, share, thres
     inside = (scores >= band.low) & (scores <= band.high)
     doubt = [1 - score if score >= threshold else score for score in scores.tolist()]
     assert inside.sum() >= wanted
-    if not inside.all():
-        assert min(d for d, row in zip(doubt, inside, strict=True) if row) >= max(
-            d for d, row in zip(doubt, inside, strict=True) if not row
-        )
+    # The band contains the threshold, so a row exactly there is inside, whatever its doubt.
+    at_end = scores == min(threshold, 1.0)
+    doubt_inside = [d for d, row in zip(doubt, inside & ~at_end, strict=True) if row]
+    if doubt_inside and not inside.all():
+        assert min(doubt_inside) >= max(d for d, row in zip(doubt, inside, strict=True) if not row)
     least = sorted(doubt)[-wanted]
-    assert inside.sum() <= sum(
-        d >= least - 1e-15 for d in doubt
-    )  # no more than the ties at its edge
+    ties = sum(d >= least - 1e-15 for d in doubt)
+    assert inside.sum() <= ties + at_end.sum()  # no more than the ties at its ends
     wrong = (scores >= threshold) != truth
     assert (
         band.share == pytest.approx(inside.mean()) and band.errors_inside == (inside & wrong).sum()

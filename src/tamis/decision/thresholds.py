@@ -254,8 +254,8 @@ def reject_band(
 
     A row at or above the threshold is wrong with probability 1 - score, one below it with
     probability score (for calibrated scores). Shapes as in `choose_threshold`; one class alone is
-    enough. The band contains the threshold and ends on scores (or on the threshold), so equal
-    scores at its ends may make it contain a few more rows. None if share = 0. A threshold above 1
+    enough. The band contains the threshold and ends on scores (or on the threshold), so rows with
+    the score of an end may make it contain a few more rows. None if share = 0. A threshold above 1
     counts as 1.
 
     Source: Chow 1970, "On optimum recognition error and reject tradeoff".
