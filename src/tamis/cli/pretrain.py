@@ -13,6 +13,7 @@ from tamis.cli.options import Device, Dtype, Json, Seed, Threads, compute_settin
 from tamis.cli.progress import Bars
 from tamis.errors import ConfigError
 from tamis.evaluation.report.text_table import table
+from tamis.training.pretraining.recipe import SHIPPED
 
 if TYPE_CHECKING:
     from tamis.training.pretraining.encoder_conversion import EncoderStart
@@ -81,7 +82,10 @@ def pretrain(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="Included recipe (nano) or TOML file with settings."),
+        typer.Option(
+            "--recipe",
+            help=f"Included recipe ({', '.join(SHIPPED)}) or TOML file with settings.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
