@@ -278,9 +278,14 @@ def private_uses(test: ast.Module) -> Iterator[tuple[ast.AST, str]]:
         named: list[str] = []
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tamis":
             named = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
+        elif isinstance(node, ast.Attribute) and not (
+            isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        ):
             named = [node.attr]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in setters:
+        elif (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "attr", getattr(node.func, "id", "")) in setters
+        ):
             named = [
                 argument.value
                 for argument in node.args
