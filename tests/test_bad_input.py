@@ -58,7 +58,7 @@ def test_a_table_without_a_label_column_says_how_to_name_one(tmp_path: Path) -> 
         tmp_path / "d.csv",
         "subject,body,name\n" + "".join(f"topic {i},text of {i},person {i}\n" for i in range(20)),
     )
-    assert "name it with --label COLUMN" in refused(
+    assert "choose one with --label COLUMN" in refused(
         data, tmp_path / "run"
     ) or "--text COLUMN" in refused(data, tmp_path / "run")
 

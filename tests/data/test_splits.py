@@ -132,7 +132,7 @@ def test_tp2_reads_the_file_again_with_the_quoting_of_pandas(write: Write) -> No
     )
     parts = split_table(read_table(write(content)), "tp2")
     assert len(parts.table) == 21
-    assert "21 rows of 22" in parts.notes[0]
+    assert "21 rows instead of 22" in parts.notes[0]
     assert "open\nham\tshut x" in parts.table.texts
     assert len(split_table(read_table(write(content)), "stratified").table) == 22
 

@@ -127,7 +127,7 @@ def test_more_classes_are_judged_by_the_mean_of_their_shares() -> None:
 
     assert worse(of(0.1, 0.1, 0.1), of(0.15, 0.1, 0.1), None, DEFAULT) is None
     words = worse(of(0.1, 0.1, 0.1), of(0.2, 0.1, 0.1), None, DEFAULT)
-    assert words is not None and "(mean over classes)" in words and "13.33 % " in words
+    assert words is not None and "(mean over classes)" in words and "13.33 %" in words
 
 
 def test_the_page_has_every_setting_with_its_default_and_its_words() -> None:

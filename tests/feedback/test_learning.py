@@ -162,7 +162,7 @@ def test_the_same_again_changes_nothing_and_another_label_replaces(tmp_path: Pat
 def test_an_unknown_label_keeps_nothing_and_says_which(tmp_path: Path) -> None:
     found = learning(tmp_path / "s.sqlite")
     with pytest.raises(
-        DataError, match=r"item 1: label 'spma' is not one of the model's \('ham', 'spam'\)"
+        DataError, match=r"item 1: label 'spma' is not one of the model's labels \('ham', 'spam'\)"
     ) as caught:
         found.add([NewCorrection("a secret", "ham"), NewCorrection("a secret", "spma")])
     assert "secret" not in str(caught.value) and found.items() == []

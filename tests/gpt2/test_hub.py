@@ -326,7 +326,7 @@ def test_tamis_offline_binds_the_hubs_client_too(
 ) -> None:
     monkeypatch.setenv("TAMIS_OFFLINE", "1")
     with pytest.raises(
-        DownloadError, match=r"cannot find config.json in the local cache.*TAMIS_OFFLINE forbids"
+        DownloadError, match=r"cannot find config.json in the local cache.*TAMIS_OFFLINE disables"
     ):
         fetch_backbone("gpt2")
     assert not client.cache.exists()
@@ -340,7 +340,7 @@ def test_openais_files_serve_without_the_hubs_client(
     with pytest.raises(MissingExtraError, match=r"pip install 'tamis\[hub\]'"):
         fetch_backbone("gpt2", source="hub")
     with pytest.raises(
-        MissingExtraError, match="fetching distilgpt2 from the Hugging Face hub needs"
+        MissingExtraError, match="downloading distilgpt2 from the Hugging Face hub needs"
     ):
         fetch_backbone("distilgpt2")
 

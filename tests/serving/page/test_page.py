@@ -181,7 +181,7 @@ def test_corrections_are_kept_told_and_undone(page: Any, answers: Answers) -> No
     )
     assert not answers.kept and column(page, 3) == ["spam", "ham", "spam"]
     page.get_by_role("button", name="Correct to spam , message 2").click()
-    expect(page.locator(".told").nth(1)).to_contain_text("Prediction")
+    expect(page.locator(".told").nth(1)).to_contain_text(re.compile("New prediction: spam"))
     page.get_by_text("Stored on the server").click()
     page.get_by_text("Stored on the server").click()
     page.once("dialog", lambda dialog: dialog.accept())
