@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ def current(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if row.get("of") in (None, embedded_fingerprint())]
 
 
+@cache
 def embedded_fingerprint() -> str:
     """Return the start of the fingerprint of the embedded `nano`."""
     from tamis.gpt2.backbones import load_backbone
