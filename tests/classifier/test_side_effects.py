@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rich.style  # noqa: F401 - draws a random number when it is imported first
 import torch
 
 from tamis import TextClassifier
