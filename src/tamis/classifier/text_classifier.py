@@ -26,19 +26,20 @@ from tamis.training.prepare import LabelledTexts, prepare
 class TextClassifier(Parameters):
     """A text classifier on a GPT-2 trunk.
 
-    >>> texts = ["win cash now", "free prize, call now", "see you at six", "are you home?"]
-    >>> labels = ["spam", "spam", "ham", "ham"]
-    >>> classifier = TextClassifier(backbone="scratch:tiny", tune="head").fit(texts, labels)
-    >>> classifier.predict(["free prize, call now", "see you at six"])
-    array(['spam', 'ham'], dtype='<U4')
-    >>> classifier.predict_proba(["win cash now"]).shape
-    (1, 2)
-
     Learned attributes: `classes_` (K sorted labels), `positive_` (the positive label of two),
     `recipe_` (every setting, resolved), `predictor_` (texts to logits), `rule_` (probabilities to
     labels), `temperature_`, `ood_detector_`; after `fit` also `training_` (history, notes, facts).
     Shapes: N texts, K classes, C channels. All methods that take texts raise NotFittedError before
     `fit` or `load`, and DataError where a text is not a string or not valid Unicode.
+
+    Examples:
+        >>> texts = ["win cash now", "free prize, call now", "see you at six", "are you home?"]
+        >>> labels = ["spam", "spam", "ham", "ham"]
+        >>> classifier = TextClassifier(backbone="scratch:tiny", tune="head").fit(texts, labels)
+        >>> classifier.predict(["free prize, call now", "see you at six"])
+        array(['spam', 'ham'], dtype='<U4')
+        >>> classifier.predict_proba(["win cash now"]).shape
+        (1, 2)
     """
 
     def fit(

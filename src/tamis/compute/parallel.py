@@ -2,7 +2,7 @@
 
 Threads that share a product synchronize after it, so other programs that delay one thread delay
 all. Threads with a batch each never wait for each other. On two cores this saves a tenth of the
-time, and a third beside other programs (LOG.md).
+time, and a third beside other programs (docs/log).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An fp32 trunk for inference whose matrices are stored in oneDNN's layout, so that no product has
 to reorder them.
 
-The gain grows with the size of the matrices and shrinks with the number of rows; LOG.md has the
+The gain grows with the size of the matrices and shrinks with the number of rows; docs/log has the
 figures. The layout depends on the machine and is never saved; a state dict holds the plain weights.
 """
 
