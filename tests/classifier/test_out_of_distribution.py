@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tamis import NotFittedError, TextClassifier
+from tamis.classifier.out_of_distribution import OODDetector
 from tamis.gpt2.backbones import load_backbone
 from tamis.gpt2.likelihood import bits_per_byte
 from tests import runs
@@ -159,3 +160,15 @@ def test_predict_marks_them_and_json_only_when_asked(saved: Path, tmp_path: Path
         table.read_text().splitlines()[0].endswith("ood,bits_per_byte")
         and ",true," in table.read_text()
     )
+
+
+def test_a_detector_works_alone(learnt: TextClassifier) -> None:
+    detector = OODDetector(learnt.predictor_, learnt.recipe_)
+    assert detector.limit is None and detector.is_ood([HAM], np.array([9.0])) == [None]
+    fitted = detector.fitted(TEXTS)
+    assert detector.limit is None and fitted.limit == learnt.ood_detector_.limit
+    bits = fitted.bits_per_byte([HAM, FOREIGN])
+    assert fitted.is_ood([HAM, FOREIGN], bits) == [False, True]
+    told = fitted.mark(learnt.verdicts([HAM, FOREIGN]))
+    assert [verdict.ood for verdict in told] == [False, True]
+    assert [verdict.bits_per_byte for verdict in told] == pytest.approx(bits.tolist())
