@@ -286,7 +286,7 @@ def test_exit_codes_need_a_positive_label(tmp_path: Path) -> None:
     said = tamis("predict", tmp_path / "model", "one", "--exit-code")
     assert (
         said.code == 3
-        and "this model has no positive label (a, b, c)" in said.err
+        and "but this model has none (labels: a, b, c)" in said.err
         and len(said.err.splitlines()) == 1
     )
 
@@ -301,7 +301,7 @@ def test_exit_code_3_is_an_error_and_2_wrong_usage(tmp_path: Path) -> None:
     )
     assert tamis("predict", head(), "half \ud83d", "--exit-code").code == 3
     said = tamis("predict", head(), "one", "two", "--exit-code")
-    assert said.code == 2 and "--exit-code judges exactly one text" in said.err
+    assert said.code == 2 and "--exit-code: expected exactly one text" in said.err
     said = tamis("predict", head(), "--exit-code")
     assert said.code == 3 and "found nothing" in said.err
 
@@ -327,7 +327,7 @@ def test_what_a_mail_filter_pipes_in_is_one_text(piped: bytes, text: str, tmp_pa
 
 def test_texts_and_a_file_together_are_wrong_usage(tmp_path: Path) -> None:
     said = tamis("predict", head(), "hi", "--file", tmp_path / "in.txt")
-    assert said.code == 2 and "give texts or --file, not both" in said.err
+    assert said.code == 2 and "expected texts or --file, got both" in said.err
 
 
 def test_more_texts_than_a_batch_come_in_order_and_score_as_alone(
