@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tamis import TextClassifier
+from tamis.compute.matmul_benchmark import Dtype
 from tamis.decision.verdict import DecisionRule
 from tamis.decision.window_penalty import HIGHEST, LOWEST
 from tamis.head.refit import LinearHead, head_of
@@ -260,8 +261,10 @@ def test_a_predictor_works_alone() -> None:
     )
 
 
-def test_another_head_on_the_same_trunk_leaves_the_predictor_as_it_is() -> None:
-    predictor = classifier().predictor_
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_another_head_on_the_same_trunk_leaves_the_predictor_as_it_is(dtype: Dtype) -> None:
+    own = classifier().predictor_
+    predictor = replace(own, compute=replace(own.compute, dtype=dtype))
     before = predictor.logits(HAM[:5])
     head = head_of(predictor.model)
     other = predictor.with_head(LinearHead(-head.weight, -head.bias))
