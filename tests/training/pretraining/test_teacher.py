@@ -272,10 +272,10 @@ def test_a_folder_that_is_no_teacher_is_an_error(tmp_path: Path) -> None:
             Teacher(folder)
 
 
-def bare(folder: Path) -> Teacher:
+def bare(folder: Path, *, bf16: bool = False) -> Teacher:
     """A teacher of files alone; its model is not loaded."""
     found = Teacher.__new__(Teacher)
-    found.folder = folder
+    found.folder, found.bf16 = folder, bf16
     return found
 
 
@@ -293,6 +293,7 @@ def test_the_fingerprint_covers_what_decides_a_vector_and_not_where_it_lies(tmp_
     one, two = bare(tmp_path / "one"), bare(tmp_path / "two")
     whole = one.fingerprint()
     assert whole == two.fingerprint() and len(whole) == 64
+    assert bare(tmp_path / "one", bf16=True).fingerprint() != whole
     (two.folder / "README.md").write_text("other words", encoding="utf-8")
     assert two.fingerprint() == whole
     seen = {whole}
