@@ -12,7 +12,9 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
+from tamis.cli.app import app
 from tamis.errors import CheckpointError, ConfigError
 from tamis.gpt2.packing import pack
 from tamis.text.tokenizer import Tokenizer
@@ -368,3 +370,20 @@ def test_the_final_norm_is_scaled_to_the_lowest_loss_and_the_pooled_direction_st
             directions[len(scales)] = pooled(hidden, packed)
     assert losses[1] > losses[2] + 0.5 > losses[4] + 1.0
     assert float(F.cosine_similarity(directions[1], directions[4]).min()) > 0.99999
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--blocks", "0,1"], "--blocks chooses blocks of a sentence encoder"),
+        (["--from", "nano", "--from-encoder", "e"], "--from and --from-encoder exclude each other"),
+        (["--from-encoder", "e", "--blocks", "0,x"], "--blocks 0,x: expected numbers"),
+    ],
+)
+def test_wrong_options_of_the_command_are_wrong_usage(
+    tmp_path: Path, options: list[str], message: str
+) -> None:
+    result = CliRunner().invoke(app, ["pretrain", "c.txt", "-o", str(tmp_path / "o"), *options])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+    assert not (tmp_path / "o").exists()

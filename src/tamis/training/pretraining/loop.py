@@ -3,8 +3,8 @@ same seed, on one process or many.
 
 Every draw is a function of the seed, of the tokens seen in stages before and of the step's place,
 so a resumed run needs no random state. On several processes (torchrun) each takes every n-th text
-of a step, and gradients are summed: the step is the same up to rounding, except that likeness
-compares texts inside a process only.
+of a step, and gradients are summed: the step is the same up to rounding, except that the
+similarity loss compares texts inside a process only.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Event = Callable[["Pretraining"], None]
 
 
 def distilled(corpus: Corpus, recipe: PretrainRecipe) -> NDArray[np.bool_]:
-    """(texts,) whether the teacher's vector of each is learnt."""
+    """(texts,) whether each text is distilled, that is, has the teacher's vector as target."""
     longest = recipe.objective.distilled_words
     if longest is None:
         return np.ones(len(corpus.texts), dtype=bool)
@@ -114,7 +114,7 @@ class Pretraining:
             else (0, 1)
         )
         self.rows = None if store is None else store.find(corpus.texts)
-        self.taught = (
+        self.distilled = (
             distilled(corpus, recipe)
             if store is not None
             else np.zeros(len(corpus.texts), dtype=bool)
@@ -145,7 +145,7 @@ class Pretraining:
         Args:
             each_step: called after every step; saves, where it is time.
             measure: called every `measure_every` tokens and at the end; adds to the history.
-            progress: is told about tokens and losses.
+            progress: receives tokens and losses.
         """
         schedule = self.recipe.schedule
         since = time.monotonic()
@@ -205,7 +205,7 @@ class Pretraining:
         if self.store is None or not objective.bank_weight:
             return None
         rows = self.corpus.a_pass(self.recipe.seed, 0)
-        rows = rows[self.taught[rows]][: objective.bank_texts]
+        rows = rows[self.distilled[rows]][: objective.bank_texts]
         vectors = self.store.of([self.corpus.texts[i] for i in rows])
         return torch.from_numpy(vectors).to(self.device)
 
@@ -225,10 +225,10 @@ class Pretraining:
             return
         margin = self.recipe.schedule.batch_tokens
         near = order[place : place + margin]
-        if (self.rows[near[self.taught[near]]] >= 0).all():
+        if (self.rows[near[self.distilled[near]]] >= 0).all():
             return
         coming = order[place : place + max(LOOKAHEAD_TEXTS, margin)]
-        coming = coming[self.taught[coming]]
+        coming = coming[self.distilled[coming]]
         texts = [self.corpus.texts[i] for i in coming]
         if self.rank == 0:
             self.store.fill(texts)
@@ -246,7 +246,7 @@ class Pretraining:
             optimizer.zero_grad(set_to_none=True)
         drawn, count = self.draw_positions(rows)
         sums = torch.zeros(4, dtype=torch.float64)
-        learnt = int(self.taught[rows].sum())
+        learnt = int(self.distilled[rows].sum())
         mine = rows[self.rank :: self.world]
         for part in batch_by_tokens(
             mine, self.sequences.lengths, recipe.schedule.micro_batch_tokens
@@ -274,12 +274,12 @@ class Pretraining:
         self.at.tokens += int(self.sequences.lengths[rows].sum())
         names = ("next_token", "cosine_distance", "similarity", "bank")
         found = dict(zip(names, sums.tolist(), strict=True))
-        taught = self.store is not None
+        has_teacher = self.store is not None
         wanted = {
             "next_token": objective.lm_loss_weight > 0,
-            "cosine_distance": taught and objective.teacher_weight > 0,
-            "similarity": taught and objective.similarity_weight > 0,
-            "bank": taught and objective.bank_weight > 0,
+            "cosine_distance": has_teacher and objective.teacher_weight > 0,
+            "similarity": has_teacher and objective.similarity_weight > 0,
+            "bank": has_teacher and objective.bank_weight > 0,
         }
         return {name: value for name, value in found.items() if wanted[name]}
 
@@ -316,9 +316,9 @@ class Pretraining:
         chosen &= targets >= 0
         vectors = learning = candidates = None
         if self.store is not None and self.rows is not None and objective.uses_teacher:
-            learning = torch.from_numpy(np.flatnonzero(self.taught[ordered])).to(self.device)
+            learning = torch.from_numpy(np.flatnonzero(self.distilled[ordered])).to(self.device)
             vectors = torch.from_numpy(
-                self.store.vectors[self.rows[ordered[self.taught[ordered]]]].astype(np.float32)
+                self.store.vectors[self.rows[ordered[self.distilled[ordered]]]].astype(np.float32)
             ).to(self.device)
         if self.pieces is not None:
             seed = [self.seed, self.at.number, self.at.place, 1]

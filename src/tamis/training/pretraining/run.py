@@ -69,12 +69,12 @@ def pretrain(
 
     Args:
         inputs: corpus, start, teacher and excluded messages.
-        out: folder for the result; an unfinished pretraining of the same recipe in it is taken up,
-            a finished one is left as it is.
-        recipe: what is done.
-        read: gives the corpus of a recipe where it has been read already; None reads it.
-        progress: is told what goes on.
-        say: is told what was found on the way, in sentences.
+        out: folder for the result; an unfinished pretraining of the same recipe in it is resumed,
+            a finished one is left unchanged.
+        recipe: settings of the training.
+        read: returns the corpus of a recipe if it was read before; None reads it from `inputs`.
+        progress: receives the progress.
+        say: receives notes, one sentence each.
 
     Raises:
         ConfigError: the recipe has stages (see stages.py), asks for int8 or for a teacher that is

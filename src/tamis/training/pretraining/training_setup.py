@@ -62,7 +62,7 @@ def build_training(
     (tokenizer, backbone), objective = begun, recipe.objective
     if store is None and not objective.lm_loss_weight:
         raise ConfigError(
-            "objective.lm_loss_weight is 0 and there is no teacher, so nothing would be learnt; "
+            "objective.lm_loss_weight is 0 and there is no teacher, so there is nothing to learn; "
             "give --teacher"
         )
     projection = None
