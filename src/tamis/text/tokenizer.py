@@ -1,8 +1,9 @@
 """GPT-2's byte-level BPE through `tokenizers`, read from a checkpoint's files or trained on texts.
 
 `tokenizer.json` stores everything that affects scores: the normalizer, the leading `<|endoftext|>`,
-and the fixed length of the reference. A text that contains the name of a special token is ordinary
-text, here and in transformers (`split_special_tokens`).
+and the fixed length of the reference. In a folder of tamis a text that contains the name of a
+special token is ordinary text, here and in transformers (`split_special_tokens`); in a folder of
+transformers it is that token, as there.
 """
 
 from __future__ import annotations
@@ -29,13 +30,10 @@ from tokenizers import (
 from tokenizers import Tokenizer as _Tokenizer
 
 from tamis.config import Recipe
-from tamis.errors import CheckpointError, ConfigError, DataError
+from tamis.errors import ConfigError, DataError
 from tamis.files import replaced, write_text
 from tamis.text.normalizer import robust_normalizer
-
-END_OF_TEXT = "<|endoftext|>"
-"""GPT-2's only special token. Pretraining puts it between documents; here it is an optional first
-token and the padding."""
+from tamis.text.tokenizer_files import END_OF_TEXT, read_tokenizer
 
 _PART_OF_WORD = re.compile(r"\S{256}(?=\S)")
 
@@ -43,49 +41,47 @@ _PART_OF_WORD = re.compile(r"\S{256}(?=\S)")
 class Tokenizer:
     """Converts texts to token ids."""
 
-    def __init__(self, backend: _Tokenizer) -> None:
-        """Wrap a `tokenizers.Tokenizer`, which must not be changed afterwards."""
-        backend.encode_special_tokens = True
+    def __init__(
+        self,
+        backend: _Tokenizer,
+        *,
+        split_special_tokens: bool = True,
+        dropped: int | None = None,
+    ) -> None:
+        """Wrap a `tokenizers.Tokenizer`, which must not be changed afterwards.
+
+        Args:
+            backend: the tokenizer.
+            split_special_tokens: a text that spells a special token is ordinary text; otherwise it
+                is that token.
+            dropped: id that is removed from the end of every text, though never the only token: the
+                padding of a model that reads the last token that is no padding. None: none.
+        """
+        backend.encode_special_tokens = split_special_tokens
         self.backend = backend
+        self.split_special_tokens, self.dropped = split_special_tokens, dropped
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore from a pickle, which does not contain how special tokens are read."""
         self.__dict__.update(state)
-        self.backend.encode_special_tokens = True
+        self.backend.encode_special_tokens = self.split_special_tokens
 
     @classmethod
-    def from_folder(cls, folder: Path | str) -> Tokenizer:
-        """Load `tokenizer.json`, else `vocab.json` + `merges.txt`, else OpenAI's files.
+    def from_folder(cls, folder: Path | str, *, as_saved: bool = False) -> Tokenizer:
+        """Load `tokenizer.json`, else `vocab.json` + `merges.txt`, else OpenAI's files, with the
+        tokens that the other files of the folder add.
 
-        OpenAI's files are `encoder.json` and `vocab.bpe`.
+        Args:
+            folder: the folder of a model or backbone.
+            as_saved: a text that spells a special token is read as the folder says, as in
+                transformers; by default it is ordinary text.
 
         Raises:
             CheckpointError: none of these files exists, or they cannot be read.
         """
-        folder = Path(folder)
-        pairs = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-        try:
-            if (folder / "tokenizer.json").is_file():
-                return cls(_Tokenizer.from_file(str(folder / "tokenizer.json")))
-            for vocabulary, merges in pairs:
-                if (folder / vocabulary).is_file() and (folder / merges).is_file():
-                    return cls._from_pieces(folder / vocabulary, folder / merges)
-        except Exception as error:  # `tokenizers` raises a bare Exception for any error in a file
-            raise CheckpointError(
-                f"{folder}: the tokenizer files cannot be read ({error}); download or save them "
-                "again"
-            ) from error
-        wanted = " or ".join(["tokenizer.json", *(f"{v} with {m}" for v, m in pairs)])
-        raise CheckpointError(f"{folder} has no tokenizer: expected {wanted}")
-
-    @classmethod
-    def _from_pieces(cls, vocabulary: Path, merges: Path) -> Tokenizer:
-        # Both readers of the merges file skip its `#version` line; otherwise OpenAI's and Hugging
-        # Face's files are the same.
-        backend = _byte_level(models.BPE.from_file(str(vocabulary), str(merges)))
-        if backend.token_to_id(END_OF_TEXT) is not None:
-            backend.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
-        return cls(backend)
+        files = read_tokenizer(Path(folder), class_defaults=as_saved)
+        split = files.split_special_tokens or not as_saved
+        return cls(files.backend, split_special_tokens=split)
 
     @classmethod
     def train(cls, texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
@@ -174,7 +170,36 @@ class Tokenizer:
         backend = _Tokenizer.from_str(self.backend.to_str())
         backend.no_padding()
         backend.no_truncation()
-        return Tokenizer(backend)
+        return self._with(backend)
+
+    def dropping(self, id: int | None) -> Tokenizer:
+        """Return a tokenizer that removes a padding id from the end of texts (see `__init__`)."""
+        other = Tokenizer.__new__(Tokenizer)
+        other.__dict__.update(self.__dict__)
+        other.dropped = id
+        return other
+
+    def within(self, vocab_size: int) -> Tokenizer:
+        """Return a tokenizer without the special tokens at the end of the vocabulary that the
+        model's embedding does not contain, such as a `[PAD]` that was never trained.
+
+        Such a token cannot be scored, so a text that spells it is ordinary text. Other tokens
+        beyond the embedding stay, and `size` shows them.
+        """
+        whole = json.loads(self.backend.to_str())
+        kept = [
+            token
+            for token in whole["added_tokens"]
+            if token["id"] < vocab_size or not token["special"]
+        ]
+        if len(kept) == len(whole["added_tokens"]):
+            return self
+        return self._with(_Tokenizer.from_str(json.dumps(whole | {"added_tokens": kept})))
+
+    def _with(self, backend: _Tokenizer) -> Tokenizer:
+        return Tokenizer(
+            backend, split_special_tokens=self.split_special_tokens, dropped=self.dropped
+        )
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the token ids of each text, (T,) each; without tokens, one `<|endoftext|>`.
@@ -199,7 +224,25 @@ class Tokenizer:
                     ) from error
             raise
         nothing = np.array([self.end_of_text or 0], dtype=np.int32)
-        return [np.array(e.ids, dtype=np.int32) if e.ids else nothing for e in encoded]
+        return [
+            np.array(e.ids, dtype=np.int32)[: self._kept(e.ids)] if e.ids else nothing
+            for e in encoded
+        ]
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Return the (start, end) characters of each token of `encode`; (0, 0) for a token without
+        characters, such as a leading `<|endoftext|>`.
+        """
+        encoded = self.backend.encode(text)
+        return list(encoded.offsets[: self._kept(encoded.ids)]) or [(0, 0)]
+
+    def _kept(self, ids: Sequence[int]) -> int:
+        """Return the number of tokens before padding that the text itself spells."""
+        count = len(ids)
+        while count > 1 and ids[count - 1] == self.dropped:
+            count -= 1
+        # Of a text of padding alone, transformers reads the first token.
+        return count
 
     def normalized(self, text: str) -> str:
         """Return the text after normalization, before it is split into tokens."""
@@ -255,8 +298,9 @@ class Tokenizer:
 
     @property
     def begins(self) -> bool:
-        """Whether messages get a leading `<|endoftext|>`."""
-        return bool(self.backend.num_special_tokens_to_add(is_pair=False))
+        """Whether messages get a leading special token, `<|endoftext|>` in tamis's own folders."""
+        added = bool(self.backend.num_special_tokens_to_add(is_pair=False))
+        return added and bool(self.backend.encode("a").special_tokens_mask[0])
 
     @property
     def size(self) -> int:
@@ -265,8 +309,9 @@ class Tokenizer:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the whole `tokenizer.json`."""
-        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
+        """SHA-256 of the whole `tokenizer.json`, and of how special tokens are read."""
+        reading = "" if self.split_special_tokens else f"special tokens, {self.dropped}"
+        return hashlib.sha256((self.backend.to_str() + reading).encode()).hexdigest()
 
     def save(self, folder: Path | str, *, max_length: int) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json` for transformers' AutoTokenizer.
@@ -284,7 +329,7 @@ class Tokenizer:
         # the normalizer and the template.
         settings: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "split_special_tokens": True,
+            "split_special_tokens": self.split_special_tokens,
             "clean_up_tokenization_spaces": False,
             "model_max_length": max_length,
             "padding_side": "right",
@@ -297,6 +342,9 @@ class Tokenizer:
             settings["model_input_names"] = ["input_ids"]
         if self.end_of_text is not None:
             settings |= {f"{part}_token": END_OF_TEXT for part in ("bos", "eos", "unk", "pad")}
+        padding = None if self.dropped is None else self.backend.id_to_token(self.dropped)
+        if padding is not None:
+            settings["pad_token"] = padding
         write_text(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
 
 
