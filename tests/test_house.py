@@ -49,6 +49,7 @@ ROOMS = (
     "workflows",
     "serving",
     "feedback",
+    "export",
     "classifier",
     "training",
     "head",

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from tamis.classifier.saved_model import load_model, weights_hash
 from tamis.compute.device import Compute
 from tamis.decision.calibration import softmax
-from tamis.decision.verdict import DecisionRule, Verdict, Window
+from tamis.decision.verdict import DecisionRule, Verdict, with_windows
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2Classifier
-from tamis.gpt2.scoring import score_windows
+from tamis.gpt2.scoring import score_windows, token_logits, window_logits
 from tamis.head.refit import LinearHead, features_and_logits, features_of, with_head
 from tamis.progress import Progress
 from tamis.text.encoder import TextEncoder
@@ -96,6 +96,17 @@ class Predictor:
         """Return (N, K) probabilities; arguments as `logits`."""
         return softmax(self.logits(texts, cache=cache, progress=progress))
 
+    def window_logits(self, windows: Sequence[NDArray[np.int32]]) -> NDArray[np.float64]:
+        """Return the (W, K) logits of W windows of token ids, at least one, as one batch in the
+        calling thread.
+        """
+        return window_logits(self.scorer, windows)
+
+    def token_logits(self, windows: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float64]]:
+        """Return the (T, K) logits of each window as if it ended after each of its T tokens."""
+        with self.computing():
+            return token_logits(self.scorer, windows)
+
     def embed(
         self,
         texts: Sequence[str],
@@ -137,20 +148,7 @@ class Predictor:
             encoded = self.encoder.encode(texts)
             found = score_windows(self.scorer, encoded, progress=progress)
         verdicts = rule.verdicts(texts, softmax(found.logits), labels)
-        deciding = zip(verdicts, found.deciding.tolist(), encoded.long, strict=True)
-        return [
-            replace(verdict, window=self.window(verdict.text, number)) if long else verdict
-            for verdict, number, long in deciding
-        ]
-
-    def window(self, text: str, number: int) -> Window | None:
-        """Return the position of window `number` of a text; None for a text of one window."""
-        offsets: list[tuple[int, int]] = self.tokenizer.backend.encode(text).offsets
-        spans = self.encoder.window_spans(len(offsets))
-        if len(spans) == 1:
-            return None
-        first, stop = spans[number]
-        return Window(number, len(spans), first, stop, offsets[first][0], offsets[stop - 1][1])
+        return with_windows(self.encoder, verdicts, found.deciding, encoded.long)
 
     def with_head(self, head: LinearHead) -> Predictor:
         """Return the same trunk with another head."""

@@ -21,7 +21,7 @@ from tamis.cli.console import say
 from tamis.errors import TamisError
 
 PANELS = {
-    "Train and use a model": ("train", "predict", "evaluate", "explain", "serve", "learn"),
+    "Train and use a model": ("train", "predict", "evaluate", "explain", "serve", "learn", "export"),
     "Data and settings": ("data", "suggest", "search"),
     "Experiments and backbones": ("reproduce", "inspect", "pretrain", "bench"),
 }

@@ -82,7 +82,7 @@ def resolve(
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
-    chosen_threads, why_threads = _choose_threads(threads)
+    chosen_threads, why_threads = resolve_threads(threads)
     chosen_device, why_device = _choose_device(device)
     reasons = {"device": why_device, "threads": why_threads}
     if dtype == "auto":
@@ -155,7 +155,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _choose_threads(asked: int | None) -> tuple[int, str]:
+def resolve_threads(asked: int | None) -> tuple[int, str]:
+    """Return the CPU threads for a number that was asked for (None: one per physical core), and the
+    reason. Imports no torch.
+
+    Raises:
+        ConfigError: fewer than one thread.
+    """
     physical, logical = available_processors()
     if asked is not None:
         if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:

@@ -5,11 +5,14 @@ classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tamis.text.encoder import TextEncoder
 
 UNSURE = "unsure"
 
@@ -102,6 +105,10 @@ class Verdict:
     """Of the text under the model's own trunk as a language model; None where that was not
     asked."""
 
+    def _repr_html_(self) -> str:
+        """Return the verdict for a notebook."""
+        return Verdicts([self])._repr_html_()
+
     def to_dict(self, *, windows: bool = False, ood: bool = False) -> dict[str, Any]:
         """Return the keys and values of one line of `predict --json`; with `windows` also the
         window, with `ood` also both out-of-distribution values.
@@ -119,3 +126,42 @@ class Verdict:
             if windows
             else plain
         )
+
+
+class Verdicts(list[Verdict]):
+    """A list of verdicts that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        from tamis.decision.notebook_html import verdicts_html
+
+        return verdicts_html(self)
+
+
+def deciding_window(encoder: TextEncoder, text: str, number: int) -> Window | None:
+    """Return the position of window `number` of a text; None for a text of one window."""
+    offsets: list[tuple[int, int]] = encoder.tokenizer.backend.encode(text).offsets
+    spans = encoder.window_spans(len(offsets))
+    if len(spans) == 1:
+        return None
+    first, stop = spans[number]
+    return Window(number, len(spans), first, stop, offsets[first][0], offsets[stop - 1][1])
+
+
+def with_windows(
+    encoder: TextEncoder,
+    verdicts: Sequence[Verdict],
+    deciding: NDArray[np.int64],
+    long: Sequence[bool],
+) -> list[Verdict]:
+    """Return N verdicts, those on long texts with their deciding window.
+
+    Args:
+        encoder: how the model reads texts.
+        verdicts: N verdicts.
+        deciding: (N,) index of the deciding window within each text.
+        long: whether each of N texts has more than one window.
+    """
+    return [
+        replace(verdict, window=deciding_window(encoder, verdict.text, number)) if many else verdict
+        for verdict, number, many in zip(verdicts, deciding.tolist(), long, strict=True)
+    ]

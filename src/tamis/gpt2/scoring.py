@@ -4,6 +4,7 @@ order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,3 +85,35 @@ def score_windows(
             return Scored(np.empty((0, width)), np.empty(0, dtype=np.int64))
         own = logits[messages.windows_of(rows)].double()
         return Scored(messages.aggregate(own, rows).numpy(), messages.deciding(own.numpy(), rows))
+
+
+def window_logits(
+    model: GPT2Classifier, windows: Sequence[NDArray[np.int32]]
+) -> NDArray[np.float64]:
+    """Return the (W, K) logits of W windows of token ids, at least one, computed as one batch in
+    the calling thread.
+    """
+    with torch.inference_mode():
+        packed = pack(list(windows)).to(model.score.weight.device)
+        logits: NDArray[np.float64] = model(packed).cpu().double().numpy()
+    return logits
+
+
+def token_logits(
+    model: GPT2Classifier, windows: Sequence[NDArray[np.int32]]
+) -> list[NDArray[np.float64]]:
+    """Return the (T, K) logits of each window as if it ended after each of its T tokens: one pass
+    of the causal model.
+    """
+    found: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(windows)
+    trunk = model.transformer
+    with torch.inference_mode():
+        for rows in by_length([len(window) for window in windows], FROZEN_TOKENS):
+            packed = pack([windows[row] for row in rows]).to(model.score.weight.device)
+            values = (
+                model.head(trunk.blocks(trunk.embed(packed), packed)).double().cpu().numpy()
+            )  # (N, K), in packed order
+            ends = np.cumsum([len(windows[rows[place]]) for place in packed.order])
+            for place, part in zip(packed.order, np.split(values, ends[:-1]), strict=True):
+                found[rows[place]] = part
+    return found

@@ -14,12 +14,13 @@ Shapes: V windows of R texts, K classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OVERLAP = 0.5
 """Share of a window that the next window repeats, so that at least one window has each sentence
@@ -60,6 +61,8 @@ class WindowAggregation:
         """
         if len(logits) == len(counts):
             return logits
+        import torch  # an exported model aggregates arrays and has no torch
+
         numbers = torch.from_numpy(counts).to(logits.device)
         if self.positive is None:
             owner = torch.repeat_interleave(

@@ -31,7 +31,6 @@ from tamis.classifier.explain.occlusion import (
     words_of,
 )
 from tamis.classifier.explain.render_html import page as as_page
-from tamis.classifier.explain.token_curve import logits_of_all_tokens
 from tamis.gpt2.packing import pack
 from tests import runs
 from tests.rows import messages
@@ -195,9 +194,9 @@ def test_only_words_of_the_window_that_decides_have_shares() -> None:
 
 def test_windows_of_any_lengths_come_back_in_their_order() -> None:
     windows = fitted().predictor_.tokenizer.encode([TEXTS[3], "k", TEXTS[5], "", TEXTS[3] + " k"])
-    together = logits_of_all_tokens(fitted(), windows)
+    together = fitted().predictor_.token_logits(windows)
     for ids, values in zip(windows, together, strict=True):
-        np.testing.assert_allclose(values, logits_of_all_tokens(fitted(), [ids])[0], atol=1e-4)
+        np.testing.assert_allclose(values, fitted().predictor_.token_logits([ids])[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("text", [*TEXTS[:5], *ODD, LONG])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tamis.decision.verdict import DecisionRule, Verdict
-from tamis.gpt2.model import GPT2Classifier
 from tamis.text.encoder import TextEncoder
 from tamis.text.tokenizer import Tokenizer
 
@@ -27,13 +26,8 @@ class ExplainedModel(Protocol):
         """The tokenizer of the encoder."""
         ...
 
-    @property
-    def scorer(self) -> GPT2Classifier:
-        """The model in the number type it computes in."""
-        ...
-
-    def computing(self) -> AbstractContextManager[None]:
-        """Context with the model's thread count."""
+    def token_logits(self, windows: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float64]]:
+        """The (T, K) logits of each window as if it ended after each of its T tokens."""
         ...
 
 

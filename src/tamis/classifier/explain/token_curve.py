@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tamis.classifier.explain.subject import ExplainedClassifier
 from tamis.decision.calibration import softmax
-from tamis.gpt2.features import FROZEN_TOKENS
-from tamis.gpt2.packing import by_length, pack
 from tamis.text.windows import RunningAggregation
 
 
@@ -26,7 +23,7 @@ def running_probabilities(classifier: ExplainedClassifier, text: str) -> NDArray
     ids = classifier.predictor_.tokenizer.encode([text])[0]
     # Cut like the ids, the numbers of the tokens say which of them each window holds.
     places = classifier.predictor_.encoder.windows(np.arange(len(ids), dtype=np.int32))
-    logits = logits_of_all_tokens(classifier, [ids[p] for p in places])
+    logits = classifier.predictor_.token_logits([ids[p] for p in places])
     aggregation = classifier.predictor_.encoder.aggregation
     pooled, joined, seen = RunningAggregation(1, logits[0].shape[1], aggregation), [], -1
     for window, values in zip(places, logits, strict=True):
@@ -34,25 +31,6 @@ def running_probabilities(classifier: ExplainedClassifier, text: str) -> NDArray
         pooled.add(0, values[-1])
         seen = int(window[-1])
     return softmax(np.concatenate(joined))
-
-
-def logits_of_all_tokens(
-    classifier: ExplainedClassifier, windows: list[NDArray[np.int32]]
-) -> list[NDArray[np.float64]]:
-    """Return the (T, K) logits of each window."""
-    model = classifier.predictor_.scorer
-    found: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(windows)
-    with classifier.predictor_.computing(), torch.inference_mode():
-        for rows in by_length([len(window) for window in windows], FROZEN_TOKENS):
-            packed = pack([windows[row] for row in rows]).to(model.score.weight.device)
-            trunk = model.transformer
-            values = (
-                model.head(trunk.blocks(trunk.embed(packed), packed)).double().cpu().numpy()
-            )  # (N, K), in packed order
-            ends = np.cumsum([len(windows[rows[place]]) for place in packed.order])
-            for place, part in zip(packed.order, np.split(values, ends[:-1]), strict=True):
-                found[rows[place]] = part
-    return found
 
 
 def offsets(classifier: ExplainedClassifier, text: str) -> list[tuple[int, int]]:
