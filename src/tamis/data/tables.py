@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tamis.data.faulty_rows import SHOWN, FaultyRows
 from tamis.data.files.columns import find_both
 from tamis.data.files.encoding import read_bytes
-from tamis.data.files.table_reader import SAMPLE_ROWS, Grid, Quoting, read_grid
+from tamis.data.files.named_rows import shown_cell, shown_cells
+from tamis.data.files.table_reader import SAMPLE_ROWS, Grid, HeaderOptions, Quoting, read_grid
+from tamis.data.labels import MISSING_WORDS, label_order, one_spelling
 from tamis.errors import DataError
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a text and a label, exactly as in the file: no character is removed or changed.
+    """Rows of a text and a label. No character of a text is removed or changed; a label that is a
+    number has one spelling (see `tamis.data.labels`).
 
-    `lines[i]` is the 1-based line of `source` where row i begins (in Parquet the 1-based row).
-    `fingerprint` is the SHA-256 of the file's bytes. `notes` tell the user how the file was read.
+    `lines[i]` is the 1-based line of `source` where row i begins (in Parquet and Excel the 1-based
+    row). `fingerprint` is the SHA-256 of the file's bytes. `notes` tell the user how the file was
+    read.
     """
 
     texts: tuple[str, ...]
@@ -37,6 +42,8 @@ class Table:
     encoding: str
     fingerprint: str
     notes: tuple[str, ...] = ()
+    has_header: bool | None = None
+    """Whether the columns are named in the first row; None for rows that come from no file."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -44,8 +51,8 @@ class Table:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The distinct labels, sorted."""
-        return tuple(sorted(set(self.labels)))
+        """The distinct labels, sorted: by value if all are numbers, otherwise as strings."""
+        return tuple(label_order(self.labels))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -64,7 +71,12 @@ class Table:
 
     def where(self, index: int) -> str:
         """Return the file and line of row `index`, for messages."""
-        return f"{self.source} {'row' if self.format == 'parquet' else 'line'} {self.lines[index]}"
+        return f"{self.source} {self.unit} {self.lines[index]}"
+
+    @property
+    def unit(self) -> str:
+        """What `lines` count: "row" in Parquet and Excel, otherwise "line"."""
+        return "row" if self.format in ("parquet", "excel") else "line"
 
     @classmethod
     def of(cls, texts: Sequence[str], labels: Sequence[str], *, source: str = "memory") -> Table:
@@ -98,53 +110,64 @@ def read_table(
     *,
     text: str | None = None,
     label: str | None = None,
+    header: bool | None = None,
     quoting: Quoting = "auto",
+    to_train: bool = False,
 ) -> Table:
-    """Read the labelled rows of a CSV, TSV, JSONL, JSON or Parquet file.
+    """Read the labelled rows of a CSV, TSV, Excel, JSONL, JSON or Parquet file.
 
     Args:
         path: the file.
         text: column of the texts, by name or 1-based position; None: detected by name, then by
             content.
         label: column of the labels, in the same way.
+        header: whether the first row names the columns; None: decided by its content. JSON and
+            Parquet always name them.
         quoting: "auto": quotes in tab-separated text are part of the texts unless they clearly
             quote fields; "pandas": as `pandas.read_csv` does by default, for split `tp2`.
+        to_train: an empty text is a fault, which is reported together with all others.
 
     Raises:
         DataError: the file is missing, empty, a directory, or of an unknown format or encoding; a
-            column is missing or ambiguous; a row has a wrong number of fields, no label, or a value
-            that is not a text. The message names the file and the line.
-        MissingExtraError: the file is Parquet and polars is not installed.
+            column is missing or ambiguous; the first row could be a header or not; rows have a
+            wrong number of fields, no label, or a value that is not a text. The message names the
+            file and the lines.
+        MissingExtraError: the file is Parquet or Excel and the package for it is not installed.
     """
     path = Path(path)
     source = str(path)
     content = read_bytes(path)
-    grid = read_grid(
-        content, path, quoting=quoting, named=[name for name in (text, label) if name is not None]
-    )
+    named = tuple(name for name in (text, label) if name is not None)
+    grid = read_grid(content, path, quoting=quoting, options=HeaderOptions(named, header))
+    faults = grid.faults
     if not grid.rows:
+        faults.check()
         raise DataError(
             f"{source}: expected rows, found only a header line; add rows with a label and a text"
         )
-    sample = [[_shown(value) for value in row] for row in grid.rows[:SAMPLE_ROWS]]
-    text_column, label_column = find_both(grid.names, sample, source=source, text=text, label=label)
-    texts: list[str] = []
-    labels: list[str] = []
-    for line, row in zip(grid.lines, grid.rows, strict=True):
-        place = f"{source} {grid.unit} {line}"
-        texts.append(_text(row[text_column], place, grid.names[text_column]))
-        labels.append(_label(row[label_column], place, grid.names[label_column]))
+    sample = [shown_cells(row) for row in grid.rows[:SAMPLE_ROWS]]
+    columns = find_both(grid.names, sample, source=source, text=text, label=label)
+    reader = _RowReader(grid, columns, to_train=to_train)
+    rows = [
+        (line, *found)
+        for line, row in zip(grid.lines, grid.rows, strict=True)
+        if (found := reader.read(line, row)) is not None
+    ]
+    faults.check()
+    labels = [label for _, _, label in rows]
+    spelled = one_spelling(labels, source)
     return Table(
-        tuple(texts),
-        tuple(labels),
-        tuple(grid.lines),
+        tuple(text for _, text, _ in rows),
+        tuple(spelled[label] for label in labels),
+        tuple(line for line, _, _ in rows),
         source,
-        grid.names[text_column],
-        grid.names[label_column],
+        grid.names[columns[0]],
+        grid.names[columns[1]],
         grid.format,
         grid.encoding,
         hashlib.sha256(content).hexdigest(),
-        (*grid.notes, *_overflow(grid, text_column, label_column)),
+        (*grid.notes, *_overflow(grid, *columns), *_label_notes(labels, spelled, source)),
+        grid.has_header,
     )
 
 
@@ -153,7 +176,7 @@ def check_trainable(table: Table) -> None:
 
     Raises:
         DataError: labels differ only in case or white space, **or** there is only one class, **or**
-            there are on average fewer than two rows per class, **or** a text is empty. Nothing is
+            there are on average fewer than two rows per class, **or** texts are empty. Nothing is
             corrected silently.
     """
     spellings: defaultdict[str, list[str]] = defaultdict(list)
@@ -176,62 +199,145 @@ def check_trainable(table: Table) -> None:
     if len(table) < 2 * len(table.classes):
         raise DataError(
             f"{table.source}: expected at least two rows for each class, found {len(table)} "
-            "rows for "
-            f"{len(table.classes)} classes; "
-            f"add rows, or check that column {table.label_column!r} is the label"
+            f"rows for {len(table.classes)} classes; {_single_rows(table)}add rows, or check that "
+            f"column {table.label_column!r} is the label"
         )
-    for index, content in enumerate(table.texts):
+    faults = FaultyRows(table.source, table.unit)
+    for line, content in zip(table.lines, table.texts, strict=True):
         if not content.strip():
-            raise DataError(
-                f"{table.where(index)}: expected a text to train on, found an empty one; fill "
-                "it in or remove the row"
-            )
+            faults.add(line, *_EMPTY)
+    faults.check()
 
 
-def _shown(value: object) -> str:
-    if value is None:
+def rare_label_notes(table: Table) -> list[str]:
+    """Return a note that names the labels of which there is only one row, or an empty list."""
+    rare = _single_rows(table)
+    if not rare:
+        return []
+    return [
+        f"{table.source}: {rare}a class of one row cannot be learned and has no test figures. Add "
+        "rows, correct the label, or remove the row."
+    ]
+
+
+def _single_rows(table: Table) -> str:
+    """Return "labels with a single row: ...; ", or nothing if there are none."""
+    single = [
+        f"{label!r} ({table.unit} {table.lines[table.labels.index(label)]})"
+        for label, count in table.counts.items()
+        if count == 1
+    ]
+    if not single:
         return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+    more = f" and {len(single) - SHOWN:,} more" if len(single) > SHOWN else ""
+    return f"labels with a single row: {', '.join(single[:SHOWN])}{more}; "
 
 
-def _text(value: object, place: str, column: str) -> str:
-    if not isinstance(value, str):
-        found = "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"
-        raise DataError(
-            f"{place}: expected a text in column {column!r}, found {found}; make it a string or "
-            "choose another column with --text"
+_EMPTY = ("expected a text to train on, found an empty one", "fill it in or remove the row")
+
+
+class _RowReader:
+    """Takes the text and the label from rows of a grid; adds rows without them to its faults."""
+
+    def __init__(self, grid: Grid, columns: tuple[int, int], *, to_train: bool) -> None:
+        self._text, self._label = columns
+        self._text_name, self._label_name = (grid.names[column] for column in columns)
+        self._faults, self._width, self._to_train = grid.faults, len(grid.names), to_train
+        self._excel = grid.format == "excel"
+
+    def read(self, line: int, row: Sequence[object]) -> tuple[str, str] | None:
+        """Return text and label, or None if the row is faulty."""
+        before = len(self._faults)
+        if max(self._text, self._label) >= len(row):
+            missing = (
+                f"label in column {self._label_name!r}"
+                if self._label >= len(row)
+                else f"text in column {self._text_name!r}"
+            )
+            self._faults.add(
+                line,
+                f"expected a {missing}, found only {len(row)} of {self._width} fields",
+                "fill it in or remove the row",
+            )
+            return None
+        text = self._text_of(line, row[self._text])
+        label = self._label_of(line, row[self._label]) if len(self._faults) == before else ""
+        return None if len(self._faults) > before else (text, label)
+
+    def _text_of(self, line: int, value: object) -> str:
+        if self._excel and not isinstance(value, str):
+            value = shown_cell(value)  # Excel stores a message of digits as a number
+        if not isinstance(value, str):
+            found = "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"
+            self._faults.add(
+                line,
+                f"expected a text in column {self._text_name!r}, found {found}",
+                "make it a string or choose another column with --text",
+            )
+            return ""
+        if self._to_train and not value.strip():
+            self._faults.add(line, *_EMPTY)
+        return self._plain_string(line, value, self._text_name)
+
+    def _label_of(self, line: int, value: object) -> str:
+        if _is_missing(value):
+            self._faults.add(
+                line,
+                f"expected a label in column {self._label_name!r}, found none",
+                "fill it in or remove the row",
+            )
+            return ""
+        if isinstance(value, list | dict | bytes):
+            self._faults.add(
+                line,
+                f"expected one label in column {self._label_name!r}, found "
+                f"{type(value).__name__} {value!r:.40}",
+                "give a single value",
+            )
+            return ""
+        return self._plain_string(line, shown_cell(value), self._label_name)
+
+    def _plain_string(self, line: int, value: str, column: str) -> str:
+        fault = ""
+        if "\0" in value:
+            fault = "a NUL character"
+        elif not value.isascii():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                fault = "half of a surrogate pair, which is not a character"
+        if fault:
+            self._faults.add(line, f"column {column!r} contains {fault}", "remove it")
+        return value
+
+
+def _is_missing(value: object) -> bool:
+    """Return whether a label is None, NaN or white space."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def _label_notes(labels: Sequence[str], spelled: Mapping[str, str], source: str) -> list[str]:
+    """Return notes on labels of several spellings, and on labels that may be missing values."""
+    notes = []
+    merged: defaultdict[str, list[str]] = defaultdict(list)
+    for label, name in spelled.items():
+        merged[name].append(label)
+    several = [name for name, found in merged.items() if len(found) > 1]
+    if several:
+        shown = "; ".join(" and ".join(map(repr, merged[name])) for name in several[:SHOWN])
+        notes.append(
+            f"{source}: labels that are the same number are one label ({shown}); it is written "
+            f"{', '.join(map(repr, several[:SHOWN]))}."
         )
-    return _plain_string(value, place, column)
-
-
-def _label(value: object, place: str, column: str) -> str:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        raise DataError(
-            f"{place}: expected a label in column {column!r}, found none; fill it in or remove "
-            "the row"
+    counts = Counter(labels)
+    doubtful = [name for name in counts if name.strip().lower() in MISSING_WORDS]
+    if doubtful and len(doubtful) < len(counts):
+        shown = ", ".join(f"{name!r} ({counts[name]:,} rows)" for name in doubtful)
+        notes.append(
+            f"{source}: the label {shown} is a class here, but some programs write it for a "
+            "missing value. Remove these rows if they have no label."
         )
-    if isinstance(value, list | dict | bytes):
-        raise DataError(
-            f"{place}: expected one label in column {column!r}, found {type(value).__name__} "
-            f"{value!r:.40}; give a single value"
-        )
-    return _plain_string(_shown(value), place, column)
-
-
-def _plain_string(value: str, place: str, column: str) -> str:
-    if "\0" in value:
-        raise DataError(f"{place}: column {column!r} contains a NUL character; remove it")
-    if not value.isascii():
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise DataError(
-                f"{place}: column {column!r} contains half of a surrogate pair, which is not a "
-                "character; remove it"
-            ) from None
-    return value
+    return notes
 
 
 def _overflow(grid: Grid, text_column: int, label_column: int) -> list[str]:
@@ -247,7 +353,7 @@ def _overflow(grid: Grid, text_column: int, label_column: int) -> list[str]:
         for column, name in enumerate(grid.names)
         if name == str(column + 1) and column not in (text_column, label_column)
     ]
-    rows = sum(any(row[column] for column in spare) for row in grid.rows)
+    rows = sum(any(row[column] for column in spare if column < len(row)) for row in grid.rows)
     if not rows:
         return []
     columns = ", ".join(grid.names[column] for column in spare)

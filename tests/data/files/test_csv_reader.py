@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.data.files.csv_reader import Layout, lines_of, quoting_is_evident, records, sniff
+from tamis.data.files.csv_dialect import quoting_is_evident, sniff
+from tamis.data.files.csv_reader import Layout, lines_of, records
 from tamis.errors import DataError
 
 TAB = "\t"

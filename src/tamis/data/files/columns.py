@@ -1,124 +1,25 @@
 """The choice of the text and label columns: by name, by 1-based position, else by content.
 
-Owns the list of known column names and the error messages that list the columns of a file.
+Owns the error messages that list the columns of a file; `header` decides whether it names them.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Sequence
 
+from tamis.data.files.column_names import LABEL_NAMES, TEXT_NAMES, plain_name
 from tamis.errors import DataError
 
-# If several known names are present, the first name of the list is used; any other must be the only
-# one.
-TEXT_NAMES = (
-    *(
-        "text",
-        "message",
-        "sms",
-        "body",
-        "content",
-        "v2",
-        "texts",
-        "messages",
-        "msg",
-        "sentence",
-        "utterance",
-        "tweet",
-        "review",
-    ),
-    *(
-        "comment",
-        "email",
-        "mail",
-        "document",
-        "query",
-        "question",
-        "input",
-        "post",
-        "phrase",
-        "headline",
-        "description",
-    ),
-    *("text_message", "message_text", "sms_text", "message_body", "email_text", "content_text"),
-)
-LABEL_NAMES = (
-    *(
-        "label",
-        "class",
-        "category",
-        "target",
-        "spam",
-        "v1",
-        "labels",
-        "classes",
-        "is_spam",
-        "isspam",
-        "spam_or_ham",
-        "ham_or_spam",
-    ),
-    *(
-        "sentiment",
-        "intent",
-        "topic",
-        "tag",
-        "type",
-        "y",
-        "classification",
-        "verdict",
-        "gold",
-        "gold_label",
-        "label_text",
-    ),
-)
-_IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ ./-]\w+){0,2}")
 _LABEL_CHARACTERS = 64
 _SURE_ROWS = 10
 
 
 def count_roles(first: Sequence[str]) -> int:
     """Count how many of the two roles, text and label, the first row names (0 to 2)."""
-    return int(any(_plain(cell) in TEXT_NAMES for cell in first)) + int(
-        any(_plain(cell) in LABEL_NAMES for cell in first)
+    return int(any(plain_name(cell) in TEXT_NAMES for cell in first)) + int(
+        any(plain_name(cell) in LABEL_NAMES for cell in first)
     )
-
-
-def is_header(
-    first: Sequence[str], rest: Sequence[Sequence[str]], *, named: Sequence[str] = ()
-) -> bool:
-    """Return whether the first row holds column names and not values.
-
-    `named` are the columns that the caller requested. A known name counts unless it is also a value
-    of its column below (a first message labelled "spam" is not a header). Without a known name, the
-    row is a header if it is not one of the values of a label column.
-    """
-    cells = [cell for cell in first if cell]
-    if any(name in first for name in named if not name.isdigit()):
-        return True
-    below = [{row[column] for row in rest if column < len(row)} for column in range(len(first))]
-    roles = count_roles(first)
-    if roles == 2:
-        return True
-    if roles == 1:
-        known = (*TEXT_NAMES, *LABEL_NAMES)
-        return any(
-            _plain(cell) in known and cell not in below[column] for column, cell in enumerate(first)
-        )
-    if (
-        len(rest) < 2
-        or not cells
-        or len(set(cells)) < len(cells)
-        or not all(_IDENTIFIER.fullmatch(cell) for cell in cells)
-    ):
-        return False
-    groups = [
-        column
-        for column, values in enumerate(below)
-        if first[column] and len(values) * 2 <= len(rest)
-    ]
-    return bool(groups) and all(first[column] not in below[column] for column in groups)
 
 
 def find_text(
@@ -228,20 +129,19 @@ def find_both(
     return column, find_label(names, rows, source=source, requested=label, text=column)
 
 
-def _plain(cell: str) -> str:
-    return re.sub(r"[\s-]+", "_", cell.strip().casefold())
-
-
 def _by_name(names: Sequence[str], known: Sequence[str], *, taken: int | None) -> list[int]:
     found = [
-        column for column, name in enumerate(names) if _plain(name) in known and column != taken
+        column for column, name in enumerate(names) if plain_name(name) in known and column != taken
     ]
-    first = [column for column in found if _plain(names[column]) == known[0]]
+    first = [column for column in found if plain_name(names[column]) == known[0]]
     return first if len(first) == 1 else found
 
 
 def _named(names: Sequence[str], requested: str, source: str, option: str) -> int:
-    for same in (lambda name: name == requested, lambda name: _plain(name) == _plain(requested)):
+    for same in (
+        lambda name: name == requested,
+        lambda name: plain_name(name) == plain_name(requested),
+    ):
         found = [column for column, name in enumerate(names) if same(name)]
         if len(found) == 1:
             return found[0]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from tamis.data.faulty_rows import FaultyRows
 from tamis.errors import DataError
 
 _SPACE_AND_COMMA = re.compile(r"[ \t\r\n]*(,?)[ \t\r\n]*")
@@ -31,23 +32,31 @@ def begins_like_json(text: str) -> bool:
     return bool(re.match(r"\[\s*(\{|\])", start))
 
 
-def json_rows(lines: Iterable[str], source: str) -> Iterator[JsonRow]:
+def json_rows(
+    lines: Iterable[str], source: str, faults: FaultyRows | None = None
+) -> Iterator[JsonRow]:
     """Yield the objects of JSONL; one line at a time is in memory, blank lines are skipped.
 
+    Lines that are not JSON objects are added to `faults`.
+
     Raises:
-        DataError: a line is not JSON, or not an object.
+        DataError: there are no `faults`, and a line is not JSON or not an object.
     """
+    faults = FaultyRows(source, at_once=True) if faults is None else faults
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{source} line {number}: expected a JSON object, found invalid JSON ({error}); "
-                "fix the line"
-            ) from None
-        yield JsonRow(number, _object(value, number, source))
+            faults.add(
+                number, f"expected a JSON object, found invalid JSON ({error})", "fix the line"
+            )
+            continue
+        if not isinstance(value, dict):
+            faults.add(number, _not_an_object(value), "fix the line")
+            continue
+        yield JsonRow(number, value)
 
 
 def json_array(text: str, source: str) -> Iterator[JsonRow]:
@@ -85,15 +94,14 @@ def json_array(text: str, source: str) -> Iterator[JsonRow]:
                 f"{source} line {line}: expected a JSON object, found invalid JSON ({error}); "
                 "fix it"
             ) from None
-        yield JsonRow(line, _object(value, line, source))
+        if not isinstance(value, dict):
+            raise DataError(f"{source} line {line}: {_not_an_object(value)}; fix the line")
+        yield JsonRow(line, value)
         first = False
 
 
-def _object(value: object, line: int, source: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        kind = type(value).__name__
-        raise DataError(
-            f'{source} line {line}: expected a JSON object such as {{"label": ..., "text": '
-            f"...}}, found a {kind}; fix the line"
-        )
-    return value
+def _not_an_object(value: object) -> str:
+    return (
+        'expected a JSON object such as {"label": ..., "text": ...}, found a '
+        f"{type(value).__name__}"
+    )

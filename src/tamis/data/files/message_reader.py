@@ -9,16 +9,23 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from tamis.data.files import csv_reader, json_reader, mail_reader, parquet_reader
-from tamis.data.files.columns import find_text, is_header
+from tamis.data.faulty_rows import FaultyRows
+from tamis.data.files import excel_reader, json_reader, mail_reader, parquet_reader
 from tamis.data.files.encoding import decode_line, encoding_of_file
+from tamis.data.files.messages import Message, Messages
+from tamis.data.files.named_rows import SAMPLE_ROWS
 from tamis.data.files.row_writer import write_rows
-from tamis.data.files.table_reader import SAMPLE_ROWS, header_names
+from tamis.data.files.table_messages import (
+    delimited_messages,
+    excel_messages,
+    json_messages,
+    parquet_messages,
+    table_layout,
+)
 from tamis.errors import DataError
 
 __all__ = ["Message", "Messages", "read_messages", "read_one_message", "write_rows"]
@@ -27,50 +34,19 @@ _HEAD_BYTES = 1 << 18
 _TABLE_ENDINGS = frozenset((".csv", ".tsv", ".tab"))
 
 
-@dataclass(frozen=True)
-class Message:
-    """A text to classify.
-
-    `columns` are all columns of the row, in the order of the file; `line` is 1-based.
-    """
-
-    text: str
-    columns: dict[str, object] = field(default_factory=dict)
-    line: int = 0
-
-
-@dataclass
-class Messages:
-    """An iterator of `Message` with the format, the text column and notes for the user.
-
-    `format` is "text", "csv", "tsv", "jsonl", "json", "parquet", "eml" or "mbox".
-    """
-
-    format: str
-    text_column: str
-    source: str
-    notes: tuple[str, ...]
-    _rows: Iterator[Message] = field(repr=False)
-
-    def __iter__(self) -> Iterator[Message]:
-        """Return self."""
-        return self
-
-    def __next__(self) -> Message:
-        """Return the next message."""
-        return next(self._rows)
-
-
-def read_messages(source: str | Path | BinaryIO | TextIO, *, text: str | None = None) -> Messages:
+def read_messages(
+    source: str | Path | BinaryIO | TextIO, *, text: str | None = None, header: bool | None = None
+) -> Messages:
     r"""Read the messages of a file or a stream.
 
-    The content decides the format of a file: Parquet, mbox, a mail, JSONL, a JSON array, or a table
-    with a delimiter. The file name decides only if the content does not: `.txt` has one text per
-    line even if lines contain commas; `.csv` and `.tsv` are tables. The first line decides the
-    format of a stream (stdin), so that answers can follow line by line: an object is JSONL, "From "
-    is mbox, anything else is one text per line. `text` names the text column, and so requires a
-    table. The end of a line is not part of its text. An empty line is an empty text, so answers
-    keep the line numbers.
+    The content decides the format of a file: Parquet, Excel, mbox, a mail, JSONL, a JSON array, or
+    a table with a delimiter. The file name decides only if the content does not: `.txt` has one
+    text per line even if lines contain commas; `.csv` and `.tsv` are tables. The first line decides
+    the format of a stream (stdin), so that answers can follow line by line: an object is JSONL,
+    "From " is mbox, anything else is one text per line. `text` names the text column, and so
+    requires a table. `header` says whether the first row of a table names its columns; None:
+    decided by its content. The end of a line is not part of its text. An empty line is an empty
+    text, so answers keep the line numbers.
 
     Raises:
         DataError: at once, if the file is missing, a directory or of an unknown encoding, or if its
@@ -79,8 +55,8 @@ def read_messages(source: str | Path | BinaryIO | TextIO, *, text: str | None = 
         MissingExtraError: it is Parquet and polars is not installed.
     """
     if isinstance(source, str | Path):
-        return _from_file(Path(source), text)
-    return _from_stream(source, text)
+        return _from_file(Path(source), text, header)
+    return _from_stream(source, text, header)
 
 
 def read_one_message(stream: BinaryIO | TextIO) -> Message:
@@ -106,7 +82,7 @@ def read_one_message(stream: BinaryIO | TextIO) -> Message:
     return Message(text.removesuffix("\n").removesuffix("\r"), line=1)
 
 
-def _from_file(path: Path, text: str | None) -> Messages:
+def _from_file(path: Path, text: str | None, header: bool | None) -> Messages:
     name = str(path)
     try:
         with path.open("rb") as file:
@@ -124,7 +100,9 @@ def _from_file(path: Path, text: str | None) -> Messages:
     ending = path.suffix.lower()
     lines_only = ending == ".txt" and text is None
     if head.startswith(parquet_reader.MAGIC):
-        return _parquet_messages(path, text)
+        return parquet_messages(path, text)
+    if excel_reader.begins_like_excel(head):
+        return excel_messages(path, text, header)
     if not lines_only and text is None and ending not in _TABLE_ENDINGS:
         if mail_reader.is_mbox(head) or (ending == ".mbox" and head.startswith(b"From ")):
             return _mails("mbox", name, mail_reader.mbox_mails(_byte_lines(path)))
@@ -137,30 +115,24 @@ def _from_file(path: Path, text: str | None) -> Messages:
     if not lines_only and json_reader.begins_like_json(start):
         if start.lstrip().startswith("["):
             rows = json_reader.json_array(path.read_text(encoding.name), name)
-            return _json_messages("json", name, rows, text, encoding.notes)
-        return _json_messages(
-            "jsonl",
-            name,
-            json_reader.json_rows(_text_lines(path, encoding.name, "\n"), name),
-            text,
-            encoding.notes,
-        )
-    layout = (
-        None
-        if lines_only
-        else _layout(start, whole=whole, sure=text is not None or ending in _TABLE_ENDINGS)
-    )
-    if layout is None:
+            return json_messages("json", FaultyRows(name), rows, text, encoding.notes)
+        faults = FaultyRows(name)
+        lines = _text_lines(path, encoding.name, "\n")
+        rows = json_reader.json_rows(lines, name, faults)
+        return json_messages("jsonl", faults, rows, text, encoding.notes)
+    sure = text is not None or ending in _TABLE_ENDINGS or header is not None
+    found = None if lines_only else table_layout(start, whole=whole, sure=sure)
+    if found is None:
         numbered = enumerate(_text_lines(path, encoding.name, "\n"), 1)
         rows_ = (_line_message(line, number) for number, line in numbered)
         return Messages("text", "text", name, encoding.notes, rows_)
-    newline = "" if layout.quoted or "\n" not in start else "\n"
-    return _table_messages(
-        _text_lines(path, encoding.name, newline), layout, name, text, encoding.notes
+    newline = "" if found.layout.quoted or "\n" not in start else "\n"
+    return delimited_messages(
+        _text_lines(path, encoding.name, newline), found, name, (text, header), encoding.notes
     )
 
 
-def _from_stream(stream: BinaryIO | TextIO, text: str | None) -> Messages:
+def _from_stream(stream: BinaryIO | TextIO, text: str | None, header: bool | None) -> Messages:
     name = str(getattr(stream, "name", "standard input"))
     name = "standard input" if name in ("<stdin>", "0") else name
     raw = getattr(stream, "buffer", stream)
@@ -177,149 +149,24 @@ def _from_stream(stream: BinaryIO | TextIO, text: str | None) -> Messages:
     if first.removeprefix(b"\xef\xbb\xbf").startswith(b"{") and json_reader.begins_like_json(
         decode_line(first, 1, name).removeprefix("\ufeff")
     ):
-        return _json_messages(
-            "jsonl", name, json_reader.json_rows(_without_mark(decoded), name), text, ()
-        )
-    if text is None:
+        rows_ = json_reader.json_rows(_without_mark(decoded), name)
+        return json_messages("jsonl", FaultyRows(name, at_once=True), rows_, text, ())
+    if text is None and header is None:
         rows = (
             _line_message(line, number) for number, line in enumerate(_without_mark(decoded), 1)
         )
         return Messages("text", "text", name, (), rows)
     held = list(islice(_without_mark(decoded), SAMPLE_ROWS))
-    layout = csv_reader.sniff("".join(held), whole=len(held) < SAMPLE_ROWS) or csv_reader.Layout(
-        "\t", quoted=False
-    )
-    return _table_messages(
-        _at_returns(chain(held, decoded)) if layout.quoted else chain(held, decoded),
-        layout,
+    found = table_layout("".join(held), whole=len(held) < SAMPLE_ROWS, sure=True)
+    lines_ = chain(held, decoded)
+    return delimited_messages(
+        _at_returns(lines_) if found.layout.quoted else lines_,
+        found,
         name,
-        text,
+        (text, header),
         (),
+        at_once=True,
     )
-
-
-def _layout(start: str, *, whole: bool, sure: bool) -> csv_reader.Layout | None:
-    """Return the layout of a table, or None if each line is one text.
-
-    `sure`: the file name or the user says that it is a table.
-    """
-    layout = csv_reader.sniff(start, whole=whole)
-    if sure:
-        # A single column has no delimiter; quotes are read as a CSV writer sets them.
-        return layout or csv_reader.Layout(",", quoted=True)
-    if layout is None:
-        return None
-    rows, roles, share = csv_reader.regularity(start, layout, whole=whole)
-    # Commas are frequent in texts: they separate columns only under a header with a known name.
-    # Tabs are rare in texts.
-    return layout if rows > 1 and share == 1.0 and (roles or layout.delimiter == "\t") else None
-
-
-def _table_messages(
-    lines: Iterable[str],
-    layout: csv_reader.Layout,
-    name: str,
-    text: str | None,
-    notes: tuple[str, ...],
-) -> Messages:
-    rows = csv_reader.records(lines, layout, name)
-    sample = list(islice(rows, SAMPLE_ROWS))
-    if not sample:
-        raise DataError(
-            f"{name}: expected rows, found an empty file; give a table with a text in each row"
-        )
-    head, rest = sample[0].fields, [record.fields for record in sample[1:]]
-    header = is_header(head, rest, named=[] if text is None else [text])
-    names = (
-        header_names(head)
-        if header
-        else tuple(str(position) for position in range(1, len(head) + 1))
-    )
-    data = sample[1:] if header else sample
-    column = find_text(names, [record.fields for record in data], source=name, requested=text)
-    if len(set(names)) < len(names):
-        raise DataError(
-            f"{name}: two columns have the same name ({', '.join(map(repr, names))}); rename "
-            "one of them"
-        )
-
-    def messages() -> Iterator[Message]:
-        for record in chain(data, rows):
-            if len(record.fields) != len(names):
-                raise csv_reader.wrong_width(record, len(names), name, layout)
-            yield Message(
-                record.fields[column], dict(zip(names, record.fields, strict=True)), record.line
-            )
-
-    return Messages(layout.format, names[column], name, notes, messages())
-
-
-def _json_messages(
-    format_: str,
-    name: str,
-    rows: Iterator[json_reader.JsonRow],
-    text: str | None,
-    notes: tuple[str, ...],
-) -> Messages:
-    # One object is enough if it names the text column; a stream must not wait for more.
-    first = next(rows, None)
-    if first is None:
-        raise DataError(f"{name}: expected JSON objects, found none; give at least one")
-    names = tuple(first.values)
-    strings = [
-        ["" if not isinstance(first.values[key], str) else str(first.values[key]) for key in names]
-    ]
-    column = (
-        names[find_text(names, strings, source=f"{name} line {first.line}", requested=text)]
-        if names
-        else "text"
-    )
-
-    def messages() -> Iterator[Message]:
-        for row in chain([first], rows):
-            yield _checked(
-                row.values.get(column),
-                dict(row.values),
-                row.line,
-                f"{name} line {row.line}",
-                column,
-            )
-
-    return Messages(format_, column, name, notes, messages())
-
-
-def _parquet_messages(path: Path, text: str | None) -> Messages:
-    names, rows = parquet_reader.parquet_rows(path)
-    sample = list(islice(rows, SAMPLE_ROWS))
-    shown = [["" if not isinstance(value, str) else value for value in row] for row in sample]
-    column = find_text(names, shown, source=str(path), requested=text)
-
-    def messages() -> Iterator[Message]:
-        for number, row in enumerate(chain(sample, rows), 1):
-            values = dict(zip(names, row, strict=True))
-            yield _checked(row[column], values, number, f"{path} row {number}", names[column])
-
-    return Messages("parquet", names[column], str(path), (), messages())
-
-
-def _checked(
-    value: object, columns: dict[str, object], line: int, place: str, column: str
-) -> Message:
-    if not isinstance(value, str):
-        found = "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"
-        raise DataError(
-            f"{place}: expected a text in column {column!r}, found {found}; make it a string or "
-            "choose another column with --text"
-        )
-    if not value.isascii():
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise DataError(
-                f"{place}: column {column!r} contains half of a surrogate pair, which is not a "
-                "character; remove it"
-            ) from None
-    return Message(value, columns, line)
 
 
 def _mails(format_: str, name: str, mails: Iterator[mail_reader.Mail]) -> Messages:

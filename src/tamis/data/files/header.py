@@ -1,0 +1,182 @@
+"""Whether the first row of a table names the columns: decided by evidence, not by spelling alone.
+
+Each cell of the first row is compared with the cells below it: does the value occur there, has it
+the same type, as many words? Each comparison is a likelihood ratio, P(cell | a name) / P(cell | a
+value), with probabilities of names from common tables and of values from the column itself. The sum
+of their logarithms decides. If it is small, both readings fit and the user must decide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from math import log
+
+from tamis.data.files.column_names import (
+    COLUMN_NAMES,
+    LABEL_NAMES,
+    LABEL_VALUES,
+    TEXT_NAMES,
+    plain_name,
+)
+
+_HEADER, _VALUES = 3.0, 1.0
+"""Total evidence from which the first row is a header, and up to which it is a row of values."""
+_STRONG = 4.0
+"""Most that one comparison counts, so that none decides against several others."""
+_SAMPLE = 1_000
+_TYPES = (
+    ("number", re.compile(r"[+-]?(?:\d+(?:[.,]\d+)*|[.,]\d+)(?:[eE][+-]?\d+)?\s*%?")),
+    (
+        "date",
+        re.compile(
+            r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[T ,]+\d{1,2}[:.h]\d{2}.*)?"
+            r"|\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?"
+        ),
+    ),
+    ("address", re.compile(r"(?:https?://|www\.)\S+|\S+@\S+\.\w+")),
+    ("code", re.compile(r"(?=\S*\d)[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4,}){1,4}|[A-Z]+[-_]?\d+")),
+)
+_MOST_WORDS = (1, 3, 8, 15)
+_NAMES_BY_WORDS = (0.65, 0.24, 0.07, 0.03, 0.01)
+"""Share of column names with at most 1, 3, 8, 15 and more words. Questions of surveys are long."""
+
+
+class Reading(Enum):
+    """What the first row is."""
+
+    HEADER = "header"
+    VALUES = "values"
+    UNCLEAR = "unclear"
+
+
+def reading_of(
+    first: Sequence[str], rest: Sequence[Sequence[str]], *, named: Sequence[str] = ()
+) -> Reading:
+    """Return what the first row is, from the rows below it.
+
+    `named` are the columns that the caller requested: if one of them is in the first row, that row
+    is a header. Copies of the first row below it are no evidence: concatenated files repeat their
+    header.
+    """
+    if any(name in first for name in named if not name.isdigit()):
+        return Reading.HEADER
+    below = [row for row in rest if list(row) != list(first)]
+    evidence = [
+        weight
+        for column, cell in enumerate(first)
+        for weight in _of_cell(cell, [row[column] for row in below if column < len(row)], column)
+    ]
+    cells = [cell for cell in first if cell.strip()]
+    if len(set(cells)) < len(cells):
+        evidence.append(-1.5)
+    if len(cells) > 1 and _is_range(cells):
+        evidence.append(2.0)  # pandas numbers the columns of a table without names
+    total = sum(evidence)
+    if total >= _HEADER:
+        return Reading.HEADER
+    return Reading.VALUES if total <= _VALUES else Reading.UNCLEAR
+
+
+def is_header_again(row: Sequence[str], names: Sequence[str]) -> bool:
+    """Return whether `row` repeats the header `names`, apart from case and white space."""
+    return [plain_name(cell) for cell in row] == [plain_name(name) for name in names]
+
+
+def header_roles(row: Sequence[str]) -> dict[str, int]:
+    """Return the columns of the roles "text" and "label" if `row` names each of them once."""
+    plain = [plain_name(cell) for cell in row]
+    texts = [column for column, name in enumerate(plain) if name in TEXT_NAMES]
+    labels = [column for column, name in enumerate(plain) if name in LABEL_NAMES]
+    if len(texts) != 1 or len(labels) != 1:
+        return {}
+    return {"text": texts[0], "label": labels[0]}
+
+
+def _of_cell(cell: str, values: Sequence[str], column: int) -> Iterable[float]:
+    """Yield the evidence of one cell of the first row, from the values below it."""
+    filled = [value for value in values if value.strip()]
+    share = (len(filled) + 0.5) / (len(values) + 1)
+    # Spreadsheets have columns without names at the end, tables of pandas an index at the front.
+    index = column == 0 and bool(filled) and all(value.isdecimal() for value in filled)
+    unnamed = 0.5 if index else 0.05 + 0.75 * (1 - share)
+    if not cell.strip():
+        yield _ratio(unnamed, 1 - share)
+        return
+    yield _ratio(1 - unnamed, share)
+    yield from _of_names(cell, filled)
+    if not filled:
+        return
+    counts = Counter(filled)
+    once = sum(count == 1 for count in counts.values())
+    # Good and Turing: the probability of a value that was not seen is the share of those seen once.
+    new = (once + 0.5) / (len(filled) + 1)
+    yield _ratio(0.03, 1 - new) if cell in counts else _ratio(0.97, new)
+    sample = filled[:_SAMPLE]
+    types = Counter(_type(value) for value in sample)
+    common, times = types.most_common(1)[0]
+    own = _type(cell)
+    if common != "text" and times >= 0.95 * len(sample):
+        unlike = (len(sample) - times + 0.5) / (len(sample) + 1)
+        yield _ratio(0.03, 1 - unlike) if own == common else _ratio(0.97, unlike)
+        return
+    if own != "text":
+        yield _ratio(0.02, _smoothed(types[own], len(sample)))
+        return
+    bins = Counter(_words(value) for value in sample)
+    words = _words(cell)
+    yield _ratio(_NAMES_BY_WORDS[words], _smoothed(bins[words], len(sample)))
+    for share_of_names, marked in ((0.12, _is_question), (0.2, _is_identifier)):
+        if marked(cell):
+            yield _ratio(share_of_names, _smoothed(sum(map(marked, sample)), len(sample)))
+
+
+def _of_names(cell: str, filled: Sequence[str]) -> Iterable[float]:
+    name = plain_name(cell)
+    if name in LABEL_VALUES:
+        yield -4.0
+    elif cell in filled:
+        return  # a first message labelled "spam" is not a header
+    elif name in TEXT_NAMES or name in LABEL_NAMES:
+        yield 3.5
+    elif name in COLUMN_NAMES:
+        yield 2.0
+
+
+def _ratio(named: float, value: float) -> float:
+    return max(-_STRONG, min(_STRONG, log(named / value)))
+
+
+def _smoothed(count: int, total: int) -> float:
+    return (count + 0.5) / (total + len(_NAMES_BY_WORDS) / 2)
+
+
+def _type(cell: str) -> str:
+    for name, pattern in _TYPES:
+        if pattern.fullmatch(cell.strip()):
+            return name
+    return "text"
+
+
+def _words(cell: str) -> int:
+    """Return the class of a cell by its number of words, 0 to 4."""
+    count = len(cell.split())
+    return sum(count > most for most in _MOST_WORDS)
+
+
+def _is_question(cell: str) -> bool:
+    return cell.rstrip().endswith((":", "?", "*", "\uff1f", "\uff1a"))
+
+
+def _is_identifier(cell: str) -> bool:
+    """Return whether a cell is written as names in programs are: message_text, messageText, v2."""
+    return bool(re.fullmatch(r"[^\W\d_]+(?:_\w+|[a-z][A-Z]\w*|\d{1,2})", cell.strip()))
+
+
+def _is_range(cells: Sequence[str]) -> bool:
+    return list(cells) in (
+        [str(position) for position in range(len(cells))],
+        [str(position) for position in range(1, len(cells) + 1)],
+    )

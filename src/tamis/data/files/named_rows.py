@@ -1,0 +1,325 @@
+"""Rows of cells as columns with names: which row is the header, and which rows are no rows.
+
+Serves delimited text and Excel sheets, and tables to train on as well as messages to classify. A
+row without any value is skipped, a repeated header line is skipped, missing cells at the end of a
+row stay missing; all three are counted for the notes. Other widths are faults.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice, pairwise
+from typing import NamedTuple
+
+from tamis.data.faulty_rows import FaultyRows
+from tamis.data.files.column_names import LABEL_NAMES, plain_name
+from tamis.data.files.columns import count_roles
+from tamis.data.files.header import Reading, header_roles, is_header_again, reading_of
+from tamis.errors import DataError
+
+SAMPLE_ROWS = 1_000
+_SHOWN_LINES = 10
+_SHOWN_CHARACTERS = 40
+
+
+class Row(NamedTuple):
+    """The number of a row (a 1-based line or row of the file), and its cells as in the file."""
+
+    line: int
+    cells: Sequence[object]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What messages about a file say."""
+
+    name: str
+    unit: str = "line"
+    wrong_width: Callable[[int, int], tuple[str, str]] = field(
+        default=lambda found, expected: (
+            f"expected {expected} cells, found {found}",
+            "remove the cells at its end, or name their columns in the header",
+        )
+    )
+    """Takes the numbers of cells found and expected; returns the fault of a row and its remedy."""
+    at_once: bool = False
+    """Raise the first fault instead of collecting all, for streams."""
+
+
+@dataclass
+class NamedRows:
+    """Columns and rows; the rows are read one at a time. `counted` grows while they are read.
+
+    A row may have fewer cells than there are names, never more.
+    """
+
+    names: tuple[str, ...]
+    has_header: bool
+    sample: list[Row]
+    """Rows at the beginning, all without a fault; `rows` yields them as well."""
+    rows: Iterator[Row]
+    faults: FaultyRows
+    notes: tuple[str, ...]
+    counted: Counted
+
+
+class Counted:
+    """Counts rows that are not as the others, for notes to the user."""
+
+    def __init__(self, source: Source) -> None:
+        """Count nothing yet."""
+        self._source = source
+        self._count: Counter[str] = Counter()
+        self._first: defaultdict[str, list[int]] = defaultdict(list)
+
+    def add(self, kind: str, line: int) -> None:
+        """Count a row; `kind` is "blank", "header" or "short"."""
+        self._count[kind] += 1
+        if self._count[kind] <= _SHOWN_LINES:
+            self._first[kind].append(line)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a sentence for each kind that occurred."""
+        sentences = {
+            "blank": "without any value {were} skipped",
+            "header": "that {repeat} the header {were} skipped",
+            "short": "with fewer cells than there are columns {were} read as if the missing cells "
+            "were empty",
+        }
+        notes = []
+        for kind, sentence in sentences.items():
+            count = self._count[kind]
+            if not count:
+                continue
+            verbs = ("was", "repeats") if count == 1 else ("were", "repeat")
+            words = sentence.format(were=verbs[0], repeat=verbs[1])
+            place = f"{self._source.unit} {listed_lines(self._first[kind], count)}"
+            rows = "row" if count == 1 else "rows"
+            notes.append(f"{self._source.name}: {count:,} {rows} {words} ({place}).")
+        return tuple(notes)
+
+
+def listed_lines(first: Sequence[int], count: int) -> str:
+    """Return the first numbers of `count`, at most ten, and how many more there are."""
+    shown = first[:_SHOWN_LINES]
+    more = count - len(shown)
+    return ", ".join(map(str, shown)) + (f" and {more:,} more" if more else "")
+
+
+def named_rows(
+    rows: Iterable[Row],
+    source: Source,
+    *,
+    named: Sequence[str] = (),
+    header: bool | None = None,
+    sample_rows: int | None = SAMPLE_ROWS,
+) -> NamedRows:
+    """Find the header of `rows`.
+
+    Args:
+        rows: from the first row of the file on.
+        source: for messages.
+        named: columns that the user requested; they help to recognize a header.
+        header: whether the first row is a header; None: decided by its content.
+        sample_rows: rows that are read for the decision, and held in memory; None: all.
+
+    Raises:
+        DataError: there are no rows, or the first row could be a header or not.
+    """
+    counted, faults = Counted(source), FaultyRows(source.name, source.unit, at_once=source.at_once)
+    rest = iter(rows)
+    held = list(islice(_filled(rest, counted), sample_rows))
+    if not held:
+        raise DataError(
+            f"{source.name}: expected rows, found an empty file; give a table with a text in each "
+            "row"
+        )
+    head, below = held[0], held[1:]
+    widths = Counter(len(trimmed(row.cells)) for row in below)
+    usual = widths.most_common(1)[0][0] if widths else len(head.cells)
+    first = shown_cells(head.cells)
+    notes: list[str] = []
+    has_header = header
+    if has_header is None:
+        _check_title(head, usual, widths, source)
+        shown = [shown_cells(row.cells) for row in below]
+        reading = reading_of(first, shown, named=named)
+        if reading is Reading.UNCLEAR:
+            raise _both_readings(first, len(below), f"{source.name} {source.unit} {head.line}")
+        has_header = reading is Reading.HEADER
+        if has_header and not count_roles(first) and not set(named) & set(first):
+            notes.append(
+                f"{source.name} {source.unit} {head.line} was read as the names of the columns "
+                f"({_quoted(first)}); if it is a message, use --no-header."
+            )
+    if not has_header:
+        width = Counter(len(row.cells) for row in held).most_common(1)[0][0]
+        names: tuple[str, ...] = tuple(str(position) for position in range(1, width + 1))
+        data = held
+    else:
+        names, data = header_names(first), below
+        if _has_row_names(names, below):
+            names = header_names(["", *first])
+    check = _Check(names, source, counted, faults, data if header is not False else None)
+    check.has_header = has_header
+    checked = [row for each in data for row in check(each)]
+
+    def following() -> Iterator[Row]:
+        for each in _filled(rest, counted):
+            yield from check(each)
+
+    return NamedRows(
+        names, has_header, checked, chain(checked, following()), faults, tuple(notes), counted
+    )
+
+
+def header_names(head: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a header line; a column without a name gets its 1-based position."""
+    taken = set(head)
+    return tuple(
+        name if name.strip() else f"unnamed_{position}" if str(position) in taken else str(position)
+        for position, name in enumerate(head, 1)
+    )
+
+
+def shown_cells(cells: Sequence[object]) -> list[str]:
+    """Return cells as strings: nothing as "", truths as true and false, 2.0 as 2."""
+    return [shown_cell(cell) for cell in cells]
+
+
+def shown_cell(value: object) -> str:
+    """Return a value as a string; see `shown_cells`."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def trimmed(cells: Sequence[object]) -> Sequence[object]:
+    """Return the cells up to the last one that is not empty."""
+    end = len(cells)
+    while end and _is_empty(cells[end - 1]):
+        end -= 1
+    return cells[:end]
+
+
+class _Check:
+    """Yields a row that is one; counts the others, or adds them to the faults."""
+
+    has_header = True
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        source: Source,
+        counted: Counted,
+        faults: FaultyRows,
+        rows: Sequence[Row] | None,
+    ) -> None:
+        """Look for repeated headers, in view of the first `rows`; not at all if None."""
+        self._names, self._source, self._counted, self._faults = names, source, counted, faults
+        self._looks_for_headers = rows is not None
+        self._header = shown_cells(trimmed(names))
+        self._roles = header_roles(names)
+        # In a row `spam,text`, "spam" is a label if it is one in other rows.
+        self._values: defaultdict[int, set[str]] = defaultdict(set)
+        for row in rows or ():
+            cells = shown_cells(row.cells)
+            if not header_roles(cells):
+                for column, cell in enumerate(cells):
+                    if plain_name(cell) in LABEL_NAMES:
+                        self._values[column].add(cell)
+
+    def __call__(self, row: Row) -> Iterator[Row]:
+        if self._looks_for_headers and self._is_header(row):
+            return
+        cells, expected = row.cells, len(self._names)
+        if len(cells) > expected:
+            cells = trimmed(cells)
+        if len(cells) > expected:
+            self._faults.add(row.line, *self._source.wrong_width(len(cells), expected))
+            return
+        if len(cells) < expected:
+            self._counted.add("short", row.line)
+        yield row._replace(cells=cells)
+
+    def _is_header(self, row: Row) -> bool:
+        cells = shown_cells(trimmed(row.cells))
+        if self.has_header and (
+            cells == self._header or (len(cells) > 1 and is_header_again(cells, self._header))
+        ):
+            self._counted.add("header", row.line)
+            return True
+        roles = header_roles(cells)
+        if not roles or cells[roles["label"]] in self._values[roles["label"]]:
+            return False
+        if roles == self._roles:
+            self._counted.add("header", row.line)
+        else:
+            above = _quoted(self._names) if self.has_header else "a table without a header"
+            self._faults.add(
+                row.line,
+                f"found a header line ({_quoted(cells)}) that does not fit {above}",
+                "write the rows below it to a file of their own, or give --no-header if it is a "
+                "message",
+            )
+        return True
+
+
+def _filled(rows: Iterable[Row], counted: Counted) -> Iterator[Row]:
+    """Yield the rows that have a value, and single cells: an empty text in the only column."""
+    for row in rows:
+        if len(row.cells) > 1 and all(map(_is_empty, row.cells)):
+            counted.add("blank", row.line)
+        else:
+            yield row
+
+
+def _is_empty(cell: object) -> bool:
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+def _has_row_names(names: Sequence[str], rows: Sequence[Row]) -> bool:
+    """Return whether each row has one cell more than the header, and that is its number.
+
+    R's write.table gives no name to the column of row numbers.
+    """
+    numbers = [str(row.cells[0]) for row in rows if len(row.cells) == len(names) + 1]
+    return (
+        bool(numbers)
+        and len(numbers) == len(rows)
+        and any(not _is_empty(row.cells[-1]) for row in rows)
+        and all(number.isdecimal() for number in numbers)
+        and all(int(one) < int(two) for one, two in pairwise(numbers))
+    )
+
+
+def _check_title(head: Row, usual: int, widths: Counter[int], source: Source) -> None:
+    """Check that the first row is not a title above the table."""
+    if len(trimmed(head.cells)) == 1 < usual and 2 * widths[usual] > sum(widths.values()) > 1:
+        raise DataError(
+            f"{source.name} {source.unit} {head.line}: expected {usual} cells, as most rows below "
+            f"have, found one ({_quoted(shown_cells(trimmed(head.cells)))}); if it is a title, "
+            "remove it; if it names the only column, quote the texts that contain the delimiter"
+        )
+
+
+def _both_readings(first: Sequence[str], below: int, place: str) -> DataError:
+    cells = _quoted(first)
+    return DataError(
+        f"{place}: this row can be read in two ways: as the names of the columns ({cells}) above "
+        f"{below:,} rows, or as the first of {below + 1:,} rows with the values {cells}; give "
+        "--header if it names the columns, --no-header if it does not"
+    )
+
+
+def _quoted(cells: Sequence[str]) -> str:
+    return ", ".join(
+        repr(cell if len(cell) <= _SHOWN_CHARACTERS else f"{cell[:_SHOWN_CHARACTERS]}...")
+        for cell in cells
+    )
