@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.classifier.query_strategies import STRATEGIES, Strategy, select
 from tamis.data.deduplication import near_repeat_groups
 from tamis.data.splits import split_table
 from tamis.data.tables import Table, read_table
@@ -29,7 +30,6 @@ from tamis.gpt2.pooling import add_mean_pooling
 from tamis.head.linear_head import solve
 from tamis.head.refit import features_of
 from tamis.text.encoding import EncodedTexts
-from tamis.workflows.query_strategies import STRATEGIES, Strategy, select
 
 START, BATCH, MOST = 30, 30, 300
 INVERSE_PENALTY = 100.0

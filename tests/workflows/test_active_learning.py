@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tamis import ConfigError, DataError, TextClassifier
+from tamis.classifier.active_learning import QueryStrategy
 from tamis.data.files.message_reader import Message
 from tamis.data.tables import read_table
-from tamis.workflows.active_learning import QueryStrategy, suggest
+from tamis.workflows.active_learning import suggest
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run
@@ -91,10 +92,10 @@ def test_a_stream_in_pieces_gives_what_it_gives_whole(
     learnt: TextClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = suggest(learnt, given(NEW), 4)
-    monkeypatch.setattr("tamis.workflows.active_learning.BATCH", 3)
+    monkeypatch.setattr("tamis.classifier.active_learning.BATCH", 3)
     pieces = suggest(learnt, iter(given(NEW)), 4)
     assert [s.text for s in pieces.suggestions] == [s.text for s in whole.suggestions]
-    monkeypatch.setattr("tamis.workflows.active_learning.HELD", 2)  # only the most doubtful stay
+    monkeypatch.setattr("tamis.classifier.active_learning.HELD", 2)  # only the most doubtful stay
     doubts = {s.text: s.uncertainty for s in suggest(learnt, given(NEW), 2).suggestions}
     assert sorted(doubts.values()) == pytest.approx(
         sorted(s.uncertainty for s in suggest(learnt, given(NEW), 9).suggestions)

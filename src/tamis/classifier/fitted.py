@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.classifier.out_of_distribution import OODDetector
 from tamis.classifier.predictor import Predictor
 from tamis.classifier.storage import StoredClassifier
-from tamis.decision.fit_rule import Decision, HeldOut, fit_decision_rule
+from tamis.config import Recipe
+from tamis.decision.fit_rule import Decision, HeldOut, HeldOutScores, fit_decision_rule
 from tamis.decision.prior import keeps_class_weights, log_prior_correction
 from tamis.head.class_weights import effective_class_weights
 from tamis.head.linear_head import fold_into
 from tamis.head.refit import head_of
 from tamis.head.result import Rows, TrainingResult
 from tamis.training.long_texts import learn_penalty
-from tamis.training.prepare import TrainingPlan
+from tamis.training.prepare import LabelledTexts, TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class TrainingRecord:
     features: NDArray[np.float32] | None
     """(R, C) of length one, where the exact head was solved on them; None otherwise"""
     history: list[dict[str, Any]]
-    """a row a step and one an epoch with validation figures; empty for the exact head"""
+    """a row a step and one an epoch with validation figures; for the exact head a row for each
+    layer, pooling and penalty that was tried"""
     facts: dict[str, Any]
     """what was chosen or found on the way"""
     tune_reason: str
@@ -52,6 +55,22 @@ class TrainingRecord:
     """sentences worth showing"""
     extra_notes: list[str]
     """those that a report does not contain anyway"""
+    rows: LabelledTexts
+    """R training rows, kept in memory for baselines and the out-of-distribution limit; they are
+    never saved"""
+
+    @property
+    def labelled_texts(self) -> tuple[list[str], list[str]]:
+        """R texts, and R labels as text."""
+        labels = [self.rows.classes[target] for target in self.rows.targets.tolist()]
+        return self.rows.texts, labels
+
+    def ood_detector(self, predictor: Predictor, recipe: Recipe) -> OODDetector:
+        """Return a detector whose limit is fitted on the training texts."""
+        texts = self.rows.texts
+        kept = self.held_out if not self.cross_validated else self.held_out[:0]
+        held_out = [texts[row] for row in kept.tolist()]
+        return OODDetector(predictor, recipe).fitted(texts, held_out=held_out)
 
 
 def fitted_classifier(
@@ -67,7 +86,10 @@ def fitted_classifier(
     recipe = plan.recipe.changed(result.selected_settings)
     targets, names = plan.data.targets[plan.data.train], plan.data.classes
     fitted = targets[plan.fitted]
-    weights = effective_class_weights(recipe, fitted, targets[plan.copied], names)
+    row_weights = plan.data.row_weights
+    if row_weights is not None:
+        row_weights = row_weights[np.concatenate([plan.data.train[plan.fitted], plan.data.copies])]
+    weights = effective_class_weights(recipe, fitted, targets[plan.copied], names, row_weights)
     correction = log_prior_correction(np.bincount(fitted, minlength=len(names)), weights)
     if recipe.decision.prior == "trained":
         correction = np.zeros(len(names))
@@ -76,7 +98,8 @@ def fitted_classifier(
         HeldOut(result.held_out_logits + correction, held_out, names, plan.positive),
         recipe.decision,
         uncorrected=correction,
-        weighted=keeps_class_weights(recipe, len(names)),
+        weighted=keeps_class_weights(recipe, len(names))
+        or (plan.data.row_weights is not None and len(names) > 2),
     )
     shift = correction / decision.temperature + decision.shift
     model = result.model.requires_grad_(False).eval()
@@ -115,7 +138,10 @@ def fitted_classifier(
         plan.tune_reason,
         [*notes, *decision.notes],
         extra,
+        plan.rows,
     )
     predictor = Predictor(model, encoder, plan.compute)
     rule, temperature = decision.rule, decision.temperature
-    return StoredClassifier(predictor, rule, classes, recipe, temperature), record
+    scores = HeldOutScores.of(decision.probabilities, held_out) if decision.calibration else None
+    stored = StoredClassifier(predictor, rule, classes, recipe, temperature, held_out=scores)
+    return stored, record

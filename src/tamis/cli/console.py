@@ -1,86 +1,10 @@
-"""Console output: messages on stderr, and a report as lines of text."""
+"""Console output: messages on stderr."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
-
-from tamis.evaluation.report.text_table import table
 
 
 def say(sentence: str) -> None:
     """Print a message to stderr."""
     print(sentence, file=sys.stderr, flush=True)
-
-
-def robustness_lines(report: dict[str, Any]) -> list[str]:
-    """The table of results per perturbation; empty without a robustness evaluation."""
-    from tamis.evaluation.robustness import PerturbationResult, robustness_rows
-
-    if not report.get("robustness"):
-        return []
-    header, rows = robustness_rows(
-        [PerturbationResult(**result) for result in report["robustness"]]
-    )
-    return ["", table(rows, header=header), ""]
-
-
-def prequential_lines(report: dict[str, Any]) -> list[str]:
-    """The table of a prequential evaluation; empty without one."""
-    from tamis.evaluation.prequential import PrequentialFigures, prequential_rows
-
-    if not report.get("prequential"):
-        return []
-    header, rows = prequential_rows(
-        [PrequentialFigures(**result) for result in report["prequential"]["results"]]
-    )
-    return [
-        "",
-        table(rows, header=header),
-        *(f"note: {note}" for note in report["prequential"]["notes"]),
-    ]
-
-
-def report_lines(report: dict[str, Any]) -> list[str]:
-    """A summary of a report: warnings, the metrics of model and baselines, McNemar's test and
-    notes.
-    """
-    from tamis.decision.out_of_distribution import ood_sentence
-    from tamis.evaluation.fold_spread import folds_sentence
-    from tamis.evaluation.report.confusion import confusions_sentence
-    from tamis.evaluation.report.render_html import columns, figure_text
-    from tamis.evaluation.report.report import mcnemar_sentence
-
-    lines = [f"warning: {sentence}" for sentence in report["warnings"]]
-    judged = {name: report[name] for name in ("test", "validation") if report[name]}
-    if not judged:
-        return [
-            *lines,
-            folds_sentence(report.get("folds"))
-            or "There are no metrics, because no rows were held out.",
-        ]
-    shown = columns(report)
-    rows = []
-    beside = {f"this model, {name}": figures for name, figures in judged.items()} | report[
-        "baselines"
-    ]
-    for name, figures in beside.items():
-        cells = [
-            " ".join(filter(None, figure_text(figures, key, percent))) for key, _, percent in shown
-        ]
-        rows.append([f"{name} ({figures['n']:,} rows)", *cells])
-    lines.append(
-        table(
-            [
-                list(column)
-                for column in zip(["", *(heading for _, heading, _ in shown)], *rows, strict=True)
-            ]
-        )
-    )
-    lines += robustness_lines(report)
-    lines += filter(
-        None,
-        [folds_sentence(report.get("folds")), confusions_sentence(report.get("confusions") or [])],
-    )
-    lines += filter(None, [ood_sentence(report.get("ood")), mcnemar_sentence(report)])
-    return [*lines, *(f"note: {note}" for note in report["notes"])]

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from tamis.cli.app import command, print_json
-from tamis.cli.console import prequential_lines, report_lines, say
+from tamis.cli.console import say
 from tamis.cli.options import (
     DATA,
     DataArgument,
     Device,
     Dtype,
     Json,
+    Header,
     LabelColumn,
     Positive,
     RunArgument,
@@ -41,6 +42,7 @@ def evaluate(
     ] = None,
     text: TextColumn = None,
     label: LabelColumn = None,
+    header: Header = None,
     positive: Positive = None,
     out: Annotated[
         Path | None,
@@ -91,10 +93,12 @@ def evaluate(
     """
     compute = computing(device, threads, dtype)
     recipe_from(None, {"data.split": split})  # report wrong usage before loading anything
+    from tamis.evaluation.report.render_text import prequential_lines, report_lines
     from tamis.workflows.evaluate import EvaluationOptions
     from tamis.workflows.evaluate import evaluate as judge
 
-    settings = {"split": split, "text": text, "label": label, "positive": positive}
+    settings = {"split": split, "text": text, "label": label, "header": header}
+    settings |= {"positive": positive}
     late = (delay, share) if prequential else None
     options = EvaluationOptions(settings, out, robustness, late)
     report = judge(run, data, options, say=say, progress=Bars(), **compute)

@@ -10,7 +10,7 @@ import typer
 
 from tamis.cli.app import app, command, print_json
 from tamis.cli.console import say
-from tamis.cli.options import COMPUTE, Device, Dtype, Json, RunArgument, Threads, computing
+from tamis.cli.options import COMPUTE, Device, Dtype, Header, Json, RunArgument, Threads, computing
 from tamis.cli.progress import Bars
 from tamis.evaluation.report.text_table import table
 
@@ -44,6 +44,7 @@ def suggest(
     text: Annotated[
         str | None, typer.Option("--text", help="Text column. Detected by default.")
     ] = None,
+    header: Header = None,
     strategy: Annotated[
         str,
         typer.Option(
@@ -72,20 +73,20 @@ def suggest(
     """
     compute = computing(device, threads, dtype)
     from tamis.cache import cache_directory
+    from tamis.classifier.active_learning import QueryStrategy
+    from tamis.classifier.query_strategies import STRATEGIES
     from tamis.classifier.text_classifier import TextClassifier
     from tamis.data.files.message_reader import read_messages
     from tamis.data.files.row_writer import beside_own, write_rows
     from tamis.gpt2.feature_cache import FeatureCache
-    from tamis.workflows.active_learning import QueryStrategy
     from tamis.workflows.active_learning import suggest as found_in
-    from tamis.workflows.query_strategies import STRATEGIES
 
     if strategy not in STRATEGIES:
         raise typer.BadParameter(
             f"--strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}"
         )
     classifier = TextClassifier.load(run, **compute)
-    messages = read_messages(unlabelled if unlabelled is not None else sys.stdin, text=text)
+    messages = read_messages(unlabelled if unlabelled is not None else sys.stdin, text=text, header=header)
     for note in messages.notes:
         say(note)
     store = FeatureCache(cache_directory() / "states")
@@ -98,6 +99,8 @@ def suggest(
         cache=store,
         progress=Bars(),
     )
+    for note in messages.ending_notes():
+        say(note)
     say(
         f"{found.seen:,} texts, of which {found.labelled:,} are already labelled and "
         f"{found.repeated:,} are empty or near-duplicates; strategy: {found.strategy}"

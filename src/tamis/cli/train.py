@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tamis.cli.app import command, print_json
-from tamis.cli.console import report_lines, say
+from tamis.cli.console import say
 from tamis.cli.options import (
     DATA,
     DECISION,
@@ -18,6 +18,7 @@ from tamis.cli.options import (
     Device,
     Dtype,
     Json,
+    Header,
     LabelColumn,
     Positive,
     RecipeOption,
@@ -50,6 +51,7 @@ def train(
     ] = None,
     text: TextColumn = None,
     label: LabelColumn = None,
+    header: Header = None,
     positive: Positive = None,
     class_weight: Annotated[
         str | None,
@@ -97,7 +99,7 @@ def train(
         "backbone": backbone,
         "tune": tune,
         "seed": seed,
-        **data_settings(split, test, text, label, positive),
+        **data_settings(split, test, (text, label, header), positive),
         "data.exclude": exclude and str(exclude),
         "train.class_weight": class_weight,
         "decision.max_fpr": max_fpr,
@@ -106,6 +108,7 @@ def train(
         **compute_settings(device, threads, dtype),
     }
     wanted = recipe_from(recipe, options, settings, robust=robust)
+    from tamis.evaluation.report.render_text import report_lines
     from tamis.workflows import train as experiment
 
     path, report = experiment.train(

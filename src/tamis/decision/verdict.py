@@ -132,9 +132,10 @@ class Verdicts(list[Verdict]):
     """A list of verdicts that a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
+        """Return the verdicts for a notebook."""
         from tamis.decision.notebook_html import verdicts_html
 
-        return verdicts_html(self)
+        return verdicts_html([verdict.to_dict(ood=True) for verdict in self])
 
 
 def deciding_window(encoder: TextEncoder, text: str, number: int) -> Window | None:

@@ -89,7 +89,8 @@ def solve_linear_probe(
             data.targets[every],
             data.class_weights,
             groups[every],
-            row_weights=np.where(np.arange(len(every)) < len(rows), 1.0, copy_weight),
+            row_weights=np.where(np.arange(len(every)) < len(rows), 1.0, copy_weight)
+            * data.weights_of(every),
             scored=len(rows),
             fold_ids=fold_ids,
         ),
@@ -131,8 +132,11 @@ def fit_linear_probe(
             "text.pooling": "last_position" if recipe.text.pooling == "last_position" else "mean"
         }
         notes: list[str] = []
+        tried: list[dict[str, Any]] = []
     else:
-        last, chosen, notes = _select_features(trunk, recipe, data, cache=cache, progress=progress)
+        last, chosen, notes, tried = _select_features(
+            trunk, recipe, data, cache=cache, progress=progress
+        )
     freeze(model, head_only=True)
     features, head = solve_linear_probe(model, recipe, data, last, progress=progress)
     if not head.converged:
@@ -141,12 +145,17 @@ def fit_linear_probe(
         "inverse_penalty": head.inverse_penalty,
         "trained_parameters": trained_parameters(model),
     }
+    tried += [
+        {"inverse_penalty": penalty, "out_of_fold_score": merit}
+        for penalty, merit in (head.tried or {head.inverse_penalty: None}).items()
+    ]
     scored = head.out_of_fold is not None
     return TrainingResult(
         model,
         data.train if scored else data.train[:0],
         np.empty((0, len(data.classes))) if head.out_of_fold is None else head.out_of_fold,
         features.astype(np.float32),
+        history=[{"step": step, **row} for step, row in enumerate(tried, 1)],
         facts=facts,
         notes=notes,
         selected_settings=chosen,
@@ -160,9 +169,9 @@ def _select_features(
     *,
     cache: FeatureCache,
     progress: Progress | None,
-) -> tuple[Frozen, dict[str, Any], list[str]]:
+) -> tuple[Frozen, dict[str, Any], list[str], list[dict[str, Any]]]:
     """Choose layer and pooling and make the trunk end there: the windows' last tokens (W, C), the
-    settings found, and notes.
+    settings found, notes, and what was tried.
     """
     asked = None if recipe.text.layers == "auto" else recipe.text.layers
     if asked is not None:
@@ -191,4 +200,9 @@ def _select_features(
         if merits
         else []
     )
-    return last, {"text.layers": reading.layer, "text.pooling": reading.mode}, notes
+    found = {"text.layers": reading.layer, "text.pooling": reading.mode}
+    rows: list[dict[str, Any]] = [
+        {"layer": one.layer, "pooling": one.mode, "out_of_fold_score": merit}
+        for one, merit in merits.items()
+    ]
+    return last, found, notes, rows

@@ -29,7 +29,8 @@ class TrainingResult:
     """(V, K) of windows of long texts joined from held-out negatives (decision/window_penalty.py),
     by a model that saw none of them; None: not asked for."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    """A row a step and one an epoch with validation figures; empty for the exact head."""
+    """A row a step and one an epoch with validation figures; for the exact head a row for each
+    layer, pooling and penalty that was tried."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What was chosen or found on the way, for the report."""
     notes: list[str] = field(default_factory=list)

@@ -36,7 +36,12 @@ from tamis.training.checkpoint import Checkpointer
 from tamis.training.collapse import CollapseCallback, remedy_for
 from tamis.training.defaults import is_low_data
 from tamis.training.loop import LoopCallback, Training
-from tamis.training.loop_callbacks import EarlyStopping, EpochCallback, ProgressCallback
+from tamis.training.loop_callbacks import (
+    EarlyStopping,
+    EpochCallback,
+    HistoryCallback,
+    ProgressCallback,
+)
 from tamis.training.state import LoopRows, LoopSettings
 from tamis.training.weight_averaging import copy_weights, interpolate, interpolate_by_validation
 
@@ -63,6 +68,8 @@ class TrainingJob:
         for some in rows:
             digest.update(texts.distinct_of[some].tobytes())
             digest.update(targets[some].tobytes())
+            if self.data.row_weights is not None:
+                digest.update(self.data.row_weights[some].tobytes())
         return digest.hexdigest()
 
 
@@ -128,17 +135,20 @@ def _training(job: TrainingJob, model: GPT2Classifier, collapsed: CollapseCallba
     """The loop over the rows to fit and their copies."""
     recipe, data = job.recipe, job.data
     states = _feature_extractor(job, model)
+    fit = np.concatenate([data.fitted, data.copies])
     rows = LoopRows(
         states,
         data.targets,
         data.class_weights,
-        np.concatenate([data.fitted, data.copies]),
+        fit,
         data.validation,
         named_positive(recipe.data.positive, data.classes),
         data.retokenize if states.frozen is None else None,
+        None if data.row_weights is None else data.row_weights / data.row_weights[fit].mean(),
     )
     callbacks: list[LoopCallback] = [
         ProgressCallback(job.callbacks.progress, job.name),
+        HistoryCallback(job.callbacks.trackers),
         EpochCallback(job.callbacks.on_epoch),
         EarlyStopping(recipe.train.patience),
         collapsed,

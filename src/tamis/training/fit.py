@@ -53,9 +53,13 @@ def fit(
     with isolated(recipe.compute.device, recipe.compute.threads, seed=recipe.seed):
         if recipe.tune == "head" and recipe.train.head_solver == "lbfgs":
             model = GPT2Classifier(backbone.model, len(data.classes)).to(recipe.compute.device)
-            return fit_linear_probe(
+            result = fit_linear_probe(
                 model, recipe, data, cache=callbacks.cache, progress=callbacks.progress
             )
+            for row in result.history:
+                for tracker in callbacks.trackers:
+                    tracker.log(row)
+            return result
         job = TrainingJob(recipe, data, callbacks, data.validation)
         return (
             finetune(job, backbone.model)
@@ -72,7 +76,7 @@ def _in_folds(job: TrainingJob, trunk: GPT2, fold_ids: Rows) -> TrainingResult:
         scored, fitted = data.train[held], np.delete(data.train, held)
         own = data.copies[~np.isin(data.groups[data.copies], data.groups[scored])]
         torch.manual_seed(job.recipe.seed)
-        hooks = replace(job.callbacks, checkpoint=state, on_epoch=ignore)
+        hooks = replace(job.callbacks, checkpoint=state, on_epoch=ignore, trackers=())
         part = replace(job, data=data.only(fitted, own), callbacks=hooks, scored=scored, name=name)
         found = finetune(part, copy.deepcopy(trunk))
         concatenated = found.concatenated_logits

@@ -1,12 +1,13 @@
-"""Callbacks of the training loop: progress, early stopping, the caller's own hook."""
+"""Callbacks of the training loop: progress, early stopping, trackers, the caller's own hook."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from tamis.evaluation.model_selection import Scores
 from tamis.progress import Progress, Task
+from tamis.training.callbacks import Tracker
 from tamis.training.loop import LoopCallback, Training
 
 
@@ -67,3 +68,30 @@ class EpochCallback(LoopCallback):
         """Call the function, if there are validation rows."""
         if scores is not None:
             self._on_epoch(training.at.epoch, scores)
+
+
+class HistoryCallback(LoopCallback):
+    """Hands every new row of the history to the trackers."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        """An exception of a tracker ends the training."""
+        self._trackers, self._logged = trackers, 0
+
+    def on_begin(self, training: Training) -> None:
+        """Hand over the rows of a restored training."""
+        self._hand_over(training)
+
+    def on_step(self, training: Training, rows: int, loss: float, accuracy: float) -> None:
+        """Hand over the row of the step."""
+        self._hand_over(training)
+
+    def on_epoch(self, training: Training, scores: Scores | None) -> None:
+        """Hand over the row of the validation figures, if there is one."""
+        self._hand_over(training)
+
+    def _hand_over(self, training: Training) -> None:
+        new = training.at.history[self._logged :]
+        self._logged += len(new)
+        for row in new:
+            for tracker in self._trackers:
+                tracker.log(row)

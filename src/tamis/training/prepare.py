@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tamis.compute import device as devices
 from tamis.compute.device import Compute
@@ -25,7 +26,7 @@ from tamis.text.encoder import TextEncoder
 from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer, prepared_tokenizer
 from tamis.text.windows import WindowAggregation
-from tamis.training.callbacks import Callbacks
+from tamis.training.callbacks import Callbacks, settings_by_name
 from tamis.training.long_texts import (
     MOST_LONG,
     ConcatenatedNegatives,
@@ -48,6 +49,8 @@ class LabelledTexts:
     """Numbers of the rows to hold out; None: chosen by the recipe."""
     groups: Rows | None = None
     """(R,) rows of one group never stand on both sides of a fold; None: repeats of a text."""
+    weights: NDArray[np.float64] | None = None
+    """(R,) weight of each row in the loss, above 0; None: 1."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class TrainingPlan:
     """why `recipe.tune` is what it is"""
     notes: list[str]
     """sentences to show before training"""
+    rows: LabelledTexts
+    """the labelled texts themselves"""
 
     @property
     def fitted(self) -> Rows:
@@ -102,6 +107,8 @@ def prepare(recipe: Recipe, rows: LabelledTexts, callbacks: Callbacks) -> Traini
     settled = resolve_recipe(recipe.changed(found), rows.texts, labels)
     recipe = settled.recipe
     callbacks.on_resolved(recipe)
+    for tracker in callbacks.trackers:
+        tracker.begin(settings_by_name(recipe))
     for note in settled.notes:
         callbacks.on_notice(note)
     groups = repeat_groups(rows.texts) if rows.groups is None else np.asarray(rows.groups)
@@ -126,7 +133,7 @@ def prepare(recipe: Recipe, rows: LabelledTexts, callbacks: Callbacks) -> Traini
         encoded,
         np.concatenate([rows.targets, rows.targets[copies.of]]),
         rows.classes,
-        class_weights(recipe, rows.targets, rows.classes),
+        class_weights(recipe, rows.targets, rows.classes, rows.weights),
         np.concatenate([groups, groups[copies.of]]),
         train,
         copies=np.arange(len(train), len(every)),
@@ -136,6 +143,11 @@ def prepare(recipe: Recipe, rows: LabelledTexts, callbacks: Callbacks) -> Traini
             encoder, every, dropout=recipe.train.bpe_dropout or 0.0, seed=recipe.seed
         ),
         concatenate_negatives=_concatenation(recipe, rows, encoder, encoded),
+        row_weights=(
+            None
+            if rows.weights is None
+            else np.concatenate([rows.weights, rows.weights[copies.of]])
+        ),
     )
     return TrainingPlan(
         recipe,
@@ -148,6 +160,7 @@ def prepare(recipe: Recipe, rows: LabelledTexts, callbacks: Callbacks) -> Traini
         folds,
         settled.tune_reason,
         settled.notes,
+        rows,
     )
 
 

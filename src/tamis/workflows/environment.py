@@ -1,17 +1,13 @@
-"""The surroundings of a workflow: messages, seconds per phase, versions of the libraries."""
+"""The surroundings of a workflow: messages, and seconds per phase."""
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 
 Say = Callable[[str], None]
-
-_VERSIONS = ("tamis", "torch", "numpy", "scikit-learn", "tokenizers", "safetensors")
 
 
 def silent(sentence: str) -> None:
@@ -32,14 +28,3 @@ class Clock:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, the system and the libraries that affect the results."""
-    found: dict[str, str] = {"python": platform.python_version(), "system": platform.platform()}
-    for name in _VERSIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found

@@ -12,23 +12,23 @@ from typing import Any
 
 import numpy as np
 
+from tamis.classifier.evaluation import EvaluatedRows, evaluate_rows, training_rows_note
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import read_training_rows, text_keys
 from tamis.config import Recipe
 from tamis.data import catalog
+from tamis.data.known_labels import with_known_labels
+from tamis.data.labels import known_labels, matching_label
 from tamis.data.splits import positive_label, split_table
 from tamis.data.tables import Table, read_table
-from tamis.errors import ConfigError, DataError
+from tamis.errors import ConfigError
 from tamis.evaluation.prequential import PrequentialFigures
-from tamis.evaluation.report.plots import PlotData, write_all
 from tamis.evaluation.report.prequential_plot import write_learning_curves
-from tamis.evaluation.report.render_html import write_html
-from tamis.evaluation.report.report import Part, ReportInputs, build_report, most_confident_mistakes
 from tamis.evaluation.report.robustness_plot import write_robustness
 from tamis.evaluation.robustness import PerturbationResult, evaluate_robustness
 from tamis.feedback.replay import LabelledStream, run_prequential
 from tamis.progress import Progress
-from tamis.workflows.environment import Clock, Say, silent, versions
+from tamis.workflows.environment import Say, silent
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class EvaluationOptions:
     """What an evaluation covers besides the metrics."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """`text`, `label`, `positive`, `split` (only the test rows of this split are evaluated)"""
+    """`text`, `label`, `header`, `positive`, `split` (only the test rows of this split are evaluated)"""
     page: Path | None = None
     """also write an HTML report to this file"""
     robustness: bool = False
@@ -78,10 +78,15 @@ def evaluate(
     settings, page = options.settings, options.page
     wanted = Recipe().changed({f"data.{k}": v for k, v in settings.items() if v is not None})
     located = catalog.resolve(data)
-    table = read_table(located.path, text=wanted.data.text, label=wanted.data.label)
+    table = read_table(
+        located.path,
+        text=wanted.data.text,
+        label=wanted.data.label,
+        header=wanted.data.header,
+    )
     for note in (*located.notes, *table.notes):
         say(note)
-    _check_labels(table, classifier)
+    table = with_known_labels(table, classifier.classes_)
     if settings.get("split"):
         parts = split_table(table, wanted.data.split, seed=classifier.recipe_.seed)
         texts, labels, name = parts.texts("test"), parts.labels("test"), parts.name
@@ -90,32 +95,18 @@ def evaluate(
         texts, labels, name = list(table.texts), list(table.labels), "all rows"
         pool = table
     names = [str(c) for c in classifier.classes_]
+    asked = wanted.data.positive
     positive = (
-        wanted.data.positive
+        (asked and matching_label(asked, known_labels(names)))
+        or asked
         or classifier.positive_
         or (positive_label(labels) if len(names) == 2 else None)
     )
     threshold = classifier.rule_.threshold if positive == classifier.positive_ else None
-    clock = Clock()
-    with clock.phase("test"):
-        probabilities = classifier.predict_proba(texts, progress=progress)
-    inputs = ReportInputs(
-        classes=names,
-        positive=positive,
-        split=name,
-        backbone=classifier.recipe_.backbone,
-        tune=classifier.recipe_.tune,
-        data=located.name,
-        rows={"test": len(texts)},
-        test=Part(labels, probabilities, texts),
-        threshold=threshold,
-        temperature=classifier.temperature_,
-        timing={**clock.seconds, "messages_per_s": len(texts) / clock.seconds["test"]},
-        versions=versions(),
-    )
-    report = build_report(inputs, seed=classifier.recipe_.seed)
+    rows = EvaluatedRows(texts, labels, located.name, name, positive)
+    found = evaluate_rows(classifier, rows, progress=progress)
+    report = found.report
     report["notes"] += trained_on(run, texts)
-    report["ood"] = classifier.ood_detector_.report(texts, labels, progress=progress)
     disguised = (
         _robustness(classifier, texts, labels, positive, threshold, pool)
         if options.robustness
@@ -138,11 +129,8 @@ def evaluate(
             "notes": notes,
         }
     if page is not None:
-        mistakes = most_confident_mistakes(
-            Part(labels, probabilities, texts), names, positive=positive, threshold=threshold
-        )
         with tempfile.TemporaryDirectory() as folder:
-            plots = write_all(folder, PlotData(names, positive, threshold, labels, probabilities))
+            plots = {}
             if disguised:
                 plots["robustness"] = write_robustness(
                     Path(folder) / "robustness.png", disguised, positive=str(positive)
@@ -153,7 +141,7 @@ def evaluate(
                 )
                 plots["Prequential evaluation: 1-ROCA % of the messages so far"] = curves
                 say(f"wrote {curves}")
-            write_html(page, report, plots, mistakes)
+            found.save(page, plots)
     return report
 
 
@@ -164,10 +152,7 @@ def trained_on(run: Path | str, texts: Sequence[str]) -> list[str]:
         return []
     known = {key.tobytes() for key in rows.keys}
     count = sum(key.tobytes() in known for key in text_keys(texts))
-    return [
-        f"{count:,} of the {len(texts):,} evaluated texts are training rows of this model, so the "
-        "metrics are too optimistic."
-    ] * bool(count)
+    return training_rows_note(count, len(texts))
 
 
 def _robustness(
@@ -201,14 +186,3 @@ def _robustness(
         seed=classifier.recipe_.seed,
         ham=good,
     )
-
-
-def _check_labels(table: Table, classifier: TextClassifier) -> None:
-    known = [str(label) for label in classifier.classes_]
-    for row, label in enumerate(table.labels):
-        if label not in known:
-            shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
-            raise DataError(
-                f"{table.where(row)}: label {label!r} is not one of the model's labels "
-                f"({shown}); correct the row or remove it"
-            )

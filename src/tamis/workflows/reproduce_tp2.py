@@ -14,6 +14,7 @@ import numpy as np
 
 from tamis.cache import cache_directory
 from tamis.classifier.text_classifier import TextClassifier
+from tamis.compute.versions import versions
 from tamis.config import Recipe
 from tamis.data.splits import DataSplit
 from tamis.evaluation.baselines import fit_baselines
@@ -25,7 +26,6 @@ from tamis.gpt2.feature_cache import FeatureCache
 from tamis.progress import Progress, Silent
 from tamis.training.callbacks import Callbacks
 from tamis.workflows.dataset import load_dataset
-from tamis.workflows.environment import versions
 from tamis.workflows.inspect_backbone import inspected
 
 Say = Callable[[str], None]

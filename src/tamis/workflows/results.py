@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tamis.cache import cache_directory
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import TrainingRows, sample, text_keys, write_training_rows
+from tamis.compute.versions import versions
 from tamis.config import Recipe
 from tamis.data.splits import DataSplit
 from tamis.decision.calibration import uncalibrated
@@ -26,7 +27,7 @@ from tamis.gpt2.feature_cache import FeatureCache
 from tamis.head.class_weights import class_weights
 from tamis.progress import Progress
 from tamis.workflows.dataset import Dataset
-from tamis.workflows.environment import Clock, versions
+from tamis.workflows.environment import Clock
 from tamis.workflows.run_folder import PREDICTIONS, RunFolder, slug
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from tamis.cache import cache_directory
+from tamis.classifier.out_of_distribution import OODDetector
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.config import Recipe
 from tamis.data.deduplication import near_repeat_groups
+from tamis.data.labels import typed_labels
 from tamis.files import write_text
 from tamis.gpt2.backbones import EMBEDDED, is_scratch
 from tamis.gpt2.feature_cache import FeatureCache
@@ -93,7 +95,7 @@ def _run(
     with clock.phase("train"):
         classifier.fit(
             parts.texts("train"),
-            parts.labels("train"),
+            typed_labels(parts.labels("train")),
             validation=None if folds else held_out,
             groups=groups,
             callbacks=Callbacks(
@@ -114,7 +116,7 @@ def _run(
         say(f"{what}: {getattr(classifier.predictor_.compute, what)} ({why})")
     report, inputs = evaluate_classifier(classifier, dataset, clock, progress=progress)
     with clock.phase("ood"):
-        detector = classifier.ood_detector_.fitted(
+        detector = OODDetector(classifier.predictor_, classifier.recipe_).fitted(
             parts.texts("train"), held_out=parts.texts("validation"), progress=progress
         )
         classifier.ood_detector_ = detector

@@ -114,6 +114,18 @@ class Explanation:
             "window": None if self.window is None else asdict(self.window),
         }
 
+    def to_html(self) -> str:
+        """Return one self-contained HTML page, as `tamis explain --out` writes it."""
+        from tamis.classifier.explain.render_html import page
+
+        return page(self)
+
+    def _repr_html_(self) -> str:
+        """Return the explanation for a notebook."""
+        from tamis.classifier.explain.render_html import notebook_html
+
+        return notebook_html(self)
+
     def to_text(self) -> str:
         """Return lines for a terminal, with control characters of the text escaped."""
         largest = max((abs(word.attribution) for word in self.words), default=0.0)

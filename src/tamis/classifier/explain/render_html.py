@@ -1,19 +1,78 @@
-"""Render an explanation as one self-contained HTML page.
+"""Render an explanation as one self-contained HTML page, or as a part of a notebook.
 
-The text and the style of the page are in `templates/explanation.html.j2`; Jinja escapes all content
-of the explained text.
+In `templates`, `explanation_body.html.j2` has the text and `explanation_style.css` the style of
+both. Every rule of the style begins with the class of the explanation, so nothing else in a
+notebook changes. Jinja escapes all content of the explained text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from tamis.classifier.explain.explanation import Explanation
+
+class Point(Protocol):
+    """A token with the probability after it (`explanation.TokenPoint`)."""
+
+    @property
+    def probability(self) -> float:
+        """P(explained label)."""
+
+
+class Word(Protocol):
+    """A word with its contribution (`explanation.WordAttribution`)."""
+
+    @property
+    def start(self) -> int:
+        """First character."""
+
+    @property
+    def end(self) -> int:
+        """Character behind the last one."""
+
+    @property
+    def attribution(self) -> float:
+        """Log-odds."""
+
+
+class Explained(Protocol):
+    """What is rendered: an `explanation.Explanation`."""
+
+    @property
+    def text(self) -> str:
+        """The text."""
+
+    @property
+    def explained(self) -> str:
+        """The label."""
+
+    @property
+    def words(self) -> Sequence[Word]:
+        """The words in order."""
+
+    @property
+    def tokens(self) -> Sequence[Point]:
+        """The tokens in order."""
+
+    @property
+    def threshold(self) -> float | None:
+        """P(explained label) at which the label changes."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences to show."""
+
+    def headline(self) -> str:
+        """Verdict and probabilities."""
+
+    def sums(self) -> str:
+        """The sum of the contributions."""
+
 
 _STRONGEST = 0.75
 """Opacity of the shade behind the word with the largest attribution, of either sign."""
@@ -27,11 +86,20 @@ _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n
 }
 
 
-def page(explanation: Explanation) -> str:
+def page(explanation: Explained) -> str:
     """Return the page of an explanation."""
+    return _rendered(explanation, "explanation.html.j2")
+
+
+def notebook_html(explanation: Explained) -> str:
+    """Return an explanation for a notebook."""
+    return _rendered(explanation, "explanation_notebook.html.j2")
+
+
+def _rendered(explanation: Explained, template: str) -> str:
     pieces, rest = _pieces(explanation)
     strongest = sorted(explanation.words, key=lambda word: -abs(word.attribution))[:_ROWS]
-    return _template().render(
+    return _template(template).render(
         headline=explanation.headline(),
         explained=explanation.explained,
         pieces=pieces,
@@ -44,7 +112,7 @@ def page(explanation: Explanation) -> str:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
@@ -55,10 +123,10 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-    ).get_template("explanation.html.j2")
+    ).get_template(name)
 
 
-def _pieces(explanation: Explanation) -> tuple[list[dict[str, Any]], str]:
+def _pieces(explanation: Explained) -> tuple[list[dict[str, Any]], str]:
     """Each word with the text before it and its shade; and the text after the last word."""
     largest = max((abs(word.attribution) for word in explanation.words), default=0.0) or 1.0
     pieces, done = [], 0
@@ -76,7 +144,7 @@ def _pieces(explanation: Explanation) -> tuple[list[dict[str, Any]], str]:
     return pieces, explanation.text[done:]
 
 
-def _curve(explanation: Explanation) -> dict[str, Any]:
+def _curve(explanation: Explained) -> dict[str, Any]:
     """Coordinates of the curve of probabilities in the SVG picture."""
     left, right, top, bottom = 30.0, _WIDTH - 10.0, 10.0, _HEIGHT - 20.0
     count = len(explanation.tokens)

@@ -1,8 +1,10 @@
 """report.html: a self-contained HTML report for phone, printer and offline use.
 
-This module prepares the values; `templates/report.html.j2` has the text and the style of the page;
-the numbers are those of report.json. The page has no scripts and no external files: plots are data
-URIs, and Jinja escapes all external text.
+This module prepares the values; the numbers are those of report.json. In `templates`,
+`report_body.html.j2` has the text and `report_style.css` the style, both for the page and for a
+notebook: every rule of the style begins with the class of the report, so it changes nothing else in
+a notebook, and colours come from the notebook's theme. There are no scripts and no external files:
+plots are data URIs, and Jinja escapes all external text.
 """
 
 from __future__ import annotations
@@ -77,13 +79,19 @@ def write_html(
 
 
 def render(
-    report: Mapping[str, Any], plots: Mapping[str, Path], examples: Sequence[Mapping[str, Any]]
+    report: Mapping[str, Any],
+    plots: Mapping[str, Path],
+    examples: Sequence[Mapping[str, Any]],
+    *,
+    notebook: bool = False,
 ) -> str:
-    """Return the page as a string; arguments as for `write_html`."""
+    """Return the page as a string, or for a notebook a part of a page; arguments as for
+    `write_html`.
+    """
     part = "test" if report["test"] else "validation"
     judged = report[part]
     found = report.get("ood")
-    return _template().render(
+    return _template("report_notebook.html.j2" if notebook else "report.html.j2").render(
         title=_title(report),
         subtitle=_subtitle(report),
         warnings=report["warnings"],
@@ -108,7 +116,7 @@ def render(
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
@@ -118,7 +126,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-    ).get_template("report.html.j2")
+    ).get_template(name)
 
 
 def figure_text(figures: Mapping[str, Any] | None, key: str, percent: bool) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tamis.workflows.query_strategies import STRATEGIES, centred, select, uncertainty
+from tamis.classifier.query_strategies import STRATEGIES, centred, select, uncertainty
 
 RANDOM = np.random.default_rng(5)
 

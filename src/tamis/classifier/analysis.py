@@ -1,0 +1,214 @@
+"""What a fitted classifier is asked besides predictions: evaluation, explanation, suggestions of
+texts to label, another threshold, a view for notebooks.
+
+Each method hands over to the module that does the work, imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+from numpy.typing import NDArray
+
+from tamis.classifier.base import Parameters
+from tamis.classifier.fitted import TrainingRecord
+from tamis.classifier.inputs import Texts, as_texts
+from tamis.classifier.out_of_distribution import OODDetector
+from tamis.classifier.predictor import Predictor
+from tamis.classifier.storage import StoredClassifier
+from tamis.config import Recipe
+from tamis.decision.fit_rule import HeldOutScores
+from tamis.decision.verdict import DecisionRule
+from tamis.progress import Bars, Progress, Silent
+from tamis.training.callbacks import Callbacks
+
+if TYPE_CHECKING:
+    from tamis.classifier.active_learning import Suggested
+    from tamis.classifier.explain import Explanation
+    from tamis.classifier.explain.subject import ExplainedClassifier
+    from tamis.classifier.query_strategies import Strategy
+    from tamis.evaluation.report.evaluation_report import EvaluationReport
+
+
+class Analysis(Parameters):
+    """The learned attributes of a classifier, and what can be asked about it."""
+
+    predictor_: Predictor
+    """texts to logits"""
+    rule_: DecisionRule
+    """probabilities to labels and verdicts"""
+    classes_: NDArray[Any]
+    """(K,) sorted labels, in the type that `fit` was given"""
+    positive_: str | None
+    """the positive label of two"""
+    recipe_: Recipe
+    """every setting, resolved"""
+    temperature_: float
+    held_out_: HeldOutScores | None
+    """scores of held-out rows, on which the decision rule can be chosen again"""
+    training_: TrainingRecord
+    """history, notes and facts; only after `fit`"""
+    _ood_detector_: OODDetector | None
+
+    @property
+    def ood_detector_(self) -> OODDetector:
+        """Detector of out-of-distribution texts. After `fit` its limit is fitted on the training
+        texts at the first use, which costs as much as two to three predictions of at most 1,000
+        texts.
+        """
+        if self._ood_detector_ is None:
+            self._ood_detector_ = self.training_.ood_detector(self.predictor_, self.recipe_)
+        return self._ood_detector_
+
+    @ood_detector_.setter
+    def ood_detector_(self, detector: OODDetector) -> None:
+        self._ood_detector_ = detector
+
+    def evaluate(
+        self,
+        texts: Texts,
+        labels: Iterable[Any],
+        *,
+        train: tuple[Texts, Iterable[Any]] | None = None,
+    ) -> EvaluationReport:
+        """Return the report of `tamis evaluate` on N labelled texts: metrics at the stored
+        threshold with 95 % intervals, baselines, plots, mistakes.
+
+        Args:
+            texts: N texts.
+            labels: N labels.
+            train: texts and labels of the training rows, on which the baselines are fitted; after
+                `fit` those that `fit` was given. A loaded classifier knows none: without them the
+                report has no baselines.
+
+        Raises:
+            DataError: the lengths differ, there are no rows, or a label is unknown or missing.
+        """
+        listed = self._checked(texts)
+        from tamis.classifier.evaluation import EvaluatedRows, evaluate_rows, label_names
+
+        names = label_names(labels, self.classes_)
+        if train is not None:
+            known = as_texts(train[0]), label_names(train[1], self.classes_)
+        else:
+            known = self.training_.labelled_texts if hasattr(self, "training_") else None
+        rows = EvaluatedRows(listed, names, train=known)
+        return evaluate_rows(self, rows, progress=self._progress())
+
+    def explain(self: ExplainedClassifier, text: str, *, label: str | None = None) -> Explanation:
+        """Return why a text got its verdict: P(label) after each token, and the contribution of
+        each word.
+
+        Raises:
+            ConfigError: there is no such label.
+        """
+        from tamis.classifier.explain import explain
+
+        return explain(self, text, label=label)
+
+    def suggest(
+        self,
+        texts: Texts,
+        count: int = 50,
+        *,
+        strategy: Strategy = "clusters",
+        labelled: Texts = (),
+    ) -> Suggested:
+        """Return the texts to label next: uncertain ones that differ from each other.
+
+        Args:
+            texts: unlabelled texts.
+            count: maximum number of suggestions.
+            strategy: `clusters`, `margin` or `random`.
+            labelled: texts that are already labelled, besides those that `fit` was given; they are
+                omitted.
+
+        Raises:
+            ConfigError: `count` is below 1, or the strategy is unknown.
+            DataError: there are no texts, or all of them are labelled.
+        """
+        listed = self._checked(texts)
+        from tamis.classifier.active_learning import QueryStrategy, choose_texts
+
+        known = as_texts(labelled)
+        if hasattr(self, "training_"):
+            known += self.training_.rows.texts
+        return choose_texts(
+            self,
+            listed,
+            count,
+            labelled=known,
+            strategy=QueryStrategy(strategy, self.recipe_.seed),
+            progress=self._progress(),
+        )
+
+    def set_threshold(
+        self,
+        threshold: float | None = None,
+        *,
+        max_fpr: float | None = None,
+        rows: tuple[Texts, Iterable[Any]] | None = None,
+    ) -> Self:
+        """Change the threshold of the positive class (two classes only); `save` keeps it.
+
+        Args:
+            threshold: probability from which a text is positive; None: chosen on held-out rows, by
+                `max_fpr` or else for the best F1.
+            max_fpr: maximum false positive rate of the chosen threshold.
+            rows: texts and labels that the classifier was not trained on, to choose the threshold
+                and the `unsure` band on; by default the rows that the training held out.
+
+        Raises:
+            ConfigError: more than two classes, both or an invalid threshold and `max_fpr`, or a
+                threshold is to be chosen without held-out rows.
+            DataError: the rows lack a class, or a label is unknown.
+        """
+        self._check_fitted()
+        from tamis.classifier.evaluation import label_names
+        from tamis.classifier.threshold import new_rule, scores_of
+
+        held_out = self.held_out_
+        if rows is not None:
+            texts = self._checked(rows[0])
+            held_out = scores_of(self, texts, label_names(rows[1], self.classes_))
+        self.rule_ = new_rule(self, held_out, threshold=threshold, max_fpr=max_fpr)
+        return self
+
+    def _repr_html_(self) -> str:
+        """Return the classifier for a notebook: its parameters and what it learned."""
+        from tamis.classifier.notebook_html import classifier_html
+
+        return classifier_html(self)
+
+    def _hold(self, stored: StoredClassifier, training: TrainingRecord | None = None) -> Self:
+        """Take over the learned parts."""
+        self.predictor_, self.rule_, self.classes_ = stored.predictor, stored.rule, stored.classes
+        self.recipe_, self.temperature_ = stored.recipe, stored.temperature
+        self.positive_ = stored.rule.positive
+        self.held_out_ = stored.held_out
+        self._ood_detector_ = None
+        if training is None:
+            self.ood_detector_ = OODDetector(stored.predictor, stored.recipe, stored.limit)
+        else:
+            self.training_ = training
+        self._remember_parameters()
+        return self
+
+    def _progress(self) -> Progress | None:
+        """The progress bars of `verbose`."""
+        return Bars() if self.verbose else None
+
+    def _shown(self, callbacks: Callbacks) -> Callbacks:
+        """The hooks of `fit`, with the progress bars and notes of `verbose` where it has none of
+        its own.
+        """
+        if not self.verbose:
+            return callbacks
+        own = callbacks.progress
+        return replace(callbacks, progress=Bars() if isinstance(own, Silent) else own)
+
+    @property
+    def _names(self) -> list[str]:
+        return [str(label) for label in self.classes_]
