@@ -537,7 +537,15 @@ def pins() -> dict[NormalizedName, str]:
 
 def declared() -> list[Requirement]:
     groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-    return [Requirement(line) for group in groups for line in group]
+    found = [Requirement(line) for group in groups for line in group]
+    return [requirement for requirement in found if requirement.name != PROJECT["name"]]
+
+
+def test_the_extra_all_has_every_extra_that_adds_a_feature() -> None:
+    extras = PROJECT["optional-dependencies"]
+    (everything,) = map(Requirement, extras["all"])
+    assert everything.name == PROJECT["name"]
+    assert everything.extras == extras.keys() - {"all", "bench", "dev", "docs"}
 
 
 def test_every_dependency_and_extra_is_pinned_within_its_bounds() -> None:
