@@ -50,7 +50,7 @@ format: $(VENV)/.dev
 
 # The stamps: nothing is installed again until the requirements or their pins change.
 $(VENV)/.demo: EXTRAS := demo,tables,hub
-$(VENV)/.dev: EXTRAS := demo,tables,hub,teacher,serve,search,docs,dev
+$(VENV)/.dev: EXTRAS := demo,tables,hub,teacher,serve,search,tensorboard,mlflow,docs,dev
 $(VENV)/.demo $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing tamis[$(EXTRAS)] at the versions of constraints.txt into $(VENV) (minutes, once)'
 	@$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tamis.data.faulty_rows import SHOWN, FaultyRows
+from tamis.data.files.byte_sources import source_name
 from tamis.data.files.columns import find_both
 from tamis.data.files.encoding import read_bytes
+from tamis.data.files.faulty_rows import SHOWN, FaultyRows
 from tamis.data.files.named_rows import shown_cell, shown_cells
 from tamis.data.files.table_reader import SAMPLE_ROWS, Grid, HeaderOptions, Quoting, read_grid
 from tamis.data.labels import MISSING_WORDS, label_order, one_spelling
@@ -75,8 +76,8 @@ class Table:
 
     @property
     def unit(self) -> str:
-        """What `lines` count: "row" in Parquet and Excel, otherwise "line"."""
-        return "row" if self.format in ("parquet", "excel") else "line"
+        """What `lines` count: "row" in Parquet, Excel and data frames, otherwise "line"."""
+        return "row" if self.format in ("parquet", "excel", "data frame") else "line"
 
     @classmethod
     def of(cls, texts: Sequence[str], labels: Sequence[str], *, source: str = "memory") -> Table:
@@ -135,10 +136,26 @@ def read_table(
         MissingExtraError: the file is Parquet or Excel and the package for it is not installed.
     """
     path = Path(path)
-    source = str(path)
+    source = source_name(path)
     content = read_bytes(path)
     named = tuple(name for name in (text, label) if name is not None)
     grid = read_grid(content, path, quoting=quoting, options=HeaderOptions(named, header))
+    digest = hashlib.sha256(content).hexdigest()
+    return table_of(grid, source, digest, text=text, label=label, to_train=to_train)
+
+
+def table_of(
+    grid: Grid,
+    source: str,
+    fingerprint: str,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    to_train: bool = False,
+) -> Table:
+    """Return the table of a grid. `source` names it in messages, `fingerprint` is its hash; the
+    other arguments and the errors are those of `read_table`.
+    """
     faults = grid.faults
     if not grid.rows:
         faults.check()
@@ -165,7 +182,7 @@ def read_table(
         grid.names[columns[1]],
         grid.format,
         grid.encoding,
-        hashlib.sha256(content).hexdigest(),
+        fingerprint,
         (*grid.notes, *_overflow(grid, *columns), *_label_notes(labels, spelled, source)),
         grid.has_header,
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tamis.config import Recipe
 from tamis.data import catalog
+from tamis.data.frames import frame_table
 from tamis.data.splits import DataSplit, split_table
-from tamis.data.tables import check_trainable, read_table
+from tamis.data.tables import check_trainable, rare_label_notes, read_table
 from tamis.workflows.excluded_rows import exclude_rows
 
 
@@ -23,21 +25,31 @@ class Dataset:
     """Rows of the table that are excluded from training."""
 
 
-def load_dataset(data: str, recipe: Recipe) -> Dataset:
+def load_dataset(data: Any, recipe: Recipe) -> Dataset:
     """Read and split a table as the recipe specifies.
+
+    Args:
+        data: a file, the name of a known data set, or a table in memory (`frames.frame_table`).
+        recipe: columns and split.
 
     Raises:
         DataError, ConfigError: see `tamis.data`.
     """
-    located = catalog.resolve(data)
     settings = recipe.data
-    table = read_table(located.path, text=settings.text, label=settings.label)
+    columns: dict[str, Any] = {
+        "text": settings.text,
+        "label": settings.label,
+        "header": settings.header,
+    }
+    if isinstance(data, str | Path):
+        located = catalog.resolve(str(data))
+        name, told = located.name, located.notes
+        table = read_table(located.path, **columns, to_train=True)
+    else:
+        name, told = "dataframe", ()
+        table = frame_table(data, text=settings.text, label=settings.label, to_train=True)
     check_trainable(table)
-    test = (
-        None
-        if settings.test is None
-        else read_table(Path(settings.test), text=settings.text, label=settings.label)
-    )
+    test = None if settings.test is None else read_table(Path(settings.test), **columns)
     parts = split_table(
         table,
         settings.split,
@@ -48,4 +60,5 @@ def load_dataset(data: str, recipe: Recipe) -> Dataset:
     parts, excluded = (
         (parts, ()) if settings.exclude is None else exclude_rows(parts, Path(settings.exclude))
     )
-    return Dataset(located.name, parts, (*located.notes, *table.notes, *parts.notes), excluded)
+    notes = (*told, *table.notes, *rare_label_notes(table), *parts.notes)
+    return Dataset(name, parts, notes, excluded)

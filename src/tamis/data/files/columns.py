@@ -6,6 +6,7 @@ Owns the error messages that list the columns of a file; `header` decides whethe
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from tamis.data.files.column_names import LABEL_NAMES, TEXT_NAMES, plain_name
@@ -13,6 +14,7 @@ from tamis.errors import DataError
 
 _LABEL_CHARACTERS = 64
 _SURE_ROWS = 10
+_INDEX = re.compile(r"__index_level_\d+__")
 
 
 def count_roles(first: Sequence[str]) -> int:
@@ -166,14 +168,18 @@ def _named(names: Sequence[str], requested: str, source: str, option: str) -> in
 def _filled(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     """Return the columns that have a name, or values in more than half of the sample.
 
-    Spreadsheets often leave empty columns at the end.
+    Spreadsheets often leave empty columns at the end. The index of a pandas DataFrame, which is
+    `__index_level_0__` in Parquet, is no column.
     """
     positional = all(name.isdigit() for name in names)
     return [
         column
         for column, name in enumerate(names)
-        if (positional or not name.isdigit())
-        or 2 * sum(bool(row[column]) for row in rows if column < len(row)) > len(rows)
+        if not _INDEX.fullmatch(name)
+        and (
+            (positional or not name.isdigit())
+            or 2 * sum(bool(row[column]) for row in rows if column < len(row)) > len(rows)
+        )
     ]
 
 
