@@ -15,7 +15,6 @@ from tamis.errors import (
     DataError,
     DownloadError,
     MissingExtraError,
-    NotFittedError,
     RunError,
     TamisError,
 )
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from tamis.classifier.text_classifier import TextClassifier as TextClassifier
     from tamis.compute.device import seed_everything as seed_everything
     from tamis.data.tables import read_table as read_table
+    from tamis.errors import NotFittedError as NotFittedError
     from tamis.gpt2.backbones import load_backbone as load_backbone
     from tamis.gpt2.checkpoints import read_checkpoint as read_checkpoint
 
@@ -31,6 +31,7 @@ __version__ = "0.1.0"
 
 # The same names as above, for the interpreter; a test holds the two lists together.
 _HOMES = {
+    "NotFittedError": "tamis.errors",
     "TextClassifier": "tamis.classifier.text_classifier",
     "load_backbone": "tamis.gpt2.backbones",
     "read_checkpoint": "tamis.gpt2.checkpoints",

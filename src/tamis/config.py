@@ -96,6 +96,8 @@ class DataSettings(Section):
     """Text column, by name or 1-based number. Detected by default."""
     label: str | None = None
     """Label column, by name or 1-based number. Detected by default."""
+    header: bool | None = None
+    """Whether the first row of a table names the columns. Detected by default."""
     test: str | None = None
     """Separate test file; disables splitting."""
     exclude: str | None = None
@@ -113,9 +115,10 @@ class TextSettings(Section):
 
     add_bos: bool = True
     """Put `<|endoftext|>` before each text."""
-    normalize: Literal["none", "nfkc", "robust"] = "none"
+    normalize: Literal["none", "nfkc", "robust", "words"] = "none"
     """Text normalization. `nfkc`: Unicode NFKC without invisible characters; `robust`: also undo
-    homoglyphs, split words and leetspeak."""
+    homoglyphs, split words and leetspeak; `words`: only letters, in lower case, for models that
+    are to be used on other kinds of text."""
     window: Annotated[int, Field(ge=8)] | None = None
     """Window length in tokens for texts longer than the context. Default: 95th percentile of the
     lengths of the training texts."""
@@ -153,9 +156,12 @@ class TrainSettings(Section):
     augment_negatives: Annotated[float, Field(ge=0)] = 0.0
     """Number of perturbed copies of each training row of the negative class. A fraction is a
     probability."""
+    augment_forms: Annotated[float, Field(ge=0)] = 0.0
+    """Number of copies of each training row, of every class, without some of its links, digits,
+    punctuation and capitals. A fraction is a probability."""
     augment_weight: Annotated[float, Field(gt=0)] = 0.5
-    """Weight of a perturbed copy in the loss of the `lbfgs` head; an original row has weight 1.
-    Otherwise, a copy has the same weight as a row."""
+    """Weight of a copy in the loss of the `lbfgs` head; an original row has weight 1. Otherwise, a
+    copy has the same weight as a row."""
     head_solver: Literal["lbfgs", "adamw"] = "lbfgs"
     """Optimizer for `tune = "head"`: `lbfgs` fits the head to convergence; `adamw` trains head and
     final LayerNorm in mini-batches, as the reference experiment does."""
@@ -296,7 +302,7 @@ class Recipe(Section):
         """
         tree = self.model_dump()
         for name, value in settings.items():
-            section, key = _place(name)
+            section, key = find_setting(name)
             (tree[section] if section else tree)[key] = value
         return _validated(tree, "settings")
 
@@ -373,8 +379,12 @@ def _is_section(field: Any) -> bool:
     return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
 
 
-def _place(name: str) -> tuple[str | None, str]:
-    """Find section and key of a setting by its name."""
+def find_setting(name: str) -> tuple[str | None, str]:
+    """Return section (None for top-level settings) and key of a setting.
+
+    Raises:
+        ConfigError: there is no setting of this name.
+    """
     known = [(section, key) for section, key, _ in fields()]
     full = {f"{section}.{key}" if section else key: (section, key) for section, key in known}
     if name in full:
@@ -411,7 +421,7 @@ def _misplaced(name: str, value: Any) -> str:
         sections = [section for section, field in Recipe.model_fields.items() if _is_section(field)]
         return f"unknown section [{name}]; known sections: {', '.join(sections)}"
     try:
-        section, key = _place(name)
+        section, key = find_setting(name)
     except ConfigError as unknown:
         return str(unknown)
     place = f"under [{section}]" if section else "at the top of the file"

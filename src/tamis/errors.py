@@ -10,13 +10,15 @@
     ├── DownloadError           a file could not be downloaded, or has an unexpected content
     ├── RunError                a run folder cannot be used: it is finished, different, locked or
     │                           unfinished
-    └── NotFittedError          predict was called before fit (also a ValueError and an
-                                AttributeError, as in scikit-learn)
+    └── NotFittedError          predict was called before fit (also scikit-learn's NotFittedError,
+                                a ValueError and an AttributeError)
 
 Each message says what was expected, what was found, where, and what to do.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 
 class TamisError(Exception):
@@ -56,5 +58,31 @@ class RunError(TamisError):
     """A run folder cannot be used: it is finished, different, locked or unfinished."""
 
 
-class NotFittedError(TamisError, ValueError, AttributeError):
-    """A method that needs a fitted classifier was called before `fit`."""
+if TYPE_CHECKING:
+
+    class NotFittedError(TamisError, ValueError, AttributeError):
+        """A method that needs a fitted classifier was called before `fit`. It is a subclass of
+        `sklearn.exceptions.NotFittedError`, too.
+        """
+
+
+def __getattr__(name: str) -> Any:
+    """Make `NotFittedError` when it is first asked for: its base class needs scikit-learn, whose
+    import takes longer than everything that `import tamis` does.
+    """
+    if name != "NotFittedError":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+
+    # Looked up again: another thread may have been faster, and there is to be one class.
+    return globals().setdefault(
+        name,
+        type(
+            name,
+            (TamisError, SklearnNotFittedError),
+            {
+                "__module__": __name__,
+                "__doc__": "A method that needs a fitted classifier was called before `fit`.",
+            },
+        ),
+    )

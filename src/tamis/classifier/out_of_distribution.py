@@ -97,7 +97,8 @@ class OODDetector:
         Raises:
             DataError: a text is not a string or not valid Unicode.
         """
-        listed, single = as_texts(texts)
+        single = isinstance(texts, str)
+        listed = as_texts([texts] if single else texts)
         model = self.language_model
         with self.predictor.computing():
             bits = bits_per_byte(

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.classifier.predictor import Predictor
-from tamis.classifier.saved_model import LABEL_TYPES, SavedModel, find_model, load_model, save_model
+from tamis.classifier.model_folder import LABEL_TYPES, find_model
+from tamis.classifier.saved_model import SavedModel, load_model, save_model
 from tamis.compute import device as devices
 from tamis.compute.memory import release_memory
 from tamis.config import Recipe
+from tamis.decision.fit_rule import HeldOutScores
 from tamis.decision.out_of_distribution import OODLimit, read_ood_limit
 from tamis.decision.verdict import DecisionRule
 from tamis.errors import CheckpointError
@@ -38,6 +40,8 @@ class StoredClassifier:
     temperature: float
     limit: OODLimit | None = None
     """on the bits per byte of texts; None where it was not fitted"""
+    held_out: HeldOutScores | None = None
+    """what the decision rule can be chosen on again; None where no rows were held out"""
 
 
 def write_classifier(
@@ -63,6 +67,8 @@ def write_classifier(
     }
     if stored.limit is not None:
         facts["ood"] = stored.limit.to_dict()
+    if stored.held_out is not None:
+        facts["held_out"] = stored.held_out.to_dict()
     labels = [str(label) for label in stored.classes]
     kind = _LABEL_TYPES.get(stored.classes.dtype.kind, "str")
     model, tokenizer = predictor.exact_model(), predictor.tokenizer
@@ -93,7 +99,9 @@ def read_classifier(
         recipe = Recipe.model_validate(saved.about.get("recipe", {}))
         classes = np.array([convert(label) for label in saved.labels])
         temperature = float(saved.about.get("temperature", 1.0))
-    except (TypeError, ValueError) as error:
+        kept = saved.about.get("held_out")
+        held_out = None if kept is None else HeldOutScores.from_dict(kept)
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{run}: tamis.json cannot be used ({' '.join(str(error).split())}); save the "
             "model again"
@@ -111,7 +119,8 @@ def read_classifier(
         # The plain matrices would take one to four times the memory of those in use.
         predictor = predictor.without_fp32(Path(run))
     limit = read_ood_limit(saved.about.get("ood"))
-    stored = StoredClassifier(predictor, saved.rule, classes, recipe, temperature, limit)
+    parts = (predictor, saved.rule, classes, recipe, temperature, limit, held_out)
+    stored = StoredClassifier(*parts)
     del saved, model
     release_memory(*find_model(run).glob("*.safetensors"))
     return stored

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tamis.classifier.base import Parameters
-from tamis.classifier.explain import Explanation, explain
+from tamis.classifier.analysis import Analysis
 from tamis.classifier.fitted import fitted_classifier
-from tamis.classifier.inputs import as_texts, targets_of
-from tamis.classifier.out_of_distribution import OODDetector
+from tamis.classifier.inputs import Texts
+from tamis.classifier.partial_fit import learn_rows
 from tamis.classifier.storage import StoredClassifier, read_classifier, write_classifier
-from tamis.decision.verdict import Verdict
-from tamis.evaluation.metrics import figures
+from tamis.classifier.targets import labelled_texts
+from tamis.decision.verdict import APPLIES, Verdicts
 from tamis.progress import Progress
 from tamis.training.callbacks import SILENT, Callbacks
 from tamis.training.fit import fit
-from tamis.training.prepare import LabelledTexts, prepare
+from tamis.training.prepare import prepare
 
 
-class TextClassifier(Parameters):
+class TextClassifier(Analysis):
     """A text classifier on a GPT-2 trunk.
 
     Learned attributes: `classes_` (K sorted labels), `positive_` (the positive label of two),
@@ -44,88 +43,96 @@ class TextClassifier(Parameters):
 
     def fit(
         self,
-        texts: Iterable[str],
-        labels: ArrayLike,
+        X: Texts,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        validation: NDArray[np.int64] | None = None,
-        groups: NDArray[np.int64] | None = None,
+        validation: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
         callbacks: Callbacks = SILENT,
     ) -> Self:
         """Train on labelled texts; two rows a class are enough.
 
         Args:
-            texts: N texts.
-            labels: (N,) labels: strings, numbers or booleans.
+            X: N texts.
+            y: (N,) labels: strings, whole numbers or booleans.
+            sample_weight: (N,) weights of the rows in the loss, from 0 on; a row of weight 0 is
+                left out. The threshold counts every other row once.
             validation: numbers of the rows held out for early stopping and threshold, where a loop
                 trains; by default a stratified share, or none where there are folds.
             groups: (N,) rows of one group never stand on both sides of a fold; by default repeats.
             callbacks: hooks, a folder for checkpoints, a cache for the frozen trunk's states.
 
         Raises:
-            DataError: texts and labels do not fit, or there are fewer than two classes.
+            DataError: an argument is wrong, or there are fewer than two classes.
             ConfigError, CheckpointError, DownloadError: a setting or the backbone is wrong.
         """
         self._forget()
-        listed, _ = as_texts(texts)
-        classes, targets = targets_of(listed, labels)
-        rows = LabelledTexts(listed, targets, tuple(map(str, classes)), validation, groups)
-        plan = prepare(self.recipe(), rows, callbacks)
+        rows, classes = labelled_texts(X, y, sample_weight, validation, groups)
+        callbacks = self._shown(callbacks)
+        plan = prepare(self.recipe(classes), rows, callbacks)
         result = fit(plan.backbone, plan.recipe, plan.data, callbacks)
-        stored, self.training_ = fitted_classifier(plan, result, classes)
-        return self._hold(stored)
+        self._note_column(X)
+        return self._hold(*fitted_classifier(plan, result, classes))
 
-    def predict_proba(
-        self, texts: Iterable[str], *, progress: Progress | None = None
-    ) -> NDArray[np.float64]:
-        """Return (N, K) probabilities in the order of `classes_`; for a single text (K,). The score
-        of a text does not depend on other texts. Long texts are scored by windows.
+    def partial_fit(
+        self, X: Texts, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: Any = None
+    ) -> Self:
+        """Learn further rows: the head is solved again on all rows so far, the trunk and the
+        threshold stay. The first call on an unfitted classifier is `fit`.
+
+        Args:
+            X: n texts; a text that was learned with another label gets the new one.
+            y: (n,) labels; all of them must be known from the first fit.
+            classes: all labels; not needed, because the first rows must contain each of them.
+            sample_weight: (n,) weights of the rows; a training row has weight 1.
+
+        Raises:
+            DataError: an argument is wrong, or a label is unknown.
         """
-        listed, single = self._checked(texts)
-        probabilities = self.predictor_.probabilities(listed, progress=progress)
-        return probabilities[0] if single else probabilities
+        if not self.__sklearn_is_fitted__():
+            return self.fit(X, y, sample_weight)
+        learn_rows(self, self._checked(X), y, sample_weight)
+        return self
 
-    def decision_function(self, texts: Iterable[str]) -> Any:
+    def predict_proba(self, X: Texts, *, progress: Progress | None = None) -> NDArray[np.float64]:
+        """Return (N, K) probabilities in the order of `classes_`. The score of a text does not
+        depend on other texts. Long texts are scored by windows.
+        """
+        texts = self._checked(X)
+        logits = self.predictor_.logits(texts, progress=progress or self._progress())
+        return self.rule_.probabilities(logits)
+
+    def decision_function(self, X: Texts) -> NDArray[np.float64]:
         """Return (N,) log-odds of `classes_[1]` without the threshold; for K > 2 (N, K) logits."""
-        listed, single = self._checked(texts)
-        logits = self.predictor_.logits(listed)
-        scores = logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-        return scores[0] if single else scores
+        texts = self._checked(X)
+        logits = self.predictor_.logits(texts, progress=self._progress())
+        two = logits.shape[1] == 2 and not self.rule_.multi_label
+        return logits[:, 1] - logits[:, 0] if two else logits
 
-    def predict(self, texts: Iterable[str]) -> Any:
-        """Return (N,) labels by the stored threshold (K > 2: the most probable); for a single text
-        one label.
+    def predict(self, X: Texts) -> NDArray[Any]:
+        """Return (N,) labels by the stored threshold (K > 2: the most probable); of a multi-label
+        model (N, K) zeros and ones, a column for each of `classes_`.
         """
-        listed, single = self._checked(texts)
-        labels = self.classes_[self.rule_.labels(self.predict_proba(listed), self._names)]
-        return labels[0] if single else labels
+        probabilities = self.predict_proba(X)
+        if self.rule_.multi_label:
+            return np.asarray(probabilities >= APPLIES, dtype=np.int64)
+        return np.asarray(self.classes_[self.rule_.labels(probabilities, self._names)])
 
     def verdicts(
-        self, texts: Iterable[str], *, ood: bool = False, progress: Progress | None = None
-    ) -> list[Verdict]:
+        self, X: Texts, *, ood: bool = False, progress: Progress | None = None
+    ) -> Verdicts:
         """Return N verdicts: label, verdict (the label or `unsure`), probabilities, deciding
         window. `ood` also reports out-of-distribution texts, at two to three times the cost.
         """
-        listed, _ = self._checked(texts)
-        found = self.predictor_.verdicts(listed, self.rule_, self._names, progress=progress)
-        return self.ood_detector_.mark(found, progress=progress) if ood else found
+        texts, progress = self._checked(X), progress or self._progress()
+        found = self.predictor_.verdicts(texts, self.rule_, self._names, progress=progress)
+        return Verdicts(self.ood_detector_.mark(found, progress=progress) if ood else found)
 
-    def embed(self, texts: Iterable[str]) -> NDArray[np.float32]:
-        """Return the (N, C) vectors of length one that the head reads; for a single text (C,)."""
-        listed, single = self._checked(texts)
-        vectors = self.predictor_.embed(listed)
-        return vectors[0] if single else vectors
-
-    def evaluate(self, texts: Iterable[str], labels: Iterable[Any]) -> dict[str, Any]:
-        """Return metrics at the stored threshold, as `tamis.evaluation.metrics.figures`."""
-        probabilities, named = self.predict_proba(list(texts)), [str(label) for label in labels]
-        positive, threshold = self.positive_, self.rule_.threshold
-        return figures(named, probabilities, self._names, positive=positive, threshold=threshold)
-
-    def explain(self, text: str, *, label: str | None = None) -> Explanation:
-        """Return why a text got its verdict: P(label) after each token, and the contribution of
-        each word.
-        """
-        return explain(self, text, label=label)
+    def embed(self, X: Texts) -> NDArray[np.float32]:
+        """Return the (N, C) vectors of length one that the head reads."""
+        texts = self._checked(X)
+        return self.predictor_.embed(texts, progress=self._progress())
 
     def save(
         self, folder: Path | str, *, card: str | None = None, about: Mapping[str, Any] | None = None
@@ -135,7 +142,7 @@ class TextClassifier(Parameters):
         """
         self._check_fitted()
         parts = (self.predictor_, self.rule_, self.classes_, self.recipe_, self.temperature_)
-        stored = StoredClassifier(*parts, self.ood_detector_.limit)
+        stored = StoredClassifier(*parts, self.ood_detector_.limit, self.held_out_)
         write_classifier(folder, stored, card=card, about=about)
 
     @classmethod
@@ -155,19 +162,10 @@ class TextClassifier(Parameters):
             CheckpointError: its files are missing, were changed or do not match.
         """
         stored = read_classifier(run, device=device, threads=threads, dtype=dtype)
-        return cls.from_recipe(stored.recipe)._hold(stored)
+        loaded = cls.from_recipe(stored.recipe)._hold(stored)
+        loaded.origin_ = Path(run).resolve()
+        return loaded
 
     def fingerprint(self) -> str:
         """Return a hash of all weights, head included."""
         return self.predictor_.fingerprint()
-
-    def _hold(self, stored: StoredClassifier) -> Self:
-        self.predictor_, self.rule_, self.classes_ = stored.predictor, stored.rule, stored.classes
-        self.recipe_, self.temperature_ = stored.recipe, stored.temperature
-        self.positive_ = stored.rule.positive
-        self.ood_detector_ = OODDetector(stored.predictor, stored.recipe, stored.limit)
-        return self
-
-    @property
-    def _names(self) -> list[str]:
-        return [str(label) for label in self.classes_]

@@ -4,7 +4,8 @@ fitted rows are never used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,60 @@ class Decision:
     threshold: Threshold | None = None
     unsure: RejectBand | ConfidenceFloor | None = None
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class HeldOutScores:
+    """Calibrated scores of H held-out rows: what a decision rule can be chosen on again without
+    training. No texts are stored.
+    """
+
+    scores: NDArray[np.float64]
+    """(H,) two classes: P(last class); more: the highest probability"""
+    truth: NDArray[np.bool_]
+    """(H,) two classes: whether the row is of the last class; more: whether the most probable class
+    is right"""
+
+    @classmethod
+    def of(cls, probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> HeldOutScores:
+        """Return the scores of (H, K) probabilities and (H,) class numbers."""
+        if probabilities.shape[1] == 2:
+            return cls(probabilities[:, 1], targets == 1)
+        return cls(probabilities.max(1), probabilities.argmax(1) == targets)
+
+    def of_class(self, place: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the (H,) probabilities of one of two classes, and whether each row is of it."""
+        return (self.scores, self.truth) if place == 1 else (1.0 - self.scores, ~self.truth)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores for a JSON file, as base64 of little-endian float64 and of bits."""
+        packed = np.packbits(self.truth).tobytes()
+        scores = base64.b64encode(self.scores.astype("<f8").tobytes()).decode()
+        return {"scores": scores, "truth": base64.b64encode(packed).decode()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> HeldOutScores:
+        """Read what `to_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: the values are damaged.
+        """
+        scores = np.frombuffer(base64.b64decode(values["scores"], validate=True), dtype="<f8")
+        bits = np.frombuffer(base64.b64decode(values["truth"], validate=True), dtype=np.uint8)
+        truth = np.unpackbits(bits, count=len(scores)).astype(bool)
+        if len(bits) != (len(scores) + 7) // 8 or not ((scores >= 0) & (scores <= 1)).all():
+            raise ValueError("held-out scores and labels do not match")
+        return cls(scores.astype(np.float64), truth)
+
+
+@dataclass(frozen=True)
+class ChosenRule:
+    """A decision rule, and how it was chosen."""
+
+    rule: DecisionRule
+    threshold: Threshold | None
+    unsure: RejectBand | ConfidenceFloor | None
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -117,35 +172,59 @@ def fit_decision_rule(
     if place is None:
         # Divided as the scores are: the most probable class is the one that training made it.
         taken_back = taken_back / calibration.temperature
-        probabilities = softmax(logits / calibration.temperature + taken_back)
-        right = probabilities.argmax(1) == targets
-        floor = confidence_floor(probabilities, right, settings.abstain_rate)
-        rule = DecisionRule(confidence_floor=None if floor is None else floor.value)
-        return Decision(
-            rule,
-            calibration.temperature,
-            probabilities,
-            taken_back,
-            calibration,
-            None,
-            floor,
-            list(calibration.notes),
-        )
-    shift = none if stated is None else prior_shift(counts[place] / len(targets), stated, place)
-    shift = shift + np.array([-calibration.bias / 2, calibration.bias / 2])
+        shift = taken_back
+    else:
+        shift = none if stated is None else prior_shift(counts[place] / len(targets), stated, place)
+        shift = shift + np.array([-calibration.bias / 2, calibration.bias / 2])
     probabilities = softmax(logits / calibration.temperature + shift)
-    scores, truth, costs = probabilities[:, place], targets == place, settings.costs
+    chosen = choose_rule(HeldOutScores.of(probabilities, targets), classes, positive, settings)
+    return Decision(
+        chosen.rule,
+        calibration.temperature,
+        probabilities,
+        shift,
+        calibration,
+        chosen.threshold,
+        chosen.unsure,
+        [*calibration.notes, *chosen.notes],
+    )
+
+
+def choose_rule(
+    held_out: HeldOutScores,
+    classes: Sequence[str],
+    positive: str | None,
+    settings: DecisionSettings,
+) -> ChosenRule:
+    """Choose threshold and unsure band on calibrated held-out scores; the model does not change.
+
+    Args:
+        held_out: H rows, of both classes where there are two.
+        classes: K labels.
+        positive: label of the positive class; None for more than two classes.
+        settings: maximum false positive rate, costs and share of unsure verdicts.
+
+    Raises:
+        ConfigError: as `fit_decision_rule`.
+    """
+    check_decision_settings(settings, len(classes))
+    if positive is None:
+        floor = confidence_floor(held_out.scores[:, None], held_out.truth, settings.abstain_rate)
+        rule = DecisionRule(confidence_floor=None if floor is None else floor.value)
+        return ChosenRule(rule, None, floor, [])
+    place = list(classes).index(positive)
+    scores, truth = held_out.of_class(place)
+    costs = settings.costs
     band: RejectBand | None
     if costs is None:
-        negative = classes[1 - place]
         threshold = choose_threshold(
             scores,
             truth,
             max_fpr=settings.max_fpr,
-            negative=negative,
+            negative=classes[1 - place],
             level_rows=LEVEL_ROWS,
             level_share=LEVEL_SHARE,
-            prior=stated,
+            prior=settings.prior if isinstance(settings.prior, float) else None,
         )
     else:
         threshold = cost_threshold(scores, truth, blocked=costs["blocked"], missed=costs["missed"])
@@ -155,10 +234,7 @@ def fit_decision_rule(
         band = reject_band(scores, truth, threshold.value, share=settings.abstain_rate)
     ends: dict[str, Any] = {} if band is None else {"low": band.low, "high": band.high}
     rule = DecisionRule(positive=positive, threshold=threshold.value, **ends)
-    notes = [*calibration.notes, *threshold.notes]
-    return Decision(
-        rule, calibration.temperature, probabilities, shift, calibration, threshold, band, notes
-    )
+    return ChosenRule(rule, threshold, band, list(threshold.notes))
 
 
 def _half(settings: DecisionSettings, place: int, uncorrected: NDArray[np.float64]) -> float:

@@ -154,7 +154,7 @@ def select_layer(
             logits = np.empty((len(rows), classes))
             for within, outside in folds:
                 inside = search.fitted(within, own)
-                weights = data.class_weights[own[inside]]
+                weights = data.class_weights[own[inside]] * data.weights_of(rows[inside])
                 head = solve(
                     features[inside], own[inside], weights, DEFAULT, tolerance=TOLERANCE
                 ).head

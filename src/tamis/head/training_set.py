@@ -48,11 +48,17 @@ class TrainingSet:
     concatenate_negatives: Callable[[Rows], EncodedTexts] | None = None
     """Gives windows of long texts, concatenated from the negatives among some rows
     (decision/window_penalty.py)."""
+    row_weights: NDArray[np.float64] | None = None
+    """(R + M,) further weight of each row in the loss; None: 1."""
 
     @property
     def fitted(self) -> Rows:
         """Rows of `train` that are not held out."""
         return np.setdiff1d(self.train, self.validation)
+
+    def weights_of(self, rows: Rows) -> NDArray[np.float64]:
+        """Return the weights of some rows or copies, without class weights."""
+        return np.ones(len(rows)) if self.row_weights is None else self.row_weights[rows]
 
     def only(self, train: Rows, copies: Rows) -> TrainingSet:
         """Return the same texts with other training rows, without validation rows and folds."""

@@ -82,6 +82,11 @@ class Training:
         self.targets = torch.from_numpy(rows.targets)
         self.weights = torch.tensor(rows.class_weights, dtype=torch.float32)
         self.loss_weights = self.weights.to(self.device)
+        self.row_weights = (
+            None
+            if rows.row_weights is None
+            else torch.tensor(rows.row_weights, dtype=torch.float32)
+        )
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = AdamW(parameter_groups(self.trained, settings))
         self.best: dict[str, Tensor] = {}
@@ -171,6 +176,8 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self._schedule()
         self.optimizer.zero_grad()
+        # Row weights stay out of the divisor: a batch of light rows is to count less than one of
+        # heavy rows, and a row alone in its batch would lose its weight altogether.
         weight = float(self.weights[self.targets[rows]].sum())
         # Predicted positions: all but one a window; of what is drawn at random the expected number,
         # known before anything is drawn.
@@ -193,13 +200,7 @@ class Training:
                     token_dropout=settings.token_dropout,
                 )
             logits = messages.aggregate(self.model.head(last), part)
-            losses = F.cross_entropy(
-                logits,
-                targets,
-                weight=self.loss_weights,
-                reduction="sum",
-                label_smoothing=settings.label_smoothing,
-            )
+            losses = self._loss(logits, targets, part)
             total = losses / weight
             if next_token_loss is not None:
                 total = total + settings.lm_loss_weight * next_token_loss / tokens
@@ -219,6 +220,26 @@ class Training:
         row = {"step": self.at.step, "epoch": self.at.epoch + 1, "loss": loss, "accuracy": accuracy}
         self.at.history.append(row | {"learning_rate": self.optimizer.param_groups[0]["lr"]})
         return loss, accuracy
+
+    def _loss(self, logits: Tensor, targets: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """Sum over rows of the weighted cross-entropy, in nats."""
+        smoothing = self.settings.label_smoothing
+        if self.row_weights is None:
+            return F.cross_entropy(
+                logits,
+                targets,
+                weight=self.loss_weights,
+                reduction="sum",
+                label_smoothing=smoothing,
+            )
+        each = F.cross_entropy(
+            logits,
+            targets,
+            weight=self.loss_weights,
+            reduction="none",
+            label_smoothing=smoothing,
+        )
+        return (each * self.row_weights[rows].to(self.device)).sum()
 
     def _close_epoch(self) -> Scores | None:
         """Score the validation rows and keep the weights where they are the best so far."""

@@ -58,6 +58,8 @@ class LoopRows:
     retokenize: Callable[[int], EncodedTexts] | None = None
     """Gives the texts cut into other tokens for an epoch, numbered from 0; the validation rows are
     always scored with the usual tokens."""
+    row_weights: NDArray[Any] | None = None
+    """(R,) further weight of each row in the loss, with mean 1 over `fit`; None: 1."""
 
 
 @dataclass
