@@ -116,8 +116,12 @@ def test_the_labels_stand_in_the_standard_configuration() -> None:
     }
     assert config["architectures"] == ["GPT2ForSequenceClassification"]
     assert {file.name for file in head().iterdir()} == {
+        "1_Pooling",
+        "2_Dense",
         "config.json",
         "model.safetensors",
+        "modules.json",
+        "sentence_bert_config.json",
         "tamis.json",
         "tokenizer.json",
         "tokenizer_config.json",

@@ -26,6 +26,7 @@ from tamis.gpt2.checkpoints import (
     write_checkpoint,
 )
 from tamis.gpt2.model import GPT2Classifier
+from tamis.gpt2.sentence_modules import write_last_token_modules
 from tamis.text.tokenizer import Tokenizer
 
 META = "tamis.json"
@@ -71,6 +72,10 @@ def save_model(folder: Path | str, saved: SavedModel, *, card: str | None = None
         extra = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": NO_PAD if fixed else end}
         write_checkpoint(beside, saved.model, labels=saved.labels, extra=extra)
         saved.tokenizer.save(beside, max_length=config.n_positions)
+        if not fixed:  # sentence-transformers pads no text to a fixed length
+            cut = saved.tokenizer.backend.truncation
+            limit = cut["max_length"] if cut else config.n_positions
+            write_last_token_modules(beside, saved.model.transformer, max_length=limit)
         files = ("config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json")
         meta = {
             "format": FORMAT,

@@ -114,6 +114,12 @@ def test_the_folder_is_a_backbone_and_loads_in_transformers(tmp_path: Path, taug
     assert "# little" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     stored = load_file(tmp_path / "out" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    encoder = pytest.importorskip("sentence_transformers").SentenceTransformer(
+        str(tmp_path / "out"), device="cpu"
+    )
+    states = torch.nn.functional.layer_norm(hidden.mean(0), hidden.shape[1:])
+    ours = (states / len(states) ** 0.5).numpy()
+    np.testing.assert_allclose(encoder.encode(text), ours, atol=1e-5)
 
 
 def test_without_a_teacher_it_is_a_language_model_only(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tamis.files import write_text
 from tamis.gpt2.backbones import local_folder
 from tamis.gpt2.checkpoints import fingerprint, read_json, write_checkpoint
 from tamis.gpt2.generation import sample
+from tamis.gpt2.sentence_modules import write_mean_modules
 from tamis.text.tokenizer import Tokenizer
 from tamis.training.pretraining.encoder_conversion import EncoderStart
 from tamis.training.pretraining.loop import Pretraining
@@ -227,6 +228,7 @@ def write_result(
     extra = {"bos_token_id": tokenizer.end_of_text, "eos_token_id": tokenizer.end_of_text}
     write_checkpoint(out, trunk, extra=extra, dtype=torch.float16)
     tokenizer.save(out, max_length=trunk.config.n_positions)
+    write_mean_modules(out, trunk.config, begins=tokenizer.end_of_text is not None)
     write_text(out / "README.md", model_card(facts))
     write_text(out / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return Pretrained(out, figures, samples, facts)
