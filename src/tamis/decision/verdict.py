@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.decision.calibration import softmax
+from tamis.errors import ConfigError
+
 if TYPE_CHECKING:
     from tamis.text.encoder import TextEncoder
 
 UNSURE = "unsure"
+NO_LABEL = "none"
+"""Verdict of a multi-label model on a text to which no label applies."""
+APPLIES = 0.5
+"""Probability from which a label of a multi-label model applies."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,32 @@ class DecisionRule:
     """Ends of the unsure band on P(positive), both inside; None: no band."""
     confidence_floor: float | None = None
     """More than two classes: a most probable label below this is unsure; None: no floor."""
+    multi_label: bool = False
+    """Every label is decided by itself: it applies where its probability is at least 1/2. Models of
+    transformers with `problem_type = multi_label_classification`."""
+
+    def probabilities(self, logits: NDArray[Any]) -> NDArray[np.float64]:
+        """Return (N, K) probabilities for (N, K) logits: their softmax, or the sigmoid of each."""
+        if not self.multi_label:
+            return softmax(logits)
+        small = np.exp(-np.abs(np.asarray(logits, dtype=np.float64)))  # without overflow
+        return np.asarray(np.where(np.asarray(logits) >= 0, 1.0, small) / (1.0 + small))
+
+    def require_one_label(self, what: str) -> None:
+        """Refuse a model that gives a text several labels.
+
+        Args:
+            what: what needs exactly one label a text.
+
+        Raises:
+            ConfigError: the model is a multi-label one.
+        """
+        if self.multi_label:
+            raise ConfigError(
+                f"{what} needs a model that gives every text exactly one label, but this model is "
+                "a multi-label one (problem_type multi_label_classification): use its "
+                "probabilities (predict --json, predict_proba)"
+            )
 
     def labels(self, probabilities: NDArray[np.float64], classes: list[str]) -> NDArray[np.int64]:
         """Return the (N,) class numbers for (N, K) probabilities; never unsure."""
@@ -59,6 +92,11 @@ class DecisionRule:
     ) -> list[Verdict]:
         """Return N verdicts for N texts and (N, K) probabilities."""
         labels, unsure = self.labels(probabilities, classes), self.unsure(probabilities, classes)
+        if self.multi_label:
+            return [
+                _several(text, classes, k, row)
+                for text, k, row in zip(texts, labels, probabilities, strict=True)
+            ]
         return [
             Verdict(
                 text,
@@ -68,6 +106,13 @@ class DecisionRule:
             )
             for text, k, doubt, row in zip(texts, labels, unsure, probabilities, strict=True)
         ]
+
+
+def _several(text: str, classes: list[str], best: int, row: NDArray[np.float64]) -> Verdict:
+    """The verdict of a multi-label model; `label` is the most probable one."""
+    applying = tuple(label for label, p in zip(classes, row.tolist(), strict=True) if p >= APPLIES)
+    shown = dict(zip(classes, row.tolist(), strict=True))
+    return Verdict(text, classes[best], ", ".join(applying) or NO_LABEL, shown, labels=applying)
 
 
 @dataclass(frozen=True)
@@ -104,10 +149,16 @@ class Verdict:
     bits_per_byte: float | None = None
     """Of the text under the model's own trunk as a language model; None where that was not
     asked."""
+    labels: tuple[str, ...] | None = None
+    """All labels that apply, of a multi-label model; None for a model with one label a text."""
 
     def _repr_html_(self) -> str:
         """Return the verdict for a notebook."""
         return Verdicts([self])._repr_html_()
+
+    def counted(self) -> list[str]:
+        """Return what a counter of verdicts counts: the verdict, or each label that applies."""
+        return [self.verdict] if self.labels is None else list(self.labels) or [NO_LABEL]
 
     def to_dict(self, *, windows: bool = False, ood: bool = False) -> dict[str, Any]:
         """Return the keys and values of one line of `predict --json`; with `windows` also the
@@ -119,6 +170,8 @@ class Verdict:
             "verdict": self.verdict,
             "probabilities": self.probabilities,
         }
+        if self.labels is not None:
+            plain["labels"] = list(self.labels)
         if ood:
             plain |= {"ood": self.ood, "bits_per_byte": self.bits_per_byte}
         return (
@@ -140,7 +193,7 @@ class Verdicts(list[Verdict]):
 
 def deciding_window(encoder: TextEncoder, text: str, number: int) -> Window | None:
     """Return the position of window `number` of a text; None for a text of one window."""
-    offsets: list[tuple[int, int]] = encoder.tokenizer.backend.encode(text).offsets
+    offsets: list[tuple[int, int]] = encoder.tokenizer.offsets(text)
     spans = encoder.window_spans(len(offsets))
     if len(spans) == 1:
         return None

@@ -8,17 +8,29 @@ import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from tamis.errors import CheckpointError, ConfigError
-from tamis.gpt2.checkpoints import CONV1D, build, check_shapes, fingerprint, read_checkpoint
-from tamis.gpt2.hub import NAMED_BACKBONES, fetch_backbone
+from tamis.gpt2.checkpoints import build, fingerprint
+from tamis.gpt2.hub import NAMED_BACKBONES
+from tamis.gpt2.locate import EMBEDDED, local_folder, remote_folder
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
-from tamis.gpt2.openai.checkpoint import is_openai_folder, read_openai, to_state_dict
+from tamis.gpt2.pretrained import from_numpy, read_pretrained
 from tamis.text.tokenizer import Tokenizer
+
+__all__ = [
+    "EMBEDDED",
+    "SCRATCH",
+    "Backbone",
+    "ScratchShape",
+    "from_numpy",
+    "is_scratch",
+    "load_backbone",
+    "local_folder",
+    "names",
+    "scratch_backbone",
+]
 
 
 @dataclass(frozen=True)
@@ -44,12 +56,6 @@ SCRATCH = {
 shape of `nano`; `scratch:tiny` is for quick tests."""
 
 
-EMBEDDED = ("nano",)
-"""Backbones inside the package, without download: folders of `embedded/`, each with a model
-card."""
-_EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
-
-
 @dataclass(frozen=True)
 class Backbone:
     """A trunk with its tokenizer."""
@@ -69,58 +75,32 @@ def load_backbone(
 
     Args:
         name: an embedded backbone, a named one (downloaded and verified if it is not in the cache),
-            a folder in the Hugging Face layout, or a folder with an OpenAI checkpoint.
+            `ORGANIZATION/NAME` or `ORGANIZATION/NAME@REVISION` of the Hugging Face hub, a folder in
+            the Hugging Face layout, with an OpenAI checkpoint, or with a PEFT adapter.
         progress: called with the bytes so far and the total bytes of a download.
 
     Raises:
         ConfigError: the name is neither a known name nor a folder.
         CheckpointError: the folder's files are missing, altered or do not match each other.
-        DownloadError: a named backbone cannot be downloaded.
+        DownloadError, MissingExtraError: a backbone cannot be downloaded.
     """
     text = str(name)
-    folder = Path(name).expanduser()
-    if local := local_folder(text):
-        folder = local
-    elif text in NAMED_BACKBONES and not folder.is_dir():
-        folder = fetch_backbone(text, progress=progress)
-    elif not folder.is_dir():
+    folder = local_folder(text) or remote_folder(text, progress=progress)
+    if folder is None:
         raise ConfigError(
             f"backbone {text!r} is neither a folder nor a known name; known names: "
-            f"{', '.join(names())}{_near(text)}"
+            f"{', '.join(names())}, or ORGANIZATION/NAME of the Hugging Face hub{_near(text)}"
         )
-    if is_openai_folder(folder):
-        settings, params = read_openai(folder)
-        config = GPT2Config(
-            vocab_size=settings["n_vocab"],
-            n_positions=settings["n_ctx"],
-            n_embd=settings["n_embd"],
-            n_layer=settings["n_layer"],
-            n_head=settings["n_head"],
-        )
-        state = from_numpy(to_state_dict(settings, params))
-        check_shapes(state, config, where=str(folder))
-        mark = fingerprint(config, state)
-    else:
-        checkpoint = read_checkpoint(folder)
-        config, state, mark = checkpoint.config, checkpoint.state, checkpoint.fingerprint
-    tokenizer = Tokenizer.from_folder(folder)
-    if tokenizer.size > config.vocab_size:
+    checkpoint = read_pretrained(folder, progress=progress)
+    mark, vocab_size = checkpoint.fingerprint, checkpoint.config.vocab_size
+    tokenizer = Tokenizer.from_folder(checkpoint.tokenizer_folder).within(vocab_size)
+    if tokenizer.size > vocab_size:
         raise CheckpointError(
             f"{folder}: the tokenizer has ids up to {tokenizer.size - 1}, but the model's "
-            f"vocabulary ends at {config.vocab_size - 1}; use files of the same model"
+            f"vocabulary ends at {vocab_size - 1}; use files of the same model"
         )
-    return Backbone(text, build(config, state), tokenizer, pretrained=True, fingerprint=mark)
-
-
-def local_folder(name: str | Path) -> Path | None:
-    """Return the folder of a backbone that needs no download: an embedded one by name, or a folder.
-
-    The name takes precedence: use `./nano` for a folder named `nano`.
-    """
-    if str(name) in EMBEDDED:
-        return _EMBEDDED_FOLDER / str(name)
-    folder = Path(name).expanduser()
-    return folder if folder.is_dir() else None
+    model = build(checkpoint.config, checkpoint.state)
+    return Backbone(text, model, tokenizer, pretrained=True, fingerprint=mark)
 
 
 def scratch_backbone(name: str, texts: Sequence[str], *, seed: int) -> Backbone:
@@ -160,16 +140,6 @@ def is_scratch(name: str | Path) -> bool:
 def names() -> list[str]:
     """Return every name that `--backbone` accepts."""
     return [*EMBEDDED, *(f"scratch:{size}" for size in SCRATCH), *NAMED_BACKBONES]
-
-
-def from_numpy(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Convert weights from transformers' orientation to this package's."""
-    return {
-        name: torch.from_numpy(
-            np.ascontiguousarray(array.T if CONV1D.search(name) else array, dtype=np.float32)
-        )
-        for name, array in arrays.items()
-    }
 
 
 def _near(name: str) -> str:

@@ -17,28 +17,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tamis.errors import CheckpointError, ConfigError
 from tamis.files import replaced
+from tamis.gpt2.checkpoint_heads import OTHER_HEADS, score_of
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, GPT2Config, MeanPoolingBlock
 from tamis.gpt2.pooling import recognize, written_out
+from tamis.gpt2.tensor_files import WEIGHTS, read_json, read_tensors
+from tamis.gpt2.variants import activation_of, fold_attention_scale
 
-WEIGHTS = "model.safetensors"
 CONV1D = re.compile(r"(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight$")
-# Buffers of older transformers versions (causal masks), and heads that a classifier does not use.
-_IGNORED = re.compile(
-    r"(\.attn\.bias|\.attn\.masked_bias)$|^(lm_head|score|classifier|multiple_choice_head)\."
-)
-_REQUIRED = {
-    "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
-    "scale_attn_weights": (True,),
-    "scale_attn_by_inverse_layer_idx": (False,),
-    "add_cross_attention": (False,),
-}
-_FIELDS = tuple(GPT2Config.__dataclass_fields__)
+# Buffers of older transformers versions: causal masks.
+_IGNORED = re.compile(r"\.attn\.(bias|masked_bias)$")
+_SIZES = tuple(name for name in GPT2Config.__dataclass_fields__ if name != "activation_function")
 
 
 @dataclass(frozen=True)
@@ -53,6 +47,15 @@ class Checkpoint:
     """Trunk weights with this package's names, fp32, Linear orientation."""
     score: Tensor | None
     """(K, C) head of a sequence classifier; None for a bare backbone."""
+    heads: frozenset[str] = frozenset()
+    """Names of the tensors that belong to heads."""
+    tokenizer_folder: Path = Path()
+    """Folder with the tokenizer's files; the model's folder unless an adapter has none."""
+
+    def __post_init__(self) -> None:
+        """The tokenizer is in the model's folder by default."""
+        if self.tokenizer_folder == Path():
+            object.__setattr__(self, "tokenizer_folder", self.folder)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -62,27 +65,6 @@ class Checkpoint:
         `state` is trained.
         """
         return fingerprint(self.config, self.state)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from `path`.
-
-    Raises:
-        CheckpointError: the file is missing, not JSON, or not an object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is missing; a GPT-2 folder in the Hugging Face layout needs it"
-        ) from None
-    except (ValueError, OSError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as JSON ({error}); download or save the folder again"
-        ) from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
 
 
 def read_config(folder: Path) -> tuple[GPT2Config, dict[str, Any]]:
@@ -99,14 +81,9 @@ def read_config(folder: Path) -> tuple[GPT2Config, dict[str, Any]]:
             f"{path}: expected model_type 'gpt2', got {raw['model_type']!r}; only GPT-2 "
             "checkpoints can be used"
         )
-    for key, allowed in _REQUIRED.items():
-        if raw.get(key, allowed[0]) not in allowed:
-            raise CheckpointError(
-                f"{path}: {key}: expected one of {list(allowed)}, got {raw[key]!r}; other "
-                "variants are not supported"
-            )
+    activation = activation_of(raw, path)
     raw.setdefault("n_positions", raw.get("n_ctx", GPT2Config.n_positions))
-    given = {key: raw[key] for key in _FIELDS if key in raw}
+    given = {key: raw[key] for key in _SIZES if key in raw}
     for key, value in given.items():
         whole = type(value) is int and value > 0
         if not (
@@ -121,7 +98,7 @@ def read_config(folder: Path) -> tuple[GPT2Config, dict[str, Any]]:
             )
             raise CheckpointError(f"{path}: {key}: expected {wanted}, got {value!r}")
     try:
-        return GPT2Config(**given), raw
+        return GPT2Config(**given, activation_function=activation), raw
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -139,23 +116,20 @@ def read_checkpoint(folder: Path | str) -> Checkpoint:
             f"{folder} is not a folder; expected a folder with config.json and {WEIGHTS}"
         )
     config, raw = read_config(folder)
-    tensors = _read_tensors(folder)
+    tensors = read_tensors(folder)
     bare = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
-    score = tensors.get("score.weight")
+    heads = frozenset(name for name in bare if OTHER_HEADS.match(name))
+    score = score_of({name: bare[name] for name in heads}, config.n_embd, str(folder))
     state = {
         name: (tensor.t() if CONV1D.search(name) and tensor.ndim == 2 else tensor)
         .float()
         .contiguous()
         for name, tensor in bare.items()
-        if not _IGNORED.search(name)
+        if not _IGNORED.search(name) and name not in heads
     }
     check_shapes(state, config, where=str(folder))
-    if score is not None and (score.ndim != 2 or score.shape[1] != config.n_embd):
-        raise CheckpointError(
-            f"{folder}: score.weight: expected shape (classes, {config.n_embd}), got "
-            f"{tuple(score.shape)}"
-        )
-    return Checkpoint(folder, config, raw, state, None if score is None else score.float())
+    state = fold_attention_scale(state, config, raw)
+    return Checkpoint(folder, config, raw, state, score, heads)
 
 
 def check_shapes(state: dict[str, Tensor], config: GPT2Config, *, where: str) -> None:
@@ -235,7 +209,6 @@ def write_checkpoint(
     raw: dict[str, Any] = {
         "architectures": ["GPT2ForSequenceClassification" if classifier else "GPT2LMHeadModel"],
         "model_type": "gpt2",
-        "activation_function": "gelu_new",
         "n_ctx": trunk.config.n_positions,
         **asdict(trunk.config),
         "torch_dtype": str(dtype).removeprefix("torch."),
@@ -292,54 +265,11 @@ def standard_state(trunk: GPT2) -> dict[str, Tensor]:
 
 def fingerprint(config: GPT2Config, state: dict[str, Tensor]) -> str:
     """Return the SHA-256 of the sizes and every weight, in sorted order of names."""
-    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    sizes = asdict(config)
+    if config.activation_function == GPT2Config.activation_function:
+        del sizes["activation_function"]  # so that GPT-2's own have the fingerprints they had
+    digest = hashlib.sha256(json.dumps(sizes, sort_keys=True).encode())
     for name in sorted(state):
         digest.update(name.encode())
         digest.update(state[name].contiguous().cpu().numpy().data)
     return digest.hexdigest()
-
-
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    index = folder / f"{WEIGHTS}.index.json"
-    if (folder / WEIGHTS).is_file():
-        names = [WEIGHTS]
-    elif index.is_file():
-        names = _shards(index)
-    else:
-        pickled = next(iter(sorted(folder.glob("pytorch_model*.bin"))), None)
-        advice = (
-            f"{pickled.name} is a pickle file, which tamis does not read; save the model again "
-            "with safe_serialization=True"
-            if pickled
-            else "download or save the weights as safetensors"
-        )
-        raise CheckpointError(f"{folder / WEIGHTS} is missing; {advice}")
-    tensors: dict[str, Tensor] = {}
-    for name in names:
-        if not (folder / name).is_file():
-            raise CheckpointError(
-                f"{folder / name} is missing, but {index.name} names it; download or save the "
-                "folder again"
-            )
-        try:
-            with safe_open(folder / name, framework="pt") as file:
-                for key in file.keys():  # not a mapping
-                    tensors[key] = file.get_tensor(key)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"{folder / name} is truncated, altered or not safetensors ({error}); download "
-                "or save it again"
-            ) from error
-    return tensors
-
-
-def _shards(index: Path) -> list[str]:
-    """Return the files that an index names; none lies outside its folder."""
-    places = read_json(index).get("weight_map")
-    names = set(places.values()) if isinstance(places, dict) else set()
-    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise CheckpointError(
-            f"{index}: weight_map: expected a file in the same folder for every weight; download "
-            "or save the folder again"
-        )
-    return sorted(names)

@@ -10,17 +10,16 @@ addresses and the mirror).
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from tamis.cache import cache_directory, offline_switch
+from tamis.cache import cache_directory
 from tamis.download import Progress, fetch, is_verified
 from tamis.errors import ConfigError, DownloadError, MissingExtraError, TamisError
+from tamis.gpt2.hub_cache import cached_snapshot
+from tamis.gpt2.hub_files import HubFiles, hub_client
 from tamis.gpt2.openai.tensor_bundle import TensorBundle
 
 Source = Literal["auto", "hub", "openai"]
@@ -193,62 +192,43 @@ def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | N
 def _from_hub(backbone: NamedBackbone, progress: Progress | None) -> Path:
     hub = hub_client()
     if hub is None:
+        found = _cached_without_client(backbone)
+        if found is not None:
+            return found
         raise MissingExtraError(
             "huggingface-hub", "hub", f"downloading {backbone.name} from the Hugging Face hub"
         )
     repository = _cached_repository(backbone) or backbone.repository
-    offline = offline_switch() is not None
-
-    def bring(file: str, report: Progress | None = None) -> Path:
-        for again in (False, True):
-            path = Path(
-                hub.hf_hub_download(
-                    repository,
-                    file,
-                    revision=backbone.revision,
-                    local_files_only=offline,
-                    force_download=again,
-                    tqdm_class=_silent_bar(report),
-                )
-            )
-            expected = (backbone.sha256 | VOCABULARY_SHA256).get(file) or _stated(
-                hub, repository, backbone, path
-            )
-            if _matches(path, expected):
-                return path
-            if offline:
-                break
-        raise DownloadError(
-            f"{path}: expected checksum {expected}, got another one twice; delete the file or "
-            "clear the hub's cache"
-        )
-
-    try:
-        bring("config.json")
+    # The vocabulary is GPT-2's unless the backbone states another one.
+    checksums = VOCABULARY_SHA256 | backbone.sha256
+    files = HubFiles(hub, repository, backbone.revision, checksums)
+    with files.errors():
+        files.bring("config.json")
         try:
-            bring("tokenizer.json")
+            files.bring("tokenizer.json")
         except (
             hub.errors.EntryNotFoundError
         ):  # on the hub, or in the cache if the hub cannot be reached
-            bring("vocab.json")
-            bring("merges.txt")
-        return bring("model.safetensors", progress).parent
-    except TamisError:
-        raise
-    except Exception as error:  # the client's errors depend on the HTTP library of its version
-        where = f"Hugging Face hub ({repository} at {backbone.revision[:12]})"
-        raise DownloadError(
-            f"{where}: {type(error).__name__}: {str(error).strip()[:300]}"
-        ) from error
+            files.bring("vocab.json")
+            files.bring("merges.txt")
+        return files.bring("model.safetensors", progress).parent
 
 
-def hub_client() -> Any:
-    """Return the module huggingface_hub, or None if it is not installed."""
-    try:
-        importlib.import_module("huggingface_hub.errors")
-        return importlib.import_module("huggingface_hub")
-    except ImportError:
-        return None
+def _cached_without_client(backbone: NamedBackbone) -> Path | None:
+    """Return the verified files in the hub's cache where its client is not installed."""
+    checksums = VOCABULARY_SHA256 | backbone.sha256
+    for repository in backbone.repositories:
+        folder = cached_snapshot(repository, backbone.revision)
+        if folder is None or not (folder / "model.safetensors").is_file():
+            continue
+        for file in folder.iterdir():
+            if file.name in checksums and not is_verified(file, sha256=checksums[file.name]):
+                raise DownloadError(
+                    f"{file}: expected checksum {checksums[file.name]}, got another one; delete "
+                    "the file or clear the hub's cache"
+                )
+        return folder
+    return None
 
 
 def _cached_repository(backbone: NamedBackbone) -> str | None:
@@ -263,46 +243,6 @@ def _cached_repository(backbone: NamedBackbone) -> str | None:
         if isinstance(found, str):
             return repository
     return None
-
-
-def _stated(hub: Any, repository: str, backbone: NamedBackbone, path: Path) -> str:
-    """Return the checksum that the hub states: SHA-256 of a large file, Git's of a small one.
-
-    The blobs in the cache are named by it.
-    """
-    blob = path.resolve().name
-    if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob):
-        return blob
-    url = hub.hf_hub_url(repository, path.name, revision=backbone.revision)
-    return str(hub.get_hf_file_metadata(url).etag)
-
-
-def _matches(path: Path, checksum: str) -> bool:
-    if len(checksum) == 64:
-        return is_verified(path, sha256=checksum)
-    content = path.read_bytes()
-    return (
-        hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-        == checksum
-    )
-
-
-def _silent_bar(progress: Progress | None) -> type:
-    """Return a progress bar class for the client that draws nothing and calls `progress`."""
-    base: Any = importlib.import_module("tqdm").tqdm
-
-    class SilentBar(base):  # type: ignore[misc]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self._bytes = int(kwargs.get("initial") or 0)
-            self._all = kwargs.get("total")
-            super().__init__(*args, **{**kwargs, "disable": True})
-
-        def update(self, n: float | None = 1) -> None:
-            self._bytes += int(n or 0)
-            if progress is not None:
-                progress(self._bytes, self._all)
-
-    return SilentBar
 
 
 # OpenAI's own files.

@@ -1,5 +1,5 @@
-"""GPT-2 in one file: pre-LayerNorm, learned positions, tanh-GELU, tied embeddings, OpenAI's
-parameter names.
+"""GPT-2 in one file: pre-LayerNorm, learned positions, tanh-GELU (others by the configuration),
+tied embeddings, OpenAI's parameter names.
 
 Shapes: N tokens of a packed batch, B messages, C channels, H heads, D = C / H channels per head, K
 classes, V vocabulary. Sources: https://github.com/openai/gpt-2 (model.py) and transformers v5.24
@@ -8,7 +8,9 @@ models/gpt2. Tests in tests/gpt2 compare with both; the largest difference is 1e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,20 @@ from torch.nn import functional as F
 
 from tamis.errors import ConfigError, DataError
 from tamis.gpt2.packing import Group, Packed
+
+
+Activation = Callable[[Tensor], Tensor]
+
+ACTIVATIONS: dict[str, tuple[Activation, Activation]] = {
+    "gelu_new": (
+        partial(F.gelu, approximate="tanh"),
+        partial(torch.ops.aten.gelu_, approximate="tanh"),
+    ),
+    "gelu": (F.gelu, torch.ops.aten.gelu_),
+    "relu": (F.relu, torch.relu_),
+    "silu": (F.silu, partial(F.silu, inplace=True)),
+}
+"""Activations of the feed-forward layers, with gradients and in place; GPT-2's own first."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +45,24 @@ class GPT2Config:
     n_head: int = 12
     n_inner: int | None = None
     layer_norm_epsilon: float = 1e-5
+    activation_function: str = "gelu_new"
+    """One of `ACTIVATIONS`."""
 
     def __post_init__(self) -> None:
         """Check the sizes.
 
         Raises:
-            ConfigError: a size is below one, or `n_embd` is not a multiple of `n_head`.
+            ConfigError: a size is below one, `n_embd` is not a multiple of `n_head`, or the
+                activation is unknown.
         """
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.activation_function not in ACTIVATIONS:
+            raise ConfigError(
+                f"activation_function: expected one of {list(ACTIVATIONS)}, got "
+                f"{self.activation_function!r}"
+            )
         if self.n_embd % self.n_head:
             raise ConfigError(
                 f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})"
@@ -148,6 +172,7 @@ class MLP(nn.Module):
         super().__init__()
         self.c_fc = Linear(config.n_embd, config.inner)
         self.c_proj = Linear(config.inner, config.n_embd)
+        self.activation_function = config.activation_function
         self.dropout = dropout
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -155,11 +180,8 @@ class MLP(nn.Module):
         inner = self.c_fc(
             hidden
         )  # (..., 4C), the largest matrix: overwritten in place if no gradient is needed
-        inner = (
-            F.gelu(inner, approximate="tanh")
-            if torch.is_grad_enabled()
-            else torch.ops.aten.gelu_(inner, approximate="tanh")
-        )
+        activate, in_place = ACTIVATIONS[self.activation_function]
+        inner = activate(inner) if torch.is_grad_enabled() else in_place(inner)
         return apply_dropout(self.c_proj(inner), self.dropout, self.training)
 
 

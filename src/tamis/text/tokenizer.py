@@ -34,6 +34,7 @@ from tamis.errors import ConfigError, DataError
 from tamis.files import replaced, write_text
 from tamis.text.normalizer import robust_normalizer
 from tamis.text.tokenizer_files import END_OF_TEXT, read_tokenizer
+from tamis.text.words_normalizer import words_normalizer
 
 _PART_OF_WORD = re.compile(r"\S{256}(?=\S)")
 
@@ -116,9 +117,10 @@ class Tokenizer:
 
         Args:
             add_bos: put `<|endoftext|>` before every message.
-            normalize: "none", "nfkc" (NFKC, and invisible format characters removed), or "robust"
+            normalize: "none", "nfkc" (NFKC, and invisible format characters removed), "robust"
                 (also undoes homoglyphs, spaced letters and letters written as digits; see
-                normalizer.py).
+                normalizer.py), or "words" (lower-case letters and single spaces only; see
+                words_normalizer.py).
             fixed_length: truncate messages to this many tokens, as the reference does.
             pad: with `fixed_length`, also pad shorter messages to it with `<|endoftext|>`.
 
@@ -147,9 +149,11 @@ class Tokenizer:
             )
         elif normalize == "robust":
             backend.normalizer = robust_normalizer()
+        elif normalize == "words":
+            backend.normalizer = words_normalizer()
         elif normalize != "none":
             raise ConfigError(
-                f"text.normalize: expected 'none', 'nfkc' or 'robust', got {normalize!r}"
+                f"text.normalize: expected 'none', 'nfkc', 'robust' or 'words', got {normalize!r}"
             )
         if fixed_length is None:
             backend.no_truncation()
@@ -195,6 +199,16 @@ class Tokenizer:
         if len(kept) == len(whole["added_tokens"]):
             return self
         return self._with(_Tokenizer.from_str(json.dumps(whole | {"added_tokens": kept})))
+
+    def without_special_tokens(self) -> Tokenizer:
+        """Return a tokenizer with the same ids for which it does not matter how special tokens are
+        read: if a text that spells one is that token, it becomes an ordinary added token.
+        """
+        if self.split_special_tokens:
+            return self
+        whole = json.loads(self.backend.to_str())
+        tokens = [token | {"special": False} for token in whole["added_tokens"]]
+        return self._with(_Tokenizer.from_str(json.dumps(whole | {"added_tokens": tokens})))
 
     def _with(self, backend: _Tokenizer) -> Tokenizer:
         return Tokenizer(

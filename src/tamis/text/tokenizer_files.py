@@ -96,6 +96,12 @@ def read_tokenizer(folder: Path, *, class_defaults: bool = True) -> TokenizerFil
     return TokenizerFiles(backend, bool(settings.get("split_special_tokens", False)))
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a folder holds the files of a tokenizer."""
+    pieces = any(all((folder / name).is_file() for name in pair) for pair in PIECES)
+    return pieces or (folder / "tokenizer.json").is_file()
+
+
 def _missing(folder: Path, kind: str, pieces: tuple[str, str] | None) -> str:
     if kind not in (*_GENERIC, _REBUILT) and (pieces or any(folder.glob("*vocab*"))):
         return (
