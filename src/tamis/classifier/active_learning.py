@@ -172,11 +172,13 @@ def choose_messages(
         progress: receives progress updates.
 
     Raises:
-        ConfigError: `count` is below 1, or the strategy is unknown.
+        ConfigError: `count` is below 1, the strategy is unknown, or the model gives a text several
+            labels.
         DataError: there are no messages, or all of them are labelled.
     """
     if count < 1:
         raise ConfigError(f"-n: expected at least 1 message, got {count}")
+    classifier.rule_.require_one_label("a suggestion of texts to label")
     if strategy.name not in STRATEGIES:
         choices = ", ".join(STRATEGIES)
         raise ConfigError(f"strategy: expected one of {choices}, got {strategy.name!r}")

@@ -72,6 +72,7 @@ def evaluate_rows(
     Raises:
         DataError: the lengths differ, there are no rows, or a label is unknown.
     """
+    classifier.rule_.require_one_label("an evaluation")
     texts, labels, names = rows.texts, rows.labels, [str(c) for c in classifier.classes_]
     check_labels(texts, labels, names)
     rarer = positive_label(labels) if len(names) == 2 else None

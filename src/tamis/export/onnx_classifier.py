@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from tamis.classifier.inputs import as_texts
 from tamis.compute.device import resolve_threads
-from tamis.decision.calibration import softmax
 from tamis.decision.verdict import Verdict, with_windows
 from tamis.errors import CheckpointError, ConfigError, RunError
 from tamis.export.description import ModelDescription, converted
@@ -109,7 +108,7 @@ class OnnxClassifier:
             raise CheckpointError(
                 f"{folder / TOKENIZER} is missing; copy the whole exported folder again"
             )
-        tokenizer = Tokenizer.from_folder(folder)
+        tokenizer = Tokenizer.from_folder(folder).dropping(description.dropped_id)
         size = description.network.get("vocab_size", tokenizer.size)
         if tokenizer.size > size:
             raise CheckpointError(
@@ -130,7 +129,8 @@ class OnnxClassifier:
         self, X: Iterable[str], *, progress: Progress | None = None
     ) -> NDArray[np.float64]:
         """Return (N, K) probabilities in the order of `classes_`."""
-        return self.predictor_.probabilities(as_texts(X), progress=progress)
+        logits = self.predictor_.logits(as_texts(X), progress=progress)
+        return self.rule_.probabilities(logits)
 
     def decision_function(self, X: Iterable[str]) -> NDArray[np.float64]:
         """Return (N,) log-odds of `classes_[1]` without the threshold; for K > 2 (N, K) logits."""
@@ -151,7 +151,7 @@ class OnnxClassifier:
         encoder = self.predictor_.encoder
         encoded = encoder.encode(texts)
         logits, deciding = self.predictor_.scored(encoded, progress=progress)
-        found = self.rule_.verdicts(texts, softmax(logits), self.names)
+        found = self.rule_.verdicts(texts, self.rule_.probabilities(logits), self.names)
         return with_windows(encoder, found, deciding, encoded.long)
 
     def embed(self, X: Iterable[str]) -> NDArray[np.float32]:

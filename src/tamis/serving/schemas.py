@@ -78,8 +78,18 @@ class Prediction(BaseModel):
     """The prediction for one text."""
 
     label: Annotated[str, Field(description="label by the threshold; never unsure")]
-    verdict: Annotated[str, Field(description="the label, or unsure")]
+    verdict: Annotated[
+        str,
+        Field(
+            description="the label, or unsure; of a multi-label model all labels that apply, joined "
+            "by commas, or none"
+        ),
+    ]
     probabilities: Probabilities
+    labels: Annotated[
+        list[str] | None,
+        Field(description="labels that apply; only of a multi-label model"),
+    ] = None
 
 
 class Predictions(BaseModel):

@@ -10,7 +10,7 @@ from tamis.classifier.explain.explanation import Explanation, TokenPoint, WordAt
 from tamis.classifier.explain.occlusion import window_attributions, word_attributions
 from tamis.classifier.explain.subject import ExplainedClassifier
 from tamis.classifier.explain.token_curve import offsets, running_probabilities
-from tamis.decision.verdict import Window
+from tamis.decision.verdict import APPLIES, Window
 from tamis.errors import ConfigError
 
 __all__ = ["Explanation", "TokenPoint", "WordAttribution", "explain"]
@@ -38,7 +38,11 @@ def explain(classifier: ExplainedClassifier, text: str, *, label: str | None = N
     explained = label or classifier.positive_ or verdict.label
     place = names.index(explained)
     running = running_probabilities(classifier, text)  # (T, K)
-    labels = classifier.rule_.labels(running, names)
+    labels = (
+        running[:, place] >= APPLIES
+        if classifier.rule_.multi_label
+        else classifier.rule_.labels(running, names)
+    )
     others = np.flatnonzero(labels != labels[-1])
     points = zip(offsets(classifier, text), running[:, place].tolist(), strict=True)
     if verdict.window is not None and classifier.positive_ is not None:
@@ -74,6 +78,8 @@ def _about(window: Window | None, positive: str | None) -> list[str]:
 
 def _threshold(classifier: ExplainedClassifier, explained: str, names: list[str]) -> float | None:
     """P(explained) at which the label changes, None where more than one number decides."""
+    if classifier.rule_.multi_label:
+        return APPLIES
     threshold = classifier.rule_.threshold
     if threshold is None or len(names) != 2:
         return None

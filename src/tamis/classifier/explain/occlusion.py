@@ -137,6 +137,8 @@ def _log_odds(classifier: ExplainedClassifier, texts: list[str], place: int) -> 
         texts
     )  # (N, K); the other classes are summed, as 1 - P has no digits near 1
     chosen, others = probabilities[:, place], np.delete(probabilities, place, axis=1).sum(1)
+    if classifier.rule_.multi_label:
+        others = 1.0 - chosen
     smallest = np.finfo(np.float64).tiny
     return np.asarray(np.log(np.maximum(chosen, smallest)) - np.log(np.maximum(others, smallest)))
 

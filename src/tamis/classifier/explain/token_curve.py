@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.classifier.explain.subject import ExplainedClassifier
-from tamis.decision.calibration import softmax
 from tamis.text.windows import RunningAggregation
 
 
@@ -30,7 +29,7 @@ def running_probabilities(classifier: ExplainedClassifier, text: str) -> NDArray
         joined.append(pooled.with_one_more(0, values[window > seen]))
         pooled.add(0, values[-1])
         seen = int(window[-1])
-    return softmax(np.concatenate(joined))
+    return classifier.rule_.probabilities(np.concatenate(joined))
 
 
 def offsets(classifier: ExplainedClassifier, text: str) -> list[tuple[int, int]]:
@@ -39,6 +38,4 @@ def offsets(classifier: ExplainedClassifier, text: str) -> list[tuple[int, int]]
 
     Tokens that share the bytes of one character have the same offsets.
     """
-    tokenizer = classifier.predictor_.tokenizer
-    found: list[tuple[int, int]] = tokenizer.backend.encode(text).offsets
-    return found or [(0, 0)]
+    return classifier.predictor_.tokenizer.offsets(text)

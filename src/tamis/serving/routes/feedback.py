@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Request
 from starlette.responses import Response
 
-from tamis.errors import DataError
+from tamis.errors import ConfigError, DataError
 from tamis.feedback.store import NewCorrection
 from tamis.serving.errors import Refusal, json_response, shown
 from tamis.serving.middleware import NOTES
@@ -53,6 +53,10 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
         ids = [0] * len(body.items)
         for name, numbers in by_model.items():
             served = service.models.named(name)
+            try:
+                served.loaded.classifier.rule_.require_one_label("learning from corrections")
+            except ConfigError as error:
+                raise Refusal(422, str(error), field="items") from None
             try:
                 new = [_correction(body.items[number]) for number in numbers]
                 kept = await service.in_store(partial(served.learning.add, new))

@@ -53,12 +53,12 @@ def add_prediction_routes(app: FastAPI, service: Service) -> None:
         verdicts = classifier.rule_.verdicts(
             body.texts, probabilities, [str(label) for label in classifier.classes_]
         )
-        service.metrics.predicted(served.name, [verdict.verdict for verdict in verdicts])
+        service.metrics.predicted(served.name, [name for v in verdicts for name in v.counted()])
         service.drift.offer(served.name, served.loaded.classifier, body.texts)
         return json_response(
             {
                 "results": [
-                    {"label": v.label, "verdict": v.verdict, "probabilities": v.probabilities}
+                    {key: value for key, value in v.to_dict().items() if key != "text"}
                     for v in verdicts
                 ]
             }
