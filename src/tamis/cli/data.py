@@ -12,6 +12,7 @@ from tamis.cli.console import say
 from tamis.cli.options import (
     BackboneOption,
     DataArgument,
+    Header,
     Json,
     LabelColumn,
     Positive,
@@ -34,6 +35,7 @@ def data(
     test: TestFile = None,
     text: TextColumn = None,
     label: LabelColumn = None,
+    header: Header = None,
     positive: Positive = None,
     backbone: BackboneOption = None,
     out: Annotated[
@@ -64,7 +66,7 @@ def data(
     """
     from tamis.workflows.audit import audit_data
 
-    options = data_settings(split, test, text, label, positive) | {
+    options = data_settings(split, test, (text, label, header), positive) | {
         "backbone": backbone,
         "seed": seed,
     }

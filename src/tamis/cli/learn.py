@@ -12,6 +12,7 @@ from tamis.cli.console import say
 from tamis.cli.options import (
     Device,
     Dtype,
+    Header,
     Json,
     LabelColumn,
     RunArgument,
@@ -77,6 +78,7 @@ def learn(
     ] = False,
     text: TextColumn = None,
     label: LabelColumn = None,
+    header: Header = None,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
@@ -92,9 +94,8 @@ def learn(
     compute = computing(device, threads, dtype)
     if undo is not None and (file is not None or not (undo == "all" or undo.isdecimal())):
         raise typer.BadParameter("--undo: expected the id of a correction, or all, and no FILE")
-    from tamis.classifier.saved_model import find_model
-    from tamis.feedback.learning import default_store, model_name
-    from tamis.feedback.store import CorrectionStore
+    from tamis.classifier.model_folder import find_model
+    from tamis.feedback.store import CorrectionStore, default_store, model_name
 
     path, model = store or default_store(run), model_name(run)
     if file is None and not path.is_file():
@@ -112,7 +113,7 @@ def learn(
             return _undo(kept, model, undo, user, json_)
         if file is None:
             return _list(kept, model, json_)
-        _learn(kept, model, run, file, (text, label), user or "", force, compute, json_)
+        _learn(kept, model, run, file, (text, label, header), user or "", force, compute, json_)
     finally:
         kept.close()
 
@@ -167,29 +168,23 @@ def _learn(
     model: str,
     run: Path,
     file: Path,
-    columns: tuple[str | None, str | None],
+    columns: tuple[str | None, str | None, bool | None],
     user: str,
     force: bool,
     compute: dict[str, object],
     json_: bool,
 ) -> None:
     from tamis.classifier.text_classifier import TextClassifier
+    from tamis.data.known_labels import with_known_labels
     from tamis.data.tables import read_table
     from tamis.feedback.learning import FeedbackLearner
     from tamis.feedback.store import NewCorrection
 
-    rows = read_table(file, text=columns[0], label=columns[1])
+    rows = read_table(file, text=columns[0], label=columns[1], header=columns[2])
     for note in rows.notes:
         say(note)
     classifier = TextClassifier.load(run, **compute)  # type: ignore[arg-type]  # checked by `computing`
-    known = [str(name) for name in classifier.classes_]
-    for place, name in enumerate(rows.labels):
-        if name not in known:
-            shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
-            raise DataError(
-                f"{rows.where(place)}: label {name!r} is not one of the model's labels "
-                f"({shown}); correct the row or remove it"
-            )
+    rows = with_known_labels(rows, classifier.classes_)
     learning = FeedbackLearner(classifier, run, kept, model=model)
     new = [
         NewCorrection(text, name, user=user, force=force)

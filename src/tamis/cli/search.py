@@ -14,6 +14,7 @@ from tamis.cli.options import (
     DataArgument,
     Device,
     Dtype,
+    Header,
     Json,
     LabelColumn,
     Positive,
@@ -62,6 +63,7 @@ def search(
     test: TestFile = None,
     text: TextColumn = None,
     label: LabelColumn = None,
+    header: Header = None,
     positive: Positive = None,
     recipe: RecipeOption = None,
     settings: Settings = None,
@@ -80,7 +82,7 @@ def search(
     Example: tamis search sms-spam --trials 20 -o runs/search
     """
     rows, where = (
-        data_settings(split, test, text, label, positive),
+        data_settings(split, test, (text, label, header), positive),
         compute_settings(device, threads, dtype),
     )
     wanted = recipe_from(recipe, {"backbone": backbone, "seed": seed} | rows | where, settings)

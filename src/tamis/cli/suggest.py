@@ -86,7 +86,9 @@ def suggest(
             f"--strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}"
         )
     classifier = TextClassifier.load(run, **compute)
-    messages = read_messages(unlabelled if unlabelled is not None else sys.stdin, text=text, header=header)
+    messages = read_messages(
+        unlabelled if unlabelled is not None else sys.stdin, text=text, header=header
+    )
     for note in messages.notes:
         say(note)
     store = FeatureCache(cache_directory() / "states")

@@ -57,12 +57,18 @@ def label_order(labels: Iterable[str]) -> list[str]:
 def typed_labels(labels: Sequence[str]) -> NDArray[Any]:
     """Return the labels as an array, (N,): int64 if all are whole numbers, otherwise strings.
 
-    A classifier sorts its classes by value, so that the order of its labels is `label_order`.
+    A classifier sorts its classes: whole numbers by value, so that the number of a class in
+    transformers is its label, strings as strings.
     """
     names = set(labels)
     if names and all(_is_whole(name) for name in names):
         return np.array([int(label) for label in labels], dtype=np.int64)
     return np.array(list(labels), dtype=np.str_)
+
+
+def class_order(labels: Sequence[str]) -> list[str]:
+    """Return the names of the classes in the order of a classifier that `typed_labels` trained."""
+    return [str(label) for label in np.unique(typed_labels(labels))]
 
 
 def one_spelling(labels: Iterable[str], source: str) -> dict[str, str]:

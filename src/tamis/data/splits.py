@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.data.deduplication import near_repeat_groups, repeat_key
+from tamis.data.known_labels import with_known_labels
+from tamis.data.labels import known_labels, label_order, matching_label
 from tamis.data.tables import Table, check_trainable, read_table
 from tamis.errors import ConfigError, DataError
 
@@ -138,7 +140,7 @@ def split_table(
     if test is None:
         train, held_out = _SPLITS[name](table, groups, np.random.default_rng(seed))
     else:
-        _check_test(table, test)
+        test = _checked_test(table, test)
         train, held_out = _everything(table, groups, np.random.default_rng(seed))
         held_out = np.arange(len(test), dtype=np.int64)
         notes += _leak_notes(table, test)
@@ -181,15 +183,16 @@ def positive_label(labels: Sequence[str], requested: str | None = None) -> str:
         )
     if requested is None:
         rarest = min(counts.values())
-        return max(label for label, count in counts.items() if count == rarest)
-    if requested not in counts:
+        return label_order(label for label, count in counts.items() if count == rarest)[-1]
+    found = matching_label(requested, known_labels(counts))
+    if found is None:
         near = difflib.get_close_matches(requested, list(counts), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; choose one of them"
         raise ConfigError(
-            f"positive label: expected one of {', '.join(map(repr, sorted(counts)))}, got "
+            f"positive label: expected one of {', '.join(map(repr, label_order(counts)))}, got "
             f"{requested!r}{hint}"
         )
-    return requested
+    return found
 
 
 def _as_pandas_reads(table: Table, notes: list[str]) -> Table:
@@ -200,7 +203,11 @@ def _as_pandas_reads(table: Table, notes: list[str]) -> Table:
         return table
     try:
         again = read_table(
-            table.source, text=table.text_column, label=table.label_column, quoting="pandas"
+            table.source,
+            text=table.text_column,
+            label=table.label_column,
+            header=table.has_header,
+            quoting="pandas",
         )
     except DataError as error:
         notes.append(
@@ -315,23 +322,15 @@ def _check_classes(table: Table, train: Rows, name: str) -> None:
         )
 
 
-def _check_test(table: Table, test: Table) -> None:
+def _checked_test(table: Table, test: Table) -> Table:
     if not len(test):
         raise DataError(f"{test.source}: expected test rows, found none; give a table with rows")
-    known = table.classes
-    for row, label in enumerate(test.labels):
-        if label not in known:
-            near = difflib.get_close_matches(label, known, n=1)
-            shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
-            hint = (
-                f"did you mean {near[0]!r}?"
-                if near
-                else "correct the row or add training rows of this class"
-            )
-            raise DataError(
-                f"{test.where(row)}: label {label!r} is not one of the {len(known)} labels of "
-                f"{table.source} ({shown}); {hint}"
-            )
+    return with_known_labels(
+        test,
+        table.classes,
+        whose=f"the {len(table.classes)} labels of {table.source}",
+        remedy="correct the row or add training rows of this class",
+    )
 
 
 def _leak_notes(table: Table, test: Table) -> list[str]:

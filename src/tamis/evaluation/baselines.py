@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.data.labels import label_order
 from tamis.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def out_of_fold(
         raise DataError(
             f"expected one group per row, got {len(labels)} rows and {len(groups)} groups"
         )
-    classes = sorted(set(labels))
+    classes = label_order(labels)
     truth = _indices(labels, classes)
     group = np.unique(np.asarray(groups), return_inverse=True)[1]
     # scikit-learn rejects more folds than rows of the most frequent class; each fold needs a group.

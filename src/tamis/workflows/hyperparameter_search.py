@@ -23,6 +23,7 @@ from tamis.cache import cache_directory
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.config import Recipe
 from tamis.data.deduplication import near_repeat_groups
+from tamis.data.labels import class_order, typed_labels
 from tamis.data.splits import hold_out, positive_label
 from tamis.errors import ConfigError, DataError, MissingExtraError, RunError
 from tamis.evaluation.model_selection import Scores
@@ -67,7 +68,7 @@ class SearchSplit:
         return average_precision(
             [self.labels[row] for row in rows.tolist()],
             probabilities,
-            sorted(set(self.labels)),
+            class_order(self.labels),
             self.positive,
         )
 
@@ -123,7 +124,7 @@ def fitted(
     cache = FeatureCache(cache_directory() / "states")
     classifier.fit(
         [rows.texts[row] for row in used.tolist()],
-        [rows.labels[row] for row in used.tolist()],
+        typed_labels([rows.labels[row] for row in used.tolist()]),
         validation=None if exact else np.arange(len(rows.fit), len(used)),
         groups=rows.groups[used],
         callbacks=Callbacks(
@@ -313,7 +314,7 @@ def _outcome(study: Any, rows: SearchSplit, recipe: Recipe, name: str) -> dict[s
         "best": next(row for row in table if row["trial"] == best.number),
         "gain": asdict(
             paired_difference(
-                truth, before, after, sorted(set(rows.labels)), rows.positive, seed=recipe.seed
+                truth, before, after, class_order(rows.labels), rows.positive, seed=recipe.seed
             )
         ),
         "trials": table,

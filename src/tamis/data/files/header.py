@@ -24,6 +24,8 @@ from tamis.data.files.column_names import (
 
 _HEADER, _VALUES = 3.0, 1.0
 """Total evidence from which the first row is a header, and up to which it is a row of values."""
+_LONGEST_NAME = max(map(len, TEXT_NAMES + LABEL_NAMES)) + 8
+"""Longer cells are no known names, also with white space around them."""
 _STRONG = 4.0
 """Most that one comparison counts, so that none decides against several others."""
 _SAMPLE = 1_000
@@ -87,7 +89,7 @@ def is_header_again(row: Sequence[str], names: Sequence[str]) -> bool:
 
 def header_roles(row: Sequence[str]) -> dict[str, int]:
     """Return the columns of the roles "text" and "label" if `row` names each of them once."""
-    plain = [plain_name(cell) for cell in row]
+    plain = [plain_name(cell) if len(cell) <= _LONGEST_NAME else "" for cell in row]
     texts = [column for column, name in enumerate(plain) if name in TEXT_NAMES]
     labels = [column for column, name in enumerate(plain) if name in LABEL_NAMES]
     if len(texts) != 1 or len(labels) != 1:

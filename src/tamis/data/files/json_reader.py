@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tamis.data.faulty_rows import FaultyRows
+from tamis.data.files.faulty_rows import FaultyRows
 from tamis.errors import DataError
 
 _SPACE_AND_COMMA = re.compile(r"[ \t\r\n]*(,?)[ \t\r\n]*")

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
-from tamis.data.faulty_rows import FaultyRows
 from tamis.data.files.column_names import LABEL_NAMES, plain_name
 from tamis.data.files.columns import count_roles
+from tamis.data.files.faulty_rows import FaultyRows
 from tamis.data.files.header import Reading, header_roles, is_header_again, reading_of
 from tamis.errors import DataError
 
@@ -232,7 +232,7 @@ class _Check:
             cells = shown_cells(row.cells)
             if not header_roles(cells):
                 for column, cell in enumerate(cells):
-                    if plain_name(cell) in LABEL_NAMES:
+                    if len(cell) < _SHOWN_CHARACTERS and plain_name(cell) in LABEL_NAMES:
                         self._values[column].add(cell)
 
     def __call__(self, row: Row) -> Iterator[Row]:

@@ -10,9 +10,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
-from tamis.data.faulty_rows import FaultyRows
 from tamis.data.files import csv_dialect, csv_reader, excel_reader, json_reader, parquet_reader
 from tamis.data.files.columns import find_text
+from tamis.data.files.faulty_rows import FaultyRows
 from tamis.data.files.messages import Message, Messages
 from tamis.data.files.named_rows import (
     SAMPLE_ROWS,
@@ -92,21 +92,21 @@ def delimited_messages(
     return _named_messages(table.layout.format, found, name, text, notes)
 
 
-def excel_messages(path: Path, text: str | None, header: bool | None) -> Messages:
-    """Return the messages of a workbook.
+def excel_messages(path: Path, text: str | None, header: bool | None, name: str) -> Messages:
+    """Return the messages of a workbook, which is called `name` in messages.
 
     Raises:
         MissingExtraError: python-calamine is not installed.
         DataError: as `delimited_messages`; or the workbook cannot be read.
     """
-    sheet = excel_reader.excel_sheet(path.read_bytes(), str(path))
+    sheet = excel_reader.excel_sheet(path.read_bytes(), name)
     found = named_rows(
         sheet.rows,
-        Source(str(path), "row"),
+        Source(name, "row"),
         named=() if text is None else (text,),
         header=header,
     )
-    return _named_messages("excel", found, str(path), text, sheet.notes)
+    return _named_messages("excel", found, name, text, sheet.notes)
 
 
 def json_messages(
@@ -141,8 +141,8 @@ def json_messages(
     return Messages(format_, column, name, notes, _sound(pairs, column, faults, _text_of))
 
 
-def parquet_messages(path: Path, text: str | None) -> Messages:
-    """Return the messages of a Parquet file.
+def parquet_messages(path: Path, text: str | None, name: str) -> Messages:
+    """Return the messages of a Parquet file, which is called `name` in messages.
 
     Raises:
         MissingExtraError: polars is not installed.
@@ -151,13 +151,13 @@ def parquet_messages(path: Path, text: str | None) -> Messages:
     names, rows = parquet_reader.parquet_rows(path)
     sample = list(islice(rows, SAMPLE_ROWS))
     shown = [["" if not isinstance(value, str) else value for value in row] for row in sample]
-    column = names[find_text(names, shown, source=str(path), requested=text)]
+    column = names[find_text(names, shown, source=name, requested=text)]
     pairs = (
         (number, dict(zip(names, row, strict=True)))
         for number, row in enumerate(chain(sample, rows), 1)
     )
-    faults = FaultyRows(str(path), "row")
-    return Messages("parquet", column, str(path), (), _sound(pairs, column, faults, _text_of))
+    faults = FaultyRows(name, "row")
+    return Messages("parquet", column, name, (), _sound(pairs, column, faults, _text_of))
 
 
 def _named_messages(

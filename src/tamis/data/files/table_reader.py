@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tamis.data.faulty_rows import FaultyRows
 from tamis.data.files import csv_dialect, csv_reader, excel_reader, json_reader, parquet_reader
+from tamis.data.files.byte_sources import source_name
 from tamis.data.files.encoding import decode
+from tamis.data.files.faulty_rows import FaultyRows
 from tamis.data.files.named_rows import SAMPLE_ROWS, NamedRows, Row, Source, named_rows
 from tamis.errors import DataError
 
@@ -61,9 +62,9 @@ def read_grid(
         DataError: the content is not a table, or its first row could be a header or not.
         MissingExtraError: it is Parquet or Excel and the package for it is not installed.
     """
-    source = str(path)
+    source = source_name(path)
     if content.startswith(parquet_reader.MAGIC):
-        names, values = parquet_reader.parquet_rows(path)
+        names, values = parquet_reader.parquet_rows(path, content)
         rows: list[Sequence[object]] = list(values)
         lines = list(range(1, len(rows) + 1))
         faults = FaultyRows(source, "row")
