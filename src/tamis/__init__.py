@@ -7,6 +7,7 @@ stays instant.
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING
 
 from tamis.errors import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tamis.errors import NotFittedError as NotFittedError
     from tamis.gpt2.backbones import load_backbone as load_backbone
     from tamis.gpt2.checkpoints import read_checkpoint as read_checkpoint
+    from tamis.workflows.python_training import train as train
 
 __version__ = "0.1.0"
 
@@ -37,7 +39,12 @@ _HOMES = {
     "read_checkpoint": "tamis.gpt2.checkpoints",
     "read_table": "tamis.data.tables",
     "seed_everything": "tamis.compute.device",
+    "train": "tamis.workflows.python_training",
 }
+
+# Libraries leave it to the program whether and how messages are shown.
+logging.getLogger("tamis").addHandler(logging.NullHandler())
+
 
 __all__ = [
     "CheckpointError",
@@ -54,6 +61,7 @@ __all__ = [
     "read_checkpoint",
     "read_table",
     "seed_everything",
+    "train",
 ]
 
 

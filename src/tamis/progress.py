@@ -7,6 +7,7 @@ method `task`; by default, nothing is shown. `Bars` shows bars in a terminal and
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -106,6 +107,13 @@ class Bar:
         if note:
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(amount)
+
+
+def show(sentence: str) -> None:
+    """Show a sentence on stderr, above the bars."""
+    from tqdm.auto import tqdm
+
+    tqdm.write(sentence, file=sys.stderr)
 
 
 def once(say: Callable[[str], None]) -> Callable[[str], None]:

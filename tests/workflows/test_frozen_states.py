@@ -52,7 +52,7 @@ def test_a_frozen_trunk_runs_once_for_each_distinct_message(
     recipe = Recipe().changed({**settings, "compute.threads": 1, "decision.cv_folds": 0})
     distinct = len({line.split("\t")[1] for line in table.read_text().splitlines()})
     first = Work()
-    _, report = train(str(table), recipe, tmp_path / "a", progress=first)
+    report = train(str(table), recipe, tmp_path / "a", progress=first).to_dict()
     assert report["test"] is not None and report["tune"] == "head"
     assert first.done["frozen trunk"] == distinct
     again = Work()

@@ -10,14 +10,7 @@ import typer
 
 from tamis.config import Recipe, fields, named_recipe, recipe_names
 from tamis.errors import ConfigError
-
-ROBUST: dict[str, Any] = {
-    "text.normalize": "robust",
-    "text.pooling": "attention",
-    "train.augment_positives": 3.0,
-    "train.augment_negatives": 1.0,
-}
-"""The settings of `--robust`. Options and `--set` override them."""
+from tamis.workflows.training_options import ROBUST
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -64,8 +57,8 @@ def setting_option(flag: str, name: str, example: str = "", *, panel: str | None
 DataArgument = Annotated[
     str,
     typer.Argument(
-        help="Labelled table (CSV, TSV, JSONL or Parquet, detected by content), or the name of a "
-        "known data set: sms-spam.",
+        help="Labelled table (CSV, TSV, Excel, JSONL or Parquet, detected by content), or the name "
+        "of a known data set: sms-spam.",
         metavar="DATA",
         show_default=False,
     ),
@@ -83,6 +76,8 @@ RunArgument = Annotated[
 TextColumn = Annotated[str | None, setting_option("--text", "data.text", "message", panel=DATA)]
 
 LabelColumn = Annotated[str | None, setting_option("--label", "data.label", "category", panel=DATA)]
+
+Header = Annotated[bool | None, setting_option("--header/--no-header", "data.header", panel=DATA)]
 
 Positive = Annotated[str | None, setting_option("--positive", "data.positive", "spam", panel=DATA)]
 
@@ -167,13 +162,20 @@ def compute_settings(device: str | None, threads: int | None, dtype: str | None)
 
 
 def data_settings(
-    split: str | None, test: Path | None, text: str | None, label: str | None, positive: str | None
+    split: str | None,
+    test: Path | None,
+    columns: tuple[str | None, str | None, bool | None],
+    positive: str | None,
 ) -> dict[str, Any]:
-    """Map the options for reading and splitting data to settings of a recipe."""
+    """Map the options for reading and splitting data to settings of a recipe; `columns` are the
+    text column, the label column, and whether there is a header.
+    """
+    text, label, header = columns
     return {
         "data.split": split,
         "data.test": test and str(test),
         "data.text": text,
         "data.label": label,
+        "data.header": header,
         "data.positive": positive,
     }

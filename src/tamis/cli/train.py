@@ -17,8 +17,8 @@ from tamis.cli.options import (
     DataArgument,
     Device,
     Dtype,
-    Json,
     Header,
+    Json,
     LabelColumn,
     Positive,
     RecipeOption,
@@ -36,6 +36,7 @@ from tamis.cli.options import (
     setting_option,
 )
 from tamis.cli.progress import Bars
+from tamis.workflows.training_options import TRACKERS
 
 
 @command
@@ -82,6 +83,16 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run in the folder.")
     ] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log",
+            metavar="TRACKER",
+            help="Experiment tracker: tensorboard, mlflow or wandb; may be repeated. Settings and "
+            "metrics are sent, texts are not.",
+            autocompletion=lambda: list(TRACKERS),
+        ),
+    ] = None,
     device: Device = None,
     threads: Threads = None,
     dtype: Dtype = None,
@@ -107,14 +118,15 @@ def train(
         "decision.prior": prior and parse_setting(f"prior={prior}")[1],
         **compute_settings(device, threads, dtype),
     }
+    for name in log or []:
+        if name not in TRACKERS:
+            raise typer.BadParameter(f"--log: expected one of {', '.join(TRACKERS)}, got {name!r}")
     wanted = recipe_from(recipe, options, settings, robust=robust)
-    from tamis.evaluation.report.render_text import report_lines
     from tamis.workflows import train as experiment
 
-    path, report = experiment.train(
-        data, wanted, out, overwrite=overwrite, say=say, progress=Bars()
+    result = experiment.train(
+        data, wanted, out, overwrite=overwrite, say=say, progress=Bars(), log=log or []
     )
     if json_:
-        return print_json(report)
-    print("\n".join(report_lines(report)))
-    print(f"run folder: {path} (open {path / 'report.html'})")
+        return print_json(result.to_dict())
+    print(result)

@@ -10,17 +10,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tamis.errors import ConfigError, MissingExtraError
 from tamis.evaluation.metrics import METRICS
-from tamis.training.callbacks import Tracker
+from tamis.training.callbacks import Tracker, logger
 
-TRACKERS = ("tensorboard", "mlflow", "wandb")
-"""Names of `tamis train --log`."""
 PROJECT = "tamis"
 """MLflow experiment or W&B project where the environment names none."""
 _SEND_EVERY_S = 2.0
@@ -33,19 +32,20 @@ def tracker(name: str, run: Path) -> Tracker:
     """Return a tracker by its name.
 
     Args:
-        name: one of `TRACKERS`.
+        name: `tensorboard`, `mlflow` or `wandb`.
         run: the run folder; its name is the name of the run.
 
     Raises:
         ConfigError: the name is unknown.
     """
-    kinds: dict[str, Any] = dict(
-        zip(TRACKERS, (TensorBoardTracker, MLflowTracker, WandbTracker), strict=True)
-    )
+    kinds: dict[str, Callable[[Path], Tracker]] = {
+        "tensorboard": TensorBoardTracker,
+        "mlflow": MLflowTracker,
+        "wandb": WandbTracker,
+    }
     if name not in kinds:
-        raise ConfigError(f"log: expected one of {', '.join(TRACKERS)}, got {name!r}")
-    made: Tracker = kinds[name](run)
-    return made
+        raise ConfigError(f"log: expected one of {', '.join(kinds)}, got {name!r}")
+    return kinds[name](run)
 
 
 def row_figures(row: Mapping[str, Any]) -> dict[str, float]:
@@ -176,20 +176,28 @@ class MLflowTracker(_Quiet):
 
         Raises:
             MissingExtraError: the package mlflow is not installed.
+            ConfigError: MLflow refuses the server or the folder.
         """
         try:
             from mlflow import MlflowClient
             from mlflow.entities import Metric, Param
+            from mlflow.exceptions import MlflowException
         except ImportError as error:
             raise MissingExtraError("mlflow", "mlflow", "--log mlflow") from error
-        self._metric, self._param = Metric, Param
-        self._client = MlflowClient()
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or PROJECT
-        known = self._client.get_experiment_by_name(name)
-        experiment = self._client.create_experiment(name) if known is None else known.experiment_id
-        self._id = self._client.create_run(experiment, run_name=self.run.name).info.run_id
+        self._metric, self._param, self._error = Metric, Param, MlflowException
         self._waiting: list[Any] = []
         self._sent = time.monotonic()
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or PROJECT
+        try:
+            self._client = MlflowClient()
+            found = self._client.get_experiment_by_name(name)
+            experiment = self._client.create_experiment(name) if not found else found.experiment_id
+            self._id = self._client.create_run(experiment, run_name=self.run.name).info.run_id
+        except (MlflowException, ImportError) as error:
+            raise ConfigError(
+                f"--log mlflow: MLflow cannot write a run ({' '.join(str(error).split())}); set "
+                "MLFLOW_TRACKING_URI to a server or to sqlite:///FILE"
+            ) from error
         return self
 
     def __exit__(
@@ -202,13 +210,15 @@ class MLflowTracker(_Quiet):
         self._send()
         killed = kind is not None and issubclass(kind, KeyboardInterrupt)
         status = "FINISHED" if kind is None else "KILLED" if killed else "FAILED"
-        self._client.set_terminated(self._id, status)
+        with self._forgiving():
+            self._client.set_terminated(self._id, status)
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Send the settings as parameters."""
         params = [self._param(name, str(value)) for name, value in settings.items()]
-        for start in range(0, len(params), _MLFLOW_PARAMS):
-            self._client.log_batch(self._id, params=params[start : start + _MLFLOW_PARAMS])
+        with self._forgiving():
+            for start in range(0, len(params), _MLFLOW_PARAMS):
+                self._client.log_batch(self._id, params=params[start : start + _MLFLOW_PARAMS])
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Send the figures of a row, every few seconds."""
@@ -225,10 +235,18 @@ class MLflowTracker(_Quiet):
         self._waiting += [self._metric(tag, value, now, step) for tag, value in figures.items()]
 
     def _send(self) -> None:
-        for start in range(0, len(self._waiting), _MLFLOW_METRICS):
-            part = self._waiting[start : start + _MLFLOW_METRICS]
-            self._client.log_batch(self._id, metrics=part)
-        self._waiting, self._sent = [], time.monotonic()
+        waiting, self._waiting, self._sent = self._waiting, [], time.monotonic()
+        with self._forgiving():
+            for start in range(0, len(waiting), _MLFLOW_METRICS):
+                self._client.log_batch(self._id, metrics=waiting[start : start + _MLFLOW_METRICS])
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """A server that fails during the training is a warning: the training goes on."""
+        try:
+            yield
+        except self._error as error:
+            logger.warning("MLflow lost figures of this run: %s", " ".join(str(error).split()))
 
 
 class WandbTracker(_Quiet):

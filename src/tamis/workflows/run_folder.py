@@ -2,7 +2,7 @@
 
 RUN/  model/  report.html  report.json (written last: its presence means finished)
       predictions.jsonl  history.jsonl  recipe.toml (resolved)  plots/
-      features.safetensors (features of the training rows)
+      features.safetensors (features of the training rows)   tensorboard/ (if asked for)
       checkpoint/ (asked.json: recipe and data as requested; state of the training loop)
 """
 
@@ -32,6 +32,7 @@ CONTENT = (
         PREDICTIONS,
         "history.jsonl",
         "recipe.toml",
+        "tensorboard",
     ),
     "features.safetensors",
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +15,47 @@ from tamis.classifier.text_classifier import TextClassifier
 from tamis.config import Recipe
 from tamis.data.deduplication import near_repeat_groups
 from tamis.data.labels import typed_labels
+from tamis.evaluation.report.evaluation_report import EvaluationReport
 from tamis.files import write_text
 from tamis.gpt2.backbones import EMBEDDED, is_scratch
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.progress import Progress, Silent, once
-from tamis.training.callbacks import Callbacks
+from tamis.training.callbacks import Callbacks, Tracker
 from tamis.training.defaults import resolve_cv_folds
 from tamis.training.resolve import check_rows
+from tamis.training.trackers import HistoryTracker, tracker
 from tamis.workflows.dataset import Dataset, load_dataset
 from tamis.workflows.environment import Clock, Say, silent
 from tamis.workflows.excluded_rows import excluded_sentence, figures_without_excluded
 from tamis.workflows.results import evaluate_classifier, training_rows, write_run
 from tamis.workflows.run_folder import RunFolder, opened, slug
+from tamis.workflows.run_result import RunResult
 
 
 def train(
-    data: str,
+    data: Any,
     recipe: Recipe,
     run: Path | None = None,
     *,
     overwrite: bool = False,
     say: Say = silent,
     progress: Progress | None = None,
-) -> tuple[Path, dict[str, Any]]:
+    log: Sequence[str | Tracker] = (),
+) -> RunResult:
     """Train, evaluate and write a run folder. An unfinished run with the same recipe and data is
     resumed.
 
-    Returns:
-        The run folder and the content of its report.json.
+    Args:
+        data: a file, the name of a known data set, or a table in memory.
+        recipe: all settings.
+        run: the run folder.
+        overwrite: replace the run in the folder.
+        say: receives messages for the user.
+        progress: receives progress updates.
+        log: experiment trackers, by name (`training.trackers.tracker`) or as objects.
 
     Raises:
+        MissingExtraError: a tracker is not installed.
         RunError: the folder contains a finished run or another run, or another process uses it.
         TamisError: data, settings or backbone are invalid.
     """
@@ -62,11 +75,22 @@ def train(
     }
     if recipe.data.exclude is not None:
         asked["exclude"] = list(prepared.excluded)
-    with opened(path, asked, overwrite=overwrite) as folder:
+    named = [tracker(one, path) if isinstance(one, str) else one for one in log]
+    with opened(path, asked, overwrite=overwrite) as folder, ExitStack() as trackers:
         if folder.earlier is not None:
             say(f"{path} contains an unfinished run with the same recipe; resuming it")
-        report = _run(folder, folder.earlier or recipe, prepared, clock, say, progress)
-    return path, report
+        hooks = Callbacks(
+            progress=progress or Silent(),
+            on_resolved=lambda resolved: _begun(folder, resolved, say),
+            on_notice=once(say),
+            trackers=[trackers.enter_context(one) for one in (HistoryTracker(path), *named)],
+            checkpoint=folder.checkpoint,
+            cache=FeatureCache(cache_directory() / "states"),
+        )
+        classifier, report = _run(folder, folder.earlier or recipe, prepared, clock, hooks)
+        for one in hooks.trackers:
+            one.finish(report.report)
+    return RunResult(path, classifier, report)
 
 
 def _run(
@@ -74,15 +98,13 @@ def _run(
     recipe: Recipe,
     dataset: Dataset,
     clock: Clock,
-    say: Say,
-    progress: Progress | None,
-) -> dict[str, Any]:
-    parts = dataset.split
+    hooks: Callbacks,
+) -> tuple[TextClassifier, EvaluationReport]:
+    parts, say, progress = dataset.split, hooks.on_notice, hooks.progress
     classifier, groups = (
         TextClassifier.from_recipe(recipe),
         near_repeat_groups(parts.texts("train")),
     )
-    say = once(say)
     held_out = np.flatnonzero(np.isin(parts.train, parts.validation))
     pretrained, small, classes = (
         not is_scratch(recipe.backbone),
@@ -98,13 +120,7 @@ def _run(
             typed_labels(parts.labels("train")),
             validation=None if folds else held_out,
             groups=groups,
-            callbacks=Callbacks(
-                progress=progress or Silent(),
-                on_resolved=lambda resolved: _begun(folder, resolved, say),
-                on_notice=say,
-                checkpoint=folder.checkpoint,
-                cache=FeatureCache(cache_directory() / "states"),
-            ),
+            callbacks=hooks,
         )
     write_text(
         folder.path / "recipe.toml", classifier.recipe_.to_toml()
@@ -132,7 +148,7 @@ def _run(
     with clock.phase("write"):
         rows = training_rows(classifier, parts, groups, progress)
         write_run(folder, classifier, dataset, report, inputs, rows)
-    return report
+    return classifier, EvaluationReport(report, inputs)
 
 
 def _begun(folder: RunFolder, resolved: Recipe, say: Say) -> None:
