@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tamis.feedback.learning import default_store
-from tamis.feedback.store import CorrectionStore
+from tamis.feedback.store import CorrectionStore, default_store
 from tests import runs
 from tests.feedback.learners import head_run, mistaken
 from tests.rows import messages

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tamis.classifier.saved_model import find_model
+from tamis.classifier.model_folder import find_model
 from tamis.classifier.text_classifier import TextClassifier
 from tests import runs
 from tests.runs import tamis as run

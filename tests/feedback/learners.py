@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.feedback.guards import LearningSettings
-from tamis.feedback.learning import FeedbackLearner, model_name
-from tamis.feedback.store import CorrectionStore, NewCorrection
+from tamis.feedback.learning import FeedbackLearner
+from tamis.feedback.store import CorrectionStore, NewCorrection, model_name
 from tests import runs
 
 TEXTS = [

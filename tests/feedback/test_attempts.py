@@ -16,9 +16,9 @@ from tamis import TextClassifier
 from tamis.feedback.attempts import Attempts
 from tamis.feedback.guards import LearningSettings
 from tamis.feedback.history import Steps
-from tamis.feedback.learning import FeedbackLearner, model_name
+from tamis.feedback.learning import FeedbackLearner
 from tamis.feedback.refit import Base, Candidate, CorrectionRows
-from tamis.feedback.store import Correction, CorrectionStore, NewCorrection
+from tamis.feedback.store import Correction, CorrectionStore, NewCorrection, model_name
 from tests import runs
 from tests.feedback.learners import (
     TEXTS,

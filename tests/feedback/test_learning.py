@@ -14,8 +14,8 @@ import pytest
 
 from tamis import DataError, TextClassifier
 from tamis.feedback.guards import LearningSettings
-from tamis.feedback.learning import FeedbackLearner, default_store, model_name
-from tamis.feedback.store import CorrectionStore, NewCorrection
+from tamis.feedback.learning import FeedbackLearner
+from tamis.feedback.store import CorrectionStore, NewCorrection, default_store, model_name
 from tamis.head.refit import LinearHead
 from tests import runs
 from tests.feedback.learners import head_classifier, head_run, learning, mistaken, right, weights

@@ -33,11 +33,12 @@ def run(
     *,
     budget: int = 1024,
     workers: int = 1,
+    threads: int | None = None,
 ) -> None:
     """A scenario over a running batcher; nothing may take longer than ten seconds."""
 
     async def whole() -> None:
-        batcher = Batcher(limits or Limits(), budget=budget, workers=workers)
+        batcher = Batcher(limits or Limits(), budget=budget, workers=workers, threads=threads)
         batcher.start()
         try:
             await asyncio.wait_for(scenario(batcher), 10)
@@ -136,7 +137,7 @@ def test_workers_share_what_waits_and_one_thread_each(classifier: TextClassifier
 
     tasks: list[asyncio.Task[Any]] = []
     try:
-        run(scenario, workers=2)
+        run(scenario, workers=2, threads=2)
     finally:
         torch.set_num_threads(before)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tamis.classifier.saved_model import find_model
+from tamis.classifier.model_folder import find_model
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.errors import CheckpointError, ConfigError, RunError
 from tamis.feedback.store import NewCorrection

@@ -45,6 +45,11 @@ class Predictor:
         """The tokenizer of the encoder."""
         return self.encoder.tokenizer
 
+    @property
+    def threads(self) -> int:
+        """CPU threads of a computation."""
+        return self.compute.threads
+
     def computing(self) -> AbstractContextManager[None]:
         """Return a context with this model's thread count; the caller's number is restored
         afterwards.
@@ -63,6 +68,10 @@ class Predictor:
             cast = GPT2Classifier(trunk, self.model.score.out_features)
         cast.score = self.model.score
         return cast
+
+    def use_threads(self, count: int) -> None:
+        """Give the calling thread its own number of threads, until it is given another one."""
+        self.compute.give_threads(count)
 
     def logits(
         self,
@@ -147,7 +156,7 @@ class Predictor:
         with self.computing():
             encoded = self.encoder.encode(texts)
             found = score_windows(self.scorer, encoded, progress=progress)
-        verdicts = rule.verdicts(texts, softmax(found.logits), labels)
+        verdicts = rule.verdicts(texts, rule.probabilities(found.logits), labels)
         return with_windows(self.encoder, verdicts, found.deciding, encoded.long)
 
     def with_head(self, head: LinearHead) -> Predictor:

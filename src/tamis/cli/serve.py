@@ -17,7 +17,8 @@ from tamis.errors import MissingExtraError
 from tamis.serving.limits import Limits
 
 if TYPE_CHECKING:
-    from tamis.classifier.text_classifier import TextClassifier
+    from tamis.export.loading import Classifier
+    from tamis.serving.model_registry import FeedbackModel
 
 __all__ = ["app"]
 
@@ -130,9 +131,11 @@ def serve(
         raise MissingExtraError(
             error.name or "fastapi", extra="serve", purpose="tamis serve"
         ) from None
-    from tamis.classifier.saved_model import find_model
-    from tamis.feedback.learning import FeedbackLearner, default_store, model_name
-    from tamis.feedback.store import CorrectionStore
+    from tamis.classifier.model_folder import find_model
+    from tamis.export.folder import is_exported
+    from tamis.export.onnx_classifier import OnnxClassifier
+    from tamis.feedback.recorder import CorrectionRecorder
+    from tamis.feedback.store import CorrectionStore, default_store, model_name
     from tamis.serving import json_logs
     from tamis.serving.api_keys import VARIABLE, Keys
     from tamis.serving.app import create_app
@@ -152,14 +155,19 @@ def serve(
     with listen(host, port) as listener:
         named = named_runs(runs)
         for _, path in named:
-            find_model(path)  # raises if RUN does not exist, before the store is created
+            if not is_exported(path):
+                find_model(path)  # raises if RUN does not exist, before the store is created
         kept = CorrectionStore(store or default_store(named[0][1]))
         try:
             folders = [model_name(path) for _, path in named]
 
-            def learning(classifier: TextClassifier, path: Path, name: str) -> FeedbackLearner:
+            def learning(classifier: Classifier, path: Path, name: str) -> FeedbackModel:
                 # The same name as in `tamis learn`, unless two runs have the same name.
                 model = model_name(path) if len(set(folders)) == len(folders) else name
+                if isinstance(classifier, OnnxClassifier):
+                    return CorrectionRecorder(classifier, classifier.names, kept, model=model)
+                from tamis.feedback.learning import FeedbackLearner
+
                 return FeedbackLearner(classifier, path, kept, model=model)
 
             models = Models(named, learning, compute=compute)

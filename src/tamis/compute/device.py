@@ -60,6 +60,12 @@ class Compute:
 
         return torch_threads(self.threads)
 
+    def give_threads(self, count: int) -> None:
+        """Give the calling thread its own number of threads, until it is given another one."""
+        from tamis.compute.parallel import own_threads
+
+        own_threads(count)
+
 
 def resolve(
     device: str = "auto", threads: int | None = None, dtype: str = "fp32", *, int8: bool = True

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from tamis.classifier.model_folder import LABEL_TYPES
 from tamis.decision.verdict import DecisionRule
 from tamis.errors import CheckpointError
 
 FORMAT = 1
 ENGINE = "onnx"
-LABEL_TYPES: dict[str, Callable[[str], Any]] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "bool": lambda text: text == "True",
-}
-"""Types that labels may have, and how each comes back from its text."""
 FP32, INT8 = "fp32", "int8"
 
 
@@ -53,6 +47,8 @@ class ModelDescription:
     windows: WindowCut
     empty_id: int
     """the only id of a text without tokens"""
+    dropped_id: int | None
+    """id that is removed from the end of a text, though never the only one; None: none"""
     network: dict[str, Any]
     """sizes of the network, by the names of `config.json`; `opset`, `pooling`"""
     precision: dict[str, Any]

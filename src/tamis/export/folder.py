@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tamis.classifier.model_folder import EXPORTED, META
 from tamis.errors import CheckpointError
 from tamis.export.description import ModelDescription
 from tamis.files import sha256
 
-MODEL = "model.onnx"
-META = "tamis.json"
+MODEL = EXPORTED
 TOKENIZER = "tokenizer.json"
 SCRIPT = "predict.py"
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.decision.calibration import softmax
 from tamis.decision.verdict import DecisionRule
 from tamis.errors import ConfigError
 from tamis.export.onnx_predictor import OnnxPredictor
@@ -138,7 +137,7 @@ def choose_int8(
 def _compared(
     judge: Judge, exact: Matrix, found: Matrix, int8: Sequence[str], fp32: Sequence[str]
 ) -> Int8Choice:
-    before, after = softmax(exact), softmax(found)
+    before, after = judge.rule.probabilities(exact), judge.rule.probabilities(found)
     differences = np.abs(before - after).max(1)
     same = judge.rule.labels(before, judge.labels) == judge.rule.labels(after, judge.labels)
     return Int8Choice(

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from tamis.classifier.text_classifier import TextClassifier
     from tamis.export.onnx_classifier import OnnxClassifier
 
+    Classifier = TextClassifier | OnnxClassifier
+    """A classifier that predicts: of a run, or of an exported folder."""
+
 
 def load_classifier(
     run: Path | str, *, device: str = "auto", threads: int | None = None, dtype: str = "fp32"
-) -> TextClassifier | OnnxClassifier:
+) -> Classifier:
     """Return the classifier of a run folder, a model folder, or an exported folder.
 
     Raises:

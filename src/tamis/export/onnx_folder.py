@@ -9,11 +9,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tamis.classifier.model_folder import META
 from tamis.classifier.saved_model import weights_hash
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.errors import MissingExtraError, NotFittedError
 from tamis.export.description import FP32, INT8, ModelDescription, WindowCut
-from tamis.export.folder import META, MODEL, SCRIPT, TOKENIZER
+from tamis.export.folder import MODEL, SCRIPT, TOKENIZER
 from tamis.export.onnx_session import KEY
 from tamis.files import replaced_folder, sha256, write_text
 from tamis.gpt2.model import GPT2Classifier, MeanPoolingBlock
@@ -83,7 +84,7 @@ def export_onnx(
     with replaced_folder(Path(folder)) as beside:
         metadata = {KEY: json.dumps(description.to_dict(), ensure_ascii=False)}
         written = write_network(model, beside / MODEL, NetworkOptions(opset, matrices), metadata)
-        predictor.tokenizer.backend.save(str(beside / TOKENIZER))
+        predictor.tokenizer.without_special_tokens().backend.save(str(beside / TOKENIZER))
         script = resources.files("tamis.export") / "templates" / "predict.txt"
         write_text(beside / SCRIPT, script.read_text(encoding="utf-8"))
         files = [*(path.name for path in written), TOKENIZER, SCRIPT]
@@ -140,6 +141,7 @@ def describe(
             penalty=encoder.aggregation.penalty,
         ),
         empty_id=empty_id(encoder.tokenizer),
+        dropped_id=encoder.tokenizer.dropped,
         network={
             **{name: getattr(config, name) for name in names},
             "n_layer": config.n_layer - pooled,

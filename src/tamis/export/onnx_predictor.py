@@ -14,17 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.decision.calibration import softmax
 from tamis.gpt2.onnx import INPUTS, OUTPUTS
 from tamis.progress import Progress, Silent
 from tamis.text.encoder import TextEncoder
-from tamis.text.encoding import EncodedTexts
+from tamis.text.encoding import BATCH_TOKENS, EncodedTexts
 from tamis.text.tokenizer import Tokenizer
 from tamis.text.windows import RunningAggregation
-
-BATCH_TOKENS = 1024
-"""Tokens of a batch, padding included: large enough for full speed, small enough for the
-processor's cache."""
 
 Ids = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -48,6 +43,9 @@ class OnnxPredictor:
         """Return a context without effect: the session has its own threads."""
         return nullcontext()
 
+    def use_threads(self, count: int) -> None:
+        """Do nothing: the session has its own threads, which all calls share."""
+
     def window_logits(self, windows: Sequence[Ids]) -> Floats:
         """Return the (W, K) logits of windows of token ids, of which there is at least one."""
         return self._run(windows, OUTPUTS[0], Silent()).astype(np.float64)
@@ -69,10 +67,6 @@ class OnnxPredictor:
             DataError: a text is not valid Unicode.
         """
         return self.scored(self.encoder.encode(texts), progress=progress)[0]
-
-    def probabilities(self, texts: Sequence[str], *, progress: Progress | None = None) -> Floats:
-        """Return (N, K) probabilities; arguments and errors as `logits`."""
-        return softmax(self.logits(texts, progress=progress))
 
     def embed(
         self, texts: Sequence[str], *, progress: Progress | None = None

@@ -15,37 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tamis.classifier.saved_model import find_model
+from tamis.classifier.model_folder import find_model
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import read_training_rows, weights_mark
-from tamis.errors import DataError
 from tamis.feedback.attempts import Attempts, RefitResult, mark_of
 from tamis.feedback.guards import LearningSettings
 from tamis.feedback.history import Step, Steps
 from tamis.feedback.refit import Base, Interrupted, never
-from tamis.feedback.store import Correction, CorrectionStore, NewCorrection
+from tamis.feedback.store import Correction, CorrectionStore, NewCorrection, check_labels
 from tamis.head.refit import LinearHead
 
 EVERYBODY = ""
 """The user whose corrections apply to all users."""
 MOST_TRIES = 16
 """Most refits in one step to find out which corrections must be held back."""
-
-
-def model_name(run: Path | str) -> str:
-    """Return a run's model name in a store: the folder's name; RUN/model has the name of RUN."""
-    return _run_of(run).name
-
-
-def default_store(run: Path | str) -> Path:
-    """Return the default file for a run's corrections: `RUN.feedback.sqlite` next to it."""
-    path = _run_of(run)
-    return path.with_name(f"{path.name}.feedback.sqlite")
-
-
-def _run_of(run: Path | str) -> Path:
-    path = Path(run).resolve()
-    return path.parent if path.name == "model" else path
 
 
 @dataclass(frozen=True)
@@ -112,15 +95,10 @@ class FeedbackLearner:
         Raises:
             DataError: a label is not one of the model's labels, or a text is not valid Unicode;
                 nothing is stored then.
+            ConfigError: the model gives a text several labels.
         """
-        known = self._base.classes
-        for place, item in enumerate(items):
-            if item.label not in known:
-                shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
-                raise DataError(
-                    f"item {place}: label {item.label!r:.80} is not one of the model's labels "
-                    f"({shown}); correct it or leave the item out"
-                )
+        self._plain.rule_.require_one_label("learning from corrections")
+        check_labels(items, self._base.classes)
         return self._store.add(items, model=self._model)
 
     def items(self) -> list[Correction]:

@@ -184,3 +184,34 @@ class CorrectionStore:
         """Close the file."""
         with self._lock:
             self._connection.close()
+
+
+def model_name(run: Path | str) -> str:
+    """Return a run's model name in a store: the folder's name; RUN/model has the name of RUN."""
+    return _run_of(run).name
+
+
+def default_store(run: Path | str) -> Path:
+    """Return the default file for a run's corrections: `RUN.feedback.sqlite` next to it."""
+    path = _run_of(run)
+    return path.with_name(f"{path.name}.feedback.sqlite")
+
+
+def _run_of(run: Path | str) -> Path:
+    path = Path(run).resolve()
+    return path.parent if path.name == "model" else path
+
+
+def check_labels(items: Sequence[NewCorrection], labels: Sequence[str]) -> None:
+    """Check that corrections have labels of their model.
+
+    Raises:
+        DataError: one has not.
+    """
+    for place, item in enumerate(items):
+        if item.label not in labels:
+            shown = ", ".join(map(repr, labels[:10])) + (", ..." if len(labels) > 10 else "")
+            raise DataError(
+                f"item {place}: label {item.label!r:.80} is not one of the model's labels "
+                f"({shown}); correct it or leave the item out"
+            )

@@ -23,11 +23,10 @@ from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache, Frozen
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.packing import Packed, by_length, pack
 from tamis.progress import Progress, Silent
-from tamis.text.encoding import EncodedTexts
+from tamis.text.encoding import BATCH_TOKENS, EncodedTexts
 
-FROZEN_TOKENS = 1024
-"""Tokens per batch when frozen states are computed: large enough for full speed, small enough for
-the processor's cache."""
+FROZEN_TOKENS = BATCH_TOKENS
+"""Tokens per batch when frozen states are computed."""
 
 
 class FeatureExtractor:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from tamis.classifier.text_classifier import TextClassifier
-from tamis.compute.parallel import own_threads
-from tamis.serving.worker import ASIDE_THREADS, Worker
+from tamis.serving.worker import Worker, use_aside_threads
+
+if TYPE_CHECKING:
+    from tamis.export.loading import Classifier
 
 SHARE = 0.05
 """Share of the time spent on checks."""
@@ -37,10 +39,10 @@ class Drift(Worker):
         """
         super().__init__("drift")
         self._looked, self._share = looked, share
-        self._waiting: dict[str, tuple[TextClassifier, list[str]]] = {}
+        self._waiting: dict[str, tuple[Classifier, list[str]]] = {}
         self._chance = random.Random(42)
 
-    def offer(self, model: str, classifier: TextClassifier, texts: Sequence[str]) -> None:
+    def offer(self, model: str, classifier: Classifier, texts: Sequence[str]) -> None:
         """Offer classified texts; a sample is checked if the model has a limit and none waits."""
         if classifier.ood_detector_.limit is None or not texts or model in self._waiting:
             return
@@ -50,7 +52,7 @@ class Drift(Worker):
             self.changed.notify()
 
     def _work(self) -> None:
-        own_threads(ASIDE_THREADS)
+        use_aside_threads()
         while True:
             with self.changed:
                 self.changed.wait_for(lambda: self._closing or self._waiting)

@@ -21,20 +21,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tamis.compute.parallel import own_threads
-from tamis.decision.calibration import softmax
-from tamis.gpt2.features import FROZEN_TOKENS
-from tamis.gpt2.packing import pack
+from tamis.compute.device import resolve_threads
 from tamis.serving.errors import Refusal
 from tamis.serving.limits import Limits
 from tamis.serving.worker import Worker
+from tamis.text.encoding import BATCH_TOKENS
 from tamis.text.windows import RunningAggregation
 
 if TYPE_CHECKING:
-    from tamis.classifier.text_classifier import TextClassifier
+    from tamis.export.loading import Classifier
 
 Ids = NDArray[Any]
 
@@ -54,7 +51,7 @@ _LEAST_TURN = 64
 class _Job:
     """One request. Only the worker that took it may change it, except `cancelled`."""
 
-    classifier: TextClassifier
+    classifier: Classifier
     texts: list[str]
     """D distinct texts."""
     places: list[int]
@@ -83,7 +80,7 @@ class _Job:
 
     def probabilities(self) -> NDArray[np.float64]:
         """Return the probabilities, (N, K), from the windows' logits, as `predict_proba` does."""
-        return softmax(self.pooled.logits())[self.places]
+        return self.classifier.rule_.probabilities(self.pooled.logits())[self.places]
 
 
 class Batcher(Worker):
@@ -96,7 +93,7 @@ class Batcher(Worker):
         self,
         limits: Limits,
         *,
-        budget: int = FROZEN_TOKENS,
+        budget: int = BATCH_TOKENS,
         workers: int | None = None,
         threads: int | None = None,
     ) -> None:
@@ -106,10 +103,10 @@ class Batcher(Worker):
             limits: limits of the waiting requests.
             budget: tokens of a batch.
             workers: most batches at once; default: `threads`.
-            threads: torch threads of a batch that runs alone; default: torch's setting.
+            threads: threads of a batch that runs alone; default: one per physical core.
         """
-        self._torch_threads = threads or torch.get_num_threads()
-        self._workers = workers or self._torch_threads
+        self._threads = threads or resolve_threads(None)[0]
+        self._workers = workers or self._threads
         super().__init__("batcher", self._workers)
         self.limits, self.budget = limits, budget
         self.busy = 0
@@ -130,7 +127,7 @@ class Batcher(Worker):
         return sum(len(line) for line in list(self._lines.values()))
 
     async def probabilities(
-        self, classifier: TextClassifier, texts: Sequence[str]
+        self, classifier: Classifier, texts: Sequence[str]
     ) -> NDArray[np.float64]:
         """Return the result of `classifier.predict_proba`, (N, K). Cancelling it removes the
         request from the queue.
@@ -177,7 +174,7 @@ class Batcher(Worker):
     def _work(self) -> None:
         while turn := self._next():
             jobs, alone = turn
-            own_threads(self._torch_threads if alone else 1)
+            jobs[0].classifier.predictor_.use_threads(self._threads if alone else 1)
             begun = time.perf_counter()
             tokens, failure = 0, None
             try:
@@ -261,10 +258,7 @@ class Batcher(Worker):
                 text, ids = job.windows.popleft()
                 chosen.append((job, text, ids))
                 tokens += len(ids)
-        model = classifier.predictor_.scorer
-        with torch.inference_mode():
-            packed = pack([ids for _, _, ids in chosen]).to(model.score.weight.device)
-            logits = model(packed).cpu().double().numpy()
+        logits = classifier.predictor_.window_logits([ids for _, _, ids in chosen])
         with self.changed:
             self.turns += 1
             self.texts += sum(
@@ -276,7 +270,7 @@ class Batcher(Worker):
             job.tokens -= len(ids)
         return tokens
 
-    def _encode(self, classifier: TextClassifier, jobs: list[_Job]) -> None:
+    def _encode(self, classifier: Classifier, jobs: list[_Job]) -> None:
         """Tokenize as many texts as fit the batch, in one call."""
         room, chosen = self.budget, []
         for job in jobs:

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from tamis.compute.parallel import own_threads
 from tamis.serving.model_registry import LearningOutcome, Served
-from tamis.serving.worker import ASIDE_THREADS
+from tamis.serving.worker import use_aside_threads
 
 T = TypeVar("T")
 
@@ -103,7 +102,7 @@ class FeedbackWorker:
         self._learned(served, outcome)
 
     def _work(self) -> None:
-        own_threads(ASIDE_THREADS)
+        use_aside_threads()
         kind = _SOLVE
         while kind != _END:
             kind, _, work = self._orders.get()

@@ -7,19 +7,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tamis.classifier.saved_model import META, find_model
-from tamis.classifier.text_classifier import TextClassifier
+from tamis.classifier.model_folder import ADAPTER_FILES, META, find_model
 from tamis.errors import ConfigError, TamisError
-from tamis.feedback.learning import model_name
-from tamis.feedback.store import Correction, NewCorrection
+from tamis.export.folder import MODEL, TOKENIZER, is_exported
+from tamis.export.loading import load_classifier
+from tamis.feedback.store import Correction, NewCorrection, model_name
 from tamis.serving.errors import Refusal, shown
+
+if TYPE_CHECKING:
+    from tamis.export.loading import Classifier
 
 LOOK_EVERY_S = 1.0
 """Seconds between two checks of the folders; a folder must be unchanged between two checks before
 it is loaded."""
-_FILES = ("config.json", "model.safetensors", "tokenizer.json", META)
+_FILES = ("config.json", "model.safetensors", "tokenizer.json", *ADAPTER_FILES, META)
+_EXPORTED_FILES = (MODEL, TOKENIZER, META)
 
 Signature = tuple[tuple[int, int, int] | None, ...]
 
@@ -65,12 +69,12 @@ class FeedbackModel(Protocol):
         """Number of corrections that are not in effect: not learned yet, or held back."""
         ...
 
-    def classifier_for(self, user: str = "") -> TextClassifier:
+    def classifier_for(self, user: str = "") -> Classifier:
         """Return the classifier that answers a user's requests now."""
         ...
 
 
-MakeLearning = Callable[[TextClassifier, Path, str], FeedbackModel]
+MakeLearning = Callable[["Classifier", Path, str], FeedbackModel]
 """Makes a learning model from a classifier, its run and its name."""
 
 
@@ -78,7 +82,7 @@ MakeLearning = Callable[[TextClassifier, Path, str], FeedbackModel]
 class Loaded:
     """A model as loaded from disk, with what it has learned since."""
 
-    classifier: TextClassifier
+    classifier: Classifier
     learning: FeedbackModel
     signature: Signature
     at: str
@@ -94,7 +98,7 @@ class Served:
         """Load the model.
 
         Raises:
-            RunError, CheckpointError: see `TextClassifier.load`.
+            RunError, CheckpointError: see `load_classifier`.
         """
         self.name, self.run = name, run
         self.stale = False
@@ -108,7 +112,7 @@ class Served:
         """The current learning model."""
         return self.loaded.learning
 
-    def classifier(self, user: str = "") -> TextClassifier:
+    def classifier(self, user: str = "") -> Classifier:
         """Return the current classifier for a user's requests."""
         return self.loaded.learning.classifier_for(user)
 
@@ -160,7 +164,7 @@ class Models:
         Args:
             runs: names and folders.
             learning: makes the learning model of a classifier.
-            compute: `device`, `threads` and `dtype`, as for `TextClassifier.load`.
+            compute: `device`, `threads` and `dtype`, as for `load_classifier`.
             look_every_s: seconds between two checks of the folders.
 
         Raises:
@@ -176,7 +180,7 @@ class Models:
 
         def load(name: str, run: Path) -> Loaded:
             signature = signature_of(run)
-            classifier = TextClassifier.load(run, **(compute or {}))
+            classifier = load_classifier(run, **(compute or {}))
             return Loaded(
                 classifier,
                 learning(classifier, run, name),
@@ -240,12 +244,14 @@ def _learnt(learning: FeedbackModel) -> LearningOutcome | None:
 
 def signature_of(run: Path) -> Signature:
     """Return inode, size and time of each model file; None for a missing file."""
+    exported = is_exported(run)
+    names = _EXPORTED_FILES if exported else _FILES
     try:
-        folder = find_model(run)
+        folder = run if exported else find_model(run)
     except TamisError:
-        return (None,) * len(_FILES)
+        return (None,) * len(names)
     found: list[tuple[int, int, int] | None] = []
-    for name in _FILES:
+    for name in names:
         try:
             stat = (folder / name).stat()
             found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))

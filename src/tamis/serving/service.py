@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tamis.compute.parallel import own_threads
 from tamis.serving import json_logs
 from tamis.serving.api_keys import Keys
 from tamis.serving.drift_monitor import Drift
@@ -19,7 +18,7 @@ from tamis.serving.limits import Limits
 from tamis.serving.metrics import Metrics
 from tamis.serving.model_registry import LearningOutcome, Models, Served
 from tamis.serving.request_body import Bodies
-from tamis.serving.worker import ASIDE_THREADS
+from tamis.serving.worker import use_aside_threads
 
 T = TypeVar("T")
 
@@ -32,7 +31,7 @@ class Service:
         self.models, self.limits, self.keys, self.log_texts = models, limits, keys, log_texts
         self.metrics = Metrics()
         self.bodies = Bodies(limits)
-        threads = [served.loaded.classifier.predictor_.compute.threads for served in models]
+        threads = [served.loaded.classifier.predictor_.threads for served in models]
         self.batcher = Batcher(limits, threads=max(threads, default=None))
         self.learner = FeedbackWorker(self._learned)
         self.drift = Drift(self.metrics.ood_checked)
@@ -40,7 +39,7 @@ class Service:
         self.explanations = 0
         """Explanation requests in progress."""
         self._store = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._explainer = ThreadPoolExecutor(1, "explainer", own_threads, (ASIDE_THREADS,))
+        self._explainer = ThreadPoolExecutor(1, "explainer", use_aside_threads)
         for served in models:
             self.metrics.model(served.name, served.labels)
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 ASIDE_THREADS = 1
 """Torch threads for work beside predictions (explanations, out-of-distribution checks, learning),
 so that it does not slow them down much."""
+
+
+def use_aside_threads() -> None:
+    """Give the calling thread `ASIDE_THREADS` torch threads; nothing if no model uses torch."""
+    if "torch" in sys.modules:
+        from tamis.compute.parallel import own_threads
+
+        own_threads(ASIDE_THREADS)
 
 
 class Worker:

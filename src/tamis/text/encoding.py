@@ -21,6 +21,10 @@ from tamis.text.windows import OVERLAP, WindowAggregation
 if TYPE_CHECKING:
     from torch import Tensor
 
+BATCH_TOKENS = 1024
+"""Tokens of a batch where nothing is trained: large enough for full speed, small enough for the
+processor's cache."""
+
 
 @dataclass(frozen=True)
 class EncodedTexts:

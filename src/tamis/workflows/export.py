@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tamis.classifier.saved_model import find_model
+from tamis.classifier.model_folder import find_model
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.data.files.message_reader import read_messages
 from tamis.errors import CheckpointError, ConfigError, RunError

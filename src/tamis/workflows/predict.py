@@ -11,13 +11,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any
 
-from tamis.classifier.text_classifier import TextClassifier
+from tamis.data.files.byte_sources import standard_input
 from tamis.data.files.message_reader import Message, read_messages, read_one_message
 from tamis.data.files.row_writer import beside_own, row_writer
 from tamis.decision.verdict import UNSURE, Verdict
 from tamis.errors import ConfigError
+from tamis.export.folder import is_exported
+from tamis.export.loading import load_classifier
+
+if TYPE_CHECKING:
+    from tamis.export.loading import Classifier
 
 BATCH = 1024
 """Maximum number of messages classified together; fewer if the source has no more at the moment."""
@@ -33,6 +38,8 @@ class PredictOptions:
     """file with texts"""
     column: str | None = None
     """text column of `file`"""
+    header: bool | None = None
+    """whether the first row of `file` names the columns; None: decided by its content"""
     one: bool = False
     """stdin is one text or one e-mail"""
     out: Path | None = None
@@ -57,7 +64,7 @@ def predict_command(
     """Classify texts and print or write the results.
 
     Args:
-        run: run or model folder.
+        run: run, model folder or exported folder.
         texts: texts of the command line.
         options: other sources of texts, and the form of the output.
         compute: device, threads, dtype.
@@ -69,7 +76,7 @@ def predict_command(
     Raises:
         TamisError: the model cannot be loaded, or a message cannot be read.
     """
-    classifier, out, ood = TextClassifier.load(run, **compute), options.out, options.ood
+    classifier, out, ood = load_classifier(run, **compute), options.out, options.ood
     if options.one and classifier.positive_ is None:
         names = ", ".join(str(name) for name in classifier.classes_)
         raise ConfigError(
@@ -78,9 +85,14 @@ def predict_command(
         )
     if ood and classifier.ood_detector_.limit is None:
         say(
-            "the model has no out-of-distribution detector, so `ood` is unknown; train it again "
-            "on at least 100 texts"
+            "the model has no out-of-distribution detector, so `ood` is unknown; "
+            + (
+                "use the run that was exported"
+                if is_exported(run)
+                else "train it again on at least 100 texts"
+            )
         )
+    ending_notes: Callable[[], tuple[str, ...]] = tuple
     plain = bool(texts) and out is None and not options.as_json
     ood = ood or (plain and classifier.ood_detector_.limit is not None)
     if texts:
@@ -90,11 +102,27 @@ def predict_command(
     elif options.one:
         source = iter([read_one_message(sys.stdin)])
     else:
-        messages = read_messages(options.file or _standard_input(), text=options.column)
+        messages = read_messages(
+            options.file or standard_input(), text=options.column, header=options.header
+        )
         for note in messages.notes:
             say(note)
-        source = messages
-    code = NEGATIVE
+        source, ending_notes = messages, messages.ending_notes
+    code = _answered(classifier, source, options, ood, say)
+    for note in ending_notes():
+        say(note)
+    return code
+
+
+def _answered(
+    classifier: Classifier,
+    source: Iterator[Message],
+    options: PredictOptions,
+    ood: bool,
+    say: Callable[[str], None],
+) -> int:
+    """Print or write the verdicts; return the exit code of the last."""
+    code, out = NEGATIVE, options.out
     if out is not None:
         with row_writer(out) as sink:
             count = 0
@@ -117,7 +145,7 @@ def predict_command(
 
 
 def iter_verdicts(
-    classifier: TextClassifier, source: Iterator[Message], *, ood: bool = False
+    classifier: Classifier, source: Iterator[Message], *, ood: bool = False
 ) -> Iterator[tuple[Message, Verdict]]:
     """Each message with its verdict, in order. Messages of a slow source are classified one by one,
     those of a fast source in large batches.
@@ -144,24 +172,11 @@ def line(verdict: Verdict) -> str:
     return f"{verdict.verdict}\t{verdict.probabilities[verdict.label]:.4f}\t{text}{mark}"
 
 
-def exit_code(verdict: Verdict, classifier: TextClassifier) -> int:
+def exit_code(verdict: Verdict, classifier: Classifier) -> int:
     """0 positive, 1 negative, 2 unsure."""
     if verdict.verdict == UNSURE:
         return NOT_SURE
     return POSITIVE if verdict.label == classifier.positive_ else NEGATIVE
-
-
-def _standard_input() -> BinaryIO | TextIO:
-    """Open the bytes of stdin with a separate reader.
-
-    The reading thread may still wait for input when the process ends (Ctrl-C, or
-    `tail -f log | tamis predict RUN | head`). Python closes sys.stdin at exit and aborts if a
-    thread holds the lock of that reader.
-    """
-    try:
-        return open(sys.stdin.fileno(), "rb", closefd=False)
-    except (OSError, ValueError, AttributeError):  # stdin was replaced or is missing
-        return sys.stdin
 
 
 def _ready(source: Iterator[Message]) -> Iterator[list[Message]]:

@@ -146,14 +146,21 @@ class GraphBuilder:
         constants = [self.constant(v, name and f"{name}.{k}") for k, v in parts.items()]
         return self.node("LayerNormalization", x, *constants, axis=-1, epsilon=epsilon)
 
-    def gelu(self, x: str) -> str:
-        """Apply the tanh approximation of GELU."""
+    def activation(self, x: str, name: str) -> str:
+        """Apply one of `tamis.gpt2.model.ACTIVATIONS`."""
+        if name == "relu":
+            return self.node("Relu", x)
+        if name == "silu":
+            return self.node("Mul", x, self.node("Sigmoid", x))
         if self.opset >= 20:
-            return self.node("Gelu", x, approximate="tanh")
-        cube = self.node("Mul", self.node("Mul", x, x), x)
-        inner = self.node("Add", x, self.node("Mul", cube, self.number(0.044715)))
-        tanh = self.node("Tanh", self.node("Mul", inner, self.number((2 / np.pi) ** 0.5)))
-        gate = self.node("Mul", self.node("Add", tanh, self.number(1)), self.number(0.5))
+            return self.node("Gelu", x, approximate="tanh" if name == "gelu_new" else "none")
+        if name == "gelu_new":
+            cube = self.node("Mul", self.node("Mul", x, x), x)
+            inner = self.node("Add", x, self.node("Mul", cube, self.number(0.044715)))
+            curve = self.node("Tanh", self.node("Mul", inner, self.number((2 / np.pi) ** 0.5)))
+        else:
+            curve = self.node("Erf", self.node("Mul", x, self.number(0.5**0.5)))
+        gate = self.node("Mul", self.node("Add", curve, self.number(1)), self.number(0.5))
         return self.node("Mul", x, gate)
 
     def reduce_sum(self, x: str, axis: int) -> str:

@@ -208,6 +208,7 @@ class _Block:
     def __init__(self, graph: GraphBuilder, block: Block, trunk: GPT2, name: str) -> None:
         self.graph, self.block, self.name = graph, block, name
         self.heads, self.channels = trunk.config.n_head, trunk.config.n_embd
+        self.activation = trunk.config.activation_function
 
     def every(self, x: str, causal: str) -> str:
         """(B, T, C) -> (B, T, C): the block for all tokens."""
@@ -235,7 +236,8 @@ class _Block:
         """Everything after attention: projection, feed-forward layer, residuals."""
         graph = self.graph
         x = graph.node("Add", x, self.linear(mixed, "attn.c_proj"))
-        inner = graph.gelu(self.linear(self.norm(x, "ln_2"), "mlp.c_fc"))
+        inner = self.linear(self.norm(x, "ln_2"), "mlp.c_fc")
+        inner = graph.activation(inner, self.activation)
         return graph.node("Add", x, self.linear(inner, "mlp.c_proj"))
 
     def attention(self, q: str, k: str, v: str, hidden: str) -> str:

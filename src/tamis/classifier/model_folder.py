@@ -1,0 +1,70 @@
+"""Where a run keeps its model. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tamis.errors import CheckpointError, RunError
+
+META = "tamis.json"
+EXPORTED = "model.onnx"
+"""File that marks a folder as an exported one (`tamis.export`)."""
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""Files of a PEFT adapter, whose base model is elsewhere."""
+LABEL_TYPES: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": lambda text: text == "True",
+}
+"""Types that labels may have, and how each comes back from its text."""
+
+
+def find_model(run: Path | str) -> Path:
+    """Return the model folder of a run folder, or the folder itself. `ORGANIZATION/NAME` or
+    `ORGANIZATION/NAME@REVISION` is a model of the Hugging Face hub, which is downloaded if it is
+    not in the hub's cache.
+
+    Raises:
+        RunError: there is no such folder, its training is not finished, or it is an exported
+            folder.
+        CheckpointError: the folder contains no model.
+        DownloadError, MissingExtraError: a model of the hub cannot be had.
+    """
+    name, run = str(run), Path(run)
+    if not run.is_dir() and "/" in name:
+        from tamis.gpt2.locate import remote_folder
+
+        run = remote_folder(name) or run
+    if not run.is_dir():
+        raise RunError(
+            f"{run} does not exist; expected a run folder or a model folder (train one with: "
+            f"tamis train DATA -o {run})"
+        )
+    if (run / "model" / "config.json").is_file():
+        return run / "model"
+    run = _snapshot(run)
+    if (run / "config.json").is_file() or (run / ADAPTER_FILES[0]).is_file():
+        return run
+    if (run / EXPORTED).is_file():
+        raise RunError(
+            f"{run} is an exported folder, which can be used to predict, explain and serve only; "
+            "for everything else use the run that it was exported from"
+        )
+    if (run / "recipe.toml").is_file():
+        raise RunError(
+            f"{run} contains an unfinished training; repeat the same tamis train command to "
+            "resume it"
+        )
+    raise CheckpointError(f"{run} contains no model: expected model/config.json or config.json")
+
+
+def _snapshot(run: Path) -> Path:
+    """Return the files of a repository's folder in the hub's cache; other folders as they are."""
+    if not (run / "snapshots").is_dir():
+        return run
+    from tamis.gpt2.hub_cache import snapshot_in
+
+    return snapshot_in(run)
