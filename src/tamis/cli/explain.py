@@ -51,10 +51,10 @@ def explain(
     compute = computing(device, threads, dtype)
     from tamis.classifier.explain import explain as explain_text
     from tamis.classifier.explain.render_html import page
-    from tamis.classifier.text_classifier import TextClassifier
+    from tamis.export.loading import load_classifier
     from tamis.files import write_text
 
-    found = explain_text(TextClassifier.load(run, **compute), text, label=label)
+    found = explain_text(load_classifier(run, **compute), text, label=label)
     if out is not None:
         write_text(out, page(found))
         say(f"wrote {out}")
