@@ -17,6 +17,8 @@ from pathlib import Path
 
 from tamis import download
 from tamis.cache import cache_directory, offline_switch
+from tamis.data.files.byte_sources import STANDARD_INPUT, is_piped, source_name
+from tamis.data.files.compression import ENDINGS
 from tamis.errors import DataError, DownloadError
 from tamis.files import replaced
 
@@ -62,6 +64,12 @@ class Located:
     notes: tuple[str, ...] = ()
 
 
+SOUGHT_LABELS = frozenset(
+    ("fraud", "fraudulent", "junk", "malicious", "malware", "phishing", "scam", "smishing", "spam")
+)
+"""Labels, in lower case, of what a filter looks for. A table in which the rarer class has one of
+these labels is about that class; other tables with two classes are about both."""
+
 CATALOG: dict[str, CatalogEntry] = {
     entry.name: entry
     for entry in (
@@ -93,23 +101,28 @@ CATALOG: dict[str, CatalogEntry] = {
 def resolve(data: str, *, progress: Progress | None = None) -> Located:
     """Return the file for `data`, which is a path or a name of the catalog.
 
-    A file with that name takes precedence over the catalog. A named data set is taken from the
-    cache directory if the copy there has the right checksum, else from its archive (unless
-    `TAMIS_OFFLINE` or `HF_HUB_OFFLINE` is set), else, with a note, from an installed package that
-    contains some of its rows. `progress` is called with the bytes so far and the total bytes.
+    "-" is standard input. A file with that name takes precedence over the catalog. A named data set
+    is taken from the cache directory if the copy there has the right checksum, else from its
+    archive (unless `TAMIS_OFFLINE` or `HF_HUB_OFFLINE` is set), else, with a note, from an
+    installed package that contains some of its rows. `progress` is called with the bytes so far and
+    the total bytes.
 
     Raises:
         DataError: `data` is neither a file nor a name, is a directory, or no place has the data
             set.
     """
     path = Path(data)
+    if is_piped(path):
+        name = "stdin" if source_name(path) == STANDARD_INPUT else "pipe"
+        return Located(path, name, source_name(path))
     if path.is_file():
         notes = (
             (f"{data} is read from the file with that name here, not from the catalog's data set.",)
             if data in CATALOG
             else ()
         )
-        return Located(path, path.stem or data, f"the file {data}", notes)
+        stem = Path(path.stem).stem if path.suffix.lower() in ENDINGS else path.stem
+        return Located(path, stem or data, f"the file {data}", notes)
     if data in CATALOG:
         return _obtain(CATALOG[data], progress)
     if path.is_dir():

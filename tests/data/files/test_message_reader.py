@@ -108,7 +108,12 @@ def test_parquet_and_mails_are_read(write: Write, tmp_path: Path) -> None:
     for name in ("m.eml", "m"):
         (message,) = read_messages(write(mail, name))
         assert message.text == "offer\nwin now"
-        assert message.columns == {"from": "a@b", "subject": "offer", "text": "offer\nwin now"}
+        assert message.columns == {
+            "from": "a@b",
+            "date": "",
+            "subject": "offer",
+            "text": "offer\nwin now",
+        }
     box = (
         b"From a Mon Jan  1 00:00:00 2024\n" + mail + b"\nFrom b Mon Jan  1 00:00:00 2024\n" + mail
     )

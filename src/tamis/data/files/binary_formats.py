@@ -87,6 +87,7 @@ _OFFICE = (
     (b".npy", "a NumPy archive (.npz)", _CSV),
 )
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x08\x1b") + b"\x7f"
+_WIDE = "UTF-16 without a byte-order mark"
 _SAMPLE = 1 << 16
 _FEWEST_CONTROLS, _CONTROL_SHARE = 8, 0.05
 _FEWEST_ZEROS, _ZERO_SHARE = 64, 0.2
@@ -108,7 +109,7 @@ def binary_format(head: bytes) -> tuple[str, str] | None:
     if sample.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
         return None  # the byte-order mark of UTF-16 or UTF-32
     if utf16_without_mark(sample) is not None:
-        return "UTF-16 without a byte-order mark", "save the file as UTF-8"
+        return _WIDE, "save the file as UTF-8"
     if sample.count(0) >= max(_FEWEST_ZEROS, _ZERO_SHARE * len(sample)):
         return "binary data of an unknown format", ""
     controls = len(sample) - len(sample.translate(None, _CONTROLS))
@@ -131,6 +132,11 @@ def refuse_binary(head: bytes, source: str, expected: str = "a text, a table or 
     found = binary_format(head)
     if found is not None:
         name, remedy = found
+        if name == _WIDE:
+            raise DataError(
+                f"{source}: expected {expected}, found a NUL byte beside each letter; this looks "
+                f"like {name}; {remedy}"
+            )
         hint = remedy or "give another file"
         raise DataError(f"{source}: expected {expected}, found {name}; {hint}")
 

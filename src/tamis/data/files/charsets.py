@@ -15,8 +15,8 @@ import webencodings
 
 # Labels that say nothing about bytes above 127, or nothing at all.
 _NO_CLAIM = frozenset(
-    "us-ascii ascii ansi_x3.4-1968 ansi_x3.4-1986 iso646-us iso_646.irv:1991 unknown-8bit x-unknown "
-    "unknown default default_charset none binary 7bit 8bit x-user-defined".split()
+    "us-ascii ascii ansi_x3.4-1968 ansi_x3.4-1986 iso646-us iso_646.irv:1991 x-unknown "
+    "unknown-8bit unknown default default_charset none binary 7bit 8bit x-user-defined".split()
 )
 _SUPERSETS = {"gbk": "gb18030", "gb2312": "gb18030"}
 _NOT_CHARSETS = frozenset(

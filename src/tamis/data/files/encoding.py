@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
+from tamis.data.files.binary_formats import refuse_binary
+from tamis.data.files.byte_sources import pieces_of, read_all, source_name
 from tamis.errors import DataError
 
 # UTF-32's little-endian BOM begins with UTF-16's, so it is tried first.
@@ -28,7 +29,6 @@ _UTF8_SEQUENCE = re.compile(
 )
 # The five byte values that cp1252 does not define.
 _NOT_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -40,26 +40,16 @@ class Encoding:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a file that exists and is not empty.
+    """Return the bytes, decompressed, of a file or pipe that is not empty; "-" is stdin.
 
     Raises:
         DataError: `path` is missing, is a directory, cannot be read, or is empty.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file; check the path") from None
-    except IsADirectoryError:
-        raise DataError(
-            f"{path}: expected a file, found a directory; give one file in it"
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"{path}: the file cannot be read ({error.strerror or error}); check its permissions"
-        ) from None
+    content = read_all(path)
+    name = source_name(path)
     if not content.strip(b" \t\r\n\xef\xbb\xbf"):
         raise DataError(
-            f"{path}: expected rows, found an empty file; give a table with a label and a text "
+            f"{name}: expected rows, found an empty file; give a table with a label and a text "
             "in each row"
         )
     return content
@@ -93,43 +83,74 @@ def decode(content: bytes, source: str) -> tuple[str, Encoding]:
     """Decode `content`; returns the text without byte-order mark, and the encoding.
 
     Raises:
-        DataError: see `encoding_of`; or the text contains a NUL character.
+        DataError: see `encoding_of`; or the content has a binary format, or contains a NUL
+            character.
     """
+    refuse_binary(content, source, "a table (CSV, TSV, Excel, JSONL or Parquet)")
     encoding = encoding_of(content, source)
     text = content.decode(encoding.name)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        hint = (
-            "this looks like UTF-16 without a byte-order mark; save the file as UTF-8"
-            if content.count(b"\0") * 4 > len(content)
-            else "remove it"
-        )
-        raise DataError(f"{source} line {line}: expected text, found a NUL byte; {hint}")
+        raise DataError(f"{source} line {line}: expected text, found a NUL byte; remove it")
     return text, encoding
 
 
-def encoding_of_file(path: Path) -> Encoding:
+def encoding_of_file(path: Path, source: str) -> Encoding:
     """Like `encoding_of`, but reads the file a megabyte at a time.
 
     Raises:
-        DataError: the bytes are neither UTF-8 nor cp1252.
+        DataError: see `encoding_of`.
     """
     with path.open("rb") as file:
         head = file.read(4)
         for mark, name in _MARKS:
             if head.startswith(mark):
+                file.seek(0)
+                for _ in transcoded(pieces_of(file), name, source):
+                    pass
                 return Encoding(name)
         file.seek(0)
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
-            for chunk in _chunks(file):
+            for chunk in pieces_of(file):
                 decoder.decode(chunk)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             # Only a file that is not UTF-8 is read as a whole, to find the line and byte for the
             # note.
-            return encoding_of(path.read_bytes(), str(path))
+            return encoding_of(path.read_bytes(), source)
     return Encoding("utf-8")
+
+
+def wide_encoding(head: bytes) -> str | None:
+    """Return "utf-16" or "utf-32" if a file that begins with `head` has such a byte-order mark."""
+    return next((name for mark, name in _MARKS[1:] if head.startswith(mark)), None)
+
+
+def transcoded(
+    pieces: Iterable[bytes], encoding: str, source: str, *, whole: bool = True
+) -> Iterator[bytes]:
+    """Yield bytes in UTF-8, without byte-order mark, from pieces in another encoding.
+
+    `whole` is False if the pieces may end inside a character.
+
+    Raises:
+        DataError: the bytes are invalid in `encoding`.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)()
+    read = 0
+    try:
+        for piece in pieces:
+            yield decoder.decode(piece).encode("utf-8", "surrogatepass")
+            read += len(piece)
+        if whole:
+            yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source}: the byte-order mark says {encoding}, but a byte after byte "
+            f"{max(read + error.start - 4, 0)} cannot be decoded ({error.reason}); save the file "
+            "as UTF-8"
+        ) from None
 
 
 def decode_line(line: bytes, number: int, source: str) -> str:
@@ -171,8 +192,3 @@ def _cp1252(content: bytes, first_bad: int, source: str) -> Encoding:
             "save the whole file as UTF-8."
         )
     return Encoding("cp1252", tuple(notes))
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK_BYTES):
-        yield chunk

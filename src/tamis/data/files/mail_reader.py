@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tamis.data.files.binary_formats import utf16_without_mark
-from tamis.data.files.charsets import decode_text
+from tamis.data.files.encoding import wide_encoding
 from tamis.data.files.html_text import strip_html
 from tamis.data.files.mail_body import body_text
 from tamis.data.files.mail_headers import read_headers, usual_fields
@@ -23,7 +23,6 @@ __all__ = ["COLUMNS", "Mail", "is_mail", "is_mbox", "mbox_mails", "read_mail", "
 
 COLUMNS = ("from", "date", "subject")
 """Header fields that are columns of the output, whether a mail has them or not."""
-_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _HEAD_BYTES = 1 << 12
 
 
@@ -49,15 +48,18 @@ def is_mail(head: bytes) -> bool:
     return (usual_fields(lines) or 0) > 1
 
 
-def mbox_mails(lines: Iterable[bytes]) -> Iterator[Mail]:
-    """Yield the mails of a mailbox; one at a time is in memory."""
+def mbox_mails(lines: Iterable[bytes], *, utf8: bool = False) -> Iterator[Mail]:
+    """Yield the mails of a mailbox; one at a time is in memory. For `utf8` see `read_mail`."""
     for line, content in divide_mailbox(lines):
-        yield read_mail(content, line)
+        yield read_mail(content, line, utf8=utf8)
 
 
-def read_mail(content: bytes, line: int = 1) -> Mail:
-    """Return subject and body of one mail. Never raises, because real mail often is malformed."""
-    content, transcoded = _plain(content)
+def read_mail(content: bytes, line: int = 1, *, utf8: bool = False) -> Mail:
+    """Return subject and body of one mail. Never raises, because real mail often is malformed.
+
+    `utf8`: the mail was transcoded to UTF-8, so its charset labels do not hold for unencoded text.
+    """
+    content, wide = _plain(content)
     header, _ = read_headers(content)
     parts = list(leaf_parts(content))
     charset = next(
@@ -69,7 +71,7 @@ def read_mail(content: bytes, line: int = 1) -> Mail:
         for name in COLUMNS
         if (value := header.text(name.encode(), charset)) is not None
     }
-    body = body_text(parts, utf8=transcoded).strip()
+    body = body_text(parts, utf8=utf8 or wide).strip()
     subject = headers.get("subject", "")
     return Mail(line, headers, f"{subject}\n{body}" if subject and body else subject or body)
 
@@ -78,15 +80,12 @@ def _plain(content: bytes) -> tuple[bytes, bool]:
     """Return a mail in an ASCII-compatible encoding whose lines end with LF, and whether it was
     transcoded to UTF-8.
     """
-    wide = content.startswith(_WIDE_MARKS)
-    name = None if wide else utf16_without_mark(content[:_HEAD_BYTES])
-    if wide:
-        content = decode_text(content).encode("utf-8", "replace")
-    elif name:
+    name = wide_encoding(content) or utf16_without_mark(content[:_HEAD_BYTES])
+    if name:
         content = content.decode(name, "replace").encode("utf-8", "replace")
     content = re.sub(rb"\r*\n|\r", b"\n", content.removeprefix(b"\xef\xbb\xbf"))
     begin = content.lstrip(b"\n \t")
     # Empty lines before the header are no body.
     if begin != content and usual_fields(begin[:_HEAD_BYTES].split(b"\n")[:40]):
         content = begin
-    return content, wide or name is not None
+    return content, name is not None

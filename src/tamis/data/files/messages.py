@@ -22,7 +22,8 @@ class Message:
 class Messages:
     """An iterator of `Message` with the format, the text column and notes for the user.
 
-    `format` is "text", "csv", "tsv", "excel", "jsonl", "json", "parquet", "eml" or "mbox".
+    `format` is "text", "csv", "tsv", "excel", "jsonl", "json", "parquet", "eml", "mbox" or
+    "maildir".
     `ending_notes` returns further notes, on rows that were skipped, when all rows have been read.
     """
 
@@ -32,6 +33,8 @@ class Messages:
     notes: tuple[str, ...]
     _rows: Iterator[Message] = field(repr=False)
     ending_notes: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False)
+    held: object = field(default=None, repr=False)
+    """what must not be removed while the messages are read, such as a temporary file"""
 
     def __iter__(self) -> Iterator[Message]:
         """Return self."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,8 +13,12 @@ MAGIC = b"PAR1"
 _ROWS_AT_ONCE = 8_192
 
 
-def parquet_rows(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
+def parquet_rows(
+    path: Path, content: bytes | None = None
+) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
     """Return the column names and an iterator of the rows; a few thousand rows are in memory.
+
+    `content` is read instead of the file if it is given: that of a pipe or a compressed file.
 
     Raises:
         MissingExtraError: polars is not installed.
@@ -21,7 +26,7 @@ def parquet_rows(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[object, ..
     """
     polars = import_polars("reading Parquet")
     try:
-        frame = polars.scan_parquet(path)
+        frame = polars.scan_parquet(path if content is None else io.BytesIO(content))
         names = tuple(frame.collect_schema().names())
     except (polars.exceptions.PolarsError, OSError) as error:
         raise _broken(path, error) from None
