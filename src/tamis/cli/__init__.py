@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from tamis.cli import (
     bench,
+    cache,
+    compare,
     data,
     evaluate,
     explain,
@@ -27,6 +29,8 @@ from tamis.cli.app import main
 
 __all__ = [
     "bench",
+    "cache",
+    "compare",
     "data",
     "evaluate",
     "explain",

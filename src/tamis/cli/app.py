@@ -21,9 +21,18 @@ from tamis.cli.console import say
 from tamis.errors import TamisError
 
 PANELS = {
-    "Train and use a model": ("train", "predict", "evaluate", "explain", "serve", "learn", "export"),
+    "Train and use a model": (
+        "train",
+        "predict",
+        "evaluate",
+        "compare",
+        "explain",
+        "serve",
+        "learn",
+        "export",
+    ),
     "Data and settings": ("data", "suggest", "search"),
-    "Experiments and backbones": ("reproduce", "inspect", "pretrain", "bench"),
+    "Experiments and backbones": ("reproduce", "inspect", "pretrain", "cache", "bench"),
 }
 """The commands in the order of `tamis --help`, by the title of their panel."""
 
@@ -52,7 +61,6 @@ app = typer.Typer(
     name="tamis",
     cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Turn GPT-2 into a text classifier on your own machine.\n\n"
