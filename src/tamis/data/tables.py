@@ -162,7 +162,9 @@ def table_of(
         raise DataError(
             f"{source}: expected rows, found only a header line; add rows with a label and a text"
         )
-    sample = [shown_cells(row) for row in grid.rows[:SAMPLE_ROWS]]
+    # From the whole table: many are sorted by their labels.
+    step = 1 + (len(grid.rows) - 1) // SAMPLE_ROWS
+    sample = [shown_cells(row) for row in grid.rows[::step]]
     columns = find_both(grid.names, sample, source=source, text=text, label=label)
     reader = _RowReader(grid, columns, to_train=to_train)
     rows = [
@@ -368,7 +370,8 @@ def _overflow(grid: Grid, text_column: int, label_column: int) -> list[str]:
     spare = [
         column
         for column, name in enumerate(grid.names)
-        if name == str(column + 1) and column not in (text_column, label_column)
+        # A column without a name at the front is an index.
+        if name == str(column + 1) and column not in (0, text_column, label_column)
     ]
     rows = sum(any(row[column] for column in spare if column < len(row)) for row in grid.rows)
     if not rows:

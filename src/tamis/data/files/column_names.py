@@ -90,5 +90,8 @@ LABEL_VALUES = frozenset(
 
 
 def plain_name(cell: str) -> str:
-    """Return a name in lower case, with one `_` for white space and hyphens."""
-    return re.sub(r"[\s-]+", "_", cell.strip().casefold())
+    """Return a name in lower case, with one `_` for white space and hyphens.
+
+    Files that were written one after another may have a byte-order mark before a header.
+    """
+    return re.sub(r"[\s-]+", "_", cell.strip().strip('\ufeff"').casefold())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import re
 from collections.abc import Sequence
 
 from tamis.data.files.column_names import LABEL_NAMES, TEXT_NAMES, plain_name
@@ -14,6 +15,7 @@ from tamis.errors import DataError
 
 _LABEL_CHARACTERS = 64
 _SURE_ROWS = 10
+_DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?!\d)")
 _INDEX = re.compile(r"__index_level_\d+__")
 
 
@@ -85,6 +87,8 @@ def find_label(
     if not found:
         free = [column for column in _filled(names, rows) if column != text]
         likely = [column for column in free if _looks_like_label(rows, column)]
+        # A column of one value is no label, unless there is no other.
+        likely = [column for column in likely if _distinct(rows, column) > 1] or likely
         if len(likely) == 1:
             return likely[0]
     raise _unclear(names, source, "label", "--label")
@@ -192,10 +196,17 @@ def _distinct(rows: Sequence[Sequence[str]], column: int) -> int:
 
 
 def _looks_like_label(rows: Sequence[Sequence[str]], column: int) -> bool:
+    filled = sum(bool(row[column].strip()) for row in rows if column < len(row))
+    if 2 * filled < len(rows) or (len(rows) >= _SURE_ROWS and _has_dates(rows, column)):
+        return False
     repeated = _distinct(rows, column) * 2 <= len(rows) or len(rows) < _SURE_ROWS
     return repeated and all(
         len(row[column]) <= _LABEL_CHARACTERS for row in rows if column < len(row)
     )
+
+
+def _has_dates(rows: Sequence[Sequence[str]], column: int) -> bool:
+    return all(_DATE.match(row[column]) for row in rows if column < len(row) and row[column])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -70,6 +70,12 @@ def regularity(text: str, layout: Layout, *, whole: bool = True) -> tuple[int, i
     return len(rows), fit.roles, fit.share
 
 
+def is_prose(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the delimiter could be the punctuation of sentences: a space follows it."""
+    cells = [field for row in rows for field in row[1:] if field]
+    return bool(cells) and sum(field.startswith(" ") for field in cells) >= 0.9 * len(cells)
+
+
 class _Fit(NamedTuple):
     """How well a delimiter divides a text; the first difference decides between delimiters."""
 

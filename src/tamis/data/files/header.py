@@ -22,7 +22,7 @@ from tamis.data.files.column_names import (
     plain_name,
 )
 
-_HEADER, _VALUES = 3.0, 1.0
+_HEADER, _VALUES = 3.0, 0.5
 """Total evidence from which the first row is a header, and up to which it is a row of values."""
 _LONGEST_NAME = max(map(len, TEXT_NAMES + LABEL_NAMES)) + 8
 """Longer cells are no known names, also with white space around them."""
@@ -74,11 +74,14 @@ def reading_of(
     cells = [cell for cell in first if cell.strip()]
     if len(set(cells)) < len(cells):
         evidence.append(-1.5)
-    if len(cells) > 1 and _is_range(cells):
-        evidence.append(2.0)  # pandas numbers the columns of a table without names
+    numbered = len(cells) > 1 and _is_range(cells)
+    if numbered:
+        evidence.append(_STRONG)  # pandas numbers the columns of a table without names
     total = sum(evidence)
-    if total >= _HEADER:
-        return Reading.HEADER
+    # In a single column, a short message among longer ones looks like a name: more is needed.
+    lone = len(first) == 1 and plain_name(first[0]) not in TEXT_NAMES
+    if total >= (_STRONG + 0.5 if lone else _HEADER):
+        return Reading.UNCLEAR if not numbered and _has_label(first, below) else Reading.HEADER
     return Reading.VALUES if total <= _VALUES else Reading.UNCLEAR
 
 
@@ -111,18 +114,24 @@ def _of_cell(cell: str, values: Sequence[str], column: int) -> Iterable[float]:
     yield from _of_names(cell, filled)
     if not filled:
         return
+    sample = filled[:_SAMPLE]
+    types = Counter(map(_type, sample))
+    common, times = types.most_common(1)[0]
+    own = _type(cell)
+    typed = common != "text" and times >= 0.95 * len(sample)
+    if typed and own == common:
+        yield _ratio(0.03, times / len(sample))
+        return
     counts = Counter(filled)
     once = sum(count == 1 for count in counts.values())
     # Good and Turing: the probability of a value that was not seen is the share of those seen once.
     new = (once + 0.5) / (len(filled) + 1)
-    yield _ratio(0.03, 1 - new) if cell in counts else _ratio(0.97, new)
-    sample = filled[:_SAMPLE]
-    types = Counter(_type(value) for value in sample)
-    common, times = types.most_common(1)[0]
-    own = _type(cell)
-    if common != "text" and times >= 0.95 * len(sample):
-        unlike = (len(sample) - times + 0.5) / (len(sample) + 1)
-        yield _ratio(0.03, 1 - unlike) if own == common else _ratio(0.97, unlike)
+    if cell in counts:
+        yield _ratio(0.03, 1 - new)
+        return
+    yield _ratio(0.97, new)
+    if typed:
+        yield _ratio(0.97, (len(sample) - times + 0.5) / (len(sample) + 1))
         return
     if own != "text":
         yield _ratio(0.02, _smoothed(types[own], len(sample)))
@@ -133,6 +142,17 @@ def _of_cell(cell: str, values: Sequence[str], column: int) -> Iterable[float]:
     for share_of_names, marked in ((0.12, _is_question), (0.2, _is_identifier)):
         if marked(cell):
             yield _ratio(share_of_names, _smoothed(sum(map(marked, sample)), len(sample)))
+
+
+def _has_label(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Return whether a cell of the first row is one of few values that its column has again and
+    again, as "spam" in the first row `spam,text` is.
+    """
+    for column, cell in enumerate(first):
+        counts = Counter(row[column] for row in below if column < len(row))
+        if cell.strip() and counts[cell] > 1 and 2 * len(counts) <= sum(counts.values()):
+            return True
+    return False
 
 
 def _of_names(cell: str, filled: Sequence[str]) -> Iterable[float]:

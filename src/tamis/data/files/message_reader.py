@@ -122,7 +122,7 @@ def _of_format(file: LocalFile, text: str | None, header: bool | None) -> Messag
     name, ending = file.name, file.ending
     with file.path.open("rb") as opened_:
         head = opened_.read(_HEAD_BYTES)
-    lines_only = ending == ".txt" and text is None
+    lines_only = ending == ".txt" and text is None and header is None
     if head.startswith(parquet_reader.MAGIC):
         return parquet_messages(file.path, text, name)
     if excel_reader.begins_like_excel(head):

@@ -89,6 +89,13 @@ def delimited_messages(
         first_line=1 + table.skipped,
         at_once=at_once,
     )
+    sample = [shown_cells(row.cells) for row in found.sample]
+    if options == (None, None) and not found.has_header and csv_dialect.is_prose(sample):
+        raise DataError(
+            f"{name}: each line can be read in two ways: as one text with a {table.layout.mark} in "
+            f"it, or as {len(found.names)} columns; name the file .txt if a line is one text, give "
+            "the text column with --text if not"
+        )
     return _named_messages(table.layout.format, found, name, text, notes)
 
 
