@@ -98,8 +98,8 @@ def compare_runs(paths: Sequence[Path | str], *, seed: int = 42) -> RunCompariso
     if any(len(one.rows) != len(common) for one in runs):
         notes.append(
             f"The runs have different test rows ({sizes}). They are compared on the "
-            f"{len(common):,} rows that all of them judged. A row that one run tests may be a training row of "
-            "another one, which makes that one look too good."
+            f"{len(common):,} rows that all of them judged. A row that one run tests may be a "
+            "training row of another one, which makes that one look too good."
         )
     table = [_rows(one, common, first) for one in runs]
     compared = tuple(compare(table[0], other, seed=seed) for other in table[1:])
@@ -128,6 +128,7 @@ def judged_rows(path: Path | str) -> JudgedRows:
             for line in file:
                 row = json.loads(line)
                 if row["part"] == "test":
+                    _check_row(row, classes)
                     number = seen[row["text"]] = seen.get(row["text"], 0) + 1
                     rows[row["text"], number] = row
     except (ValueError, KeyError, TypeError) as error:
@@ -141,6 +142,14 @@ def judged_rows(path: Path | str) -> JudgedRows:
             "--split, or with --test FILE"
         )
     return JudgedRows(run, classes, positive, rows)
+
+
+def _check_row(row: dict[str, Any], classes: Sequence[str]) -> None:
+    """Raise KeyError or ValueError for a line that lacks something."""
+    for name in (row["label"], row["predicted"]):
+        if name not in classes:
+            raise ValueError(f"the label {name!r} is not one of {', '.join(classes[:10])}")
+    sum(float(row["probabilities"][name]) for name in classes)
 
 
 def _check_same_task(first: JudgedRows, other: JudgedRows) -> None:
