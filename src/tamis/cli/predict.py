@@ -51,6 +51,14 @@ def predict(
         str | None,
         typer.Option("--text", help="Text column of --file. Detected by default."),
     ] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header",
+            help="Whether the first row of --file, a table, names the columns. Detected by "
+            "default.",
+        ),
+    ] = None,
     exit_code: Annotated[
         bool,
         typer.Option(
@@ -97,7 +105,7 @@ def predict(
     from tamis.workflows.predict import PredictOptions, predict_command
 
     try:
-        options = PredictOptions(file, text, exit_code, out, json_, windows, ood)
+        options = PredictOptions(file, text, header, exit_code, out, json_, windows, ood)
         code = predict_command(run, texts, options, compute=compute, say=say)
     except (TamisError, OSError) as error:
         if not exit_code or debugging():

@@ -36,7 +36,8 @@ class EvaluationOptions:
     """What an evaluation covers besides the metrics."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """`text`, `label`, `header`, `positive`, `split` (only the test rows of this split are evaluated)"""
+    """`text`, `label`, `header`, `positive`, `split` (only the test rows of this split are
+    evaluated)"""
     page: Path | None = None
     """also write an HTML report to this file"""
     robustness: bool = False
