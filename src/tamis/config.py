@@ -227,7 +227,12 @@ class DecisionSettings(Section):
 
     max_fpr: Share | None = None
     """Maximum false positive rate (for spam: share of ham blocked). Default: the threshold
-    maximizes F1."""
+    maximizes `scoring`."""
+    scoring: Literal["auto", "f1", "f1_macro"] = "auto"
+    """Metric by which held-out rows choose threshold and model. `f1`: F1 of the positive class, the
+    model by its average precision; `f1_macro`: mean F1 of the classes. `auto`: `f1` if a positive
+    class is named or known, `max_fpr` or `costs` is set; else `f1_macro` (more than two classes:
+    the model by mean average precision)."""
     costs: Costs | None = None
     """Cost of each mistake, such as `blocked=10,missed=1` (false positive, false negative). The
     threshold minimizes the expected cost. `unsure=0.5` adds the cost of an `unsure` verdict."""

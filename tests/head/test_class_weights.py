@@ -12,6 +12,7 @@ import pytest
 from tamis import TextClassifier
 from tamis.config import Recipe
 from tamis.data.folds import stratified_group_folds
+from tamis.evaluation.model_selection import Selection
 from tamis.head.class_weights import effective_class_weights, undersampled
 from tamis.head.linear_head import HeadRows, HeadSearch, fit_head, solve
 from tests.head.test_linear_head import rows
@@ -82,7 +83,10 @@ def test_a_named_positive_class_chooses_the_penalty() -> None:
         features, _ = rows(2)
         features = features + 0.3 * random.normal(size=features.shape)
         heads = [
-            fit_head(HeadRows(features, targets, np.ones(2), np.arange(61)), HeadSearch(positive=k))
+            fit_head(
+                HeadRows(features, targets, np.ones(2), np.arange(61)),
+                HeadSearch(selection=Selection(k)),
+            )
             for k in (None, 0, 1)
         ]
         assert heads[0].inverse_penalty == heads[2].inverse_penalty  # the rarer class is the second

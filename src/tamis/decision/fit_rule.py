@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tamis.config import DecisionSettings
 from tamis.decision.calibration import Calibration, calibrate, softmax
+from tamis.decision.macro_f1 import macro_f1_threshold
 from tamis.decision.prior import prior_shift
 from tamis.decision.thresholds import (
     ConfidenceFloor,
@@ -29,9 +30,9 @@ from tamis.decision.verdict import DecisionRule
 from tamis.errors import ConfigError
 
 LEVEL_ROWS, LEVEL_SHARE = 3, 0.25
-"""Thresholds whose F1 differs by so many held-out rows, or this share of the positives found if
-that is less, are level: the one nearest to the theoretical optimum is taken. Three rows are about a
-standard error of the mistakes of a usual held-out part."""
+"""Thresholds whose F1 or macro F1 differs by so many held-out rows, or this share of the positives
+found if that is less, are level: the one nearest to the theoretical optimum is taken. Three rows
+are about a standard error of the mistakes of a usual held-out part."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,17 @@ def choose_rule(
     scores, truth = held_out.of_class(place)
     costs = settings.costs
     band: RejectBand | None
-    if costs is None:
+    if costs is not None:
+        threshold = cost_threshold(scores, truth, blocked=costs["blocked"], missed=costs["missed"])
+    elif settings.max_fpr is None and settings.scoring == "f1_macro":
+        threshold = macro_f1_threshold(
+            scores,
+            truth,
+            level_rows=LEVEL_ROWS,
+            level_share=LEVEL_SHARE,
+            prior=settings.prior if isinstance(settings.prior, float) else None,
+        )
+    else:
         threshold = choose_threshold(
             scores,
             truth,
@@ -226,8 +237,6 @@ def choose_rule(
             level_share=LEVEL_SHARE,
             prior=settings.prior if isinstance(settings.prior, float) else None,
         )
-    else:
-        threshold = cost_threshold(scores, truth, blocked=costs["blocked"], missed=costs["missed"])
     if costs is not None and "unsure" in costs:
         band = cost_reject_band(scores, truth, threshold.value, **costs)
     else:
@@ -258,6 +267,11 @@ def check_decision_settings(settings: DecisionSettings, classes: int) -> None:
         for name, value in stated.items():
             if value is not None:
                 raise ConfigError(f"decision.{name} needs two classes; the data have {classes}")
+        if settings.scoring == "f1":
+            raise ConfigError(
+                f"decision.scoring = f1 needs two classes; the data have {classes}. f1_macro "
+                "chooses by the mean F1 of all classes, auto by their mean average precision"
+            )
     if settings.max_fpr is not None and settings.costs is not None:
         raise ConfigError(
             "decision.max_fpr and decision.costs both set the threshold; give only one of them"

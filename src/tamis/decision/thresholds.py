@@ -108,14 +108,12 @@ def choose_threshold(
         raise ConfigError(
             f"max_fpr: expected a fraction of the {negative} rows in [0, 1], got {max_fpr}"
         )
-    scores, truth = _checked(scores, is_positive)
-    values, flagged, found = _cuts(scores, truth)
+    scores, truth = checked_scores(scores, is_positive)
+    values, flagged, found = all_cuts(scores, truth)
     positives, negatives = int(truth.sum()), int((~truth).sum())
     blocked = flagged - found
     if max_fpr is None:
-        odds = (
-            1.0 if prior is None else (1 - prior) / prior * positives / negatives
-        )  # weight of a negative row beside a positive one's 1
+        odds = row_odds(prior, positives, negatives)
         f1 = 2 * found / (found + odds * blocked + positives)
         # Exact ties only: F1 is a ratio of small whole numbers, and equal ratios divide to equal
         # floats.
@@ -128,8 +126,8 @@ def choose_threshold(
                 / (found[best] - missed + odds * blocked[best] + positives)
             )
             level = np.flatnonzero(f1 >= least)
-            ideal = _log_odds(np.array([f1[best] / 2]))
-            best = int(level[np.argmin(np.abs(_log_odds(np.minimum(values[level], 1.0)) - ideal))])
+            ideal = log_odds(np.array([f1[best] / 2]))
+            best = int(level[np.argmin(np.abs(log_odds(np.minimum(values[level], 1.0)) - ideal))])
         return threshold_at(float(values[best]), scores, truth, rule="best F1")
     allowed = np.flatnonzero(
         blocked <= max_fpr * negatives + 1e-9
@@ -177,7 +175,7 @@ def threshold_at(
     """Return the effect of the threshold `value` on these rows; shapes and errors as
     `choose_threshold`.
     """
-    scores, truth = _checked(scores, is_positive)
+    scores, truth = checked_scores(scores, is_positive)
     flagged = scores >= value
     blocked, negatives = int((flagged & ~truth).sum()), int((~truth).sum())
     return Threshold(
@@ -226,7 +224,7 @@ def cost_reject_band(
     `unsure` is the cost of asking, in the same unit; None if it is never lower. Otherwise as
     `reject_band`.
     """
-    scores, truth = _checked(scores, is_positive, both=False)
+    scores, truth = checked_scores(scores, is_positive, both=False)
     low, high = unsure / missed, 1 - unsure / blocked
     if low > high:
         return None
@@ -265,7 +263,7 @@ def reject_band(
         ConfigError: `share` is outside [0, 1].
     """
     wanted = _checked_share(share)
-    scores, truth = _checked(scores, is_positive, both=False)
+    scores, truth = checked_scores(scores, is_positive, both=False)
     if wanted == 0:
         return None
     rows = min(len(scores), int(np.ceil(wanted * len(scores) - 1e-9)))
@@ -291,7 +289,7 @@ def confidence_floor(
         ConfigError: `share` is outside [0, 1].
     """
     wanted = _checked_share(share)
-    top, right = _checked(
+    top, right = checked_scores(
         np.asarray(probabilities, dtype=np.float64).max(axis=1), correct, both=False
     )
     if wanted == 0:
@@ -305,9 +303,16 @@ def confidence_floor(
     return ConfidenceFloor(value, *_inside_and_outside(top < value, ~right))
 
 
-def _cuts(scores: Floats, truth: Bools) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
-    """All cuts that differ, from flagging nothing down to flagging all: value, rows flagged,
-    positives flagged.
+def row_odds(prior: float | None, positives: int, negatives: int) -> float:
+    """Return the weight of a negative row beside a positive one's 1, for rows to come of which the
+    share `prior` is positive.
+    """
+    return 1.0 if prior is None else (1 - prior) / prior * positives / negatives
+
+
+def all_cuts(scores: Floats, truth: Bools) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """Return all cuts that differ, from flagging nothing down to flagging all: value, rows flagged,
+    positives flagged, (C,) each.
     """
     distinct = np.unique(scores)
     descending = distinct[::-1]
@@ -331,7 +336,8 @@ def _above(score: float) -> float:
     return float(np.nextafter(1.0, 2.0)) if score >= 1 else _between(score, 1.0)
 
 
-def _log_odds(scores: Floats) -> Floats:
+def log_odds(scores: Floats) -> Floats:
+    """Return log(p / (1 - p)), finite for all p in [0, 1]."""
     # Scores of exactly 0 and 1 have no finite log-odds; 1e-300 and 1 - 2^-53 are as far out as
     # float64 can say.
     odds: Floats = np.log(np.maximum(scores, 1e-300)) - np.log(np.maximum(1 - scores, 2.0**-53))
@@ -357,9 +363,14 @@ def _checked_share(share: float) -> float:
     return share
 
 
-def _checked(
+def checked_scores(
     scores: NDArray[Any], flags: NDArray[Any], *, both: bool = True
 ) -> tuple[Floats, Bools]:
+    """Return scores and flags of N rows as arrays.
+
+    Raises:
+        DataError: as `choose_threshold`; with `both`, also if one class is absent.
+    """
     scores, flags = np.asarray(scores, dtype=np.float64), np.asarray(flags, dtype=bool)
     if scores.ndim != 1 or scores.shape != flags.shape or len(scores) == 0:
         raise DataError(

@@ -21,8 +21,9 @@ from tamis.evaluation.model_selection import validate
 from tamis.gpt2.feature_cache import FeatureCache, Frozen
 from tamis.gpt2.features import States, compute_cached
 from tamis.gpt2.freezing import Pooling
-from tamis.gpt2.model import GPT2, MeanPoolingBlock
+from tamis.gpt2.model import GPT2
 from tamis.gpt2.packing import pack
+from tamis.gpt2.pooling import pooling_factor
 from tamis.head.linear_head import DEFAULT, HeadSearch, length_one, solve
 from tamis.head.training_set import TrainingSet
 from tamis.progress import Progress, Silent
@@ -47,6 +48,8 @@ class Layers:
     """(W, 2 * S * C): of each layer the last token's state, then the mean over tokens of the final
     LayerNorm's output"""
     channels: int
+    factor: float
+    """of the mean, in a pooling block (`pooling_factor`)"""
 
     def last(self, pooling: Pooling) -> Frozen:
         """Return the (W, C) states of the last tokens before the final LayerNorm."""
@@ -55,7 +58,7 @@ class Layers:
         if pooling.mode == "last_token":
             return np.ascontiguousarray(own)
         mean = self.states[:, start + self.channels : start + 2 * self.channels]
-        return own + np.float32(MeanPoolingBlock.FACTOR) * mean
+        return own + np.float32(self.factor) * mean
 
 
 def candidates(depth: int, *, layer: int | None, mode: str) -> list[Pooling]:
@@ -110,7 +113,7 @@ def all_layers(
     width = 2 * len(layers) * model.config.n_embd
     wanted = States(f"layers:{layers}", len(messages.windows), width, final_norm=True)
     states = compute_cached(model, messages, wanted, rows, cache=cache, progress=progress)
-    return Layers(layers, states, model.config.n_embd)
+    return Layers(layers, states, model.config.n_embd, pooling_factor(model.ln_f))
 
 
 def select_layer(
@@ -131,7 +134,7 @@ def select_layer(
         layers: states of the windows of `data.texts`.
         tried: poolings to try, the default first.
         data: the rows; those of `data.train` are scored.
-        search: positive class, undersampling and seed.
+        search: what the choice goes by, undersampling and seed.
         epsilon: epsilon of the final LayerNorm.
         progress: counts the fits.
     """
@@ -161,10 +164,10 @@ def select_layer(
                 logits[outside] = head.logits(features[outside])
                 task.advance()
             merits[reading] = validate(
-                torch.from_numpy(logits), torch.from_numpy(own), search.positive
+                torch.from_numpy(logits), torch.from_numpy(own), search.selection
             ).merit
     counts = np.bincount(own, minlength=classes)
-    level = 0.5 / (counts.min() if search.positive is None else counts[search.positive])
+    level = search.selection.level(counts)
     best = max(tried, key=lambda reading: merits[reading])
     return (best if merits[best] > merits[tried[0]] + level else tried[0]), merits
 

@@ -3,7 +3,7 @@ weights.
 
 Shapes: N rows, C channels, K classes. Features are the output of the final LayerNorm without its
 affine part, divided by sqrt(C), so they have length one. The solver is in logistic_regression.py;
-the penalty is chosen by out-of-fold average precision.
+the penalty is chosen by out-of-fold average precision or macro F1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from tamis.data.folds import folds_from_ids, stratified_group_folds
-from tamis.evaluation.model_selection import validate
+from tamis.evaluation.model_selection import BY_PRECISION, Selection, validate
 from tamis.gpt2.model import GPT2Classifier
 from tamis.head.class_weights import undersampled
 from tamis.head.logistic_regression import (
@@ -121,8 +121,8 @@ class HeadSearch:
 
     penalties: Sequence[float] = CANDIDATES
     """Inverse penalties to try, rising; a single one is taken without scoring anything."""
-    positive: int | None = None
-    """Class number of the positive class of two, for the choice; None: the rarer one."""
+    selection: Selection = BY_PRECISION
+    """What the choice goes by."""
     undersample: bool = False
     """Fit as many rows of every class as the rarest has, drawn by `seed`; all rows are scored."""
     seed: int = 42
@@ -181,7 +181,7 @@ def fit_head(
                 task.advance()
         truth = torch.from_numpy(targets[:scored])
         tried = {
-            penalty: validate(torch.from_numpy(logits), truth, search.positive).merit
+            penalty: validate(torch.from_numpy(logits), truth, search.selection).merit
             for penalty, logits in out_of_fold.items()
         }
         fallback = DEFAULT if len(search.penalties) > 1 else search.penalties[0]

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from tamis.config import Recipe
-from tamis.evaluation.model_selection import named_positive
+from tamis.evaluation.model_selection import selection_of
 from tamis.gpt2.feature_cache import FeatureCache, Frozen
 from tamis.gpt2.features import last_tokens
 from tamis.gpt2.freezing import apply_pooling, check_layer, freeze, trained_parameters, with_pooling
@@ -38,9 +38,9 @@ from tamis.progress import Progress
 
 
 def search_of(recipe: Recipe, data: TrainingSet) -> HeadSearch:
-    """Return how the recipe chooses the penalty."""
+    """Return how the recipe chooses penalty, layer and pooling."""
     return HeadSearch(
-        positive=named_positive(recipe.data.positive, data.classes),
+        selection=selection_of(recipe, data.classes),
         undersample=recipe.train.undersample,
         seed=recipe.seed,
     )

@@ -1,8 +1,9 @@
-"""Perturbed copies of training rows, which train a classifier to recognize disguised texts.
+"""Changed copies of training rows: perturbed ones, which train a classifier to recognize disguised
+texts, and plainer ones, which train it to judge by words rather than by form.
 
-Copies are made of training rows of every class, never of held-out rows: perturbed spam is labelled
-spam, perturbed ham is labelled ham. Owns the choice of copies; perturbations.py owns the
-perturbations.
+Copies are made of training rows of every class, never of held-out rows: a copy of spam is labelled
+spam, a copy of ham is labelled ham. Owns the choice of copies; perturbations.py owns the
+perturbations, forms.py the forms.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.config import TrainSettings
+from tamis.text.forms import plainer_form
 from tamis.text.perturbations import PERTURBATIONS, perturb
 
 GOOD_WORDS = 0.6
@@ -38,7 +40,7 @@ MOST_TEXTS = 7
 
 @dataclass(frozen=True)
 class AugmentedCopies:
-    """M perturbed copies."""
+    """M changed copies."""
 
     texts: list[str]
     of: NDArray[np.int64]
@@ -69,13 +71,14 @@ class CopySource:
 def augmented_copies(
     source: CopySource, rows: NDArray[np.int64], settings: TrainSettings, *, seed: int
 ) -> AugmentedCopies:
-    """Copies of some rows, each under an attack drawn for it; the same seed gives the same copies.
+    """Copies of some rows, each with a perturbation or a form drawn for it; the same seed gives the
+    same copies.
 
     Args:
         source: R rows.
         rows: numbers of the rows that are trained on; nothing is taken from any other.
-        settings: `augment_positives` and `augment_negatives`, copies of a row; a fraction is a
-            chance.
+        settings: `augment_positives`, `augment_negatives` and `augment_forms`, copies of a row; a
+            fraction is a chance.
         seed: of the draws.
     """
     texts, targets, positive = source.texts, source.targets, source.positive
@@ -87,15 +90,32 @@ def augmented_copies(
         if positive is not None and targets[row] != positive and texts[row].strip():
             ham[fold[row]].append(texts[row])
     for row in rows.tolist():
-        share = (
-            settings.augment_negatives
-            if positive is not None and targets[row] != positive
-            else settings.augment_positives
-        )
-        for _ in range(int(share) + (draw.random() < share % 1)):
+        share = perturbed_copies(settings, positive is not None and targets[row] != positive)
+        for _ in range(_whole(share, draw)):
             made.append(_copy(texts[row], ham[fold[row]], draw, source.normalize))
             of.append(row)
+    # A generator of its own: the perturbed copies do not depend on whether there are others.
+    forms = random.Random(f"forms {seed}")
+    for row in rows.tolist():
+        for _ in range(_whole(settings.augment_forms, forms)):
+            made.append(plainer_form(texts[row], forms))
+            of.append(row)
     return AugmentedCopies(made, np.array(of, dtype=np.int64))
+
+
+def perturbed_copies(settings: TrainSettings, negative: bool) -> float:
+    """Number of perturbed copies of a row; `negative`: it is of the negative class of two."""
+    return settings.augment_negatives if negative else settings.augment_positives
+
+
+def augments(settings: TrainSettings) -> bool:
+    """Return whether there are copies of any kind."""
+    return bool(settings.augment_positives or settings.augment_negatives or settings.augment_forms)
+
+
+def _whole(share: float, draw: random.Random) -> int:
+    """A number of copies with the mean `share`."""
+    return int(share) + (draw.random() < share % 1)
 
 
 _EDITS = [name for name, attack in PERTURBATIONS.items() if not attack.needs_ham]

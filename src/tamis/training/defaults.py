@@ -244,9 +244,10 @@ def resolve_defaults(
         if getattr(recipe.train, name) is None:
             changes[f"train.{name}"] = getattr(defaults, name)
     if recipe.train.epochs is None and defaults is PRETRAINED_FULL:
-        # A row's attacked copies are passes over it too: what every row has of them at least
-        # counts.
-        copies = min(recipe.train.augment_positives, recipe.train.augment_negatives)
+        # A row's copies are passes over it too: what every row has of them at least counts.
+        copies = recipe.train.augment_forms + min(
+            recipe.train.augment_positives, recipe.train.augment_negatives
+        )
         changes["train.epochs"] = max(
             _FEWEST_EPOCHS, round(epochs_for(rows, classes) / (1 + copies))
         )

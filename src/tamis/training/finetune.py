@@ -18,7 +18,7 @@ import torch
 
 from tamis.config import Recipe
 from tamis.errors import ConfigError
-from tamis.evaluation.model_selection import named_positive
+from tamis.evaluation.model_selection import selection_of
 from tamis.gpt2.feature_cache import trunk_fingerprint
 from tamis.gpt2.features import FeatureExtractor, all_tokens, last_tokens
 from tamis.gpt2.freezing import freeze, trained_parameters, with_pooling
@@ -142,7 +142,7 @@ def _training(job: TrainingJob, model: GPT2Classifier, collapsed: CollapseCallba
         data.class_weights,
         fit,
         data.validation,
-        named_positive(recipe.data.positive, data.classes),
+        selection_of(recipe, data.classes),
         data.retokenize if states.frozen is None else None,
         None if data.row_weights is None else data.row_weights / data.row_weights[fit].mean(),
     )

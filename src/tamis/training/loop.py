@@ -92,10 +92,8 @@ class Training:
         self.best: dict[str, Tensor] = {}
         """Copies of the trained weights after the best epoch, by name."""
         held_out = np.bincount(rows.targets[rows.validation], minlength=len(rows.class_weights))
-        decisive = held_out if rows.positive is None else held_out[[rows.positive]]
-        self.level = 0.5 / decisive[decisive > 0].min() if decisive.any() else 0.0
-        """Average precisions closer than half a held-out row of the positive class, or of the
-        rarest, are level."""
+        self.level = rows.selection.level(held_out)
+        """Models whose figures are closer than this are level."""
         self.at = TrainingState()
         steps = sum(1 for _ in self.steps_of(0))
         self.steps_per_epoch = steps
@@ -251,9 +249,9 @@ class Training:
             self.at.history.append(
                 row | {f"validation_{k}": v for k, v in scores.to_dict().items()}
             )
-        # Average precision first, the loss where it is level to three digits. Epochs that the
-        # held-out rows cannot tell apart are level too, and the later one is taken: its learning
-        # rate was lower.
+        # Average precision or macro F1 first, the loss where it is level to three digits. Epochs
+        # that the held-out rows cannot tell apart are level too, and the later one is taken: its
+        # learning rate was lower.
         merit = -math.inf if scores is None else scores.merit
         if scores is None or merit > self.at.best - self.level:
             self.at.best, self.at.best_epoch = max(merit, self.at.best), self.at.epoch
@@ -262,7 +260,7 @@ class Training:
 
     def scores(self, rows: NDArray[np.int64]) -> Scores:
         """Return loss, accuracy and average precision on rows, with the current weights."""
-        return validate(self.logits(rows), self.targets[rows], self.rows.positive)
+        return validate(self.logits(rows), self.targets[rows], self.rows.selection)
 
     def held_out_scores(self) -> Scores | None:
         """Return the scores on the validation rows; None without validation rows."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tamis.config import Recipe
+from tamis.data.catalog import SOUGHT_LABELS
 from tamis.data.splits import positive_label
 from tamis.decision.fit_rule import check_decision_settings
 from tamis.decision.prior import keeps_class_weights
@@ -62,6 +63,7 @@ def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
         ConfigError: as `check_rows`, or two settings exclude each other.
     """
     positive = check_rows(recipe, labels)
+    recipe = recipe.changed({"decision.scoring": _scoring(recipe, positive)})
     pretrained, small, classes = (
         not is_scratch(recipe.backbone),
         recipe.backbone in EMBEDDED,
@@ -97,6 +99,19 @@ def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
         )
         notes.append(f"text.pooling = attention is ignored: {instead[1]}; {read} instead.")
     return ResolvedRecipe(settled, reason, positive, notes)
+
+
+def _scoring(recipe: Recipe, positive: str | None) -> str:
+    """What `decision.scoring = auto` stands for; it stays `auto` for more than two classes.
+
+    Where nobody says which class is looked for, both are worth the same, and the rarer one gets no
+    more attention than the other.
+    """
+    asked = recipe.decision
+    if asked.scoring != "auto" or positive is None:
+        return asked.scoring
+    one_class = (recipe.data.positive, asked.max_fpr, asked.costs) != (None, None, None)
+    return "f1" if one_class or positive.lower() in SOUGHT_LABELS else "f1_macro"
 
 
 def _notes(asked: Recipe, classes: int) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from tamis.evaluation.model_selection import BY_PRECISION, Selection
 from tamis.gpt2.features import FeatureExtractor
 from tamis.head.result import Rows
 from tamis.text.encoding import EncodedTexts
@@ -53,8 +54,8 @@ class LoopRows:
     """Rows to learn from."""
     validation: Rows
     """Rows that choose the epoch; may be none."""
-    positive: int | None = None
-    """Class number of the positive class of two, which chooses the epoch; None: the rarer one."""
+    selection: Selection = BY_PRECISION
+    """How the epoch is chosen."""
     retokenize: Callable[[int], EncodedTexts] | None = None
     """Gives the texts cut into other tokens for an epoch, numbered from 0; the validation rows are
     always scored with the usual tokens."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tamis.compute import device as devices
 from tamis.config import Recipe
 from tamis.gpt2.backbones import local_folder
+from tamis.text.augmentation import perturbed_copies
 
 LONG_S = 1800.0
 """Seconds of training that `tune = auto` still spends."""
@@ -69,7 +70,7 @@ def training_time(
     blocks, channels = shape["n_layer"] + 1, shape["n_embd"]
     train, folds = recipe.train, recipe.decision.cv_folds or 0
     copies = {
-        label: train.augment_positives if positive in (None, label) else train.augment_negatives
+        label: perturbed_copies(train, positive not in (None, label)) + train.augment_forms
         for label in set(labels)
     }
     once = sum(1 + len(text.encode("utf-8", "replace")) / BYTES_A_TOKEN for text in texts)

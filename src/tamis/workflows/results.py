@@ -26,6 +26,7 @@ from tamis.evaluation.report.report import Part, ReportInputs, build_report, mos
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.head.class_weights import class_weights
 from tamis.progress import Progress
+from tamis.text.augmentation import augments
 from tamis.workflows.dataset import Dataset
 from tamis.workflows.environment import Clock
 from tamis.workflows.run_folder import PREDICTIONS, RunFolder, slug
@@ -67,9 +68,7 @@ def training_rows(
 
 
 def _others(recipe: Recipe) -> bool:
-    return bool(
-        recipe.train.augment_positives or recipe.train.augment_negatives or recipe.train.undersample
-    )
+    return augments(recipe.train) or recipe.train.undersample
 
 
 def evaluate_classifier(
