@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import tokenizers
 from numpy.typing import NDArray
 
 from tamis.classifier.inputs import as_texts
@@ -25,7 +26,7 @@ from tamis.export.onnx_session import open_model
 from tamis.progress import Progress
 from tamis.text.encoder import TextEncoder
 from tamis.text.tokenizer import Tokenizer
-from tamis.text.windows import OVERLAP, WindowAggregation
+from tamis.text.windows import WindowAggregation
 
 DEVICES = ("auto", "cpu")
 
@@ -104,25 +105,7 @@ class OnnxClassifier:
                 f"dtype: this model was exported in {description.precision.get('type')}, got "
                 f"{dtype!r}; leave it out, or export the run again (int8: --int8)"
             )
-        if not (folder / TOKENIZER).is_file():
-            raise CheckpointError(
-                f"{folder / TOKENIZER} is missing; copy the whole exported folder again"
-            )
-        tokenizer = Tokenizer.from_folder(folder).dropping(description.dropped_id)
-        size = description.network.get("vocab_size", tokenizer.size)
-        if tokenizer.size > size:
-            raise CheckpointError(
-                f"{folder}: the tokenizer has ids up to {tokenizer.size - 1}, the vocabulary of "
-                f"{MODEL} ends at {size - 1}; the files belong to different models"
-            )
-        cut = description.windows
-        aggregation = WindowAggregation(cut.positive, cut.penalty)
-        encoder = TextEncoder(tokenizer, cut.context, cut.size, aggregation)
-        if (cut.begin, cut.overlap) != (int(tokenizer.begins), OVERLAP):
-            raise CheckpointError(
-                f"{folder}: {TOKENIZER} puts {int(tokenizer.begins)} tokens before a text, the "
-                f"model expects {cut.begin}; the files belong to different models"
-            )
+        encoder = _encoder(folder / TOKENIZER, description)
         return cls(OnnxPredictor(model.session, encoder, count), description)
 
     def predict_proba(
@@ -162,3 +145,29 @@ class OnnxClassifier:
     def names(self) -> list[str]:
         """The labels as strings."""
         return list(self.description_.labels)
+
+
+def _encoder(path: Path, description: ModelDescription) -> TextEncoder:
+    """Return how the model reads texts.
+
+    Raises:
+        CheckpointError: tokenizer.json is missing or malformed, or belongs to another model.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; copy the whole exported folder again")
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # `tokenizers` raises a bare Exception for any error in a file
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); copy the whole exported folder again"
+        ) from None
+    tokenizer, cut = Tokenizer(backend).dropping(description.dropped_id), description.windows
+    size = description.network.get("vocab_size", tokenizer.size)
+    if tokenizer.size > size or cut.begin != int(tokenizer.begins):
+        raise CheckpointError(
+            f"{path} has ids up to {tokenizer.size - 1} and puts {int(tokenizer.begins)} tokens "
+            f"before a text, but the model has ids up to {size - 1} and expects {cut.begin}; the "
+            "files belong to different models"
+        )
+    aggregation = WindowAggregation(cut.positive, cut.penalty)
+    return TextEncoder(tokenizer, cut.context, cut.size, aggregation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -45,6 +45,7 @@ def export_onnx(
     folder: Path | str,
     options: ExportOptions | None = None,
     *,
+    check: Callable[[Path], None] | None = None,
     progress: Progress | None = None,
 ) -> ModelDescription:
     """Write a classifier as an exported folder, atomically; an existing folder is replaced.
@@ -53,6 +54,8 @@ def export_onnx(
         classifier: fitted or loaded.
         folder: the folder.
         options: precision and operators.
+        check: is called with the new folder before it replaces another one; if it raises, nothing
+            is replaced.
         progress: receives progress updates of the choice of matrices.
 
     Returns:
@@ -93,6 +96,8 @@ def export_onnx(
             "files": {name: sha256(beside / name) for name in files},
         }
         write_text(beside / META, json.dumps(meta, indent=2, ensure_ascii=False) + "\n")
+        if check is not None:
+            check(beside)
     return description
 
 

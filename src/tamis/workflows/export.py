@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -84,9 +83,12 @@ def export_command(
         say(f"comparing int8 with fp32 on {len(texts):,} {source}")
     classifier = TextClassifier.load(run, **{**compute, "dtype": "fp32"})
     options = ExportOptions(request.int8, texts, request.opset)
-    description = export_onnx(classifier, out, options, progress=progress)
-    if not request.int8:
-        _check(classifier, out, [*CHECKED, *texts[:MOST_CHECKED]], say)
+
+    def check(folder: Path) -> None:
+        if not request.int8:
+            _check(classifier, folder, [*CHECKED, *texts[:MOST_CHECKED]], say)
+
+    description = export_onnx(classifier, out, options, check=check, progress=progress)
     return out, description
 
 
@@ -141,20 +143,19 @@ def _texts(run: Path, request: ExportRequest) -> tuple[list[str], str]:
 
 
 def _check(
-    classifier: TextClassifier, out: Path, texts: list[str], say: Callable[[str], None]
+    classifier: TextClassifier, folder: Path, texts: list[str], say: Callable[[str], None]
 ) -> None:
     """Compare the exported model with the one it was made from."""
     if find_spec("onnxruntime") is None:
         say("the exported model was not checked: onnxruntime is not installed")
         return
-    exported = OnnxClassifier.load(out, threads=classifier.predictor_.compute.threads)
+    exported = OnnxClassifier.load(folder, threads=classifier.predictor_.threads)
     found = exported.predict_proba(texts) - classifier.predict_proba(texts)
     difference = float(np.abs(found).max())
     if not difference <= LARGEST_DIFFERENCE:
-        shutil.rmtree(out)
         raise CheckpointError(
             f"the exported model gives other probabilities (difference {difference:.2g} on "
-            f"{len(texts)} texts), so {out} was removed; report this with the versions of onnx and "
-            "onnxruntime"
+            f"{len(texts)} texts), so nothing was written; report this with the versions of onnx "
+            "and onnxruntime"
         )
     say(f"checked on {len(texts)} texts: probabilities differ by at most {difference:.1g}")
