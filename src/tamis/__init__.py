@@ -18,6 +18,7 @@ from tamis.errors import (
     MissingExtraError,
     RunError,
     TamisError,
+    UploadError,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ __all__ = [
     "RunError",
     "TamisError",
     "TextClassifier",
+    "UploadError",
     "__version__",
     "load_backbone",
     "read_checkpoint",

@@ -8,6 +8,7 @@
     ├── CheckpointError         a backbone or model folder is missing, truncated, modified or has
     │                           another shape
     ├── DownloadError           a file could not be downloaded, or has an unexpected content
+    ├── UploadError             a model could not be uploaded
     ├── RunError                a run folder cannot be used: it is finished, different, locked or
     │                           unfinished
     └── NotFittedError          predict was called before fit (also scikit-learn's NotFittedError,
@@ -52,6 +53,10 @@ class CheckpointError(TamisError):
 
 class DownloadError(TamisError):
     """A file could not be downloaded, or has an unexpected content."""
+
+
+class UploadError(TamisError):
+    """A model could not be uploaded."""
 
 
 class RunError(TamisError):

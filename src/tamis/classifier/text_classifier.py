@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tamis.classifier.analysis import Analysis
 from tamis.classifier.fitted import fitted_classifier
 from tamis.classifier.inputs import Texts
 from tamis.classifier.partial_fit import learn_rows
-from tamis.classifier.storage import StoredClassifier, read_classifier, write_classifier
+from tamis.classifier.stored_model import StoredModel
 from tamis.classifier.targets import labelled_texts
 from tamis.decision.verdict import APPLIES, Verdicts
 from tamis.progress import Progress
@@ -22,7 +19,7 @@ from tamis.training.fit import fit
 from tamis.training.prepare import prepare
 
 
-class TextClassifier(Analysis):
+class TextClassifier(StoredModel):
     """A text classifier on a GPT-2 trunk.
 
     Learned attributes: `classes_` (K sorted labels), `positive_` (the positive label of two),
@@ -133,38 +130,6 @@ class TextClassifier(Analysis):
         """Return the (N, C) vectors of length one that the head reads."""
         texts = self._checked(X)
         return self.predictor_.embed(texts, progress=self._progress())
-
-    def save(
-        self, folder: Path | str, *, card: str | None = None, about: Mapping[str, Any] | None = None
-    ) -> None:
-        """Write a model folder that transformers loads and scores equally. `card` is the text of
-        its README.md, `about` are further facts for `tamis.json`.
-        """
-        self._check_fitted()
-        parts = (self.predictor_, self.rule_, self.classes_, self.recipe_, self.temperature_)
-        stored = StoredClassifier(*parts, self.ood_detector_.limit, self.held_out_)
-        write_classifier(folder, stored, card=card, about=about)
-
-    @classmethod
-    def load(
-        cls,
-        run: Path | str,
-        *,
-        device: str = "auto",
-        threads: int | None = None,
-        dtype: str = "fp32",
-    ) -> Self:
-        """Return a fitted classifier from a run folder, a model folder, or a folder of transformers
-        for GPT-2 classification.
-
-        Raises:
-            RunError: there is no such folder, or its training is not finished.
-            CheckpointError: its files are missing, were changed or do not match.
-        """
-        stored = read_classifier(run, device=device, threads=threads, dtype=dtype)
-        loaded = cls.from_recipe(stored.recipe)._hold(stored)
-        loaded.origin_ = Path(run).resolve()
-        return loaded
 
     def fingerprint(self) -> str:
         """Return a hash of all weights, head included."""

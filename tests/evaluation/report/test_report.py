@@ -275,13 +275,15 @@ def test_the_card_holds_front_matter_figures_and_loading_code(good_run):
     report = _report(good_run)
     card = model_card(report, name='my "model"', license="mit")
     assert card.startswith(
-        "---\nlibrary_name: transformers\npipeline_tag: text-classification\nlanguage: unknown\n"
+        "---\nlibrary_name: transformers\npipeline_tag: text-classification\nlicense: "
     )
     front = card.split("---\n")[1]
     assert 'name: "my \\"model\\""' in front and 'license: "mit"' in front
     assert f"value: {report['test']['f1']!r}" in front
     assert "| | model | tfidf | majority |" in card
-    assert "AutoModelForSequenceClassification" in card and "TextClassifier.load(" in card
+    assert (
+        "AutoModelForSequenceClassification" in card and "TextClassifier.from_pretrained(" in card
+    )
     assert "> **Warning:** 83 ham rows are too few" in card
     compile(card.split("```python\n")[1].split("```")[0], "card", "exec")
 
@@ -293,6 +295,22 @@ def test_the_front_matter_is_yaml(good_run):
     assert {metric["type"] for metric in front["model-index"][0]["results"][0]["metrics"]} <= set(
         front["metrics"]
     )
+
+
+def test_the_front_matter_is_what_the_hub_reads(good_run):
+    hub = pytest.importorskip("huggingface_hub", reason="the extra hub is not installed")
+    report = _report(good_run, data="my rows, 2026.csv")
+    card = hub.ModelCard(model_card(report, name="org/spam", license="mit", examples=["a: b", "é"]))
+    data = card.data
+    assert (data.license, data.pipeline_tag) == ("mit", "text-classification")
+    assert data.library_name == "transformers" and "text-classification" in data.tags
+    assert data.widget == [{"text": "a: b"}, {"text": "é"}] and data.model_name == "org/spam"
+    values = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert values["f1"] == report["test"]["f1"] and set(values) == set(data.metrics)
+    (result, *_) = data.eval_results
+    assert (result.dataset_name, result.dataset_type) == ("my rows, 2026.csv", "my-rows-2026.csv")
+    plain = hub.ModelCard(model_card(report, examples=[])).data
+    assert plain.license == "unknown" and "widget" not in plain
 
 
 def test_labels_cannot_break_the_card(good_run):

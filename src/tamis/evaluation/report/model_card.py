@@ -7,7 +7,8 @@ report.json. Source: https://huggingface.co/docs/hub/model-cards (front matter a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tamis.evaluation.fold_spread import folds_sentence
@@ -15,21 +16,31 @@ from tamis.evaluation.report.render_html import columns, figure_text, negative_n
 from tamis.evaluation.report.report import mcnemar_sentence
 
 _HUB_METRICS = ("f1", "recall", "precision", "accuracy")
+EXAMPLES = ("A text to classify.",)
+"""Texts that the hub's page offers for trying out the model. No row of the data is published."""
 
 
 def model_card(
-    report: Mapping[str, Any], *, name: str = "model", license: str | None = None
+    report: Mapping[str, Any],
+    *,
+    name: str = "model",
+    license: str | None = None,
+    examples: Sequence[str] = EXAMPLES,
 ) -> str:
     """The model card as Markdown, for a report of `build_report`.
 
-    `name` is the name of the model in the title and in the examples; `license` is written to the
-    front matter.
+    Args:
+        report: what is known about the model.
+        name: name of the model in the title and in the examples: a folder, or a repository of the
+            hub.
+        license: identifier of the hub, such as `mit`; by default `unknown`.
+        examples: texts for the page of the hub.
     """
     judged, part = (
         (report["test"], "test") if report["test"] else (report["validation"], "validation")
     )
     sections = [
-        _front_matter(report, judged, name, license),
+        _front_matter(report, judged, name, license, examples),
         f"# {_line(name)}",
         _intro(report),
         _warnings(report),
@@ -43,17 +54,21 @@ def model_card(
 
 
 def _front_matter(
-    report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, name: str, license: str | None
+    report: Mapping[str, Any],
+    evaluated: Mapping[str, Any] | None,
+    name: str,
+    license: str | None,
+    examples: Sequence[str],
 ) -> str:
     # JSON strings are valid YAML strings, whatever labels and file names contain.
     lines = [
         "---",
         "library_name: transformers",
         "pipeline_tag: text-classification",
-        "language: unknown",
+        f"license: {json.dumps(license or 'unknown')}",
     ]
-    if license:
-        lines.append(f"license: {json.dumps(license)}")
+    if examples:
+        lines += ["widget:", *(f"- text: {json.dumps(text)}" for text in examples)]
     lines += ["tags:", "- tamis", "- gpt2", "- text-classification", "metrics:"]
     lines += [f"- {metric}" for metric in _HUB_METRICS]
     values = [
@@ -70,12 +85,17 @@ def _front_matter(
             "      type: text-classification",
             "    dataset:",
             f"      name: {json.dumps(report['data'] or 'unknown')}",
-            f"      type: {json.dumps(report['data'] or 'unknown')}",
+            f"      type: {json.dumps(_identifier(report['data']))}",
             "    metrics:",
         ]
         for metric, value in values:
             lines += [f"    - type: {metric}", f"      value: {value!r}"]
     return "\n".join([*lines, "---"])
+
+
+def _identifier(name: str | None) -> str:
+    """Return the name of a data set in the characters that the hub allows for its identifier."""
+    return re.sub(r"[^\w.-]+", "-", name or "", flags=re.ASCII).strip("-.") or "unknown"
 
 
 def _intro(report: Mapping[str, Any]) -> str:
@@ -184,7 +204,7 @@ def _loading(name: str) -> str:
 ```python
 from tamis import TextClassifier
 
-model = TextClassifier.load({quoted})
+model = TextClassifier.from_pretrained({quoted})
 model.predict(["a text"])
 ```
 
