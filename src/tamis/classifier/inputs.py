@@ -72,6 +72,8 @@ def as_column(values: Any, name: str, kinds: str) -> list[Any]:
     """
     if is_frame(values):
         return _only_column(values, name, kinds)
+    if hasattr(type(values), "__array__") and not hasattr(type(values), "__iter__"):
+        values = np.asarray(values)
     refused = _refused(values)
     if refused is None:
         shape = getattr(values, "shape", None)

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.classifier.inputs import Texts, as_texts, column_names
+from tamis.classifier.inputs import Texts, as_texts
 from tamis.classifier.predictor import Predictor
 from tamis.classifier.targets import as_sample_weight, class_numbers
 from tamis.errors import ConfigError, DataError
@@ -65,18 +65,16 @@ class ClassifierContract:
         Raises:
             DataError: the lengths differ, there are no rows, or a label is unknown.
         """
-        texts = as_texts(X)
-        predicted = self.predict(texts)
-        truth = class_numbers(y, len(texts), self.classes_)
-        if not texts:
+        predicted = self.predict(X)
+        truth = class_numbers(y, len(predicted), self.classes_)
+        if not len(predicted):
             raise DataError("score: expected labelled texts, got none")
         right = predicted == self.classes_[truth]
-        return float(np.average(right, weights=as_sample_weight(sample_weight, len(texts))))
+        return float(np.average(right, weights=as_sample_weight(sample_weight, len(predicted))))
 
     def transform(self, X: Texts) -> Any:
         """Return `embed(X)`, (N, C), as an array or as the DataFrame of `set_output`."""
-        texts, wanted = as_texts(X), self._output_container()
-        vectors = self.embed(texts)
+        vectors, wanted = self.embed(X), self._output_container()
         if wanted == "default":
             return vectors
         names = list(self.get_feature_names_out())
@@ -90,9 +88,9 @@ class ClassifierContract:
 
     def fit_transform(self, X: Texts, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then return the (N, C) vectors of the same texts."""
-        texts = as_texts(X)
-        self.fit(X if column_names(X) is not None else texts, y, **fit_params)  # type: ignore[attr-defined]
-        return self.transform(X if hasattr(X, "index") and hasattr(X, "iloc") else texts)
+        if hasattr(type(X), "__next__"):  # an iterator can be read only once
+            X = as_texts(X)
+        return self.fit(X, y, **fit_params).transform(X)  # type: ignore[attr-defined]
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the (C,) names of the columns of `transform`: `textclassifier0` and so on.

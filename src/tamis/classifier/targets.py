@@ -45,7 +45,7 @@ def labelled_texts(
     if len(classes) < 2:
         raise DataError(
             f"training needs at least two classes; got {len(classes)} "
-            f"({', '.join(map(str, classes))})"
+            f"({', '.join(map(str, classes))}); add rows of more than one class"
         )
     if weights is not None and (weights == weights[0]).all() and weights[0] == 1:
         weights = None
@@ -68,7 +68,7 @@ def as_labels(y: Any, rows: int) -> NDArray[Any]:
         raise DataError(
             f"this method requires y to be passed, but the target y is None; pass {_LABELS}"
         )
-    if is_frame(y):
+    if is_frame(y) or (hasattr(type(y), "__array__") and not hasattr(type(y), "__iter__")):
         y = np.asarray(y)
     if isinstance(y, np.ndarray) and y.shape == (rows, 1) and rows != 0:
         from sklearn.utils import column_or_1d  # it warns: the library itself never does
