@@ -6,6 +6,7 @@ Each method hands over to the module that does the work, imported when it is fir
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -21,8 +22,8 @@ from tamis.classifier.storage import StoredClassifier
 from tamis.config import Recipe
 from tamis.decision.fit_rule import HeldOutScores
 from tamis.decision.verdict import DecisionRule
-from tamis.progress import Bars, Progress, Silent
-from tamis.training.callbacks import Callbacks
+from tamis.progress import Bars, Progress, Silent, show
+from tamis.training.callbacks import Callbacks, log_notice
 
 if TYPE_CHECKING:
     from tamis.classifier.active_learning import Suggested
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from tamis.classifier.explain.subject import ExplainedClassifier
     from tamis.classifier.query_strategies import Strategy
     from tamis.evaluation.report.evaluation_report import EvaluationReport
+
+logger = logging.getLogger("tamis.classifier")
 
 
 class Analysis(Parameters):
@@ -193,6 +196,7 @@ class Analysis(Parameters):
             self.ood_detector_ = OODDetector(stored.predictor, stored.recipe, stored.limit)
         else:
             self.training_ = training
+            self._tell([f"tune: {self.recipe_.tune} ({training.tune_reason})", *training.notes])
         self._remember_parameters()
         return self
 
@@ -201,13 +205,24 @@ class Analysis(Parameters):
         return Bars() if self.verbose else None
 
     def _shown(self, callbacks: Callbacks) -> Callbacks:
-        """The hooks of `fit`, with the progress bars and notes of `verbose` where it has none of
+        """The hooks of `fit`, with the progress bars and notices of `verbose` where it has none of
         its own.
         """
         if not self.verbose:
             return callbacks
-        own = callbacks.progress
-        return replace(callbacks, progress=Bars() if isinstance(own, Silent) else own)
+        own, say = callbacks.progress, callbacks.on_notice
+        return replace(
+            callbacks,
+            progress=Bars() if isinstance(own, Silent) else own,
+            on_notice=show if say is log_notice else say,
+        )
+
+    def _tell(self, sentences: list[str]) -> None:
+        """Write sentences to the logger; `verbose` also shows them."""
+        for sentence in sentences:
+            logger.info("%s", sentence)
+            if self.verbose:
+                show(sentence)
 
     @property
     def _names(self) -> list[str]:

@@ -126,10 +126,10 @@ class TensorBoardTracker(_Quiet):
             MissingExtraError: the package tensorboard is not installed.
         """
         try:
-            from torch.utils import tensorboard
+            from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingExtraError("tensorboard", "tensorboard", "--log tensorboard") from error
-        self._writer_class: Any = tensorboard.SummaryWriter
+        self._writer_class: Any = SummaryWriter
         self._writer: Any = None
         return self
 
