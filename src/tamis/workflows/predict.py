@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tamis.data.files.byte_sources import standard_input
-from tamis.data.files.message_reader import Message, read_messages, read_one_message
-from tamis.data.files.row_writer import beside_own, row_writer
+from tamis.data.files.messages import Message
 from tamis.decision.verdict import UNSURE, Verdict
 from tamis.errors import ConfigError
 from tamis.export.folder import is_exported
@@ -99,15 +97,20 @@ def predict_command(
         source: Iterator[Message] = iter(
             [Message(text, {}, line) for line, text in enumerate(texts, 1)]
         )
-    elif options.one:
-        source = iter([read_one_message(sys.stdin)])
     else:
-        messages = read_messages(
-            options.file or standard_input(), text=options.column, header=options.header
-        )
-        for note in messages.notes:
-            say(note)
-        source, ending_notes = messages, messages.ending_notes
+        # The readers of all formats are imported only where a file is read: a cold start is short.
+        from tamis.data.files.byte_sources import standard_input
+        from tamis.data.files.message_reader import read_messages, read_one_message
+
+        if options.one:
+            source = iter([read_one_message(sys.stdin)])
+        else:
+            messages = read_messages(
+                options.file or standard_input(), text=options.column, header=options.header
+            )
+            for note in messages.notes:
+                say(note)
+            source, ending_notes = messages, messages.ending_notes
     code = _answered(classifier, source, options, ood, say)
     for note in ending_notes():
         say(note)
@@ -124,6 +127,8 @@ def _answered(
     """Print or write the verdicts; return the exit code of the last."""
     code, out = NEGATIVE, options.out
     if out is not None:
+        from tamis.data.files.row_writer import beside_own, row_writer
+
         with row_writer(out) as sink:
             count = 0
             for message, verdict in iter_verdicts(classifier, source, ood=ood):
