@@ -14,7 +14,14 @@ from torch.nn import functional as F
 from tamis.gpt2.checkpoints import build, standard_state
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import pack
-from tamis.gpt2.pooling import add_mean_pooling, recognize, unfolded
+from tamis.gpt2.pooling import (
+    LARGEST_FACTOR,
+    SMALLEST_FACTOR,
+    add_mean_pooling,
+    pooling_factor,
+    recognize,
+    unfolded,
+)
 
 CONFIG = GPT2Config(vocab_size=53, n_positions=19, n_embd=21, n_layer=2, n_head=3)
 
@@ -48,7 +55,8 @@ def test_the_last_token_leaves_as_the_normalised_mean_of_all_tokens() -> None:
 def test_written_out_it_is_the_same_function_and_is_recognised() -> None:
     model = add_mean_pooling(trunk())
     state = dict(unfolded(copy.deepcopy(model)).state_dict().items())
-    assert recognize(state, model.config) == MeanPoolingBlock.FACTOR
+    factor = pooling_factor(trunk().ln_f)
+    assert recognize(state, model.config) == factor == model.h[-1].factor
     packed = pack(batch())
     with torch.inference_mode():
         torch.testing.assert_close(
@@ -100,4 +108,31 @@ def test_the_standard_state_holds_conv1d_matrices_and_a_whole_pooling_block() ->
     assert state["h.0.mlp.c_fc.weight"].shape == (21, 84) and state[
         "h.2.attn.c_attn.weight"
     ].shape == (21, 63)
-    assert torch.equal(state["h.2.attn.c_proj.weight"], 2.0**15 * torch.eye(21))
+    assert torch.equal(state["h.2.attn.c_proj.weight"], 8192.0 * torch.eye(21))
+
+
+def test_the_factor_keeps_every_text_in_the_range_of_fp16() -> None:
+    model = trunk()
+    with torch.no_grad():
+        model.ln_f.weight.mul_(9.0)
+        model.ln_f.bias.mul_(9.0)
+    block = add_mean_pooling(model).h[-1]
+    # The state of a normalized vector with one large number reaches the bound of the weights.
+    channel = int((block.ln_1.weight.abs() * 20**0.5 + block.ln_1.bias.abs()).argmax())
+    extreme = torch.zeros(1, 21)
+    extreme[0, channel] = 1e4 * block.ln_1.bias[channel].sign() * block.ln_1.weight[channel].sign()
+    with torch.inference_mode():
+        largest = float(block.factor * block.ln_1(extreme).abs().max())
+    assert 30_000 - 1 < largest < torch.finfo(torch.float16).max
+    assert 2 * largest > 60_000  # the next power of two would not leave room
+
+
+@pytest.mark.parametrize(("scale", "factor"), [(1e-6, LARGEST_FACTOR), (1e6, SMALLEST_FACTOR)])
+def test_the_factor_stays_where_the_mean_outweighs_the_own_state(
+    scale: float, factor: float
+) -> None:
+    norm = torch.nn.LayerNorm(21)
+    torch.nn.init.constant_(norm.weight, scale)
+    assert pooling_factor(norm) == factor
+    torch.nn.init.zeros_(norm.weight)
+    assert pooling_factor(norm) == LARGEST_FACTOR

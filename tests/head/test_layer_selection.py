@@ -86,6 +86,7 @@ def layers_of(values: dict[int, np.ndarray]) -> Layers:
         tuple(sorted(values)),
         np.concatenate(parts, 1).astype(np.float32),
         values[next(iter(values))].shape[1],
+        2.0**15,
     )
 
 

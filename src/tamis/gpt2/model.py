@@ -219,18 +219,14 @@ class MeanPoolingBlock(nn.Module):
     recognizes that form. ln_1 is the old final LayerNorm.
     """
 
-    FACTOR = 2.0**15
-    """a: large enough that the token's own h is negligible beside the mean (cosine above 0.9999),
-    and exact in bf16."""
-
-    def __init__(self, config: GPT2Config, factor: float = FACTOR) -> None:
+    def __init__(self, config: GPT2Config, factor: float) -> None:
         """Create the block; `factor` is a in the class docstring."""
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.factor = factor
 
     def _normed(self, hidden: Tensor) -> Tensor:
-        # Always in fp32: in bf16, a sum over tokens times 2^15 would lose all digits.
+        # Always in fp32: in bf16, a sum over tokens times a would lose all digits.
         normed: Tensor = self.ln_1(hidden.float())
         return normed
 

@@ -7,21 +7,49 @@ files.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tamis.gpt2.model import GPT2, Block, GPT2Config, MeanPoolingBlock
+
+
+LARGEST_FACTOR, SMALLEST_FACTOR = 2.0**15, 2.0**7
+"""With the largest, the token's own state is negligible beside the mean (cosine above 0.9999). With
+the smallest it still is a small part (cosine about 0.99)."""
+_FP16_RANGE = 60_000.0
+"""Largest number in the block's output, with room below fp16's largest, 65,504, for the state that
+it is added to."""
+
+
+def pooling_factor(norm: nn.LayerNorm) -> float:
+    """Return a, the factor of the mean: the largest power of two with which the output stays in the
+    range of fp16 for every text, from `SMALLEST_FACTOR` to `LARGEST_FACTOR`.
+
+    A normalized state of C channels has no number above sqrt(C - 1), so the weights of `norm` bound
+    its output, and the mean is never above that bound. Powers of two are exact in bf16.
+
+    Args:
+        norm: the final LayerNorm of the trunk, which the block takes over.
+    """
+    weight, bias = norm.weight.detach().double(), norm.bias.detach().double()
+    bound = float((weight.abs() * max(1, len(weight) - 1) ** 0.5 + bias.abs()).max())
+    if not 0 < bound < math.inf:
+        return LARGEST_FACTOR
+    factor = 2.0 ** math.floor(math.log2(_FP16_RANGE / bound))
+    return min(max(factor, SMALLEST_FACTOR), LARGEST_FACTOR)
 
 
 def add_mean_pooling(model: GPT2) -> GPT2:
     """Append the pooling block, in place; returns the same model, one block deeper.
 
     Its ln_1 takes over the old ln_f; the new ln_f is a LayerNorm without learned weights. The
-    output of the last token is LN(h / a + mean over tokens of the old ln_f(h)).
+    output of the last token is LN(h / a + mean over tokens of the old ln_f(h)), where a is
+    `pooling_factor`.
     """
-    block = MeanPoolingBlock(model.config)
+    block = MeanPoolingBlock(model.config, pooling_factor(model.ln_f))
     block.ln_1.load_state_dict(model.ln_f.state_dict())
     block.to(model.ln_f.weight.device)
     model.h.append(block)
