@@ -103,10 +103,11 @@ def invalid(error: ValidationError) -> Refusal:
     )
 
 
+def plain_name(name: object) -> bool:
+    """Return whether a value from a client looks like a name; anything longer could be a text."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 def shown(name: object) -> str:
-    """Return a name from a client if it looks like a name; anything longer could be a text."""
-    return (
-        repr(name)
-        if isinstance(name, str) and _NAME.fullmatch(name)
-        else "a value that is not a plain name"
-    )
+    """Return a name from a client if it looks like a name."""
+    return repr(name) if plain_name(name) else "a value that is not a plain name"

@@ -71,6 +71,7 @@ class Guard:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         begun = time.perf_counter()
+        scope = _without_trailing_slash(scope)
         scope[NOTES] = {}
         call = _Call(scope, receive, send)
         if call.head:
@@ -152,6 +153,18 @@ class _Call:
             names = {name.lower() for name, _ in given}
             message["headers"] = given + [header for header in _HEADERS if header[0] not in names]
         await self._send(message)
+
+
+def _without_trailing_slash(scope: Scope) -> Scope:
+    """The request for /v1/predict where it asks for /v1/predict/. Some clients would follow a
+    redirect of a POST with a GET.
+    """
+    path = str(scope["path"])
+    if len(path) < 2 or not path.endswith("/") or path == "/docs/":  # whose links are relative
+        return scope
+    raw = scope.get("raw_path")
+    shorter = {"path": path.rstrip("/") or "/"}
+    return {**scope, **shorter, **({"raw_path": raw.rstrip(b"/") or b"/"} if raw else {})}
 
 
 def _route(scope: Scope) -> str:

@@ -7,14 +7,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Sequence
+from email.message import Message
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from tamis.serving.errors import Refusal, invalid
+from tamis.serving.json_body import parse_json
 from tamis.serving.limits import Limits
 
 M = TypeVar("M", bound=BaseModel)
@@ -43,18 +44,13 @@ class Bodies:
         """
         # A page of another site can make a browser send any type except JSON without a preflight
         # request.
-        if (
-            request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            != "application/json"
-        ):
+        content_type = request.headers.get("content-type", "")
+        if content_type.partition(";")[0].strip().lower() != "application/json":
             raise Refusal(415, "the body must be JSON, sent with Content-Type: application/json")
         if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise Refusal(415, "the body must not be compressed")
         raw = await self._bytes(request)
-        try:
-            value = from_json(raw, allow_inf_nan=False)
-        except ValueError as error:
-            raise Refusal(422, f"the body is not valid JSON: {error}") from None
+        value = parse_json(raw, _charset(content_type))
         try:
             return kind.model_validate(value)
         except ValidationError as error:
@@ -113,6 +109,13 @@ class Bodies:
                     f"got {len(text):,}",
                     field=field,
                 )
+
+
+def _charset(content_type: str) -> str:
+    """The charset of a Content-Type header; empty if it names none."""
+    message = Message()
+    message["Content-Type"] = content_type
+    return message.get_content_charset("")
 
 
 async def drain(receive: Receive) -> None:

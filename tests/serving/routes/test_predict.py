@@ -181,7 +181,7 @@ WRONG = [
     (b"nothing", "the body is not valid JSON"),
     (b"\xff\xfe", "the body is not valid JSON"),
     (b'{"texts": ["a"]', "the body is not valid JSON"),
-    (b'{"texts": ["\\ud800"]}', "the body is not valid JSON"),
+    (b'{"texts": ["\\ud800"]}', "texts.0 is not valid Unicode: character 0 (counted from 0)"),
     (b'{"texts": ["\xed\xa0\x80"]}', "the body is not valid JSON"),
     (b'{"texts": [NaN]}', "the body is not valid JSON"),
     (b"[" * 100_000, "the body is not valid JSON"),
