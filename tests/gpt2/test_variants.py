@@ -1,5 +1,5 @@
-"""Variants of GPT-2 that transformers saves: hidden states equal its own, and a saved model needs no
-variant but the activation.
+"""Variants of GPT-2 that transformers saves: hidden states equal its own, and a saved model needs
+no variant but the activation.
 """
 
 from __future__ import annotations

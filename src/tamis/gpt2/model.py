@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from tamis.errors import ConfigError, DataError
 from tamis.gpt2.packing import Group, Packed
 
-
 Activation = Callable[[Tensor], Tensor]
 
 ACTIVATIONS: dict[str, tuple[Activation, Activation]] = {

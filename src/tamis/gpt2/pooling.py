@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from tamis.gpt2.model import GPT2, Block, GPT2Config, MeanPoolingBlock
 
-
 LARGEST_FACTOR, SMALLEST_FACTOR = 2.0**15, 2.0**7
 """With the largest, the token's own state is negligible beside the mean (cosine above 0.9999). With
 the smallest it still is a small part (cosine about 0.99)."""
