@@ -144,6 +144,12 @@ class TextSettings(Section):
 class TrainSettings(Section):
     """Optimization, regularization and augmentation."""
 
+    adapt_passes: Annotated[float, Field(ge=0)] = 0.0
+    """Task-adaptive pretraining: passes over the training texts, without their labels, before the
+    training starts. 0: none."""
+    adapt_teacher: str | None = None
+    """Folder of a sentence-transformers model whose vectors the backbone also learns during these
+    passes. Default: the next-token loss only."""
     class_weight: ClassWeight = "none"
     """Weight of each class in the loss: `none`, `balanced` (N / (K * rows of the class)), or one
     weight per label, such as `spam=5,ham=1`."""

@@ -4,6 +4,7 @@ learns from them and from nothing else.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -214,3 +215,50 @@ def test_no_head_of_a_fold_learns_a_held_out_text_inside_a_copy(
         if TARGETS[made[0].of[number]] == 1 and len(TEXTS[ham]) > 20 and TEXTS[ham] in text
     ]
     assert len(inside) > 100 and all(parts[rows + number] == parts[ham] for number, ham in inside)
+
+
+def form_copies(count: float, *, seed: int = 1, **others: float) -> Any:
+    changed = {f"train.{name}": value for name, value in others.items()}
+    settings = Recipe().changed({"train.augment_forms": count} | changed).train
+    return augmented_copies(
+        CopySource(TEXTS, TARGETS, 1), np.arange(len(TEXTS)), settings, seed=seed
+    )
+
+
+def test_rows_of_every_class_get_plainer_copies_alike() -> None:
+    found = form_copies(2.0)
+    assert found.of.tolist() == np.repeat(np.arange(len(TEXTS)), 2).tolist()
+    assert found.texts == form_copies(2.0).texts != form_copies(2.0, seed=2).texts
+    for copy, row in zip(found.texts, found.of.tolist(), strict=True):
+        # No word is added or replaced; only links, digits, signs and capitals go.
+        assert set(re.findall(r"[^\W\d_]+", copy.lower())) <= set(
+            re.findall(r"[^\W\d_]+", TEXTS[row].lower())
+        )
+    digits = [
+        sum(any(c.isdigit() for c in text) for text in texts) for texts in (TEXTS, found.texts)
+    ]
+    assert digits[1] < 0.7 * 2 * digits[0]
+    half = form_copies(0.5)
+    assert 0.35 < len(half) / len(TEXTS) < 0.65
+
+
+def test_plainer_copies_leave_the_perturbed_ones_as_they_are() -> None:
+    alone = form_copies(0.0, augment_positives=2.0)
+    both = form_copies(1.0, augment_positives=2.0)
+    assert both.texts[: len(alone)] == alone.texts
+    assert both.texts[len(alone) :] == form_copies(1.0).texts
+
+
+@pytest.mark.parametrize("tune", ["head", "full"])
+def test_a_fit_learns_from_plainer_copies_and_holds_none_of_them_out(tune: str) -> None:
+    more = {} if tune == "head" else runs.settings()
+    fitted = [
+        TextClassifier(
+            "scratch:tiny", tune, threads=1, settings={**more, "train.augment_forms": copies}
+        ).fit(TEXTS, LABELS)
+        for copies in (0.0, 1.0)
+    ]
+    assert fitted[1].training_.held_out.max() < len(TEXTS)
+    plain = ["call now to claim your prize", "see you at home"]
+    scores = [one.predict_proba(plain) for one in fitted]
+    assert not np.allclose(scores[0], scores[1])

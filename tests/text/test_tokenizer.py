@@ -41,6 +41,7 @@ PREPARED: list[dict[str, Any]] = [
     {"add_bos": True},
     {"add_bos": True, "normalize": "nfkc"},
     {"add_bos": True, "normalize": "robust"},
+    {"add_bos": True, "normalize": "words"},
     {"add_bos": False, "fixed_length": 7},
     {"add_bos": True, "fixed_length": 7},
     {"add_bos": False, "fixed_length": 7, "pad": True},
@@ -235,9 +236,7 @@ def test_preparing_starts_anew_each_time(small: Tokenizer) -> None:
 
 
 def test_an_unknown_normaliser_is_refused(small: Tokenizer) -> None:
-    with pytest.raises(
-        ConfigError, match=r"text\.normalize: expected 'none', 'nfkc' or 'robust', got 'nfd'"
-    ):
+    with pytest.raises(ConfigError, match=r"'none', 'nfkc', 'robust' or 'words', got 'nfd'"):
         small.prepared(add_bos=False, normalize="nfd")
 
 

@@ -4,6 +4,7 @@ what `auto` makes of it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,6 +43,22 @@ def test_the_time_is_that_of_the_work_counted_by_hand(monkeypatch: pytest.Monkey
     assert training_time(
         full(train__augment_positives=1.0), texts, labels, None
     ).seconds == pytest.approx(2 * plain)
+    assert seconds(full(train__augment_forms=1.0), texts, labels) == pytest.approx(2 * plain)
+
+
+def test_the_adaptation_is_part_of_the_time_whatever_is_tuned() -> None:
+    texts, labels = ["x" * 40, "y" * 80], ["spam", "ham"]
+    found = training_time(full(train__adapt_passes=2.0), texts, labels, "spam")
+    plain = training_time(full(), texts, labels, "spam")
+    # nano's four blocks, and the products with 16,384 pieces at half of the positions.
+    work = 6 * (12 * 288**2 * 4 + 0.5 * 16384 * 288) * 2 * 32
+    assert found.adaptation == pytest.approx(work / (REACHED * 20e9)) and plain.adaptation == 0
+    assert found.seconds == plain.seconds and found.tokens == plain.tokens + 2 * 32
+    long = Duration(LONG_S / 2, 1e7, share=0.4, states=1.0, gflops=50.0, adaptation=LONG_S * 0.7)
+    assert resolve_tune("auto", pretrained=True, small=True, duration=long)[0] == "blocks:2"
+    assert long.words().startswith("36 minutes")
+    longer = replace(long, adaptation=LONG_S * 0.9)
+    assert resolve_tune("auto", pretrained=True, small=True, duration=longer)[0] == "head"
 
 
 @pytest.mark.parametrize(

@@ -167,8 +167,9 @@ def resolve_tune(
             "head",
             "auto: the backbone is pretrained and large, so only the head is trained",
         )
-    if duration is not None and duration.seconds > LONG_S:
-        blocks = duration.share * duration.seconds <= LONG_S and duration.states <= MOST_STATES
+    if duration is not None and duration.seconds + duration.adaptation > LONG_S:
+        some = duration.share * duration.seconds + duration.adaptation
+        blocks = some <= LONG_S and duration.states <= MOST_STATES
         found, what = (
             (f"blocks:{LAST_BLOCKS}", "only the last blocks are trained")
             if blocks

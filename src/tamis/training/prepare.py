@@ -127,6 +127,13 @@ def prepare(recipe: Recipe, rows: LabelledTexts, callbacks: Callbacks) -> Traini
     source = CopySource(rows.texts, rows.targets, place, scored_in, tokenizer.normalized)
     copies = augmented_copies(source, fitted, recipe.train, seed=recipe.seed)
     recipe, encoder = _encoder(recipe, tokenizer, rows.texts, backbone, place)
+    notes = list(settled.notes)
+    if recipe.train.adapt_passes:
+        from tamis.training.adaptation import adapt  # brings all of pretraining along
+
+        own = [rows.texts[row] for row in fitted.tolist()]
+        notes.append(adapt(backbone, own, tokenizer, recipe, compute, callbacks))
+        callbacks.on_notice(notes[-1])
     every = [*rows.texts, *copies.texts]
     encoded = encoder.encode(every)
     data = TrainingSet(
@@ -159,7 +166,7 @@ def prepare(recipe: Recipe, rows: LabelledTexts, callbacks: Callbacks) -> Traini
         settled.positive,
         folds,
         settled.tune_reason,
-        settled.notes,
+        notes,
         rows,
     )
 

@@ -122,6 +122,11 @@ def _notes(asked: Recipe, classes: int) -> list[str]:
             "classes, and a positive class needs exactly two. To use it, give all other rows one "
             "common label."
         )
+    if asked.train.adapt_teacher is not None and not asked.train.adapt_passes:
+        notes.append(
+            "train.adapt_teacher is ignored: train.adapt_passes is 0, so the backbone is not "
+            "adapted to the training texts."
+        )
     if keeps_class_weights(asked, classes):
         notes.append(
             "With more than two classes, class weights and undersampling also change the "

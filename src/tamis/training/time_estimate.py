@@ -31,25 +31,34 @@ MOST_STATES = 2 << 30
 """Bytes of states under those blocks beyond which the head alone is trained."""
 
 
+LM_LOSS_SHARE = 0.5
+"""Fraction of the positions whose next token is predicted in a step of the adaptation, drawn at
+random."""
+
+
 @dataclass(frozen=True)
 class Duration:
     """Estimated time of full fine-tuning, and of the last blocks alone."""
 
     seconds: float
+    """of the fine-tuning"""
     tokens: float
-    """of all passes of all trainings (folds train anew)"""
+    """of all passes of all trainings (folds train anew), and of the adaptation before them"""
     share: float
     """of `seconds` that `BLOCKS` blocks would take, those under them computed once"""
     states: float
     """bytes of the states under these blocks"""
     gflops: float
     """the speed that `seconds` is meant at"""
+    adaptation: float = 0.0
+    """seconds of task-adaptive pretraining, whatever is tuned then"""
 
     def words(self) -> str:
         """Return the estimate in words."""
+        minutes = (self.seconds + self.adaptation) / 60
         return (
-            f"{self.seconds / 60:,.0f} minutes on this machine ({self.tokens / 1e6:,.0f} million "
-            f"tokens, {self.gflops:,.0f} GFLOP/s measured)"
+            f"{minutes:,.0f} minutes on this machine ({self.tokens / 1e6:,.0f} million tokens, "
+            f"{self.gflops:,.0f} GFLOP/s measured)"
         )
 
 
@@ -79,10 +88,20 @@ def training_time(
     tokens = once * rows * (train.epochs or 1) * max(1, folds)
     # Six operations a weight: two forward, four backward. A block has 12 C^2 weights.
     work = 6.0 * 12 * channels**2 * blocks * tokens
+    adapted = once * train.adapt_passes
+    # The blocks without the pooling block, and the products with the vocabulary at some positions.
+    reading = 12 * channels**2 * (blocks - 1) + LM_LOSS_SHARE * shape["vocab_size"] * channels
+    adapting = 6.0 * reading * adapted
     gflops = SLOW_GFLOPS
-    if work / (REACHED * gflops * 1e9) > LONG_S:
+    if (work + adapting) / (REACHED * gflops * 1e9) > LONG_S:
         gflops = devices.measured_gflops(recipe.compute.device, recipe.compute.threads or 1)
     share = BLOCKS / blocks
+    a_second = REACHED * gflops * 1e9
     return Duration(
-        work / (REACHED * gflops * 1e9), tokens, share, once * rows * channels * 4.0, gflops
+        work / a_second,
+        tokens + adapted,
+        share,
+        once * rows * channels * 4.0,
+        gflops,
+        adapting / a_second,
     )

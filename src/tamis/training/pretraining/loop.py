@@ -139,6 +139,7 @@ class Pretraining:
         each_step: Event = lambda _: None,
         measure: Event = lambda _: None,
         progress: Progress | None = None,
+        name: str = "pretraining",
     ) -> Place:
         """Train until the schedule's tokens are seen.
 
@@ -146,11 +147,12 @@ class Pretraining:
             each_step: called after every step; saves, where it is time.
             measure: called every `measure_every` tokens and at the end; adds to the history.
             progress: receives tokens and losses.
+            name: under which progress is reported.
         """
         schedule = self.recipe.schedule
         since = time.monotonic()
         with (progress or Silent()).task(
-            "pretraining", total=schedule.length, unit="tokens", done=self.at.tokens
+            name, total=schedule.length, unit="tokens", done=self.at.tokens
         ) as task:
             while self.at.tokens < schedule.length:
                 for rows in self.batches():
