@@ -26,9 +26,11 @@ from tests.runs import tamis as run
 
 
 @contextlib.contextmanager
-def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A server process and the first line it prints."""
-    process = runs.process("serve", *arguments, "--port", "0", "--threads", "1")
+def serving(
+    *arguments: str | Path, before: str = ""
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A server process and the first line it prints; `before` is Python that runs first."""
+    process = runs.process("serve", *arguments, "--port", "0", "--threads", "1", before=before)
     assert process.stdout is not None and process.stderr is not None
     try:
         line = process.stdout.readline().decode().strip()
