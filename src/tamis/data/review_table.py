@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tamis.data.files.encoding import decode, read_bytes
 from tamis.data.files.row_writer import write_rows
 from tamis.data.tables import Table
 from tamis.errors import DataError
@@ -71,7 +72,7 @@ def read_excluded_rows(path: Path, table: Table) -> list[int]:
             f"{path}: there is no such file; write one with: tamis data DATA --label-issues {path}"
         )
     if path.suffix.lower() == ".txt":
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = decode(read_bytes(path), str(path))[0].splitlines() if path.read_bytes().strip() else []
         return sorted(
             {
                 _number(line, f"{path} line {n}", table)

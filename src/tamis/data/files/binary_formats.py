@@ -88,6 +88,8 @@ _OFFICE = (
 )
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x08\x1b") + b"\x7f"
 _WIDE = "UTF-16 without a byte-order mark"
+HEAD_BYTES = 1 << 18
+"""Bytes at the beginning of a file that name its format with certainty."""
 _SAMPLE = 1 << 16
 _FEWEST_CONTROLS, _CONTROL_SHARE = 8, 0.05
 _FEWEST_ZEROS, _ZERO_SHARE = 64, 0.2
@@ -139,6 +141,13 @@ def refuse_binary(head: bytes, source: str, expected: str = "a text, a table or 
             )
         hint = remedy or "give another file"
         raise DataError(f"{source}: expected {expected}, found {name}; {hint}")
+
+
+def may_begin_binary(head: bytes) -> bool:
+    """Return whether a few bytes may be the beginning of a signature or of UTF-16."""
+    return b"\0" in head or any(
+        len(head) < len(signature) and signature.startswith(head) for signature, *_ in _SIGNATURES
+    )
 
 
 def utf16_without_mark(sample: bytes) -> str | None:

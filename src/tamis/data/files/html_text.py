@@ -1,23 +1,31 @@
 """HTML as text: what a reader sees, also where elements, tags or comments are never closed.
 
-`html.parser` divides the markup. What it would read differently from browsers, or from one version
-of Python to the next, is removed before: comments, declarations, scripts and styles.
+A few regular expressions, because only words are wanted, no tree. The standard library's
+`html.parser` takes seconds for a large mail, and reads broken markup in another way from one
+version of Python to the next.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from html.parser import HTMLParser
 
 _UNSEEN = ("script", "style", "title", "template", "noembed", "noframes")
 _OPENING = re.compile(rf"<!--|<[!?]|<({'|'.join(_UNSEEN)})(?=[\s/>])", re.IGNORECASE)
 _CLOSING = {name: re.compile(rf"</{name}(?=[\s/>])[^>]*>", re.IGNORECASE) for name in _UNSEEN}
 _COMMENT_END = re.compile(r"--!?>")
+_TAG = re.compile(
+    r"""</?([a-zA-Z][^\s<>/]*)(?:[^<>"']|"[^"]*"|'[^']*')*+>"""
+    r"|</?([a-zA-Z][^\s<>/]*)[^<>]*>"  # a quote that is never closed
+)
+_ALT = re.compile(
+    r"""<(?:img|area|input)(?=\s)[^<>]*?\salt\s*=\s*("([^"]*)"|'([^']*)'|([^\s<>"']+))""",
+    re.IGNORECASE,
+)
 _OPEN_TAG = re.compile(r"<[/a-zA-Z][^<]*")
 _TAG_NAME = re.compile(r"</?[a-zA-Z!?][^\s<>]*|[<>]")
 _META = re.compile(
-    rb"""<meta\s[^>]*?charset\s*=\s*["']?\s*([^\s"'/>;]+)|<\?xml[^>]*?encoding\s*=\s*["']([^"']+)""",
+    rb"""<meta\s[^<>]*?charset\s*=\s*["']?\s*([^\s"'/>;]+)|<\?xml[^<>]*?encoding\s*=\s*["']([^"']+)""",
     re.IGNORECASE,
 )
 _HEAD_BYTES = 1 << 16
@@ -37,17 +45,14 @@ def strip_html(markup: str) -> str:
     outside of tag names.
     """
     visible, titles = _visible(markup)
+    visible = " ".join(visible.split())
     last = visible.rfind(">") + 1
-    reader = _Words()
     # After the last ">" no tag is complete.
-    reader.feed(visible[:last] + _OPEN_TAG.sub("", visible[last:]))
-    reader.close()
-    for words in (reader.words, reader.descriptions, titles, [_TAG_NAME.sub(" ", markup)]):
-        lines = (" ".join(line.split()) for line in "".join(words).split("\n"))
-        text = "\n".join(line for line in lines if line)
+    words = _TAG.sub(_break, visible[:last]) + _OPEN_TAG.sub("", visible[last:])
+    for text in (_lines(words), _lines(_descriptions(markup)), _lines("\n".join(titles))):
         if text:
             return text
-    return ""
+    return _lines(_TAG_NAME.sub(" ", markup))
 
 
 def declared_charset(content: bytes) -> str | None:
@@ -93,7 +98,7 @@ def _visible(markup: str) -> tuple[str, list[str]]:
             end = None if name in never else _CLOSING[name].search(markup, position)
             if end:
                 if name not in ("script", "style"):
-                    titles.append(html.unescape(markup[position : end.start()]) + "\n")
+                    titles.append(markup[position : end.start()])
                 position = end.end()
             elif name in ("script", "style"):
                 opened = markup.find("<", position)
@@ -103,25 +108,16 @@ def _visible(markup: str) -> tuple[str, list[str]]:
     return "".join(pieces) + markup[position:], titles
 
 
-class _Words(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.words: list[str] = []
-        self.descriptions: list[str] = []
+def _break(tag: re.Match[str]) -> str:
+    name = (tag[1] or tag[2]).lower()
+    return "\n" if name in _BLOCKS else " " if name in _CELLS else ""
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _BLOCKS:
-            self.words.append("\n")
-        elif tag in _CELLS:
-            self.words.append(" ")
-        elif tag in ("img", "area", "input"):
-            self.descriptions += [f"{value}\n" for name, value in attrs if name == "alt" and value]
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _BLOCKS:
-            self.words.append("\n")
-        elif tag in _CELLS:
-            self.words.append(" ")
+def _descriptions(markup: str) -> str:
+    found = (each[2] or each[3] or each[4] or "" for each in _ALT.finditer(markup))
+    return "\n".join(found)
 
-    def handle_data(self, data: str) -> None:
-        self.words.append(re.sub(r"\s+", " ", data))
+
+def _lines(markup: str) -> str:
+    lines = (" ".join(line.split()) for line in html.unescape(markup).split("\n"))
+    return "\n".join(line for line in lines if line)

@@ -20,9 +20,7 @@ _NO_TEXT = re.compile(
     r"(image|audio|video|font|model)/|application/(pdf|x-pdf|.*zip|msword|rtf|vnd\.|java|postscript"
     r"|(x-)?pkcs|pgp-|(vnd\.)?ms-|x-(rar|tar|msdownload|shockwave))"
 )
-_INVISIBLE = re.compile(
-    r"[\s\u00ad\u034f\u115f\u180e\u200b-\u200f\u2028-\u202f\u2060-\u2064\ufeff]+"
-)
+_VISIBLE = re.compile(r"[^\s\u00ad\u034f\u115f\u180e\u200b-\u200f\u2028-\u202f\u2060-\u2064\ufeff]")
 _ADDRESS = re.compile(r"https?://\S+|www\.\S+|\S+@\S+")
 _WORD = re.compile(r"\w+")
 # What a plain part says that stands for no text: that the mail is HTML, and where to read it.
@@ -62,7 +60,7 @@ def body_text(parts: Iterable[Part], *, utf8: bool = False) -> str:
 
 def is_blank(text: str) -> bool:
     """Return whether a text has no visible character."""
-    return not _INVISIBLE.sub("", text)
+    return _VISIBLE.search(text) is None
 
 
 def _rank(part: Part) -> int:
@@ -97,8 +95,10 @@ def _joined(parts: Sequence[Part], *, utf8: bool) -> str:
             text, is_html = _text_of(part, utf8=utf8)
             (markup if is_html else plain).append(text)
         text = _choice("\n".join(plain).strip(), "\n".join(markup).strip())
-        words = set(_WORD.findall(text.lower()))
-        if is_blank(text) or (texts and words and words <= seen):
+        if is_blank(text):
+            continue
+        words = set(_WORD.findall(text.lower())) if len(groups) > 1 else set()
+        if words and words <= seen:
             continue  # the same text again, as HTML beside a plain text without an alternative
         seen |= words
         texts.append(text)
@@ -118,7 +118,8 @@ def _text_of(part: Part, *, utf8: bool) -> tuple[str, bool]:
         label = "utf-8"
     if is_html and (label is None or codec_of(label) is None):
         label = declared_charset(content) or label
-    text = re.sub(r"\r*\n|\r", "\n", decode_text(content, label).replace("\0", ""))
+    text = decode_text(content, label).replace("\0", "").replace("\r\r\n", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if is_html:
         return strip_html(text), True
     if (part.headers.parameter("format") or "").lower() == "flowed":
@@ -132,7 +133,7 @@ def _unflowed(text: str, *, joined: bool) -> str:
     flows = False
     for line in text.split("\n"):
         line = line.removeprefix(" ")
-        if flows:
+        if flows and line != "-- ":
             lines[-1] += line
         else:
             lines.append(line)

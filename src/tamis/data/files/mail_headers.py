@@ -85,7 +85,7 @@ def read_headers(content: bytes, start: int = 0) -> tuple[Headers, int]:
     Lines end with LF. A line that is no field is skipped if a usual field follows soon, otherwise
     the body begins with it.
     """
-    fields: list[tuple[bytes, bytes]] = []
+    fields: list[tuple[bytes, list[bytes]]] = []
     position = start
     while position < len(content):
         end = _line_end(content, position)
@@ -95,18 +95,22 @@ def read_headers(content: bytes, start: int = 0) -> tuple[Headers, int]:
             if line and fields and _goes_on(content, end, 1):
                 position = end
                 continue
-            return Headers(tuple(fields)), end
+            return _joined(fields), end
         field = _field(line)
         if line[:1] in (b" ", b"\t") and fields:
-            fields[-1] = (fields[-1][0], fields[-1][1] + b"\n" + line)
+            fields[-1][1].append(line)
         elif field:
-            fields.append((field[1].lower(), line[field.end() :].strip()))
+            fields.append((field[1].lower(), [line[field.end() :].strip()]))
         elif not _goes_on(content, end, _BEYOND):
-            return Headers(tuple(fields)), position
+            return _joined(fields), position
         elif fields and not _ENVELOPE.match(line):
-            fields[-1] = (fields[-1][0], fields[-1][1] + b"\n " + line)
+            fields[-1][1].append(b" " + line)
         position = end
-    return Headers(tuple(fields)), len(content)
+    return _joined(fields), len(content)
+
+
+def _joined(fields: list[tuple[bytes, list[bytes]]]) -> Headers:
+    return Headers(tuple((name, b"\n".join(lines)) for name, lines in fields))
 
 
 def usual_fields(lines: list[bytes]) -> int | None:

@@ -7,7 +7,6 @@ Attachments are ignored.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -83,7 +82,10 @@ def _plain(content: bytes) -> tuple[bytes, bool]:
     name = wide_encoding(content) or utf16_without_mark(content[:_HEAD_BYTES])
     if name:
         content = content.decode(name, "replace").encode("utf-8", "replace")
-    content = re.sub(rb"\r*\n|\r", b"\n", content.removeprefix(b"\xef\xbb\xbf"))
+    content = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\r\n", b"\n")
+    content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    header, empty, body = content.partition(b"\n\n")
+    content = header.replace(b"\0", b"") + empty + body
     begin = content.lstrip(b"\n \t")
     # Empty lines before the header are no body.
     if begin != content and usual_fields(begin[:_HEAD_BYTES].split(b"\n")[:40]):

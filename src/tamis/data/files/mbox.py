@@ -20,10 +20,11 @@ _DATE = re.compile(
     rb" +\d{1,2},? +(\d{4} +)?\d{1,2}:\d\d|From \S+ +\d{4}-\d\d-\d\d[T ]\d\d:\d\d",
     re.IGNORECASE,
 )
-_SENDER_ALONE = re.compile(rb"From (-|\S+)\s*$")
+_SENDER_ALONE = re.compile(rb"From (-|\S+@\S+)?\s*$")
 _LENGTH = re.compile(rb"content-length[ \t]*:[ \t]*(\d{1,9})\s*$", re.IGNORECASE)
 _AHEAD = 40  # lines of a header that are looked at
-_LONGEST = 1 << 26  # bytes that a Content-Length is believed
+_LONGEST = 1 << 26  # largest Content-Length that is looked at
+_MOST_WRONG = 8  # wrong lengths after which no length of the file is looked at
 
 
 def is_mbox(head: bytes) -> bool:
@@ -32,8 +33,11 @@ def is_mbox(head: bytes) -> bool:
     lines = re.split(rb"\r\n|\n|\r", head[: 1 << 16], maxsplit=_AHEAD + 1)
     if lines[0].rstrip() == MMDF:
         return len(lines) > 1 and usual_fields(_without_from(lines[1:])) is not None
-    # A separator with a date needs headers too: "From Monday Jan 1 10:00" may begin a text.
-    return lines[0].startswith(_FROM) and bool(usual_fields(lines[1:]))
+    if not lines[0].startswith(_FROM):
+        return False
+    # A mail without a header has an empty line there.
+    bare = bool(_DATE.match(lines[0])) and not b"".join(lines[1:2]).strip()
+    return bare or _has_header(lines[1:])
 
 
 def divide_mailbox(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -43,7 +47,10 @@ def divide_mailbox(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """
     reading = _Lines(lines)
     held: list[bytes] = []
-    start, blank = 0, True
+    # The first mail may lack its separator.
+    header = reading.header()
+    lacks = bool(header) and not header[0].startswith(_FROM) and _has_header(header)
+    start, blank = int(lacks), True
     while (line := reading.next()) is not None:
         bare = line.rstrip(b"\r\n")
         if reading.mmdf:
@@ -70,6 +77,7 @@ class _Lines:
         self._rest = iter(lines)
         self._ahead: deque[bytes] = deque()
         self.number = 0
+        self._wrong_lengths = 0
         first = self.ahead(0)
         if first is not None:
             self._ahead[0] = first.removeprefix(b"\xef\xbb\xbf")
@@ -113,6 +121,9 @@ class _Lines:
                 return []
         if not wanted or wanted > _LONGEST or line is None:
             return []
+        if self._wrong_lengths == _MOST_WRONG:
+            return []
+        self._wrong_lengths += 1
         place, size = place + 1, 0
         while size < wanted:
             line = self.ahead(place)
@@ -124,17 +135,23 @@ class _Lines:
             blanks += 1
         if size != wanted or not (line is None or line.startswith(_FROM)):
             return []
+        self._wrong_lengths -= 1
         return [self.next() or b"" for _ in range(place)]
 
 
 def _is_separator(line: bytes, reading: _Lines, *, blank: bool) -> bool:
-    usual = usual_fields(_without_from(reading.header()))
-    if _DATE.match(line):
-        return blank or bool(usual)
-    if blank:
-        return bool(usual)
-    # Without a date and without an empty line before it, only a header makes a separator.
-    return usual is not None and usual > 1 and bool(_SENDER_ALONE.match(line))
+    if _DATE.match(line) and blank:
+        return True
+    # Without an empty line before it, a separator has a date or nothing but a sender.
+    likely = blank or _DATE.match(line) or _SENDER_ALONE.match(line)
+    return bool(likely) and _has_header(reading.header())
+
+
+def _has_header(lines: list[bytes]) -> bool:
+    """Return whether lines begin with the header of a mail."""
+    lines = _without_from(lines)
+    usual = usual_fields(lines)
+    return bool(usual) or (usual == 0 and b"".join(lines[:1])[:2].lower() == b"x-")
 
 
 def _without_from(lines: list[bytes]) -> list[bytes]:

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import BinaryIO, TextIO
 
 from tamis.data.files import json_reader, mail_reader, parquet_reader
-from tamis.data.files.binary_formats import refuse_binary
+from tamis.data.files.binary_formats import may_begin_binary, refuse_binary
 from tamis.data.files.byte_sources import STANDARD_INPUT
 from tamis.data.files.compression import compression_of, decompressed
 from tamis.data.files.encoding import decode_line, transcoded, wide_encoding
@@ -92,8 +92,7 @@ def utf8_lines(stream: Iterable[bytes] | Iterable[str], name: str) -> tuple[Iter
     if wide:
         lines = _lines_of(transcoded(chain([first], lines), wide, name))
         first = next(lines, b"")
-    elif b"\0" in first:
-        # UTF-16 is not recognised by a line of a few letters.
+    elif may_begin_binary(first):
         second = next(lines, b"")
         refuse_binary(first + second, name)
         lines = chain([second] if second else [], lines)

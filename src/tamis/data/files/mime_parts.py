@@ -15,6 +15,8 @@ from tamis.data.files.transfer_encodings import decode_transfer, normal_name
 
 _DELIMITER = re.compile(rb"^--([^\n]*)$", re.MULTILINE)
 _BEFORE_FIELDS = re.compile(rb"^--(\S[^\n]*)\n(?=Content-[A-Za-z-]+[ \t]*:)", re.M | re.I)
+_EMPTY_DELIMITER = re.compile(rb"^--[ \t]*\n(?=Content-[A-Za-z-]+[ \t]*:)", re.M | re.I)
+_EMPTY_DELIMITERS = re.compile(rb"^--(--)?[ \t]*$", re.MULTILINE)
 _CONTENT_FIELD = re.compile(rb"\s*Content-[A-Za-z-]+[ \t]*:", re.I)
 _MAILS = ("message/rfc822", "message/news", "message/global")
 _MOST_REPEATS = 16  # spans of a mail that are read again: a wrong boundary, an encoded part
@@ -201,6 +203,8 @@ def _span_to_read(part: Part) -> tuple[bytes, bytes] | None:
         boundary = (part.headers.parameter("boundary") or "").rstrip().encode()
         if part.encoding and boundary and b"--" + boundary in body:
             return body, boundary
+        if _EMPTY_DELIMITER.search(body):
+            body = _EMPTY_DELIMITERS.sub(rb"--=\1", body)
         boundary = _visible_boundary(body)
         if boundary:
             return body, boundary

@@ -12,7 +12,6 @@ import re
 _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 _PIECE = re.compile(rb"([A-Za-z0-9+/]+)=*")
 _SOFT_BREAK = re.compile(rb"=[ \t]*(?:\n|\Z)")
-_TRAILING = re.compile(rb"[ \t]+$", re.MULTILINE)
 _HEX = re.compile(rb"=([0-9A-Fa-f]{2})")
 _DENSE = re.compile(rb"[A-Za-z0-9+/]{30,}")
 _QUOTE_MARKS = b"> \t|"
@@ -37,7 +36,9 @@ def decode_transfer(body: bytes, encoding: str) -> bytes:
     if encoding == "base64":
         return decode_base64_lines(body)
     if encoding == "quotedprintable":
-        return decode_quoted_printable(_TRAILING.sub(b"", body))
+        # Spaces at the end of a line were added on the way.
+        lines = (line.rstrip(b" \t") for line in body.split(b"\n"))
+        return decode_quoted_printable(b"\n".join(lines))
     return decode_uuencode(body) if encoding == "uuencode" else body
 
 

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from tamis.data.files.binary_formats import HEAD_BYTES, refuse_binary
 from tamis.errors import DataError
 
 OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -36,10 +37,12 @@ def read_documents(file: Path, form: str) -> list[Document]:
             several lines, with at most 50 lines on average.
 
     Raises:
-        DataError: the file cannot be read, or is not UTF-8.
+        DataError: the file cannot be read, is binary, or is not UTF-8.
     """
     opener: Callable[..., IO[Any]] = OPENERS.get(file.suffix, open)
     try:
+        with opener(file, "rb") as binary:
+            refuse_binary(binary.read(HEAD_BYTES), str(file), "UTF-8 text")
         try:
             with opener(file, "rt", encoding="utf-8-sig", errors="strict", newline=None) as stream:
                 lines = [line.rstrip("\n") for line in stream]
