@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,14 @@ def main() -> None:
             parser.error(str(error))
         apply(resolve("cpu", options.threads))
         for name, method in chosen:
-            begun = time.perf_counter()
-            judge = method(data)
-            fitted = time.perf_counter()
-            found: dict[str, Any] = {"threshold": judge.threshold}
-            for when, one in (("before", judge), ("after", judge.corrected(corrections))):
-                scores = np.asarray(one.probabilities([text.text for text in judged]))
-                found[when] = figures(judged, scores, judge.threshold)
+            with TemporaryDirectory() as work:
+                begun = time.perf_counter()
+                judge = method(data, Path(work))
+                fitted = time.perf_counter()
+                found: dict[str, Any] = {"threshold": judge.threshold}
+                for when, one in (("before", judge), ("after", judge.corrected(corrections))):
+                    scores = np.asarray(one.probabilities([text.text for text in judged]))
+                    found[when] = figures(judged, scores, judge.threshold)
             results["methods"][name] = found | {"fit_s": round(fitted - begun, 1)}
             options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(f"{summary(judged, results['methods'])}\n\n{by_text(judged, results['methods'])}")

@@ -5,7 +5,6 @@ counts as one row, and as 2, 4 or 8 rows while its verdict is wrong.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +32,14 @@ class Judge:
     """The method after learning corrections."""
 
 
-Method = Callable[[Path], Judge]
-"""Trains on a table."""
+Method = Callable[[Path, Path], Judge]
+"""Trains on a table; the second path is a folder that exists as long as the judge is used."""
 
 
 def tamis(backbone: str, tune: str, settings: dict[str, Any]) -> Method:
     """A run of tamis, trained on all rows; corrections go through its feedback store."""
 
-    def fit(data: Path) -> Judge:
+    def fit(data: Path, work: Path) -> Judge:
         from tamis.classifier.text_classifier import TextClassifier
         from tamis.config import Recipe
         from tamis.workflows.train import train
@@ -49,15 +48,14 @@ def tamis(backbone: str, tune: str, settings: dict[str, Any]) -> Method:
             {"backbone": backbone, "tune": tune, "data.split": "none", "data.positive": POSITIVE}
             | settings
         )
-        folder = tempfile.TemporaryDirectory(prefix="tamis-obvious-")
-        run = train(str(data), recipe, Path(folder.name) / "run").path
+        run = train(str(data), recipe, work / "run").path
         classifier = TextClassifier.load(run)
 
         def corrected(items: list[Text]) -> Judge:
             from tamis.feedback.learning import FeedbackLearner
             from tamis.feedback.store import CorrectionStore, NewCorrection
 
-            store = CorrectionStore(Path(folder.name) / "corrections.sqlite")
+            store = CorrectionStore(work / "corrections.sqlite")
             learner = FeedbackLearner(classifier, run, store, model="run")
             learner.add(
                 [NewCorrection(i.text, POSITIVE if i.unwanted else NEGATIVE) for i in items]
@@ -80,7 +78,7 @@ def _of(classifier: Any, corrected: Callable[[list[Text]], Judge]) -> Judge:
     )
 
 
-def tfidf(data: Path) -> Judge:
+def tfidf(data: Path, work: Path) -> Judge:
     """TF-IDF of words and characters with logistic regression, the baseline of every report."""
     from sklearn.base import clone
     from sklearn.model_selection import cross_val_predict
@@ -114,7 +112,7 @@ def tfidf(data: Path) -> Judge:
 def minilm(folder: Path) -> Method:
     """A frozen sentence encoder with the exact head of tamis, the penalty chosen out of fold."""
 
-    def fit(data: Path) -> Judge:
+    def fit(data: Path, work: Path) -> Judge:
         from scipy.special import softmax
 
         from tamis.data.deduplication import exact_groups, repeat_key
