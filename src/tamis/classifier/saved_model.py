@@ -7,37 +7,32 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tamis.classifier.model_folder import LABEL_TYPES, META, find_model
+from tamis.classifier.saved_head import MULTI_LABEL, SavedHead, labels_of, saved_head
 from tamis.decision.verdict import DecisionRule
-from tamis.errors import CheckpointError, RunError
+from tamis.errors import CheckpointError
 from tamis.files import sha256, write_text
+from tamis.gpt2.checkpoint_heads import describe_head
 from tamis.gpt2.checkpoints import (
     WEIGHTS,
+    Checkpoint,
     build,
     fingerprint,
-    read_checkpoint,
     read_json,
     write_checkpoint,
 )
 from tamis.gpt2.model import GPT2Classifier
+from tamis.gpt2.pretrained import read_pretrained
 from tamis.gpt2.sentence_modules import write_last_token_modules
 from tamis.text.tokenizer import Tokenizer
 
-META = "tamis.json"
 FORMAT = 1
-LABEL_TYPES: dict[str, Callable[[str], Any]] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "bool": lambda text: text == "True",
-}
-"""Types that labels may have, and how each comes back from its text."""
 NO_PAD = -1
 """`pad_token_id` of a model that reads the last position of a padded row: no id is padding to
 it."""
@@ -69,7 +64,11 @@ def save_model(folder: Path | str, saved: SavedModel, *, card: str | None = None
         config = saved.model.transformer.config
         end = saved.tokenizer.end_of_text
         fixed = saved.tokenizer.backend.padding is not None
-        extra = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": NO_PAD if fixed else end}
+        dropped = saved.tokenizer.dropped
+        padding = NO_PAD if fixed else end if dropped is None else dropped
+        extra = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": padding}
+        if saved.rule.multi_label:
+            extra["problem_type"] = MULTI_LABEL
         write_checkpoint(beside, saved.model, labels=saved.labels, extra=extra)
         saved.tokenizer.save(beside, max_length=config.n_positions)
         if not fixed:  # sentence-transformers pads no text to a fixed length
@@ -97,31 +96,6 @@ def save_model(folder: Path | str, saved: SavedModel, *, card: str | None = None
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def find_model(run: Path | str) -> Path:
-    """Return the model folder of a run folder, or the folder itself.
-
-    Raises:
-        RunError: there is no such folder, or its training is not finished.
-        CheckpointError: the folder contains no model.
-    """
-    run = Path(run)
-    if not run.is_dir():
-        raise RunError(
-            f"{run} does not exist; expected a run folder or a model folder (train one with: "
-            f"tamis train DATA -o {run})"
-        )
-    if (run / "model" / "config.json").is_file():
-        return run / "model"
-    if (run / "config.json").is_file():
-        return run
-    if (run / "recipe.toml").is_file():
-        raise RunError(
-            f"{run} contains an unfinished training; repeat the same tamis train command to "
-            "resume it"
-        )
-    raise CheckpointError(f"{run} contains no model: expected model/config.json or config.json")
-
-
 def load_model(run: Path | str) -> SavedModel:
     """Load a run folder, a model folder, or a folder of transformers for GPT-2 sequence
     classification.
@@ -134,25 +108,30 @@ def load_model(run: Path | str) -> SavedModel:
     meta = read_json(folder / META) if (folder / META).is_file() else None
     if meta is not None:
         _check_files(folder, meta)
-    checkpoint = read_checkpoint(folder)
+    checkpoint = read_pretrained(folder)
     if checkpoint.score is None:
         raise CheckpointError(
-            f"{folder} is a language model, not a classifier: {WEIGHTS} has no score.weight; "
-            "train it with tamis train"
+            f"{folder} is {describe_head(checkpoint.raw, checkpoint.heads)}: it has no "
+            "score.weight; to make a classifier of it, train with tamis train --backbone "
+            f"{folder}"
         )
-    labels = _labels(folder, checkpoint.raw, len(checkpoint.score))
+    path = checkpoint.folder / "config.json"
+    head = (
+        saved_head(path, checkpoint.raw, checkpoint.score)
+        if meta is None
+        else SavedHead(
+            labels_of(path, checkpoint.raw, len(checkpoint.score)),
+            checkpoint.score,
+            _rule(folder, meta.get("rule", {})),
+        )
+    )
+    labels = head.labels
     with torch.random.fork_rng(devices=[]):  # a new head is drawn, and replaced
         model = GPT2Classifier(build(checkpoint.config, checkpoint.state), len(labels))
-    model.score.weight = torch.nn.Parameter(checkpoint.score)
-    tokenizer = Tokenizer.from_folder(folder)
-    if tokenizer.size > checkpoint.config.vocab_size:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has ids up to {tokenizer.size - 1}, the model's "
-            "vocabulary ends at "
-            f"{checkpoint.config.vocab_size - 1}; the files belong to different models"
-        )
+    model.score.weight = torch.nn.Parameter(head.score)
+    tokenizer = _tokenizer(checkpoint)
     if meta is None:
-        return SavedModel(model.eval(), tokenizer.without_padding(), labels)
+        return SavedModel(model.eval(), tokenizer.without_padding(), labels, head.rule)
     if meta.get("labels") != labels:
         raise CheckpointError(
             f"{folder}: labels in {META} {meta.get('labels')} and config.json {labels} differ; "
@@ -170,9 +149,23 @@ def load_model(run: Path | str) -> SavedModel:
             f"{folder / META}: label_type must be one of {known}, got {label_type!r}; save the "
             "model again"
         )
-    return SavedModel(
-        model.eval(), tokenizer, labels, _rule(folder, meta.get("rule", {})), label_type, rest
-    )
+    return SavedModel(model.eval(), tokenizer, labels, head.rule, label_type, rest)
+
+
+def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    """Return the tokenizer of a folder, reading special tokens and padding as transformers does.
+
+    Raises:
+        CheckpointError: its ids go beyond the embedding.
+    """
+    size, padding = checkpoint.config.vocab_size, checkpoint.raw.get("pad_token_id")
+    tokenizer = Tokenizer.from_folder(checkpoint.tokenizer_folder, as_saved=True).within(size)
+    if tokenizer.size > size:
+        raise CheckpointError(
+            f"{checkpoint.tokenizer_folder}: the tokenizer has ids up to {tokenizer.size - 1}, the "
+            f"model's vocabulary ends at {size - 1}; the files belong to different models"
+        )
+    return tokenizer.dropping(padding if isinstance(padding, int) and padding >= 0 else None)
 
 
 def weights_hash(model: GPT2Classifier) -> str:
@@ -190,18 +183,6 @@ def _rule(folder: Path, values: Any) -> DecisionRule:
             f"{folder / META}: rule must be an object with {known}, got {values!r:.60}; save "
             "the model again"
         ) from None
-
-
-def _labels(folder: Path, raw: dict[str, Any], classes: int) -> list[str]:
-    names = {int(k): str(v) for k, v in raw.get("id2label", {}).items()}
-    if sorted(names) == list(range(classes)):
-        return [names[i] for i in range(classes)]
-    if names:
-        raise CheckpointError(
-            f"{folder / 'config.json'}: id2label names {len(names)} classes, score.weight has "
-            f"{classes}"
-        )
-    return [f"LABEL_{i}" for i in range(classes)]
 
 
 def _check_files(folder: Path, meta: dict[str, Any]) -> None:

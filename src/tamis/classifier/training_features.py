@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.classifier.saved_model import META, find_model
+from tamis.classifier.model_folder import ADAPTER_FILES, META, find_model
 from tamis.errors import CheckpointError
 from tamis.files import replaced, sha256
-from tamis.gpt2.checkpoints import WEIGHTS
+from tamis.gpt2.tensor_files import WEIGHTS, weight_files
 
 FEATURES = "features.safetensors"
 FORMAT = 1
@@ -181,4 +181,8 @@ def weights_mark(model: Path) -> str:
     try:
         return str(json.loads((model / META).read_text(encoding="utf-8"))["files"][WEIGHTS])
     except (OSError, ValueError, KeyError, TypeError):
-        return sha256(model / WEIGHTS)
+        names = weight_files(model) or [ADAPTER_FILES[1]]
+        hashes = [sha256(model / name) for name in names]
+        if len(hashes) == 1:
+            return hashes[0]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()

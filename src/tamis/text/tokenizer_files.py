@@ -105,9 +105,9 @@ def has_tokenizer(folder: Path) -> bool:
 def _missing(folder: Path, kind: str, pieces: tuple[str, str] | None) -> str:
     if kind not in (*_GENERIC, _REBUILT) and (pieces or any(folder.glob("*vocab*"))):
         return (
-            f"{folder}: its tokenizer is a {kind}, which is read from tokenizer.json, and that file "
-            f"is missing; write it with transformers: AutoTokenizer.from_pretrained({str(folder)!r})"
-            f".save_pretrained({str(folder)!r})"
+            f"{folder}: its tokenizer is a {kind}, which is read from tokenizer.json, and that "
+            "file is missing; write it with transformers: "
+            f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
         )
     wanted = " or ".join(["tokenizer.json", *(f"{v} with {m}" for v, m in PIECES)])
     return f"{folder} has no tokenizer: expected {wanted}"
@@ -121,8 +121,8 @@ def _read(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(
-            f"{path.parent}: the tokenizer files cannot be read ({path.name}: {error}); download or "
-            "save them again"
+            f"{path.parent}: the tokenizer files cannot be read ({path.name}: {error}); download "
+            "or save them again"
         ) from error
     if not isinstance(value, dict):
         raise CheckpointError(
