@@ -97,7 +97,7 @@ def decode_base64_lines(body: bytes) -> bytes:
     result = b"".join(decoded)
     # One encoded line that decodes to no text was plain text of one word.
     words = body.split()
-    if len(words) == 1 and len(words[0]) < 16 and not _is_text(result):
+    if len(words) == 1 and len(words[0]) < 16 and b"=" not in body and not _is_text(result):
         return body
     return result
 
