@@ -17,6 +17,7 @@ from tamis.config import Recipe
 from tamis.decision.fit_rule import HeldOutScores, check_decision_settings, choose_rule
 from tamis.decision.verdict import DecisionRule
 from tamis.errors import ConfigError
+from tamis.training.resolve import resolve_scoring
 
 RULE = ("data.positive", "decision.max_fpr", "decision.costs", "decision.abstain_rate")
 COMPUTE = ("compute.device", "compute.threads", "compute.dtype")
@@ -57,6 +58,8 @@ class Changes:
     compute: dict[str, Any]
     training: dict[str, tuple[Any, Any]]
     """old and new values of settings that need a new training"""
+    asked: Recipe
+    """by the parameters now, unresolved"""
 
     @classmethod
     def between(cls, snapshot: ParameterSnapshot, recipe: Recipe) -> Changes:
@@ -71,6 +74,7 @@ class Changes:
                 for name, value in changed.items()
                 if name not in (*RULE, *COMPUTE, *UNUSED)
             },
+            recipe,
         )
 
     @property
@@ -101,7 +105,10 @@ class Changes:
             found = {name: getattr(predictor.compute, name.split(".")[1]) for name in COMPUTE}
             recipe = recipe.changed(found)
         if self.rule:
-            rule = _chosen_again(classifier, recipe, self.rule)
+            positive = _positive(classifier, recipe.data.positive)
+            scoring = resolve_scoring(self.asked, positive)
+            recipe = recipe.changed({"decision.scoring": scoring})
+            rule = _chosen_again(classifier, recipe, positive, self.rule)
             positive = rule.positive
             place = None if positive is None else _names(classifier).index(positive)
             aggregation = replace(predictor.encoder.aggregation, positive=place)
@@ -120,11 +127,12 @@ def replace_predictor(classifier: HoldsPredictor, predictor: Predictor) -> None:
         vars(classifier)["_ood_detector_"] = replace(detector, predictor=predictor)
 
 
-def _chosen_again(classifier: FittedParts, recipe: Recipe, changed: dict[str, Any]) -> DecisionRule:
+def _chosen_again(
+    classifier: FittedParts, recipe: Recipe, positive: str | None, changed: dict[str, Any]
+) -> DecisionRule:
     """The decision rule by new settings."""
     names, held_out = _names(classifier), classifier.held_out_
     check_decision_settings(recipe.decision, len(names))
-    positive = _positive(classifier, recipe.data.positive)
     if (
         held_out is not None
         and len(names) == 2

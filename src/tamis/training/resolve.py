@@ -63,7 +63,7 @@ def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
         ConfigError: as `check_rows`, or two settings exclude each other.
     """
     positive = check_rows(recipe, labels)
-    recipe = recipe.changed({"decision.scoring": _scoring(recipe, positive)})
+    recipe = recipe.changed({"decision.scoring": resolve_scoring(recipe, positive)})
     pretrained, small, classes = (
         not is_scratch(recipe.backbone),
         recipe.backbone in EMBEDDED,
@@ -101,8 +101,8 @@ def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
     return ResolvedRecipe(settled, reason, positive, notes)
 
 
-def _scoring(recipe: Recipe, positive: str | None) -> str:
-    """What `decision.scoring = auto` stands for; it stays `auto` for more than two classes.
+def resolve_scoring(recipe: Recipe, positive: str | None) -> str:
+    """Return what `decision.scoring = auto` stands for; it stays `auto` for more than two classes.
 
     Where nobody says which class is looked for, both are worth the same, and the rarer one gets no
     more attention than the other.
