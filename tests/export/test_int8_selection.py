@@ -40,8 +40,8 @@ def with_outlier(part: str) -> TextClassifier:
     assert isinstance(layer, torch.nn.Linear) and isinstance(norm, torch.nn.LayerNorm)
     with torch.no_grad():
         norm.weight[0], norm.bias[0] = 0.0, 1.0
-        layer.weight[:, 0] += 300.0
-        layer.bias -= 300.0
+        layer.weight[:, 0].add_(300.0)
+        layer.bias.sub_(300.0)
     other.predictor_ = replace(own.predictor_, model=model)
     return other
 

@@ -74,7 +74,11 @@ def altered(name: str, content: bytes = b"{}") -> Callable[[Path], Any]:
 
 
 def removed(*names: str) -> Callable[[Path], Any]:
-    return lambda folder: [(folder / name).unlink() for name in names]
+    def remove(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return remove
 
 
 ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {

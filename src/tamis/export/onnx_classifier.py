@@ -6,7 +6,7 @@ exported.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -36,6 +36,14 @@ class NoOODDetector:
     """In the place of an out-of-distribution detector: an exported model is no language model."""
 
     limit: None = None
+
+    def bits_per_byte(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return (N,) NaN."""
+        return np.full(len(texts), np.nan)
+
+    def is_ood(self, texts: Sequence[str], bits: NDArray[np.float64]) -> list[bool | None]:
+        """Return None for each of N texts: unknown."""
+        return [None] * len(texts)
 
     def mark(self, verdicts: list[Verdict], *, progress: Progress | None = None) -> list[Verdict]:
         """Return the verdicts as they are: whether a text is out-of-distribution is unknown."""

@@ -48,7 +48,7 @@ class OnnxPredictor:
 
     def window_logits(self, windows: Sequence[Ids]) -> Floats:
         """Return the (W, K) logits of windows of token ids, of which there is at least one."""
-        return self._run(windows, OUTPUTS[0], Silent()).astype(np.float64)
+        return self._run(windows, OUTPUTS[0], None).astype(np.float64)
 
     def token_logits(self, windows: Sequence[Ids]) -> list[Floats]:
         """Return the (T, K) logits of each window as if it ended after each of its T tokens.
@@ -104,7 +104,9 @@ class OnnxPredictor:
         deciding = encoded.deciding(values[encoded.windows_of(rows)], rows)
         return logits[encoded.distinct_of], deciding
 
-    def _run(self, windows: Sequence[Ids], output: str, progress: Progress | None) -> Any:
+    def _run(
+        self, windows: Sequence[Ids], output: str, progress: Progress | None
+    ) -> NDArray[np.float32]:
         """Return one output of windows, (W, ...) fp32, in their order."""
         width = next(one.shape[-1] for one in self.session.get_outputs() if one.name == output)
         found = np.empty((len(windows), width), dtype=np.float32)

@@ -73,10 +73,11 @@ def test_logits_and_embedding_equal_the_network(kind: str, opset: int, tmp_path:
     if kind == "attention":
         torch.manual_seed(5)
         unfolded(model.transformer, trainable=True)
+        block: Any = model.transformer.h[-1]
         with torch.no_grad():
-            model.transformer.h[-1].attn.c_attn.weight.add_(0.05)
+            block.attn.c_attn.weight.add_(0.05)
     if kind == "mean in the middle":
-        modules = list(model.transformer.h)
+        modules: list[Any] = list(model.transformer.h)
         modules.insert(1, modules.pop())
         model.transformer.h = torch.nn.ModuleList(modules)
         modules[1].factor = 2.0
@@ -168,7 +169,8 @@ def test_weights_are_halved_only_where_that_is_exact() -> None:
 def test_half_tables_give_the_same_numbers(tmp_path: Path) -> None:
     model = pooled()
     model.half().float()
-    model.transformer.h[0].mlp.c_fc.weight.data[0, 0] = 0.1  # one matrix that is not exact
+    block: Any = model.transformer.h[0]
+    block.mlp.c_fc.weight.data[0, 0] = 0.1  # one matrix that is not exact
     large = torch.nn.Parameter(model.transformer.wte.weight.detach().repeat(4, 1))
     model.transformer.wte.weight = large
     path = written(model, tmp_path)

@@ -43,7 +43,7 @@ class WeightFile:
         """Write an array, and return the tensor that refers to it."""
         self.file.write(bytes(-self.file.tell() % _ALIGNMENT))
         offset = self.file.tell()
-        self.file.write(memoryview(np.ascontiguousarray(value)).cast("B"))
+        np.ascontiguousarray(value).tofile(self.file)
         tensor = TensorProto(
             name=name, data_type=helper.np_dtype_to_tensor_dtype(value.dtype), dims=value.shape
         )
@@ -81,7 +81,7 @@ class GraphBuilder:
     def split(self, x: str, parts: int, axis: int) -> list[str]:
         """Add a node that splits x into equal parts."""
         names = [f"Split_{len(self.nodes)}_{part}" for part in range(parts)]
-        count = {"num_outputs": parts} if self.opset >= 18 else {}
+        count: dict[str, Any] = {"num_outputs": parts} if self.opset >= 18 else {}
         self.nodes.append(helper.make_node("Split", [x], names, name=names[0], axis=axis, **count))
         return names
 
