@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from tamis.classifier.changes import HoldsPredictor, replace_predictor
 from tamis.classifier.fitted import TrainingRecord
-from tamis.classifier.targets import as_sample_weight, class_numbers
+from tamis.classifier.inputs import as_column, as_texts
+from tamis.classifier.targets import as_labels, as_sample_weight, class_number, class_numbers
 from tamis.classifier.training_features import read_training_rows, text_keys
 from tamis.config import Recipe
 from tamis.decision.calibration import softmax
+from tamis.errors import DataError
 from tamis.head.class_weights import class_weights
 from tamis.head.refit import LinearHead, Problem, head_of, solve_again
 from tamis.head.result import Rows
@@ -126,6 +128,34 @@ def learn_rows(
     head = rows.solved(head_of(classifier.predictor_.model))
     classifier.learned_rows_ = rows
     replace_predictor(classifier, classifier.predictor_.with_head(head))
+
+
+def with_all_classes(X: Any, y: Any, classes: Any) -> tuple[list[str], Any]:
+    """Return the rows of the first call, as lists.
+
+    Raises:
+        DataError: an argument is wrong, or one of `classes` has no row.
+    """
+    texts = as_texts(X)
+    labels = as_labels(y, len(texts))
+    check_classes(classes, np.unique(labels))
+    return texts, labels
+
+
+def check_classes(classes: Any, known: NDArray[Any]) -> None:
+    """Check that all classes are known.
+
+    Raises:
+        DataError: one is not.
+    """
+    if classes is None:
+        return
+    for label in as_column(classes, "classes", "all labels"):
+        if class_number(label, known) is None:
+            raise DataError(
+                f"classes: {label!r:.60} has no row in the first call; every class needs one, "
+                "because the trunk may be trained on these rows"
+            )
 
 
 def _known_rows(classifier: LearningClassifier) -> LearnedRows:

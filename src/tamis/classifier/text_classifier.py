@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tamis.classifier.fitted import fitted_classifier
 from tamis.classifier.inputs import Texts
-from tamis.classifier.partial_fit import learn_rows
+from tamis.classifier.partial_fit import check_classes, learn_rows, with_all_classes
 from tamis.classifier.stored_model import StoredModel
 from tamis.classifier.targets import labelled_texts
 from tamis.decision.verdict import APPLIES, Verdicts
@@ -88,7 +88,8 @@ class TextClassifier(StoredModel):
             DataError: an argument is wrong, or a label is unknown.
         """
         if not self.__sklearn_is_fitted__():
-            return self.fit(X, y, sample_weight)
+            return self.fit(*with_all_classes(X, y, classes), sample_weight)
+        check_classes(classes, self.classes_)
         learn_rows(self, self._checked(X), y, sample_weight)
         return self
 
