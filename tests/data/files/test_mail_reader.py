@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from email.message import EmailMessage
 
 import pytest
@@ -101,3 +103,149 @@ def test_a_mail_is_told_by_its_headers() -> None:
     assert not is_mail(b"Subject: x\nno header\n\n")
     assert not is_mail(b"Note: one\nAlso: two\n\nlines of text")
     assert not is_mail(b"hello\n")
+
+
+HEAD = b"From: a@b\nSubject: s\n"
+
+
+def multipart(
+    subtype: str, *parts: bytes, boundary: str = "b", declared: str | None = None
+) -> bytes:
+    declared = boundary if declared is None else declared
+    begin = HEAD + f'Content-Type: multipart/{subtype}; boundary="{declared}"\n\n'.encode()
+    delimiter = b"--" + boundary.encode()
+    return (
+        begin + b"".join(delimiter + b"\n" + part + b"\n" for part in parts) + delimiter + b"--\n"
+    )
+
+
+def plain(text: str) -> bytes:
+    return b"Content-Type: text/plain; charset=utf-8\n\n" + text.encode()
+
+
+def html(text: str) -> bytes:
+    return b"Content-Type: text/html; charset=utf-8\n\n" + text.encode()
+
+
+CLAIM = html("<p>Claim your free prize at once, only until Friday")
+CLAIMED = "Claim your free prize at once, only until Friday"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", CLAIMED),
+        (" \n\u00a0\u200b\n", CLAIMED),
+        ("-", CLAIMED),
+        ("Your mail client does not support HTML. Open this message in another one.", CLAIMED),
+        ("This message is in HTML", CLAIMED),
+        ("Ihr Programm kann das leider nicht", CLAIMED),
+        ("View online: https://example.org/long/address", CLAIMED),
+        ("Claim", CLAIMED),
+        ("Claim your free prize\nuntil Friday", "Claim your free prize\nuntil Friday"),
+        ("Claim your free prize at once: HTML", None),
+        ("A completely different text that is longer than the other one is", None),
+    ],
+)
+def test_html_is_the_mail_where_the_plain_part_does_not_say_it(
+    text: str, expected: str | None
+) -> None:
+    for subtype in ("alternative", "related"):
+        content = multipart("alternative", plain(text), CLAIM)
+        assert read_mail(content).text == "s\n" + (text if expected is None else expected), subtype
+    nested = multipart("alternative", plain(text), CLAIM).partition(HEAD)[2]
+    assert read_mail(multipart("mixed", nested, boundary="outer")).text.endswith(expected or text)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        # multiparts without parts, with a wrong boundary, and nested ones
+        (multipart("mixed", plain("claim"), declared="other"), "claim"),
+        (multipart("mixed", b"\nclaim", declared="other"), "claim"),
+        (multipart("mixed", plain("claim"), boundary="b", declared="b "), "claim"),
+        (multipart("mixed", plain("claim"), boundary="", declared=""), "claim"),
+        (HEAD + b"Content-Type: multipart/mixed; boundary=b\n\nclaim now", "claim now"),
+        (HEAD + b"Content-Type: multipart/mixed\n\nclaim now", "claim now"),
+        (HEAD + b"Content-Type: multipart/mixed; boundary=b\n\nclaim\n--b--\n", "claim\n--b--"),
+        (HEAD + b"\n--b\n" + plain("claim") + b"\n--b--\n", "claim"),
+        (multipart("mixed", multipart("mixed", plain("one")).partition(HEAD)[2], plain("two")), "one\ntwo"),
+        (multipart("mixed", plain("one"), b"Content-Type: image/png\n\nPNG", plain("two")), "one\ntwo"),
+        (multipart("mixed", plain("one two"), html("<p>two <b>one</b>")), "one two"),
+        (multipart("digest", b"\nSubject: inner\n\nclaim"), "claim"),
+        (multipart("mixed", b"Content-Type: image/png\n\nPNG"), ""),
+        # forwarded and attached texts count only if nothing else does
+        (HEAD + b"Content-Type: message/rfc822\n\nSubject: inner\n\nclaim", "claim"),
+        (HEAD + b"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogeAoKY2xhaW0=", "claim"),
+        (multipart("mixed", plain("see"), b"Content-Type: message/rfc822\n\nSubject: x\n\nclaim"), "see"),
+        (multipart("mixed", plain("see"), b"Content-Disposition: attachment; filename=a.txt\n\nclaim"), "see"),
+        (HEAD + b"Content-Disposition: attachment; filename=a.txt\n\nclaim", "claim"),
+        (HEAD + b"Content-Type: text/calendar\n\nSUMMARY:claim", "SUMMARY:claim"),
+        (HEAD + b"Content-Type: tdxt/plain\n\nclaim", "claim"),
+        (HEAD + b"Content-Type: text\n\nclaim", "claim"),
+        (HEAD + b"Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\nY2xhaW0gbm93", "claim now"),
+        (HEAD + b"Content-Type: application/octet-stream\n\n%PDF-1.4\nabc", ""),
+        (HEAD + b"Content-Type: application/ms-tnef\n\nx\x9f>\"abc", ""),
+        # encodings and charsets
+        (HEAD + b"Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64\n\nLS1iCgpjbGFpbQotLWItLQo=", "claim"),
+        (HEAD + b"Content-Transfer-Encoding: quoted-printable \n\ncl=\naim=3D=", "claim="),
+        (HEAD + b"Content-Type: text/html charset=iso-8859-2\n\n\xb1\xe6", "ąć"),
+        (HEAD + b"Content-Type: text/html\n\n<meta charset=koi8-r>\xf0\xd2\xc9\xda", "Приз"),
+        (HEAD + b"Content-Type: text/html; charset=cp1251\n\n<meta charset=koi8-r>\xcf\xf0\xe8\xe7", "Приз"),
+        (HEAD + b"Content-Type: text/plain; charset=utf-16\nContent-Transfer-Encoding: base64\n\n//5jAOkA", "cé"),
+        (HEAD + b"Content-Type: text/plain; format=flowed\n\none \ntwo\n three \n-- \nsig", "one two\nthree \n-- \nsig"),
+        (HEAD + b"Content-Type: text/plain; format=flowed; delsp=yes\n\npri \nze", "prize"),
+    ],
+    ids=range(32),
+)  # fmt: skip
+def test_every_part_that_a_reader_sees_is_in_the_text(content: bytes, text: str) -> None:
+    assert read_mail(content).text == f"s\n{text}".strip()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.replace(b"\n", b"\r\n"),
+        lambda content: content.replace(b"\n", b"\r"),
+        lambda content: content.replace(b"\n", b"\r\r\n"),
+        lambda content: content.replace(b"\n", b"\r\n", 2),
+        lambda content: b"\xef\xbb\xbf" + content,
+        lambda content: b"\n\n" + content,
+        lambda content: b"From a@b Mon Jan  1 10:00:00 2024\n" + content,
+        lambda content: content.decode().encode("utf-16"),
+        lambda content: b"\xfe\xff" + content.decode().encode("utf-16-be"),
+        lambda content: content.decode().encode("utf-16-le"),
+        lambda content: content.replace(b": ", b" : ", 2),
+        lambda content: content.replace(b"Subject", b"Sub\0ject"),
+        lambda content: content.replace(b"\n\n", b"\n \t\nDate: x\n\n", 1),
+    ],
+)
+def test_marks_line_ends_and_spaces_do_not_change_a_mail(
+    change: Callable[[bytes], bytes],
+) -> None:
+    # The label would be wrong after a transcoding.
+    content = HEAD + "Content-Type: text/plain; charset=iso-8859-1\n\none\n".encode() + b"two"
+    assert read_mail(change(content)).text == "s\none\ntwo"
+    assert is_mail(change(content))
+
+
+def test_labels_do_not_hold_for_a_transcoded_mail() -> None:
+    content = HEAD.decode() + "Content-Type: text/plain; charset=iso-8859-1\n\ngrößer"
+    assert read_mail(content.encode("utf-16")).text == "s\ngrößer"
+
+
+def test_depth_size_and_number_are_no_obstacle() -> None:
+    levels = range(1000)
+    nested = b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in levels
+    )
+    assert read_mail(HEAD + nested + plain("claim")).text == "s\nclaim"
+    assert (
+        read_mail(HEAD + b"Content-Type: message/rfc822\n\n" * 1000 + b"\nclaim").text == "s\nclaim"
+    )
+    many = multipart("mixed", *(plain(f"part {n}") for n in levels))
+    assert read_mail(many).text == "s\n" + "\n".join(f"part {n}" for n in levels)
+    large = HEAD + b"\n" + b"claim your prize\n" * 600_000
+    begin = time.process_time()
+    assert len(read_mail(large).text) > 10_000_000
+    assert time.process_time() - begin < 20

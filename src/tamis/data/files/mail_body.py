@@ -153,6 +153,6 @@ def _choice(plain: str, markup: str) -> str:
         return markup if there else plain
     differs = 2 * len(here & there) < len(here)
     notice = len(here) <= _NOTICE_WORDS and bool(_NOTICE.search(plain))
-    if differs and (notice or len(there) >= 2 * len(here)):
+    if differs and (notice or len(there) > len(here)):
         return markup
     return markup if len(there) >= _FULLER * len(here) else plain

@@ -18,6 +18,7 @@ _QUOTE_MARKS = b"> \t|"
 _STRAY_SHARE = 0.25
 _TEXT_SHARE = 0.9
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r\f\x1b") + b"\x7f"
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
 _EDGE = 3  # bytes of a character that a line may cut off at each end
 
 
@@ -154,7 +155,7 @@ def _is_text(content: bytes) -> bool:
         return False
     controls = len(content) - len(content.translate(None, _CONTROLS))
     if controls:
-        return content.count(b"\0") * 3 > len(content)  # UTF-16
+        return content.count(b"\0") * 3 > len(content) or content.startswith(_WIDE_MARKS)
     for begin in range(min(_EDGE + 1, len(content))):
         for end in range(_EDGE + 1):
             try:
