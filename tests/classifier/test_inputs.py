@@ -135,7 +135,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         r"texts\[1\]: expected a string, got MaskedConstant",
     ),
     "masked column": (
-        lambda: np.ma.MaskedArray(np.array(FEW, dtype=object), mask=[0, 1, 0])[:, None],
+        lambda: np.ma.MaskedArray(np.array(FEW, dtype=object), mask=[False, True, False])[:, None],
         r"texts\[1\]: expected a string, got MaskedConstant",
     ),
     "lists inside": (lambda: [["one"], ["two"]], r"texts\[0\]: .* got list .* one text per row"),
@@ -274,7 +274,10 @@ REFUSED_LABELS: dict[str, tuple[Any, str]] = {
     "None": (None, "y to be passed, but the target y is None"),
     "number": (1, "y: .*got an int"),
     "too large": ([2**70, 1, 2**70, 1], "64 bits"),
-    "masked": (np.ma.MaskedArray([0, 1, 0, 1], mask=[0, 0, 1, 0]), r"labels\[2\] is missing"),
+    "masked": (
+        np.ma.MaskedArray([0, 1, 0, 1], mask=[False, False, True, False]),
+        r"labels\[2\] is missing",
+    ),
     "short": (["a", "b"], r"one for each of the 4 texts; got an array of shape \(2,\)"),
 }
 

@@ -88,12 +88,9 @@ def test_the_order_and_the_number_of_calls_do_not_matter(tune: str) -> None:
 def test_a_text_that_is_said_again_gets_its_new_label() -> None:
     row = LABELS.index("spam")
     again = fitted().partial_fit([TEXTS[row]], ["ham"], sample_weight=[5.0])
-    labels = [
-        "ham" if text == TEXTS[row] else label for text, label in zip(TEXTS, LABELS, strict=True)
-    ]
     assert again.decision_function([TEXTS[row]])[0] < fitted().decision_function([TEXTS[row]])[0]
     back = again.partial_fit([TEXTS[row]] * LABELS.count("spam"), ["spam"] * LABELS.count("spam"))
-    assert back.predict([TEXTS[row]]).tolist() == ["spam"] != labels[row]
+    assert back.predict([TEXTS[row]]).tolist() == ["spam"]
 
 
 def test_the_first_call_is_a_fit_and_no_rows_change_nothing() -> None:

@@ -88,13 +88,13 @@ EXPECTED = {
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it does not inherit from scikit-learn's BaseEstimator
-    all_checks = parametrize_with_checks(
+    all_checks: Any = parametrize_with_checks(
         [NumbersAsTexts("scratch:tiny", "head", threads=1)],
         expected_failed_checks=lambda estimator: EXPECTED,
     )
 
 
-@all_checks
+@all_checks  # type: ignore[untyped-decorator]  # scikit-learn has no types
 def test_scikit_learns_checks_on_rows_spelled_as_texts(estimator: Any, check: Any) -> None:
     check(estimator)
 

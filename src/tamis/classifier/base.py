@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +20,8 @@ from tamis.classifier.inputs import Texts, as_texts, column_names
 from tamis.classifier.sklearn_contract import ClassifierContract
 from tamis.classifier.targets import label_name, named_class_weights
 from tamis.config import Recipe, find_setting
+from tamis.decision.fit_rule import HeldOutScores
+from tamis.decision.verdict import DecisionRule
 from tamis.errors import ConfigError, DataError
 
 NESTED = "settings__"
@@ -28,9 +31,14 @@ NESTED = "settings__"
 class Parameters(ClassifierContract):
     """The parameters of TextClassifier, and the recipe they define."""
 
+    rule_: DecisionRule
+    positive_: str | None
+    recipe_: Recipe
+    held_out_: HeldOutScores | None
+
     def __init__(
         self,
-        backbone: str = "nano",
+        backbone: str | Path = "nano",
         tune: str = "auto",
         *,
         positive: Any = None,

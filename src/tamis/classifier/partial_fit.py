@@ -28,6 +28,7 @@ from tamis.classifier.targets import as_labels, as_sample_weight, class_number, 
 from tamis.classifier.training_features import read_training_rows, text_keys
 from tamis.config import Recipe
 from tamis.decision.calibration import softmax
+from tamis.decision.verdict import DecisionRule
 from tamis.errors import DataError
 from tamis.head.class_weights import class_weights
 from tamis.head.refit import LinearHead, Problem, head_of, solve_again
@@ -45,6 +46,7 @@ class LearningClassifier(HoldsPredictor, Protocol):
     classes_: NDArray[Any]
     recipe_: Recipe
     temperature_: float
+    rule_: DecisionRule
     learned_rows_: LearnedRows
 
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from tamis.classifier.inputs import Texts, as_texts
 from tamis.classifier.predictor import Predictor
-from tamis.classifier.targets import as_sample_weight, class_numbers
+from tamis.classifier.targets import Labels, as_sample_weight, class_numbers
 from tamis.errors import ConfigError, DataError
 
 UNCHANGED = "$UNCHANGED$"
 """scikit-learn's word for a metadata request that stays as it is."""
-_ROUTED = {
+_ROUTED: dict[str, dict[str, bool | None]] = {
     "fit": {"sample_weight": None, "groups": False},
     "partial_fit": {"sample_weight": None},
     "score": {"sample_weight": None},
@@ -58,7 +58,7 @@ class ClassifierContract:
         with np.errstate(divide="ignore"):  # a probability may be 0 in float64
             return np.asarray(np.log(self.predict_proba(X)))
 
-    def score(self, X: Texts, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Texts, y: Labels, sample_weight: Any = None) -> float:
         """Return the accuracy, scikit-learn's default metric; choose another `scoring` for
         imbalanced classes.
 

@@ -5,17 +5,19 @@ Shapes: R rows, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from tamis.classifier.inputs import as_column, as_texts, is_frame
+from tamis.classifier.inputs import DataFrameLike, as_column, as_texts, is_frame
 from tamis.data.labels import known_labels, matching_label
 from tamis.errors import ConfigError, DataError
 from tamis.training.prepare import LabelledTexts
 
+Labels = ArrayLike | Iterable[Any] | DataFrameLike
+"""Labels: a sequence, iterator, Series or array (N,) of strings, whole numbers or booleans."""
 _LABELS = "one label for each text, in a list, Series or array of strings, numbers or booleans"
 
 

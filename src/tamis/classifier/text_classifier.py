@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from tamis.classifier.fitted import fitted_classifier
 from tamis.classifier.inputs import Texts
-from tamis.classifier.partial_fit import check_classes, learn_rows, with_all_classes
+from tamis.classifier.partial_fit import LearnedRows, check_classes, learn_rows, with_all_classes
 from tamis.classifier.stored_model import StoredModel
-from tamis.classifier.targets import labelled_texts
+from tamis.classifier.targets import Labels, labelled_texts
 from tamis.decision.verdict import APPLIES, Verdicts
 from tamis.progress import Progress
 from tamis.training.callbacks import SILENT, Callbacks
@@ -38,10 +38,13 @@ class TextClassifier(StoredModel):
         (1, 2)
     """
 
+    learned_rows_: LearnedRows
+    """what the head was solved on last; only after `partial_fit`"""
+
     def fit(
         self,
         X: Texts,
-        y: ArrayLike,
+        y: Labels,
         sample_weight: ArrayLike | None = None,
         *,
         validation: ArrayLike | None = None,
@@ -73,7 +76,7 @@ class TextClassifier(StoredModel):
         return self._hold(*fitted_classifier(plan, result, classes))
 
     def partial_fit(
-        self, X: Texts, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: Any = None
+        self, X: Texts, y: Labels, classes: ArrayLike | None = None, sample_weight: Any = None
     ) -> Self:
         """Learn further rows: the head is solved again on all rows so far, the trunk and the
         threshold stay. The first call on an unfitted classifier is `fit`.
