@@ -143,7 +143,7 @@ def test_every_option_on_the_pages_exists() -> None:
 def test_every_option_that_stands_alone_in_a_guide_exists() -> None:
     """Such as `--max-fpr 0.2%` in a table of README, the tutorials, the guides or the reference."""
     helped = load_script(ROOT / "docs" / "make_cli.py")
-    known = "\n".join(helped.help_text(name) for name in helped.commands())
+    known = "\n".join([helped.help_text(), *map(helped.help_text, helped.commands())])
     others = {"--index-url", "--debug"}  # of pip, and of every command
     wrong = []
     for path in present_documents():
