@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import re
 from collections.abc import Sequence
 
 from tamis.data.files.column_names import LABEL_NAMES, TEXT_NAMES, plain_name
@@ -56,6 +55,10 @@ def find_text(
         # choose.
         if lengths[first] >= 1.5 * lengths[second]:
             return first
+        # Identifiers, addresses and dates may be as long as texts, but have no words or few values.
+        worded = [column for column in free if _has_words(rows, column)]
+        if len(worded) == 1:
+            return worded[0]
     raise _unclear(names, source, "text", "--text")
 
 
@@ -202,6 +205,16 @@ def _looks_like_label(rows: Sequence[Sequence[str]], column: int) -> bool:
     repeated = _distinct(rows, column) * 2 <= len(rows) or len(rows) < _SURE_ROWS
     return repeated and all(
         len(row[column]) <= _LABEL_CHARACTERS for row in rows if column < len(row)
+    )
+
+
+def _has_words(rows: Sequence[Sequence[str]], column: int) -> bool:
+    cells = [row[column] for row in rows if column < len(row)]
+    spaced = sum(" " in cell.strip() for cell in cells)
+    return (
+        2 * spaced > len(cells)
+        and 2 * len(set(cells)) > len(cells)
+        and not _has_dates(rows, column)
     )
 
 

@@ -145,7 +145,7 @@ def quoting_is_evident(text: str, delimiter: str, *, whole: bool = True) -> bool
     gives rows of one width; or exactly those fields are quoted that need it (or whole columns, as R
     and some exports write). One single "text" in quotes is not enough.
     """
-    if not re.search(rf'(?:^|{re.escape(delimiter)})"', text, re.MULTILINE):
+    if not re.search(rf'(?:^|[\r\n]|{re.escape(delimiter)})"', text):
         return False
     rows: list[Record] = []
     try:

@@ -29,6 +29,7 @@ _LONGEST_NAME = max(map(len, TEXT_NAMES + LABEL_NAMES)) + 8
 _STRONG = 4.0
 """Most that one comparison counts, so that none decides against several others."""
 _SAMPLE = 1_000
+_LABELS = LABEL_VALUES | {"spam"}
 _TYPES = (
     ("number", re.compile(r"[+-]?(?:\d+(?:[.,]\d+)*|[.,]\d+)(?:[eE][+-]?\d+)?\s*%?")),
     (
@@ -66,6 +67,12 @@ def reading_of(
     if any(name in first for name in named if not name.isdigit()):
         return Reading.HEADER
     below = [row for row in rest if list(row) != list(first)]
+    if any(
+        plain_name(cell) in LABEL_VALUES
+        and any(plain_name(row[column]) in _LABELS for row in below if column < len(row))
+        for column, cell in enumerate(first)
+    ):
+        return Reading.VALUES  # such as "ham" above "spam"
     evidence = [
         weight
         for column, cell in enumerate(first)
@@ -103,12 +110,12 @@ def header_roles(row: Sequence[str]) -> dict[str, int]:
 def _of_cell(cell: str, values: Sequence[str], column: int) -> Iterable[float]:
     """Yield the evidence of one cell of the first row, from the values below it."""
     filled = [value for value in values if value.strip()]
-    share = (len(filled) + 0.5) / (len(values) + 1)
+    share = (len(filled) + 1) / (len(values) + 1)
     # Spreadsheets have columns without names at the end, tables of pandas an index at the front.
     index = column == 0 and bool(filled) and all(value.isdecimal() for value in filled)
     unnamed = 0.5 if index else 0.05 + 0.75 * (1 - share)
     if not cell.strip():
-        yield _ratio(unnamed, 1 - share)
+        yield _ratio(unnamed, (len(values) - len(filled) + 0.5) / (len(values) + 1))
         return
     yield _ratio(1 - unnamed, share)
     yield from _of_names(cell, filled)
@@ -125,23 +132,23 @@ def _of_cell(cell: str, values: Sequence[str], column: int) -> Iterable[float]:
     counts = Counter(filled)
     once = sum(count == 1 for count in counts.values())
     # Good and Turing: the probability of a value that was not seen is the share of those seen once.
-    new = (once + 0.5) / (len(filled) + 1)
+    new = (once + 1) / (len(filled) + 1)
     if cell in counts:
-        yield _ratio(0.03, 1 - new)
+        yield _ratio(0.03, 1 - new + 0.5 / (len(filled) + 1))
         return
     yield _ratio(0.97, new)
     if typed:
         yield _ratio(0.97, (len(sample) - times + 0.5) / (len(sample) + 1))
         return
     if own != "text":
-        yield _ratio(0.02, _smoothed(types[own], len(sample)))
+        yield _ratio(0.02, (types[own] + 0.5) / (len(sample) + 1))
         return
-    bins = Counter(_words(value) for value in sample)
+    bins = Counter(map(_words, sample))
     words = _words(cell)
-    yield _ratio(_NAMES_BY_WORDS[words], _smoothed(bins[words], len(sample)))
+    yield _compared(_NAMES_BY_WORDS[words], bins[words], len(sample))
     for share_of_names, marked in ((0.12, _is_question), (0.2, _is_identifier)):
         if marked(cell):
-            yield _ratio(share_of_names, _smoothed(sum(map(marked, sample)), len(sample)))
+            yield _compared(share_of_names, sum(map(marked, sample)), len(sample))
 
 
 def _has_label(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
@@ -159,7 +166,7 @@ def _of_names(cell: str, filled: Sequence[str]) -> Iterable[float]:
     name = plain_name(cell)
     if name in LABEL_VALUES:
         yield -4.0
-    elif cell in filled:
+    elif cell in filled or (name == "spam" and "ham" in filled):
         return  # a first message labelled "spam" is not a header
     elif name in TEXT_NAMES or name in LABEL_NAMES:
         yield 3.5
@@ -171,8 +178,9 @@ def _ratio(named: float, value: float) -> float:
     return max(-_STRONG, min(_STRONG, log(named / value)))
 
 
-def _smoothed(count: int, total: int) -> float:
-    return (count + 0.5) / (total + len(_NAMES_BY_WORDS) / 2)
+def _compared(share_of_names: float, count: int, total: int) -> float:
+    """Return the evidence of a property that `count` of `total` values have: 0 if there are none."""
+    return _ratio(share_of_names, (count + share_of_names) / (total + 1))
 
 
 def _type(cell: str) -> str:

@@ -60,9 +60,11 @@ def stream_messages(
         return json_messages("jsonl", FaultyRows(name, at_once=True), rows, text, ())
     if text is None and header is None:
         return line_messages(_without_mark(decoded), name, returns=first.endswith(b"\r"))
-    held = list(islice(_without_mark(decoded), SAMPLE_ROWS))
+    # One generator for all lines: closing the one that gave the first would close `decoded` too.
+    unmarked = _without_mark(decoded)
+    held = list(islice(unmarked, SAMPLE_ROWS))
     found = table_layout("".join(held), whole=len(held) < SAMPLE_ROWS, sure=True)
-    lines_ = chain(held, decoded)
+    lines_ = chain(held, unmarked)
     return delimited_messages(
         _at_returns(lines_) if found.layout.quoted else lines_,
         found,
