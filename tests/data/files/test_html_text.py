@@ -92,12 +92,15 @@ def test_the_time_is_linear(piece: str) -> None:
     ("content", "charset"),
     [
         (b"<meta charset=koi8-r>", "koi8-r"),
-        (b'<META http-equiv="Content-Type" content="text/html; charset=windows-1251">', "windows-1251"),
+        (
+            b'<META http-equiv="Content-Type" content="text/html; charset=windows-1251">',
+            "windows-1251",
+        ),
         (b"<style>" + b"x" * 3000 + b"</style><meta charset='gb2312'/>", "gb2312"),
         (b'<?xml version="1.0" encoding="iso-8859-2"?>', "iso-8859-2"),
         (b"<meta charset=utf-16>", "utf-8"),
         (b"<p>charset=koi8-r", None),
     ],
-)  # fmt: skip
+)
 def test_the_charset_in_html_is_found(content: bytes, charset: str | None) -> None:
     assert declared_charset(content) == charset

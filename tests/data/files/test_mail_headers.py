@@ -84,7 +84,11 @@ def test_fields_are_read_with_their_faults() -> None:
     ("value", "boundary", "content_type"),
     [
         (b'multipart/mixed; boundary="a b"', "a b", "multipart/mixed"),
-        (b"Multipart/Mixed;\n\tBoundary=----=_x=1?/y; charset=z", "----=_x=1?/y", "multipart/mixed"),
+        (
+            b"Multipart/Mixed;\n\tBoundary=----=_x=1?/y; charset=z",
+            "----=_x=1?/y",
+            "multipart/mixed",
+        ),
         (b"multipart/mixed boundary=x", "x", "multipart/mixed"),
         (b"multipart/mixed; boundary='x y'", "x y", "multipart/mixed"),
         (b'multipart/mixed; boundary="a\\"b"', 'a"b', "multipart/mixed"),
@@ -94,7 +98,7 @@ def test_fields_are_read_with_their_faults() -> None:
         (b'"text/html"; charset=x', None, "text/html"),
         (b"text", None, ""),
     ],
-)  # fmt: skip
+)
 def test_parameters_are_read_with_their_faults(
     value: bytes, boundary: str | None, content_type: str
 ) -> None:

@@ -169,35 +169,74 @@ def test_html_is_the_mail_where_the_plain_part_does_not_say_it(
         (HEAD + b"Content-Type: multipart/mixed\n\nclaim now", "claim now"),
         (HEAD + b"Content-Type: multipart/mixed; boundary=b\n\nclaim\n--b--\n", "claim\n--b--"),
         (HEAD + b"\n--b\n" + plain("claim") + b"\n--b--\n", "claim"),
-        (multipart("mixed", multipart("mixed", plain("one")).partition(HEAD)[2], plain("two")), "one\ntwo"),
-        (multipart("mixed", plain("one"), b"Content-Type: image/png\n\nPNG", plain("two")), "one\ntwo"),
+        (
+            multipart("mixed", multipart("mixed", plain("one")).partition(HEAD)[2], plain("two")),
+            "one\ntwo",
+        ),
+        (
+            multipart("mixed", plain("one"), b"Content-Type: image/png\n\nPNG", plain("two")),
+            "one\ntwo",
+        ),
         (multipart("mixed", plain("one two"), html("<p>two <b>one</b>")), "one two"),
         (multipart("digest", b"\nSubject: inner\n\nclaim"), "claim"),
         (multipart("mixed", b"Content-Type: image/png\n\nPNG"), ""),
         # forwarded and attached texts count only if nothing else does
         (HEAD + b"Content-Type: message/rfc822\n\nSubject: inner\n\nclaim", "claim"),
-        (HEAD + b"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogeAoKY2xhaW0=", "claim"),
-        (multipart("mixed", plain("see"), b"Content-Type: message/rfc822\n\nSubject: x\n\nclaim"), "see"),
-        (multipart("mixed", plain("see"), b"Content-Disposition: attachment; filename=a.txt\n\nclaim"), "see"),
+        (
+            HEAD + b"Content-Type: message/rfc822\n"
+            b"Content-Transfer-Encoding: base64\n\nU3ViamVjdDogeAoKY2xhaW0=",
+            "claim",
+        ),
+        (
+            multipart(
+                "mixed", plain("see"), b"Content-Type: message/rfc822\n\nSubject: x\n\nclaim"
+            ),
+            "see",
+        ),
+        (
+            multipart(
+                "mixed", plain("see"), b"Content-Disposition: attachment; filename=a.txt\n\nclaim"
+            ),
+            "see",
+        ),
         (HEAD + b"Content-Disposition: attachment; filename=a.txt\n\nclaim", "claim"),
         (HEAD + b"Content-Type: text/calendar\n\nSUMMARY:claim", "SUMMARY:claim"),
         (HEAD + b"Content-Type: tdxt/plain\n\nclaim", "claim"),
         (HEAD + b"Content-Type: text\n\nclaim", "claim"),
-        (HEAD + b"Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\nY2xhaW0gbm93", "claim now"),
+        (
+            HEAD + b"Content-Type: application/octet-stream\n"
+            b"Content-Transfer-Encoding: base64\n\nY2xhaW0gbm93",
+            "claim now",
+        ),
         (HEAD + b"Content-Type: application/octet-stream\n\n%PDF-1.4\nabc", ""),
-        (HEAD + b"Content-Type: application/ms-tnef\n\nx\x9f>\"abc", ""),
+        (HEAD + b'Content-Type: application/ms-tnef\n\nx\x9f>"abc', ""),
         # encodings and charsets
-        (HEAD + b"Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64\n\nLS1iCgpjbGFpbQotLWItLQo=", "claim"),
+        (
+            HEAD + b"Content-Type: multipart/mixed; boundary=b\n"
+            b"Content-Transfer-Encoding: base64\n\nLS1iCgpjbGFpbQotLWItLQo=",
+            "claim",
+        ),
         (HEAD + b"Content-Transfer-Encoding: quoted-printable \n\ncl=\naim=3D=", "claim="),
         (HEAD + b"Content-Type: text/html charset=iso-8859-2\n\n\xb1\xe6", "ąć"),
         (HEAD + b"Content-Type: text/html\n\n<meta charset=koi8-r>\xf0\xd2\xc9\xda", "Приз"),
-        (HEAD + b"Content-Type: text/html; charset=cp1251\n\n<meta charset=koi8-r>\xcf\xf0\xe8\xe7", "Приз"),
-        (HEAD + b"Content-Type: text/plain; charset=utf-16\nContent-Transfer-Encoding: base64\n\n//5jAOkA", "cé"),
-        (HEAD + b"Content-Type: text/plain; format=flowed\n\none \ntwo\n three \n-- \nsig", "one two\nthree \n-- \nsig"),
+        (
+            HEAD
+            + b"Content-Type: text/html; charset=cp1251\n\n<meta charset=koi8-r>\xcf\xf0\xe8\xe7",
+            "Приз",
+        ),
+        (
+            HEAD + b"Content-Type: text/plain; charset=utf-16\n"
+            b"Content-Transfer-Encoding: base64\n\n//5jAOkA",
+            "cé",
+        ),
+        (
+            HEAD + b"Content-Type: text/plain; format=flowed\n\none \ntwo\n three \n-- \nsig",
+            "one two\nthree \n-- \nsig",
+        ),
         (HEAD + b"Content-Type: text/plain; format=flowed; delsp=yes\n\npri \nze", "prize"),
     ],
     ids=range(32),
-)  # fmt: skip
+)
 def test_every_part_that_a_reader_sees_is_in_the_text(content: bytes, text: str) -> None:
     assert read_mail(content).text == f"s\n{text}".strip()
 
@@ -224,7 +263,7 @@ def test_marks_line_ends_and_spaces_do_not_change_a_mail(
     change: Callable[[bytes], bytes],
 ) -> None:
     # The label would be wrong after a transcoding.
-    content = HEAD + "Content-Type: text/plain; charset=iso-8859-1\n\none\n".encode() + b"two"
+    content = HEAD + b"Content-Type: text/plain; charset=iso-8859-1\n\none\ntwo"
     assert read_mail(change(content)).text == "s\none\ntwo"
     assert is_mail(change(content))
 

@@ -49,7 +49,10 @@ def test_what_the_standard_library_encodes_comes_back(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        (CLAIM + b"\n\n_______\nlist mailing list\nlist@example.org\n", b"Claim your free prize\n_______\nlist mailing list\nlist@example.org\n"),
+        (
+            CLAIM + b"\n\n_______\nlist mailing list\nlist@example.org\n",
+            b"Claim your free prize\n_______\nlist mailing list\nlist@example.org\n",
+        ),
         (CLAIM + b"\n\nunsubscribe\n", b"Claim your free prize\nunsubscribe\n"),
         (CLAIM + b"\nunsubscribe here\n", b"Claim your free prize\nunsubscribe here\n"),
         (b"Q2xhaW0=\nIHlvdXI=\nIHByaXpl\n", b"Claim your prize"),
@@ -63,7 +66,7 @@ def test_what_the_standard_library_encodes_comes_back(content: bytes) -> None:
         (b"", b""),
     ],
     ids=range(12),
-)  # fmt: skip
+)
 def test_base64_is_decoded_as_far_as_it_goes(body: bytes, text: bytes) -> None:
     assert decode_transfer(body, "base64").rstrip(b"\n") == text.rstrip(b"\n")
 
