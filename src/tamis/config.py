@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
@@ -40,15 +40,11 @@ def _toml_line(name: str, value: Any) -> str:
 
 
 def _pairs(value: Any) -> Any:
-    """Convert `a=1,b=2`, the command-line form of a table, to a dictionary; return any other value
-    unchanged.
-    """
-    if isinstance(value, str) and "=" in value:
-        return {
-            name.strip(): number
-            for name, _, number in (part.rpartition("=") for part in value.split(","))
-        }
-    return value
+    """Convert `a=1,b=2` of the command line to a dictionary; return any other value unchanged."""
+    if not (isinstance(value, str) and "=" in value):
+        return value
+    parts = (part.rpartition("=") for part in value.split(","))
+    return {name.strip(): number for name, _, number in parts}
 
 
 Share = Annotated[float, BeforeValidator(parse_percent), Field(ge=0, le=1)]
@@ -117,8 +113,7 @@ class TextSettings(Section):
     """Put `<|endoftext|>` before each text."""
     normalize: Literal["none", "nfkc", "robust", "words"] = "none"
     """Text normalization. `nfkc`: Unicode NFKC without invisible characters; `robust`: also undo
-    homoglyphs, split words and leetspeak; `words`: only letters, in lower case, for models that
-    are to be used on other kinds of text."""
+    homoglyphs, split words and leetspeak; `words`: only letters, in lower case."""
     window: Annotated[int, Field(ge=8)] | None = None
     """Window length in tokens for texts longer than the context. Default: 95th percentile of the
     lengths of the training texts."""
@@ -145,8 +140,7 @@ class TrainSettings(Section):
     """Optimization, regularization and augmentation."""
 
     adapt_passes: Annotated[float, Field(ge=0)] = 0.0
-    """Task-adaptive pretraining: passes over the training texts, without their labels, before the
-    training starts. 0: none."""
+    """Task-adaptive pretraining: number of passes over the training texts before the training."""
     adapt_teacher: str | None = None
     """Folder of a sentence-transformers model whose vectors the backbone also learns during these
     passes. Default: the next-token loss only."""
@@ -359,31 +353,23 @@ def named_recipe(name: str) -> Recipe:
 
 
 def recipe_names() -> list[str]:
-    """Names of the included training recipes. Pretraining recipes, which have a corpus, are not
-    listed.
-    """
-    recipes = (Path(__file__).parent / "recipes").glob("*.toml")
-    return sorted(
-        path.stem for path in recipes if "[corpus" not in path.read_text(encoding="utf-8")
-    )
+    """Names of the included training recipes, without those of pretraining, which have a corpus."""
+    files = (Path(__file__).parent / "recipes").glob("*.toml")
+    return sorted(file.stem for file in files if "[corpus" not in file.read_text(encoding="utf-8"))
 
 
 @cache
 def fields() -> tuple[tuple[str | None, str, Any], ...]:
-    """All settings: section (None for top-level settings), name, and the pydantic field with
-    description and default.
-    """
-    return tuple(_fields())
-
-
-def _fields() -> Iterator[tuple[str | None, str, Any]]:
-    for name, field in Recipe.model_fields.items():
-        if not _is_section(field):
-            yield None, name, field
-    for name, field in Recipe.model_fields.items():
-        if _is_section(field):
-            for key, inner in field.annotation.model_fields.items():  # type: ignore[union-attr]
-                yield name, key, inner
+    """All settings: section (None: top level), name, pydantic field (description, default)."""
+    known = Recipe.model_fields.items()
+    top = [(None, name, field) for name, field in known if not _is_section(field)]
+    inner = [
+        (section, key, field)
+        for section, whole in known
+        if _is_section(whole)
+        for key, field in whole.annotation.model_fields.items()  # type: ignore[union-attr]
+    ]
+    return (*top, *inner)
 
 
 def _is_section(field: Any) -> bool:
