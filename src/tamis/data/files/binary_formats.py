@@ -67,7 +67,7 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"GGUF", "a GGUF model", _MODEL),
 )
 _PICKLE = re.compile(rb"\x80[\x02-\x05][\x8a\x8c\x95}\](c(K\x88\x89X)N]")
-_ASCII_PICKLE = re.compile(rb"\([ld]p\d+\n|c(copy_reg|__builtin__|numpy[.\w]*)\n\w+\n")
+_ASCII_PICKLE = re.compile(rb"[]}]q\0|\([ld]p\d+\n|c(copy_reg|__builtin__|numpy[.\w]*)\n\w+\n")
 _SAFETENSORS = re.compile(rb".{4}\0{4}\{\"", re.DOTALL)
 _BITMAP = re.compile(rb"BM.{4}\0{4}", re.DOTALL)
 _WINDOWS = re.compile(rb"MZ.{58}(.{4})", re.DOTALL)

@@ -102,14 +102,18 @@ def _from_path(path: Path, text: str | None, header: bool | None) -> Messages:
         if path.is_dir() and is_maildir(path):
             return maildir_messages(path)
         return _from_local(local_file(path), text, header)
-    name, stream = source_name(path), open_bytes(path)
-    lines = iter(stream)
+    name, lines = source_name(path), _piped_lines(path)
     first = next(lines, b"")
     rest = chain([first], lines)
     if text is None and header is None and is_plain_line(first):
         # Nothing can make this a table or a mail, so answers need not wait for the end.
         return stream_messages(rest, text, header, name)
     return _from_local(temporary_copy(rest, name), text, header)
+
+
+def _piped_lines(path: Path) -> Iterator[bytes]:
+    with open_bytes(path) as stream:
+        yield from stream
 
 
 def _from_local(file: LocalFile, text: str | None, header: bool | None) -> Messages:
