@@ -36,8 +36,8 @@ chooses. The number behind the name of a task is the number of labelled rows per
 | `scratch` | the same network and vocabulary with random initial weights |
 | `minilm` | frozen all-MiniLM-L6-v2 with the same exact head |
 | `tfidf` | TF-IDF with logistic regression |
-| `tfidf-threshold` | `tfidf` with the threshold of the best F1 on out-of-fold rows, as tamis \
-chooses it |
+| `tfidf-threshold` | `tfidf` with the threshold of the best F1 (macro F1 where both classes \
+count) on out-of-fold rows, as tamis chooses it |
 | `setfit` | the encoder of `minilm`, trained by SetFit with 20 pairs per row of each kind |
 
 Notes on the runs:

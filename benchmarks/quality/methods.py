@@ -66,13 +66,14 @@ def tfidf(task: Task) -> Judged:
 
 
 def tfidf_threshold(task: Task) -> Judged:
-    """The same with the threshold of the best F1 for two classes, chosen on out-of-fold
-    probabilities as in tamis.
+    """The same with the threshold of the best F1 for two classes (without a positive class, of the
+    best macro F1), chosen on out-of-fold probabilities as in tamis.
     """
     from sklearn.model_selection import cross_val_predict
 
     from tamis.data.splits import positive_label
     from tamis.decision.fit_rule import LEVEL_ROWS, LEVEL_SHARE
+    from tamis.decision.macro_f1 import macro_f1_threshold
     from tamis.decision.thresholds import choose_threshold
 
     found = tfidf(task)
@@ -86,9 +87,14 @@ def tfidf_threshold(task: Task) -> Judged:
         tfidf_model(), task.train_texts, task.train_labels, cv=5, method="predict_proba"
     )[:, place]
     is_positive = np.array(task.train_labels) == positive
-    cut = choose_threshold(
-        held_out, is_positive, max_fpr=None, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE
-    ).value
+    chosen = (
+        macro_f1_threshold(held_out, is_positive, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE)
+        if task.positive is None
+        else choose_threshold(
+            held_out, is_positive, max_fpr=None, level_rows=LEVEL_ROWS, level_share=LEVEL_SHARE
+        )
+    )
+    cut = chosen.value
     labels = [classes[place if row[place] >= cut else 1 - place] for row in found.probabilities]
     return replace(found, labels=labels, fit_s=found.fit_s + time.perf_counter() - begun)
 

@@ -61,7 +61,7 @@ def new_rule(
         held_out: rows to choose the threshold and the band on. Without them, the old band is kept
             if it contains the threshold, and dropped otherwise.
         threshold: the threshold; None: chosen.
-        max_fpr: maximum false positive rate of the chosen threshold; None: best F1.
+        max_fpr: maximum false positive rate of the chosen threshold; None: by `decision.scoring`.
 
     Raises:
         ConfigError: the classifier has no threshold; both `threshold` and `max_fpr` are given, or
