@@ -222,7 +222,7 @@ def test_other_heads_are_named_and_their_trunk_is_a_backbone(kind: str, tmp_path
     with pytest.raises(CheckpointError, match=KINDS[kind]):
         TextClassifier.load(folder)
     said = runs.tamis("predict", folder, "win").error
-    assert "train with tamis train --backbone" in said
+    assert "train it with tamis train DATA --backbone" in said
     assert load_backbone(folder).model.config.n_layer == 2
 
 
@@ -234,6 +234,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"id2label": {"1": "a", "2": "b"}}, "must be numbered from 0 to 1"),
     ({"id2label": {"ham": 0, "spam": 1}}, "expected an object from class numbers to labels"),
     ({"id2label": ["ham", "spam"]}, "expected an object from class numbers to labels"),
+    ({"id2label": {"0": None, "1": "spam"}}, "expected an object from class numbers to labels"),
+    ({"quantization_config": {"quant_method": "gptq"}}, "quantized weights are not read"),
     ({"model_type": "bert"}, "expected model_type 'gpt2', got 'bert'"),
     ({"model_type": "llama"}, "expected model_type 'gpt2', got 'llama'"),
     ({"n_layer": 3}, "the weights do not match the configuration: missing h.2"),
@@ -264,6 +266,25 @@ def test_a_head_with_a_bias_is_refused(tmp_path: Path) -> None:
     save_file(tensors | {"score.bias": torch.ones(2)}, folder / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"score\.bias would be ignored"):
         TextClassifier.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("score.weight", lambda t: t * float("nan"), "contains NaN or infinite numbers"),
+        ("transformer.wte.weight", lambda t: t / 0.0, "contains NaN or infinite numbers"),
+        ("transformer.ln_f.weight", lambda t: t.to(torch.int8), "expected floating-point numbers"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_refused(
+    name: str, change: Any, words: str, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = folder_of(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors | {name: change(tensors[name])}, folder / "model.safetensors")
+    assert words in runs.tamis("predict", folder, "win").error
 
 
 def test_labels_are_those_of_id2label_whatever_label2id_says(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ class Hub(ThreadingHTTPServer):
         self.files: dict[tuple[str, str], dict[str, bytes]] = {}
         self.refs: dict[tuple[str, str], str] = {}
         self.altered: set[str] = set()
+        self.broken: set[str] = set()
+        """Files at which the server fails"""
         self.asked: list[str] = []
 
     @property
@@ -59,6 +61,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {revision} {file}")
         commit = self.server.refs.get((f"{owner}/{name}", revision))
         content = self.server.files.get((f"{owner}/{name}", commit or ""), {}).get(file)
+        if file in self.server.broken:
+            self.send_response(500)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if commit is None or content is None:
             self.send_response(404)
             code = "RepoNotFound" if commit is None else "EntryNotFound"
@@ -167,6 +174,18 @@ def test_only_what_is_read_is_fetched_once_from_one_commit_and_works_offline(
     asked = len(server.asked)
     offline = located(server, home, "some-one/tiny.GPT_2", HF_HUB_OFFLINE="1")
     assert offline == [found] and len(server.asked) == asked
+    (never,) = located(server, home, "some-one/other", HF_HUB_OFFLINE="1")
+    assert "is not in the hub's cache, and HF_HUB_OFFLINE disables downloads" in never
+
+
+def test_a_hub_that_breaks_off_is_an_error_and_no_missing_tokenizer(
+    server: Hub, tmp_path: Path
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    server.publish("org/model", runs.pretrained())
+    server.broken.add("tokenizer_config.json")
+    (found,) = located(server, tmp_path / "home", "org/model")
+    assert found.startswith("DownloadError: org/model is no folder here"), found
 
 
 def test_a_revision_is_pinned_and_a_run_may_be_on_the_hub(server: Hub, tmp_path: Path) -> None:
@@ -209,8 +228,8 @@ def test_altered_missing_and_unsafe_files_are_refused_in_one_line(
     assert "has no model.safetensors; tamis reads no pickle files" in pickle
     assert "has no config.json" in empty
     assert "weight_map: expected a safetensors file in the same folder" in outside
-    assert none.startswith("DownloadError: Hugging Face hub (org/none at main)")
-    assert run.startswith("DownloadError: Hugging Face hub (org/none at x)")
+    assert "org/none is no folder here" in none and "(org/none at main)" in none
+    assert "org/none@x is no folder here" in run and "(org/none at x)" in run
     assert all("\n" not in line for line in (altered, pickle, empty, outside, none, run))
     assert not any("pytorch_model.bin" in line for line in server.asked)
 

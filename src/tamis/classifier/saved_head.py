@@ -86,13 +86,13 @@ def labels_of(path: Path, raw: Mapping[str, Any], classes: int) -> list[str]:
     if given is None or given == {}:
         return [f"LABEL_{number}" for number in range(classes)]
     try:
-        names = {int(number): str(label) for number, label in given.items()}
+        names = {int(number): _name(label) for number, label in given.items()}
     except (AttributeError, TypeError, ValueError):
         raise CheckpointError(
             f"{path}: id2label: expected an object from class numbers to labels, such as "
             f'{{"0": "ham", "1": "spam"}}, got {given!r:.80}'
         ) from None
-    if sorted(names) != list(range(classes)):
+    if sorted(names) != list(range(classes)) or len(names) < len(given):
         raise CheckpointError(
             f"{path}: id2label names {len(names)} classes, score.weight has {classes}; they must "
             f"be numbered from 0 to {classes - 1}"
@@ -105,3 +105,9 @@ def labels_of(path: Path, raw: Mapping[str, Any], classes: int) -> list[str]:
             "its own"
         )
     return labels
+
+
+def _name(label: Any) -> str:
+    if not isinstance(label, (str, int, float)):
+        raise TypeError
+    return str(label)

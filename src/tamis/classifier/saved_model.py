@@ -112,8 +112,7 @@ def load_model(run: Path | str) -> SavedModel:
     if checkpoint.score is None:
         raise CheckpointError(
             f"{folder} is {describe_head(checkpoint.raw, checkpoint.heads)}: it has no "
-            "score.weight; to make a classifier of it, train with tamis train --backbone "
-            f"{folder}"
+            f"score.weight; train it with tamis train DATA --backbone {folder}"
         )
     path = checkpoint.folder / "config.json"
     head = (

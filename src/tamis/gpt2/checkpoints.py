@@ -81,6 +81,11 @@ def read_config(folder: Path) -> tuple[GPT2Config, dict[str, Any]]:
             f"{path}: expected model_type 'gpt2', got {raw['model_type']!r}; only GPT-2 "
             "checkpoints can be used"
         )
+    if raw.get("quantization_config"):
+        raise CheckpointError(
+            f"{path}: quantization_config: expected none, because quantized weights are not read; "
+            "save the model with its full weights"
+        )
     activation = activation_of(raw, path)
     raw.setdefault("n_positions", raw.get("n_ctx", GPT2Config.n_positions))
     given = {key: raw[key] for key in _SIZES if key in raw}
@@ -120,6 +125,7 @@ def read_checkpoint(folder: Path | str) -> Checkpoint:
     bare = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
     heads = frozenset(name for name in bare if OTHER_HEADS.match(name))
     score = score_of({name: bare[name] for name in heads}, config.n_embd, str(folder))
+    check_numbers({n: t for n, t in bare.items() if not _IGNORED.search(n)}, str(folder))
     state = {
         name: (tensor.t() if CONV1D.search(name) and tensor.ndim == 2 else tensor)
         .float()
@@ -130,6 +136,25 @@ def read_checkpoint(folder: Path | str) -> Checkpoint:
     check_shapes(state, config, where=str(folder))
     state = fold_attention_scale(state, config, raw)
     return Checkpoint(folder, config, raw, state, score, heads)
+
+
+def check_numbers(tensors: dict[str, Tensor], where: str) -> None:
+    """Check that all weights are finite numbers.
+
+    Raises:
+        CheckpointError: a weight is NaN or infinite, or of a type for whole numbers.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise CheckpointError(
+                f"{where}: {name}: expected floating-point numbers, got {tensor.dtype}; quantized "
+                "weights are not read"
+            )
+        if not torch.isfinite(tensor.sum(dtype=torch.float64)):
+            raise CheckpointError(
+                f"{where}: {name} contains NaN or infinite numbers; every score would be NaN, so "
+                "download the model again or train it anew"
+            )
 
 
 def check_shapes(state: dict[str, Tensor], config: GPT2Config, *, where: str) -> None:

@@ -80,9 +80,17 @@ class HubFiles:
         )
 
     def bring_if_there(self, file: str) -> Path | None:
-        """Return the path of a file as `bring`, or None if the repository has no such file."""
+        """Return the path of a file as `bring`, or None if the repository has no such file; offline
+        also if the cache has none.
+
+        A hub that cannot be reached is an error: a missing file of the tokenizer would change ids.
+        """
         try:
             return self.bring(file)
+        except self.hub.errors.LocalEntryNotFoundError:
+            if offline_switch() is None:
+                raise
+            return None
         except self.hub.errors.EntryNotFoundError:
             return None
 

@@ -96,6 +96,11 @@ def _first(files: HubFiles) -> Path:
             f"command, or name a commit: {files.repository}@COMMIT"
         )
     found = adapter or config
+    if found is None and (switch := offline_switch()) is not None:
+        raise DownloadError(
+            f"Hugging Face hub: {files.repository} at {files.revision[:12]} is not in the hub's "
+            f"cache, and {switch} disables downloads"
+        )
     if found is None:
         raise DownloadError(
             f"Hugging Face hub: {files.repository} at {files.revision[:12]} has no config.json; "

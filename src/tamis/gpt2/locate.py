@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tamis.download import Progress
+from tamis.errors import DownloadError
 from tamis.gpt2.hub import NAMED_BACKBONES, fetch_backbone
 from tamis.gpt2.hub_cache import snapshot_in
 from tamis.gpt2.hub_repository import fetch_repository, hub_name
@@ -46,7 +47,12 @@ def remote_folder(name: str, *, progress: Progress | None = None) -> Path | None
         return fetch_backbone(known[wanted.repository], progress=progress)
     found = _RESOLVED.get(name)
     if found is None or not found.is_dir():
-        found = _RESOLVED[name] = fetch_repository(wanted, progress=progress)
+        try:
+            found = _RESOLVED[name] = fetch_repository(wanted, progress=progress)
+        except DownloadError as error:
+            raise DownloadError(
+                f"{name} is no folder here, and on the Hugging Face hub it cannot be had: {error}"
+            ) from error
     return found
 
 
