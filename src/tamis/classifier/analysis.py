@@ -6,24 +6,11 @@ Each method hands over to the module that does the work, imported when it is fir
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from numpy.typing import NDArray
-
-from tamis.classifier.base import Parameters
-from tamis.classifier.fitted import TrainingRecord
 from tamis.classifier.inputs import Texts, as_texts
-from tamis.classifier.out_of_distribution import OODDetector
-from tamis.classifier.predictor import Predictor
-from tamis.classifier.storage import StoredClassifier
-from tamis.config import Recipe
-from tamis.decision.fit_rule import HeldOutScores
-from tamis.decision.verdict import DecisionRule
-from tamis.progress import Bars, Progress, Silent, show
-from tamis.training.callbacks import Callbacks, log_notice
+from tamis.classifier.learned import Learned
 
 if TYPE_CHECKING:
     from tamis.classifier.active_learning import Suggested
@@ -32,42 +19,9 @@ if TYPE_CHECKING:
     from tamis.classifier.query_strategies import Strategy
     from tamis.evaluation.report.evaluation_report import EvaluationReport
 
-logger = logging.getLogger("tamis.classifier")
 
-
-class Analysis(Parameters):
-    """The learned attributes of a classifier, and what can be asked about it."""
-
-    predictor_: Predictor
-    """texts to logits"""
-    rule_: DecisionRule
-    """probabilities to labels and verdicts"""
-    classes_: NDArray[Any]
-    """(K,) sorted labels, in the type that `fit` was given"""
-    positive_: str | None
-    """the positive label of two"""
-    recipe_: Recipe
-    """every setting, resolved"""
-    temperature_: float
-    held_out_: HeldOutScores | None
-    """scores of held-out rows, on which the decision rule can be chosen again"""
-    training_: TrainingRecord
-    """history, notes and facts; only after `fit`"""
-    _ood_detector_: OODDetector | None
-
-    @property
-    def ood_detector_(self) -> OODDetector:
-        """Detector of out-of-distribution texts. After `fit` its limit is fitted on the training
-        texts at the first use, which costs as much as two to three predictions of at most 1,000
-        texts.
-        """
-        if self._ood_detector_ is None:
-            self._ood_detector_ = self.training_.ood_detector(self.predictor_, self.recipe_)
-        return self._ood_detector_
-
-    @ood_detector_.setter
-    def ood_detector_(self, detector: OODDetector) -> None:
-        self._ood_detector_ = detector
+class Analysis(Learned):
+    """Questions to a fitted classifier."""
 
     def evaluate(
         self,
@@ -158,7 +112,7 @@ class Analysis(Parameters):
 
         Args:
             threshold: probability from which a text is positive; None: chosen on held-out rows, by
-                `max_fpr` or else for the best F1.
+                `max_fpr` or else by `decision.scoring`.
             max_fpr: maximum false positive rate of the chosen threshold.
             rows: texts and labels that the classifier was not trained on, to choose the threshold
                 and the `unsure` band on; by default the rows that the training held out.
@@ -184,46 +138,3 @@ class Analysis(Parameters):
         from tamis.classifier.notebook_html import classifier_html
 
         return classifier_html(self)
-
-    def _hold(self, stored: StoredClassifier, training: TrainingRecord | None = None) -> Self:
-        """Take over the learned parts."""
-        self.predictor_, self.rule_, self.classes_ = stored.predictor, stored.rule, stored.classes
-        self.recipe_, self.temperature_ = stored.recipe, stored.temperature
-        self.positive_ = stored.rule.positive
-        self.held_out_ = stored.held_out
-        self._ood_detector_ = None
-        if training is None:
-            self.ood_detector_ = OODDetector(stored.predictor, stored.recipe, stored.limit)
-        else:
-            self.training_ = training
-            self._tell([f"tune: {self.recipe_.tune} ({training.tune_reason})", *training.notes])
-        self._remember_parameters()
-        return self
-
-    def _progress(self) -> Progress | None:
-        """The progress bars of `verbose`."""
-        return Bars() if self.verbose else None
-
-    def _shown(self, callbacks: Callbacks) -> Callbacks:
-        """The hooks of `fit`, with the progress bars and notices of `verbose` where it has none of
-        its own.
-        """
-        if not self.verbose:
-            return callbacks
-        own, say = callbacks.progress, callbacks.on_notice
-        return replace(
-            callbacks,
-            progress=Bars() if isinstance(own, Silent) else own,
-            on_notice=show if say is log_notice else say,
-        )
-
-    def _tell(self, sentences: list[str]) -> None:
-        """Write sentences to the logger; `verbose` also shows them."""
-        for sentence in sentences:
-            logger.info("%s", sentence)
-            if self.verbose:
-                show(sentence)
-
-    @property
-    def _names(self) -> list[str]:
-        return [str(label) for label in self.classes_]
