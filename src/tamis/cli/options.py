@@ -67,7 +67,8 @@ DataArgument = Annotated[
 RunArgument = Annotated[
     Path,
     typer.Argument(
-        help="Run folder, model folder, or GPT-2 classifier saved by transformers.",
+        help="Run folder, model folder, GPT-2 classifier saved by transformers or PEFT, or "
+        "ORGANIZATION/NAME of the Hugging Face hub.",
         metavar="RUN",
         show_default=False,
     ),
