@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tamis.data.deduplication import near_repeat_groups, repeat_key
 from tamis.data.known_labels import with_known_labels
 from tamis.data.labels import known_labels, label_order, matching_label
-from tamis.data.tables import Table, check_trainable, read_table
+from tamis.data.tables import Table, check_trainable, rare_label_notes, read_table
 from tamis.errors import ConfigError, DataError
 
 Rows = NDArray[np.int64]
@@ -136,6 +136,7 @@ def split_table(
     if name == "tp2" and test is None:
         table = _as_pandas_reads(table, notes)
     check_trainable(table)
+    notes += rare_label_notes(table)
     groups = near_repeat_groups(table.texts)
     if test is None:
         train, held_out = _SPLITS[name](table, groups, np.random.default_rng(seed))

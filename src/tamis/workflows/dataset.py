@@ -10,7 +10,7 @@ from tamis.config import Recipe
 from tamis.data import catalog
 from tamis.data.frames import frame_table
 from tamis.data.splits import DataSplit, split_table
-from tamis.data.tables import check_trainable, rare_label_notes, read_table
+from tamis.data.tables import check_trainable, read_table
 from tamis.workflows.excluded_rows import exclude_rows
 
 
@@ -60,5 +60,5 @@ def load_dataset(data: Any, recipe: Recipe) -> Dataset:
     parts, excluded = (
         (parts, ()) if settings.exclude is None else exclude_rows(parts, Path(settings.exclude))
     )
-    notes = (*told, *table.notes, *rare_label_notes(table), *parts.notes)
+    notes = (*told, *table.notes, *parts.notes)
     return Dataset(name, parts, notes, excluded)

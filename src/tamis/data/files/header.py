@@ -179,7 +179,7 @@ def _ratio(named: float, value: float) -> float:
 
 
 def _compared(share_of_names: float, count: int, total: int) -> float:
-    """Return the evidence of a property that `count` of `total` values have: 0 if there are none."""
+    """Return the evidence of a property that `count` of `total` values have; 0 without values."""
     return _ratio(share_of_names, (count + share_of_names) / (total + 1))
 
 
