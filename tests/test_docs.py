@@ -128,7 +128,7 @@ def test_every_option_on_the_pages_exists() -> None:
         text = path.read_text(encoding="utf-8").replace("\\\n", " ")
         for name, rest in re.findall(r"(?:^    |`)tamis (\w+)([^`\n]*)", text, flags=re.MULTILINE):
             known = options.get(name)
-            asked = re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", rest.split("#")[0])
+            asked = re.findall(r"(?<![\w-])(--[a-z][a-z0-9-]+)", rest.split("#")[0])
             if known is None:
                 wrong.append(f"{path.relative_to(ROOT)}: there is no command {name!r}")
             else:

@@ -52,6 +52,15 @@ class SavedModel:
     """Recipe, temperature, data fingerprint, figures, versions: for people, no score depends on
     them."""
 
+    def classes(self) -> list[Any]:
+        """Return the labels in the type that `fit` was given.
+
+        Raises:
+            ValueError: a label cannot be converted.
+        """
+        convert = LABEL_TYPES[self.label_type]
+        return [convert(label) for label in self.labels]
+
 
 def save_model(folder: Path | str, saved: SavedModel, *, card: str | None = None) -> None:
     """Write a model folder atomically: to a temporary folder first, which is then renamed. An

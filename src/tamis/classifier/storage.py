@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.classifier.predictor import Predictor
-from tamis.classifier.model_folder import LABEL_TYPES, find_model
 from tamis.classifier.saved_model import SavedModel, load_model, save_model
 from tamis.compute import device as devices
 from tamis.compute.memory import release_memory
@@ -94,10 +93,9 @@ def read_classifier(
     """
     compute = devices.resolve(device, threads, dtype)
     saved = load_model(run)
-    convert = LABEL_TYPES[saved.label_type]
     try:
         recipe = Recipe.model_validate(saved.about.get("recipe", {}))
-        classes = np.array([convert(label) for label in saved.labels])
+        classes = np.array(saved.classes())
         temperature = float(saved.about.get("temperature", 1.0))
         kept = saved.about.get("held_out")
         held_out = None if kept is None else HeldOutScores.from_dict(kept)
@@ -122,5 +120,5 @@ def read_classifier(
     parts = (predictor, saved.rule, classes, recipe, temperature, limit, held_out)
     stored = StoredClassifier(*parts)
     del saved, model
-    release_memory(*find_model(run).glob("*.safetensors"))
+    release_memory(*Path(run).rglob("*.safetensors"))
     return stored

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tamis.classifier.model_folder import META
 from tamis.classifier.saved_model import weights_hash
 from tamis.classifier.text_classifier import TextClassifier
+from tamis.compute.versions import versions
 from tamis.errors import MissingExtraError, NotFittedError
 from tamis.export.description import FP32, INT8, ModelDescription, WindowCut
 from tamis.export.folder import MODEL, SCRIPT, TOKENIZER
@@ -124,8 +125,6 @@ def describe(
     """Return the description of a classifier; `choice` are its 8-bit matrices, `about` facts for
     people.
     """
-    from tamis import __version__
-
     encoder, config = classifier.predictor_.encoder, model.transformer.config
     recipe, text = classifier.recipe_, classifier.recipe_.text
     names = ("vocab_size", "n_positions", "n_embd", "n_head")
@@ -160,7 +159,7 @@ def describe(
             "tune": recipe.tune,
             "recipe": recipe.model_dump(mode="json"),
             "weights": weights_hash(model),
-            "version": __version__,
+            "version": versions()["tamis"],
             **(about or {}),
         },
     )
