@@ -57,8 +57,8 @@ def setting_option(flag: str, name: str, example: str = "", *, panel: str | None
 DataArgument = Annotated[
     str,
     typer.Argument(
-        help="Labelled table (CSV, TSV, Excel, JSONL or Parquet, detected by content), or the name "
-        "of a known data set: sms-spam.",
+        help="Labelled table (CSV, TSV, Excel, JSONL or Parquet, detected by content; - for stdin), "
+        "or the name of a known data set: sms-spam.",
         metavar="DATA",
         show_default=False,
     ),

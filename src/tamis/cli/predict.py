@@ -36,7 +36,8 @@ def predict(
         Path | None,
         typer.Option(
             "--file",
-            help="File with texts: .txt (one text per line), a table, .eml or mbox; - for stdin.",
+            help="File with texts: .txt (one text per line), a table, .eml, mbox or a Maildir folder, "
+            "also compressed or a pipe; - for stdin.",
         ),
     ] = None,
     out: Annotated[
