@@ -191,11 +191,13 @@ def test_every_method_gives_a_row_of_probabilities_a_test_text() -> None:
         named("minilm", None, {})
 
 
+@pytest.mark.parametrize("positive", [None, "spam"])
 def test_the_rival_with_a_threshold_cuts_where_held_out_rows_say(
+    positive: str | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from benchmarks.quality import methods
-    from tamis.decision import thresholds
+    from tamis.decision import macro_f1, thresholds
     from tamis.evaluation.baselines import tfidf_model
 
     rows = messages()
@@ -207,15 +209,21 @@ def test_the_rival_with_a_threshold_cuts_where_held_out_rows_say(
         [k for k, _ in train],
         [t for _, t in test],
         [k for k, _ in test],
+        positive=positive,
     )
     asked = []
-    choose = thresholds.choose_threshold
+    # Without a positive class both classes count.
+    module, name = (
+        (macro_f1, "macro_f1_threshold") if positive is None else (thresholds, "choose_threshold")
+    )
+    choose = getattr(module, name)
 
     def told(scores: np.ndarray, is_positive: np.ndarray, **rest: object) -> thresholds.Threshold:
         asked.append((scores, is_positive))
-        return choose(scores, is_positive, **rest)  # type: ignore[arg-type]
+        chosen: thresholds.Threshold = choose(scores, is_positive, **rest)
+        return chosen
 
-    monkeypatch.setattr(thresholds, "choose_threshold", told)
+    monkeypatch.setattr(module, name, told)
     found, plain = methods.tfidf_threshold(task), methods.tfidf(task)
     ((scores, is_positive),) = asked
     fitted = (
@@ -224,7 +232,8 @@ def test_the_rival_with_a_threshold_cuts_where_held_out_rows_say(
     assert is_positive.tolist() == [label == "spam" for label in task.train_labels]
     assert np.abs(scores - fitted).mean() > 0.01  # not of rows that were fitted on
     assert found.labels is not None and np.array_equal(found.probabilities, plain.probabilities)
-    cut = choose(scores, is_positive, max_fpr=None, level_rows=3, level_share=0.25).value
+    budget = {} if positive is None else {"max_fpr": None}
+    cut = choose(scores, is_positive, **budget, level_rows=3, level_share=0.25).value
     assert [label == "spam" for label in found.labels] == (
         plain.probabilities[:, 1] >= cut
     ).tolist()
