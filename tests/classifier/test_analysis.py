@@ -19,7 +19,7 @@ import tamis as package
 from tamis import TextClassifier
 from tamis.errors import ConfigError, DataError, NotFittedError
 from tests.rows import messages
-from tests.runs import settings, table, tamis
+from tests.runs import finished_run, settings, table, tamis
 
 LABELS, TEXTS = (list(column) for column in zip(*messages(), strict=True))
 NEW = [f"{text} number {n}" for n, text in enumerate(TEXTS[:40])]
@@ -135,6 +135,12 @@ def test_suggestions_leave_out_what_is_labelled() -> None:
 
 def test_a_loaded_classifier_suggests_from_all_texts(loaded: TextClassifier) -> None:
     assert loaded.suggest(TEXTS[:20], 3, strategy="margin").labelled == 0
+
+
+def test_a_classifier_loaded_from_a_run_leaves_out_the_labelled_texts_of_the_run() -> None:
+    loaded = TextClassifier.load(finished_run(), threads=1)
+    found = loaded.suggest([*TEXTS[:20], *NEW], 5)
+    assert found.labelled == 20 and set(found.texts) <= set(NEW)
 
 
 def test_a_threshold_is_kept_and_moves_the_band(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from tamis.classifier.query_strategies import (
     select,
     uncertainty,
 )
-from tamis.classifier.training_features import text_keys
+from tamis.classifier.training_features import labelled_keys, text_keys
 from tamis.data.deduplication import near_repeat_groups
 from tamis.data.files.message_reader import Message
 from tamis.decision.calibration import softmax
@@ -240,12 +241,16 @@ def choose_texts(
     count: int,
     *,
     labelled: Iterable[str] = (),
+    run: Path | None = None,
     strategy: QueryStrategy = CLUSTERS,
     progress: Progress | None = None,
 ) -> Suggested:
-    """Choose the texts to label next; as `choose_messages`, `labelled` being texts."""
+    """Choose the texts to label next; as `choose_messages`, `labelled` being texts. Those that are
+    labelled in the run or model folder `run` are omitted, too.
+    """
     messages = (Message(text, {}, number) for number, text in enumerate(texts, 1))
     known = {key.tobytes() for key in text_keys(list(labelled))}
+    known |= labelled_keys(run) if run is not None else set()
     return choose_messages(
         classifier, messages, count, labelled=known, strategy=strategy, progress=progress
     )

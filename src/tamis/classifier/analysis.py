@@ -79,8 +79,8 @@ class Analysis(Learned):
             texts: unlabelled texts.
             count: maximum number of suggestions.
             strategy: `clusters`, `margin` or `random`.
-            labelled: texts that are already labelled, besides those that `fit` was given; they are
-                omitted.
+            labelled: texts that are already labelled, besides those that `fit` was given and those
+                of the run that was loaded; they are omitted.
 
         Raises:
             ConfigError: `count` is below 1, or the strategy is unknown.
@@ -97,6 +97,7 @@ class Analysis(Learned):
             listed,
             count,
             labelled=known,
+            run=getattr(self, "origin_", None),
             strategy=QueryStrategy(strategy, self.recipe_.seed),
             progress=self._progress(),
         )

@@ -24,6 +24,8 @@ from tamis.files import replaced, sha256
 from tamis.gpt2.tensor_files import WEIGHTS, weight_files
 
 FEATURES = "features.safetensors"
+PREDICTIONS = "predictions.jsonl"
+"""The file of a run with the evaluated rows."""
 FORMAT = 1
 MOST_ROWS = 20_000
 """Rows that are kept; of more a sample, each class by its share, and the head is then updated
@@ -186,3 +188,20 @@ def weights_mark(model: Path) -> str:
         if len(hashes) == 1:
             return hashes[0]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def labelled_keys(run: Path) -> set[bytes]:
+    """Return the SHA-256 of all labelled texts of a run: training rows, and rows on which it was
+    evaluated.
+    """
+    rows = read_training_rows(run)
+    known = set() if rows is None else {key.tobytes() for key in rows.keys}
+    judged = next(
+        (place for place in (run / PREDICTIONS, run.parent / PREDICTIONS) if place.is_file()),
+        run / PREDICTIONS,
+    )
+    if judged.is_file():
+        with judged.open(encoding="utf-8") as file:
+            texts = [one["text"] for line in file if "text" in (one := json.loads(line))]
+        known |= {key.tobytes() for key in text_keys(texts)} if texts else set()
+    return known

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from tamis.classifier.training_features import PREDICTIONS
 from tamis.errors import RunError
 from tamis.evaluation.bootstrap import Rows
 from tamis.evaluation.model_comparison import Comparison, compare, holm
 from tamis.evaluation.report.report import json_safe
-from tamis.workflows.run_folder import PREDICTIONS
 
 FEWEST_ROWS = 2
 """Common rows below which there is nothing to compare."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from tamis.classifier.model_folder import find_model
 from tamis.classifier.text_classifier import TextClassifier
+from tamis.classifier.training_features import PREDICTIONS
 from tamis.data.files.message_reader import read_messages
 from tamis.errors import CheckpointError, ConfigError, RunError
 from tamis.export.description import ModelDescription
@@ -20,7 +21,6 @@ from tamis.export.folder import is_exported
 from tamis.export.onnx_classifier import OnnxClassifier
 from tamis.export.onnx_folder import ExportOptions, export_onnx
 from tamis.progress import Progress
-from tamis.workflows.run_folder import PREDICTIONS
 
 CHECKED = (
     "Hello, are you coming tonight?",
@@ -78,7 +78,7 @@ def export_command(
     find_model(run)
     out = request.out or default_folder(run, "onnx-int8" if request.int8 else "onnx")
     check_target(out, run, overwrite=request.overwrite)
-    texts, source = _texts(run, request)
+    texts, source = texts_to_compare(run, request)
     if request.int8 and texts:
         say(f"comparing int8 with fp32 on {len(texts):,} {source}")
     classifier = TextClassifier.load(run, **{**compute, "dtype": "fp32"})
@@ -118,8 +118,13 @@ def check_target(out: Path, run: Path, *, overwrite: bool) -> None:
         )
 
 
-def _texts(run: Path, request: ExportRequest) -> tuple[list[str], str]:
-    """Return texts for comparisons, and what they are."""
+def texts_to_compare(run: Path, request: ExportRequest) -> tuple[list[str], str]:
+    """Return texts for comparisons, and what they are: those of `data`, else the validation or test
+    texts of the run; without any an empty list.
+
+    Raises:
+        TamisError: they cannot be read.
+    """
     if request.data is not None:
         messages = read_messages(request.data, text=request.column)
         return [message.text for message in messages], f"texts of {request.data}"

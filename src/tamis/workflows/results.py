@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from tamis.cache import cache_directory
 from tamis.classifier.text_classifier import TextClassifier
-from tamis.classifier.training_features import TrainingRows, sample, text_keys, write_training_rows
+from tamis.classifier.training_features import (
+    PREDICTIONS,
+    TrainingRows,
+    sample,
+    text_keys,
+    write_training_rows,
+)
 from tamis.compute.versions import versions
 from tamis.config import Recipe
 from tamis.data.splits import DataSplit
@@ -29,7 +35,7 @@ from tamis.progress import Progress
 from tamis.text.augmentation import augments
 from tamis.workflows.dataset import Dataset
 from tamis.workflows.environment import Clock
-from tamis.workflows.run_folder import PREDICTIONS, RunFolder, slug
+from tamis.workflows.run_folder import RunFolder, slug
 
 
 def training_rows(

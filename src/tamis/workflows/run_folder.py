@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tamis.classifier.training_features import PREDICTIONS
 from tamis.config import Recipe, read_recipe
 from tamis.errors import ConfigError, RunError, TamisError
 from tamis.files import locked, replaced, write_text
 
-PREDICTIONS = "predictions.jsonl"
-"""The file of a run with the evaluated rows."""
 CONTENT = (
     *(
         "model",
