@@ -183,3 +183,12 @@ def test_nano_with_the_exact_head_is_small_and_equal(tmp_path: Path) -> None:
     sizes = [(tmp_path / kind / "model.onnx").stat().st_size for kind in ("fp32", "int8")]
     # nano's weights are 16-bit floats, so fp32 is stored in two bytes a weight.
     assert sizes[0] < 19e6 and sizes[1] < 10e6
+
+
+def test_the_guide_shows_the_script_and_the_messages() -> None:
+    root = Path(__file__).parents[2]
+    guide = (root / "docs" / "how-to" / "onnx.md").read_text(encoding="utf-8")
+    template = root / "src" / "tamis" / "export" / "templates" / "predict.txt"
+    assert f"```python\n{template.read_text(encoding='utf-8')}```" in guide
+    for name in ("input_ids", "attention_mask", "logits", "embedding"):
+        assert f"| `{name}` |" in guide
