@@ -152,7 +152,7 @@ def test_nano_gives_its_pooled_state_in_fp32() -> None:
     assert np.abs(ours - theirs).max() < 1e-5, advice
     settings = {"text.layers": 4, "text.pooling": "mean"}
     head = TextClassifier("nano", "head", threads=1, settings=settings).fit(TEXTS, LABELS)
-    assert np.abs(head.embed(texts) - theirs).max() < 3e-4
+    assert (head.embed(texts) * theirs).sum(1).min() > 0.999  # both have length one
 
 
 def test_a_backbone_whose_vocabulary_has_no_end_of_text_gets_no_first_token(
