@@ -240,9 +240,12 @@ def test_every_beginning_of_a_text_is_scored_as_by_the_causal_model() -> None:
         np.testing.assert_allclose(difference, 0, atol=1e-4)
 
 
-def test_either_kind_of_folder_is_loaded() -> None:
+def test_either_kind_of_folder_is_loaded(tmp_path: Path) -> None:
     assert isinstance(load_classifier(folder("mean"), threads=1), OnnxClassifier)
     assert isinstance(load_classifier(runs.head_model(), threads=1), TextClassifier)
+    both = runs.copy_of(runs.head_model(), tmp_path / "both")  # as some folders of the hub have it
+    (both / "model.onnx").write_bytes(b"of another program")
+    assert isinstance(load_classifier(both, threads=1), TextClassifier)
 
 
 def test_an_exported_folder_is_no_run(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tamis.classifier.model_folder import find_model
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.errors import CheckpointError, ConfigError, RunError
+from tamis.export.onnx_folder import export_onnx
 from tamis.feedback.store import NewCorrection
 from tamis.serving.errors import Refusal
 from tamis.serving.model_registry import Models, Served, named_runs
@@ -97,6 +98,25 @@ def test_a_folder_that_still_changes_is_left_alone(
         weights.write_bytes(kept[:size])
         assert model.look() is False and not model.stale
     assert model.look() is True
+
+
+def test_an_exported_folder_is_served_and_reloaded(tmp_path: Path) -> None:
+    own = TextClassifier.load(runs.finished_run(), threads=1)
+    out = tmp_path / "mine"
+    export_onnx(own, out)
+    model = next(iter(served.models(tmp_path / "s.sqlite", [("mine", out)])))
+    before = model.classifier().predict_proba(TEXTS)
+    np.testing.assert_allclose(before, own.predict_proba(TEXTS), atol=1e-5)
+    assert look(model) is False
+    own.predictor_.model.score.weight.data *= -1
+    export_onnx(own, out)
+    assert look(model) is True and not model.stale
+    np.testing.assert_allclose(
+        model.classifier().predict_proba(TEXTS), own.predict_proba(TEXTS), atol=1e-5
+    )
+    assert abs(model.classifier().predict_proba(TEXTS) - before).max() > 0.01
+    (out / "tokenizer.json").write_bytes(b"{}")
+    assert isinstance(look(model), CheckpointError) and model.stale
 
 
 def test_the_folders_are_watched(folder: Path, tmp_path: Path, classifier: TextClassifier) -> None:

@@ -11,13 +11,20 @@ from tamis.export.description import ModelDescription
 from tamis.files import sha256
 
 MODEL = EXPORTED
+WEIGHTS = f"{MODEL}.data"
+"""Weights of a model above 2 GiB."""
 TOKENIZER = "tokenizer.json"
 SCRIPT = "predict.py"
 
 
 def is_exported(run: Path | str) -> bool:
-    """Return whether a path is an exported folder."""
-    return (Path(run) / MODEL).is_file()
+    """Return whether a path is an exported folder: a folder with an ONNX file and no model that
+    torch can load.
+    """
+    folder = Path(run)
+    if not (folder / MODEL).is_file():
+        return False
+    return not any((folder / name / "config.json").is_file() for name in (".", "model"))
 
 
 def check_files(folder: Path) -> ModelDescription | None:

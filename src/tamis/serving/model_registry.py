@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tamis.classifier.model_folder import ADAPTER_FILES, META, find_model
 from tamis.errors import ConfigError, TamisError
-from tamis.export.folder import MODEL, TOKENIZER, is_exported
+from tamis.export.folder import MODEL, TOKENIZER, WEIGHTS, is_exported
 from tamis.export.loading import load_classifier
 from tamis.feedback.store import Correction, NewCorrection, model_name
 from tamis.serving.errors import Refusal, shown
@@ -23,7 +23,7 @@ LOOK_EVERY_S = 1.0
 """Seconds between two checks of the folders; a folder must be unchanged between two checks before
 it is loaded."""
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", *ADAPTER_FILES, META)
-_EXPORTED_FILES = (MODEL, TOKENIZER, META)
+_EXPORTED_FILES = (MODEL, WEIGHTS, TOKENIZER, META)
 
 Signature = tuple[tuple[int, int, int] | None, ...]
 
