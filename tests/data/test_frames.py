@@ -94,7 +94,8 @@ def test_number_labels_have_one_spelling(kind: str) -> None:
 
 
 def test_booleans_are_spelled_as_in_files() -> None:
-    for values in ([bool(n) for n in NUMBERS], pd.array(NUMBERS, dtype="boolean")):
+    truth = [bool(number) for number in NUMBERS]
+    for values in (truth, pd.array(truth, dtype="boolean")):
         assert set(frame_table(pandas_frame(kind=values)).labels) == {"true", "false"}
 
 

@@ -125,8 +125,7 @@ def test_an_unknown_kind_and_a_cache_that_is_a_file_are_refused(
 
 
 def test_the_command_shows_and_clears_what_a_training_left(tmp_path: Path) -> None:
-    options = (*TINY, "--tune", "head", "-o", tmp_path / "run")
-    assert tamis("train", table(), *options).code == 0
+    assert tamis("train", table(), *TINY, "--tune", "head", "-o", tmp_path / "run").code == 0
     plain = json.loads(tamis("cache", "--json").out)
     states = next(entry for entry in plain["content"] if entry["kind"] == "states")
     files = list((cache_directory() / "states").glob("*.npy"))

@@ -47,10 +47,9 @@ class Analysis(Learned):
         from tamis.classifier.evaluation import EvaluatedRows, evaluate_rows, label_names
 
         names = label_names(labels, self.classes_)
+        known = self.training_.labelled_texts if hasattr(self, "training_") else None
         if train is not None:
             known = as_texts(train[0]), label_names(train[1], self.classes_)
-        else:
-            known = self.training_.labelled_texts if hasattr(self, "training_") else None
         rows = EvaluatedRows(listed, names, train=known)
         return evaluate_rows(self, rows, progress=self._progress())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -23,7 +23,7 @@ def train(
     *,
     recipe: Recipe | str | Path | None = None,
     overwrite: bool = False,
-    log: str | Tracker | Iterable[str | Tracker] = (),
+    log: str | Tracker | Sequence[str | Tracker] = (),
     verbose: bool = False,
     **options: Unpack[TrainingOptions],
 ) -> RunResult:
@@ -67,5 +67,5 @@ def train(
         overwrite=overwrite,
         say=say,
         progress=Bars() if verbose else None,
-        log=[log] if isinstance(log, str) or hasattr(log, "begin") else list(log),
+        log=list(log) if isinstance(log, Sequence) and not isinstance(log, str) else [log],
     )
