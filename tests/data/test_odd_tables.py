@@ -339,7 +339,7 @@ def test_a_stream_ends_at_its_first_faulty_row() -> None:
 
 
 def test_labels_of_one_row_are_named_before_training(write: Write) -> None:
-    rows = [*label_first(), ["hma", "one of a kind"], ["phish", "another one"]]
+    rows: list[Sequence[object]] = [*label_first(), ["hma", "one of a kind"], ["phish", "another one"]]
     read = read_table(write(table([["label", "text"], *rows]), "t.csv"))
     check_trainable(read)
     (note,) = rare_label_notes(read)
@@ -348,7 +348,7 @@ def test_labels_of_one_row_are_named_before_training(write: Write) -> None:
 
 
 def test_words_for_missing_values_are_told_if_they_are_labels(write: Write) -> None:
-    rows = [["nan" if n % 9 == 0 else c, t] for n, (c, t) in enumerate(pairs())]
+    rows: list[list[object]] = [["nan" if n % 9 == 0 else c, t] for n, (c, t) in enumerate(pairs())]
     (note,) = read_table(write(table([["label", "text"], *rows]), "t.csv")).notes
     assert "the label 'nan' (7 rows) is a class here, but some programs write it" in note
 

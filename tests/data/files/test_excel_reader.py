@@ -60,7 +60,7 @@ def test_rows_keep_their_numbers_and_empty_ones_are_no_rows(tmp_path: Path) -> N
 
 def test_numbers_truths_and_dates_are_texts_where_a_text_is_expected(tmp_path: Path) -> None:
     cells = ["hello", 12345, 2.5, True, datetime.date(2024, 1, 2)]
-    rows = [["text", "n"], *([cell, n] for n, cell in enumerate(cells))]
+    rows: list[list[object]] = [["text", "n"], *([cell, n] for n, cell in enumerate(cells))]
     found = list(read_messages(workbook(tmp_path / "t.xlsx", rows)))
     assert [message.text for message in found] == ["hello", "12345", "2.5", "true", "2024-01-02"]
     assert found[1].columns == {"text": 12345, "n": 1}
@@ -69,7 +69,10 @@ def test_numbers_truths_and_dates_are_texts_where_a_text_is_expected(tmp_path: P
 
 def test_numbers_as_labels_are_those_of_other_formats(tmp_path: Path) -> None:
     labels = [0, 1.0, "0", "1.0", 10]
-    rows = [["label", "text"], *([labels[n % 5], text] for n, (_, text) in enumerate(ROWS))]
+    rows: list[list[object]] = [
+        ["label", "text"],
+        *([labels[n % 5], text] for n, (_, text) in enumerate(ROWS)),
+    ]
     assert read_table(workbook(tmp_path / "t.xlsx", rows)).classes == ("0", "1", "10")
     rows = [["label", "text"], *([n % 2 == 0, text] for n, (_, text) in enumerate(ROWS))]
     assert read_table(workbook(tmp_path / "t.xlsx", rows)).classes == ("false", "true")

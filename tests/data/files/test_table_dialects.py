@@ -102,9 +102,9 @@ def by_csv(rows: Rows, dialect: Dialect) -> str:
 def by_pandas(rows: Rows, dialect: Dialect) -> str:
     names = dialect.names()
     frame = pd.DataFrame(dialect.columns(rows), columns=names)
-    found = frame.to_csv(
+    found = frame.to_csv(  # type: ignore[call-overload]  # quoting is one of csv's constants
         sep=dialect.delimiter,
-        quoting=dialect.quoting,  # type: ignore[arg-type]
+        quoting=dialect.quoting,
         lineterminator=dialect.line_end,
         header=names is not None,
         index=dialect.index,

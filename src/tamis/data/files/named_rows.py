@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from tamis.data.files.column_names import LABEL_NAMES, plain_name
 from tamis.data.files.columns import count_roles
+from tamis.data.files.counted_rows import Counted
 from tamis.data.files.faulty_rows import FaultyRows
 from tamis.data.files.header import Reading, header_roles, is_header_again, reading_of
 from tamis.errors import DataError
 
 SAMPLE_ROWS = 1_000
-_SHOWN_LINES = 10
 _SHOWN_CHARACTERS = 40
 
 
@@ -65,49 +65,6 @@ class NamedRows:
     counted: Counted
 
 
-class Counted:
-    """Counts rows that are not as the others, for notes to the user."""
-
-    def __init__(self, source: Source) -> None:
-        """Count nothing yet."""
-        self._source = source
-        self._count: Counter[str] = Counter()
-        self._first: defaultdict[str, list[int]] = defaultdict(list)
-
-    def add(self, kind: str, line: int) -> None:
-        """Count a row; `kind` is "blank", "header" or "short"."""
-        self._count[kind] += 1
-        if self._count[kind] <= _SHOWN_LINES:
-            self._first[kind].append(line)
-
-    def notes(self) -> tuple[str, ...]:
-        """Return a sentence for each kind that occurred."""
-        sentences = {
-            "blank": "without any value {were} skipped",
-            "header": "that {repeat} the header {were} skipped",
-            "short": "with fewer cells than there are columns {were} read as if the missing cells "
-            "were empty",
-        }
-        notes = []
-        for kind, sentence in sentences.items():
-            count = self._count[kind]
-            if not count:
-                continue
-            verbs = ("was", "repeats") if count == 1 else ("were", "repeat")
-            words = sentence.format(were=verbs[0], repeat=verbs[1])
-            place = f"{self._source.unit} {listed_lines(self._first[kind], count)}"
-            rows = "row" if count == 1 else "rows"
-            notes.append(f"{self._source.name}: {count:,} {rows} {words} ({place}).")
-        return tuple(notes)
-
-
-def listed_lines(first: Sequence[int], count: int) -> str:
-    """Return the first numbers of `count`, at most ten, and how many more there are."""
-    shown = first[:_SHOWN_LINES]
-    more = count - len(shown)
-    return ", ".join(map(str, shown)) + (f" and {more:,} more" if more else "")
-
-
 def named_rows(
     rows: Iterable[Row],
     source: Source,
@@ -128,7 +85,8 @@ def named_rows(
     Raises:
         DataError: there are no rows, or the first row could be a header or not.
     """
-    counted, faults = Counted(source), FaultyRows(source.name, source.unit, at_once=source.at_once)
+    counted = Counted(source.name, source.unit)
+    faults = FaultyRows(source.name, source.unit, at_once=source.at_once)
     rest = iter(rows)
     held = list(islice(_filled(rest, counted), sample_rows))
     if not held:
@@ -137,22 +95,15 @@ def named_rows(
             "row"
         )
     head, below = held[0], held[1:]
-    widths = Counter(len(trimmed(row.cells)) for row in below)
-    usual = widths.most_common(1)[0][0] if widths else len(head.cells)
     first = shown_cells(head.cells)
-    notes: list[str] = []
+    notes: tuple[str, ...] = ()
     has_header = header
     if has_header is None:
-        _check_title(head, usual, widths, source)
-        shown = [shown_cells(row.cells) for row in below]
-        reading = reading_of(first, shown, named=named)
-        if reading is Reading.UNCLEAR:
-            raise _both_readings(first, len(below), f"{source.name} {source.unit} {head.line}")
-        has_header = reading is Reading.HEADER
+        has_header = _names_columns(head, below, source, named)
         if has_header and not count_roles(first) and not set(named) & set(first):
-            notes.append(
+            notes = (
                 f"{source.name} {source.unit} {head.line} was read as the names of the columns "
-                f"({_quoted(first)}); if it is a message, use --no-header."
+                f"({_quoted(first)}); if it is a message, use --no-header.",
             )
     if not has_header:
         width = Counter(len(row.cells) for row in held).most_common(1)[0][0]
@@ -171,7 +122,7 @@ def named_rows(
             yield from check(each)
 
     return NamedRows(
-        names, has_header, checked, chain(checked, following()), faults, tuple(notes), counted
+        names, has_header, checked, chain(checked, following()), faults, notes, counted
     )
 
 
@@ -299,14 +250,21 @@ def _has_row_names(names: Sequence[str], rows: Sequence[Row]) -> bool:
     )
 
 
-def _check_title(head: Row, usual: int, widths: Counter[int], source: Source) -> None:
-    """Check that the first row is not a title above the table."""
-    if len(trimmed(head.cells)) == 1 < usual and 2 * widths[usual] > sum(widths.values()) > 1:
+def _names_columns(head: Row, below: Sequence[Row], source: Source, named: Sequence[str]) -> bool:
+    """Return whether the first row is a header, by its content."""
+    first, place = shown_cells(head.cells), f"{source.name} {source.unit} {head.line}"
+    widths = Counter(len(trimmed(row.cells)) for row in below)
+    usual = widths.most_common(1)[0][0] if widths else 1
+    if len(trimmed(head.cells)) == 1 < usual and 2 * widths[usual] > len(below) > 1:
         raise DataError(
-            f"{source.name} {source.unit} {head.line}: expected {usual} cells, as most rows below "
-            f"have, found one ({_quoted(shown_cells(trimmed(head.cells)))}); if it is a title, "
-            "remove it; if it names the only column, quote the texts that contain the delimiter"
+            f"{place}: expected {usual} cells, as most rows below have, found one "
+            f"({_quoted(shown_cells(trimmed(head.cells)))}); if it is a title, remove it; if it "
+            "names the only column, quote the texts that contain the delimiter"
         )
+    reading = reading_of(first, [shown_cells(row.cells) for row in below], named=named)
+    if reading is Reading.UNCLEAR:
+        raise _both_readings(first, len(below), place)
+    return reading is Reading.HEADER
 
 
 def _both_readings(first: Sequence[str], below: int, place: str) -> DataError:
