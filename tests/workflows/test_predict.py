@@ -5,6 +5,7 @@ one equals all at once.
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import mailbox
 import select
@@ -231,6 +232,65 @@ def test_a_mail_and_a_mailbox_are_read(tmp_path: Path) -> None:
     ] == [0, 1, 2]
 
 
+def test_mails_have_the_same_columns_whatever_they_lack(tmp_path: Path) -> None:
+    (tmp_path / "in.mbox").write_text(
+        "From a@b Mon Jan  1 10:00:00 2024\nDate: today\n\nfirst\n\n"
+        "From a@b Mon Jan  1 10:00:00 2024\nSubject: two\nFrom: a@b\n\nsecond\n"
+    )
+    said = tamis("predict", head(), "--file", tmp_path / "in.mbox", "--out", tmp_path / "out.csv")
+    assert said.code == 0, said.err
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert [row[:4] for row in rows] == [
+        ["from", "date", "subject", "text"],
+        ["", "today", "", "first"],
+        ["a@b", "", "two", "two\nsecond"],
+    ]
+
+
+def test_a_mailbox_without_a_mail_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "in.mbox").write_text("no mail\n")
+    said = tamis("predict", head(), "--file", tmp_path / "in.mbox")
+    assert (said.code, said.out) == (1, "")
+    assert "expected a mailbox (mbox)" in said.err and "found no mail" in said.err
+    (tmp_path / "in.mbox").write_text("")
+    assert tamis("predict", head(), "--file", tmp_path / "in.mbox").code == 0
+
+
+def test_a_maildir_folder_is_read(tmp_path: Path) -> None:
+    box = mailbox.Maildir(tmp_path / "box")
+    for number in range(3):
+        box.add(mail(f"number {number}", "body"))
+    box.close()
+    found = answers(tamis("predict", head(), "--json", "--file", tmp_path / "box"))
+    assert sorted(answer["text"] for answer in found) == [f"number {n}\nbody" for n in range(3)]
+
+
+@pytest.mark.parametrize("content", [b"WIN\nsee you\n", gzip.compress(b"WIN\nsee you\n")])
+def test_a_dash_is_standard_input(content: bytes) -> None:
+    found = answers(tamis("predict", head(), "--json", "--file", "-", stdin=content))
+    assert [answer["text"] for answer in found] == ["WIN", "see you"]
+    found = answers(
+        tamis("predict", head(), "--json", "--file", "-", stdin=b'id,text\n1,"WIN, now"\n2,hi\n')
+    )
+    assert [answer["text"] for answer in found] == ["WIN, now", "hi"]
+
+
+def test_binary_input_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"%PDF-1.4\nabc\n")
+    for said in (
+        tamis("predict", head(), "--file", tmp_path / "a.txt"),
+        tamis("predict", head(), stdin=b"%PDF-1.4\nabc\n"),
+        tamis("data", tmp_path / "a.txt"),
+        tamis("evaluate", head(), tmp_path / "a.txt"),
+        tamis("learn", head(), tmp_path / "a.txt", "--store", tmp_path / "store.sqlite"),
+        tamis("train", tmp_path / "a.txt", "-o", tmp_path / "run"),
+    ):
+        assert (said.code, said.out) == (1, "")
+        assert "found a PDF document" in said.err and len(said.err.splitlines()) == 1
+    assert tamis("predict", head(), "--exit-code", stdin=b"%PDF-1.4\nabc\n").code == 3
+
+
 def test_a_column_is_named_with_text_and_a_wrong_name_is_told(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("subject,body\nhello,WIN\n", encoding="utf-8")
     found = answers(
@@ -317,6 +377,9 @@ def test_exit_code_3_is_an_error_and_2_wrong_usage(tmp_path: Path) -> None:
             b"a@b.example\n\nCall now\n",
             "WIN\nCall now",
         ),
+        (b"\xef\xbb\xbfSubject: WIN\nFrom: a@b.example\n\nCall now\n", "WIN\nCall now"),
+        ("Subject: WIN\nFrom: a@b.example\n\nCall now\n".encode("utf-16"), "WIN\nCall now"),
+        (gzip.compress(b"WIN a prize\n"), "WIN a prize"),
     ],
 )
 def test_what_a_mail_filter_pipes_in_is_one_text(piped: bytes, text: str, tmp_path: Path) -> None:

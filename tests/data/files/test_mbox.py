@@ -95,6 +95,12 @@ def test_a_content_length_that_fits_is_obeyed_and_another_is_not() -> None:
         ]
 
 
+def test_many_content_lengths_that_fit_are_all_obeyed() -> None:
+    inner = f"hi\n\nFrom x@y {DATE}\nSubject: quoted\n\ninner\n"
+    mail = f"From a@b {DATE}\nSubject: one\nContent-Length: {len(inner)}\n\n{inner}\n"
+    assert len(read(mail * 30)) == 30
+
+
 def test_mails_without_a_separator_header_or_body_are_mails() -> None:
     assert read(f"{ONE}\nFrom a@b {DATE}\n{TWO}") == [(1, "one\nbody"), (5, "two\nbody two")]
     box = f"From a@b {DATE}\n\n\nFrom a@b {DATE}\n{TWO}"

@@ -55,6 +55,8 @@ def test_what_the_standard_library_encodes_comes_back(content: bytes) -> None:
         ),
         (CLAIM + b"\n\nunsubscribe\n", b"Claim your free prize\nunsubscribe\n"),
         (CLAIM + b"\nunsubscribe here\n", b"Claim your free prize\nunsubscribe here\n"),
+        (CLAIM + b"\nunsubscribe\n", b"Claim your free prize\nunsubscribe\n"),
+        (b"Q2xhaW0geW91ciBwcml6ZQ==\ndisclaim\n", b"Claim your prize\ndisclaim\n"),
         (b"Q2xhaW0=\nIHlvdXI=\nIHByaXpl\n", b"Claim your prize"),
         (b"Q2xhaW0=IHlvdXI=IHByaXpl", b"Claim your prize"),
         (b"Q2xh aW0g eW91 ciBm cmVl\n", b"Claim your free"),
@@ -65,7 +67,7 @@ def test_what_the_standard_library_encodes_comes_back(content: bytes) -> None:
         (b"Hello\n", b"Hello\n"),
         (b"", b""),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_base64_is_decoded_as_far_as_it_goes(body: bytes, text: bytes) -> None:
     assert decode_transfer(body, "base64").rstrip(b"\n") == text.rstrip(b"\n")

@@ -79,7 +79,7 @@ def decode_base64_lines(body: bytes) -> bytes:
                 decoded.append(b"\n")
             continue
         strays = len(line.strip(_QUOTE_MARKS)) - len(bare)
-        continues = open_ and (not run or len(bare) <= width)
+        continues = open_ and (not run or len(bare) == width or _may_be_last(bare, width))
         if bare and (
             (continues and not strays)
             or (strays <= _STRAY_SHARE * len(line) and (_decodes_to_text(bare) or _is_dense(line)))
@@ -133,6 +133,12 @@ def _decode_run(run: list[bytes]) -> bytes:
     if whole >= max(len(run) - 1, 1):
         return b"".join(map(decode_base64, run))
     return decode_base64(b"".join(run))
+
+
+def _may_be_last(line: bytes, width: int) -> bool:
+    """Return whether a line can end an encoded text whose other lines have `width` characters."""
+    whole = len(line) % 4 == 0 or len(line) < 8 or _decodes_to_text(line)
+    return len(line) < width and whole
 
 
 def _decodes_to_text(line: bytes) -> bool:
