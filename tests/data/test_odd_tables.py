@@ -339,7 +339,11 @@ def test_a_stream_ends_at_its_first_faulty_row() -> None:
 
 
 def test_labels_of_one_row_are_named_before_training(write: Write) -> None:
-    rows: list[Sequence[object]] = [*label_first(), ["hma", "one of a kind"], ["phish", "another one"]]
+    rows: list[Sequence[object]] = [
+        *label_first(),
+        ["hma", "one of a kind"],
+        ["phish", "another one"],
+    ]
     read = read_table(write(table([["label", "text"], *rows]), "t.csv"))
     check_trainable(read)
     (note,) = rare_label_notes(read)
