@@ -20,16 +20,15 @@ from tamis.errors import CheckpointError
 from tamis.files import sha256, write_text
 from tamis.gpt2.checkpoint_heads import describe_head
 from tamis.gpt2.checkpoints import (
-    WEIGHTS,
     Checkpoint,
     build,
     fingerprint,
-    read_json,
     write_checkpoint,
 )
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.pretrained import read_pretrained
 from tamis.gpt2.sentence_modules import write_last_token_modules
+from tamis.gpt2.tensor_files import WEIGHTS, read_json
 from tamis.text.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -75,7 +74,7 @@ def save_model(folder: Path | str, saved: SavedModel, *, card: str | None = None
         fixed = saved.tokenizer.backend.padding is not None
         dropped = saved.tokenizer.dropped
         padding = NO_PAD if fixed else end if dropped is None else dropped
-        extra = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": padding}
+        extra: dict[str, Any] = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": padding}
         if saved.rule.multi_label:
             extra["problem_type"] = MULTI_LABEL
         write_checkpoint(beside, saved.model, labels=saved.labels, extra=extra)

@@ -194,6 +194,8 @@ def model_name(run: Path | str) -> str:
 def default_store(run: Path | str) -> Path:
     """Return the default file for a run's corrections: `RUN.feedback.sqlite` next to it."""
     path = _run_of(run)
+    if not path.parent.is_dir():  # a model of the hub: in the present folder
+        return Path(f"{path.name}.feedback.sqlite").resolve()
     return path.with_name(f"{path.name}.feedback.sqlite")
 
 

@@ -37,8 +37,11 @@ TOKENIZER_FILES = (
 )
 """Every file that can change the token ids."""
 
-_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
-_NAMED += ("mask_token",)
+_NAMED = (
+    *("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token"),
+    "mask_token",
+)
+_DEFAULTED = ("unk_token", "bos_token", "eos_token")
 _GENERIC = ("PreTrainedTokenizer", "TokenizersBackend", "PythonBackend")
 """Classes that take `tokenizer.json` as it is; names without `Fast`."""
 _REBUILT = "GPT2Tokenizer"
@@ -214,13 +217,13 @@ class _AddedTokens:
         stated = [_special(token) for token in extra or [] if token]
         if isinstance(further.get("extra_special_tokens"), list):
             stated += [_special(token) for token in further["extra_special_tokens"] if token]
-        named = {
+        named: dict[str, Any] = {
             key: value
             for key, value in {**settings, **further, **own}.items()
             if (key.endswith("_token") or key in own) and isinstance(value, (str, dict)) and value
         }
         if default:
-            named = dict.fromkeys(("unk_token", "bos_token", "eos_token"), END_OF_TEXT) | named
+            named = {key: END_OF_TEXT for key in _DEFAULTED} | named
         named = {key: named[key] for key in (*_NAMED, *named) if key in named}
         numbered: dict[int, AddedToken] = {}
         if isinstance(decoder, dict):
