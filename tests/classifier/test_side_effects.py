@@ -4,14 +4,19 @@ text.
 
 from __future__ import annotations
 
+import locale
+import logging
+import os
 import pickle
 import random
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rich.style  # noqa: F401 - draws a random number when it is imported first
+import sklearn
 import torch
 
 from tamis import TextClassifier
@@ -33,6 +38,16 @@ def state() -> dict[str, Any]:
         "warns": torch.get_deterministic_debug_mode(),
         "dtype": torch.get_default_dtype(),
         "grad": torch.is_grad_enabled(),
+        "interop": torch.get_num_interop_threads(),
+        "precision": torch.get_float32_matmul_precision(),
+        "mkldnn": torch.backends.mkldnn.enabled,
+        "environment": dict(os.environ),
+        "filters": list(warnings.filters),
+        "floats": np.geterr(),
+        "log": (logging.getLogger().level, len(logging.getLogger().handlers)),
+        "sklearn": sklearn.get_config(),
+        "directory": os.getcwd(),
+        "locale": locale.setlocale(locale.LC_ALL),
     }
 
 
@@ -40,6 +55,8 @@ def state() -> dict[str, Any]:
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_fit_predict_and_load_change_nothing_global(tune: str, dtype: str, tmp_path: Path) -> None:
     settings = runs.settings() if tune != "head" else None
+    # What libraries change when they are imported first is theirs.
+    TextClassifier("scratch:tiny", "head", threads=1).fit(TEXTS, LABELS).partial_fit(["a"], ["ham"])
     random.seed(1)
     np.random.seed(2)
     torch.manual_seed(3)
@@ -55,10 +72,15 @@ def test_fit_predict_and_load_change_nothing_global(tune: str, dtype: str, tmp_p
     classifier.verdicts(TEXTS[:3], ood=True)
     classifier.embed(TEXTS[:3])
     classifier.explain(TEXTS[0])
+    classifier.transform(TEXTS[:3])
+    classifier.score(TEXTS[:3], LABELS[:3])
+    classifier.set_params(max_fpr=0.5).predict(TEXTS[:3])
+    classifier.partial_fit(TEXTS[:2], LABELS[:2])
     assert state() == before
     classifier.save(tmp_path / "model")
     loaded = TextClassifier.load(tmp_path / "model", threads=1, dtype=dtype)
     loaded.predict_proba(TEXTS[:5])
+    loaded.set_params(positive="ham", threads=2).predict(TEXTS[:3])
     assert state() == before
 
 
@@ -95,6 +117,9 @@ def test_a_pickled_classifier_holds_none_of_the_texts_it_was_fitted_on(tune: str
     for text in (MARK, *(text for text in TEXTS if len(text) > 30)):
         assert text.encode() not in content and text.encode("utf-16-le") not in content
     again = pickle.loads(content)
+    assert again.training_.labelled_texts is None and len(again.suggest(TEXTS, 3)) == 3
+    again.evaluate(TEXTS, LABELS)
+    assert again.verdicts(TEXTS[:2], ood=True)[0].ood is None  # its limit was never asked for
     expected = classifier.predict_proba([MARK])
     np.testing.assert_allclose(again.predict_proba([MARK]), expected, atol=1e-6)
 

@@ -6,7 +6,8 @@ Shapes: R training rows, H of them held out, K classes, C channels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from tamis.classifier.out_of_distribution import OODDetector
 from tamis.classifier.predictor import Predictor
 from tamis.classifier.storage import StoredClassifier
+from tamis.classifier.training_features import text_keys
 from tamis.config import Recipe
 from tamis.decision.fit_rule import Decision, HeldOut, HeldOutScores, fit_decision_rule
 from tamis.decision.prior import keeps_class_weights, log_prior_correction
@@ -56,19 +58,28 @@ class TrainingRecord:
     extra_notes: list[str]
     """those that a report does not contain anyway"""
     rows: LabelledTexts
-    """R training rows, kept in memory for baselines and the out-of-distribution limit; they are
-    never saved"""
+    """R training rows, kept in memory for baselines and the out-of-distribution limit; texts are
+    neither saved nor pickled"""
+
+    @cached_property
+    def keys(self) -> NDArray[np.uint8]:
+        """(R, 32) SHA-256 of the texts."""
+        return text_keys(self.rows.texts)
 
     @property
-    def labelled_texts(self) -> tuple[list[str], list[str]]:
-        """R texts, and R labels as text."""
+    def labelled_texts(self) -> tuple[list[str], list[str]] | None:
+        """R texts, and R labels as text; None after pickling."""
         labels = [self.rows.classes[target] for target in self.rows.targets.tolist()]
-        return self.rows.texts, labels
+        return (self.rows.texts, labels) if self.rows.texts else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for a pickle, which holds no training texts."""
+        return {**vars(self), "keys": self.keys, "rows": replace(self.rows, texts=[])}
 
     def ood_detector(self, predictor: Predictor, recipe: Recipe) -> OODDetector:
         """Return a detector whose limit is fitted on the training texts."""
         texts = self.rows.texts
-        kept = self.held_out if not self.cross_validated else self.held_out[:0]
+        kept = self.held_out if texts and not self.cross_validated else self.held_out[:0]
         held_out = [texts[row] for row in kept.tolist()]
         return OODDetector(predictor, recipe).fitted(texts, held_out=held_out)
 

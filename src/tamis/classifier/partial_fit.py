@@ -191,7 +191,7 @@ def _known_rows(classifier: LearningClassifier) -> LearnedRows:
             empty,
             features=training.features.astype(np.float64),
             labels=data.targets,
-            keys=text_keys(data.texts),
+            keys=training.keys,
             class_weights=weights,
             weights=weights[data.targets] * own,
         )
