@@ -315,3 +315,37 @@ def test_shards_are_read_and_a_pickle_is_refused_by_its_name(tmp_path: Path) -> 
     (folder / "pytorch_model.bin").write_bytes(b"pickle")
     said = runs.tamis("predict", folder, "win").error
     assert "pytorch_model.bin is a pickle file, which tamis does not read" in said
+
+
+def test_the_server_answers_with_all_labels_and_learns_none(
+    multi_label: Path, tmp_path: Path
+) -> None:
+    from tests.serving import served
+
+    models = served.models(tmp_path / "store.sqlite", [("multi", multi_label)])
+    with served.client(models) as client:
+        answer = client.post("/v1/predict", json={"texts": TEXTS}).json()["results"]
+        refused = client.post("/v1/feedback", json={"items": [{"text": "win", "label": "spam"}]})
+        metrics = client.get("/metrics").text
+    expected = TextClassifier.load(multi_label, threads=1).verdicts(TEXTS)
+    assert [one["labels"] for one in answer] == [list(v.labels or ()) for v in expected]
+    assert [one["verdict"] for one in answer] == [v.verdict for v in expected]
+    for one, verdict in zip(answer, expected, strict=True):
+        assert one["probabilities"] == pytest.approx(verdict.probabilities, abs=1e-5)
+    assert refused.status_code == 422
+    assert "gives every text exactly one label" in refused.json()["error"]["message"]
+    assert 'verdict="spam"' in metrics and 'verdict="insult, spam"' not in metrics
+
+
+def test_untied_embeddings_classify_and_train_no_language_model(tmp_path: Path) -> None:
+    from tamis.gpt2.backbones import load_backbone
+
+    folder = folder_of(tmp_path / "theirs", tie_word_embeddings=False)
+    assert_equal_scores(folder, softmax)
+    assert load_backbone(folder).tied  # no matrix for the next token was saved
+    untied = folder_of(tmp_path / "lm", "GPT2LMHeadModel", tie_word_embeddings=False)
+    assert not load_backbone(untied).tied
+    assert load_backbone(folder_of(tmp_path / "tied", "GPT2LMHeadModel")).tied
+    (tmp_path / "corpus.txt").write_text("win cash now\n" * 200, encoding="utf-8")
+    said = runs.tamis("pretrain", tmp_path / "corpus.txt", "--from", untied, "-o", tmp_path / "out")
+    assert said.code == 1 and "tie_word_embeddings is false" in said.err

@@ -313,3 +313,10 @@ def test_the_default_store_lies_beside_the_run_and_is_named_after_it(tmp_path: P
         == tmp_path / "runs" / "mine.feedback.sqlite"
     )
     assert model_name(run) == model_name(run / "model") == "mine"
+
+
+def test_corrections_of_a_model_of_the_hub_are_stored_in_the_present_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_store("organization/mine") == tmp_path / "mine.feedback.sqlite"

@@ -66,6 +66,8 @@ class Backbone:
     pretrained: bool
     fingerprint: str
     """Hash of sizes and weights (`tamis.gpt2.checkpoints.fingerprint`)."""
+    tied: bool = True
+    """Whether the next token is predicted with the embedding matrix, as this package does."""
 
 
 def load_backbone(
@@ -100,7 +102,9 @@ def load_backbone(
             f"vocabulary ends at {vocab_size - 1}; use files of the same model"
         )
     model = build(checkpoint.config, checkpoint.state)
-    return Backbone(text, model, tokenizer, pretrained=True, fingerprint=mark)
+    own_output = checkpoint.raw.get("tie_word_embeddings", True) is False
+    tied = not (own_output and "lm_head.weight" in checkpoint.heads)
+    return Backbone(text, model, tokenizer, pretrained=True, fingerprint=mark, tied=tied)
 
 
 def scratch_backbone(name: str, texts: Sequence[str], *, seed: int) -> Backbone:

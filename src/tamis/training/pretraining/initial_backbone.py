@@ -44,7 +44,7 @@ def initial_backbone(
     for the next run. `say` is None in all processes but the first.
 
     Raises:
-        ConfigError: the backbone ends in a pooling block, or the encoder's blocks or positions do
+        ConfigError: the backbone ends in a pooling block or has untied embeddings, or the encoder's blocks or positions do
             not fit the recipe.
         RunError: the tokenizer in the folder belongs to another pretraining.
     """
@@ -54,6 +54,12 @@ def initial_backbone(
             raise ConfigError(
                 f"{start} ends in a pooling block, which is for classifiers; give the backbone "
                 "it was made from"
+            )
+        if not backbone.tied:
+            raise ConfigError(
+                f"{start} predicts the next token with a matrix of its own (tie_word_embeddings is "
+                "false), which next-token training here does not read; give a backbone with tied "
+                "embeddings"
             )
         return backbone.tokenizer.prepared(add_bos=True), backbone
     encoder = None if start is None else read_sentence_encoder(start.folder)
