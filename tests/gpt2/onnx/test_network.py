@@ -90,6 +90,15 @@ def test_logits_and_embedding_equal_the_network(kind: str, opset: int, tmp_path:
     np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-3)
 
 
+def test_the_factor_of_the_pooling_block_cancels_in_the_final_norm(tmp_path: Path) -> None:
+    model = pooled()
+    block: Any = model.transformer.h[-1]
+    block.factor, model.transformer.ln_f.eps = 2.0, 0.3
+    logits, embedding = outputs(written(model, tmp_path), inputs(MESSAGES))
+    np.testing.assert_allclose(logits, expected(model)[0], atol=1e-5)
+    np.testing.assert_allclose(embedding, expected(model)[1], atol=1e-6)
+
+
 @pytest.mark.parametrize("opset", [17, 20])
 @pytest.mark.parametrize("name", list(ACTIVATIONS))
 def test_every_activation_equals_the_network(name: str, opset: int, tmp_path: Path) -> None:
