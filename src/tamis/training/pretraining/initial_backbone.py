@@ -44,8 +44,8 @@ def initial_backbone(
     for the next run. `say` is None in all processes but the first.
 
     Raises:
-        ConfigError: the backbone ends in a pooling block or has untied embeddings, or the encoder's blocks or positions do
-            not fit the recipe.
+        ConfigError: the backbone ends in a pooling block or has untied embeddings, or the encoder's
+            blocks or positions do not fit the recipe.
         RunError: the tokenizer in the folder belongs to another pretraining.
     """
     if start is not None and not isinstance(start, EncoderStart):
