@@ -103,6 +103,7 @@ def test_a_mail_is_told_by_its_headers() -> None:
     assert not is_mail(b"Subject: x\nno header\n\n")
     assert not is_mail(b"Note: one\nAlso: two\n\nlines of text")
     assert not is_mail(b"hello\n")
+    assert not is_mail(b"Status: open\nReferences: none\n\nnotes")
 
 
 HEAD = b"From: a@b\nSubject: s\n"

@@ -15,12 +15,15 @@ from tamis.data.files.charsets import codec_of, decode_text
 from tamis.data.files.transfer_encodings import decode_base64, decode_quoted_printable
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(?=([ \t\r\n]|\Z)?)")
-_USUAL = frozenset(
-    b"from to cc bcc subject date received message-id mime-version return-path delivered-to "
-    b"content-type content-transfer-encoding content-disposition reply-to sender in-reply-to "
-    b"references status x-status x-mailer user-agent dkim-signature authentication-results "
-    b"list-id list-unsubscribe precedence organization errors-to envelope-to x-spam-status "
-    b"received-spf x-originating-ip thread-topic thread-index x-priority importance".split()
+_CERTAIN = frozenset(
+    b"from to subject date received message-id mime-version return-path delivered-to "
+    b"content-type".split()
+)
+_USUAL = _CERTAIN | frozenset(
+    b"cc bcc content-transfer-encoding content-disposition reply-to sender in-reply-to references "
+    b"status x-status x-mailer user-agent dkim-signature authentication-results list-id "
+    b"list-unsubscribe precedence organization errors-to envelope-to x-spam-status received-spf "
+    b"x-originating-ip thread-topic thread-index x-priority importance".split()
 )
 _ENVELOPE = re.compile(rb">?From ")
 _BEYOND = 4  # lines after a line that is no field, in which another field continues the header
@@ -113,9 +116,11 @@ def _joined(fields: list[tuple[bytes, list[bytes]]]) -> Headers:
     return Headers(tuple((name, b"\n".join(lines)) for name, lines in fields))
 
 
-def usual_fields(lines: list[bytes]) -> int | None:
+def usual_fields(lines: list[bytes], *, certain: bool = False) -> int | None:
     """Return how many different usual fields a header of these lines has, up to the first empty
     line; None if a line before it is no field.
+
+    `certain` counts only those that other texts rarely begin with.
     """
     usual: set[bytes] = set()
     seen = False
@@ -128,7 +133,7 @@ def usual_fields(lines: list[bytes]) -> int | None:
         if field is None:
             return None
         seen = True
-        usual.update({field[1].lower()} & _USUAL)
+        usual.update({field[1].lower()} & (_CERTAIN if certain else _USUAL))
     return len(usual)
 
 

@@ -44,7 +44,7 @@ def is_mail(head: bytes) -> bool:
     lines = _plain(head)[0].split(b"\n")
     if lines[0].startswith(b"From "):
         lines = lines[1:]
-    return (usual_fields(lines) or 0) > 1
+    return (usual_fields(lines, certain=True) or 0) > 1
 
 
 def mbox_mails(lines: Iterable[bytes], *, utf8: bool = False) -> Iterator[Mail]:
