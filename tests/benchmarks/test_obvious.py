@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.obvious import __main__ as obvious
 from benchmarks.obvious import methods
+from benchmarks.obvious.methods import Score
 from benchmarks.obvious.table import by_text, figures, summary
 from benchmarks.obvious.texts import Text, texts
 from tests.rows import messages
@@ -66,16 +67,16 @@ def test_the_tables_show_both_states_and_mark_what_is_wrong() -> None:
 def test_a_wrong_correction_counts_more_until_it_is_right_or_counts_eight() -> None:
     given: list[list[float]] = []
 
-    def fit(weights: np.ndarray) -> np.ndarray:
+    def fit(weights: np.ndarray) -> Score:
         given.append(weights.tolist())
-        return weights
+        return lambda _: weights
 
     items = TWO_OF_EACH[:3]
     # The first is right at once, the second from a weight of 4 on, the third never.
-    methods.emphasized(fit, lambda w: np.array([True, w[1] >= 4, False]), items)
+    methods.emphasized(fit, lambda score: np.array([True, score(0)[1] >= 4, False]), items)
     assert given == [[1, 1, 1], [1, 2, 2], [1, 4, 4], [1, 4, 8]]
     given.clear()
-    methods.emphasized(fit, lambda w: np.zeros(0, dtype=bool), [])
+    methods.emphasized(fit, lambda _: np.zeros(0, dtype=bool), [])
     assert given == [[]]
 
 

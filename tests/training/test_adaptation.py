@@ -4,8 +4,6 @@ bytes however often it is interrupted, and is what the classifier then builds on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,18 +90,14 @@ class StopAfter(Silent):
         self.left = steps
         self.tasks: list[tuple[str, int, str, int]] = []
 
-    @contextmanager  # type: ignore[override]
-    def task(self, name: str, *, total: int, unit: str, done: int = 0) -> Iterator[Any]:
+    def task(self, name: str, *, total: int, unit: str, done: int = 0) -> Silent:
         self.tasks.append((name, total, unit, done))
-        outer = self
+        return self if name == "adaptation" else Silent()
 
-        class Counting:
-            def advance(self, count: int = 1, note: str = "") -> None:
-                outer.left -= 1
-                if outer.left < 0:
-                    raise Stopped
-
-        yield Counting()
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Stopped
 
 
 def test_the_texts_become_likelier_and_the_sentence_counts_them(
