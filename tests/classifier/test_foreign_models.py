@@ -235,6 +235,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"id2label": {"ham": 0, "spam": 1}}, "expected an object from class numbers to labels"),
     ({"id2label": ["ham", "spam"]}, "expected an object from class numbers to labels"),
     ({"id2label": {"0": None, "1": "spam"}}, "expected an object from class numbers to labels"),
+    ({"pad_token_id": "0"}, "pad_token_id: expected a token id or null, got '0'"),
     ({"quantization_config": {"quant_method": "gptq"}}, "quantized weights are not read"),
     ({"model_type": "bert"}, "expected model_type 'gpt2', got 'bert'"),
     ({"model_type": "llama"}, "expected model_type 'gpt2', got 'llama'"),

@@ -163,7 +163,7 @@ def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     """Return the tokenizer of a folder, reading special tokens and padding as transformers does.
 
     Raises:
-        CheckpointError: its ids go beyond the embedding.
+        CheckpointError: its ids go beyond the embedding, or the id of the padding is no id.
     """
     size, padding = checkpoint.config.vocab_size, checkpoint.raw.get("pad_token_id")
     tokenizer = Tokenizer.from_folder(checkpoint.tokenizer_folder, as_saved=True).within(size)
@@ -172,7 +172,12 @@ def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:
             f"{checkpoint.tokenizer_folder}: the tokenizer has ids up to {tokenizer.size - 1}, the "
             f"model's vocabulary ends at {size - 1}; the files belong to different models"
         )
-    return tokenizer.dropping(padding if isinstance(padding, int) and padding >= 0 else None)
+    if padding is not None and type(padding) is not int:
+        raise CheckpointError(
+            f"{checkpoint.folder / 'config.json'}: pad_token_id: expected a token id or null, got "
+            f"{padding!r:.60}"
+        )
+    return tokenizer.dropping(None if padding is None or padding < 0 else padding)
 
 
 def weights_hash(model: GPT2Classifier) -> str:

@@ -164,8 +164,30 @@ def adapter_of(folder: Path, settings: Mapping[str, Any], tensors: Mapping[str, 
             f"{path}: base_model_name_or_path: expected the name or folder of the base model, got "
             f"{base!r}; write it into the file"
         )
+    _check_alpha(settings, path)
     own = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
     return Adapter(folder, base, settings, own)
+
+
+def _check_alpha(settings: Mapping[str, Any], path: Path) -> None:
+    """Check the numbers that scale the product.
+
+    Raises:
+        CheckpointError: one is no number, or a pattern is no regular expression.
+    """
+    patterns = settings.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict):
+        raise CheckpointError(f"{path}: alpha_pattern: expected an object, got {patterns!r:.60}")
+    numbers = {"lora_alpha": settings.get("lora_alpha", 8), **patterns}
+    for name, value in numbers.items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise CheckpointError(f"{path}: {name}: expected a number, got {value!r:.60}")
+        try:
+            re.compile(name)
+        except re.error as error:
+            raise CheckpointError(
+                f"{path}: alpha_pattern: {name!r:.60} is no regular expression ({error})"
+            ) from None
 
 
 def _own_name(name: str) -> str:

@@ -223,7 +223,7 @@ class _AddedTokens:
             if (key.endswith("_token") or key in own) and isinstance(value, (str, dict)) and value
         }
         if default:
-            named = {key: END_OF_TEXT for key in _DEFAULTED} | named
+            named = dict.fromkeys(_DEFAULTED, END_OF_TEXT) | named
         named = {key: named[key] for key in (*_NAMED, *named) if key in named}
         numbered: dict[int, AddedToken] = {}
         if isinstance(decoder, dict):
