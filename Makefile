@@ -8,7 +8,7 @@ DEMO := runs/demo
 # One process a core, at most four; the tests of a file run in one process and share its models.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test test-all lint docs format clean
+.PHONY: help demo test test-all lint docs format clean web-runtime
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make test-all lint, types, all tests with the slow ones, coverage of lines'
 	@echo 'make lint     ruff and mypy alone'
 	@echo 'make docs     build the documentation site in site/'
+	@echo 'make web-runtime  the npm packages for the tests of the web page, where there is npm'
 	@echo 'make format   put the code into its standard form'
 	@echo 'make clean    remove the virtual environment, caches and the demo'
 
@@ -33,7 +34,7 @@ demo: $(VENV)/.demo
 test: lint
 	$(PYTEST)
 
-test-all: lint
+test-all: lint web-runtime
 	$(PYTEST) --slow --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.dev
@@ -47,6 +48,16 @@ docs: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# What tamis export --to web runs in the browser, pinned by checksum in src/tamis/export/web/runtime.py.
+# Tests of the page are skipped without it.
+NPM_PACKAGES := onnxruntime-web@1.30.0 vscode-oniguruma@2.0.1
+web-runtime: build/web/.installed
+build/web/.installed: src/tamis/export/web/runtime.py
+	@mkdir -p build/web
+	@if command -v npm >/dev/null; then \
+		npm install --prefix build/web --no-save --ignore-scripts --no-audit --no-fund --silent $(NPM_PACKAGES) && touch $@; \
+	else echo 'npm is not installed: tests of the web page are skipped'; fi
 
 # The stamps: nothing is installed again until the requirements or their pins change.
 $(VENV)/.demo: EXTRAS := demo,tables,hub

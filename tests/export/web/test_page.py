@@ -42,13 +42,17 @@ def compare(page: Any, kind: str, *, int8: bool, most: float) -> None:
             assert other["windows"] == 1
 
 
+SLOW = ("nfkc", "three", "last_position", "last_token", "attention")
+
+
 @pytest.mark.parametrize(
-    "kind", ["mean", "no_bos", "nfkc", "three", "last_position", "last_token", "attention"]
+    "kind", ["mean", "no_bos", *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW)]
 )
 def test_verdicts_and_probabilities_are_those_of_python(kind: str, opened: Open) -> None:
     compare(opened(page_folder(kind)), kind, int8=False, most=1e-4)
 
 
+@pytest.mark.slow
 def test_so_are_those_of_eight_bits(opened: Open) -> None:
     compare(opened(page_folder("mean", int8=True)), "mean", int8=True, most=2e-3)
 
