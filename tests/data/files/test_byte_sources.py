@@ -168,6 +168,8 @@ def test_labelled_tables_come_from_pipes_and_compressed_files(
     assert read_table(pipe(parquet)).texts == ("x", "y")
     assert read_table(write(lzma.compress(parquet), "p.xz")).texts == ("x", "y")
     assert texts(pipe(parquet)) == ["x", "y"]
+    pl.DataFrame({"text": ["x"] * 20_000}).write_parquet(tmp_path / "long")  # read in pieces
+    assert len(texts(pipe((tmp_path / "long").read_bytes()))) == 20_000
     assert resolve(str(tmp_path / "table.csv.gz")).name == "table"
     waiting = pipe(content)
     assert resolve(str(waiting)).name == "pipe"

@@ -274,6 +274,21 @@ def test_labels_do_not_hold_for_a_transcoded_mail() -> None:
     assert read_mail(content.encode("utf-16")).text == "s\ngrößer"
 
 
+def test_each_alternative_is_chosen_by_itself() -> None:
+    first = multipart("alternative", plain(" "), html("Claim your prize"), boundary="x")
+    second = multipart("alternative", plain("see you at six"), html("see you at six"), boundary="y")
+    inside = [each.partition(HEAD)[2] for each in (first, second)]
+    assert read_mail(multipart("mixed", *inside)).text == "s\nClaim your prize\nsee you at six"
+
+
+def test_text_around_the_parts_counts_only_without_another_text() -> None:
+    around = b"\n--x\n" + plain("no") + b"\n--x--\n"
+    content = multipart("mixed", plain("claim")) + around
+    assert read_mail(content.replace(b"\n\n", b"\n" + around, 1)).text == "s\nclaim"
+    lost = multipart("mixed", b"Content-Type: image/png\n\nPNG") + b"words behind\n"
+    assert read_mail(lost).text == "s\nwords behind"
+
+
 def test_depth_size_and_number_are_no_obstacle() -> None:
     levels = range(1000)
     nested = b"".join(
