@@ -187,6 +187,13 @@ def test_a_first_message_is_no_header(write: Write, name: str) -> None:
         assert label in row and text in row
 
 
+def test_the_label_is_found_in_a_large_table_that_is_sorted_by_it(write: Write) -> None:
+    rows = [["ham" if n < 1_200 else "spam", f"{TEXTS[n % 60]} {n}", "x"] for n in range(2_400)]
+    read = read_table(write(table(rows), "t.csv"))
+    assert (read.label_column, read.text_column) == ("1", "2")
+    assert read.counts == {"ham": 1_200, "spam": 1_200}
+
+
 UNCLEAR = {
     "a label and a text that are names": table([["spam", "text"], *label_first()]),
     "numbers of columns, or the text 1": table([["0", "1"], *label_first(ZERO_ONE)]),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.data.files.csv_dialect import quoting_is_evident, sniff
+from tamis.data.files.csv_dialect import declared_separator, quoting_is_evident, sniff
 from tamis.data.files.csv_reader import Layout, lines_of, records
 from tamis.errors import DataError
 
@@ -87,6 +87,10 @@ def test_a_field_of_many_quoted_lines_is_read_in_linear_time() -> None:
         ('ham,hello\nham,bye\nspam,"win, now"\n', ","),
         ("v1,v2,,,\nham,hello,,,\nspam,win,,,\n", ","),
         ("label,text\nham,one\nspam,two,too,many\nham,three\n", ","),
+        ("ham;one, two\nspam;three, four\nham;five, six\nspam;seven, eight\n", ";"),
+        ("a;one, two\nb;three, four\n", ";"),
+        ("1,5;ham;one\n2,5;spam;two\n3,5;ham;six\n4,5;spam;ten\n", ";"),
+        ("label|text\nham|one, two\nspam|three\n", "|"),
     ],
 )
 def test_the_delimiter_is_told_by_content(text: str, delimiter: str) -> None:
@@ -144,12 +148,45 @@ def test_text_without_columns_has_no_layout(text: str) -> None:
             "no rule: a comma stands bare",
         ),
         ("ham\thello\n", False, "no quotes at all"),
+        ('"say ""hi"" now"\tham\rwin\tspam\r', True, "quotes at the beginning of the file"),
+        ('win\tspam\r"say ""hi"" now"\tham\r', True, "quotes after a carriage return"),
     ],
 )
 def test_quotes_between_tabs_are_quoting_only_where_that_is_evident(
     text: str, evident: bool, why: str
 ) -> None:
     assert quoting_is_evident(text, TAB) is evident, why
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter", "length"),
+    [
+        ("sep=;\na;b\n", ";", 6),
+        ("SEP=,\r\na,b\r\n", ",", 7),
+        ('"sep=|"\ra|b', "|", 8),
+        ("sep=\t\na\tb\n", TAB, 6),
+        ("sep=;;;\na;b;c;d\n", ";", 8),
+    ],
+)
+def test_excels_line_declares_the_delimiter(text: str, delimiter: str, length: int) -> None:
+    assert declared_separator(text) == (delimiter, length)
+
+
+@pytest.mark.parametrize(
+    "text", ["separate;x\n", "sep=ab\n", "sep=\n", "a;b\nsep=;\n", "sep=; x\n"]
+)
+def test_another_first_line_declares_nothing(text: str) -> None:
+    assert declared_separator(text) is None
+
+
+def test_escapes_are_read_as_the_csv_module_reads_them() -> None:
+    rows = [["ham", 'he said "hi", ok'], ["spam", "back\\slash"], ["ham", '"'], ["spam", "x\ny"]]
+    buffer = io.StringIO()
+    csv.writer(buffer, escapechar="\\", doublequote=False).writerows(rows)
+    layout = sniff(buffer.getvalue())
+    assert layout is not None and layout.escaped
+    found = records(lines_of(buffer.getvalue(), quoted=True), layout, "file")
+    assert [record.fields for record in found] == rows
 
 
 def test_the_cut_end_of_a_sample_is_no_unclosed_quote() -> None:
