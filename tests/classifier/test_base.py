@@ -77,6 +77,8 @@ def test_no_class_weights_have_two_names() -> None:
         ({"spam": -1}, "class_weight"),
         ({"spam": "heavy"}, "class_weight"),
         ({"spam": None}, "class_weight"),
+        ({"spam": float("inf")}, "class_weight of 'spam': expected a number, got inf"),
+        ({"spam": np.float32("nan")}, "class_weight of 'spam': expected a number, got nan"),
         ({("spam",): 1}, "class_weight: expected a label .*got tuple"),
         ({None: 1}, "class_weight: expected a label .*got NoneType"),
         ("blanced", "class_weight"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import datetime
 import decimal
 import enum
@@ -111,6 +112,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "bytes": (lambda: FEW[0].encode(), "a bytes; decode it"),
     "bytearray": (lambda: bytearray(b"text"), "a bytearray; decode it"),
     "memoryview": (lambda: memoryview(b"text"), "a memoryview; decode it"),
+    "array of letters": (lambda: array.array("u", "abc"), "an array; pass a list of strings"),
+    "lists of polars": (lambda: pl.Series([["one"]]), r"texts\[0\]: .* got Series"),
     "list of bytes": (lambda: [b"one", b"two"], r"texts\[0\]: .* got bytes .*decode it.*2 such"),
     "array of bytes": (lambda: np.array([b"one"]), r"texts\[0\]: .* got bytes_ .* decode it"),
     "dictionary": (lambda: {"text": FEW}, "a dict with keys 'text'; pass one of its values"),
@@ -203,6 +206,15 @@ def test_an_explanation_is_of_one_text(text: Any) -> None:
         fitted().explain(text)
 
 
+@pytest.mark.parametrize(
+    "labels", ["ham" * 3, {"ham": 1, "spam": 2, "x": 3}, {"ham", "spam"}, None]
+)
+def test_labels_to_compare_with_are_a_column(labels: Any) -> None:
+    for call in (fitted().score, fitted().evaluate, fitted().partial_fit):
+        with pytest.raises(DataError):
+            call(FEW, labels)  # type: ignore[operator]
+
+
 def test_a_frame_of_another_column_is_refused() -> None:
     frame = pd.DataFrame({"text": TEXTS, "label": LABELS})
     classifier = head().fit(frame[["text"]], frame["label"])
@@ -220,6 +232,7 @@ KINDS_OF_LABELS: dict[str, tuple[Any, list[Any]]] = {
     "NumPy bools in a list": ([np.bool_(spam) for spam in SPAM], [False, True]),
     "int8": (np.array(SPAM, dtype=np.int8), [0, 1]),
     "whole floats": ([2.0 * spam for spam in SPAM], [0.0, 2.0]),
+    "float16": (np.array(SPAM, dtype=np.float16), [0.0, 1.0]),
     "float32": (np.array(SPAM, dtype=np.float32), [0.0, 1.0]),
     "objects": (np.array(SPAM, dtype=object), [False, True]),
     "NumPy strings": (np.array(LABELS, dtype=np.dtypes.StringDType()), ["ham", "spam"]),
@@ -238,7 +251,9 @@ KINDS_OF_LABELS: dict[str, tuple[Any, list[Any]]] = {
 @pytest.mark.parametrize("kind", KINDS_OF_LABELS)
 def test_labels_keep_their_type(kind: str) -> None:
     labels, classes = KINDS_OF_LABELS[kind]
-    classifier = head().fit(TEXTS, labels)
+    # Which class is looked for would otherwise be told by its name.
+    settings = {"decision.scoring": "f1"}
+    classifier = head(settings=settings).fit(TEXTS, labels)
     assert classifier.classes_.tolist() == sorted(classes)
     assert [type(label) for label in classifier.classes_.tolist()] == [type(c) for c in classes]
     spam = np.asarray(labels, dtype=object)[SPAM.index(True)]
@@ -319,6 +334,8 @@ def test_labels_to_compare_with_are_compared_by_value() -> None:
         ({"sample_weight": np.ones((4, 1))}, r"shape \(4, 1\)"),
         ({"sample_weight": [1, 0, 1, 0]}, "at least two classes"),
         ({"groups": [1, 2]}, "groups: expected one group for each of the 4"),
+        ({"groups": [1, None, 2, 2]}, r"groups\[1\]: expected a number or a name, got None"),
+        ({"groups": [[1], [1], [2], [2]]}, r"groups\[0\]: expected a number or a name, got \[1\]"),
         ({"groups": "abcd"}, "groups: .*single string"),
         ({"validation": [4]}, "validation: expected row numbers from 0 to 3, got 4"),
         ({"validation": [-1]}, "validation: .* got -1"),

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.classifier.inputs import as_column
 from tamis.classifier.out_of_distribution import OODDetector
 from tamis.classifier.predictor import Predictor
 from tamis.compute.versions import versions
@@ -149,7 +150,7 @@ def label_names(labels: Iterable[Any], classes: NDArray[Any]) -> list[str]:
     """
     known = {label: str(label) for label in classes.tolist()}
     found = []
-    for row, given in enumerate(labels):
+    for row, given in enumerate(as_column(labels, "labels", "one label for each text")):
         label = given.item() if isinstance(given, np.generic) else given
         different = label != label
         if label is None or not isinstance(different, bool) or different:  # NaN, NaT, pandas' NA

@@ -6,6 +6,7 @@ Shapes: N texts.
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -51,7 +52,7 @@ def as_texts(X: Any) -> list[str]:
         first, text = wrong[0], listed[wrong[0]]
         more = f" ({len(wrong):,} such rows in all)" if len(wrong) > 1 else ""
         raise DataError(
-            f"texts[{first}]: expected a string, got {type(text).__name__} ({text!r:.40}); "
+            f"texts[{first}]: expected a string, got {type(text).__name__} ({short(text)}); "
             f"{_remedy(text)}{more}"
         )
     # `str()` of a string enumeration is the name of its member, not its text.
@@ -111,7 +112,7 @@ def _only_column(frame: Any, name: str, kinds: str) -> list[Any]:
         return list(frame.iloc[:, 0])
     if count == 1 and hasattr(frame, "to_series"):
         return list(frame.to_series(0))
-    names = ", ".join(map(repr, list(frame.columns)[:5])) + (", ..." if count > 5 else "")
+    names = ", ".join(map(short, list(frame.columns)[:5])) + (", ..." if count > 5 else "")
     raise DataError(
         f"{name}: expected {kinds}; got {_article(frame)} of {count} columns ({names:.200}); "
         "pass one of them, such as frame['text']"
@@ -122,15 +123,17 @@ def _refused(values: Any) -> tuple[str, str] | None:
     """What was given, and what to pass instead, where it is no column; None otherwise."""
     found = _article(values)
     if isinstance(values, str):
-        return f"a single string ({values!r:.40})", "put it in a list: [text]"
+        return f"a single string ({short(values)})", "put it in a list: [text]"
     if isinstance(values, bytes | bytearray | memoryview):
         return found, "decode it and put the text in a list: [data.decode()]"
     if isinstance(values, Mapping):
-        keys = ", ".join(map(repr, list(values)[:3]))
+        keys = ", ".join(map(short, list(values)[:3]))
         return (
             f"{found} with keys {keys:.80}" if values else f"an empty {type(values).__name__}",
             "pass one of its values, or list(mapping.values())",
         )
+    if isinstance(values, array):
+        return found, "pass a list of strings"
     if isinstance(values, set | frozenset):
         return found, "a set has no order; pass a list"
     if isinstance(values, os.PathLike) or hasattr(type(values), "readline"):
@@ -141,6 +144,11 @@ def _refused(values: Any) -> tuple[str, str] | None:
     if not hasattr(type(values), "__iter__") and not hasattr(type(values), "__getitem__"):
         return found, "pass a list"
     return None
+
+
+def short(value: Any) -> str:
+    """Return the beginning of a value's representation, in one line."""
+    return " ".join(repr(value).split())[:40]
 
 
 def _article(values: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tamis.classifier.inputs import DataFrameLike, as_column, as_texts, is_frame
+from tamis.classifier.inputs import DataFrameLike, as_column, as_texts, is_frame, short
 from tamis.data.labels import known_labels, matching_label
 from tamis.errors import ConfigError, DataError
 from tamis.training.prepare import LabelledTexts
@@ -92,6 +92,9 @@ def as_labels(y: Any, rows: int) -> NDArray[Any]:
         raise DataError(_missing(int(missing.argmax())))
     if array.dtype.kind == "f":
         _check_discrete(array)
+        return array.astype(np.float64)
+    if array.dtype.kind == "U":
+        _check_names(array.tolist())
     return array
 
 
@@ -103,11 +106,13 @@ def _typed(values: list[Any]) -> NDArray[Any]:
     if "a string" in found and len(found) > 1:
         (first, one), (second, other) = sorted(found.items(), key=lambda item: item[1])[:2]
         raise DataError(
-            f"labels are of several types: labels[{one}] is {first} ({values[one]!r:.40}), "
-            f"labels[{other}] is {second} ({values[other]!r:.40}); convert all of them to one type"
+            f"labels are of several types: labels[{one}] is {first} ({short(values[one])}), "
+            f"labels[{other}] is {second} ({short(values[other])}); convert all of them to one type"
         )
     if "a string" in found:
-        return np.array([str.__str__(label) for label in values], dtype=np.str_)
+        names = [str.__str__(label) for label in values]
+        _check_names(names)
+        return np.array(names, dtype=np.str_)
     if found.keys() <= {"a boolean"}:
         return np.array([bool(label) for label in values], dtype=bool)
     if "a float" in found:
@@ -118,6 +123,16 @@ def _typed(values: list[Any]) -> NDArray[Any]:
         raise DataError(
             "labels: a whole number does not fit into 64 bits; convert the labels to strings"
         ) from None
+
+
+def _check_names(names: list[str]) -> None:
+    """Check that labels can be stored: in an array, which drops NUL at the end, and in JSON."""
+    for name in dict.fromkeys(names):
+        if name.endswith("\0") or any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise DataError(
+                f"labels[{names.index(name)}]: {short(name)} ends with NUL or is not valid "
+                "Unicode; rename the label"
+            )
 
 
 def _kind(label: Any, row: int) -> str:
@@ -133,7 +148,7 @@ def _kind(label: Any, row: int) -> str:
         raise DataError(_missing(row))
     raise DataError(
         f"labels[{row}]: expected a string, number or boolean, got {type(label).__name__} "
-        f"({label!r:.40}); convert the labels, for example to strings"
+        f"({short(label)}); convert the labels, for example to strings"
     )
 
 
@@ -206,7 +221,7 @@ def label_name(label: Any, classes: NDArray[Any] | None, what: str) -> str:
     if not isinstance(label, str | bool | int | float | np.generic):
         raise ConfigError(
             f"{what}: expected a label (a string, number or boolean), got {type(label).__name__} "
-            f"({label!r:.40})"
+            f"({short(label)})"
         )
     place = None if classes is None else class_number(label, classes)
     if classes is not None and place is not None:
@@ -234,6 +249,8 @@ def named_class_weights(given: Any, classes: NDArray[Any] | None) -> str | dict[
         if name in weights:
             raise ConfigError(f"class_weight names the label {name!r} twice; give it one weight")
         weights[name] = weight.item() if isinstance(weight, np.generic) else weight
+        if isinstance(weights[name], float) and not np.isfinite(weights[name]):
+            raise ConfigError(f"class_weight of {name!r}: expected a number, got {weight}")
     return weights
 
 
@@ -245,11 +262,13 @@ def as_sample_weight(given: Any, rows: int) -> NDArray[np.float64] | None:
     """
     if given is None:
         return None
+    if hasattr(type(given), "__next__"):
+        given = list(given)
     try:
         weights = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(
-            f"sample_weight: expected {rows} numbers, got {type(given).__name__} ({given!r:.60})"
+            f"sample_weight: expected {rows} numbers, got {type(given).__name__} ({short(given)})"
         ) from None
     weights = np.full(rows, weights) if weights.ndim == 0 else weights
     if weights.shape != (rows,):
@@ -280,6 +299,9 @@ def as_groups(groups: Any, rows: int) -> NDArray[np.int64]:
     array = np.asarray(values)
     if array.ndim == 1 and array.dtype.kind in "iu":
         return array.astype(np.int64)
+    for row, value in enumerate(values):
+        if _is_missing(value) or value.__hash__ is None:
+            raise DataError(f"groups[{row}]: expected a number or a name, got {short(value)}")
     numbers: dict[Any, int] = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
 
