@@ -110,11 +110,11 @@ def test_setfit_trains_on_sixteen_rows(tmp_path: Path, monkeypatch: pytest.Monke
 def test_mteb_evaluates_a_classification_task(monkeypatch: pytest.MonkeyPatch) -> None:
     mteb = pytest.importorskip("mteb", reason="mteb is not installed")
     datasets = pytest.importorskip("datasets", reason="datasets is not installed")
-    from mteb.abstasks import AbsTaskClassification
-    from mteb.abstasks.task_metadata import TaskMetadata
+    tasks = pytest.importorskip("mteb.abstasks")
+    described = pytest.importorskip("mteb.abstasks.task_metadata")
 
-    class Messages(AbsTaskClassification):  # type: ignore[misc]
-        metadata = TaskMetadata(
+    class Messages(tasks.AbsTaskClassification):  # type: ignore[misc, name-defined]
+        metadata = described.TaskMetadata(
             name="Messages",
             dataset={"path": "local", "revision": "1"},
             description="messages of the tests",

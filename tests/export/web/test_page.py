@@ -135,5 +135,6 @@ def test_the_page_names_labels_and_threshold(opened: Open) -> None:
     assert page.title() == "Is it ham or spam?"
     page.locator("summary").click()
     told = page.locator("#about").inner_text()
-    rule = exported.onnx("mean").rule_
-    assert f"spam from {100 * rule.threshold:.1f} %" in told and "scratch:tiny" in told
+    threshold = exported.onnx("mean").rule_.threshold
+    assert threshold is not None
+    assert f"spam from {100 * threshold:.1f} %" in told and "scratch:tiny" in told

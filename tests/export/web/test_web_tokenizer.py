@@ -86,7 +86,11 @@ def trained() -> Backend:
 
 
 def added(*tokens: AddedToken) -> Callable[[Backend], None]:
-    return lambda backend: [backend.add_tokens([token]) for token in tokens] and None
+    def change(backend: Backend) -> None:
+        for token in tokens:
+            backend.add_tokens([token])
+
+    return change
 
 
 def set_normalizer(value: Any) -> Callable[[Backend], None]:
