@@ -60,7 +60,7 @@ def pipe(tmp_path: Path) -> Iterator[Callable[[bytes], Path]]:
     """A named pipe that holds some bytes once."""
     if not hasattr(os, "mkfifo"):
         pytest.skip("needs named pipes")
-    threads = []
+    threads: list[threading.Thread] = []
 
     def piped(content: bytes) -> Path:
         path = tmp_path / f"pipe{len(threads)}"

@@ -137,6 +137,32 @@ def test_a_stream_is_a_text_a_line_or_told_by_its_first_line(wrap: Callable[[str
     assert texts(wrap('id,body\n1,"a\nb"\n2,c\n'), text="body") == ["a\nb", "c"]
 
 
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"id,text\n1,hello\n", "a table with a header"),
+        (b"\xef\xbb\xbfLabel\tMessage\r\nham\thello\r\n", "a table with a header"),
+        (b"Subject: hello\nFrom: me\n\nbody\n", "a mail"),
+        (b"hello, see you at six; text me\n", None),
+        (b"text\n", None),
+        (b"Note: hello\n", None),
+        (b"", None),
+    ],
+)
+def test_a_stream_that_looks_like_more_than_lines_has_a_note(
+    content: bytes, kind: str | None
+) -> None:
+    notes = read_messages(io.BytesIO(content)).notes
+    assert len(notes) == (kind is not None)
+    if kind:
+        assert notes[0].startswith(f"standard input begins like {kind}") and "--file -" in notes[0]
+
+
+def test_an_array_on_a_stream_is_json() -> None:
+    assert texts(io.BytesIO(b'[{"text": "a"},\n {"text": "b"}]')) == ["a", "b"]
+    assert texts(io.BytesIO(b"[brackets] and text\n")) == ["[brackets] and text"]
+
+
 def test_a_stream_is_answered_line_by_line() -> None:
     asked: list[int] = []
 

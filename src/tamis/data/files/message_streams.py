@@ -11,9 +11,11 @@ from typing import BinaryIO, TextIO
 from tamis.data.files import json_reader, mail_reader, parquet_reader
 from tamis.data.files.binary_formats import may_begin_binary, refuse_binary
 from tamis.data.files.byte_sources import STANDARD_INPUT
+from tamis.data.files.column_names import TEXT_NAMES, plain_name
 from tamis.data.files.compression import compression_of, decompressed
 from tamis.data.files.encoding import decode_line, transcoded, wide_encoding
 from tamis.data.files.faulty_rows import FaultyRows
+from tamis.data.files.mail_headers import usual_fields
 from tamis.data.files.messages import Messages
 from tamis.data.files.named_rows import SAMPLE_ROWS
 from tamis.data.files.table_messages import delimited_messages, json_messages, table_layout
@@ -58,8 +60,12 @@ def stream_messages(
     ):
         rows = json_reader.json_rows(_without_mark(decoded), name)
         return json_messages("jsonl", FaultyRows(name, at_once=True), rows, text, ())
+    if first.startswith(b"[") and json_reader.begins_like_json(first.decode("latin-1")):
+        array = json_reader.json_array("".join(decoded), name)
+        return json_messages("json", FaultyRows(name), array, text, ())
     if text is None and header is None:
-        return line_messages(_without_mark(decoded), name, returns=first.endswith(b"\r"))
+        returns = first.endswith(b"\r")
+        return line_messages(_without_mark(decoded), name, _advice(first, name), returns=returns)
     # One generator for all lines: closing the one that gave the first would close `decoded` too.
     unmarked = _without_mark(decoded)
     held = list(islice(unmarked, SAMPLE_ROWS))
@@ -72,6 +78,23 @@ def stream_messages(
         (text, header),
         (),
         at_once=True,
+    )
+
+
+def _advice(first: bytes, name: str) -> tuple[str, ...]:
+    """Return a note if the first line of a text looks like the beginning of a mail or a table."""
+    if usual_fields([first.removeprefix(_MARK).rstrip(b"\r\n")], certain=True):
+        kind = "a mail"
+    else:
+        line = first.decode("utf-8", "replace").removeprefix("\ufeff")
+        cells = [plain_name(cell) for cell in re.split(r"[\t,;]", line)]
+        names = all(re.fullmatch(r"\w[\w.]{0,30}", cell) for cell in cells)
+        if len(cells) < 2 or not names or not set(cells) & set(TEXT_NAMES):
+            return ()
+        kind = "a table with a header"
+    return (
+        f"{name} begins like {kind}, but each of its lines is read as one text; to read {kind}, "
+        "give --file -.",
     )
 
 
