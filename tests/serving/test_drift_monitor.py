@@ -133,7 +133,7 @@ def test_without_a_limit_nothing_is_looked_at_and_a_failure_stops_nothing(
 def test_the_metrics_tell_the_share_of_what_the_model_has_not_learnt(tmp_path: Path) -> None:
     models = served.models(tmp_path / "s.sqlite")
     (model,) = models
-    reading = copy.copy(model.loaded.classifier)
+    reading: Any = copy.copy(model.loaded.classifier)
     texts = sorted(
         ["win a prize", "\u4f60\u597d\u4e16\u754c"], key=reading.ood_detector_.bits_per_byte
     )
