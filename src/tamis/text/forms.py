@@ -15,7 +15,7 @@ _LINKS = re.compile(
     r"""(?:https?://|www\.)[^\s<>"]+                # an address with its beginning
       | [\w.+-]+@[\w-]+(?:\.[\w-]+)+                # of e-mail
       # a host name with a known ending; the sentence "see you.come in" has none
-      | (?<![\w.@])(?:[\w-]+\.)+(?:com|net|org|info|biz|co|io|me|tv|uk|us|eu|de|fr|example)
+      | (?<![\w.@])(?:[\w-]+\.)+(?:com|net|org|info|biz|co|io|me|tv|uk|us|eu|de|fr)
         \b(?:/[^\s<>"]*)?
     """,
     re.VERBOSE | re.IGNORECASE,
