@@ -31,6 +31,7 @@ from tamis.classifier.explain.occlusion import (
     words_of,
 )
 from tamis.classifier.explain.render_html import page as as_page
+from tamis.decision.verdict import DecisionRule
 from tamis.gpt2.packing import pack
 from tests import runs
 from tests.rows import messages
@@ -90,6 +91,8 @@ class Adding:
     """Stands for a classifier whose log-odds for spam are a number a word, and one more where `win`
     comes before `cash`.
     """
+
+    rule_ = DecisionRule()
 
     def __init__(
         self, values: dict[str, float], *, together: float = 0.0, empty: float = -3.0
