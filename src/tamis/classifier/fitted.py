@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.classifier.out_of_distribution import OODDetector
 from tamis.classifier.predictor import Predictor
 from tamis.classifier.storage import StoredClassifier
 from tamis.classifier.training_features import text_keys
-from tamis.config import Recipe
 from tamis.decision.fit_rule import Decision, HeldOut, HeldOutScores, fit_decision_rule
 from tamis.decision.prior import keeps_class_weights, log_prior_correction
 from tamis.head.class_weights import effective_class_weights
@@ -76,12 +74,11 @@ class TrainingRecord:
         """Return the state for a pickle, which holds no training texts."""
         return {**vars(self), "keys": self.keys, "rows": replace(self.rows, texts=[])}
 
-    def ood_detector(self, predictor: Predictor, recipe: Recipe) -> OODDetector:
-        """Return a detector whose limit is fitted on the training texts."""
-        texts = self.rows.texts
-        kept = self.held_out if texts and not self.cross_validated else self.held_out[:0]
-        held_out = [texts[row] for row in kept.tolist()]
-        return OODDetector(predictor, recipe).fitted(texts, held_out=held_out)
+    @property
+    def unseen_texts(self) -> list[str]:
+        """The texts of the rows that the model was not trained on."""
+        rows = self.held_out if not self.cross_validated else self.held_out[:0]
+        return [self.rows.texts[row] for row in rows.tolist()]
 
 
 def fitted_classifier(

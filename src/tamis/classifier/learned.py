@@ -49,7 +49,9 @@ class Learned(Parameters):
         texts.
         """
         if self._ood_detector_ is None:
-            self._ood_detector_ = self.training_.ood_detector(self.predictor_, self.recipe_)
+            record = self.training_
+            unfitted = OODDetector(self.predictor_, self.recipe_)
+            self._ood_detector_ = unfitted.fitted(record.rows.texts, held_out=record.unseen_texts)
         return self._ood_detector_
 
     @ood_detector_.setter
