@@ -110,8 +110,8 @@ def test_corrections_can_be_forgotten_after_the_run_is_gone(run: Path, table: Pa
         (["RUN", "--undo", "1"], "so there are no corrections"),
         (
             ["RUN", "WRONG"],
-            "line 2: label 'spma' is not one of the model's labels ('ham', 'spam'); correct "
-            "the row or remove it",
+            "line 2: label 'spma' is not one of the model's labels ('ham', 'spam'); did you "
+            "mean 'spam'?",
         ),
         (["RUN", "TABLE", "--store", "TABLE"], "is not a store of corrections"),
     ],
