@@ -89,6 +89,8 @@ def test_a_text_that_is_said_again_gets_its_new_label() -> None:
     row = LABELS.index("spam")
     again = fitted().partial_fit([TEXTS[row]], ["ham"], sample_weight=[5.0])
     assert again.decision_function([TEXTS[row]])[0] < fitted().decision_function([TEXTS[row]])[0]
+    replaced = [text == TEXTS[row] for text in TEXTS]
+    assert (again.learned_rows_.weights[: len(TEXTS)] == 0).tolist() == replaced
     back = again.partial_fit([TEXTS[row]] * LABELS.count("spam"), ["spam"] * LABELS.count("spam"))
     assert back.predict([TEXTS[row]]).tolist() == ["spam"]
 
@@ -148,3 +150,11 @@ def test_more_than_two_classes_and_class_weights() -> None:
     before = classifier.predict_proba(NEW)[0]
     after = classifier.partial_fit(NEW[:1], [2], sample_weight=[20]).predict_proba(NEW)[0]
     assert after[2] > before[2] + 0.1 and after.sum() == pytest.approx(1)
+
+
+def test_a_row_of_almost_no_weight_changes_nothing() -> None:
+    classifier = fitted(class_weight="balanced")
+    assert abs(np.diff(classifier.training_.shift)[0]) > 0.5
+    before = classifier.decision_function(TEXTS)
+    classifier.partial_fit(NEW[:1], ["ham"], sample_weight=[1e-9])
+    np.testing.assert_allclose(classifier.decision_function(TEXTS), before, atol=2e-3)
