@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import time
 import unicodedata
 from pathlib import Path
@@ -123,6 +125,43 @@ def test_the_stored_steps_need_nothing_that_javascript_lacks(
     for step in stored["normalizers"]:
         pattern = step.get("pattern", {}).get("Regex", "")
         assert not re.search(r"\\[AGKzZhH]|&&|\\x\{|\(\?<[a-z]|[*+?]\+|\(\?>", pattern)
+
+
+JAVASCRIPT = """
+const {steps, texts} = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const kinds = {
+  NFKC: () => (text) => text.normalize("NFKC"),
+  NFC: () => (text) => text.normalize("NFC"),
+  Lowercase: () => (text) => text.toLowerCase(),
+  Strip: () => (text) => text.trim(),
+  Replace: ({pattern, content}) => {
+    const found = new RegExp(pattern.Regex, "gu");
+    return (text) => text.replace(found, content);
+  },
+};
+const view = steps.map((step) => kinds[step.type](step));
+console.log(JSON.stringify(texts.map((text) => view.reduce((value, step) => step(value), text))));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_javascript_reads_the_same_words(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """By the browser's own regular expressions, as transformers.js applies the steps."""
+    tokenizer.save(tmp_path, max_length=64)
+    stored = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))["normalizer"]
+    texts = [
+        *TEXTS,
+        "İstanbul ΟΔΟΣ ΣΑΣ",
+        "Don’t 'n' O'Brien's",
+        "\u0301a !\u0301b\n\u0301c",
+        "❤\ufe0f1",
+    ]
+    texts = [*TEXTS, *odd]
+    given = json.dumps({"steps": stored["normalizers"], "texts": texts})
+    ran = subprocess.run(
+        ["node", "-e", JAVASCRIPT], input=given, capture_output=True, text=True, check=True
+    )
+    assert json.loads(ran.stdout) == [tokenizer.normalized(text) for text in texts]
 
 
 def test_long_texts_take_linear_time() -> None:
