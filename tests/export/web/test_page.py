@@ -88,6 +88,18 @@ def test_each_line_is_a_message_on_request(opened: Open) -> None:
     assert lines[3].startswith('"<b>not bold</b>","')
 
 
+def test_lines_that_are_left_out_are_counted(opened: Open) -> None:
+    page = opened(page_folder("mean"))
+    page.locator("#lines").check()
+    page.evaluate(
+        "tamis.classifier.classify = async (text) => ({ text, label: 'ham', verdict: 'ham',"
+        " probabilities: { ham: 1, spam: 0 }, window: 0, windows: 1 })"
+    )
+    page.locator("#text").fill("\n".join(map(str, range(2003))))
+    page.locator("#status").get_by_text("3 lines were left out").wait_for()
+    assert page.locator("#counts .tag").all_inner_texts() == ["2000 ham"]
+
+
 def test_a_file_is_read_in_the_page(opened: Open, tmp_path: Path) -> None:
     (tmp_path / "mail.txt").write_text(SPAM, encoding="utf-8")
     page = opened(page_folder("mean"))

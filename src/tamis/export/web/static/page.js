@@ -90,6 +90,7 @@
     for (const { verdict } of results) counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
     byId("counts").replaceChildren(
       ...[...counts].map(([said, count]) => element("span", `tag ${kind(said)}`, `${count} ${said}`)),
+      element("span", "note", `% = probability of ${rule.positive ?? "the label"}`),
     );
   }
 
@@ -98,7 +99,7 @@
     byId("status").className = wrong ? "error" : "";
   }
 
-  const rest = () => new Promise((resolve) => setTimeout(resolve));
+  const pause = () => new Promise((resolve) => setTimeout(resolve));
 
   async function classify() {
     if (classifier === null) return;
@@ -111,6 +112,7 @@
     if (many || text === "") showOne(null);
     if (text === "") return status("Ready.");
     const begun = performance.now();
+    let left = 0;
     try {
       if (!many) {
         status("Computing …");
@@ -118,7 +120,9 @@
         if (mine !== turn) return;
         showOne(found);
       } else {
-        const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "").slice(0, MOST_LINES);
+        const all = text.split(/\r?\n/).filter((line) => line.trim() !== "");
+        const lines = all.slice(0, MOST_LINES);
+        left = all.length - lines.length;
         byId("many").hidden = false;
         for (const line of lines) {
           const found = await classifier.classify(line);
@@ -127,13 +131,14 @@
           showRow(found);
           if (results.length % 20 === 0) {
             status(`${results.length} of ${lines.length} …`);
-            await rest();
+            await pause();
           }
         }
         showCounts();
       }
       const took = Math.round(performance.now() - begun);
-      status(`Computed here in ${took.toLocaleString()} ms.`);
+      const rest = left > 0 ? ` ${left.toLocaleString()} lines were left out.` : "";
+      status(`Computed here in ${took.toLocaleString()} ms.${rest}`, left > 0);
     } catch (error) {
       status(`The text could not be classified: ${error.message}`, true);
     }
