@@ -78,6 +78,8 @@ class TrainingRecord:
     def unseen_texts(self) -> list[str]:
         """The texts of the rows that the model was not trained on."""
         rows = self.held_out if not self.cross_validated else self.held_out[:0]
+        if not self.rows.texts:
+            return []
         return [self.rows.texts[row] for row in rows.tolist()]
 
 

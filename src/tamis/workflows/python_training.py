@@ -49,8 +49,10 @@ def train(
     Examples:
         >>> texts = ["win cash now", "free prize, call now", "see you at six", "are you home?"] * 5
         >>> table = {"text": texts, "label": ["spam", "spam", "ham", "ham"] * 5}
-        >>> folder = getfixture("tmp_path") / "run"  # any folder
-        >>> result = train(table, folder, backbone="scratch:tiny", tune="head", split="none")
+        >>> import tempfile
+        >>> options = {"backbone": "scratch:tiny", "tune": "head", "split": "none"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = train(table, f"{folder}/run", **options)
         >>> result.classifier.predict(["free prize, call now"])
         array(['spam'], dtype='<U4')
     """
