@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
 from tamis.errors import ConfigError
-from tamis.gpt2 import head_shape, replace_head
+from tamis.gpt2 import head_shape, load_backbone, replace_head
+from tamis.gpt2.backbones import scratch_backbone
+from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.model import GPT2, GPT2Config, initialise
 
 
@@ -42,6 +48,38 @@ def test_only_the_head_and_the_last_layer_norm_stay_trainable() -> None:
     }
 
 
-def test_one_class_is_refused() -> None:
-    with pytest.raises(ConfigError, match="num_classes: expected at least 2, got 1"):
-        replace_head(trunk(), 1)
+@pytest.mark.parametrize("number", [1, 2.0, "2"])
+def test_fewer_than_two_classes_are_refused(number: Any) -> None:
+    with pytest.raises(ConfigError, match=f"num_classes: expected at least 2, got {number!r}"):
+        replace_head(trunk(), number)
+
+
+def test_the_number_of_classes_may_come_from_an_array() -> None:
+    assert head_shape(replace_head(trunk(), np.int64(3))) == (12, 3)  # type: ignore[arg-type]
+
+
+def test_what_load_backbone_returns_is_taken_as_it_is(tmp_path: Path) -> None:
+    backbone = scratch_backbone("scratch:tiny", ["a few words", "for a tokenizer"], seed=1)
+    write_checkpoint(tmp_path, backbone.model)
+    backbone.tokenizer.save(tmp_path, max_length=backbone.model.config.n_positions)
+    loaded = load_backbone(tmp_path)
+    classifier = replace_head(loaded, 2)
+    assert head_shape(loaded) == (32, loaded.model.config.vocab_size)
+    assert head_shape(classifier) == (32, 2)
+    assert classifier.transformer is loaded.model
+    same = replace_head(loaded.model, 2)
+    torch.testing.assert_close(classifier.score.weight, same.score.weight, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("function", [lambda model: replace_head(model, 2), head_shape])
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [
+        ("gpt2", r"of type str; load it first: load_backbone\('gpt2'\)"),
+        (Path("some") / "folder", r"load it first: load_backbone\('some/folder'\)"),
+        (torch.nn.Linear(2, 3), "of type Linear; pass what load_backbone returns"),
+    ],
+)
+def test_anything_else_says_what_to_pass(function: Any, model: Any, advice: str) -> None:
+    with pytest.raises(ConfigError, match=advice):
+        function(model)

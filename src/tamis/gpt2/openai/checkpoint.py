@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.errors import CheckpointError, ConfigError
+from tamis.gpt2.openai.missing_folder import problem_of
 from tamis.gpt2.openai.tensor_bundle import TensorBundle
 
 Settings = dict[str, int]
@@ -54,15 +55,22 @@ def read_openai(folder: Path | str) -> tuple[Settings, Params]:
     The CRC of every tensor is checked. Tensors outside OpenAI's scope `model/` (an optimizer's) are
     not read.
 
+    Args:
+        folder: path of the folder with OpenAI's files. A name such as "gpt2" is none: pass what
+            `fetch_backbone("gpt2", source="openai")` returns.
+
     Raises:
-        CheckpointError: a file is missing, truncated or altered, **or** `hparams.json` lacks a key,
+        CheckpointError: `folder` is no such folder (the message says what to do), **or** a file is
+            missing, truncated or altered, **or** `hparams.json` lacks a key,
             **or** names and shapes do not match it (all missing, unexpected and mismatched tensors
             are listed).
 
     Source: rasbt/LLMs-from-scratch, ch05, gpt_download.py, load_gpt2_params_from_tf_ckpt (needs
     TensorFlow).
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
+    if problem := problem_of(folder):
+        raise CheckpointError(problem)
     settings = _read_settings(folder / "hparams.json")
     bundle = TensorBundle(folder / _checkpoint_prefix(folder / "checkpoint"))
     expected = _expected_shapes(settings)
