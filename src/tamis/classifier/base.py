@@ -66,7 +66,7 @@ class Parameters(ClassifierContract):
             class_weight: `balanced`, or weights by label, in the type of the labels. None or
                 `none`: every row counts the same.
             max_fpr: maximum false positive rate of the threshold; without it the threshold has the
-                best F1.
+                best F1 (of both classes, if neither is looked for: `decision.scoring`).
             settings: further settings of the recipe by name, for example `{"train.epochs": 3}`.
                 `set_params(settings__train__epochs=3)` sets a single one.
             seed: random seed.
