@@ -51,8 +51,8 @@ def test_a_table_without_a_label_column_says_how_to_name_one(tmp_path: Path) -> 
     data = written(tmp_path / "d.csv", "text\n" + "hello\nWIN now\n" * 9)
     error = refused(data, tmp_path / "run")
     assert (
-        f"{data}: expected a table (CSV, TSV, Excel, JSONL or Parquet), found text without columns; "
-        "separate label and text with a tab" in error
+        f"{data}: expected a table (CSV, TSV, Excel, JSONL or Parquet), found text without "
+        "columns; separate label and text with a tab" in error
     )
     data = written(
         tmp_path / "d.csv",

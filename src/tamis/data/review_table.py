@@ -72,7 +72,9 @@ def read_excluded_rows(path: Path, table: Table) -> list[int]:
             f"{path}: there is no such file; write one with: tamis data DATA --label-issues {path}"
         )
     if path.suffix.lower() == ".txt":
-        lines = decode(read_bytes(path), str(path))[0].splitlines() if path.read_bytes().strip() else []
+        lines = (
+            decode(read_bytes(path), str(path))[0].splitlines() if path.read_bytes().strip() else []
+        )
         return sorted(
             {
                 _number(line, f"{path} line {n}", table)

@@ -199,7 +199,8 @@ def positive_label(labels: Sequence[str], requested: str | None = None) -> str:
 def _as_pandas_reads(table: Table, notes: list[str]) -> Table:
     if table.format not in ("csv", "tsv") or not Path(table.source).is_file():
         notes.append(
-            "tp2 uses the rows as they were read: pandas' quoting applies to CSV and TSV files only."
+            "tp2 uses the rows as they were read: pandas' quoting applies to CSV and TSV files "
+            "only."
         )
         return table
     try:

@@ -81,8 +81,8 @@ class Prediction(BaseModel):
     verdict: Annotated[
         str,
         Field(
-            description="the label, or unsure; of a multi-label model all labels that apply, joined "
-            "by commas, or none"
+            description="the label, or unsure; of a multi-label model all labels that apply, "
+            "joined by commas, or none"
         ),
     ]
     probabilities: Probabilities
