@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from tamis.data.catalog import CATALOG
 from tamis.data.files import parquet_reader
+from tamis.data.frames import frame_table
 from tamis.data.tables import Table, check_trainable, read_table
 from tamis.errors import DataError, MissingExtraError
 
@@ -229,7 +230,7 @@ def test_a_row_of_a_megabyte_is_read(write: Write) -> None:
 BAD = [
     (b"", "expected rows, found an empty file"),
     (b"\n \n", "expected rows, found an empty file"),
-    (b"label,text\n", "found only a header line"),
+    (b"label,text\n", "has no rows, only the names of its columns"),
     (b"only words\nno columns\n", "expected a table"),
     (
         b"label,text\nham,a\nspam,b,c\n",
@@ -429,3 +430,36 @@ def test_the_other_sets_are_read_line_by_line(
     assert [f"{label}\t{text}" for label, text in rows_of(table)] == [
         line for line in lines if line
     ]
+
+
+def test_rows_without_a_label_are_skipped_and_counted_if_asked_for(write: Write) -> None:
+    path = write("text,label\nhello you,ham\nwin now,\nno field\nbye all,ham\nfree,spam\nx, \n")
+    with pytest.raises(DataError, match=r"3 rows are faulty.*or skip such rows with --skip-unlab"):
+        read_table(path)
+    table = read_table(path, skip_unlabelled=True)
+    assert table.labels == ("ham", "ham", "spam") and table.lines == (2, 5, 6)
+    assert table.notes[-1] == f"{path}: 3 rows without a label were skipped."
+    assert not read_table(write("text,label\na b,ham\n"), skip_unlabelled=True).notes
+    with pytest.raises(DataError, match=r"no row has a label in column 'label'; fill in some"):
+        read_table(write("text,label\na b,\nc d,\n"), skip_unlabelled=True)
+
+
+def test_an_unlabelled_row_is_skipped_in_every_format(write: Write) -> None:
+    rows = '{"text": "a b", "label": null}\n{"text": "c d", "label": 1}\n{"text": "e"}\n'
+    table = read_table(write(rows, "t.jsonl"), skip_unlabelled=True)
+    assert (table.texts, table.labels) == (("c d",), ("1",))
+    assert frame_table({"text": ["a", "b"], "label": [None, "x"]}, skip_unlabelled=True).lines == (
+        2,
+    )
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv"])
+def test_other_faults_are_still_told_where_rows_without_labels_are_skipped(
+    write: Write, name: str
+) -> None:
+    rows = {
+        "t.jsonl": '{"text": "a b", "label": null}\n{"text": 5, "label": "x"}\n',
+        "t.csv": 'text,label\na b,\n" x,y,ham\n',
+    }
+    with pytest.raises(DataError, match=r"line [23]: (expected a text|a quoted field|expected 2)"):
+        read_table(write(rows[name], name), skip_unlabelled=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tamis.data.files.columns import UsualColumn
 from tamis.errors import CheckpointError, RunError
 
 META = "tamis.json"
@@ -59,6 +61,27 @@ def find_model(run: Path | str) -> Path:
             "resume it"
         )
     raise CheckpointError(f"{run} contains no model: expected model/config.json or config.json")
+
+
+def training_columns(run: Path | str) -> tuple[UsualColumn | None, UsualColumn | None]:
+    """Return the names of the text and the label column of the table that a model was trained on;
+    None where the model does not know them.
+
+    Raises:
+        RunError, CheckpointError: see `find_model`.
+    """
+    folder = Path(run) if (Path(run) / EXPORTED).is_file() else find_model(run)
+    try:
+        about = json.loads((folder / META).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        about = {}
+    data = about.get("data") if isinstance(about, dict) else None
+    named = data if isinstance(data, dict) else {}
+    text, label = (
+        UsualColumn(named[role]) if isinstance(named.get(role), str) else None
+        for role in ("text", "label")
+    )
+    return text, label
 
 
 def _snapshot(run: Path) -> Path:

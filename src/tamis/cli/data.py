@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tamis.cli.app import app, command, print_json
 from tamis.cli.console import say
-from tamis.cli.options import (
-    BackboneOption,
-    DataArgument,
-    Header,
-    Json,
-    LabelColumn,
-    Positive,
-    Seed,
-    Split,
-    TestFile,
-    TextColumn,
-    data_settings,
-    recipe_from,
-)
+from tamis.cli.option_groups import data_settings, option_groups
+from tamis.cli.options import BackboneOption, DataArgument, Json, Seed, recipe_from
 from tamis.cli.progress import Bars
 
 __all__ = ["app"]
 
 
 @command
+@option_groups(rows=data_settings)
 def data(
     data: DataArgument,
-    split: Split = None,
-    test: TestFile = None,
-    text: TextColumn = None,
-    label: LabelColumn = None,
-    header: Header = None,
-    positive: Positive = None,
+    rows: dict[str, Any],
     backbone: BackboneOption = None,
     out: Annotated[
         Path | None,
@@ -66,11 +50,7 @@ def data(
     """
     from tamis.workflows.audit import audit_data
 
-    options = data_settings(split, test, (text, label, header), positive) | {
-        "backbone": backbone,
-        "seed": seed,
-    }
-    recipe = recipe_from(None, options)
+    recipe = recipe_from(None, rows | {"backbone": backbone, "seed": seed})
     prepared, found = audit_data(data, recipe)
     if out is not None:
         from tamis.data.audit import write_split

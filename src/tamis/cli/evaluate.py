@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tamis.cli.app import command, print_json
 from tamis.cli.console import say
-from tamis.cli.options import (
-    DATA,
-    DataArgument,
-    Device,
-    Dtype,
-    Header,
-    Json,
-    LabelColumn,
-    Positive,
-    RunArgument,
-    TextColumn,
-    Threads,
-    computing,
-    recipe_from,
-)
+from tamis.cli.option_groups import column_settings, computing, option_groups
+from tamis.cli.options import DATA, DataArgument, Json, Positive, RunArgument, recipe_from
 from tamis.cli.progress import Bars
 
 
 @command
+@option_groups(columns=column_settings, compute=computing)
 def evaluate(
     run: RunArgument,
     data: DataArgument,
+    columns: dict[str, Any],
     split: Annotated[
         str | None,
         typer.Option(
@@ -40,9 +29,6 @@ def evaluate(
             rich_help_panel=DATA,
         ),
     ] = None,
-    text: TextColumn = None,
-    label: LabelColumn = None,
-    header: Header = None,
     positive: Positive = None,
     out: Annotated[
         Path | None,
@@ -80,9 +66,8 @@ def evaluate(
             "case of few labels.",
         ),
     ] = 0.1,
-    device: Device = None,
-    threads: Threads = None,
-    dtype: Dtype = None,
+    *,
+    compute: dict[str, Any],
     json_: Json = False,
 ) -> None:
     """Evaluate a trained model on labelled rows.
@@ -91,14 +76,13 @@ def evaluate(
 
     Example: tamis evaluate runs/mine newer.csv --json
     """
-    compute = computing(device, threads, dtype)
     recipe_from(None, {"data.split": split})  # report wrong usage before loading anything
     from tamis.evaluation.report.render_text import prequential_lines, report_lines
     from tamis.workflows.evaluate import EvaluationOptions
     from tamis.workflows.evaluate import evaluate as judge
 
-    settings = {"split": split, "text": text, "label": label, "header": header}
-    settings |= {"positive": positive}
+    settings = {key.removeprefix("data."): value for key, value in columns.items()}
+    settings |= {"split": split, "positive": positive}
     late = (delay, share) if prequential else None
     options = EvaluationOptions(settings, out, robustness, late)
     report = judge(run, data, options, say=say, progress=Bars(), **compute)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tamis.cli.app import command, print_json
 from tamis.cli.console import say
-from tamis.cli.options import (
-    Device,
-    Dtype,
-    Json,
-    RunArgument,
-    Threads,
-    computing,
-)
+from tamis.cli.option_groups import computing, option_groups
+from tamis.cli.options import Json, RunArgument
 
 
 @command
+@option_groups(compute=computing)
 def explain(
     run: RunArgument,
     text: Annotated[
@@ -37,9 +32,8 @@ def explain(
         Path | None,
         typer.Option("--out", help="Also write an HTML page. Example: --out why.html."),
     ] = None,
-    device: Device = None,
-    threads: Threads = None,
-    dtype: Dtype = None,
+    *,
+    compute: dict[str, Any],
     json_: Json = False,
 ) -> None:
     """Show which words led to a verdict.
@@ -48,7 +42,6 @@ def explain(
 
     Example: tamis explain runs/demo "You have won a prize, call now" --out why.html
     """
-    compute = computing(device, threads, dtype)
     from tamis.classifier.explain import explain as explain_text
     from tamis.classifier.explain.render_html import page
     from tamis.export.loading import load_classifier

@@ -10,7 +10,8 @@ import typer
 
 from tamis.cli.app import command, print_json
 from tamis.cli.console import say
-from tamis.cli.options import Json, RunArgument, Threads, computing
+from tamis.cli.option_groups import computing
+from tamis.cli.options import Json, RunArgument, Threads
 from tamis.cli.progress import Bars
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def export(
     threads: Threads = None,
     json_: Json = False,
 ) -> None:
-    """Export a trained model: for ONNX Runtime, as a web page, or as an adapter of PEFT.
+    """Export a trained model: ONNX, web page or PEFT adapter.
 
     onnx writes model.onnx, tokenizer.json, tamis.json (labels, threshold, windows) and predict.py.
 

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tamis.cli.app import app, command, print_json
 from tamis.cli.console import say
-from tamis.cli.options import (
-    Device,
-    Dtype,
-    Header,
-    Json,
-    LabelColumn,
-    RunArgument,
-    TextColumn,
-    Threads,
-    computing,
-)
+from tamis.cli.option_groups import column_settings, computing, option_groups
+from tamis.cli.options import Json, RunArgument
 from tamis.errors import DataError
 from tamis.evaluation.report.text_table import table
 
@@ -33,6 +24,7 @@ SHOWN = 60
 
 
 @command
+@option_groups(columns=column_settings, compute=computing)
 def learn(
     run: RunArgument,
     file: Annotated[
@@ -76,12 +68,9 @@ def learn(
             "--force", help="Also accept corrections of verdicts in which the model is confident."
         ),
     ] = False,
-    text: TextColumn = None,
-    label: LabelColumn = None,
-    header: Header = None,
-    device: Device = None,
-    threads: Threads = None,
-    dtype: Dtype = None,
+    *,
+    columns: dict[str, Any],
+    compute: dict[str, Any],
     json_: Json = False,
 ) -> None:
     """Learn from corrected labels, or undo corrections.
@@ -91,7 +80,6 @@ def learn(
 
     Example: tamis learn runs/mine corrections.csv
     """
-    compute = computing(device, threads, dtype)
     if undo is not None and (file is not None or not (undo == "all" or undo.isdecimal())):
         raise typer.BadParameter("--undo: expected the id of a correction, or all, and no FILE")
     from tamis.classifier.model_folder import find_model
@@ -113,7 +101,7 @@ def learn(
             return _undo(kept, model, undo, user, json_)
         if file is None:
             return _list(kept, model, json_)
-        _learn(kept, model, run, file, (text, label, header), user or "", force, compute, json_)
+        _learn(kept, model, run, file, columns, user or "", force, compute, json_)
     finally:
         kept.close()
 
@@ -168,19 +156,27 @@ def _learn(
     model: str,
     run: Path,
     file: Path,
-    columns: tuple[str | None, str | None, bool | None],
+    columns: dict[str, Any],
     user: str,
     force: bool,
     compute: dict[str, object],
     json_: bool,
 ) -> None:
+    from tamis.classifier.model_folder import training_columns
     from tamis.classifier.text_classifier import TextClassifier
     from tamis.data.known_labels import with_known_labels
     from tamis.data.tables import read_table
     from tamis.feedback.learning import FeedbackLearner
     from tamis.feedback.store import NewCorrection
 
-    rows = read_table(file, text=columns[0], label=columns[1], header=columns[2])
+    text, label = training_columns(run)
+    rows = read_table(
+        file,
+        text=columns["data.text"] or text,
+        label=columns["data.label"] or label,
+        header=columns["data.header"],
+        skip_unlabelled=bool(columns["data.skip_unlabelled"]),
+    )
     for note in rows.notes:
         say(note)
     classifier = TextClassifier.load(run, **compute)  # type: ignore[arg-type]  # checked by `computing`

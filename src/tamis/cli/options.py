@@ -57,8 +57,8 @@ def setting_option(flag: str, name: str, example: str = "", *, panel: str | None
 DataArgument = Annotated[
     str,
     typer.Argument(
-        help="Labelled table (CSV, TSV, Excel, JSONL or Parquet, detected by content; - for stdin), "
-        "or the name of a known data set: sms-spam.",
+        help="Labelled table (CSV, TSV, Excel, JSONL or Parquet, detected by content; - for "
+        "stdin), or the name of a known data set: sms-spam.",
         metavar="DATA",
         show_default=False,
     ),
@@ -79,6 +79,11 @@ TextColumn = Annotated[str | None, setting_option("--text", "data.text", "messag
 LabelColumn = Annotated[str | None, setting_option("--label", "data.label", "category", panel=DATA)]
 
 Header = Annotated[bool | None, setting_option("--header/--no-header", "data.header", panel=DATA)]
+
+SkipUnlabelled = Annotated[
+    bool | None,
+    setting_option("--skip-unlabelled", "data.skip_unlabelled", panel=DATA),
+]
 
 Positive = Annotated[str | None, setting_option("--positive", "data.positive", "spam", panel=DATA)]
 
@@ -150,33 +155,3 @@ def recipe_from(
         return recipe.changed(dict(parse_setting(setting) for setting in settings or []))
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
-
-
-def computing(device: str | None, threads: int | None, dtype: str | None) -> dict[str, Any]:
-    """Validated settings for device, threads and dtype, for commands that use a trained model."""
-    return recipe_from(None, compute_settings(device, threads, dtype)).compute.model_dump()
-
-
-def compute_settings(device: str | None, threads: int | None, dtype: str | None) -> dict[str, Any]:
-    """Map the options for device, threads and dtype to settings of a recipe."""
-    return {"compute.device": device, "compute.threads": threads, "compute.dtype": dtype}
-
-
-def data_settings(
-    split: str | None,
-    test: Path | None,
-    columns: tuple[str | None, str | None, bool | None],
-    positive: str | None,
-) -> dict[str, Any]:
-    """Map the options for reading and splitting data to settings of a recipe; `columns` are the
-    text column, the label column, and whether there is a header.
-    """
-    text, label, header = columns
-    return {
-        "data.split": split,
-        "data.test": test and str(test),
-        "data.text": text,
-        "data.label": label,
-        "data.header": header,
-        "data.positive": positive,
-    }

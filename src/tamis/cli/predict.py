@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tamis.cli.app import command, debugging, one_line
 from tamis.cli.console import say
-from tamis.cli.options import (
-    Device,
-    Dtype,
-    Json,
-    RunArgument,
-    Threads,
-    computing,
-)
+from tamis.cli.option_groups import computing, option_groups
+from tamis.cli.options import Json, RunArgument
 from tamis.errors import TamisError
 
 
 @command
+@option_groups(compute=computing)
 def predict(
     run: RunArgument,
     texts: Annotated[
@@ -36,8 +31,8 @@ def predict(
         Path | None,
         typer.Option(
             "--file",
-            help="File with texts: .txt (one text per line), a table, .eml, mbox or a Maildir folder, "
-            "also compressed or a pipe; - for stdin.",
+            help="File with texts: .txt (one text per line), a table, .eml, mbox or a Maildir "
+            "folder, also compressed or a pipe; - for stdin.",
         ),
     ] = None,
     out: Annotated[
@@ -84,9 +79,8 @@ def predict(
             "determined the verdict.",
         ),
     ] = False,
-    device: Device = None,
-    threads: Threads = None,
-    dtype: Dtype = None,
+    *,
+    compute: dict[str, Any],
     json_: Json = False,
 ) -> None:
     """Classify texts.
@@ -96,7 +90,6 @@ def predict(
 
     Example: tamis predict runs/demo "You have won a prize, call now"
     """
-    compute = computing(device, threads, dtype)
     if texts and file:
         raise typer.BadParameter("expected texts or --file, got both; leave one out")
     if exit_code and (file or len(texts or []) > 1 or (not texts and sys.stdin.isatty())):

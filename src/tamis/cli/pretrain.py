@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tamis.cli.app import app, command, print_json
 from tamis.cli.console import say
-from tamis.cli.options import Device, Dtype, Json, Seed, Threads, compute_settings, parse_setting
+from tamis.cli.option_groups import compute_settings, option_groups
+from tamis.cli.options import Json, Seed, parse_setting
 from tamis.cli.progress import Bars
 from tamis.errors import ConfigError
 from tamis.evaluation.report.text_table import table
@@ -22,6 +23,7 @@ __all__ = ["app"]
 
 
 @command
+@option_groups(compute=compute_settings)
 def pretrain(
     corpus: Annotated[
         list[Path],
@@ -96,9 +98,8 @@ def pretrain(
             "schedule.tokens=2000000.",
         ),
     ] = None,
-    device: Device = None,
-    threads: Threads = None,
-    dtype: Dtype = None,
+    *,
+    compute: dict[str, Any],
     seed: Seed = None,
     json_: Json = False,
 ) -> None:
@@ -112,7 +113,7 @@ def pretrain(
     """
     from tamis.training.pretraining.recipe import PretrainRecipe, read_pretrain_recipe
 
-    options = {"seed": seed, **compute_settings(device, threads, dtype)}
+    options = {"seed": seed, **compute}
     wanted = read_pretrain_recipe(recipe) if recipe else PretrainRecipe(name=out.name)
     try:
         by_hand = dict(parse_setting(setting) for setting in settings or [])

@@ -9,24 +9,14 @@ import typer
 
 from tamis.cli.app import app, command, print_json
 from tamis.cli.console import say
+from tamis.cli.option_groups import compute_settings, data_settings, option_groups
 from tamis.cli.options import (
     BackboneOption,
     DataArgument,
-    Device,
-    Dtype,
-    Header,
     Json,
-    LabelColumn,
-    Positive,
     RecipeOption,
     Seed,
     Settings,
-    Split,
-    TestFile,
-    TextColumn,
-    Threads,
-    compute_settings,
-    data_settings,
     recipe_from,
 )
 from tamis.cli.progress import Bars
@@ -36,8 +26,10 @@ __all__ = ["app"]
 
 
 @command
+@option_groups(rows=data_settings, compute=compute_settings)
 def search(
     data: DataArgument,
+    rows: dict[str, Any],
     trials: Annotated[
         int,
         typer.Option(
@@ -59,17 +51,10 @@ def search(
         ),
     ] = None,
     backbone: BackboneOption = None,
-    split: Split = None,
-    test: TestFile = None,
-    text: TextColumn = None,
-    label: LabelColumn = None,
-    header: Header = None,
-    positive: Positive = None,
     recipe: RecipeOption = None,
     settings: Settings = None,
-    device: Device = None,
-    threads: Threads = None,
-    dtype: Dtype = None,
+    *,
+    compute: dict[str, Any],
     seed: Seed = None,
     json_: Json = False,
 ) -> None:
@@ -81,11 +66,7 @@ def search(
 
     Example: tamis search sms-spam --trials 20 -o runs/search
     """
-    rows, where = (
-        data_settings(split, test, (text, label, header), positive),
-        compute_settings(device, threads, dtype),
-    )
-    wanted = recipe_from(recipe, {"backbone": backbone, "seed": seed} | rows | where, settings)
+    wanted = recipe_from(recipe, {"backbone": backbone, "seed": seed} | rows | compute, settings)
     from tamis.workflows.hyperparameter_search import BEST
     from tamis.workflows.hyperparameter_search import search as run_search
 

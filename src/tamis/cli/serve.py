@@ -6,13 +6,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tamis.cli.app import app, command
 from tamis.cli.console import say
-from tamis.cli.options import Device, Dtype, Json, Threads, computing
+from tamis.cli.option_groups import computing, option_groups
+from tamis.cli.options import Json
 from tamis.errors import MissingExtraError
 from tamis.serving.limits import Limits
 
@@ -37,6 +38,7 @@ def _make_key(file: Path | None) -> None:
 
 
 @command
+@option_groups(compute=computing)
 def serve(
     runs: Annotated[
         list[str],
@@ -111,9 +113,8 @@ def serve(
     log_texts: Annotated[
         bool, typer.Option("--log-texts", help="Also write the texts to the log.")
     ] = False,
-    device: Device = None,
-    threads: Threads = None,
-    dtype: Dtype = None,
+    *,
+    compute: dict[str, Any],
     json_: Json = False,
 ) -> None:
     """Serve models over HTTP, with a web page at /.
@@ -122,7 +123,6 @@ def serve(
 
     Example: tamis serve runs/demo --port 8000
     """
-    compute = computing(device, threads, dtype)
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401

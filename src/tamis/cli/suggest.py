@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tamis.cli.app import app, command, print_json
 from tamis.cli.console import say
-from tamis.cli.options import COMPUTE, Device, Dtype, Header, Json, RunArgument, Threads, computing
+from tamis.cli.option_groups import computing, option_groups
+from tamis.cli.options import COMPUTE, Header, Json, RunArgument
 from tamis.cli.progress import Bars
 from tamis.evaluation.report.text_table import table
 
@@ -21,6 +22,7 @@ SHOWN = 90
 
 
 @command
+@option_groups(compute=computing)
 def suggest(
     run: RunArgument,
     unlabelled: Annotated[
@@ -59,9 +61,8 @@ def suggest(
             "--seed", min=0, help="Seed of all random generators.", rich_help_panel=COMPUTE
         ),
     ] = 42,
-    device: Device = None,
-    threads: Threads = None,
-    dtype: Dtype = None,
+    *,
+    compute: dict[str, Any],
     json_: Json = False,
 ) -> None:
     """Suggest which texts to label next.
@@ -71,9 +72,9 @@ def suggest(
 
     Example: tamis suggest runs/mine inbox.txt -n 50 --out to-label.csv
     """
-    compute = computing(device, threads, dtype)
     from tamis.cache import cache_directory
     from tamis.classifier.active_learning import QueryStrategy
+    from tamis.classifier.model_folder import training_columns
     from tamis.classifier.query_strategies import STRATEGIES
     from tamis.classifier.text_classifier import TextClassifier
     from tamis.data.files.message_reader import read_messages
@@ -87,7 +88,9 @@ def suggest(
         )
     classifier = TextClassifier.load(run, **compute)
     messages = read_messages(
-        unlabelled if unlabelled is not None else sys.stdin, text=text, header=header
+        unlabelled if unlabelled is not None else sys.stdin,
+        text=text or training_columns(run)[0],
+        header=header,
     )
     for note in messages.notes:
         say(note)

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tamis.cli.app import command, print_json
 from tamis.cli.console import say
+from tamis.cli.option_groups import compute_settings, data_settings, option_groups
 from tamis.cli.options import (
     DATA,
     DECISION,
     MODEL,
     BackboneOption,
     DataArgument,
-    Device,
-    Dtype,
-    Header,
     Json,
-    LabelColumn,
-    Positive,
     RecipeOption,
     Seed,
     Settings,
-    Split,
-    TestFile,
-    TextColumn,
-    Threads,
-    compute_settings,
-    data_settings,
     parse_setting,
     recipe_from,
     robust_help,
@@ -40,20 +30,16 @@ from tamis.workflows.training_options import TRACKERS
 
 
 @command
+@option_groups(rows=data_settings, compute=compute_settings)
 def train(
     data: DataArgument,
+    rows: dict[str, Any],
     backbone: BackboneOption = None,
     tune: Annotated[str | None, setting_option("--tune", "tune", "blocks:2", panel=MODEL)] = None,
-    split: Split = None,
-    test: TestFile = None,
     exclude: Annotated[
         Path | None,
         setting_option("--exclude", "data.exclude", "review.csv", panel=DATA),
     ] = None,
-    text: TextColumn = None,
-    label: LabelColumn = None,
-    header: Header = None,
-    positive: Positive = None,
     class_weight: Annotated[
         str | None,
         setting_option("--class-weight", "train.class_weight", "balanced", panel=MODEL),
@@ -93,9 +79,8 @@ def train(
             autocompletion=lambda: list(TRACKERS),
         ),
     ] = None,
-    device: Device = None,
-    threads: Threads = None,
-    dtype: Dtype = None,
+    *,
+    compute: dict[str, Any],
     seed: Seed = None,
     json_: Json = False,
 ) -> None:
@@ -110,13 +95,13 @@ def train(
         "backbone": backbone,
         "tune": tune,
         "seed": seed,
-        **data_settings(split, test, (text, label, header), positive),
+        **rows,
         "data.exclude": exclude and str(exclude),
         "train.class_weight": class_weight,
         "decision.max_fpr": max_fpr,
         "decision.costs": cost,
         "decision.prior": prior and parse_setting(f"prior={prior}")[1],
-        **compute_settings(device, threads, dtype),
+        **compute,
     }
     for name in log or []:
         if name not in TRACKERS:

@@ -21,7 +21,12 @@ SOURCE = "data frame"
 
 
 def frame_table(
-    frame: Any, *, text: str | None = None, label: str | None = None, to_train: bool = False
+    frame: Any,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    to_train: bool = False,
+    skip_unlabelled: bool = False,
 ) -> Table:
     """Return the labelled table of a data frame.
 
@@ -32,6 +37,7 @@ def frame_table(
         text: column of the texts; None: detected by name, then by content.
         label: column of the labels, in the same way.
         to_train: an empty text is a fault.
+        skip_unlabelled: leave out rows without a label; a note of the table counts them.
 
     Raises:
         DataError: `frame` is something else, has no rows, columns of different lengths, or faulty
@@ -52,7 +58,8 @@ def frame_table(
     numbers = list(range(1, len(rows) + 1))
     faults = FaultyRows(SOURCE, "row")
     grid = Grid(names, list(rows), numbers, SOURCE, "none", "row", (), faults)
-    return table_of(grid, SOURCE, digest.hexdigest(), text=text, label=label, to_train=to_train)
+    rules: dict[str, bool] = {"to_train": to_train, "skip_unlabelled": skip_unlabelled}
+    return table_of(grid, SOURCE, digest.hexdigest(), text=text, label=label, **rules)
 
 
 def is_frame(data: Any) -> bool:

@@ -10,15 +10,30 @@ from tamis.data.files.named_rows import shown_cell
 from tamis.data.files.table_reader import Grid
 from tamis.data.labels import MISSING_WORDS
 
+NO_LABEL = "fill it in or remove the row, or skip such rows with --skip-unlabelled"
+"""What to do about a row without a label."""
 EMPTY_TEXT = ("expected a text to train on, found an empty one", "fill it in or remove the row")
 """The fault of a row without text, and its remedy."""
 
 
 class LabelledRowReader:
-    """Takes the text and the label from rows of a grid; adds rows without them to its faults."""
+    """Takes the text and the label from rows of a grid; adds rows without them to its faults.
 
-    def __init__(self, grid: Grid, columns: tuple[int, int], *, to_train: bool) -> None:
-        """Read the text and the label column of `grid`; `to_train` makes an empty text a fault."""
+    `skipped` counts the rows without a label that were left out.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        columns: tuple[int, int],
+        *,
+        to_train: bool,
+        skip_unlabelled: bool = False,
+    ) -> None:
+        """Read the text and the label column of `grid`; `to_train` makes an empty text a fault,
+        `skip_unlabelled` leaves rows without a label out.
+        """
+        self.skipped, self._skips = 0, skip_unlabelled
         self._text, self._label = columns
         self._text_name, self._label_name = (grid.names[column] for column in columns)
         self._faults, self._width, self._to_train = grid.faults, len(grid.names), to_train
@@ -27,6 +42,9 @@ class LabelledRowReader:
     def read(self, line: int, row: Sequence[object]) -> tuple[str, str] | None:
         """Return text and label, or None if the row is faulty."""
         before = len(self._faults)
+        if self._skips and (self._label >= len(row) or _is_missing(row[self._label])):
+            self.skipped += 1
+            return None
         if max(self._text, self._label) >= len(row):
             missing = (
                 f"label in column {self._label_name!r}"
@@ -36,7 +54,7 @@ class LabelledRowReader:
             self._faults.add(
                 line,
                 f"expected a {missing}, found only {len(row)} of {self._width} fields",
-                "fill it in or remove the row",
+                NO_LABEL if self._label >= len(row) else "fill it in or remove the row",
             )
             return None
         text = self._text_of(line, row[self._text])
@@ -63,7 +81,7 @@ class LabelledRowReader:
             self._faults.add(
                 line,
                 f"expected a label in column {self._label_name!r}, found none",
-                "fill it in or remove the row",
+                NO_LABEL,
             )
             return ""
         if isinstance(value, list | dict | bytes):
@@ -117,3 +135,11 @@ def label_notes(labels: Sequence[str], spelled: Mapping[str, str], source: str) 
             "missing value. Remove these rows if they have no label."
         )
     return notes
+
+
+def skipped_notes(count: int, source: str) -> list[str]:
+    """Return a note on the rows without a label that were left out, or an empty list."""
+    if not count:
+        return []
+    were = "row without a label was" if count == 1 else "rows without a label were"
+    return [f"{source}: {count:,} {were} skipped."]

@@ -19,7 +19,12 @@ from tamis.data.files.encoding import read_bytes
 from tamis.data.files.faulty_rows import SHOWN, FaultyRows
 from tamis.data.files.named_rows import shown_cells
 from tamis.data.files.table_reader import SAMPLE_ROWS, Grid, HeaderOptions, Quoting, read_grid
-from tamis.data.labelled_rows import EMPTY_TEXT, LabelledRowReader, label_notes
+from tamis.data.labelled_rows import (
+    EMPTY_TEXT,
+    LabelledRowReader,
+    label_notes,
+    skipped_notes,
+)
 from tamis.data.labels import label_order, one_spelling
 from tamis.errors import DataError
 
@@ -115,6 +120,7 @@ def read_table(
     header: bool | None = None,
     quoting: Quoting = "auto",
     to_train: bool = False,
+    skip_unlabelled: bool = False,
 ) -> Table:
     """Read the labelled rows of a CSV, TSV, Excel, JSONL, JSON or Parquet file.
 
@@ -128,6 +134,8 @@ def read_table(
         quoting: "auto": quotes in tab-separated text are part of the texts unless they clearly
             quote fields; "pandas": as `pandas.read_csv` does by default, for split `tp2`.
         to_train: an empty text is a fault, which is reported together with all others.
+        skip_unlabelled: leave out rows without a label, which are a fault otherwise; a note of the
+            table counts them.
 
     Raises:
         DataError: the file is missing, empty, a directory, or of an unknown format or encoding; a
@@ -142,7 +150,8 @@ def read_table(
     named = tuple(name for name in (text, label) if name is not None)
     grid = read_grid(content, path, quoting=quoting, options=HeaderOptions(named, header))
     digest = hashlib.sha256(content).hexdigest()
-    return table_of(grid, source, digest, text=text, label=label, to_train=to_train)
+    rules: dict[str, bool] = {"to_train": to_train, "skip_unlabelled": skip_unlabelled}
+    return table_of(grid, source, digest, text=text, label=label, **rules)
 
 
 def table_of(
@@ -153,6 +162,7 @@ def table_of(
     text: str | None = None,
     label: str | None = None,
     to_train: bool = False,
+    skip_unlabelled: bool = False,
 ) -> Table:
     """Return the table of a grid. `source` names it in messages, `fingerprint` is its hash; the
     other arguments and the errors are those of `read_table`.
@@ -160,20 +170,29 @@ def table_of(
     faults = grid.faults
     if not grid.rows:
         faults.check()
+        named = ", ".join(map(repr, grid.names))
         raise DataError(
-            f"{source}: expected rows, found only a header line; add rows with a label and a text"
+            f"{source} has no rows, only the names of its columns ({named}); add rows with a label "
+            "and a text"
+            if named
+            else f"{source} has no rows; add rows with a label and a text"
         )
     # From the whole table: many are sorted by their labels.
     step = 1 + (len(grid.rows) - 1) // SAMPLE_ROWS
     sample = [shown_cells(row) for row in grid.rows[::step]]
     columns = find_both(grid.names, sample, source=source, text=text, label=label)
-    reader = LabelledRowReader(grid, columns, to_train=to_train)
+    reader = LabelledRowReader(grid, columns, to_train=to_train, skip_unlabelled=skip_unlabelled)
     rows = [
         (line, *found)
         for line, row in zip(grid.lines, grid.rows, strict=True)
         if (found := reader.read(line, row)) is not None
     ]
     faults.check()
+    if not rows:
+        raise DataError(
+            f"{source}: no row has a label in column {grid.names[columns[1]]!r}; fill in some "
+            "labels, or choose another column with --label"
+        )
     labels = [label for _, _, label in rows]
     spelled = one_spelling(labels, source)
     return Table(
@@ -186,7 +205,12 @@ def table_of(
         grid.format,
         grid.encoding,
         fingerprint,
-        (*grid.notes, *_overflow(grid, *columns), *label_notes(labels, spelled, source)),
+        (
+            *grid.notes,
+            *_overflow(grid, *columns),
+            *label_notes(labels, spelled, source),
+            *skipped_notes(reader.skipped, source),
+        ),
         grid.has_header,
     )
 

@@ -36,18 +36,19 @@ def load_dataset(data: Any, recipe: Recipe) -> Dataset:
         DataError, ConfigError: see `tamis.data`.
     """
     settings = recipe.data
-    columns: dict[str, Any] = {
+    rows: dict[str, Any] = {
         "text": settings.text,
         "label": settings.label,
-        "header": settings.header,
+        "skip_unlabelled": settings.skip_unlabelled,
     }
+    columns = rows | {"header": settings.header}
     if isinstance(data, str | Path):
         located = catalog.resolve(str(data))
         name, told = located.name, located.notes
         table = read_table(located.path, **columns, to_train=True)
     else:
         name, told = "dataframe", ()
-        table = frame_table(data, text=settings.text, label=settings.label, to_train=True)
+        table = frame_table(data, **rows, to_train=True)
     check_trainable(table)
     test = None if settings.test is None else read_table(Path(settings.test), **columns)
     parts = split_table(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tamis.classifier.evaluation import EvaluatedRows, evaluate_rows, training_rows_note
+from tamis.classifier.model_folder import training_columns
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import read_training_rows, text_keys
 from tamis.config import Recipe
@@ -36,8 +37,8 @@ class EvaluationOptions:
     """What an evaluation covers besides the metrics."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """`text`, `label`, `header`, `positive`, `split` (only the test rows of this split are
-    evaluated)"""
+    """`text`, `label` (by default those of the training), `header`, `skip_unlabelled`, `positive`,
+    `split` (only the test rows of this split are evaluated)"""
     page: Path | None = None
     """also write an HTML report to this file"""
     robustness: bool = False
@@ -79,11 +80,13 @@ def evaluate(
     settings, page = options.settings, options.page
     wanted = Recipe().changed({f"data.{k}": v for k, v in settings.items() if v is not None})
     located = catalog.resolve(data)
+    text, label = training_columns(run)
     table = read_table(
         located.path,
-        text=wanted.data.text,
-        label=wanted.data.label,
+        text=wanted.data.text or text,
+        label=wanted.data.label or label,
         header=wanted.data.header,
+        skip_unlabelled=wanted.data.skip_unlabelled,
     )
     for note in (*located.notes, *table.notes):
         say(note)

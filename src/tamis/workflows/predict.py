@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tamis.classifier.model_folder import training_columns
 from tamis.data.files.messages import Message
 from tamis.decision.verdict import UNSURE, Verdict
 from tamis.errors import ConfigError
@@ -106,7 +107,9 @@ def predict_command(
             source = iter([read_one_message(sys.stdin)])
         else:
             messages = read_messages(
-                options.file or standard_input(), text=options.column, header=options.header
+                options.file or standard_input(),
+                text=options.column or training_columns(run)[0],
+                header=options.header,
             )
             for note in messages.notes:
                 say(note)

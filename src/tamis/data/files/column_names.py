@@ -6,6 +6,7 @@ They are one kind of evidence among others: see `header` and `columns`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # If several known names are present, the first name of the list is used; any other must be the only
 # one.
@@ -69,17 +70,25 @@ LABEL_NAMES = (
         "label_text",
     ),
 )
-COLUMN_NAMES = frozenset(
+_TEXTS_ELSEWHERE = frozenset(
+    "nachricht texto mensaje texte testo messaggio bericht tekst wiadomość".split()
+)
+_LABELS_ELSEWHERE = frozenset(
+    """
+    kategorie klasse categoria categoría etiqueta clase catégorie étiquette classe etichetta
+    categorie klasa kategoria
+    """.split()
+)
+_OTHERS = frozenset(
     """
     id ids index idx row row_id uid uuid guid key number nr num unnamed:_0 date datum time zeit
     timestamp zeitstempel datetime created created_at updated_at year month day hour name username
     user user_id author sender recipient receiver from to cc source url link website lang language
     locale country region city phone score rating stars length len confidence prob probability
-    subject betreff title split part fold nachricht kategorie klasse texto mensaje categoria
-    categoría etiqueta clase texte catégorie étiquette classe categoria messaggio
-    testo etichetta bericht categorie klasa kategoria tekst wiadomość annotator comments
+    subject betreff title split part fold annotator comments
     """.split()
 )
+COLUMN_NAMES = _OTHERS | _TEXTS_ELSEWHERE | _LABELS_ELSEWHERE
 """Names of other columns, and of texts and labels in other languages."""
 LABEL_VALUES = frozenset(
     """
@@ -95,3 +104,24 @@ def plain_name(cell: str) -> str:
     Files that were written one after another may have a byte-order mark before a header.
     """
     return re.sub(r"[\s-]+", "_", cell.strip().strip('\ufeff"').casefold())
+
+
+def has_name_of(name: str, known: Sequence[str]) -> bool:
+    """Return whether a name has the word of a role in it, as "verdict of agent" has; `known` is
+    `TEXT_NAMES` or `LABEL_NAMES`.
+    """
+    elsewhere = _TEXTS_ELSEWHERE if known is TEXT_NAMES else _LABELS_ELSEWHERE
+    words = set(re.findall(r"[^\W_]{2,}", _spaced(name))) | {plain_name(name)}
+    return bool(words & (set(known) | elsewhere))
+
+
+def names_something_else(name: str) -> bool:
+    """Return whether a name is known to be that of neither texts nor labels, such as "sender"."""
+    return plain_name(name) in _OTHERS or bool(
+        set(re.findall(r"[^\W_]{2,}", _spaced(name))) & _OTHERS
+    )
+
+
+def _spaced(name: str) -> str:
+    """Return a name in lower case, with the words of camelCase apart."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()

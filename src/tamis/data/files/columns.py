@@ -1,6 +1,7 @@
 """The choice of the text and label columns: by name, by 1-based position, else by content.
 
-Owns the error messages that list the columns of a file; `header` decides whether it names them.
+Owns the error messages that list the columns of a file; `header` decides whether it names them, and
+`label_evidence` weighs columns that could all be the label.
 """
 
 from __future__ import annotations
@@ -9,13 +10,26 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from tamis.data.files.column_names import LABEL_NAMES, TEXT_NAMES, plain_name
+from tamis.data.files.column_names import LABEL_NAMES, TEXT_NAMES, has_name_of, plain_name
+from tamis.data.files.label_evidence import cells_of, label_candidates, likeliest, values_shown
 from tamis.errors import DataError
 
-_LABEL_CHARACTERS = 64
-_SURE_ROWS = 10
 _DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?!\d)")
 _INDEX = re.compile(r"__index_level_\d+__")
+
+
+class UsualColumn(str):
+    """A requested column that is used if the table has it; if not, columns are detected.
+
+    The columns that a model was trained on are usual ones: the next table may have others.
+    """
+
+    __slots__ = ()
+
+
+def firm(requested: str | None) -> str | None:
+    """Return the column that the table must have, None for a usual one."""
+    return None if isinstance(requested, UsualColumn) else requested
 
 
 def count_roles(first: Sequence[str]) -> int:
@@ -40,8 +54,9 @@ def find_text(
     Raises:
         DataError: `requested` is not a column, or no column or several columns could be the text.
     """
-    if requested is not None:
-        return _named(names, requested, source, "--text")
+    asked = _requested(names, requested, source, "--text")
+    if asked is not None and (asked != label or firm(requested) is not None):
+        return asked
     found = _by_name(names, TEXT_NAMES, taken=label)
     if len(found) == 1:
         return found[0]
@@ -59,6 +74,9 @@ def find_text(
         worded = [column for column in free if _has_words(rows, column)]
         if len(worded) == 1:
             return worded[0]
+        called = [column for column in worded if has_name_of(names[column], TEXT_NAMES)]
+        if len(called) == 1:
+            return called[0]
     raise _unclear(names, source, "text", "--text")
 
 
@@ -70,31 +88,31 @@ def find_label(
     requested: str | None,
     text: int,
 ) -> int:
-    """Return the index of the label column; by content, it is the only column whose values repeat.
+    """Return the index of the label column; by content, the one for which the evidence is clear:
+    a few values that repeat (see `label_evidence`).
 
     Raises:
         DataError: `requested` is not a column or is the text column, or no column or several
             columns could be the label.
     """
-    if requested is not None:
-        column = _named(names, requested, source, "--label")
-        if column == text:
+    asked = _requested(names, requested, source, "--label")
+    if asked is not None:
+        if asked != text:
+            return asked
+        if firm(requested) is not None:
             raise DataError(
                 f"{source}: column {requested!r} was given both as text and as label; give two "
                 "different columns"
             )
-        return column
     found = _by_name(names, LABEL_NAMES, taken=text)
     if len(found) == 1:
         return found[0]
-    if not found:
-        free = [column for column in _filled(names, rows) if column != text]
-        likely = [column for column in free if _looks_like_label(rows, column)]
-        # A column of one value is no label, unless there is no other.
-        likely = [column for column in likely if _distinct(rows, column) > 1] or likely
-        if len(likely) == 1:
-            return likely[0]
-    raise _unclear(names, source, "label", "--label")
+    free = found or [column for column in _filled(names, rows) if column != text]
+    candidates = [column for column in label_candidates(rows, free) if not _has_dates(rows, column)]
+    best = likeliest(names, rows, candidates)
+    if best is not None:
+        return best
+    raise _unclear(names, source, "label", "--label", values_shown(names, rows, candidates))
 
 
 def find_both(
@@ -115,7 +133,24 @@ def find_both(
             f"{source}: expected a label and a text in each row, found one column "
             f"({names[0]!r}); separate them with a comma, a semicolon or a tab"
         )
-    taken = _named(names, label, source, "--label") if label is not None else None
+    if all(name.isdigit() for name in names) and firm(text) is None and firm(label) is None:
+        # Positions say less than the content: the columns of the next file may be swapped.
+        try:
+            return _find_both(names, rows, source, None, None)
+        except DataError:
+            if text is None and label is None:
+                raise
+    return _find_both(names, rows, source, text, label)
+
+
+def _find_both(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    source: str,
+    text: str | None,
+    label: str | None,
+) -> tuple[int, int]:
+    taken = _requested(names, label, source, "--label")
     if taken is None:
         by_name = _by_name(names, LABEL_NAMES, taken=None)
         taken = by_name[0] if len(by_name) == 1 else None
@@ -129,9 +164,10 @@ def find_both(
         # Two columns without names: the label is the one with fewer distinct values, then the
         # shorter one.
         first, second = sorted(
-            filled, key=lambda column: (_distinct(rows, column), _mean_length(rows, column))
+            filled,
+            key=lambda column: (len(set(cells_of(rows, column))), _mean_length(rows, column)),
         )
-        if _looks_like_label(rows, first):
+        if label_candidates(rows, [first]) and not _has_dates(rows, first):
             return second, first
         raise _unclear(names, source, "label", "--label")
     column = find_text(names, rows, source=source, requested=text, label=taken)
@@ -146,7 +182,10 @@ def _by_name(names: Sequence[str], known: Sequence[str], *, taken: int | None) -
     return first if len(first) == 1 else found
 
 
-def _named(names: Sequence[str], requested: str, source: str, option: str) -> int:
+def _requested(names: Sequence[str], requested: str | None, source: str, option: str) -> int | None:
+    """Return the index of the requested column; None without one, or if a usual one is missing."""
+    if requested is None:
+        return None
     for same in (
         lambda name: name == requested,
         lambda name: plain_name(name) == plain_name(requested),
@@ -154,11 +193,13 @@ def _named(names: Sequence[str], requested: str, source: str, option: str) -> in
         found = [column for column, name in enumerate(names) if same(name)]
         if len(found) == 1:
             return found[0]
-        if found:
+        if found and firm(requested) is not None:
             raise DataError(
                 f"{source}: column {requested!r} occurs {len(found)} times ({_listed(names)}); "
                 "rename one of them"
             )
+    if firm(requested) is None:
+        return None
     if requested.isdigit() and 1 <= int(requested) <= len(names):
         return int(requested) - 1
     near = difflib.get_close_matches(requested, names, n=1)
@@ -194,20 +235,6 @@ def _mean_length(rows: Sequence[Sequence[str]], column: int) -> float:
     return sum(len(row[column]) for row in rows if column < len(row)) / max(1, len(rows))
 
 
-def _distinct(rows: Sequence[Sequence[str]], column: int) -> int:
-    return len({row[column] for row in rows if column < len(row)})
-
-
-def _looks_like_label(rows: Sequence[Sequence[str]], column: int) -> bool:
-    filled = sum(bool(row[column].strip()) for row in rows if column < len(row))
-    if 2 * filled < len(rows) or (len(rows) >= _SURE_ROWS and _has_dates(rows, column)):
-        return False
-    repeated = _distinct(rows, column) * 2 <= len(rows) or len(rows) < _SURE_ROWS
-    return repeated and all(
-        len(row[column]) <= _LABEL_CHARACTERS for row in rows if column < len(row)
-    )
-
-
 def _has_words(rows: Sequence[Sequence[str]], column: int) -> bool:
     cells = [row[column] for row in rows if column < len(row)]
     spaced = sum(" " in cell.strip() for cell in cells)
@@ -226,8 +253,15 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def _unclear(names: Sequence[str], source: str, role: str, option: str) -> DataError:
+def _unclear(
+    names: Sequence[str], source: str, role: str, option: str, candidates: str = ""
+) -> DataError:
+    found = (
+        f"found several candidates: {candidates}"
+        if candidates
+        else ("found none or several candidates")
+    )
     return DataError(
-        f"{source}: expected one column that holds the {role}, found none or several candidates; "
+        f"{source}: expected one column that holds the {role}, {found}; "
         f"the columns are {_listed(names)}; choose one with {option} COLUMN"
     )

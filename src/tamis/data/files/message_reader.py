@@ -21,6 +21,7 @@ from tamis.data.files.byte_sources import (
     source_name,
     temporary_copy,
 )
+from tamis.data.files.columns import firm
 from tamis.data.files.encoding import encoding_of_file, transcoded, wide_encoding
 from tamis.data.files.faulty_rows import FaultyRows
 from tamis.data.files.message_streams import is_plain_line, one_message_text, stream_messages
@@ -64,10 +65,10 @@ def read_messages(
     The first line decides the format of a stream (stdin), so that answers can follow line by line:
     an object is JSONL, "From " before a header is mbox, anything else is one text per line.
 
-    `text` names the text column, and so
-    requires a table. `header` says whether the first row of a table names its columns; None:
-    decided by its content. The end of a line is not part of its text. An empty line is an empty
-    text, so answers keep the line numbers.
+    `text` names the text column, and so requires a table; a `columns.UsualColumn` does not.
+    `header` says whether the first row of a table names its columns; None: decided by its content.
+    The end of a line is not part of its text. An empty line is an empty text, so answers keep the
+    line numbers.
 
     Raises:
         DataError: at once, if the file is missing, a directory, binary or of an unknown encoding,
@@ -105,7 +106,7 @@ def _from_path(path: Path, text: str | None, header: bool | None) -> Messages:
     name, lines = source_name(path), _piped_lines(path)
     first = next(lines, b"")
     rest = chain([first], lines)
-    if text is None and header is None and is_plain_line(first):
+    if firm(text) is None and header is None and is_plain_line(first):
         # Nothing can make this a table or a mail, so answers need not wait for the end.
         return stream_messages(rest, text, header, name)
     return _from_local(temporary_copy(rest, name), text, header)
@@ -126,12 +127,13 @@ def _of_format(file: LocalFile, text: str | None, header: bool | None) -> Messag
     name, ending = file.name, file.ending
     with file.path.open("rb") as opened_:
         head = opened_.read(_HEAD_BYTES)
-    lines_only = ending == ".txt" and text is None and header is None
+    asked = firm(text)
+    lines_only = ending == ".txt" and asked is None and header is None
     if head.startswith(parquet_reader.MAGIC):
         return parquet_messages(file.path, text, name)
     if excel_reader.begins_like_excel(head):
         return excel_messages(file.path, text, header, name)
-    if not lines_only and text is None and ending not in _TABLE_ENDINGS:
+    if not lines_only and asked is None and ending not in _TABLE_ENDINGS:
         mails = _mails(file, head)
         if mails is not None:
             return mails
@@ -149,7 +151,7 @@ def _of_format(file: LocalFile, text: str | None, header: bool | None) -> Messag
         faults = FaultyRows(name)
         rows = json_reader.json_rows(lines, name, faults)
         return json_messages("jsonl", faults, rows, text, encoding.notes)
-    sure = text is not None or ending in _TABLE_ENDINGS or header is not None
+    sure = asked is not None or ending in _TABLE_ENDINGS or header is not None
     found = None if lines_only else table_layout(start, whole=whole, sure=sure)
     if found is None:
         return line_messages(lines, name, encoding.notes, returns=returns)

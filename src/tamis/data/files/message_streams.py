@@ -12,6 +12,7 @@ from tamis.data.files import json_reader, mail_reader, parquet_reader
 from tamis.data.files.binary_formats import may_begin_binary, refuse_binary
 from tamis.data.files.byte_sources import STANDARD_INPUT
 from tamis.data.files.column_names import TEXT_NAMES, plain_name
+from tamis.data.files.columns import firm
 from tamis.data.files.compression import compression_of, decompressed
 from tamis.data.files.encoding import decode_line, transcoded, wide_encoding
 from tamis.data.files.faulty_rows import FaultyRows
@@ -48,7 +49,7 @@ def stream_messages(
     lines, utf8 = utf8_lines(getattr(stream, "buffer", stream), name)
     first = next(lines, b"")
     second: list[bytes] = []
-    if text is None and header is None and first.removeprefix(_MARK).startswith(b"From "):
+    if firm(text) is None and header is None and first.removeprefix(_MARK).startswith(b"From "):
         # A text may begin with "From "; a mailbox has a header next.
         second = list(islice(lines, 1))
         if mail_reader.is_mbox(b"".join([first, *second])):
@@ -63,7 +64,7 @@ def stream_messages(
     if first.startswith(b"[") and json_reader.begins_like_json(first.decode("latin-1")):
         array = json_reader.json_array("".join(decoded), name)
         return json_messages("json", FaultyRows(name), array, text, ())
-    if text is None and header is None:
+    if firm(text) is None and header is None:
         returns = first.endswith(b"\r")
         return line_messages(_without_mark(decoded), name, _advice(first, name), returns=returns)
     # One generator for all lines: closing the one that gave the first would close `decoded` too.

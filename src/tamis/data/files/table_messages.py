@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
 from tamis.data.files import csv_dialect, csv_reader, excel_reader, json_reader, parquet_reader
-from tamis.data.files.columns import find_text
+from tamis.data.files.columns import find_text, firm
 from tamis.data.files.faulty_rows import FaultyRows
 from tamis.data.files.messages import Message, Messages
 from tamis.data.files.named_rows import (
@@ -90,7 +90,11 @@ def delimited_messages(
         at_once=at_once,
     )
     sample = [shown_cells(row.cells) for row in found.sample]
-    if options == (None, None) and not found.has_header and csv_dialect.is_prose(sample):
+    if (
+        (firm(text), header) == (None, None)
+        and not found.has_header
+        and csv_dialect.is_prose(sample)
+    ):
         raise DataError(
             f"{name}: each line can be read in two ways: as one text with a {table.layout.mark} in "
             f"it, or as {len(found.names)} columns; name the file .txt if a line is one text, give "
