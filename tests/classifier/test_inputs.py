@@ -212,7 +212,7 @@ def test_an_explanation_is_of_one_text(text: Any) -> None:
 def test_labels_to_compare_with_are_a_column(labels: Any) -> None:
     for call in (fitted().score, fitted().evaluate, fitted().partial_fit):
         with pytest.raises(DataError):
-            call(FEW, labels)  # type: ignore[operator]
+            call(FEW, labels)
 
 
 def test_a_frame_of_another_column_is_refused() -> None:

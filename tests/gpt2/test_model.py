@@ -125,7 +125,7 @@ def test_a_message_longer_than_the_context_is_refused_in_words() -> None:
         ({"vocab_size": -3}, "vocab_size: expected at least 1, got -3"),
     ],
 )
-def test_a_shape_that_cannot_be_is_refused(changes: dict[str, int], words: str) -> None:
+def test_a_shape_that_cannot_be_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         GPT2Config(**({"n_embd": 15, "n_head": 5} | changes))
 

@@ -198,7 +198,7 @@ def test_the_length_filled_up_to_changes_no_score_where_the_last_real_token_is_r
 
 def filled_models() -> tuple[Tokenizer, Any, GPT2Classifier]:
     tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=300).prepared(add_bos=True)
-    shape = {
+    shape: dict[str, Any] = {
         "vocab_size": tokenizer.size,
         "n_positions": 53,
         "n_embd": 20,

@@ -35,7 +35,12 @@ def base(folder: Path, *, classes: int | None = 2, **changes: Any) -> Path:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(runs.pretrained())
-    settings = {"n_positions": 64, "n_embd": 24, "n_layer": 2, "n_head": 3} | changes
+    settings: dict[str, Any] = {
+        "n_positions": 64,
+        "n_embd": 24,
+        "n_layer": 2,
+        "n_head": 3,
+    } | changes
     config = HFConfig(
         vocab_size=len(tokenizer),
         **settings,

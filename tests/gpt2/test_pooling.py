@@ -117,6 +117,7 @@ def test_the_factor_keeps_every_text_in_the_range_of_fp16() -> None:
         model.ln_f.weight.mul_(9.0)
         model.ln_f.bias.mul_(9.0)
     block = add_mean_pooling(model).h[-1]
+    assert isinstance(block, MeanPoolingBlock)
     # The state of a normalized vector with one large number reaches the bound of the weights.
     channel = int((block.ln_1.weight.abs() * 20**0.5 + block.ln_1.bias.abs()).argmax())
     extreme = torch.zeros(1, 21)

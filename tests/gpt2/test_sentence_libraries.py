@@ -55,7 +55,7 @@ def test_pairs_of_sixteen_rows_train_the_encoder() -> None:
 
     model = sentence_transformers.SentenceTransformer(str(NANO), device="cpu")
     loss = CosineSimilarityLoss(model)
-    pairs = list(combinations(SHOTS, 2))
+    pairs = list(combinations(SHOTS, 2))[::4]
     texts = [[pair[side][1] for pair in pairs] for side in (0, 1)]
     same = torch.tensor([float(one[0] == other[0]) for one, other in pairs])
     sides = [{**model.tokenize(part)} for part in texts]

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from tamis import TextClassifier
-from tamis.cli.options import ROBUST
 from tamis.config import Recipe, TrainSettings
 from tamis.head.linear_head import fit_head
 from tamis.text.augmentation import CopySource, augmented_copies
 from tamis.text.tokenizer import Tokenizer
+from tamis.workflows.training_options import ROBUST
 from tests import runs
 from tests.rows import messages
 

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import CheckpointError, ConfigError, DataError
-from tamis.text.tokenizer import END_OF_TEXT, Tokenizer
+from tamis.text.tokenizer import Tokenizer
+from tamis.text.tokenizer_files import END_OF_TEXT
 
 ODD = [
     "Every effort moves you",

@@ -75,7 +75,9 @@ def random_folder(folder: Path, seed: int) -> Path:
     tokens = {
         start + n: token(name) for n, name in enumerate(random.sample(NAMES, random.randrange(5)))
     }
-    fast, config, files = perhaps(0.6), {}, {"config__json": {"model_type": "gpt2"}}
+    fast = perhaps(0.6)
+    config: dict[str, Any] = {}
+    files: dict[str, Any] = {"config__json": {"model_type": "gpt2"}}
     classes = ["GPT2Tokenizer", "GPT2TokenizerFast"]
     if perhaps(0.85):
         generic = ["PreTrainedTokenizerFast", "TokenizersBackend"]

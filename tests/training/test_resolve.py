@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from tamis import ConfigError, TextClassifier
-from tamis.cli.options import ROBUST
 from tamis.config import Recipe
 from tamis.decision.calibration import softmax
 from tamis.decision.fit_rule import HeldOut, fit_decision_rule
 from tamis.progress import once
 from tamis.training import prepare
 from tamis.training.resolve import resolve_recipe
+from tamis.workflows.training_options import ROBUST
 from tests.rows import messages
 
 ROWS = messages()

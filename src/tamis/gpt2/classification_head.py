@@ -4,9 +4,9 @@ everything except it and the last LayerNorm.
 
 from __future__ import annotations
 
-from numbers import Integral
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -34,7 +34,7 @@ def replace_head(
         ConfigError: fewer than two classes, or `model` is none of these.
     """
     network = _network(model)
-    if not isinstance(num_classes, Integral) or num_classes < 2:
+    if not isinstance(num_classes, int | np.integer) or num_classes < 2:
         raise ConfigError(f"num_classes: expected at least 2, got {num_classes!r}")
     trunk = network.transformer if isinstance(network, GPT2Classifier) else network
     classifier = GPT2Classifier(trunk, int(num_classes))

@@ -6,7 +6,7 @@ Shapes: R training rows, W windows of all texts, C channels, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -145,9 +145,10 @@ def fit_linear_probe(
         "inverse_penalty": head.inverse_penalty,
         "trained_parameters": trained_parameters(model),
     }
+    penalties: Mapping[float, float | None] = head.tried or {head.inverse_penalty: None}
     tried += [
         {"inverse_penalty": penalty, "out_of_fold_score": merit}
-        for penalty, merit in (head.tried or {head.inverse_penalty: None}).items()
+        for penalty, merit in penalties.items()
     ]
     scored = head.out_of_fold is not None
     return TrainingResult(

@@ -9,14 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tamis.text.forms import without_digits, without_punctuation, words_only
 from tamis.text.tokenizer import Tokenizer
-from tamis.training.pretraining.form_dropout import (
-    FORMS,
-    vary_forms,
-    without_digits,
-    without_punctuation,
-    words_only,
-)
+from tamis.training.pretraining.form_dropout import FORMS, vary_forms
 from tamis.training.pretraining.sequences import encode
 from tests.training.pretraining import small
 

@@ -17,9 +17,10 @@ from tamis.compute import device
 from tamis.errors import RunError
 from tamis.files import write_text
 from tamis.gpt2.backbones import local_folder
-from tamis.gpt2.checkpoints import fingerprint, read_json, write_checkpoint
+from tamis.gpt2.checkpoints import fingerprint, write_checkpoint
 from tamis.gpt2.generation import sample
 from tamis.gpt2.sentence_modules import write_mean_modules
+from tamis.gpt2.tensor_files import read_json
 from tamis.text.tokenizer import Tokenizer
 from tamis.training.pretraining.encoder_conversion import EncoderStart
 from tamis.training.pretraining.loop import Pretraining

@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tamis.errors import CheckpointError
-from tamis.gpt2.checkpoints import read_json
 from tamis.gpt2.packing import Packed
+from tamis.gpt2.tensor_files import read_json
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 """Files that an encoder's folder must contain."""
