@@ -145,7 +145,7 @@ def test_tp2_takes_the_rows_as_they_are_where_pandas_could_not_read_them(write: 
     parts = split_table(read_table(write(content)), "tp2")
     assert len(parts.table) == 21 and "never closed" in parts.notes[0]
     assert (
-        "quoting does not apply"
+        "pandas' quoting applies to CSV and TSV files only"
         in split_table(table_of([("a", "x"), ("b", "y")] * 5), "tp2").notes[0]
     )
 

@@ -41,6 +41,8 @@ def base(folder: Path, *, classes: int | None = 2, **changes: Any) -> Path:
         "n_layer": 2,
         "n_head": 3,
     } | changes
+    if classes is not None:
+        settings["num_labels"] = classes
     config = HFConfig(
         vocab_size=len(tokenizer),
         **settings,
@@ -48,7 +50,6 @@ def base(folder: Path, *, classes: int | None = 2, **changes: Any) -> Path:
         bos_token_id=0,
         eos_token_id=0,
         pad_token_id=0,
-        **({} if classes is None else {"num_labels": classes}),
     )
     torch.manual_seed(1)
     kind = GPT2LMHeadModel if classes is None else GPT2ForSequenceClassification
