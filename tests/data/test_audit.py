@@ -119,10 +119,10 @@ def test_the_lines_say_the_same_to_people(by_hand: Audit) -> None:
     for sentence in (
         "3 rows remain without them.",
         "2 exact copies, 3 after normalization, 4 with near-duplicates.",
-        "1 repeated texts have more than one label.",
-        "Label issues: 3 rows whose label has an out-of-fold probability below 0.5, 1 of them "
-        "below 0.1.",
-        "  line 5: ham 0.050  CALL me at seven, please!",
+        "Repeated texts with more than one label: 1.",
+        "Label issues: 3 rows have a label whose out-of-fold probability is below 0.5; in 1 of "
+        "them it is below 0.1.",
+        "  line 5: the label 'ham' has the probability 0.050: CALL me at seven, please!",
         "A note.",
     ):
         assert sentence in text

@@ -17,8 +17,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tamis.cli.console import say
+from tamis.cli.console import say, terminal_width
 from tamis.errors import TamisError
+from tamis.evaluation.report.text_table import TABLE_WIDTH
 
 PANELS = {
     "Train and use a model": (
@@ -99,6 +100,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> None:
+        width = TABLE_WIDTH.set(terminal_width())
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt:
@@ -116,6 +118,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             where = "" if isinstance(error, TamisError) else f"{type(error).__name__}: "
             say(f"tamis: {where}{one_line(error)}")
             raise typer.Exit(1) from None
+        finally:
+            TABLE_WIDTH.reset(width)
 
     name = function.__name__.strip("_")
     panel = next((title for title, names in PANELS.items() if name in names), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from tamis.cli.console import say
 from tamis.cli.option_groups import data_settings, option_groups
 from tamis.cli.options import BackboneOption, DataArgument, Json, Seed, recipe_from
 from tamis.cli.progress import Bars
+from tamis.evaluation.report.text_table import TABLE_WIDTH, table
 
 __all__ = ["app"]
 
@@ -63,4 +65,9 @@ def data(
         say(review_data(prepared, recipe, label_issues, progress=Bars()))
     if json_:
         return print_json(found.to_dict())
-    print("\n".join(found.lines()))
+    fits = TABLE_WIDTH.get() is None
+    print("\n".join(found.lines() if fits else found.lines(_fitted)))
+
+
+def _fitted(rows: Sequence[Sequence[str]]) -> list[str]:
+    return table(rows[1:], header=rows[0]).splitlines()

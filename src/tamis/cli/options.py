@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tamis.cli.console import say_what_is_read
 from tamis.config import Recipe, fields, named_recipe, recipe_names
 from tamis.errors import ConfigError
 from tamis.workflows.training_options import ROBUST
@@ -37,6 +38,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 DATA, COMPUTE, DECISION, MODEL = "Data", "Compute", "Decision", "Model"
+FEEDBACK = "Feedback"
 """Titles of the panels of options in help texts."""
 
 
@@ -54,6 +56,12 @@ def setting_option(flag: str, name: str, example: str = "", *, panel: str | None
     return typer.Option(flag, help=text, rich_help_panel=panel)
 
 
+def _announced(data: str) -> str:
+    if data == "-":
+        say_what_is_read("a table")
+    return data
+
+
 DataArgument = Annotated[
     str,
     typer.Argument(
@@ -61,6 +69,7 @@ DataArgument = Annotated[
         "stdin), or the name of a known data set: sms-spam.",
         metavar="DATA",
         show_default=False,
+        callback=_announced,
     ),
 ]
 
@@ -103,6 +112,35 @@ Seed = Annotated[int | None, setting_option("--seed", "seed", "7", panel=COMPUTE
 
 BackboneOption = Annotated[
     str | None, setting_option("--backbone", "backbone", "gpt2", panel=MODEL)
+]
+
+NoFeedback = Annotated[
+    bool,
+    typer.Option(
+        "--no-feedback",
+        help="Use the model as trained, without what it has learned from corrections.",
+        rich_help_panel=FEEDBACK,
+    ),
+]
+
+FeedbackStore = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        help="SQLite file with the corrections.",
+        show_default="RUN.feedback.sqlite beside RUN, if it exists",
+        rich_help_panel=FEEDBACK,
+    ),
+]
+
+FeedbackUser = Annotated[
+    str,
+    typer.Option(
+        "--user",
+        help="Also use the corrections of this user.",
+        show_default="shared corrections only",
+        rich_help_panel=FEEDBACK,
+    ),
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

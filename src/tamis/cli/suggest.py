@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tamis.cli.app import app, command, print_json
-from tamis.cli.console import say
+from tamis.cli.console import say, say_what_is_read
 from tamis.cli.option_groups import computing, option_groups
 from tamis.cli.options import COMPUTE, Header, Json, RunArgument
 from tamis.cli.progress import Bars
@@ -87,6 +87,8 @@ def suggest(
             f"--strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}"
         )
     classifier = TextClassifier.load(run, **compute)
+    if unlabelled is None or str(unlabelled) == "-":
+        say_what_is_read("texts, one per line,")
     messages = read_messages(
         unlabelled if unlabelled is not None else sys.stdin,
         text=text or training_columns(run)[0],

@@ -22,6 +22,7 @@ from tamis.errors import DataError
 
 TokenLengths = Callable[[Sequence[str]], Sequence[int]]
 OutOfFold = Callable[[Sequence[str], Sequence[str], NDArray[np.int64]], NDArray[np.float64]]
+Aligned = Callable[[Sequence[Sequence[str]]], list[str]]
 _PRINTED_CHARACTERS = 80
 _PRINTED_ISSUES = 10
 
@@ -131,8 +132,9 @@ class Audit:
         )
         return {**values, "notes": list(self.notes), "parts": parts}
 
-    def lines(self) -> list[str]:
-        """Return the same figures as lines for the console."""
+    def lines(self, aligned: Aligned | None = None) -> list[str]:
+        """Return the same figures as lines for the console; `aligned` makes lines of tables."""
+        aligned = aligned or _aligned
         classes = list(self.train.classes)
         shown = classes if len(classes) <= 6 else []
         head = ["part", "rows", "batches", "tokens", "longest", *shown]
@@ -158,7 +160,7 @@ class Audit:
             )
         out = [
             f"{self.source}, split {self.split}, batches of {self.batch_rows} rows",
-            *_aligned(table),
+            *aligned(table),
         ]
         out.append(
             f"Training rows include the validation rows; {self.train.fit_rows:,} rows remain "
@@ -179,21 +181,23 @@ class Audit:
             "near-duplicates."
         )
         if repeats.conflicting:
-            out.append(f"{repeats.conflicting:,} repeated texts have more than one label.")
+            out.append(f"Repeated texts with more than one label: {repeats.conflicting:,}.")
         if self.test.rows:
             out += [
                 "Test rows that also occur in the training part:",
-                *_aligned(_leak_table(self.leaks, shown)),
+                *aligned(_leak_table(self.leaks, shown)),
             ]
         if self.label_issues is not None:
+            have = "row has" if len(self.label_issues) == 1 else "rows have"
             sure = sum(row.probability < 0.1 for row in self.label_issues)
             out.append(
-                f"Label issues: {len(self.label_issues):,} rows whose label has an out-of-fold "
-                f"probability below 0.5, {sure:,} of them below 0.1."
+                f"Label issues: {len(self.label_issues):,} {have} a label whose out-of-fold "
+                f"probability is below 0.5; in {sure:,} of them it is below 0.1."
             )
             for row in self.label_issues[:_PRINTED_ISSUES]:
                 out.append(
-                    f"  line {row.line}: {row.label} {row.probability:.3f}  {_shortened(row.text)}"
+                    f"  line {row.line}: the label {row.label!r} has the probability "
+                    f"{row.probability:.3f}: {_shortened(row.text)}"
                 )
             if len(self.label_issues) > _PRINTED_ISSUES:
                 out.append(f"  and {len(self.label_issues) - _PRINTED_ISSUES:,} more.")
@@ -358,8 +362,8 @@ def _leak_table(leaks: LeaksAudit, classes: Sequence[str]) -> list[list[str]]:
     rows = [["", "rows", "share", *(f"of {label}" for label in classes)]]
     for name, leak in (
         ("exact copies", leaks.exact),
-        ("normalised", leaks.normalized),
-        ("near-repeat", leaks.near),
+        ("normalized", leaks.normalized),
+        ("near-duplicates", leaks.near),
     ):
         rows.append(
             [
