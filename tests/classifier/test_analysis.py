@@ -67,7 +67,9 @@ def test_the_report_has_metrics_intervals_and_baselines() -> None:
     assert report.baselines["majority"]["accuracy"] == pytest.approx(96 / 124)
     assert any("124 of the 124" in note for note in report.notes)
     assert json.loads(json.dumps(report.to_dict())) == report.to_dict()
-    assert "95 %" not in repr(report) and "Average precision" in repr(report)
+    assert "</" not in repr(report) and "Average precision" in repr(report)
+    assert repr(report).startswith("Of 1,000 messages like these, 226 are 'spam': ")
+    assert report.summary[0] in repr(report) and report.next_steps[0] in repr(report)
 
 
 def test_changing_the_dictionary_does_not_change_the_report() -> None:
@@ -117,7 +119,7 @@ def test_the_page_and_the_mistakes(tmp_path: Path) -> None:
     assert len(mistakes) == 3 and all(one["label"] != one["predicted"] for one in mistakes)
     page = report.save(tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and page == report.to_html()
-    assert "Most confident mistakes" in page and page.count("data:image/png;base64,") == 3
+    assert "<h2>Mistakes</h2>" in page and page.count("data:image/png;base64,") == 3
 
 
 def test_suggestions_leave_out_what_is_labelled() -> None:

@@ -49,7 +49,7 @@ def compare(
 
 def lines(found: RunComparison) -> list[str]:
     """The comparison as text."""
-    from tamis.evaluation.report.render_html import columns
+    from tamis.evaluation.report.figure_columns import columns
     from tamis.evaluation.report.text_table import table
 
     plain = found.to_dict()

@@ -13,12 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8C8C8C", "#222222"
-_DPI = 150
+DPI = 150
+PLOT_SIZE = (6.4, 4.8)
+"""Inches; all plots have this size, so that two of them side by side have the same height."""
 _STYLE = {
     "font.family": "DejaVu Sans",  # included in matplotlib, so all machines draw the same letters
     "font.size": 10,
@@ -52,7 +56,9 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def figure_with_axes(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
+def figure_with_axes(
+    width: float = PLOT_SIZE[0], height: float = PLOT_SIZE[1]
+) -> tuple[Figure, Axes]:
     """Create a figure with one pair of axes; sizes in inches."""
     figure, (axes,) = figure_with_stack(width, height, heights=(1,))
     return figure, axes
@@ -64,8 +70,11 @@ def figure_with_stack(
     """Create a figure with stacked axes that share x; sizes in inches, `heights` are relative."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    # The file has exactly this size: cutting the margins off would give every plot another one.
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     grid = figure.subplots(
         len(heights), 1, height_ratios=heights, sharex=len(heights) > 1, squeeze=False
@@ -77,9 +86,7 @@ def save_png(figure: Figure, path: Path) -> Path:
     """Write the figure as a PNG file atomically; the same figure gives the same bytes."""
     stream = io.BytesIO()
     # Without the Software entry, the bytes do not depend on the version of matplotlib.
-    figure.savefig(
-        stream, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.12
-    )
+    figure.savefig(stream, format="png", metadata={"Software": None})
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_bytes(stream.getvalue())
     os.replace(beside, path)
@@ -87,13 +94,17 @@ def save_png(figure: Figure, path: Path) -> Path:
 
 
 def log_scale(axes: Axes) -> None:
-    """Make the y axis logarithmic with plain numbers as labels; matplotlib's default labels need
-    math text, which the style turns off.
+    """Make the y axis logarithmic with plain numbers as labels, at least two of them: matplotlib's
+    own labels need math text, which the style turns off. To be called when the data are drawn.
     """
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    low, high = axes.get_ylim()
+    decades = np.log10(high / low)
+    between = (1.0,) if decades > 2.5 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 5.0)
+    axes.yaxis.set_major_locator(LogLocator(subs=between, numticks=8))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.12g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 

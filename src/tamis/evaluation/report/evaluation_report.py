@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tamis.evaluation.report.live_scores import live_scores
 from tamis.evaluation.report.plots import PlotData, write_all
-from tamis.evaluation.report.render_html import render
+from tamis.evaluation.report.render_html import MOST_MISTAKES, render
 from tamis.evaluation.report.render_text import report_lines
 from tamis.evaluation.report.report import Part, ReportInputs, most_confident_mistakes
 from tamis.files import replaced
@@ -56,6 +57,16 @@ class EvaluationReport(Mapping[str, Any]):
     def notes(self) -> list[str]:
         """Further sentences about the figures."""
         return list(self.report["notes"])
+
+    @property
+    def summary(self) -> list[str]:
+        """The result in whole numbers, as sentences: what happens to 1,000 messages."""
+        return list((self.report.get("summary") or {}).get("sentences", []))
+
+    @property
+    def next_steps(self) -> list[str]:
+        """What to try next, as sentences, the most important first."""
+        return [step["sentence"] for step in self.report.get("next_steps") or []]
 
     def mistakes(self, limit: int = 20) -> list[dict[str, Any]]:
         """Return the wrong predictions with the highest probability: `row` (from 0), `label`,
@@ -128,4 +139,10 @@ class EvaluationReport(Mapping[str, Any]):
                     baselines,
                 )
                 drawn = write_all(folder, data)
-            return render(self.report, {**drawn, **plots}, self.mistakes(), notebook=notebook)
+            return render(
+                self.report,
+                {**drawn, **plots},
+                self.mistakes() if notebook else self.mistakes(MOST_MISTAKES),
+                live=None if notebook else live_scores(part, self.report),
+                notebook=notebook,
+            )

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tamis.evaluation.fold_spread import folds_sentence
-from tamis.evaluation.report.render_html import columns, figure_text, negative_name
+from tamis.evaluation.report.figure_columns import columns, figure_text, negative_name
+from tamis.evaluation.report.page_facts import origin_of_test_rows
 from tamis.evaluation.report.report import mcnemar_sentence
 
 _HUB_METRICS = ("f1", "recall", "precision", "accuracy")
@@ -108,11 +109,12 @@ def _intro(report: Mapping[str, Any]) -> str:
     rows = ", ".join(
         f"{count:,} {part}" for part, count in report["rows"].items() if isinstance(count, int)
     )
+    origin, place = origin_of_test_rows(report)
     return (
         f"A GPT-2 text classifier trained with tamis. Classes: {classes}.{positive}\n\n"
         f"| | |\n|---|---|\n| data | {_cell(report['data'] or 'unknown')} |\n| rows | "
         f"{_cell(rows or 'unknown')} |\n"
-        f"| split | {_cell(report['split'])} |\n| backbone | {_cell(report['backbone'])} |\n| "
+        f"| {origin} | {_cell(place)} |\n| backbone | {_cell(report['backbone'])} |\n| "
         "tune | "
         f"{_cell(report['tune'])} |"
     )

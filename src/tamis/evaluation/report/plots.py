@@ -1,8 +1,8 @@
 """Plots of a run as PNG files: learning curves, confusion matrix, precision-recall curve,
 calibration.
 
-This module defines the content of the plots; canvas.py defines their style. The numbers come from
-evaluation/metrics.py and decision/calibration.py. The same input gives the same bytes.
+This module defines the content of the plots; canvas.py defines their style, calibration_plot.py has
+the calibration. The numbers come from evaluation/metrics.py. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.decision.calibration import calibration_view, reliability
 from tamis.errors import DataError
+from tamis.evaluation.report.calibration_plot import calibration_curve
 from tamis.evaluation.report.canvas import (
     BLUE,
     GREEN,
     GREY,
     INK,
     ORANGE,
+    PLOT_SIZE,
     figure_with_axes,
-    figure_with_stack,
     house_style,
-    log_scale,
     percent,
     save_png,
 )
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
+_SMALL_UP_TO = 4  # classes; a larger confusion matrix has a larger picture
 _NUMBERS_UP_TO = 12  # classes; with more, counts in the confusion matrix are not readable
 
 
@@ -156,8 +156,8 @@ def confusion_matrix(
     k = len(classes)
     counts = np.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = float(np.clip(2.6 + 0.75 * k, 4.6, 11.0))
-    figure, axes = figure_with_axes(side + 0.9, side)
+    side = float(np.clip(2.6 + 0.75 * k, PLOT_SIZE[1], 11.0))
+    figure, axes = figure_with_axes() if k <= _SMALL_UP_TO else figure_with_axes(side + 0.9, side)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.grid(False)
     axes.spines[:].set_visible(False)
@@ -205,7 +205,7 @@ def precision_recall(
     """Precision-recall curves of the model and the baselines, with the chosen threshold marked; all
     scores (N,).
     """
-    figure, axes = figure_with_axes(6.4, 5.2)
+    figure, axes = figure_with_axes()
     styles = iter([(ORANGE, "--"), (GREEN, ":"), (GREY, "-.")])
     for name, others in baselines.items():
         if np.ptp(others) == 0:
@@ -262,55 +262,6 @@ def precision_recall(
         ylim=(0, 1.03),
     )
     axes.legend(loc="lower left")
-    return figure
-
-
-def calibration_curve(
-    truth: NDArray[Any], scores: Floats, positive: int | None, before: NDArray[Any] | None
-) -> Figure:
-    """Observed frequency by predicted probability in 15 bins; dot size shows the number of rows.
-    The panel below shows the rows per bin.
-    """
-    figure, (axes, below) = figure_with_stack(5.6, 6.2, heights=(3.4, 1))
-    axes.plot(
-        [0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfectly calibrated"
-    )
-    shown: list[tuple[str, Floats, str, str]] = []
-    if before is not None and not np.allclose(before, scores, rtol=0, atol=1e-9):
-        shown.append(("before calibration", np.asarray(before, dtype=np.float64), ORANGE, "s"))
-    shown.append(("model" if not shown else "after calibration", scores, BLUE, "o"))
-    for name, probabilities, colour, marker in shown:
-        view = calibration_view(probabilities, truth, positive)
-        bins = reliability(*view)
-        used = bins.rows > 0
-        sizes = 20 + 160 * np.sqrt(bins.rows[used] / len(truth))
-        axes.plot(bins.predicted[used], bins.observed[used], color=colour, linewidth=1.4, alpha=0.7)
-        axes.scatter(
-            bins.predicted[used],
-            bins.observed[used],
-            s=sizes,
-            color=colour,
-            marker=marker,
-            label=name,
-            zorder=3,
-        )
-    below.bar(
-        bins.low,
-        bins.rows,
-        width=bins.high - bins.low,
-        align="edge",
-        color=BLUE,
-        edgecolor="white",
-        linewidth=0.8,
-    )
-    log_scale(below)  # most rows are in the outer bins; a linear scale would hide the others
-    below.set_ylim(bottom=0.7)
-    what = "P(positive)" if positive is not None else "confidence"
-    below.set(xlabel=f"predicted {what}", ylabel="number of rows", xlim=(0, 1))
-    below.grid(False, axis="x")
-    observed = "share of positives" if positive is not None else "accuracy"
-    axes.set(title="Calibration", ylabel=f"observed {observed}", xlim=(0, 1), ylim=(-0.02, 1.02))
-    axes.legend(loc="best")
     return figure
 
 

@@ -8,7 +8,7 @@ from tamis.decision.out_of_distribution import ood_sentence
 from tamis.evaluation.fold_spread import folds_sentence
 from tamis.evaluation.prequential import PrequentialFigures, prequential_rows
 from tamis.evaluation.report.confusion import confusions_sentence
-from tamis.evaluation.report.render_html import columns, figure_text
+from tamis.evaluation.report.figure_columns import columns, figure_text
 from tamis.evaluation.report.report import mcnemar_sentence
 from tamis.evaluation.report.text_table import table
 from tamis.evaluation.robustness import PerturbationResult, robustness_rows
@@ -38,11 +38,19 @@ def prequential_lines(report: dict[str, Any]) -> list[str]:
     ]
 
 
+def answer_lines(report: dict[str, Any]) -> list[str]:
+    """The result in whole numbers and what to try next; empty for a report without them."""
+    summary, steps = report.get("summary"), report.get("next_steps") or []
+    lines = list(summary["sentences"]) if summary else []
+    lines += [f"next: {step['sentence']}" for step in steps]
+    return [*lines, ""] if lines else []
+
+
 def report_lines(report: dict[str, Any]) -> list[str]:
-    """A summary of a report: warnings, the metrics of model and baselines, McNemar's test and
-    notes.
+    """A report in lines: the result in whole numbers, what to try next, warnings, the metrics of
+    model and baselines, McNemar's test and notes.
     """
-    lines = [f"warning: {sentence}" for sentence in report["warnings"]]
+    lines = [*answer_lines(report), *(f"warning: {sentence}" for sentence in report["warnings"])]
     judged = {name: report[name] for name in ("test", "validation") if report[name]}
     if not judged:
         return [
@@ -55,7 +63,9 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     beside = {f"this model, {name}": figures for name, figures in judged.items()} | report[
         "baselines"
     ]
+    origin = f" of {report['test_data']}" if report.get("test_data") else ""
     for name, figures in beside.items():
+        name += origin if name == "this model, test" else ""
         cells = [
             " ".join(filter(None, figure_text(figures, key, percent))) for key, _, percent in shown
         ]

@@ -19,6 +19,8 @@ from tamis.decision.thresholds import ConfidenceFloor, RejectBand, Threshold
 from tamis.errors import DataError
 from tamis.evaluation.metrics import collapse_warnings, figures, mcnemar, predictions
 from tamis.evaluation.report.confusion import confusions
+from tamis.evaluation.report.next_steps import next_steps
+from tamis.evaluation.report.plain_summary import summarize
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class ReportInputs:
 
     `rows` counts the rows per part. `baselines` are probabilities (N, K) on the test rows, by name.
     `timing` contains seconds per phase (and messages per second, device, dtype). `temperature` is
-    the temperature that is part of the weights.
+    the temperature that is part of the weights. `test_data` names the file of the test rows, if
+    they are no part of `data`. `equal_worth`: neither of two classes is looked for. `max_fpr` is
+    the budget that the threshold was chosen for; `robust`: the model undoes perturbations.
     """
 
     classes: Sequence[str]
@@ -59,6 +63,10 @@ class ReportInputs:
     timing: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    test_data: str = ""
+    equal_worth: bool = False
+    max_fpr: float | None = None
+    robust: bool = False
 
 
 def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42) -> dict[str, Any]:
@@ -68,7 +76,8 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
     `baselines` has them for each baseline, on the test rows with threshold 0.5. `threshold` is the
     threshold in use (None for K classes), `threshold_choice` describes how it was chosen.
     `confusions` are the most frequent confusions of K > 2 classes. `mcnemar` compares with `tfidf`
-    on the test rows. `warnings` are shown at the top, `notes` below.
+    on the test rows. `warnings` are shown at the top, `notes` below. `summary` tells the result in
+    whole numbers (`plain_summary.summarize`), `next_steps` what to try next.
 
     Raises:
         DataError, ConfigError: as `metrics.figures`; DataError also if the probabilities of a
@@ -144,14 +153,18 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
     temperature = inputs.temperature
     if temperature is None and inputs.calibration is not None:
         temperature = inputs.calibration.temperature
-    report = {
+    report: dict[str, Any] = {
         "data": inputs.data,
+        "test_data": inputs.test_data or None,
         "rows": dict(inputs.rows),
         "classes": list(inputs.classes),
         "positive": inputs.positive,
+        "equal_worth": inputs.equal_worth,
         "split": inputs.split,
         "backbone": inputs.backbone,
         "tune": inputs.tune,
+        "robust": inputs.robust,
+        "max_fpr": inputs.max_fpr,
         "threshold": value,
         "threshold_choice": asdict(inputs.threshold)
         if isinstance(inputs.threshold, Threshold)
@@ -172,6 +185,8 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
         "notes": notes,
     }
     plain: dict[str, Any] = json_safe(report)
+    plain["summary"] = json_safe(summarize(plain))
+    plain["next_steps"] = next_steps(plain)
     return plain
 
 

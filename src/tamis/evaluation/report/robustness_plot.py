@@ -30,7 +30,7 @@ def robustness(results: Sequence[PerturbationResult], *, positive: str) -> Figur
     """Recall and false positive rate in percent with 95 % intervals; the results are in order from
     top to bottom.
     """
-    figure, axes = figure_with_axes(7.0, 1.3 + 0.32 * len(results))
+    figure, axes = figure_with_axes(7.0, 1.6 + 0.32 * len(results))
     shown = (
         (
             "caught",
@@ -87,10 +87,5 @@ def robustness(results: Sequence[PerturbationResult], *, positive: str) -> Figur
     )
     axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set(title="Robustness", xlabel="share of the texts, %", xlim=(-3, 103))
-    axes.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.4, -0.55 / (1.3 + 0.32 * len(results)) - 0.06),
-        ncols=3,
-        fontsize=9,
-    )
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     return figure
