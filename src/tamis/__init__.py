@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from tamis.compute.device import seed_everything as seed_everything
     from tamis.data.tables import read_table as read_table
     from tamis.errors import NotFittedError as NotFittedError
-    from tamis.export.loading import load_classifier as load_classifier
     from tamis.export.onnx_folder import export_onnx as export_onnx
+    from tamis.feedback.loading import load_classifier as load_classifier
     from tamis.gpt2.backbones import load_backbone as load_backbone
     from tamis.gpt2.checkpoints import read_checkpoint as read_checkpoint
     from tamis.workflows.python_training import train as train
@@ -40,7 +40,7 @@ _HOMES = {
     "TextClassifier": "tamis.classifier.text_classifier",
     "export_onnx": "tamis.export.onnx_folder",
     "load_backbone": "tamis.gpt2.backbones",
-    "load_classifier": "tamis.export.loading",
+    "load_classifier": "tamis.feedback.loading",
     "read_checkpoint": "tamis.gpt2.checkpoints",
     "read_table": "tamis.data.tables",
     "seed_everything": "tamis.compute.device",

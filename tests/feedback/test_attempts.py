@@ -4,6 +4,7 @@ that a solve is quick.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,9 +41,12 @@ def test_what_the_model_is_sure_of_is_kept_and_not_learnt_unless_forced(tmp_path
     found.add([NewCorrection(text, "spam")])
     learned = found.learn()
     assert learned.learned
-    assert learned.reason == "learned 0 of 1 corrections, already confident of 1"
+    assert learned.reason == ("the correction is in effect; the model already agreed with it")
+    assert (learned.figures[""]["learned"], learned.figures[""]["confident"]) == (0, 1)
     found.add([NewCorrection(text, "spam", force=True)])
-    assert found.learn().reason == "learned 1 of 1 corrections" and len(found.items()) == 1
+    again = found.learn()
+    assert again.reason == "the correction is in effect" and len(found.items()) == 1
+    assert (again.figures[""]["learned"], again.figures[""]["confident"]) == (1, 0)
 
 
 POISON = [
@@ -65,10 +69,13 @@ def test_what_would_do_harm_is_held_back_and_what_was_learnt_goes_on_answering(
     held = [item for item in found.items() if item.text in {p.text for p in POISON}]
     assert (
         not learned.learned
-        and learned.reason.startswith("held back: the error rate on ")
+        and re.match(
+            r"\d of 7 corrections are in effect; \d (is|are) held back: the error rate on ",
+            learned.reason,
+        )
         and len(held) == len(POISON)
     )
-    assert learned.reason.endswith(" of 7 corrections are held back)")
+    assert learned.in_effect + learned.held_back == learned.corrections == 7
     figures = found.steps()[-1].figures["held_out"]
     assert not found.steps()[-1].learned and set(figures["after"]["wrong"]) == {"ham", "spam"}
     again = learning(tmp_path / "s.sqlite", max_fpr_increase=0.02, max_fnr_increase=0.05)
@@ -84,7 +91,7 @@ def test_one_bad_correction_does_not_keep_the_good_ones_from_being_learnt(
 ) -> None:
     found, items = learning(tmp_path / "s.sqlite"), mistaken(5)
     bad = items[3]
-    refused = "held back: for a reason"
+    refused = "for a reason"
 
     def judge(before: object, after: object, positive: object, settings: object) -> str | None:
         """Any head that gets the bad one right does harm."""
@@ -102,7 +109,11 @@ def test_one_bad_correction_does_not_keep_the_good_ones_from_being_learnt(
     found.add(items)
     learned = found.learn()
     good = [item for item in items if item is not bad]
-    assert not learned.learned and learned.reason == f"{refused} (1 of 5 corrections are held back)"
+    assert not learned.learned
+    assert learned.reason == "4 of 5 corrections are in effect; 1 is held back: for a reason"
+    figures = learned.figures[""]
+    assert (figures["in_effect"], figures["held_back"], figures["learned"]) == (4, 1, 4)
+    assert (learned.in_effect, learned.held_back) == (4, 1) and found.pending() == 1
     assert right(found, good) == 4 and len(seen) < 10
     found.remove(next(item.id for item in found.items() if item.text == bad.text))
     assert found.learn().learned and right(found, good) == 4
@@ -148,7 +159,7 @@ def test_a_label_that_was_changed_is_no_longer_in_effect_even_where_the_new_one_
     before = weights(found.classifier_for())
     found.add([item])
     assert found.learn().learned
-    monkeypatch.setattr("tamis.feedback.attempts.worse", lambda *figures: "held back: for a reason")
+    monkeypatch.setattr("tamis.feedback.attempts.worse", lambda *figures: "for a reason")
     found.add([NewCorrection(item.text, "ham" if item.label == "spam" else "spam", force=True)])
     assert not found.learn().learned and weights(found.classifier_for()) == before
 
@@ -186,7 +197,7 @@ def test_louder_corrections_that_cost_too_much_count_once(
     monkeypatch.setattr(Base, "held_out", noticed)
     monkeypatch.setattr(
         "tamis.feedback.attempts.worse",
-        lambda *figures: "held back: too loud" if loud[-1] > 1 else None,
+        lambda *figures: "too loud" if loud[-1] > 1 else None,
     )
     ham = next(text for label, text in messages() if label == "ham" and len(text) > 20)
     found.add(
@@ -215,8 +226,15 @@ def test_without_training_rows_learning_waits_for_corrections_of_every_class(
     learned = found.learn()
     assert (
         not learned.learned
-        and learned.reason == "too few rows of 'ham': 0; corrections count from 5 on"
+        and learned.reason
+        == "all 16 corrections are held back: too few rows of 'ham': 0; corrections count from 5 on"
     )
+    assert learned.figures[""] == {
+        "corrections": 16,
+        "in_effect": 0,
+        "held_back": 16,
+        "waiting": 0,
+    }, "what was not learned has no figures"
     assert found.classifier_for() is trained
     found.add([NewCorrection(f"well, {text}", "ham") for text in TEXTS[:5]])
     learned = found.learn()

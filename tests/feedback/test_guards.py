@@ -107,7 +107,7 @@ def test_a_step_is_held_back_beyond_the_margin_of_its_class(
 def test_the_reason_says_the_class_both_shares_and_the_margin() -> None:
     words = worse(part(0.002, 0.05), part(0.03, 0.05), "spam", DEFAULT)
     assert words == (
-        "held back: the error rate on 1,000 held-out 'ham' rows would rise from 0.20 % to 3.00 %; "
+        "the error rate on 1,000 held-out 'ham' rows would rise from 0.20 % to 3.00 %; "
         "at most 1.00 percentage points more are allowed"
     )
 

@@ -36,11 +36,12 @@ def test_a_correction_is_in_effect_after_the_next_step_and_the_model_itself_is_n
     learned = found.learn()
     assert (
         learned.learned
-        and learned.reason == "learned 4 of 4 corrections"
+        and learned.reason == "all 4 corrections are in effect"
         and right(found, items) == 4
     )
     figures = learned.figures[""]
-    assert (figures["corrections"], figures["learnt"], figures["sure"]) == (4, 4, 0)
+    assert (figures["corrections"], figures["learned"], figures["confident"]) == (4, 4, 0)
+    assert (learned.corrections, learned.in_effect, learned.held_back) == (4, 4, 0)
     assert (figures["right_before"], figures["right_after"]) == (0, 4)
     assert set(figures["held_out"]) == {"before", "after"} and figures["seconds"] < 60
     assert weights(head_classifier()) == before and runs.contents(head_run()) == folder
@@ -298,7 +299,7 @@ def test_a_model_that_was_replaced_learns_everything_again(tmp_path: Path) -> No
     )
     assert (
         len(other.items()) == 2
-        and other.steps()[-1].reason.startswith("learned ")
+        and other.steps()[-1].reason == "all 2 corrections are in effect"
         and len(other.steps()) == 2
     )
     assert right(other, items) == 2

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import DataError, RunError
-from tamis.feedback.store import CorrectionStore, NewCorrection
+from tamis.feedback.store import CorrectionStore, NewCorrection, with_model_labels
 
 ODD = [
     "",
@@ -106,7 +106,7 @@ def test_all_of_a_request_is_kept_or_nothing(tmp_path: Path) -> None:
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     program = """
 import os, sys
-from tamis.feedback.store import CorrectionStore, NewCorrection
+from tamis.feedback.store import CorrectionStore, NewCorrection, with_model_labels
 store = CorrectionStore(sys.argv[1])
 for i in range(10_000):
     store.add([NewCorrection(f"text {i}", "spam")])
@@ -161,6 +161,62 @@ def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(RunError, match="newer tamis"):
         CorrectionStore(newer)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "CREATE TABLE orders (id)",
+        "CREATE TABLE corrections (id, note)",
+        "CREATE VIEW v AS SELECT 1",
+    ],
+)
+def test_the_database_of_another_program_is_refused_and_left_alone(
+    tmp_path: Path, table: str
+) -> None:
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute(table)
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(RunError, match="the database of another program"):
+        CorrectionStore(path)
+    assert path.read_bytes() == before and not path.with_name("other.sqlite-wal").exists()
+
+
+def test_a_locked_store_is_not_called_a_foreign_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tamis.feedback.store.BUSY_S", 0.05)
+    path = tmp_path / "s.sqlite"
+    CorrectionStore(path).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(RunError, match="is locked by another process"):
+        CorrectionStore(path)
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("label", "kept"),
+    [("1", "1"), ("1.0", "1"), ("+1", "1"), ("0.00", "0"), ("0", "0"), ("-0", "0")],
+)
+def test_labels_are_compared_as_tables_compare_them(label: str, kept: str) -> None:
+    (found,) = with_model_labels([NewCorrection("a", label, "me", force=True)], ["0", "1"])
+    assert found == NewCorrection("a", kept, "me", force=True)
+
+
+@pytest.mark.parametrize("label", ["2", "01", "1,0", "one", ""])
+def test_a_label_that_equals_none_is_refused(label: str) -> None:
+    with pytest.raises(DataError, match="is not one of the model's labels"):
+        with_model_labels([NewCorrection("a", label)], ["0", "1"])
+
+
+def test_an_exact_label_has_precedence() -> None:
+    items = [NewCorrection("a", label) for label in ("1.0", "1", "true", "TRUE")]
+    found = with_model_labels(items, ["1", "1.0", "True"])
+    assert [item.label for item in found] == ["1.0", "1", "True", "True"]
 
 
 @settings(

@@ -33,6 +33,7 @@ class RefitResult:
     head: LinearHead | None
     """None if the refit is held back"""
     reason: str
+    """why it is held back; empty if it is not"""
     figures: dict[str, Any]
     harmful: bool = False
     """held back because of its held-out figures; a subset of the corrections may pass"""
@@ -87,10 +88,10 @@ class Attempts:
             refusal = None if held_out is None else worse(*held_out, self._base.positive, settings)
             if refusal is None or (candidate.weights <= 1).all():
                 break
-        learnt = int((candidate.weights > 0).sum())
+        learned = int((candidate.weights > 0).sum())
         figures |= {
-            "learnt": learnt,
-            "sure": len(corrections) - learnt,
+            "learned": learned,
+            "confident": len(corrections) - learned,
             **self._right(taught, candidate),
         }
         figures["held_out"] = (
@@ -99,16 +100,7 @@ class Attempts:
         figures["seconds"] = time.perf_counter() - begun
         if refusal is not None:
             return RefitResult(None, refusal, figures, harmful=True)
-        known = (
-            f", already confident of {len(corrections) - learnt:,}"
-            if learnt < len(corrections)
-            else ""
-        )
-        return RefitResult(
-            candidate.head,
-            f"learned {learnt:,} of {len(corrections):,} corrections{known}",
-            figures,
-        )
+        return RefitResult(candidate.head, "", figures)
 
     def _right(self, rows: CorrectionRows, candidate: Candidate) -> dict[str, int]:
         base, counts = self._base, {}
@@ -147,6 +139,14 @@ class Attempts:
             found = dict(zip([item.id for item in missing], vectors, strict=True))
             self._steps.keep_features(found)
             self._features |= found
+
+    def keep_only(self, ids: set[int]) -> None:
+        """Remove the features of all other corrections from memory: another process may have
+        undone them.
+        """
+        gone = set(self._features) - ids
+        if gone:
+            self.forget(gone)
 
 
 def mark_of(items: Sequence[Correction]) -> str:

@@ -132,7 +132,7 @@ def worse(
         if new <= old + allowed + 1e-12:
             return None
         return (
-            "held back: the error rate on held-out rows (mean over classes) would rise from "
+            "the error rate on held-out rows (mean over classes) would rise from "
             f"{_percent(old)} to {_percent(new)}; " + _most(allowed)
         )
     for name, old in before["wrong"].items():
@@ -141,7 +141,7 @@ def worse(
         if new > old + allowed + 1e-12:
             rows = f"{before['rows'][name]:,} held-out {name!r} rows"
             return (
-                f"held back: the error rate on {rows} would rise from {_percent(old)} to "
+                f"the error rate on {rows} would rise from {_percent(old)} to "
                 f"{_percent(new)}; {_most(allowed)}"
             )
     return None

@@ -1,5 +1,5 @@
 """The learning history of a store of corrections: which corrections are in effect, their features,
-and the result of each step.
+the heads that answer, and the result of each step.
 
 Owns its own tables in the store's file; they contain no text. Triggers delete a correction's rows
 in the transaction that deletes its text, whatever deletes it. A correction whose label changes is
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.errors import RunError
-from tamis.feedback.store import Correction
+from tamis.feedback.store import BUSY_S, Correction, unusable
+from tamis.head.logistic_regression import LinearHead
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS learnt (id INTEGER PRIMARY KEY, weights TEXT NOT NULL);
@@ -39,6 +39,20 @@ CREATE TABLE IF NOT EXISTS steps (
     reason TEXT NOT NULL,
     figures TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS heads (
+    model TEXT NOT NULL,
+    weights TEXT NOT NULL,
+    dtype TEXT NOT NULL,
+    user TEXT NOT NULL,
+    classes INTEGER NOT NULL,
+    weight BLOB NOT NULL,
+    bias BLOB NOT NULL,
+    PRIMARY KEY (model, weights, dtype, user)
+);
+CREATE TRIGGER IF NOT EXISTS forget_heads BEFORE DELETE ON corrections
+WHEN EXISTS (SELECT 1 FROM learnt WHERE id = OLD.id) BEGIN
+    DELETE FROM heads WHERE model = OLD.model AND (OLD.user = '' OR user = OLD.user);
+END;
 CREATE TRIGGER IF NOT EXISTS forget AFTER DELETE ON corrections BEGIN
     DELETE FROM learnt WHERE id = OLD.id;
     DELETE FROM features WHERE id = OLD.id;
@@ -48,6 +62,8 @@ WHEN OLD.label <> NEW.label OR OLD.force <> NEW.force BEGIN
     DELETE FROM learnt WHERE id = OLD.id;
 END;
 """
+
+_IN_EFFECT = "SELECT id FROM learnt JOIN corrections USING (id) WHERE model = ? AND weights = ?"
 
 
 @dataclass(frozen=True)
@@ -82,13 +98,11 @@ class Steps:
             with self._open() as connection:
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         except sqlite3.DatabaseError as error:
-            raise RunError(
-                f"{path} is not a store of corrections ({error}); choose another file with --store"
-            ) from error
+            raise unusable(path, error) from error
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, isolation_level=None, timeout=30.0)
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_S)
         try:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")
@@ -105,12 +119,9 @@ class Steps:
 
     def ids_in_effect(self) -> set[int]:
         """Return the ids of the corrections that are in effect."""
-        query = "SELECT id FROM learnt JOIN corrections USING (id) WHERE model = ? AND weights = ?"
         with self._open() as connection:
-            return {
-                int(id)
-                for (id,) in connection.execute(query, (self.model, self.weights)).fetchall()
-            }
+            rows = connection.execute(_IN_EFFECT, (self.model, self.weights)).fetchall()
+        return {int(id) for (id,) in rows}
 
     def record(
         self,
@@ -147,6 +158,42 @@ class Steps:
             connection.executemany(
                 into, [(self.weights, c.id, c.label, int(c.force)) for c in corrections]
             )
+
+    def withdraw(self, ids: Iterable[int]) -> None:
+        """Mark corrections as not in effect: without one that was undone, the others are refused.
+        The next step tries them again.
+        """
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM learnt WHERE id = ?", [(id,) for id in ids])
+
+    def keep_heads(self, heads: Mapping[str, LinearHead], effective: set[int]) -> None:
+        """Store the heads that answer now by user, in the place of the former ones; predictions
+        of other processes read them.
+
+        Nothing is stored if other corrections than `effective` are in effect by now: another
+        process has learned or undone some, and keeps its own heads.
+        """
+        rows = [
+            (
+                self.model,
+                self.weights,
+                self.dtype,
+                user,
+                len(head.bias),
+                np.asarray(head.weight, dtype="<f8").tobytes(),
+                np.asarray(head.bias, dtype="<f8").tobytes(),
+            )
+            for user, head in heads.items()
+        ]
+        with self._transaction() as connection:
+            found = connection.execute(_IN_EFFECT, (self.model, self.weights)).fetchall()
+            if {int(id) for (id,) in found} != effective:
+                return
+            connection.execute(
+                "DELETE FROM heads WHERE model = ? AND weights = ? AND dtype = ?",
+                (self.model, self.weights, self.dtype),
+            )
+            connection.executemany("INSERT INTO heads VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def is_news(self, user: str, tried: str, *, learned: bool) -> bool:
         """Return whether this step differs from the last recorded one of the user and weights."""

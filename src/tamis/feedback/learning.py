@@ -21,29 +21,19 @@ from tamis.classifier.training_features import read_training_rows, weights_mark
 from tamis.feedback.attempts import Attempts, RefitResult, mark_of
 from tamis.feedback.guards import LearningSettings
 from tamis.feedback.history import Step, Steps
+from tamis.feedback.in_effect import (
+    EVERYBODY,
+    LearningResult,
+    combined,
+    outcome_sentence,
+    users_of,
+)
 from tamis.feedback.refit import Base, Interrupted, never
-from tamis.feedback.store import Correction, CorrectionStore, NewCorrection, check_labels
+from tamis.feedback.store import Correction, CorrectionStore, NewCorrection, with_model_labels
 from tamis.head.refit import LinearHead
 
-EVERYBODY = ""
-"""The user whose corrections apply to all users."""
 MOST_TRIES = 16
 """Most refits in one step to find out which corrections must be held back."""
-
-
-@dataclass(frozen=True)
-class LearningResult:
-    """The result of a learning step."""
-
-    learned: bool
-    """whether every stored correction is now in effect"""
-    reason: str
-    """a sentence that gives the reason"""
-    figures: dict[str, Any] = field(default_factory=dict)
-    """by user (`""`: the shared model), for the corrections in effect, or for those that were held
-    back: `corrections`, `learnt` and `sure` (counts), `right_before` and `right_after` (corrections
-    with the right verdict), `held_out` (`before` and `after`: rows, loss and wrong by class; None
-    if no rows are held out), `seconds`"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +42,22 @@ class _Active:
 
     classifier: TextClassifier
     mark: str
+    head: LinearHead | None = None
+    """None: the head as trained"""
+
+
+@dataclass
+class _Found:
+    """What a learning step has found out so far."""
+
+    done: list[Correction]
+    """corrections that are in effect"""
+    best: RefitResult | None = None
+    refused: int = 0
+    reasons: list[str] = field(default_factory=list)
+    harm: dict[str, Any] | None = None
+    """held-out figures of the first refit that was refused"""
+    interrupted: bool = False
 
 
 class FeedbackLearner:
@@ -65,6 +71,7 @@ class FeedbackLearner:
         *,
         model: str,
         settings: LearningSettings | None = None,
+        learn: bool = True,
     ) -> None:
         """Restore what was learned before, and learn the remaining stored corrections.
 
@@ -74,6 +81,7 @@ class FeedbackLearner:
             store: the corrections; several models may share a store.
             model: the model's name in the store.
             settings: how it learns.
+            learn: False only restores what was learned before.
 
         Raises:
             CheckpointError: the stored training rows are damaged.
@@ -86,8 +94,13 @@ class FeedbackLearner:
         self.attempts = Attempts(classifier, self._base, self._steps)
         self._present: dict[str, _Active] = {EVERYBODY: _Active(classifier, mark_of([]))}
         self._lock = threading.Lock()
-        if self.items():
+        self._seen: tuple[str, frozenset[int]] = (mark_of([]), frozenset())
+        items = self.items()
+        if items and learn:
             self.learn()
+        elif items:
+            with self._lock:
+                self._activate(items)
 
     def add(self, items: Sequence[NewCorrection]) -> list[int]:
         """Store corrections on disk; they count from the next `learn` on.
@@ -98,17 +111,27 @@ class FeedbackLearner:
             ConfigError: the model gives a text several labels.
         """
         self._plain.rule_.require_one_label("learning from corrections")
-        check_labels(items, self._base.classes)
-        return self._store.add(items, model=self._model)
+        return self._store.add(with_model_labels(items, self._base.classes), model=self._model)
 
     def items(self) -> list[Correction]:
         """Return every correction of this model, sorted by id."""
         return self._store.all(model=self._model)
 
+    def ids_in_effect(self) -> set[int]:
+        """Return the ids of the corrections that count in the answers."""
+        return self._steps.ids_in_effect()
+
     def pending(self) -> int:
         """Number of corrections that are not in effect: not learned yet, or held back."""
-        effective = self._steps.ids_in_effect()
+        effective = self.ids_in_effect()
         return sum(item.id not in effective for item in self.items())
+
+    def changed(self) -> bool:
+        """Whether another process has added, learned or undone corrections since the last step."""
+        return self._seen != self._state(self.items())
+
+    def _state(self, kept: list[Correction]) -> tuple[str, frozenset[int]]:
+        return mark_of(kept), frozenset(self._steps.ids_in_effect())
 
     def steps(self) -> list[Step]:
         """Return the result of every step, oldest first."""
@@ -132,18 +155,20 @@ class FeedbackLearner:
         """
         with self._lock:
             kept, effective = self.items(), self._steps.ids_in_effect()
-            steps = {user: self._step(user, kept, effective, stop) for user in _users(kept)}
+            self.attempts.keep_only({item.id for item in kept})
+            steps = {user: self._step(user, kept, effective, stop) for user in users_of(kept)}
             self._activate(kept)
         if not steps:
             return LearningResult(False, "there are no corrections to learn")
-        first = next(iter(steps.values()))
         reasons = dict.fromkeys(step.reason for step in steps.values() if not step.learned) or [
-            first.reason
+            next(iter(steps.values())).reason
         ]
         return LearningResult(
             all(step.learned for step in steps.values()),
             "; ".join(reasons),
-            {u: step.figures for u, step in steps.items()},
+            sum(step.corrections for step in steps.values()),
+            sum(step.in_effect for step in steps.values()),
+            {user: step.figures[user] for user, step in steps.items()},
         )
 
     def _step(
@@ -159,61 +184,80 @@ class FeedbackLearner:
             for item in kept
             if item.user == EVERYBODY and item.id in effective and user != EVERYBODY
         ]
-        done = [item for item in own if item.id in effective]
-        best: RefitResult | None = None
-        refused: list[tuple[int, RefitResult]] = []
+        found = _Found([item for item in own if item.id in effective])
         waiting, tries = [[item for item in own if item.id not in effective]], 0
         while waiting:
             some = waiting.pop(0)
             try:
-                outcome, tries = (
-                    self.attempts.result(_combined(shared, done + some), stop),
-                    tries + 1,
-                )
+                outcome = self.attempts.result(combined(shared, found.done + some), stop)
             except Interrupted:
-                return self._stopped(user, shared, done, best, effective)
+                found.interrupted = True
+                break
+            tries += 1
             if outcome.learned:
-                best, done = outcome, done + some
+                found.best, found.done = outcome, found.done + some
             elif outcome.harmful and len(some) > 1 and tries < MOST_TRIES:
                 waiting[:0] = [some[: len(some) // 2], some[len(some) // 2 :]]
             else:
-                refused.append((len(some), outcome))
-        learned, mark = not refused, mark_of(_combined(shared, own))
-        if refused:
-            held = sum(count for count, _ in refused)
-            reason = refused[0][1].reason + (
-                f" ({held:,} of {len(own):,} corrections are held back)" if held < len(own) else ""
-            )
-        shown = best or refused[0][1]
-        result = LearningResult(learned, shown.reason if learned else reason, shown.figures)
-        new = {item.id for item in done} - effective
-        if new or self._steps.is_news(user, mark, learned=learned):
+                found.refused += len(some)
+                found.reasons.append(outcome.reason)
+                found.harm = found.harm or outcome.figures.get("held_out")
+        if found.best is None and found.done and not found.interrupted:
+            self._examine(shared, found, effective)
+        result = self._result(user, shared, own, found)
+        new = {item.id for item in found.done} - effective
+        mark = mark_of(combined(shared, found.done if found.interrupted else own))
+        if new or (
+            not found.interrupted and self._steps.is_news(user, mark, learned=result.learned)
+        ):
             self._steps.record(
-                user, done, mark, learned=learned, reason=result.reason, figures=result.figures
+                user,
+                found.done,
+                mark,
+                learned=result.learned,
+                reason=result.reason,
+                figures=result.figures[user],
             )
         effective |= new
         return result
 
-    def _stopped(
-        self,
-        user: str,
-        shared: list[Correction],
-        done: list[Correction],
-        best: RefitResult | None,
-        effective: set[int],
+    def _examine(self, shared: list[Correction], found: _Found, effective: set[int]) -> None:
+        """Look at the corrections that were in effect before this step, none of which is new.
+
+        They are withdrawn if they are refused now, as after the undo of others.
+        """
+        outcome = self.attempts.result(combined(shared, found.done))
+        if outcome.learned:
+            found.best = outcome
+            return
+        ids = {item.id for item in found.done}
+        self._steps.withdraw(ids)
+        effective -= ids
+        found.refused += len(ids)
+        found.reasons.append(outcome.reason)
+        found.done = []
+
+    @staticmethod
+    def _result(
+        user: str, shared: list[Correction], own: list[Correction], found: _Found
     ) -> LearningResult:
-        """Keep what a step has learned so far; the next step tries the rest again."""
-        result = LearningResult(
-            False, "interrupted; learning continues soon", best.figures if best else {}
+        """Describe what is in effect after a step; refits that were refused leave no figures."""
+        figures = {} if found.best is None else dict(found.best.figures)
+        figures |= {
+            "corrections": len(combined(shared, own)),
+            "in_effect": len(combined(shared, found.done)),
+            "held_back": found.refused,
+            "waiting": len(own) - len(found.done) - found.refused,
+        }
+        if found.harm is not None:
+            figures["refused"] = found.harm
+        return LearningResult(
+            len(found.done) == len(own),
+            outcome_sentence(figures, found.reasons),
+            len(own),
+            len(found.done),
+            {user: figures},
         )
-        new = {item.id for item in done} - effective
-        if new:
-            mark = mark_of(_combined(shared, done))
-            self._steps.record(
-                user, done, mark, learned=False, reason=result.reason, figures=result.figures
-            )
-        effective |= new
-        return result
 
     def remove(self, id: int) -> bool:
         """Undo a correction, with its text, features and effect; returns whether it existed."""
@@ -237,36 +281,45 @@ class FeedbackLearner:
             return removed
 
     def _activate(self, kept: list[Correction]) -> None:
-        """Activate the corrections in effect, for the shared model and for users, at once."""
+        """Activate the corrections in effect, for the shared model and for users, at once, and
+        store the heads for other processes.
+        """
         effective = self._steps.ids_in_effect()
         in_effect = [item for item in kept if item.id in effective]
         present: dict[str, _Active] = {}
-        for user in dict.fromkeys((EVERYBODY, *_users(in_effect))):
+        withdrawn: set[int] = set()
+        for user in dict.fromkeys((EVERYBODY, *users_of(in_effect))):
             own = [item for item in in_effect if item.user == user]
-            wanted = _combined([item for item in in_effect if item.user == EVERYBODY], own)
+            shared = [
+                item for item in in_effect if item.user == EVERYBODY and item.id not in withdrawn
+            ]
+            wanted = combined(shared, own)
             mark, before = mark_of(wanted), self._present.get(user)
             if before is not None and before.mark == mark:
                 present[user] = before
                 continue
             head = self.attempts.result(wanted).head if wanted else None
             # After an undo, the remaining corrections may be refused; then none of them is active,
-            # rather than the undone state.
-            without = self._plain if user == EVERYBODY else present[EVERYBODY].classifier
-            present[user] = _Active(without if head is None else self.classifier_with(head), mark)
+            # rather than the undone state, and the next step tries them again.
+            if wanted and head is None:
+                withdrawn |= {item.id for item in own}
+                if user != EVERYBODY:
+                    present[user] = present[EVERYBODY]
+                    continue
+                wanted, mark = [], mark_of([])
+            if head is None:
+                present[user] = _Active(self._plain, mark)
+            else:
+                present[user] = _Active(self.classifier_with(head), mark, head)
+        if withdrawn:
+            self._steps.withdraw(withdrawn)
         self._present = present
+        heads = {user: active.head for user, active in present.items() if active.head is not None}
+        self._steps.keep_heads(heads, effective - withdrawn)
+        self._seen = self._state(kept)
 
     def classifier_with(self, head: LinearHead) -> TextClassifier:
         """Return the classifier with another head, without cached scores of the old one."""
         other = copy.copy(self._plain)
         other.predictor_ = self._plain.predictor_.with_head(head)
         return other
-
-
-def _users(items: list[Correction]) -> list[str]:
-    """Return the users, the shared one first: its corrections are part of what each user learns."""
-    return sorted({item.user for item in items})
-
-
-def _combined(shared: list[Correction], own: list[Correction]) -> list[Correction]:
-    """Return the corrections of a user's model; for a text in both lists, the user's own counts."""
-    return list({item.text: item for item in (*shared, *own)}.values())

@@ -1,7 +1,7 @@
 """Corrections of a model that does not learn: they are stored, and its answers stay the same.
 
 An exported folder has no training rows and a fixed head. The run that it was exported from learns
-the stored corrections. Imports no torch.
+the stored corrections. A run with learning switched off is such a model, too. Imports no torch.
 """
 
 from __future__ import annotations
@@ -10,9 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tamis.feedback.store import Correction, CorrectionStore, NewCorrection, check_labels
+from tamis.feedback.store import Correction, CorrectionStore, NewCorrection, with_model_labels
 
 C = TypeVar("C")
+EXPORTED = (
+    "an exported model does not learn; its corrections are stored for the run that it was exported "
+    "from (tamis learn RUN FILE --store STORE)"
+)
+SWITCHED_OFF = "learning is switched off (--no-feedback); corrections are only stored"
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,13 @@ class CorrectionRecorder(Generic[C]):
     """One served model that stores corrections, with the interface of `FeedbackLearner`."""
 
     def __init__(
-        self, classifier: C, labels: Sequence[str], store: CorrectionStore, *, model: str
+        self,
+        classifier: C,
+        labels: Sequence[str],
+        store: CorrectionStore,
+        *,
+        model: str,
+        reason: str = EXPORTED,
     ) -> None:
         """Keep the parts.
 
@@ -36,8 +47,9 @@ class CorrectionRecorder(Generic[C]):
             labels: its labels.
             store: the corrections; several models may share a store.
             model: the model's name in the store.
+            reason: why it does not learn.
         """
-        self._classifier, self._labels = classifier, tuple(labels)
+        self._classifier, self._labels, self._reason = classifier, tuple(labels), reason
         self._store, self._model = store, model
 
     def add(self, items: Sequence[NewCorrection]) -> list[int]:
@@ -47,16 +59,23 @@ class CorrectionRecorder(Generic[C]):
             DataError: a label is not one of the model's labels, or a text is not valid Unicode;
                 nothing is stored then.
         """
-        check_labels(items, self._labels)
-        return self._store.add(items, model=self._model)
+        return self._store.add(with_model_labels(items, self._labels), model=self._model)
 
     def items(self) -> list[Correction]:
         """Return every correction of this model, sorted by id."""
         return self._store.all(model=self._model)
 
+    def ids_in_effect(self) -> set[int]:
+        """Return no ids: none is in effect."""
+        return set()
+
     def pending(self) -> int:
         """Number of corrections: none is in effect."""
         return len(self.items())
+
+    def changed(self) -> bool:
+        """Return False: nothing is learned, whatever other processes store."""
+        return False
 
     def classifier_for(self, user: str = "") -> C:
         """Return the classifier that answers a user."""
@@ -64,10 +83,7 @@ class CorrectionRecorder(Generic[C]):
 
     def learn(self, stop: Callable[[], bool] = lambda: False) -> NotLearned:
         """Learn nothing, and say why."""
-        return NotLearned(
-            "an exported model does not learn; its corrections are stored for the run that it was "
-            "exported from (tamis learn RUN FILE --store STORE)"
-        )
+        return NotLearned(self._reason)
 
     def remove(self, id: int) -> bool:
         """Delete a correction; returns whether it existed."""

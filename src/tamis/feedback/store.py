@@ -13,13 +13,17 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tamis.data.labels import known_labels, matching_label
 from tamis.errors import DataError, RunError
 
 VERSION = 1
+BUSY_S = 30.0
+"""Seconds to wait for a process that is writing."""
+_COLUMNS = {"id", "model", "user", "key", "text", "label", "force", "created"}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS corrections (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -71,25 +75,18 @@ class CorrectionStore:
         try:
             # Autocommit: every write opens its own transaction.
             self._connection = sqlite3.connect(
-                self.path, isolation_level=None, check_same_thread=False, timeout=30.0
+                self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_S
             )
+            check_store(self._connection, self.path)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute(
                 "PRAGMA synchronous = FULL"
             )  # an acknowledged correction survives a power failure
             self._connection.execute("PRAGMA secure_delete = ON")
-            version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
-            if version > VERSION:
-                raise RunError(
-                    f"{path} was written by a newer tamis (store version {version}, this one "
-                    f"supports {VERSION}); update tamis"
-                )
             self._connection.execute(_SCHEMA)
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.DatabaseError as error:
-            raise RunError(
-                f"{path} is not a store of corrections ({error}); choose another file with --store"
-            ) from error
+            raise unusable(self.path, error) from error
 
     def add(self, items: Sequence[NewCorrection], *, model: str = "") -> list[int]:
         """Store corrections, all or none; returns their ids when they are on disk.
@@ -186,6 +183,55 @@ class CorrectionStore:
             self._connection.close()
 
 
+def check_store(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether a database has corrections; an empty one may become a store.
+
+    Raises:
+        RunError: it belongs to another program, or was written by a newer version.
+        sqlite3.DatabaseError: it cannot be read.
+    """
+    tables = {
+        str(name)
+        for (name,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+        ).fetchall()
+    }
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(corrections)").fetchall()}
+    if tables and not _COLUMNS <= columns:
+        listed = ", ".join(sorted(tables)[:5])
+        raise RunError(
+            f"{path} is not a store of corrections, but the database of another program (its "
+            f"tables: {listed}); choose another file with --store"
+        )
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > VERSION:
+        raise RunError(
+            f"{path} was written by a newer tamis (store version {version}, this one "
+            f"supports {VERSION}); update tamis"
+        )
+    return bool(tables)
+
+
+def unusable(path: Path, error: sqlite3.Error) -> RunError:
+    """Return the error for a store that SQLite cannot use."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return RunError(
+            f"{path} is locked by another process ({error}); wait until it has finished, and "
+            "repeat the command"
+        )
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
+        return RunError(
+            f"{path} cannot be written ({error}); make room or change its permissions, or choose "
+            "another file with --store"
+        )
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return RunError(f"{path} cannot be opened ({error}); choose another file with --store")
+    return RunError(
+        f"{path} is not a store of corrections ({error}); choose another file with --store"
+    )
+
+
 def model_name(run: Path | str) -> str:
     """Return a run's model name in a store: the folder's name; RUN/model has the name of RUN."""
     return _run_of(run).name
@@ -204,16 +250,22 @@ def _run_of(run: Path | str) -> Path:
     return path.parent if path.name == "model" else path
 
 
-def check_labels(items: Sequence[NewCorrection], labels: Sequence[str]) -> None:
-    """Check that corrections have labels of their model.
+def with_model_labels(items: Sequence[NewCorrection], labels: Sequence[str]) -> list[NewCorrection]:
+    """Return corrections with each label spelled as the model's label that it is equal to.
+
+    `1`, `1.0` and `+1` are equal, as in tables; see `tamis.data.labels`.
 
     Raises:
-        DataError: one has not.
+        DataError: a label equals none of the model's.
     """
+    known, found = known_labels(labels), []
     for place, item in enumerate(items):
-        if item.label not in labels:
+        label = matching_label(item.label, known)
+        if label is None:
             shown = ", ".join(map(repr, labels[:10])) + (", ..." if len(labels) > 10 else "")
             raise DataError(
                 f"item {place}: label {item.label!r:.80} is not one of the model's labels "
                 f"({shown}); correct it or leave the item out"
             )
+        found.append(item if label == item.label else replace(item, label=label))
+    return found
