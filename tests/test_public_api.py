@@ -7,13 +7,18 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sklearn.exceptions
 
 import tamis
+import tamis.gpt2
 from tamis import errors
 from tamis.errors import MissingExtraError, TamisError
+from tests import runs
 
 
 def test_every_public_name_can_be_fetched_and_is_documented() -> None:
@@ -80,3 +85,34 @@ def test_the_example_of_the_classifier_runs() -> None:
     classifier = tamis.TextClassifier(backbone="scratch:tiny", threads=1).fit(texts, labels)
     assert classifier.predict(["You have won a prize"]).dtype.kind == "U"
     assert "scratch:tiny" in (tamis.TextClassifier.__doc__ or "")
+
+
+TAKES_A_PATH: dict[str, Callable[[Any], Any]] = {
+    "load": tamis.TextClassifier.load,
+    "from_pretrained": tamis.TextClassifier.from_pretrained,
+    "load_classifier": tamis.load_classifier,
+    "read_table": tamis.read_table,
+    "read_checkpoint": tamis.read_checkpoint,
+    "load_backbone": tamis.load_backbone,
+    "read_openai": tamis.gpt2.read_openai,
+    "fetch_backbone": tamis.gpt2.fetch_backbone,
+    "save": lambda path: tamis.TextClassifier.load(runs.head_model(), threads=1).save(path),
+    "push_to_hub": lambda name: tamis.TextClassifier.load(runs.head_model(), threads=1).push_to_hub(
+        name
+    ),
+    "export_onnx": lambda path: tamis.export_onnx(
+        tamis.TextClassifier.load(runs.head_model(), threads=1), path
+    ),
+}
+
+
+@pytest.mark.parametrize("value", [None, 3, 2.5, True, b"folder", ["folder"], "a\0b"])
+@pytest.mark.parametrize("name", TAKES_A_PATH)
+def test_what_is_no_path_is_named(
+    name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TamisError) as caught:
+        TAKES_A_PATH[name](value)
+    assert type(value).__name__ in str(caught.value) or repr(value) in str(caught.value)
+    assert not list(tmp_path.iterdir())

@@ -13,6 +13,26 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from tamis.errors import ConfigError
+
+
+def as_path(value: Any, what: str) -> Path:
+    """Return a path that a caller gave; `what` names the argument in the message.
+
+    Raises:
+        ConfigError: it is neither a string nor a path, or contains a null character.
+    """
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str):
+        raise ConfigError(
+            f"{what}: expected a path as str or Path, got {value!r:.60} of type "
+            f"{type(value).__name__}"
+        )
+    if "\0" in path:
+        raise ConfigError(f"{what}: a path has no null character, got {path!r:.60}")
+    return Path(path)
 
 
 @contextmanager

@@ -67,6 +67,18 @@ def download_model(name: str, options: DownloadOptions) -> Path:
         return Path(hub.snapshot_download(name, allow_patterns=list(FILES), **given))
 
 
+def check_repository(name: object) -> None:
+    """Check that a name can be one of a repository, before anything is computed for it.
+
+    Raises:
+        ConfigError: it is no string, or has a null character.
+    """
+    if not isinstance(name, str) or "\0" in name:
+        raise ConfigError(
+            f"repo_id: expected 'organization/name', got {name!r:.60} of type {type(name).__name__}"
+        )
+
+
 def upload_model(name: str, write: Callable[[Path], None], options: UploadOptions) -> str:
     """Create a repository, unless it exists, and commit a model folder to it.
 

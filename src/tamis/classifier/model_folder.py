@@ -9,6 +9,7 @@ from typing import Any
 
 from tamis.data.files.columns import UsualColumn
 from tamis.errors import CheckpointError, RunError
+from tamis.files import as_path
 
 META = "tamis.json"
 EXPORTED = "model.onnx"
@@ -30,16 +31,24 @@ def find_model(run: Path | str) -> Path:
     not in the hub's cache.
 
     Raises:
+        ConfigError: `run` is no path.
         RunError: there is no such folder, its training is not finished, or it is an exported
             folder.
         CheckpointError: the folder contains no model.
         DownloadError, MissingExtraError: a model of the hub cannot be had.
     """
-    name, run = str(run), Path(run)
+    run = as_path(run, "run")
+    name = str(run)
     if not run.is_dir() and "/" in name:
         from tamis.gpt2.locate import remote_folder
 
         run = remote_folder(name) or run
+    if run.exists() and not run.is_dir():
+        raise RunError(
+            f"{run} exists but is no run: it is a file; expected a run folder or a model folder "
+            f"(train one with: tamis train {run}; classify the texts of a file with: tamis predict "
+            f"RUN --file {run})"
+        )
     if not run.is_dir():
         raise RunError(
             f"{run} does not exist; expected a run folder or a model folder (train one with: "
@@ -55,12 +64,24 @@ def find_model(run: Path | str) -> Path:
             f"{run} is an exported folder, which can be used to predict, explain and serve only; "
             "for everything else use the run that it was exported from"
         )
-    if (run / "recipe.toml").is_file():
+    if (run / "checkpoint" / "asked.json").is_file():
         raise RunError(
             f"{run} contains an unfinished training; repeat the same tamis train command to "
             "resume it"
         )
-    raise CheckpointError(f"{run} contains no model: expected model/config.json or config.json")
+    raise CheckpointError(
+        f"{run} exists but is no run: it contains no model (expected model/config.json or "
+        f"config.json){_runs_inside(run)}"
+    )
+
+
+def _runs_inside(folder: Path) -> str:
+    """Return a hint at run folders in a folder, or nothing."""
+    inside = sorted(path.parent.parent for path in folder.glob("*/model/config.json"))
+    if not inside:
+        return ""
+    more = f" and {len(inside) - 5} more" if len(inside) > 5 else ""
+    return f"; did you mean {', '.join(map(str, inside[:5]))}{more}?"
 
 
 def training_columns(run: Path | str) -> tuple[UsualColumn | None, UsualColumn | None]:

@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 
 from tamis.classifier.analysis import Analysis
-from tamis.classifier.hub import DownloadOptions, UploadOptions, download_model, upload_model
+from tamis.classifier.hub import (
+    DownloadOptions,
+    UploadOptions,
+    check_repository,
+    download_model,
+    upload_model,
+)
 from tamis.classifier.storage import StoredClassifier, read_classifier, write_classifier
+from tamis.files import as_path
 
 
 class StoredModel(Analysis):
@@ -22,8 +29,13 @@ class StoredModel(Analysis):
     ) -> None:
         """Write a model folder that transformers loads and scores equally. `card` is the text of
         its README.md, `about` are further facts for `tamis.json`.
+
+        Raises:
+            NotFittedError: the classifier is not fitted.
+            ConfigError: `folder` is no path.
         """
         self._check_fitted()
+        folder = as_path(folder, "folder")
         parts = (self.predictor_, self.rule_, self.classes_, self.recipe_, self.temperature_)
         stored = StoredClassifier(*parts, self.ood_detector_.limit, self.held_out_)
         write_classifier(folder, stored, card=card, about=about)
@@ -41,6 +53,7 @@ class StoredModel(Analysis):
         for GPT-2 classification.
 
         Raises:
+            ConfigError: `run` is no path.
             RunError: there is no such folder, or its training is not finished.
             CheckpointError: its files are missing, were changed or do not match.
         """
@@ -74,11 +87,13 @@ class StoredModel(Analysis):
                 `local_files_only`, as in huggingface_hub.
 
         Raises:
+            ConfigError: `name` is neither a path nor a name, or an option is unknown.
             DownloadError: it cannot be downloaded.
             RunError, CheckpointError: as `load`.
             MissingExtraError: huggingface_hub is not installed.
         """
-        run = Path(name) if Path(name).exists() else download_model(str(name), options)
+        folder = as_path(name, "name")
+        run = folder if folder.exists() else download_model(str(name), options)
         return cls.load(run, device=device, threads=threads, dtype=dtype)
 
     def push_to_hub(
@@ -102,10 +117,12 @@ class StoredModel(Analysis):
 
         Raises:
             NotFittedError: it is not fitted.
+            ConfigError: `repo_id` is no name, or an option is unknown.
             UploadError: the hub refuses it or cannot be reached.
             MissingExtraError: huggingface_hub is not installed.
         """
         self._check_fitted()
+        check_repository(repo_id)
         from tamis.classifier.hub_card import hub_card
 
         card = hub_card(self, repo_id, license=license, examples=examples)

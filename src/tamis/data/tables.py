@@ -27,6 +27,7 @@ from tamis.data.labelled_rows import (
 )
 from tamis.data.labels import label_order, one_spelling
 from tamis.errors import DataError
+from tamis.files import as_path
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def read_table(
             file and the lines.
         MissingExtraError: the file is Parquet or Excel and the package for it is not installed.
     """
-    path = Path(path)
+    path = as_path(path, "path")
     source = source_name(path)
     content = read_bytes(path)
     named = tuple(name for name in (text, label) if name is not None)

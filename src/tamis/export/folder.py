@@ -8,7 +8,7 @@ from pathlib import Path
 from tamis.classifier.model_folder import EXPORTED, META
 from tamis.errors import CheckpointError
 from tamis.export.description import ModelDescription
-from tamis.files import sha256
+from tamis.files import as_path, sha256
 
 MODEL = EXPORTED
 WEIGHTS = f"{MODEL}.data"
@@ -21,7 +21,7 @@ def is_exported(run: Path | str) -> bool:
     """Return whether a path is an exported folder: a folder with an ONNX file and no model that
     torch can load.
     """
-    folder = Path(run)
+    folder = as_path(run, "run")
     if not (folder / MODEL).is_file():
         return False
     return not any((folder / name / "config.json").is_file() for name in (".", "model"))

@@ -23,6 +23,7 @@ from tamis.export.description import ModelDescription, converted
 from tamis.export.folder import MODEL, TOKENIZER, check_files
 from tamis.export.onnx_predictor import OnnxPredictor
 from tamis.export.onnx_session import open_model
+from tamis.files import as_path
 from tamis.progress import Progress
 from tamis.text.encoder import TextEncoder
 from tamis.text.tokenizer import Tokenizer
@@ -90,7 +91,7 @@ class OnnxClassifier:
             ConfigError: another device or type is asked for.
             MissingExtraError: onnxruntime is not installed.
         """
-        folder = Path(folder)
+        folder = as_path(folder, "folder")
         if not (folder / MODEL).is_file():
             raise RunError(f"{folder} contains no {MODEL}; write it with: tamis export RUN -o DIR")
         if device not in DEVICES:

@@ -17,7 +17,7 @@ from tamis.errors import MissingExtraError, NotFittedError
 from tamis.export.description import FP32, INT8, ModelDescription, WindowCut
 from tamis.export.folder import MODEL, SCRIPT, TOKENIZER
 from tamis.export.onnx_session import KEY
-from tamis.files import replaced_folder, sha256, write_text
+from tamis.files import as_path, replaced_folder, sha256, write_text
 from tamis.gpt2.model import GPT2Classifier, MeanPoolingBlock
 from tamis.progress import Progress
 from tamis.text.tokenizer import Tokenizer
@@ -64,10 +64,12 @@ def export_onnx(
 
     Raises:
         NotFittedError: the classifier is not fitted.
-        ConfigError: the opset is not supported, or int8 is asked for without texts.
+        ConfigError: `folder` is no path, the opset is not supported, or int8 is asked for without
+            texts.
         MissingExtraError: onnx is not installed; for int8 also onnxruntime.
     """
     options = options or ExportOptions()
+    folder = as_path(folder, "folder")
     import_onnx()
     from tamis.export.int8_selection import Judge, choose_int8
     from tamis.gpt2.onnx.network import OPSET, NetworkOptions, check_opset, write_network
@@ -85,7 +87,7 @@ def export_onnx(
         choice = choose_int8(model, judge, opset, progress=progress)
     description = describe(classifier, model, opset=opset, choice=choice, about=options.about)
     matrices = frozenset(choice.int8) if choice else frozenset()
-    with replaced_folder(Path(folder)) as beside:
+    with replaced_folder(folder) as beside:
         metadata = {KEY: json.dumps(description.to_dict(), ensure_ascii=False)}
         written = write_network(model, beside / MODEL, NetworkOptions(opset, matrices), metadata)
         predictor.tokenizer.without_special_tokens().backend.save(str(beside / TOKENIZER))

@@ -17,8 +17,9 @@ from tamis.errors import RunError
 from tamis.export.folder import is_exported
 from tamis.export.loading import load_classifier as load_as_trained
 from tamis.feedback.in_effect import EVERYBODY, counted
-from tamis.feedback.stored_head import ModelKey, StoredLearning, read_learning
 from tamis.feedback.store import Correction, default_store, model_name
+from tamis.feedback.stored_head import ModelKey, StoredLearning, read_learning
+from tamis.files import as_path
 
 if TYPE_CHECKING:
     from tamis.classifier.text_classifier import TextClassifier
@@ -100,7 +101,8 @@ def load_classifier(
         CheckpointError, ConfigError, MissingExtraError: see `TextClassifier.load` and
             `OnnxClassifier.load`.
     """
-    choice = FeedbackChoice(feedback, None if store is None else Path(store), user)
+    run = as_path(run, "run")
+    choice = FeedbackChoice(feedback, None if store is None else as_path(store, "store"), user)
     loaded = load_with_feedback(run, choice, **compute)
     for note in loaded.feedback.notes:
         logger.info(note)
@@ -109,7 +111,7 @@ def load_classifier(
 
 def load_with_feedback(
     run: Path | str,
-    choice: FeedbackChoice = FeedbackChoice(),  # noqa: B008  # frozen
+    choice: FeedbackChoice = FeedbackChoice(),  # frozen
     **compute: Any,
 ) -> LoadedModel:
     """Load a model with the corrections in effect, and tell what is used.

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tamis.errors import CheckpointError, ConfigError
-from tamis.files import replaced
+from tamis.files import as_path, replaced
 from tamis.gpt2.checkpoint_heads import OTHER_HEADS, score_of
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, GPT2Config, MeanPoolingBlock
 from tamis.gpt2.pooling import recognize, written_out
@@ -115,7 +115,7 @@ def read_checkpoint(folder: Path | str) -> Checkpoint:
         CheckpointError: a file is missing, truncated or not safetensors, or names and shapes do not
             match `config.json`.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     if not folder.is_dir():
         raise CheckpointError(
             f"{folder} is not a folder; expected a folder with config.json and {WEIGHTS}"

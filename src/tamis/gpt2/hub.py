@@ -151,7 +151,7 @@ def fetch_backbone(name: str, *, source: Source = "auto", progress: Progress | N
         MissingExtraError: only the hub has the files and `huggingface-hub` is not installed.
         DownloadError: no source delivered the files, **or** they have wrong checksums.
     """
-    if name not in NAMED_BACKBONES:
+    if not isinstance(name, str) or name not in NAMED_BACKBONES:
         raise ConfigError(
             f"backbone {name!r} is not one of {sorted(NAMED_BACKBONES)}; choose one of them or "
             "give a folder"

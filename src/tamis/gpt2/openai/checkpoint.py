@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.errors import CheckpointError, ConfigError
+from tamis.files import as_path
 from tamis.gpt2.openai.missing_folder import problem_of
 from tamis.gpt2.openai.tensor_bundle import TensorBundle
 
@@ -68,7 +69,7 @@ def read_openai(folder: Path | str) -> tuple[Settings, Params]:
     Source: rasbt/LLMs-from-scratch, ch05, gpt_download.py, load_gpt2_params_from_tf_ckpt (needs
     TensorFlow).
     """
-    folder = Path(folder).expanduser()
+    folder = as_path(folder, "folder").expanduser()
     if problem := problem_of(folder):
         raise CheckpointError(problem)
     settings = _read_settings(folder / "hparams.json")
