@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tamis.config import Recipe, fields
 from tamis.evaluation.model_selection import Scores
 from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache
 from tamis.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from tamis.training.loop import LoopCallback
 
 logger = logging.getLogger("tamis.training")
 
@@ -92,6 +95,9 @@ class Callbacks:
     """folder for the state of a training loop; a state of the same work in it is resumed"""
     trackers: Sequence[Tracker] = ()
     """receive the settings and every row of the history; the caller opens and closes them"""
+    loop: Sequence[LoopCallback] = ()
+    """further callbacks of the training loop, such as one that measures in the middle of an epoch;
+    not called by the exact head, nor in cross-validation"""
     cache: FeatureCache = NO_CACHE
     """keeps the states of a frozen trunk between fits"""
 

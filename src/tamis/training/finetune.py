@@ -86,7 +86,7 @@ def finetune(job: TrainingJob, trunk: GPT2) -> TrainingResult:
     model = model.to(recipe.compute.device)
     found = _solve_first(job, model)
     collapsed = CollapseCallback(data.classes, _remedy(recipe), job.callbacks.on_notice)
-    training = _training(job, model, collapsed)
+    training = prepared_training(job, model, collapsed)
     kept = recipe.train.wise_ft or 0.0
     start = copy_weights(training.trained) if kept else {}
     model.transformer.set_dropout(recipe.train.dropout or 0.0)
@@ -131,8 +131,14 @@ def finetune(job: TrainingJob, trunk: GPT2) -> TrainingResult:
     )
 
 
-def _training(job: TrainingJob, model: GPT2Classifier, collapsed: CollapseCallback) -> Training:
-    """The loop over the rows to fit and their copies."""
+def prepared_training(job: TrainingJob, model: GPT2Classifier, *further: LoopCallback) -> Training:
+    """Return the loop over the rows to fit and their copies. What the recipe trains of the model
+    is made trainable; states below it are computed.
+
+    Raises:
+        ConfigError: the trunk has fewer blocks than the recipe trains.
+        DataError: there is no training row.
+    """
     recipe, data = job.recipe, job.data
     states = _feature_extractor(job, model)
     fit = np.concatenate([data.fitted, data.copies])
@@ -151,7 +157,8 @@ def _training(job: TrainingJob, model: GPT2Classifier, collapsed: CollapseCallba
         HistoryCallback(job.callbacks.trackers),
         EpochCallback(job.callbacks.on_epoch),
         EarlyStopping(recipe.train.patience),
-        collapsed,
+        *further,
+        *job.callbacks.loop,
     ]
     return Training(model, rows, _settings(recipe), callbacks)
 

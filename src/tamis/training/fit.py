@@ -76,7 +76,7 @@ def _in_folds(job: TrainingJob, trunk: GPT2, fold_ids: Rows) -> TrainingResult:
         scored, fitted = data.train[held], np.delete(data.train, held)
         own = data.copies[~np.isin(data.groups[data.copies], data.groups[scored])]
         torch.manual_seed(job.recipe.seed)
-        hooks = replace(job.callbacks, checkpoint=state, on_epoch=ignore, trackers=())
+        hooks = replace(job.callbacks, checkpoint=state, on_epoch=ignore, trackers=(), loop=())
         part = replace(job, data=data.only(fitted, own), callbacks=hooks, scored=scored, name=name)
         found = finetune(part, copy.deepcopy(trunk))
         concatenated = found.concatenated_logits
