@@ -23,8 +23,6 @@ from tamis.decision.verdict import DecisionRule
 from tamis.errors import DataError
 from tamis.evaluation.baselines import fit_baselines
 from tamis.evaluation.report.evaluation_report import EvaluationReport
-from tamis.evaluation.report.next_steps import next_steps
-from tamis.evaluation.report.recipe_facts import recipe_facts
 from tamis.evaluation.report.report import Part, ReportInputs, build_report
 from tamis.progress import Progress
 
@@ -97,11 +95,8 @@ def evaluate_rows(
         temperature=classifier.temperature_,
         timing=timing,
         versions=versions(),
-        **recipe_facts(
-            classifier.recipe_,
-            positive,
-            named=rows.positive not in (None, classifier.positive_, rarer),
-        ),
+        recipe=classifier.recipe_,
+        positive_named=rows.positive not in (None, classifier.positive_, rarer),
     )
     if rows.train is not None:
         found = fit_baselines(*rows.train, texts, names)
@@ -115,7 +110,6 @@ def evaluate_rows(
         )
     report = build_report(inputs, seed=classifier.recipe_.seed)
     report["ood"] = classifier.ood_detector_.report(texts, labels, progress=progress)
-    report["next_steps"] = next_steps(report)
     return EvaluationReport(report, inputs)
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 MANY_ROWS = 1000
 """Rows from which bins have equal width."""
-_BIN_ROWS, _MOST_BINS = 20, 8
+_BIN_ROWS, _MOST_BINS = 12, 8
 """Rows of a bin of equal mass, and the most bins."""
 ROUGH_BELOW = 100
 """Rows below which the plot says that they are few."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.evaluation.report.live_scores import live_scores
+from tamis.evaluation.report.next_steps import next_steps
 from tamis.evaluation.report.plots import PlotData, write_all
 from tamis.evaluation.report.render_html import MOST_MISTAKES, render
 from tamis.evaluation.report.render_text import report_lines
@@ -31,6 +32,7 @@ class EvaluationReport(Mapping[str, Any]):
         """Hold `values`, the content of report.json, and the rows that it describes."""
         self.report, self._inputs = dict(values), inputs
         """the content of report.json; what is added to it appears in the pages"""
+        self.report["next_steps"] = next_steps(self.report)  # what was added counts too
 
     @property
     def metrics(self) -> dict[str, Any]:

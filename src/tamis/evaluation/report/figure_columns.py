@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tamis.data.catalog import SOUGHT_LABELS
+
 # (key, heading, shown as a percentage); accuracy comes last, because it is misleading for
 # imbalanced classes.
 _BINARY = (
     ("f1", "F1", False),
     ("recall", "Recall", True),
-    ("false_positive_rate", "False positive rate ({negative} blocked)", True),
+    ("false_positive_rate", "False positive rate ({blocked})", True),
     ("precision", "Precision", True),
     ("average_precision", "Average precision", False),
     ("mcc", "MCC", False),
@@ -53,11 +55,19 @@ def figure_text(figures: Mapping[str, Any] | None, key: str, percent: bool) -> t
 def columns(report: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     """The metrics to show, in order: key, heading, whether it is a percentage."""
     binary = report["positive"] is not None and len(report["classes"]) == 2
-    negative = negative_name(report)
+    blocked = blocked_words(report)
     return [
-        (key, name.format(negative=negative), percent)
+        (key, name.format(blocked=blocked), percent)
         for key, name, percent in (_BINARY if binary else _MULTI)
     ]
+
+
+def blocked_words(report: Mapping[str, Any]) -> str:
+    """What a false positive is: `ham blocked` for a filter, otherwise `calm labelled urgent`."""
+    negative = negative_name(report)
+    if str(report["positive"]).lower() in SOUGHT_LABELS:
+        return f"{negative} blocked"
+    return f"{negative} labelled {report['positive']}"
 
 
 def negative_name(report: Mapping[str, Any]) -> str:

@@ -146,8 +146,11 @@ def _figures(report: Mapping[str, Any], evaluated: Mapping[str, Any] | None, par
             cells.append(f"{value} ({interval})" if interval else value)
         lines.append(f"| {_cell(heading)} | " + " | ".join(cells) + " |")
     sentence = mcnemar_sentence(report)
+    told = " ".join(map(_line, (report.get("summary") or {}).get("sentences", [])))
     return (
-        f"## Evaluation\n\nMetrics on {evaluated['n']:,} {part} rows, with 95 % intervals. `tfidf` "
+        "## Evaluation\n\n"
+        + (f"{told}\n\n" if told else "")
+        + f"Metrics on {evaluated['n']:,} {part} rows, with 95 % intervals. `tfidf` "
         "is TF-IDF with logistic regression; `majority` always predicts the most frequent class."
         f"\n\n{head}\n"
         + "\n".join(lines)

@@ -162,10 +162,13 @@ def _more_training(report: Mapping[str, Any]) -> str:
     errors = 1 - (_judged(report).get("accuracy") or 1.0)
     if report["tune"] in ("", "full") or errors < 0.01:
         return ""
+    compared = (report.get("training") or {}).get("comparison") or {}
+    if compared.get("better") == "quick":  # a longer training was tried
+        return ""
     trained = "only the head" if report["tune"] == "head" else "only a part of the weights"
     return (
         f"A longer training: {trained} was trained (--tune {report['tune']}). tamis train DATA "
-        "--tune full trains everything, which takes longer and is often better."
+        "--tune full trains everything; --minutes 30 trains what fits into that time."
     )
 
 

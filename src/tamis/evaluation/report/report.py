@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.config import Recipe
 from tamis.decision.calibration import Calibration
 from tamis.decision.thresholds import ConfidenceFloor, RejectBand, Threshold
 from tamis.errors import DataError
@@ -21,6 +22,7 @@ from tamis.evaluation.metrics import collapse_warnings, figures, mcnemar, predic
 from tamis.evaluation.report.confusion import confusions
 from tamis.evaluation.report.next_steps import next_steps
 from tamis.evaluation.report.plain_summary import summarize
+from tamis.evaluation.report.recipe_facts import recipe_facts
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class ReportInputs:
     `rows` counts the rows per part. `baselines` are probabilities (N, K) on the test rows, by name.
     `timing` contains seconds per phase (and messages per second, device, dtype). `temperature` is
     the temperature that is part of the weights. `test_data` names the file of the test rows, if
-    they are no part of `data`. `equal_worth`: neither of two classes is looked for. `max_fpr` is
-    the budget that the threshold was chosen for; `robust`: the model undoes perturbations.
+    they are no part of `data`. `recipe` is that of the model; `positive_named`: the user
+    named the positive class for this evaluation.
     """
 
     classes: Sequence[str]
@@ -64,9 +66,8 @@ class ReportInputs:
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     test_data: str = ""
-    equal_worth: bool = False
-    max_fpr: float | None = None
-    robust: bool = False
+    recipe: Recipe | None = None
+    positive_named: bool = False
 
 
 def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42) -> dict[str, Any]:
@@ -159,12 +160,10 @@ def build_report(inputs: ReportInputs, *, bootstrap: int = 1000, seed: int = 42)
         "rows": dict(inputs.rows),
         "classes": list(inputs.classes),
         "positive": inputs.positive,
-        "equal_worth": inputs.equal_worth,
         "split": inputs.split,
         "backbone": inputs.backbone,
         "tune": inputs.tune,
-        "robust": inputs.robust,
-        "max_fpr": inputs.max_fpr,
+        **recipe_facts(inputs.recipe, inputs.positive, named=inputs.positive_named),
         "threshold": value,
         "threshold_choice": asdict(inputs.threshold)
         if isinstance(inputs.threshold, Threshold)

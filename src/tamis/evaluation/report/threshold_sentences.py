@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tamis.evaluation.report.figure_columns import negative_name
+from tamis.evaluation.report.figure_columns import blocked_words
 
 
 def threshold_sentences(report: Mapping[str, Any]) -> list[str]:
@@ -22,7 +22,7 @@ def threshold_sentences(report: Mapping[str, Any]) -> list[str]:
         sentences.append(
             "On the rows that chose the threshold, the recall is "
             f"{100 * choice['recall']:.1f} % and the false positive rate "
-            f"({negative_name(report)} blocked) {100 * choice['false_positive_rate']:.2f} %, "
+            f"({blocked_words(report)}) {100 * choice['false_positive_rate']:.2f} %, "
             f"with an upper 95 % bound of {100 * choice['false_positive_rate_upper95']:.2f} %."
         )
     if unsure:
