@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -302,3 +303,50 @@ def test_a_percentage_that_is_none_is_refused(text: str) -> None:
     for name in ("max_fpr", "prior"):
         with pytest.raises(ConfigError, match=rf"decision\.{name}"):
             Recipe().changed({f"decision.{name}": text})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "tune",
+            "block:2",
+            "tune: expected auto, head, full, blocks:K or lora:R, where K and R are whole numbers "
+            "from 1, got 'block:2'; did you mean blocks:K?",
+        ),
+        ("tune", "lora:0", "got 'lora:0'; did you mean lora:R?"),
+        (
+            "padding",
+            "120",
+            "text.padding: expected none or fixed:N, where N is a whole number from 1, got '120'",
+        ),
+        (
+            "max_fpr",
+            "2",
+            "decision.max_fpr: input should be less than or equal to 1, got '2'; did you mean "
+            "0.02, that is 2%?",
+        ),
+        ("max_fpr", 2.5, "did you mean 0.025, that is 2.5%?"),
+        (
+            "prior",
+            20,
+            "decision.prior: input should be 'rows' or 'trained', or input should be less than 1, "
+            "got 20; did you mean 0.2, that is 20%?",
+        ),
+        ("split", "leekfree", "got 'leekfree'; did you mean 'leakfree'?"),
+    ],
+)
+def test_a_wrong_value_is_told_with_the_choices_and_what_was_meant(
+    name: str, value: object, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Recipe().changed({name: value})
+    assert message in str(caught.value)
+    assert not re.search(r"pattern|\^|\[1-9\]", str(caught.value)), "no regular expression"
+
+
+@pytest.mark.parametrize("value", [200, -1, 1.01])
+def test_a_number_that_is_no_percentage_is_not_taken_for_one(value: float) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Recipe().changed({"max_fpr": value})
+    assert ("did you mean" in str(caught.value)) == (value == 1.01)

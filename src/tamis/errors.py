@@ -19,6 +19,7 @@ Each message says what was expected, what was found, where, and what to do.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 
@@ -36,11 +37,40 @@ class MissingExtraError(ConfigError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         """`package` is missing; `extra` installs it; `purpose` needs it."""
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed; run: pip install "
-            f"'tamis[{extra}]'"
+            f"{purpose} needs the package {package!r}, which is not installed; run: "
+            f"{install_command(extra)}"
         )
         self.package = package
         self.extra = extra
+
+
+def install_command(extra: str) -> str:
+    """Return the command that adds an extra to tamis in the way in which tamis was installed: from
+    an index, from a folder, or from a checkout that is used where it is.
+    """
+    import json
+    from importlib import metadata
+
+    try:
+        origin = json.loads(metadata.distribution("tamis").read_text("direct_url.json") or "{}")
+        address, editable = origin.get("url", ""), origin.get("dir_info", {}).get("editable", False)
+    except (metadata.PackageNotFoundError, ValueError, AttributeError):
+        address, editable = "", False
+    checkout = Path(__file__).resolve().parents[2]
+    if editable or (checkout / "src" / "tamis" / "errors.py").is_file():
+        return f'pip install -e "{_shown(checkout)}[{extra}]"'
+    if address.startswith("file://"):
+        from urllib.request import url2pathname
+
+        return (
+            f'pip install "{_shown(Path(url2pathname(address.removeprefix("file://"))))}[{extra}]"'
+        )
+    return f'pip install "tamis[{extra}]"'
+
+
+def _shown(folder: Path) -> str:
+    """Return a folder as a path from the working directory, where that is shorter."""
+    return "." if folder == Path.cwd() else str(folder)
 
 
 class DataError(TamisError, ValueError):

@@ -477,3 +477,23 @@ def test_explain_is_the_explanation_of_the_text() -> None:
 def test_before_fit_every_question_is_refused(call: Any) -> None:
     with pytest.raises(NotFittedError, match="not fitted yet"):
         call(head())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epochs": 3}, "it is a setting: pass settings={'train.epochs': 3}"),
+        ({"train__epochs": 3}, "it is a setting: pass settings={'train.epochs': 3}"),
+        ({"normalize": "robust"}, "pass settings={'text.normalize': 'robust'}"),
+        ({"bakbone": "gpt2"}, "goes into settings={...}; did you mean 'backbone'?"),
+        ({"learnin_rate": 1}, "goes into settings={...}; did you mean 'learning_rate'?"),
+        ({"nonsense": 1}, "its parameters are backbone, tune, "),
+    ],
+)
+def test_an_unknown_parameter_names_the_right_way(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match="TextClassifier has no parameter") as caught:
+        TextClassifier(**given)
+    assert message in str(caught.value)
+    with pytest.raises(ConfigError) as set_later:
+        TextClassifier().set_params(**given)
+    assert message in str(set_later.value)

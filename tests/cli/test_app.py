@@ -16,7 +16,7 @@ import typer
 
 import tamis
 from tamis.cli import app, options
-from tamis.errors import MissingExtraError
+from tamis.errors import MissingExtraError, install_command
 from tests import runs
 from tests.runs import tamis as run
 
@@ -202,8 +202,9 @@ def test_a_missing_extra_says_the_install_line(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch, MissingExtraError("polars", "tables", "reading Parquet")
     ).error
     assert (
-        error == "tamis: reading Parquet needs the package 'polars', which is not installed; run: "
-        "pip install 'tamis[tables]'"
+        error
+        == "tamis: reading Parquet needs the package 'polars', which is not installed; run: "
+        + install_command("tables")
     )
 
 
@@ -212,7 +213,7 @@ def test_parquet_without_polars_says_the_install_line(
 ) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1" + bytes(20) + b"PAR1")
     monkeypatch.setitem(sys.modules, "polars", None)
-    assert "pip install 'tamis[tables]'" in run("train", tmp_path / "x.parquet").error
+    assert install_command("tables") in run("train", tmp_path / "x.parquet").error
 
 
 def test_an_error_of_the_system_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:

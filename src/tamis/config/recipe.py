@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from tamis.config.faults import fault_sentences, one_of, setting_name
 from tamis.config.settings import (
     ComputeSettings,
     DataSettings,
@@ -31,7 +32,9 @@ class Recipe(Section):
     backbone: str = "nano"
     """Backbone: a name (`nano`, `gpt2`, `scratch:small`, ...), a folder in the Hugging Face layout,
     or an OpenAI checkpoint folder."""
-    tune: Annotated[str, Field(pattern=r"^(auto|head|full|(blocks|lora):[1-9][0-9]*)$")] = "auto"
+    tune: Annotated[str, AfterValidator(one_of("auto", "head", "full", "blocks:K", "lora:R"))] = (
+        "auto"
+    )
     """What is trained: `head`, `blocks:K` (the last K blocks), `lora:R` (adapters of rank R) or
     `full` (everything). `auto` chooses by backbone, number of rows and speed."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
@@ -161,17 +164,10 @@ def _validated(tree: Mapping[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        problems = []
-        for problem in error.errors():
-            name = ".".join(
-                str(part)
-                for part in problem["loc"]
-                if isinstance(part, str) and not part.startswith(("literal", "dict"))
-            )
-            if problem["type"] == "extra_forbidden":
-                problems.append(_misplaced(name, problem.get("input")))
-                continue
-            problems.append(f"{name}: {problem['msg'].lower()}, got {problem.get('input')!r}")
+        wrong = error.errors()
+        misplaced = [one for one in wrong if one["type"] == "extra_forbidden"]
+        problems = [_misplaced(setting_name(one), one.get("input")) for one in misplaced]
+        problems += fault_sentences(one for one in wrong if one not in misplaced)
         raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(problems))) from None
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from tamis.config.faults import one_of
 
 
 def parse_percent(value: Any) -> Any:
@@ -106,7 +108,7 @@ class TextSettings(Section):
     window_penalty: Annotated[float, Field(ge=0)] | None = None
     """Penalty for long texts (two classes): a text of n windows gets the highest window score minus
     `window_penalty` * log(n). Default: fitted on held-out rows, or 1 if they are too few."""
-    padding: Annotated[str, Field(pattern=r"^(none|fixed:[1-9][0-9]*)$")] = "none"
+    padding: Annotated[str, AfterValidator(one_of("none", "fixed:N"))] = "none"
     """`none`, or `fixed:N`: truncate or pad each text to N tokens. The reference experiment uses
     120."""
     pooling: Literal["auto", "mean", "attention", "last_token", "last_position"] = "auto"

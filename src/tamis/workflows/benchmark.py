@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -50,6 +50,9 @@ SLOW = 8
 """A contender that is more than SLOW times slower than the first one gets fewer texts, so that it
 does not take most of the time."""
 CEILING_S = 0.25
+PEAK_MARGIN, PEAK_SPREAD = 1.1, 1.5
+"""Largest plausible share of the peak rate, and ratio of its largest to its smallest
+measurement."""
 _LEAST_TEXTS, _MOST_TEXTS = 8, 50_000
 _CHILD = """
 import json, sys, time
@@ -75,7 +78,7 @@ class Bulk:
     """Tokens of the subject's tokenizer; None for contenders without tokens."""
     share_of_ceiling: float | None
     """Useful operations per second, as a fraction of those of plain matrix products of the same
-    shapes and dtype, measured in the same round."""
+    shapes and dtype, measured in the same round; None also where that measurement was disturbed."""
     times_first: float
     """Speed relative to the first contender; median over the rounds."""
     rounds: list[float]
@@ -237,7 +240,7 @@ def _bulk(
             )
     results = []
     for name in contenders:
-        kind = name.removeprefix("tamis ") if name.startswith("tamis ") else "fp32"
+        kind = _dtype_of(name)
         tokens, gflops = ([pair[i] for pair in work[name]] for i in (0, 1))
         plain = name.startswith("TF-IDF")
         shares = [rate / limit for rate, limit in zip(gflops, limits[kind], strict=True)]
@@ -253,7 +256,45 @@ def _bulk(
                 counts[name],
             )
         )
+    results, told = without_disturbed_peaks(results, limits)
+    notes += told
     return results, {dtype: median(found) for dtype, found in limits.items()}
+
+
+def without_disturbed_peaks(
+    results: Sequence[Bulk], limits: Mapping[str, Sequence[float]]
+) -> tuple[list[Bulk], list[str]]:
+    """Remove the share of a peak rate whose measurement was disturbed.
+
+    No model computes faster than plain products, and the peak of an idle machine hardly changes
+    from round to round: more than `PEAK_MARGIN` or `PEAK_SPREAD` means that other programs slowed
+    the measurement of the peak down.
+
+    Args:
+        results: the results of batches.
+        limits: GFLOP/s of plain products in each round, by dtype.
+
+    Returns:
+        The results, and a note for each dtype that was disturbed.
+    """
+    kept, notes = list(results), []
+    for dtype, rates in limits.items():
+        own = [row for row in kept if _dtype_of(row.name) == dtype]
+        shares = [row.share_of_ceiling for row in own if row.share_of_ceiling is not None]
+        spread = max(rates) / min(rates)
+        if max(shares, default=0.0) <= PEAK_MARGIN and spread <= PEAK_SPREAD:
+            continue
+        kept = [replace(row, share_of_ceiling=None) if row in own else row for row in kept]
+        notes.append(
+            f"Other programs disturbed the measurement of the peak rate in {dtype} "
+            f"({min(rates):.0f} to {max(rates):.0f} GFLOP/s in {len(rates)} rounds), so the share "
+            "of the peak is not shown. Run the command again when the machine is idle."
+        )
+    return kept, notes
+
+
+def _dtype_of(contender: str) -> str:
+    return contender.removeprefix("tamis ") if contender.startswith("tamis ") else "fp32"
 
 
 def texts_per_round(contenders: dict[str, Score], seconds: float) -> dict[str, int]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from tamis.config import ComputeSettings, Section
+from tamis.config.faults import fault_sentences
 from tamis.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -262,9 +263,5 @@ def _validated(tree: Mapping[str, Any], where: str) -> PretrainRecipe:
     try:
         return PretrainRecipe.model_validate(tree)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, p['loc'])) or 'recipe'}: {p['msg'].lower()}, got "
-            f"{p.get('input')!r:.80}"
-            for p in error.errors()
-        ]
+        problems = fault_sentences(error.errors())
         raise ConfigError(f"{where}: " + "; ".join(problems)) from None
