@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from tamis import RunError
 from tamis.config import Recipe, read_recipe
 from tamis.workflows.dataset import load_dataset
-from tamis.workflows.hyperparameter_search import DEPTHS, depths_of, search, search_split, suggested
+from tamis.workflows.hyperparameter_search import search
+from tamis.workflows.search_space import DEPTHS, depths_of, suggested
+from tamis.workflows.search_split import TrialScores, search_split
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run
@@ -60,9 +63,7 @@ class Fake:
         self.calls: list[dict[str, Any]] = []
         self.die_at = die_at
 
-    def __call__(
-        self, rows: Any, recipe: Recipe, on_epoch: Any, progress: Any
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, rows: Any, recipe: Recipe, on_epoch: Any, progress: Any) -> TrialScores:
         self.calls.append(recipe.model_dump())
         if len(self.calls) == self.die_at:
             raise KeyboardInterrupt
@@ -73,14 +74,15 @@ class Fake:
             from tamis.evaluation.model_selection import Scores
 
             for epoch in (1, 2, 3):
-                on_epoch(epoch, Scores(0.5, 0.5, skill / 10 * epoch))
+                on_epoch(epoch, Scores(0.5, 0.5, skill / 10 * epoch, skill / 20 * epoch))
         random = np.random.default_rng(3)
         parts = []
         for own in (rows.choosing, rows.confirming):
             truth = np.array([rows.labels[row] == rows.positive for row in own.tolist()])
             score = 1 / (1 + np.exp(-(skill * truth + random.normal(size=len(own)))))
-            parts.append(np.stack([1 - score, score], 1))
-        return parts[0], parts[1]
+            second = sorted(set(rows.labels))[1] == rows.positive
+            parts.append(np.stack([1 - score, score] if second else [score, 1 - score], 1))
+        return TrialScores(*parts)
 
 
 @pytest.fixture
@@ -216,3 +218,30 @@ def test_the_command_from_trials_to_a_recipe_that_trains(table: Path, tmp_path: 
         "training rows are too few for a search"
         in run("search", few, *runs.TINY, "-o", tmp_path / "x").error
     )
+
+
+def test_trials_are_compared_by_macro_f1_where_no_class_is_looked_for(
+    tmp_path: Path, fake: Fake
+) -> None:
+    random = np.random.default_rng(2)
+    kinds = [("bad", "spam") if row % 3 == 0 else ("good", "ham") for row in range(150)]
+    rows = [(name, " ".join(random.permutation(WORDS[kind])[:7])) for name, kind in kinds]
+    table = str(runs.write_table(tmp_path / "reviews.tsv", rows))
+    found = search(table, RECIPE, tmp_path / "s", trials=6)
+    assert found["metric"] == "f1_macro" and "average_precision" not in found["best"]
+    split = search_split(load_dataset(table, RECIPE), RECIPE)
+    best = RECIPE.changed(found["best"]["settings"])
+    scores = fake(split, best, lambda *_: None, None)
+    truth = [split.labels[row] == "good" for row in split.choosing.tolist()]
+    cuts = scores.choosing[:, 1]
+    by_hand = max(f1_score(truth, cuts >= cut, average="macro") for cut in cuts)
+    assert found["best"]["f1_macro"] == pytest.approx(by_hand)
+    assert found["best"]["f1_macro"] == max(row["f1_macro"] or 0 for row in found["trials"])
+    ordered = np.sort(cuts)
+    midpoints = (ordered[1:] + ordered[:-1]) / 2  # thresholds lie between scores
+    cut = max(midpoints, key=lambda cut: f1_score(truth, cuts >= cut, average="macro"))
+    truth = [split.labels[row] == "good" for row in split.confirming.tolist()]
+    after = f1_score(truth, scores.confirming[:, 1] >= cut, average="macro")
+    assert found["gain"]["after"] == pytest.approx(after)
+    named = search(table, RECIPE.changed({"data.positive": "bad"}), tmp_path / "n", trials=1)
+    assert named["metric"] == "average_precision" and "f1_macro" not in named["best"]

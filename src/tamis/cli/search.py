@@ -67,7 +67,7 @@ def search(
     Example: tamis search sms-spam --trials 20 -o runs/search
     """
     wanted = recipe_from(recipe, {"backbone": backbone, "seed": seed} | rows | compute, settings)
-    from tamis.workflows.hyperparameter_search import BEST
+    from tamis.workflows.hyperparameter_search import BEST, METRIC_NAMES
     from tamis.workflows.hyperparameter_search import search as run_search
 
     folder = out or Path("runs") / f"search-{Path(data).stem}"
@@ -78,15 +78,15 @@ def search(
         return print_json(found)
     print(
         table(
-            [_cells(row) for row in found["trials"]],
-            header=("trial", "average precision", "seconds", "tune", "settings"),
+            [_cells(row, found["metric"]) for row in found["trials"]],
+            header=("trial", METRIC_NAMES[found["metric"]], "seconds", "tune", "settings"),
         )
     )
-    print(_gained(found))
+    print(_gained(found, METRIC_NAMES[found["metric"]]))
     print(f"best recipe: {folder / BEST} (to use it: tamis train {data} --recipe {folder / BEST})")
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any], metric: str) -> list[str]:
     settings = dict(row["settings"])
     tune = str(settings.pop("tune", "unchanged recipe"))
     shown = ", ".join(
@@ -95,11 +95,11 @@ def _cells(row: dict[str, Any]) -> list[str]:
         else f"{key.rpartition('.')[2]} {value}"
         for key, value in settings.items()
     )
-    figure = "stopped" if row["average_precision"] is None else f"{row['average_precision']:.4f}"
+    figure = "stopped" if row[metric] is None else f"{row[metric]:.4f}"
     return [str(row["trial"]), figure, f"{row['seconds'] or 0:.1f}", tune, shown]
 
 
-def _gained(found: dict[str, Any]) -> str:
+def _gained(found: dict[str, Any], metric: str) -> str:
     gain, rows = found["gain"], found["rows"]["confirming"]
     if found["best"]["trial"] == found["trials"][0]["trial"]:
         return "No trial was better than the unchanged recipe."
@@ -113,7 +113,7 @@ def _gained(found: dict[str, Any]) -> str:
     )
     return (
         f"Trial {found['best']['trial']} compared with the unchanged recipe, on {rows:,} rows "
-        "that were not used to choose it: average precision "
+        f"that were not used to choose it: {metric} "
         f"{gain['after']:.4f} instead of {gain['before']:.4f}, difference "
         f"{gain['difference']:+.4f} (95 % interval {low:+.4f} to {high:+.4f}): {verdict}."
     )

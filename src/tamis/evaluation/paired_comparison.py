@@ -1,4 +1,4 @@
-"""Compare the average precision of two models on the same rows, with a confidence interval.
+"""Compare average precision or macro F1 of two models on the same rows, with an interval.
 
 Both models use the same bootstrap draws, so that variation common to both cancels. Shapes: N rows,
 K classes.
@@ -20,8 +20,8 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Average precision before and after, and the 95 % bootstrap interval of the difference (rows
-    resampled within each class).
+    """A metric before and after, and the 95 % bootstrap interval of the difference (rows resampled
+    within each class).
     """
 
     before: float
@@ -49,14 +49,30 @@ def paired_difference(
     *,
     seed: int = 42,
 ) -> PairedDifference:
-    """Compare two arrays of probabilities (N, K) on the same N rows."""
-    values = [average_precision(labels, one, classes, positive) for one in (before, after)]
-    draws = [
-        resampled(_rows(labels, one, classes, positive), RESAMPLES, seed)["average_precision"]
-        for one in (before, after)
-    ]
+    """Compare the average precision of two arrays of probabilities (N, K) on the same N rows."""
+    rows = [_rows(labels, one, classes, positive) for one in (before, after)]
+    return _compared("average_precision", rows, seed)
+
+
+def paired_macro_f1(
+    labels: Sequence[str],
+    before: Sequence[str],
+    after: Sequence[str],
+    classes: Sequence[str],
+    *,
+    seed: int = 42,
+) -> PairedDifference:
+    """Compare the macro F1 of two lists of N predicted labels on the same N rows."""
+    place = {name: number for number, name in enumerate(classes)}
+    certain = [np.eye(len(classes))[[place[name] for name in one]] for one in (before, after)]
+    return _compared("f1", [_rows(labels, one, classes, None) for one in certain], seed)
+
+
+def _compared(metric: str, rows: Sequence[Rows], seed: int) -> PairedDifference:
+    whole = [float(weighted_figures(one, np.ones((1, len(one.labels))))[metric][0]) for one in rows]
+    draws = [resampled(one, RESAMPLES, seed)[metric] for one in rows]
     low, high = np.nanquantile(draws[1] - draws[0], [0.025, 0.975]).tolist()
-    return PairedDifference(values[0], values[1], values[1] - values[0], (low, high))
+    return PairedDifference(whole[0], whole[1], whole[1] - whole[0], (low, high))
 
 
 def _rows(

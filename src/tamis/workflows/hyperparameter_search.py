@@ -3,8 +3,9 @@ worse than the median are pruned.
 
 Test rows are not used. A fifth of the training rows is held out, by groups of near-duplicates. One
 half of them selects the best trial (and is used for early stopping and pruning); the other half
-measures the improvement. Trials are stored in FOLDER/trials.sqlite. A resumed search makes the same
-trials as one without interruption.
+measures the improvement. The metric is average precision or macro F1, by `decision.scoring`. Trials
+are stored in FOLDER/trials.sqlite. A resumed search makes the same trials as one without
+interruption.
 """
 
 from __future__ import annotations
@@ -12,98 +13,31 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tamis.cache import cache_directory
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.config import Recipe
-from tamis.data.deduplication import near_repeat_groups
-from tamis.data.labels import class_order, typed_labels
-from tamis.data.splits import hold_out, positive_label
-from tamis.errors import ConfigError, DataError, MissingExtraError, RunError
+from tamis.data.labels import typed_labels
+from tamis.errors import ConfigError, MissingExtraError, RunError
 from tamis.evaluation.model_selection import Scores
-from tamis.evaluation.paired_comparison import average_precision, paired_difference
 from tamis.files import locked, write_text
-from tamis.gpt2.backbones import is_scratch
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.progress import Progress, Silent
 from tamis.training.callbacks import Callbacks, ignore
-from tamis.workflows.dataset import Dataset, load_dataset
+from tamis.workflows.dataset import load_dataset
 from tamis.workflows.environment import Say, silent
+from tamis.workflows.search_space import suggested
+from tamis.workflows.search_split import SearchSplit, TrialScores, search_split
 
-HELD_OUT, FEWEST = 0.2, 2
-"""Fraction of the training rows that is held out, and minimum number of rows of each class in each
-half of it."""
 STARTUP_TRIALS = 5
-DEPTHS = ("head", "blocks:1", "blocks:2", "lora:8", "full")
+METRIC_NAMES = {"average_precision": "average precision", "f1_macro": "macro F1"}
+"""The metrics that compare trials, as they are shown."""
 BEST, TRIALS, ASKED, STORAGE = "best.toml", "trials.json", "asked.json", "trials.sqlite"
-
-Floats = NDArray[np.float64]
-Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class SearchSplit:
-    """The training rows of a search, as row numbers into `texts`: `fit` trains, `choosing` selects
-    the best trial, `confirming` measures the improvement.
-    """
-
-    texts: list[str]
-    labels: list[str]
-    groups: Rows
-    fit: Rows
-    choosing: Rows
-    confirming: Rows
-    positive: str | None
-
-    def merit(self, rows: Rows, probabilities: Floats) -> float:
-        """Average precision of the positive class, or the mean over all classes, each against the
-        others.
-        """
-        return average_precision(
-            [self.labels[row] for row in rows.tolist()],
-            probabilities,
-            class_order(self.labels),
-            self.positive,
-        )
-
-
-def search_split(dataset: Dataset, recipe: Recipe) -> SearchSplit:
-    """Split the training part.
-
-    Raises:
-        DataError: there are too few rows to hold some out.
-    """
-    texts, labels = dataset.split.texts("train"), dataset.split.labels("train")
-    groups = near_repeat_groups(texts)
-    held = hold_out(labels, groups, HELD_OUT, seed=recipe.seed)
-    own = [labels[row] for row in held.tolist()]
-    confirming = held[hold_out(own, groups[held], 0.5, seed=recipe.seed + 1)]
-    choosing = np.setdiff1d(held, confirming)
-    for half in (choosing, confirming):
-        counts = [sum(labels[row] == name for row in half.tolist()) for name in sorted(set(labels))]
-        if min(counts) < FEWEST:
-            raise DataError(
-                f"{dataset.name}: {len(texts):,} training rows are too few for a search; each "
-                f"class needs at least {round(2 * FEWEST / HELD_OUT)} rows that are not "
-                "near-duplicates. Add rows, or use the default recipe: tamis train "
-                f"{dataset.name}"
-            )
-    positive = positive_label(labels, recipe.data.positive) if len(set(labels)) == 2 else None
-    return SearchSplit(
-        texts,
-        labels,
-        groups,
-        np.setdiff1d(np.arange(len(texts)), held),
-        choosing,
-        confirming,
-        positive,
-    )
 
 
 def fitted(
@@ -111,9 +45,9 @@ def fitted(
     recipe: Recipe,
     on_epoch: Callable[[int, Scores], None] | None,
     progress: Progress | None,
-) -> tuple[Floats, Floats]:
-    """Train with a recipe. Returns probabilities of the choosing and of the confirming rows. The
-    choosing rows are used for early stopping, which the `lbfgs` head does not need.
+) -> TrialScores:
+    """Train with a recipe. The choosing rows are used for early stopping, which the `lbfgs` head
+    does not need.
     """
     exact = recipe.tune == "head" and recipe.train.head_solver == "lbfgs"
     used = rows.fit if exact else np.concatenate([rows.fit, rows.choosing])
@@ -132,10 +66,7 @@ def fitted(
         ),
     )
     kept = cache if recipe.tune == "head" else None
-    choosing, confirming = (
-        classifier.predictor_.probabilities(texts, cache=kept) for texts in asked
-    )
-    return choosing, confirming
+    return TrialScores(*(classifier.predictor_.probabilities(texts, cache=kept) for texts in asked))
 
 
 def search(
@@ -225,17 +156,16 @@ def _tried(
     """Run one trial; returns a message for the user."""
     import optuna
 
-    trial = study.ask()
+    trial, metric = study.ask(), METRIC_NAMES[rows.metric]
     settings = {} if first else suggested(trial, recipe.backbone)
     trial.set_user_attr("settings", settings)
 
     def on_epoch(epoch: int, scores: Scores) -> None:
-        if scores.average_precision is not None and not first:
-            trial.report(scores.average_precision, epoch)
+        value = rows.of_epoch(scores)
+        if value is not None and not first:
+            trial.report(value, epoch)
             if trial.should_prune():
-                raise optuna.TrialPruned(
-                    f"epoch {epoch}: average precision {scores.average_precision:.4f}"
-                )
+                raise optuna.TrialPruned(f"epoch {epoch}: {metric} {value:.4f}")
 
     begun = time.monotonic()
     name = f"trial {trial.number}"
@@ -248,12 +178,12 @@ def _tried(
         None,
     )
     if same is not None:  # the same settings were already trained
-        for key in ("seconds", "confirming"):
+        for key in ("seconds", "choosing", "confirming"):
             trial.set_user_attr(key, same.user_attrs[key])
         study.tell(trial, same.value)
         return f"{name}: {_words(settings)}: the same as trial {same.number}"
     try:
-        choosing, confirming = fitted(rows, recipe.changed(settings), on_epoch, progress)
+        scores = fitted(rows, recipe.changed(settings), on_epoch, progress)
     except optuna.TrialPruned as cut:
         trial.set_user_attr("seconds", time.monotonic() - begun)
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -264,14 +194,12 @@ def _tried(
         trial.set_user_attr("seconds", time.monotonic() - begun)
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         return f"{name}: {_words(settings)}: {error}"
-    value = rows.merit(rows.choosing, choosing)
+    value = rows.merit(rows.choosing, scores.choosing)
     trial.set_user_attr("seconds", time.monotonic() - begun)
-    trial.set_user_attr("confirming", confirming.tolist())
+    trial.set_user_attr("choosing", scores.choosing.tolist())
+    trial.set_user_attr("confirming", scores.confirming.tolist())
     study.tell(trial, value)
-    return (
-        f"{name}: {_words(settings)}: average precision {value:.4f}, "
-        f"{time.monotonic() - begun:.0f} s"
-    )
+    return f"{name}: {_words(settings)}: {metric} {value:.4f}, {time.monotonic() - begun:.0f} s"
 
 
 def _ended(study: Any) -> list[Any]:
@@ -288,16 +216,15 @@ def _outcome(study: Any, rows: SearchSplit, recipe: Recipe, name: str) -> dict[s
     ended = _ended(study)
     finished = [trial for trial in ended if trial.state.name == "COMPLETE"]
     best = max(finished, key=lambda trial: (trial.value, -trial.number))
-    truth = [rows.labels[row] for row in rows.confirming.tolist()]
     before, after = (
-        np.asarray(trial.user_attrs["confirming"], dtype=np.float64)
+        TrialScores(*(np.asarray(trial.user_attrs[half]) for half in ("choosing", "confirming")))
         for trial in (finished[0], best)
     )
     table = [
         {
             "trial": trial.number,
             "state": trial.state.name.lower(),
-            "average_precision": trial.value if trial.state.name == "COMPLETE" else None,
+            rows.metric: trial.value if trial.state.name == "COMPLETE" else None,
             "seconds": trial.user_attrs.get("seconds"),
             "settings": trial.user_attrs["settings"],
         }
@@ -306,17 +233,14 @@ def _outcome(study: Any, rows: SearchSplit, recipe: Recipe, name: str) -> dict[s
     return {
         "data": name,
         "positive": rows.positive,
+        "metric": rows.metric,
         "rows": {
             "fit": len(rows.fit),
             "choosing": len(rows.choosing),
             "confirming": len(rows.confirming),
         },
         "best": next(row for row in table if row["trial"] == best.number),
-        "gain": asdict(
-            paired_difference(
-                truth, before, after, class_order(rows.labels), rows.positive, seed=recipe.seed
-            )
-        ),
+        "gain": asdict(rows.gain(before, after, seed=recipe.seed)),
         "trials": table,
     }
 
@@ -343,58 +267,3 @@ def _open(folder: Path, asked: dict[str, Any]) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(marks, json.dumps(wanted, indent=2, ensure_ascii=False))
-
-
-class Trial(Protocol):
-    """The methods of an Optuna trial that suggest values."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number from a range."""
-        ...
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        """An integer from a range, both ends included."""
-        ...
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """One of several values."""
-        ...
-
-
-def depths_of(backbone: str) -> tuple[str, ...]:
-    """Values of `tune` to try. A backbone from scratch needs full training."""
-    return ("full",) if is_scratch(backbone) else DEPTHS
-
-
-def suggested(trial: Trial, backbone: str) -> dict[str, Any]:
-    """Settings of one trial, by name. Each value of `tune` has its own search space, because a good
-    learning rate for adapters is too high for a whole trunk.
-    """
-    depth = str(trial.suggest_categorical("tune", depths_of(backbone)))
-    kind = depth.partition(":")[0]
-    chosen: dict[str, Any] = {
-        "tune": depth,
-        "train.class_weight": trial.suggest_categorical(
-            f"{kind}.class_weight", ("none", "balanced")
-        ),
-    }
-    if kind == "head":
-        return chosen | {
-            "text.normalize": trial.suggest_categorical(
-                "head.normalize", ("none", "nfkc", "robust")
-            )
-        }
-    low, high = {"blocks": (3e-5, 2e-3), "lora": (1e-4, 5e-3), "full": (5e-5, 1e-3)}[kind]
-    if is_scratch(backbone):
-        low, high = 1e-4, 1e-2
-    chosen |= {
-        "train.learning_rate": trial.suggest_float(f"{kind}.learning_rate", low, high, log=True),
-        "train.head_learning_rate": trial.suggest_float(
-            f"{kind}.head_learning_rate", 3e-4, 3e-2, log=True
-        ),
-        "train.weight_decay": trial.suggest_float(f"{kind}.weight_decay", 1e-3, 0.3, log=True),
-        "train.dropout": trial.suggest_float(f"{kind}.dropout", 0.0, 0.3),
-        "train.label_smoothing": trial.suggest_float(f"{kind}.label_smoothing", 0.0, 0.1),
-        "train.epochs": trial.suggest_int(f"{kind}.epochs", 2, 8),
-    }
-    return chosen
