@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tamis.config import Recipe
+from tamis.workflows.environment import Listener
 from tamis.workflows.train import train
 from tests import runs
 from tests.rows import messages
@@ -52,10 +53,10 @@ def test_a_frozen_trunk_runs_once_for_each_distinct_message(
     recipe = Recipe().changed({**settings, "compute.threads": 1, "decision.cv_folds": 0})
     distinct = len({line.split("\t")[1] for line in table.read_text().splitlines()})
     first = Work()
-    report = train(str(table), recipe, tmp_path / "a", progress=first).to_dict()
+    report = train(str(table), recipe, tmp_path / "a", listener=Listener(progress=first)).to_dict()
     assert report["test"] is not None and report["tune"] == "head"
     assert first.done["frozen trunk"] == distinct
     again = Work()
     weighted = recipe.changed({"train.class_weight": "balanced"})
-    train(str(table), weighted, tmp_path / "b", progress=again)
+    train(str(table), weighted, tmp_path / "b", listener=Listener(progress=again))
     assert "frozen trunk" not in again.done

@@ -4,6 +4,7 @@ it is ever touched.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,23 @@ import pytest
 from tamis.config import Recipe
 from tamis.errors import RunError
 from tamis.files import locked
-from tamis.workflows.run_folder import opened
+from tamis.workflows.run_folder import RunFolder, opened
 from tests.runs import contents
 
 ASKED: dict[str, Any] = {"data": "abc", "test": None, "recipe": Recipe().model_dump()}
+
+
+def write_model(folder: RunFolder, report: dict[str, Any]) -> None:
+    """Write a model with a report; the folder decides whether the run is finished by it."""
+    with folder.replaced() as beside:
+        (beside.path / "recipe.toml").write_text(Recipe().to_toml(), encoding="utf-8")
+        (beside.path / "model").mkdir()
+        (beside.path / "model" / "config.json").write_text(json.dumps(report), encoding="utf-8")
+        beside.write_lines("history.jsonl", [{"step": 1}])
+        beside.write_json("report.json", report)
+
+
+QUICK = {"training": {"finished": False}}
 
 
 def start(
@@ -23,12 +37,9 @@ def start(
 ) -> Recipe | None:
     """Open a run and leave it, unfinished unless told; the recipe that was resumed."""
     with opened(path, asked, overwrite=overwrite) as folder:
-        (folder.path / "recipe.toml").write_text(
-            Recipe().changed({"seed": 7}).to_toml(), encoding="utf-8"
-        )
+        folder.keep_recipe(Recipe().changed({"seed": 7}))
         if finish:
-            folder.write_lines("history.jsonl", [{"step": 1}])
-            folder.write_json("report.json", {"é": 1})
+            write_model(folder, {"é": 1})
         return folder.earlier
 
 
@@ -70,7 +81,7 @@ def test_a_run_that_was_killed_while_it_was_being_cleared_can_be_overwritten(
         patch.setattr("tamis.workflows.run_folder.shutil.rmtree", killed)
         start(tmp_path / "run", overwrite=True)
     assert start(tmp_path / "run", ASKED | {"data": "other"}, overwrite=True) is None
-    assert sorted(contents(tmp_path / "run")) == ["checkpoint/asked.json", "recipe.toml"]
+    assert sorted(contents(tmp_path / "run")) == ["checkpoint/asked.json", "checkpoint/recipe.toml"]
 
 
 @pytest.mark.parametrize(
@@ -106,14 +117,17 @@ def test_a_finished_run_is_left_alone_byte_for_byte(tmp_path: Path) -> None:
 def test_overwriting_throws_away_a_run_and_nothing_else(tmp_path: Path) -> None:
     run = tmp_path / "run"
     start(run, finish=True)
-    (run / "model").mkdir()
-    (run / "model" / "config.json").touch()
+    (run / "checkpoint").mkdir()
     (run / "checkpoint" / "training.safetensors").touch()
     (run / "checkpoint" / "fold-0").mkdir()  # a fold's training was under way
     (run / "checkpoint" / "fold-0" / "training.safetensors").touch()
     (run / "my notes.txt").write_text("kept", encoding="utf-8")
     assert start(run, ASKED | {"data": "other"}, overwrite=True) is None
-    assert sorted(contents(run)) == ["checkpoint/asked.json", "my notes.txt", "recipe.toml"]
+    assert sorted(contents(run)) == [
+        "checkpoint/asked.json",
+        "checkpoint/recipe.toml",
+        "my notes.txt",
+    ]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -203,3 +217,76 @@ def test_lines_and_json_are_utf_8_and_whole(tmp_path: Path) -> None:
         assert contents(tmp_path / "run") == before
         folder.write_lines("history.jsonl", [{"text": "é\n"}, {}])
     assert (tmp_path / "run" / "history.jsonl").read_bytes() == '{"text": "é\\n"}\n{}\n'.encode()
+
+
+def test_a_finished_run_drops_its_checkpoint(tmp_path: Path) -> None:
+    with opened(tmp_path / "run", ASKED) as folder:
+        (folder.checkpoint / "training.safetensors").write_bytes(b"large")
+        (folder.checkpoint / "fold-1").mkdir()
+        write_model(folder, {"training": {"finished": True}})
+    assert not (tmp_path / "run" / "checkpoint").exists()
+    with pytest.raises(RunError, match="contains a finished run"):
+        start(tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_a_quick_model_is_no_finished_run_and_the_next_model_takes_its_place(
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    with opened(run, ASKED) as folder:
+        assert not folder.has_model
+        write_model(folder, QUICK)
+        assert folder.has_model
+    assert (run / "checkpoint" / "asked.json").is_file()
+    with pytest.raises(RunError, match="differs from this one in: data"):
+        start(run, ASKED | {"data": "other"})
+    with opened(run, ASKED) as folder:
+        assert folder.has_model
+        write_model(folder, {"training": {"finished": True}})
+    assert json.loads((run / "model" / "config.json").read_text())["training"]["finished"]
+    assert not (run / "checkpoint").exists()
+
+
+def test_a_model_that_is_not_written_completely_leaves_the_one_before(tmp_path: Path) -> None:
+    with opened(tmp_path / "run", ASKED) as folder:
+        write_model(folder, QUICK)
+        before = contents(tmp_path / "run")
+        with pytest.raises(KeyboardInterrupt), folder.replaced() as beside:
+            beside.write_json("recipe.toml", {})
+            raise KeyboardInterrupt
+        assert contents(tmp_path / "run") == before
+    # Killed in the middle of it: nothing of the incomplete model is used.
+    (tmp_path / "run" / "checkpoint" / "next").mkdir()
+    (tmp_path / "run" / "checkpoint" / "next" / "recipe.toml").touch()
+    with opened(tmp_path / "run", ASKED):
+        assert contents(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("moves", range(5))
+def test_a_kill_between_two_moves_is_made_up_for(
+    moves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, left = tmp_path / "run", [moves]
+    with opened(run, ASKED) as folder:
+        write_model(folder, QUICK)
+    move = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.parent.name == "next" and target.parent == run:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+        return move(self, target)
+
+    with monkeypatch.context() as patch, opened(run, ASKED) as folder:
+        patch.setattr(Path, "replace", killed)
+        if moves < 4:
+            with pytest.raises(KeyboardInterrupt):
+                write_model(folder, {"training": {"finished": True}})
+        else:
+            write_model(folder, {"training": {"finished": True}})
+    with pytest.raises(RunError, match="contains a finished run"):
+        start(run)
+    for name in ("report.json", "model/config.json"):
+        assert json.loads((run / name).read_text())["training"]["finished"], name

@@ -26,7 +26,8 @@ from tamis.cli.options import (
     setting_option,
 )
 from tamis.cli.progress import Bars
-from tamis.workflows.training_options import TRACKERS
+from tamis.errors import ConfigError
+from tamis.workflows.training_options import TRACKERS, Extent
 
 
 @command
@@ -58,6 +59,27 @@ def train(
     robust: Annotated[
         bool, typer.Option("--robust", help=robust_help(), rich_help_panel=MODEL)
     ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Stop after the quick model: the exact head on frozen features, in seconds to a "
+            "minute for a few thousand short texts.",
+            rich_help_panel=MODEL,
+        ),
+    ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes",
+            metavar="N",
+            help="Time budget of the whole command. Chooses what is trained and for how many "
+            "epochs, so that it ends in time on this machine; what was chosen is in recipe.toml. "
+            "Example: --minutes 5.",
+            show_default="no limit",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
     recipe: RecipeOption = None,
     settings: Settings = None,
     out: Annotated[
@@ -86,8 +108,10 @@ def train(
 ) -> None:
     """Train a classifier on a labelled table.
 
-    Evaluates the model and a TF-IDF baseline on the test rows and writes a run folder with model,
-    metrics and report. Repeat the same command to resume an interrupted training.
+    Says what it is going to do and how long it takes here. Writes a run folder with a quick model
+    first, then replaces it by the tuned one, unless held-out rows say that the quick one is better.
+    Evaluates the model and a TF-IDF baseline on the test rows. Repeat the same command to resume
+    an interrupted training; until then the quick model can be used.
 
     Example: tamis train messages.csv --max-fpr 0.2% -o runs/mine
     """
@@ -106,11 +130,22 @@ def train(
     for name in log or []:
         if name not in TRACKERS:
             raise typer.BadParameter(f"--log: expected one of {', '.join(TRACKERS)}, got {name!r}")
-    wanted = recipe_from(recipe, options, settings, robust=robust)
+    wanted, extent = recipe_from(recipe, options, settings, robust=robust), Extent(quick, minutes)
+    try:
+        extent.check(wanted)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
     from tamis.workflows import train as experiment
+    from tamis.workflows.environment import Listener
 
     result = experiment.train(
-        data, wanted, out, overwrite=overwrite, say=say, progress=Bars(), log=log or []
+        data,
+        wanted,
+        out,
+        overwrite=overwrite,
+        listener=Listener(say, Bars()),
+        log=log or [],
+        extent=extent,
     )
     if json_:
         return print_json(result.to_dict())

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tamis.compute import device as devices
-from tamis.config import Recipe
-from tamis.gpt2.backbones import local_folder
+from tamis.config import Recipe, TrainSettings
+from tamis.gpt2.backbones import SCRATCH, is_scratch, local_folder
 from tamis.text.augmentation import perturbed_copies
 
 LONG_S = 1800.0
@@ -78,10 +78,7 @@ def training_time(
     shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     blocks, channels = shape["n_layer"] + 1, shape["n_embd"]
     train, folds = recipe.train, recipe.decision.cv_folds or 0
-    copies = {
-        label: perturbed_copies(train, positive not in (None, label)) + train.augment_forms
-        for label in set(labels)
-    }
+    copies = {label: copies_of(train, label, positive) for label in set(labels)}
     once = sum(1 + len(text.encode("utf-8", "replace")) / BYTES_A_TOKEN for text in texts)
     rows = sum(1 + copies[label] for label in labels) / len(labels)
     # Each of F folds is trained without an F-th of the rows, and all rows once more.
@@ -105,3 +102,27 @@ def training_time(
         gflops,
         adapting / a_second,
     )
+
+
+def copies_of(train: TrainSettings, label: str, positive: str | None) -> float:
+    """Return the number of augmented copies of each row with a label; `positive` as in
+    `training_time`.
+    """
+    return perturbed_copies(train, positive not in (None, label)) + train.augment_forms
+
+
+def backbone_shape(name: str) -> tuple[int, int] | None:
+    """Return the number of blocks and the width of a backbone, without loading it; None if its
+    files are not in a folder with a config.json of the usual form.
+    """
+    if is_scratch(name):
+        known = SCRATCH.get(name.removeprefix("scratch:"))
+        return None if known is None else (known.n_layer, known.n_embd)
+    folder = local_folder(name)
+    if folder is None:
+        return None
+    try:
+        shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return int(shape["n_layer"]), int(shape["n_embd"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

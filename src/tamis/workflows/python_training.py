@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from tamis.config import Recipe
-from tamis.progress import Bars, show
+from tamis.progress import Bars, Silent, show
 from tamis.training.callbacks import Tracker
 from tamis.workflows import train as workflow
+from tamis.workflows.environment import Listener
 from tamis.workflows.run_result import RunResult
-from tamis.workflows.training_options import TrainingOptions, training_recipe
+from tamis.workflows.training_options import Extent, TrainingOptions, training_recipe
 
 logger = logging.getLogger("tamis.workflows")
 
@@ -38,8 +39,9 @@ def train(
         overwrite: replace the run in the folder.
         log: experiment trackers: `tensorboard`, `mlflow`, `wandb`, or your own `Tracker`.
         verbose: show progress bars and notes. The notes also go to the logger `tamis.workflows`.
-        options: those of `tamis train`, such as `backbone`, `tune`, `max_fpr`, `text`, `label`;
-            any setting by name goes into `settings`.
+        options: those of `tamis train`, such as `backbone`, `tune`, `max_fpr`, `text`, `label`,
+            `quick=True` (stop after the quick model), `minutes=5` (budget of the whole call); any
+            setting by name goes into `settings`.
 
     Raises:
         RunError: the folder contains a finished run or another run, or another process uses it.
@@ -67,7 +69,7 @@ def train(
         training_recipe(recipe, options),
         None if out is None else Path(out),
         overwrite=overwrite,
-        say=say,
-        progress=Bars() if verbose else None,
+        listener=Listener(say, Bars() if verbose else Silent()),
         log=list(log) if isinstance(log, Sequence) and not isinstance(log, str) else [log],
+        extent=Extent(bool(options.get("quick", False)), options.get("minutes")),
     )

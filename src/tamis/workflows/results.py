@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,13 @@ from tamis.config import Recipe
 from tamis.data.splits import DataSplit
 from tamis.decision.calibration import uncalibrated
 from tamis.decision.verdict import UNSURE
-from tamis.evaluation.baselines import fit_baselines
+from tamis.evaluation.baselines import Baseline, fit_baselines
 from tamis.evaluation.fold_spread import fold_figures
+from tamis.evaluation.report.live_scores import live_scores
 from tamis.evaluation.report.model_card import model_card
+from tamis.evaluation.report.next_steps import next_steps
 from tamis.evaluation.report.plots import PlotData, write_all
-from tamis.evaluation.report.render_html import write_html
+from tamis.evaluation.report.render_html import MOST_MISTAKES, write_html
 from tamis.evaluation.report.report import Part, ReportInputs, build_report, most_confident_mistakes
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.head.class_weights import class_weights
@@ -78,10 +81,17 @@ def _others(recipe: Recipe) -> bool:
 
 
 def evaluate_classifier(
-    classifier: TextClassifier, dataset: Dataset, clock: Clock, *, progress: Progress | None = None
+    classifier: TextClassifier,
+    dataset: Dataset,
+    clock: Clock,
+    *,
+    baselines: dict[str, Baseline],
+    progress: Progress | None = None,
 ) -> tuple[dict[str, Any], ReportInputs]:
-    """Metrics of a fitted classifier and of the baselines on the validation and test rows. The
-    baselines are fitted on the same training rows.
+    """Metrics of a fitted classifier and of the baselines on the validation and test rows.
+
+    The baselines are fitted on the same training rows, and put into `baselines`; those that are in
+    it are used.
     """
     parts, names = dataset.split, [str(c) for c in classifier.classes_]
     compute, recipe = classifier.predictor_.compute, classifier.recipe_
@@ -92,9 +102,10 @@ def evaluate_classifier(
             parts.texts("test"), cache=cache, progress=progress
         )
     with clock.phase("baselines"):
-        baselines = fit_baselines(
-            parts.texts("train"), parts.labels("train"), parts.texts("test"), names
-        )
+        if not baselines:
+            baselines |= fit_baselines(
+                parts.texts("train"), parts.labels("train"), parts.texts("test"), names
+            )
     scored = sum(clock.seconds.get(name, 0.0) for name in ("train", "test"))
     timing: dict[str, Any] = dict(clock.seconds)
     timing["messages_per_s"] = len(parts.table) / scored if scored else None
@@ -127,6 +138,8 @@ def evaluate_classifier(
         timing=timing,
         versions=versions(),
         notes=[*dataset.notes, *classifier.training_.extra_notes],
+        test_data="" if parts.test_table is None else Path(parts.test_table.source).name,
+        recipe=recipe,
     )
     report = build_report(inputs, seed=recipe.seed)
     report["folds"] = None
@@ -169,7 +182,12 @@ def write_run(
     folder.write_lines("history.jsonl", classifier.training_.history)
     folder.write_lines(PREDICTIONS, predictions(classifier, inputs))
     about = {
-        "data": {"name": dataset.name, "fingerprint": dataset.split.table.fingerprint},
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.split.table.fingerprint,
+            "text": dataset.split.table.text_column,
+            "label": dataset.split.table.label_column,
+        },
         "versions": report["versions"],
     }
     about["figures"] = {
@@ -200,12 +218,18 @@ def write_run(
     plots = write_all(folder.path / "plots", drawn)
     mistakes = (
         most_confident_mistakes(
-            shown, inputs.classes, positive=inputs.positive, threshold=classifier.rule_.threshold
+            shown,
+            inputs.classes,
+            positive=inputs.positive,
+            threshold=classifier.rule_.threshold,
+            limit=MOST_MISTAKES,
         )
         if shown
         else []
     )
-    write_html(folder.path / "report.html", report, plots, mistakes)
+    report["next_steps"] = next_steps(report)  # what was added to the report counts too
+    live = live_scores(shown, report)
+    write_html(folder.path / "report.html", report, plots, mistakes, live)
     folder.write_json("report.json", report)
 
 

@@ -1,9 +1,13 @@
 """A run folder: locking, whether it is finished, and which recipe and data it belongs to.
 
-RUN/  model/  report.html  report.json (written last: its presence means finished)
+RUN/  model/  report.html  report.json (written last)
       predictions.jsonl  history.jsonl  recipe.toml (resolved)  plots/
       features.safetensors (features of the training rows)   tensorboard/ (if asked for)
-      checkpoint/ (asked.json: recipe and data as requested; state of the training loop)
+      checkpoint/ (only until the run is finished: asked.json, recipe and data as requested;
+                   recipe.toml, resolved; state of the training loop; next/, a model being written)
+
+A model is written to checkpoint/next and then moved into RUN, so that RUN has the files of one
+model at any time. If the process is killed between two moves, the next one moves the rest.
 """
 
 from __future__ import annotations
@@ -36,6 +40,8 @@ CONTENT = (
     "features.safetensors",
 )
 
+REPORT, NEXT, OLD = "report.json", "next", "old"
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -49,6 +55,30 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The folder with the state of the training loop."""
         return self.path / "checkpoint"
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the folder has a model already: a quick one, whose tuning goes on."""
+        return (self.path / REPORT).is_file()
+
+    def keep_recipe(self, resolved: Recipe) -> None:
+        """Keep the resolved recipe for a resumed training."""
+        write_text(self.checkpoint / "recipe.toml", resolved.to_toml())
+
+    @contextmanager
+    def replaced(self) -> Iterator[RunFolder]:
+        """Yield a folder to write all files of a model to. If the block succeeds, they take the
+        place of those in the run; if it fails, the run stays as it is.
+        """
+        staged = self.checkpoint / NEXT
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+        try:
+            yield RunFolder(staged, None)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+        _move_staged(self.path)
 
     def write_lines(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Write a JSONL file atomically."""
@@ -97,29 +127,32 @@ def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Ite
                     "folder with -o"
                 )
             if overwrite:
+                _write_asked(path, asked)  # first: it marks the folder as a run
                 _clear(path)
-                _write_asked(path, asked)
+            else:
+                _move_staged(path)
             folder = RunFolder(path, _earlier(path, asked))
             try:
                 yield folder
             except TamisError:
                 # Refused because of a setting or a row: leave the disk as it was before.
                 if learned_nothing := _learned_nothing(path):
-                    for name in ("recipe.toml", "checkpoint/asked.json"):
+                    for name in ("recipe.toml", *(f"checkpoint/{name}" for name in _MARKS)):
                         (path / name).unlink(missing_ok=True)
                 raise
+            if _finished(path):
+                _empty(path / "checkpoint", kept=("lock",))
     finally:
-        if learned_nothing:
-            with suppress(OSError):  # another process has just begun to write here
-                (path / "checkpoint").rmdir()
-                if made:
-                    path.rmdir()
+        with suppress(OSError):  # not empty, or another process has just begun to write here
+            (path / "checkpoint").rmdir()
+            if made and learned_nothing:
+                path.rmdir()
 
 
 def _is_run(path: Path) -> bool:
-    finished = (path / "report.json").is_file() and (path / "recipe.toml").is_file()
+    written = (path / REPORT).is_file() and (path / "recipe.toml").is_file()
     checkpoint = path / "checkpoint"
-    if finished or (checkpoint / "asked.json").is_file():
+    if written or (checkpoint / "asked.json").is_file():
         return True
     # A run that has just started, or was killed before it wrote anything.
     return (
@@ -129,10 +162,46 @@ def _is_run(path: Path) -> bool:
     )
 
 
+def _finished(path: Path) -> bool:
+    """Whether a run has its last model: not a quick one whose tuning was interrupted."""
+    if not (path / REPORT).is_file():
+        return False
+    if not (path / "checkpoint" / "asked.json").is_file():
+        return True
+    try:
+        training = json.loads((path / REPORT).read_text(encoding="utf-8"))["training"]
+        return bool(training["finished"])
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
+def _move_staged(path: Path) -> None:
+    """Move the files of a model that was written completely into the run, its report last. Of an
+    incomplete one nothing is used.
+    """
+    checkpoint = path / "checkpoint"
+    staged, old = checkpoint / NEXT, checkpoint / OLD
+    shutil.rmtree(old, ignore_errors=True)
+    if (staged / REPORT).is_file():
+        old.mkdir()
+        for name in sorted(CONTENT, key=lambda name: name == REPORT):
+            if not (staged / name).exists():
+                continue
+            if (path / name).is_dir():
+                (path / name).rename(old / name)
+            (staged / name).replace(path / name)
+        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(staged, ignore_errors=True)
+
+
+_MARKS = ("asked.json", "recipe.toml", "progress.json")
+"""Files of a checkpoint that contain nothing learned."""
+
+
 def _learned_nothing(path: Path) -> bool:
     inside = {file.name for file in (path / "checkpoint").iterdir()}
     return {file.name for file in path.iterdir()} <= {"checkpoint", "recipe.toml"} and inside <= {
-        "asked.json",
+        *_MARKS,
         "lock",
     }
 
@@ -144,7 +213,7 @@ def _write_asked(path: Path, asked: dict[str, Any]) -> None:
 def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
     """Check that a run may be resumed, and return its recipe; None for a new run."""
     marks = path / "checkpoint" / "asked.json"
-    if (path / "report.json").is_file():
+    if _finished(path):
         raise RunError(
             f"{path} contains a finished run; choose another folder with -o, or pass --overwrite "
             "to replace it"
@@ -168,7 +237,7 @@ def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
             "or pass --overwrite to replace it"
         )
     try:
-        return read_recipe(path / "recipe.toml")
+        return read_recipe(path / "checkpoint" / "recipe.toml")
     except ConfigError:
         return None
 
@@ -177,19 +246,24 @@ def _clear(path: Path) -> None:
     """Delete the content of a run. The files that mark the folder as a run are kept, so that it can
     still be overwritten after a crash.
     """
-    (path / "report.json").unlink(missing_ok=True)
+    (path / REPORT).unlink(missing_ok=True)
     for name in CONTENT:
         target = path / name
         if name == "checkpoint":
-            for file in target.iterdir():
-                if file.is_dir():  # state of a cross-validation fold
-                    shutil.rmtree(file)
-                elif file.name not in ("lock", "asked.json"):
-                    file.unlink()
+            _empty(target, kept=("lock", "asked.json"))
         elif target.is_dir():
             shutil.rmtree(target)
         else:
             target.unlink(missing_ok=True)
+
+
+def _empty(folder: Path, *, kept: tuple[str, ...]) -> None:
+    """Delete what is in a folder, except some files."""
+    for file in folder.iterdir():
+        if file.is_dir():  # such as the state of a cross-validation fold
+            shutil.rmtree(file)
+        elif file.name not in kept:
+            file.unlink()
 
 
 def slug(text: str) -> str:

@@ -4,7 +4,9 @@ line, and the recipe they define.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -18,6 +20,40 @@ ROBUST: dict[str, Any] = {
     "train.augment_negatives": 1.0,
 }
 """The settings of `--robust`. Options and `--set` override them."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far a training goes."""
+
+    quick: bool = False
+    """stop after the quick model"""
+    minutes: float | None = None
+    """budget of the whole command; None: no limit"""
+
+    def check(self, recipe: Recipe) -> None:
+        """Check the extent with a recipe.
+
+        Raises:
+            ConfigError: the budget is no number above 0, or two wishes exclude each other.
+        """
+        if self.minutes is not None and self.quick:
+            raise ConfigError(
+                "quick and minutes exclude each other: the quick model takes as long as it takes; "
+                "give one of them"
+            )
+        number = isinstance(self.minutes, int | float) and not isinstance(self.minutes, bool)
+        if self.minutes is not None and not (number and 0 < self.minutes < math.inf):
+            raise ConfigError(
+                f"minutes: expected a number above 0, such as 5, got {self.minutes!r}"
+            )
+        if self.quick and recipe.tune not in ("auto", "head"):
+            raise ConfigError(
+                f"quick trains the head alone, but tune = {recipe.tune} was requested; give one "
+                "of them"
+            )
+
+
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 """Names of `--log`; `training.trackers` has the trackers."""
 _NAMES = {
@@ -60,6 +96,8 @@ class TrainingOptions(TypedDict, total=False):
     device: str
     threads: int
     dtype: str
+    quick: bool
+    minutes: float
     settings: Mapping[str, Any]
     """any setting by name, such as `{"train.epochs": 3}`; takes precedence"""
 

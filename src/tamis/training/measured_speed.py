@@ -1,0 +1,127 @@
+"""How fast a backbone reads and is trained on this machine: a few rows of the table, for about a
+second each.
+
+The sample is a training of its own, whose weights are thrown away. Nothing of it reaches the
+training that follows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.compute.isolation import isolated
+from tamis.config import Recipe
+from tamis.gpt2.features import last_tokens
+from tamis.gpt2.freezing import with_pooling
+from tamis.gpt2.inference.dtype import in_dtype
+from tamis.gpt2.model import GPT2Classifier
+from tamis.training.callbacks import Callbacks, ignore
+from tamis.training.finetune import TrainingJob, prepared_training
+from tamis.training.prepare import LabelledTexts, TrainingPlan, exact_head, prepare
+
+SAMPLE_ROWS, MOST_CHARACTERS = 48, 2000
+"""Rows of the sample, and characters of each."""
+READ_ROWS = 4
+"""Rows that are read at a time."""
+LIMIT_S = 1.0
+"""Seconds for reading, and again for training; a step that has begun is finished."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The speed of a backbone on this machine."""
+
+    tokens_per_byte: float
+    """of UTF-8, the leading `<|endoftext|>` included"""
+    reading_s: float
+    """seconds a token without gradients"""
+    training_s: float
+    """seconds a token of a step of the recipe's training; 0 for the exact head"""
+
+
+def measured_speed(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) -> Speed:
+    """Measure the speed of a training on a sample of its rows.
+
+    Args:
+        recipe: resolved, with device and threads.
+        texts: R training texts.
+        labels: (R,) their labels.
+
+    Raises:
+        ConfigError, CheckpointError, DownloadError: the backbone cannot be loaded.
+    """
+    rows = sample_rows(labels, recipe.seed)
+    classes = tuple(sorted(set(labels)))
+    some = [texts[row][:MOST_CHARACTERS] or " " for row in rows.tolist()]
+    targets = np.array([classes.index(labels[row]) for row in rows.tolist()], dtype=np.int64)
+    # No copies, no folds, nothing held out: what is measured is seconds a token.
+    sampled = recipe.changed(
+        {
+            "decision.cv_folds": 0,
+            "data.validation_share": 0,
+            "train.adapt_passes": 0,
+            "train.augment_positives": 0,
+            "train.augment_negatives": 0,
+            "train.augment_forms": 0,
+        }
+    )
+    plan = prepare(sampled, LabelledTexts(some, targets, classes), Callbacks(on_notice=ignore))
+    compute = plan.recipe.compute
+    with isolated(compute.device, compute.threads, seed=recipe.seed):
+        model = GPT2Classifier(with_pooling(plan.recipe, plan.backbone.model), len(classes))
+        model = model.to(compute.device)
+        reading = _seconds_a_token(_read(plan, model, some))
+        training = 0.0 if exact_head(recipe) else _seconds_a_token(_train(plan, model))
+    letters = sum(len(text.encode("utf-8", "replace")) for text in some)
+    return Speed(sum(plan.data.texts.tokens.tolist()) / letters, reading, training)
+
+
+def sample_rows(labels: Sequence[str], seed: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows to measure with: some at random, at least one of each
+    class.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    first: dict[str, int] = {}
+    for row in order.tolist():
+        first.setdefault(labels[row], row)
+    rest = [row for row in order.tolist() if row not in set(first.values())]
+    return np.array([*first.values(), *rest][: max(SAMPLE_ROWS, len(first))], dtype=np.int64)
+
+
+def _read(plan: TrainingPlan, model: GPT2Classifier, texts: Sequence[str]) -> Iterator[int]:
+    """Read rows, a few at a time; yields their tokens."""
+    trunk = in_dtype(model.transformer, plan.recipe.compute.dtype)
+    for start in cycle(range(0, len(texts), READ_ROWS)):
+        encoded = plan.encoder.encode(list(texts[start : start + READ_ROWS]))
+        last_tokens(trunk, encoded)
+        yield int(sum(encoded.tokens.tolist()))
+
+
+def _train(plan: TrainingPlan, model: GPT2Classifier) -> Iterator[int]:
+    """Take steps of the training; yields their tokens."""
+    job = TrainingJob(plan.recipe, plan.data, Callbacks(on_notice=ignore), plan.data.validation)
+    training = prepared_training(job, model)
+    model.transformer.set_dropout(plan.recipe.train.dropout or 0.0)
+    for rows in cycle(list(training.steps_of(0))):
+        training.train_step(rows, training.states)
+        yield int(training.states.messages.tokens[rows].sum())
+
+
+def _seconds_a_token(work: Iterator[int]) -> float:
+    """Median over pieces of work, without the first: it pays for buffers and kernels."""
+    found: list[float] = []
+    begun = at = time.perf_counter()
+    for tokens in work:
+        now = time.perf_counter()
+        found.append((now - at) / max(1, tokens))
+        at = now
+        if now - begun > LIMIT_S and len(found) > 1:
+            break
+    return median(found[1:])
