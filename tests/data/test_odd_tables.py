@@ -304,7 +304,8 @@ def test_every_faulty_row_is_named_in_one_run(write: Write) -> None:
         "line 4: expected 2 fields separated by comma, found 3; "
         "line 5: expected a text in column 'text', found only 1 of 2 fields; "
         "line 6: expected a text to train on, found an empty one; to correct them: "
-        "fill it in or remove the row; or fix the row (quote texts that contain the delimiter)"
+        "fill it in or remove the row, or skip such rows with --skip-unlabelled; or fix the row "
+        "(quote texts that contain the delimiter); or fill it in or remove the row"
     )
 
 
@@ -408,3 +409,51 @@ def test_a_row_of_delimiters_in_a_table_of_messages_is_counted(write: Write) -> 
     assert read.ending_notes() == (
         f"{path}: 3 rows without any value were skipped (line 3, 5, 6).",
     )
+
+
+def test_lines_of_white_space_in_a_table_are_skipped(write: Write) -> None:
+    lines = [
+        "  ",
+        "text,label",
+        "hello there,ham",
+        "   ",
+        "win now,spam",
+        "\t",
+        "good bye,ham",
+        " ",
+    ]
+    path = write("\n".join(lines) + "\n", "spaces.csv")
+    table = read_table(path)
+    assert table.texts == ("hello there", "win now", "good bye")
+    assert table.lines == (3, 5, 7)
+    messages = read_messages(path)
+    assert [message.text for message in messages] == list(table.texts)
+    note = f"{path}: 4 rows without any value were skipped (line 1, 4, 6, 8)."
+    assert table.notes == (note,)
+    assert messages.ending_notes() == (note,)
+
+
+def test_white_space_in_a_single_column_is_an_empty_text(write: Write) -> None:
+    path = write("text\nhello\n  \nbye\n", "one.csv")
+    assert [message.text for message in read_messages(path)] == ["hello", "  ", "bye"]
+
+
+def test_a_second_byte_order_mark_is_no_part_of_a_name(write: Write) -> None:
+    rows = "hello,ham\nbye,ham\nwin,spam\n"
+    assert read_table(write("\ufeff\ufefftext,label\n" + rows, "marks.csv")).text_column == "text"
+
+
+def test_excels_line_makes_a_table_of_a_text_file(write: Write) -> None:
+    path = write("sep=;\nid;text\n1;hello, you\n2;bye, you\n", "a.txt")
+    assert [message.text for message in read_messages(path)] == ["hello, you", "bye, you"]
+    lines = write("sep=; is a line\nhello; you\n", "b.txt")
+    assert [message.text for message in read_messages(lines)] == ["sep=; is a line", "hello; you"]
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_a_bare_line_feed_in_a_field_does_not_end_the_row(write: Write, end: str) -> None:
+    rows = [f"text {number},{'ham' if number % 2 else 'spam'}" for number in range(9)]
+    rows[4] = "one\ntwo,spam"
+    path = write(end.join(["text,label", *rows, ""]), "ends.csv")
+    assert read_table(path).texts[4] == "one\ntwo"
+    assert [message.text for message in read_messages(path)][4] == "one\ntwo"

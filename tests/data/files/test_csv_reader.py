@@ -21,10 +21,8 @@ TAB = "\t"
 
 
 def fields(text: str, delimiter: str, *, quoted: bool) -> list[list[str]]:
-    return [
-        record.fields
-        for record in records(lines_of(text, quoted=quoted), Layout(delimiter, quoted), "file")
-    ]
+    layout = Layout(delimiter, quoted)
+    return [record.fields for record in records(lines_of(text, layout), layout, "file")]
 
 
 @given(st.text(alphabet='a",;\t\r\n é'), st.sampled_from([",", ";", TAB]))
@@ -58,7 +56,8 @@ def test_quoted_reading_is_that_of_pandas(rows: list[tuple[str, str]]) -> None:
 
 def test_a_record_knows_the_line_where_it_begins() -> None:
     text = 'a,b\n\n"x\ny",2\r\n"p\r\nq\nr",3\nlast,4'
-    found = list(records(lines_of(text, quoted=True), Layout(",", True), "file"))
+    layout = Layout(",", True)
+    found = list(records(lines_of(text, layout), layout, "file"))
     assert [record.line for record in found] == [1, 3, 5, 8]
     assert found[2].fields == ["p\r\nq\nr", "3"]
 
@@ -185,7 +184,7 @@ def test_escapes_are_read_as_the_csv_module_reads_them() -> None:
     csv.writer(buffer, escapechar="\\", doublequote=False).writerows(rows)
     layout = sniff(buffer.getvalue())
     assert layout is not None and layout.escaped
-    found = records(lines_of(buffer.getvalue(), quoted=True), layout, "file")
+    found = records(lines_of(buffer.getvalue(), layout), layout, "file")
     assert [record.fields for record in found] == rows
 
 
@@ -193,3 +192,46 @@ def test_the_cut_end_of_a_sample_is_no_unclosed_quote() -> None:
     text = 'ham\t"say ""hi"""\nspam\t"cut here'
     assert quoting_is_evident(text, TAB, whole=False)
     assert not quoting_is_evident(text, TAB, whole=True)
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("other", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("delimiter", [",", TAB])
+def test_a_line_end_that_only_one_field_has_is_a_part_of_it(
+    end: str, other: str, delimiter: str
+) -> None:
+    rows = [["ham", f"text {number}"] for number in range(9)]
+    rows[3][1] = f"two{other}three"
+    text = "".join(delimiter.join(row) + end for row in rows)
+    layout = sniff(text)
+    assert layout is not None
+    found = [record.fields for record in records(lines_of(text, layout), layout, "file")]
+    assert found == rows or end in other
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ('"ham", "one, two"\n"spam", "three"\n"ham", "four"\n', ["ham", "one, two"]),
+        ('"one, two", ham\n"three", spam\n"it is  ", ham\n', ["one, two", "ham"]),
+        ("text, label\none, ham\nthree, spam\n", ["text", "label"]),
+        ('label; text\nham; "one; ""two"""\nspam; three\n', ["label", "text"]),
+    ],
+)
+def test_a_space_after_each_delimiter_is_no_part_of_the_fields(text: str, row: list[str]) -> None:
+    layout = sniff(text)
+    assert layout is not None
+    assert layout.spaced
+    found = [record.fields for record in records(lines_of(text, layout), layout, "file")]
+    assert found[0] == row
+    again = csv.reader(text.splitlines(), delimiter=layout.delimiter, skipinitialspace=True)
+    assert found == list(again)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hello, friend\nbye, you\n", "label,text\nham, one\nspam, two\n", 'a,b\n1,2\n3, "4"x\n'],
+)
+def test_a_space_that_may_belong_to_a_text_stays(text: str) -> None:
+    layout = sniff(text)
+    assert layout is None or not layout.spaced

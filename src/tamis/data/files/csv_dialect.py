@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from tamis.data.files.columns import count_roles
@@ -48,17 +49,46 @@ def sniff(text: str, *, whole: bool = True) -> Layout | None:
 
 
 def layout_of(text: str, delimiter: str, *, whole: bool = True) -> Layout:
-    """Return the layout of a text whose delimiter is known: whether it has quotes and escapes."""
-    if delimiter == "\t" and not quoting_is_evident(text, delimiter, whole=whole):
-        return Layout(delimiter, quoted=False)
-    layout = Layout(delimiter, quoted=True)
-    escaped = Layout(delimiter, quoted=True, escaped=True)
-    if not re.search(rf'\\["{re.escape(delimiter)}]', text):
+    """Return the layout of a text whose delimiter is known: quotes, escapes, spaces, line ends."""
+    quoted = delimiter != "\t" or quoting_is_evident(text, delimiter, whole=whole)
+    layout = Layout(delimiter, quoted)
+    if quoted and _spaces_follow(text, layout, whole):
+        return replace(layout, spaced=True)
+    # Only a text that is irregular as it stands and regular in another reading has that reading:
+    # "C:\\" is a plain field.
+    others = list(_other_readings(text, layout))
+    if not others or not _irregular(text, layout, whole):
         return layout
-    # In `"a \\"b\\" c"` the first backslash would be the end of the field. Only a text that is
-    # irregular without escapes and regular with them has escapes: "C:\\" is a plain field.
-    faults, faults_escaped = (_irregular(text, each, whole) for each in (layout, escaped))
-    return escaped if faults and not faults_escaped else layout
+    return next((each for each in others if not _irregular(text, each, whole)), layout)
+
+
+def _other_readings(text: str, layout: Layout) -> Iterator[Layout]:
+    """Yield the layouts that the characters of a text allow besides the usual one."""
+    mark = re.escape(layout.delimiter)
+    if layout.quoted and re.search(rf'\\["{mark}]', text):
+        yield replace(layout, escaped=True)  # `"a \\"b\\" c"`
+    if layout.quoted and re.search(rf'{mark} +"', text):
+        yield replace(layout, spaced=True)  # `"a", "b"`
+    ends = Counter({"\r\n": text.count("\r\n")})
+    ends["\n"] = text.count("\n") - ends["\r\n"]
+    ends["\r"] = text.count("\r") - ends["\r\n"]
+    if sum(count > 0 for count in ends.values()) > 1:
+        # Other line ends may be part of a field that is not quoted.
+        yield replace(layout, line_end=ends.most_common(1)[0][0])
+
+
+def _spaces_follow(text: str, layout: Layout, whole: bool) -> bool:
+    """Return whether a space follows each delimiter, also in a header.
+
+    Without a known name in the header and without a quoted field, the delimiters may be the
+    punctuation of sentences.
+    """
+    rows = _sample_records(text, layout, whole)
+    cells = [field for row in rows for field in row.fields[1:]]
+    spaced = len(rows) > 1 and bool(cells) and all(field.startswith(" ") for field in cells)
+    return spaced and (
+        count_roles(rows[0].fields) > 0 or any("quoted" in row.kinds for row in rows)
+    )
 
 
 def regularity(text: str, layout: Layout, *, whole: bool = True) -> tuple[int, int, float]:
@@ -101,8 +131,8 @@ def _sample_records(text: str, layout: Layout, whole: bool) -> list[Record]:
         text, whole = (text, whole) if end < 0 else (text[: end + 1], False)
     rows: list[Record] = []
     try:
-        for record in records(lines_of(text, quoted=layout.quoted), layout, ""):
-            if any(record.fields):
+        for record in records(lines_of(text, layout), layout, ""):
+            if any(map(str.strip, record.fields)):
                 rows.append(record)
             if len(rows) == _SAMPLE_RECORDS:
                 break
@@ -149,7 +179,8 @@ def quoting_is_evident(text: str, delimiter: str, *, whole: bool = True) -> bool
         return False
     rows: list[Record] = []
     try:
-        for record in records(lines_of(text, quoted=True), Layout(delimiter, quoted=True), ""):
+        layout = Layout(delimiter, quoted=True)
+        for record in records(lines_of(text, layout), layout, ""):
             if "broken" in record.kinds:
                 return False
             rows.append(record)
@@ -166,7 +197,8 @@ def quoting_is_evident(text: str, delimiter: str, *, whole: bool = True) -> bool
         for field, kind in zip(row.fields, row.kinds, strict=True)
     )
     if spanning:
-        bare = records(lines_of(text, quoted=False), Layout(delimiter, quoted=False), "")
+        layout = Layout(delimiter, quoted=False)
+        bare = records(lines_of(text, layout), layout, "")
         return _off_width([len(row.fields) for row in rows]) < _off_width(
             [len(row.fields) for row in bare]
         )

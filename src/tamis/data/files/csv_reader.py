@@ -36,13 +36,18 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """The delimiter of a text, whether its quotes quote fields, and whether a backslash before a
-    quote, a delimiter or a backslash makes that character a part of the field.
+    """How delimited text is written.
+
+    `escaped`: a backslash before a quote, a delimiter or a backslash makes that character a part of
+    the field. `spaced`: the spaces after a delimiter are not part of the field. `line_end`: the
+    only characters that end a row; None: see `lines_of`.
     """
 
     delimiter: str
     quoted: bool
     escaped: bool = False
+    spaced: bool = False
+    line_end: str | None = None
 
     @property
     def format(self) -> str:
@@ -66,14 +71,25 @@ class UnclosedQuoteError(DataError):
         super().__init__(f"{source} line {line}: {self.reason}; {self.remedy}")
 
 
-def lines_of(text: str, *, quoted: bool) -> Iterator[str]:
-    """Split text into lines, keeping their ends.
+def newline_of(layout: Layout, start: str) -> str:
+    """Return the argument `newline` that makes Python's files divide a text of this layout, which
+    begins with `start`, into lines.
 
-    Quoted text ends lines at LF, CR LF and CR; unquoted text only at LF, or at CR if it has no LF.
+    Unless the layout says otherwise, quoted text ends lines at LF, CR LF and CR; unquoted text only
+    at LF, or at CR if it has no LF.
     """
-    if not quoted and "\n" in text:
-        return iter(io.StringIO(text, newline="\n"))
-    return iter(io.StringIO(text, newline=""))
+    if layout.line_end is not None:
+        return layout.line_end
+    return "" if layout.quoted or "\n" not in start else "\n"
+
+
+def lines_of(text: str, layout: Layout) -> Iterator[str]:
+    """Split text into lines, keeping their ends; see `newline_of`."""
+    newline = newline_of(layout, text)
+    if newline in ("", "\n"):
+        return iter(io.StringIO(text, newline=newline))
+    # StringIO would turn each LF of the text into `newline`.
+    return (found[0] for found in re.finditer(f"(?s:.*?){newline}|(?s:.+)", text))
 
 
 def records(
@@ -95,12 +111,15 @@ def records(
             body = line.rstrip("\n").removesuffix("\r") if line.endswith(("\n", "\r")) else line
             if not body:
                 continue
-            if (not layout.quoted or '"' not in body) and not layout.escaped:
+            plain = not layout.escaped and not layout.spaced
+            if plain and (not layout.quoted or '"' not in body):
                 fields = body.split(delimiter)
                 yield Record(start, fields, ["plain"] * len(fields))
                 continue
         position: int | None = 0
         while position is not None:
+            if pieces is None and layout.spaced and position:
+                position = _after_spaces(line, position)
             if pieces is None and not line.startswith('"', position):
                 end, following = _plain_end(line, position, layout)
                 fields.append(_unescaped(line[position:end], layout))
@@ -151,6 +170,12 @@ def _plain_end(line: str, position: int, layout: Layout) -> tuple[int, int | Non
     if line.endswith("\r", position, end):
         end -= 1
     return end, None
+
+
+def _after_spaces(line: str, position: int) -> int:
+    while line.startswith(" ", position):
+        position += 1
+    return position
 
 
 def _is_escaped(line: str, start: int, end: int) -> bool:

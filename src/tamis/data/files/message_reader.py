@@ -22,6 +22,8 @@ from tamis.data.files.byte_sources import (
     temporary_copy,
 )
 from tamis.data.files.columns import firm
+from tamis.data.files.csv_dialect import declared_separator
+from tamis.data.files.csv_reader import newline_of
 from tamis.data.files.encoding import encoding_of_file, transcoded, wide_encoding
 from tamis.data.files.faulty_rows import FaultyRows
 from tamis.data.files.message_streams import is_plain_line, one_message_text, stream_messages
@@ -142,6 +144,8 @@ def _of_format(file: LocalFile, text: str | None, header: bool | None) -> Messag
     with file.path.open(encoding=encoding.name, newline="") as opened:
         start = opened.read(_HEAD_BYTES)
         whole = not opened.read(1)
+    # Excel writes `sep=` into tables only, whatever their names are.
+    lines_only = lines_only and declared_separator(start) is None
     returns = ends_lines_with_returns(start)
     lines = _text_lines(file, encoding.name, "" if returns else "\n")
     if not lines_only and json_reader.begins_like_json(start):
@@ -155,8 +159,7 @@ def _of_format(file: LocalFile, text: str | None, header: bool | None) -> Messag
     found = None if lines_only else table_layout(start, whole=whole, sure=sure)
     if found is None:
         return line_messages(lines, name, encoding.notes, returns=returns)
-    if found.layout.quoted:
-        lines = _text_lines(file, encoding.name, "")
+    lines = _text_lines(file, encoding.name, newline_of(found.layout, start))
     return delimited_messages(lines, found, name, (text, header), encoding.notes)
 
 

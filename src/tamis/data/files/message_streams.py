@@ -14,6 +14,8 @@ from tamis.data.files.byte_sources import STANDARD_INPUT
 from tamis.data.files.column_names import TEXT_NAMES, plain_name
 from tamis.data.files.columns import firm
 from tamis.data.files.compression import compression_of, decompressed
+from tamis.data.files.csv_dialect import declared_separator
+from tamis.data.files.csv_reader import newline_of
 from tamis.data.files.encoding import decode_line, transcoded, wide_encoding
 from tamis.data.files.faulty_rows import FaultyRows
 from tamis.data.files.mail_headers import usual_fields
@@ -73,7 +75,7 @@ def stream_messages(
     found = table_layout("".join(held), whole=len(held) < SAMPLE_ROWS, sure=True)
     lines_ = chain(held, unmarked)
     return delimited_messages(
-        _at_returns(lines_) if found.layout.quoted else lines_,
+        lines_ if newline_of(found.layout, "\n") == "\n" else _at_returns(lines_),
         found,
         name,
         (text, header),
@@ -86,6 +88,8 @@ def _advice(first: bytes, name: str) -> tuple[str, ...]:
     """Return a note if the first line of a text looks like the beginning of a mail or a table."""
     if usual_fields([first.removeprefix(_MARK).rstrip(b"\r\n")], certain=True):
         kind = "a mail"
+    elif declared_separator(first.decode("utf-8", "replace").removeprefix("\ufeff")):
+        kind = "a table"
     else:
         line = first.decode("utf-8", "replace").removeprefix("\ufeff")
         cells = [plain_name(cell) for cell in re.split(r"[\t,;]", line)]

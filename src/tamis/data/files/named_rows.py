@@ -88,7 +88,7 @@ def named_rows(
     counted = Counted(source.name, source.unit)
     faults = FaultyRows(source.name, source.unit, at_once=source.at_once)
     rest = iter(rows)
-    held = list(islice(_filled(rest, counted), sample_rows))
+    held = _without_blank_lines(list(islice(_filled(rest, counted), sample_rows)), counted)
     if not held:
         raise DataError(
             f"{source.name}: expected rows, found an empty file; give a table with a text in each "
@@ -130,7 +130,11 @@ def header_names(head: Sequence[str]) -> tuple[str, ...]:
     """Return the names of a header line; a column without a name gets its 1-based position."""
     taken = set(head)
     return tuple(
-        name if name.strip() else f"unnamed_{position}" if str(position) in taken else str(position)
+        name.strip("\ufeff")
+        if name.strip()
+        else f"unnamed_{position}"
+        if str(position) in taken
+        else str(position)
         for position, name in enumerate(head, 1)
     )
 
@@ -190,6 +194,9 @@ class _Check:
         if self._looks_for_headers and self._is_header(row):
             return
         cells, expected = row.cells, len(self._names)
+        if expected > 1 and all(map(_is_empty, cells)):
+            self._counted.add("blank", row.line)
+            return
         if len(cells) > expected:
             cells = trimmed(cells)
         if len(cells) > expected:
@@ -229,6 +236,19 @@ def _filled(rows: Iterable[Row], counted: Counted) -> Iterator[Row]:
             counted.add("blank", row.line)
         else:
             yield row
+
+
+def _without_blank_lines(rows: list[Row], counted: Counted) -> list[Row]:
+    """Return the rows without lines of white space, which are empty texts in a single column."""
+    if all(len(row.cells) <= 1 for row in rows):
+        return rows
+    kept: list[Row] = []
+    for row in rows:
+        if all(map(_is_empty, row.cells)):
+            counted.add("blank", row.line)
+        else:
+            kept.append(row)
+    return kept
 
 
 def _is_empty(cell: object) -> bool:

@@ -90,11 +90,8 @@ def delimited_messages(
         at_once=at_once,
     )
     sample = [shown_cells(row.cells) for row in found.sample]
-    if (
-        (firm(text), header) == (None, None)
-        and not found.has_header
-        and csv_dialect.is_prose(sample)
-    ):
+    undeclared = (firm(text), header) == (None, None) and not table.skipped
+    if undeclared and not found.has_header and csv_dialect.is_prose(sample):
         raise DataError(
             f"{name}: each line can be read in two ways: as one text with a {table.layout.mark} in "
             f"it, or as {len(found.names)} columns; name the file .txt if a line is one text, give "

@@ -5,6 +5,7 @@ Owns the choice of the format by content; `named_rows` decides about headers and
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,7 @@ def read_grid(
     if quoting == "pandas":
         layout = csv_reader.Layout(layout.delimiter, quoted=True)
     found = delimited_rows(
-        csv_reader.lines_of(body, quoted=layout.quoted),
+        csv_reader.lines_of(body, layout),
         layout,
         source,
         options=options,
@@ -175,7 +176,9 @@ def _json_grid(text: str, source: str, encoding: str, notes: tuple[str, ...]) ->
     found = list(
         json_reader.json_array(text, source)
         if array
-        else json_reader.json_rows(csv_reader.lines_of(text, quoted=False), source, faults)
+        else json_reader.json_rows(
+            io.StringIO(text, newline="\n" if "\n" in text else ""), source, faults
+        )
     )
     names = tuple(dict.fromkeys(name for row in found for name in row.values))
     rows: list[Sequence[object]] = [tuple(row.values.get(name) for name in names) for row in found]
