@@ -47,6 +47,7 @@ def test_the_report_is_that_of_the_command_line(tmp_path: Path) -> None:
     fitted().save(run / "model")
     said = tamis("evaluate", run, table(), "--json", "--threads", "1")
     there = json.loads(said.out)
+    assert there.pop("feedback")["store"] is None  # of the run, not of the classifier
     here = fitted().evaluate(TEXTS, LABELS).to_dict()
     for name in ("test", "classes", "positive", "threshold", "split", "rows", "warnings", "ood"):
         wanted = {"test": 124} if name == "rows" else here[name]
@@ -313,3 +314,17 @@ def test_notices_go_to_the_logger(
         for name, level, sentence in told
     )
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_notice_is_told_once(
+    verbose: bool, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = settings(**{"text.pooling": "attention"})
+    options: dict[str, Any] = {"threads": 1, "settings": asked, "verbose": verbose}
+    with caplog.at_level(logging.INFO, logger="tamis"):
+        found = TextClassifier("scratch:tiny", "head", **options).fit(TEXTS, LABELS)
+    told = [one for one in caplog.records if "attention is ignored" in one.getMessage()]
+    shown = capfd.readouterr().err.count("attention is ignored")
+    assert (len(told), shown) == ((0, 1) if verbose else (1, 0))
+    assert any("attention is ignored" in note for note in found.training_.notes)

@@ -32,6 +32,19 @@ def test_both_classes_count_where_nobody_says_which_one_is_looked_for() -> None:
     assert scoring(("spam", "ham")) == "f1_macro"  # more spam than ham: no filter is trained
 
 
+def test_a_note_tells_what_auto_has_found_before_the_training() -> None:
+    def notes(**changed: Any) -> list[str]:
+        recipe = Recipe().changed({"backbone": "scratch:tiny", "compute.device": "cpu"} | changed)
+        names = [("fine", "offensive")[rare] for rare in RARE]
+        found = resolve_recipe(recipe, TEXTS, names).notes
+        return [note for note in found if "decision.scoring" in note]
+
+    (note,) = notes()
+    assert "decision.scoring = f1_macro (auto)" in note and "such as 'offensive'" in note
+    assert notes(**{"data.positive": "offensive"}) == []
+    assert notes(**{"decision.scoring": "f1_macro"}) == []
+
+
 @pytest.mark.parametrize("label", ["spam", "SPAM", "Phishing", "fraud"])
 def test_a_rarer_class_that_filters_look_for_is_the_one(label: str) -> None:
     assert scoring(("other", label)) == "f1"

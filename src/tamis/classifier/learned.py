@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -58,8 +59,14 @@ class Learned(Parameters):
     def ood_detector_(self, detector: OODDetector) -> None:
         self._ood_detector_ = detector
 
-    def _hold(self, stored: StoredClassifier, training: TrainingRecord | None = None) -> Self:
-        """Take over the learned parts."""
+    def _hold(
+        self,
+        stored: StoredClassifier,
+        training: TrainingRecord | None = None,
+        *,
+        told: Sequence[str] = (),
+    ) -> Self:
+        """Take over the learned parts. `told` are the notes that `on_notice` had already."""
         self.predictor_, self.rule_, self.classes_ = stored.predictor, stored.rule, stored.classes
         self.recipe_, self.temperature_ = stored.recipe, stored.temperature
         self.positive_ = stored.rule.positive
@@ -69,7 +76,8 @@ class Learned(Parameters):
             self.ood_detector_ = OODDetector(stored.predictor, stored.recipe, stored.limit)
         else:
             self.training_ = training
-            self._tell([f"tune: {self.recipe_.tune} ({training.tune_reason})", *training.notes])
+            new = [note for note in training.notes if note not in told]
+            self._tell([f"tune: {self.recipe_.tune} ({training.tune_reason})", *new])
         self._remember_parameters()
         return self
 

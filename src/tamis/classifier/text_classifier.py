@@ -57,7 +57,7 @@ class TextClassifier(StoredModel):
             X: N texts.
             y: (N,) labels: strings, whole numbers or booleans.
             sample_weight: (N,) weights of the rows in the loss, from 0 on; a row of weight 0 is
-                left out. The threshold counts every other row once.
+                left out. Calibration, threshold and `unsure` band count every other row once.
             validation: numbers of the rows held out for early stopping and threshold, where a loop
                 trains; by default a stratified share, or none where there are folds.
             groups: (N,) rows of one group never stand on both sides of a fold; by default repeats.
@@ -73,7 +73,7 @@ class TextClassifier(StoredModel):
         plan = prepare(self.recipe(classes), rows, callbacks)
         result = fit(plan.backbone, plan.recipe, plan.data, callbacks)
         self._note_column(X)
-        return self._hold(*fitted_classifier(plan, result, classes))
+        return self._hold(*fitted_classifier(plan, result, classes), told=plan.notes)
 
     def partial_fit(
         self, X: Texts, y: Labels, classes: ArrayLike | None = None, sample_weight: Any = None

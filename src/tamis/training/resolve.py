@@ -63,7 +63,9 @@ def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
         ConfigError: as `check_rows`, or two settings exclude each other.
     """
     positive = check_rows(recipe, labels)
-    recipe = recipe.changed({"decision.scoring": resolve_scoring(recipe, positive)})
+    scoring = resolve_scoring(recipe, positive)
+    found = scoring == "f1_macro" and recipe.decision.scoring == "auto"
+    recipe = recipe.changed({"decision.scoring": scoring})
     pretrained, small, classes = (
         not is_scratch(recipe.backbone),
         recipe.backbone in EMBEDDED,
@@ -87,6 +89,12 @@ def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
     tune, reason = resolve_tune(recipe.tune, pretrained=pretrained, small=small, duration=duration)
     settled = resolved(tune)
     notes = _notes(recipe, classes)
+    if found:
+        notes.append(
+            "decision.scoring = f1_macro (auto): no label says which class is looked for, so "
+            "threshold and model are chosen by the mean F1 of both classes. To look for one class, "
+            f"name it (data.positive, such as {positive!r})."
+        )
     if recipe.tune == "auto" and pretrained and small and tune != "full":
         notes.append(f"tune = {tune} ({reason}).")
     if recipe.text.pooling == "attention" and (
