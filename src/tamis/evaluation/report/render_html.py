@@ -94,11 +94,12 @@ def render(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         plots=page_plots(plots),
         robustness=_robustness(report),
-        ood={"sentence": ood_sentence(found), "examples": found["examples"]} if found else None,
-        text_limit=_TEXT_LIMIT,
+        ood={"sentence": ood_sentence(found), "examples": list(map(_listed, found["examples"]))}
+        if found
+        else None,
         per_class=judged["per_class"] if judged else [],
         confusions=report.get("confusions"),
-        mistakes=[_mistake(example) for example in examples],
+        mistakes=list(map(_listed, examples)),
         mistakes_in_all=_mistakes_in_all(judged),
         kinds=_kinds(examples),
         facts={
@@ -170,8 +171,9 @@ def _robustness(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]] 
     return robustness_rows([PerturbationResult(**result) for result in report["robustness"]])
 
 
-def _mistake(example: Mapping[str, Any]) -> dict[str, Any]:
-    text = str(example["text"])
+def _listed(example: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its text as a page can show it: HTML has no NUL, and long texts are cut."""
+    text = str(example["text"]).replace("\0", "\ufffd")
     if len(text) > _TEXT_LIMIT:
         text = text[:_TEXT_LIMIT] + f" … ({len(text):,} characters)"
     return {**example, "text": text}
