@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make demo     train the SMS spam filter, ask it about three messages, name the run folder'
+	@echo 'make demo     train the SMS spam filter, ask it about two messages, name the run folder'
 	@echo 'make test     lint, types and tests'
 	@echo 'make test-all lint, types, all tests with the slow ones, coverage of lines'
 	@echo 'make lint     ruff and mypy alone'
@@ -26,10 +26,10 @@ demo: $(VENV)/.demo
 	@echo
 	$(BIN)/tamis predict $(DEMO) \
 		'Hey, running ten minutes late, save me a seat x' \
-		'WINNER! Claim your free 1,000 prize now, call 0900 555 0199 before midnight' \
-		'Your parcel is waiting. Confirm your address today'
+		'WINNER! Claim your free 1,000 prize now, call 0900 555 0199 before midnight'
 	@echo
 	@echo 'The report, the figures and the model are in $(DEMO)'
+	@echo 'Its messages are of 2004 to 2011: docs/how-to/other-texts.md shows what they cannot teach'
 
 test: lint
 	$(PYTEST)

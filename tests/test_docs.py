@@ -263,6 +263,33 @@ def test_the_page_about_quality_is_made_from_the_results() -> None:
     )
 
 
+def test_the_page_about_other_kinds_of_text_is_made_from_the_results() -> None:
+    script = load_script(ROOT / "docs" / "make_obvious.py")
+    assert script.PAGE.read_text(encoding="utf-8") == script.page(), (
+        "run: PYTHONPATH=src:. python docs/make_obvious.py"
+    )
+
+
+def test_the_obvious_texts_are_counted_by_kind_and_told_in_a_sentence() -> None:
+    script = load_script(ROOT / "docs" / "make_obvious.py")
+    judged = script.texts("judged")
+    none, every = ([float(p)] * len(judged) for p in (False, True))
+    figures = {"average_precision": 0.5, "unwanted_found": 0, "wanted_let_through": 30}
+    method = {
+        "threshold": 0.5,
+        "before": figures | {"probabilities": none},
+        "after": figures | {"probabilities": every, "unwanted_found": 30, "wanted_let_through": 7},
+    }
+    lines = script.by_kind({"nano-head": method})
+    assert lines[2] == "| prize | 4 | 0 → 4 |" and lines[-1].endswith("| 4 | 0 → 4 |")
+    assert sum(int(line.split("|")[2]) for line in lines[2:]) == 30
+    # The default model speaks where it is measured; until then a dash stands for it.
+    assert "the exact head of `nano` finds 0 of" in script.sentence({"nano-head": method})
+    said = script.sentence({"nano": method, "nano-head": method})
+    assert "the default model finds 0 of" in said and "it finds 30 and blocks 23." in said
+    assert any("default model" in row and "not measured" in row for row in script.summary({}))
+
+
 def test_the_page_about_speed_names_the_width_from_which_matrices_are_laid_out() -> None:
     from tamis.gpt2.inference.onednn import FROM_WIDTH, MOST_BYTES
 

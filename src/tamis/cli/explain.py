@@ -9,12 +9,12 @@ import typer
 
 from tamis.cli.app import command, print_json
 from tamis.cli.console import say
-from tamis.cli.option_groups import computing, option_groups
+from tamis.cli.option_groups import computing, feedback_choice, option_groups
 from tamis.cli.options import Json, RunArgument
 
 
 @command
-@option_groups(compute=computing)
+@option_groups(compute=computing, feedback=feedback_choice)
 def explain(
     run: RunArgument,
     text: Annotated[
@@ -33,6 +33,7 @@ def explain(
         typer.Option("--out", help="Also write an HTML page. Example: --out why.html."),
     ] = None,
     *,
+    feedback: Any,
     compute: dict[str, Any],
     json_: Json = False,
 ) -> None:
@@ -40,17 +41,21 @@ def explain(
 
     Prints the probability of the label after each token, and the contribution of each word.
 
-    Example: tamis explain runs/demo "You have won a prize, call now" --out why.html
+    Example: tamis explain runs/demo "Your free prize is waiting. Call 0900 555 0123 now"
     """
     from tamis.classifier.explain import explain as explain_text
     from tamis.classifier.explain.render_html import page
-    from tamis.export.loading import load_classifier
+    from tamis.feedback.loading import load_with_feedback
     from tamis.files import write_text
 
-    found = explain_text(load_classifier(run, **compute), text, label=label)
+    loaded = load_with_feedback(run, feedback, **compute)
+    for note in loaded.feedback.notes:
+        say(note)
+    found = explain_text(loaded.classifier, text, label=label)
     if out is not None:
         write_text(out, page(found))
         say(f"wrote {out}")
     if json_:
-        return print_json(found.to_dict())
+        used = len(loaded.feedback.used)
+        return print_json({**found.to_dict(), **({"corrections": used} if used else {})})
     print(found.to_text())
