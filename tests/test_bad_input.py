@@ -285,7 +285,7 @@ def test_a_full_disk_while_predicting_leaves_no_half_file(tmp_path: Path) -> Non
 def test_a_place_where_nothing_can_be_written_is_told(tmp_path: Path) -> None:
     written(tmp_path / "file", "x")
     error = tamis("train", runs.table(), *runs.TINY, "-o", tmp_path / "file" / "run").error
-    assert "cannot be created (Not a directory); choose another folder with -o" in error
+    assert "cannot be created (Not a directory); choose another folder (-o DIR;" in error
 
 
 def test_a_text_that_spells_a_special_token_is_ordinary_text(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_second_process_is_refused_and_ctrl_c_ends_the_first_with_130_and_lose
     for overwrite in ((), ("--overwrite",)):
         error = runs.tamis("train", runs.table(), *LONG, *overwrite, "-o", run).error
         assert (
-            "is in use by another process; wait until it ends, or choose another folder with -o"
+            "is in use by another process; wait until it ends, or choose another folder (-o DIR;"
             in error
         )
     assert process.poll() is None
@@ -220,8 +220,8 @@ def test_a_finished_run_is_left_alone_and_overwritten_only_when_asked(tmp_path: 
     before = runs.contents(run)
     error = runs.tamis("train", runs.table(), *runs.TINY, "-o", run).error
     assert (
-        "contains a finished run; choose another folder with -o, or pass --overwrite to replace it"
-        in error
+        "contains a finished run; choose another folder (-o DIR; in Python: out), or replace it "
+        "with --overwrite (in Python: overwrite=True)" in error
     )
     assert runs.contents(run) == before
     said = runs.tamis("train", runs.table(), *runs.TINY, "--seed", "5", "--overwrite", "-o", run)

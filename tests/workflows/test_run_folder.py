@@ -95,8 +95,8 @@ def test_an_unfinished_run_of_something_else_is_left_alone(
     before = contents(tmp_path / "run")
     with pytest.raises(
         RunError,
-        match=rf"differs from this one in: {next(iter(change))}; choose another folder with "
-        r"-o, or pass",
+        match=rf"differs from this one in: {next(iter(change))}; choose another folder \(-o DIR; "
+        r"in Python: out\), or replace it with --overwrite",
     ):
         start(tmp_path / "run", ASKED | change)
     assert contents(tmp_path / "run") == before
@@ -107,8 +107,8 @@ def test_a_finished_run_is_left_alone_byte_for_byte(tmp_path: Path) -> None:
     before = contents(tmp_path / "run")
     with pytest.raises(
         RunError,
-        match="contains a finished run; choose another folder with -o, or pass --overwrite to "
-        "replace it",
+        match=r"contains a finished run; choose another folder \(-o DIR; in Python: out\), or "
+        r"replace it with --overwrite \(in Python: overwrite=True\)",
     ):
         start(tmp_path / "run")
     assert contents(tmp_path / "run") == before
@@ -140,8 +140,8 @@ def test_a_folder_of_something_else_is_refused_and_untouched(
     before = contents(tmp_path)
     with pytest.raises(
         RunError,
-        match=r"exists and is not a run folder; choose another folder with -o \(its content was "
-        r"not changed\)",
+        match=r"exists and is not a run folder; choose another folder \(-o DIR; in Python: out\). "
+        r"Its content was not changed",
     ):
         start(tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == before
@@ -165,7 +165,7 @@ def test_of_two_writers_the_second_is_refused_and_changes_nothing(
         before = contents(tmp_path / "run")
         with pytest.raises(
             RunError,
-            match="in use by another process; wait until it ends, or choose another folder with -o",
+            match=r"in use by another process; wait until it ends, or choose another folder \(-o",
         ):
             start(tmp_path / "run", overwrite=overwrite)
         assert contents(tmp_path / "run") == before

@@ -40,6 +40,9 @@ CONTENT = (
     "features.safetensors",
 )
 
+ELSEWHERE = "choose another folder (-o DIR; in Python: out)"
+OVERWRITE = "--overwrite (in Python: overwrite=True)"
+"""What to do about a folder, for the command line and for `tamis.train`."""
 REPORT, NEXT, OLD = "report.json", "next", "old"
 
 
@@ -108,23 +111,19 @@ def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Ite
     foreign = path.exists() and (not path.is_dir() or (any(path.iterdir()) and not _is_run(path)))
     if foreign:
         raise RunError(
-            f"{path} exists and is not a run folder; choose another folder with -o (its content "
-            "was not changed)"
+            f"{path} exists and is not a run folder; {ELSEWHERE}. Its content was not changed"
         )
     made = not path.exists()
     try:
         (path / "checkpoint").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be created ({error.strerror}); choose another folder with -o"
-        ) from error
+        raise RunError(f"{path} cannot be created ({error.strerror}); {ELSEWHERE}") from error
     learned_nothing = False
     try:
         with locked(path / "checkpoint" / "lock") as mine:
             if not mine:
                 raise RunError(
-                    f"{path} is in use by another process; wait until it ends, or choose another "
-                    "folder with -o"
+                    f"{path} is in use by another process; wait until it ends, or {ELSEWHERE}"
                 )
             if overwrite:
                 _write_asked(path, asked)  # first: it marks the folder as a run
@@ -215,8 +214,7 @@ def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
     marks = path / "checkpoint" / "asked.json"
     if _finished(path):
         raise RunError(
-            f"{path} contains a finished run; choose another folder with -o, or pass --overwrite "
-            "to replace it"
+            f"{path} contains a finished run; {ELSEWHERE}, or replace it with {OVERWRITE}"
         )
     try:
         before = json.loads(marks.read_text(encoding="utf-8"))
@@ -233,8 +231,7 @@ def _earlier(path: Path, asked: dict[str, Any]) -> Recipe | None:
         ]
         raise RunError(
             f"{path} contains an unfinished run that differs from this one in: "
-            f"{', '.join(differing)}; choose another folder with -o, "
-            "or pass --overwrite to replace it"
+            f"{', '.join(differing)}; {ELSEWHERE}, or replace it with {OVERWRITE}"
         )
     try:
         return read_recipe(path / "checkpoint" / "recipe.toml")
