@@ -161,6 +161,12 @@ def test_another_result_gets_another_verdict_with_the_known_differences() -> Non
     assert "Data and backbone are those of the report" in said
 
 
+def test_scores_that_rank_well_under_a_wrong_cut_ask_for_another_threshold() -> None:
+    cut = trained(test=figures(average_precision=0.8))
+    said = text(result_answer(cut, FACTS, RECIPE, None, []))
+    assert "a lower threshold finds more" in said and "no threshold can" not in said
+
+
 def test_a_little_more_than_nothing_is_the_same_finding() -> None:
     found = trained(test=figures(recall=0.033), found=1)
     assert "the finding is the same" in text(result_answer(found, FACTS, RECIPE, None, []))

@@ -120,21 +120,6 @@ def test_a_label_that_is_no_valid_text_is_replaced(tmp_path: Path) -> None:
     assert "a?b" in page.read_text(encoding="utf-8")
 
 
-def test_the_same_curves_give_the_same_plots(tmp_path: Path) -> None:
-    folders = tmp_path / "a", tmp_path / "b"
-    for folder in folders:
-        folder.mkdir()
-    first, second = (write_plots(folder, CURVES) for folder in folders)
-    assert list(first) == list(PLOTS)
-    for name, file in first.items():
-        assert file.read_bytes() == second[name].read_bytes()
-
-
-def test_a_recall_that_is_undefined_draws_no_line(tmp_path: Path) -> None:
-    none = Curves([point(0, None), point(14, None)], CURVES.steps, "spam", "ham", 1.0, 2)
-    assert (write_plots(tmp_path, none)["recall"]).is_file()
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

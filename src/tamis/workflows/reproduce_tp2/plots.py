@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLOTS = {
-    "loss": "Class-weighted loss on all training rows; the thin line is the loss of each batch",
+    "loss": "Class-weighted loss on all training rows; the thin line is the loss of each full "
+    "batch",
     "accuracy": "Accuracy on all training rows and on all test rows, with that of the majority "
     "class",
     "recall": "Recall on all training rows and on all test rows, with accuracy and recall of the "
@@ -26,8 +27,12 @@ PLOTS = {
 """Captions by name, in order."""
 
 
-SIZE = (5.6, 4.4)
+SIZE = (5.6, 4.9)
 """Inches: small, so that the letters can be read on a phone."""
+
+
+LONGEST_NAME = 20
+"""Columns of a class name in a plot; a Chinese character takes two."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,15 @@ class Curves:
     classes: int
 
 
+def _short(label: str) -> str:
+    """A class name that fits into a legend."""
+    from rich.cells import cell_len, chop_cells
+
+    if cell_len(label) <= LONGEST_NAME:
+        return label
+    return chop_cells(label, LONGEST_NAME - 1)[0] + "…"
+
+
 def write_plots(folder: Path, curves: Curves) -> dict[str, Path]:
     """Write the plots as PNG files for a light page and return them by name."""
     return _written(folder, curves, LIGHT)
@@ -71,18 +85,26 @@ def dark_plots(curves: Curves) -> dict[str, bytes]:
 
 
 def _written(folder: Path, curves: Curves, colours: Colours) -> dict[str, Path]:
+    with house_style(), _coloured(colours):
+        return {
+            name: save_png(figure, folder / f"{name}.png")
+            for name, figure in figures(curves, colours).items()
+        }
+
+
+def figures(curves: Curves, colours: Colours = LIGHT) -> dict[str, Figure]:
+    """Draw the plots and return them by name."""
     draw: dict[str, Callable[[Axes, Curves, Colours], None]] = {
         "loss": _loss,
         "accuracy": _accuracy,
         "recall": _recall,
     }
     drawn = {}
-    with house_style(), _coloured(colours):
-        for name, content in draw.items():
-            figure, axes = figure_with_axes(*SIZE)
-            content(axes, curves, colours)
-            _legend(axes, figure)
-            drawn[name] = save_png(figure, folder / f"{name}.png")
+    for name, content in draw.items():
+        figure, axes = figure_with_axes(*SIZE)
+        content(axes, curves, colours)
+        _legend(axes, figure)
+        drawn[name] = figure
     return drawn
 
 
@@ -109,18 +131,20 @@ def _coloured(colours: Colours) -> Any:
 def _legend(axes: Axes, figure: Figure) -> None:
     """Below the plot: no curve is hidden, wherever it runs."""
     axes.set_xlabel("step")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    figure.legend(loc="outside lower left", ncols=1, fontsize=9)
 
 
 def _loss(axes: Axes, curves: Curves, colours: Colours) -> None:
-    steps = curves.steps
+    size = max(step["rows"] for step in curves.steps)
+    # The last batch has the rows that are left; its loss cannot be compared with the others.
+    steps = [step for step in curves.steps if step["rows"] == size]
     axes.plot(
         [step["step"] for step in steps],
         [step["loss"] for step in steps],
         color=colours.grey,
         alpha=0.75,
         linewidth=0.9,
-        label="each batch",
+        label="each full batch",
     )
     axes.plot(
         [point["step"] for point in curves.points],
@@ -139,14 +163,8 @@ def _loss(axes: Axes, curves: Curves, colours: Colours) -> None:
     axes.axhspan(
         *reported.LOSS, color=colours.orange, alpha=0.12, linewidth=0, label="reported: 0.5 to 0.9"
     )
-    highest = max(*(point["loss"] for point in curves.points), reported.LOSS[1], guess)
-    highest = max(highest, *_without_extremes([step["loss"] for step in steps]))
+    highest = max(*(entry["loss"] for entry in [*curves.points, *steps]), reported.LOSS[1], guess)
     axes.set(title="Loss", ylabel="class-weighted cross-entropy (nats)", ylim=(0, 1.08 * highest))
-
-
-def _without_extremes(values: list[float]) -> list[float]:
-    """All but the highest hundredth: a batch of a single row would else set the scale."""
-    return sorted(values)[: max(1, math.ceil(0.99 * len(values)))]
 
 
 def _accuracy(axes: Axes, curves: Curves, colours: Colours) -> None:
@@ -170,11 +188,11 @@ def _recall(axes: Axes, curves: Curves, colours: Colours) -> None:
         color=colours.orange,
         linestyle=":",
         linewidth=1.6,
-        label=f"reported recall, and that of always {curves.majority}: 0 %",
+        label=f"reported recall, and that of always {_short(curves.majority)}: 0 %",
     )
     axes.set(
-        title=f"Recall of {curves.sought}",
-        ylabel=f"share of {curves.sought} that is found",
+        title=f"Recall of {_short(curves.sought)}",
+        ylabel=f"share of {_short(curves.sought)} that is found",
         ylim=(-0.03, 1.03),
     )
 
@@ -199,10 +217,11 @@ def _shares(axes: Axes, curves: Curves, colours: Colours, key: str) -> None:
 
 
 def _majority(axes: Axes, curves: Curves, colours: Colours) -> None:
+    accuracy = percent(curves.majority_accuracy)
     axes.axhline(
         curves.majority_accuracy,
         color=colours.grey,
         linestyle="--",
         linewidth=1.4,
-        label=f"always {curves.majority}: test accuracy {percent(curves.majority_accuracy)}",
+        label=f"always {_short(curves.majority)}: test accuracy {accuracy}",
     )
