@@ -37,6 +37,8 @@ from tamis.data.files.html_text import declared_charset, strip_html
         ('<img alt="a prize" src=x><img alt=now>', "a prize\nnow"),
         ("<html><head><title>a prize</title></head><body></body>", "a prize"),
         ("<p a prize", "a prize"),
+        ("<template><p>a <b>prize</b></p></template>", "a prize"),
+        ("<![CDATA[a prize]]>", "a prize]]"),
         ("", ""),
     ],
 )

@@ -274,6 +274,36 @@ def test_labels_do_not_hold_for_a_transcoded_mail() -> None:
     assert read_mail(content.encode("utf-16")).text == "s\ngrößer"
 
 
+@pytest.mark.parametrize(
+    "notice",
+    [
+        "This message contains graphics. If you do not see the graphics, click here to view.",
+        "Having trouble viewing this email? View it as a web page.",
+        "Bilder werden nicht angezeigt? Hier klicken",
+        "Si no puede ver este mensaje, haga clic en el enlace siguiente",
+    ],
+)
+def test_a_notice_that_the_mail_is_shown_elsewhere_is_no_text(notice: str) -> None:
+    content = multipart("alternative", plain(notice), html("<p>Win a prize now</p>"))
+    assert read_mail(content).text.endswith("Win a prize now")
+    assert notice not in read_mail(content).text
+
+
+@pytest.mark.parametrize("kind", ["html", "", "text", "text/html"])
+def test_html_without_a_valid_type_is_html(kind: str) -> None:
+    content = f"From: a@b\nSubject: s\nContent-Type: {kind}\n\n<html><p>Win &amp; go</p>\n"
+    assert read_mail(content.encode()).text == "s\nWin & go"
+    shown = content.replace("Type: " + kind, "Type: text/plain")
+    assert read_mail(shown.encode()).text == "s\n<html><p>Win &amp; go</p>"
+
+
+def test_a_second_transfer_encoding_is_found() -> None:
+    fields = "From: a@b\nSubject: s\n" + "".join(
+        f"Content-Transfer-Encoding: {name}\n" for name in ("8bit", "base64")
+    )
+    assert read_mail(f"{fields}\nV2luIGEgcHJpemUgbm93\n".encode()).text == "s\nWin a prize now"
+
+
 def test_each_alternative_is_chosen_by_itself() -> None:
     first = multipart("alternative", plain(" "), html("Claim your prize"), boundary="x")
     second = multipart("alternative", plain("see you at six"), html("see you at six"), boundary="y")

@@ -48,7 +48,18 @@ def test_separators_of_every_dialect_divide(separator: str) -> None:
     assert [line for line, _ in read(box)] == [1, 6 + extra]
 
 
-@pytest.mark.parametrize("separator", [f"From a@b {DATE}", "From a@b", "From -"])
+@pytest.mark.parametrize(
+    "separator",
+    [
+        f"From a@b {DATE}",
+        "From a@b",
+        "From -",
+        "From a@b Mon, 01 Jan 2024 10:00:00 +0000",
+        "From a b Mon, 1-Jan-24 10:00",
+        "From a@b Mo Jan  1 10:00:00 2024",
+        "From a@b 01/01/2024 10:00",
+    ],
+)
 def test_no_empty_line_is_needed_before_a_clear_separator(separator: str) -> None:
     assert read(f"{separator}\n{ONE}{separator}\n{TWO}") == [
         (1, "one\nbody"),
@@ -64,6 +75,9 @@ def test_no_empty_line_is_needed_before_a_clear_separator(separator: str) -> Non
         "Hi\nFrom the desk of: Ann\nSubject matters here",
         f"He wrote:\nFrom ann@example.org {DATE}\nhello",
         "From here to there\n\nFrom 10:00 to 2024",
+        "Hi\n\nFrom Mon Jan 1 10:00 to Fri Jan 5 the shop is closed.",
+        "Hi\n\nFrom Mon, 1 Jan 2024 10:00 on: new prices",
+        "He wrote:\nFrom ann@example.org at 10:00\nhello",
     ],
 )
 def test_a_line_of_a_body_does_not_divide(body: str) -> None:

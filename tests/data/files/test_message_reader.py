@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tamis.data.files.columns import UsualColumn
 from tamis.data.files.message_reader import read_messages
 from tamis.data.tables import read_table
 from tamis.errors import DataError
@@ -119,6 +120,10 @@ def test_parquet_and_mails_are_read(write: Write, tmp_path: Path) -> None:
     )
     read = read_messages(write(box, "m"))
     assert (read.format, len(list(read))) == ("mbox", 2)
+    # The first mail of a mailbox may lack its separator.
+    for name in ("m.mbox", "m.mbx.gz"):
+        read = read_messages(write(box.split(b"\n", 1)[1], name))
+        assert (read.format, len(list(read))) == ("mbox", 2)
 
 
 @pytest.mark.parametrize(
@@ -273,3 +278,29 @@ def test_the_sms_spam_collection_can_be_judged_as_it_is(real_sms: Path) -> None:
     read = read_messages(real_sms)
     assert tuple(message.text for message in read) == read_table(real_sms).texts
     assert json.dumps(read.notes) == "[]"
+
+
+def test_a_table_without_rows_is_told_and_gives_no_message(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,message,label\n", encoding="utf-8")
+    found = read_messages(path)
+    assert list(found) == []
+    assert found.notes == (
+        f"{path} has no rows, only the names of its columns ('id', 'message', 'label').",
+    )
+
+
+def test_a_usual_text_column_does_not_make_a_file_a_table(tmp_path: Path) -> None:
+    usual = UsualColumn("note")
+    lines = tmp_path / "lines.txt"
+    lines.write_text("one, two\nthree, four\n", encoding="utf-8")
+    assert [one.text for one in read_messages(lines, text=usual)] == ["one, two", "three, four"]
+    stream = io.BytesIO(b"one, two\nthree, four\n")
+    assert [one.text for one in read_messages(stream, text=usual)] == ["one, two", "three, four"]
+    # Two columns of words are as long as each other: the usual one is the text.
+    table = tmp_path / "t.csv"
+    rows = "".join(f"the good {n} of it,a fine {n} for us\n" for n in range(12))
+    table.write_text(f"comments on this,note\n{rows}", encoding="utf-8")
+    assert read_messages(table, text=usual).text_column == "note"
+    with pytest.raises(DataError, match="one column that holds the text"):
+        read_messages(table)

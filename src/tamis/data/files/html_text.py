@@ -23,7 +23,7 @@ _ALT = re.compile(
     re.IGNORECASE,
 )
 _OPEN_TAG = re.compile(r"<[/a-zA-Z][^<]*")
-_TAG_NAME = re.compile(r"</?[a-zA-Z!?][^\s<>]*|[<>]")
+_TAG_NAME = re.compile(r"<!\[CDATA\[|</?[a-zA-Z!?][^\s<>]*|[<>]")
 _META = re.compile(
     rb"""<meta\s[^<>]*?charset\s*=\s*["']?\s*([^\s"'/>;]+)|<\?xml[^<>]*?encoding\s*=\s*["']([^"']+)""",
     re.IGNORECASE,
@@ -49,7 +49,8 @@ def strip_html(markup: str) -> str:
     last = visible.rfind(">") + 1
     # After the last ">" no tag is complete.
     words = _TAG.sub(_break, visible[:last]) + _OPEN_TAG.sub("", visible[last:])
-    for text in (_lines(words), _lines(_descriptions(markup)), _lines("\n".join(titles))):
+    hidden = _TAG.sub(_break, "\n".join(titles))
+    for text in (_lines(words), _lines(_descriptions(markup)), _lines(hidden)):
         if text:
             return text
     return _lines(_TAG_NAME.sub(" ", markup))

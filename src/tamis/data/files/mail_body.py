@@ -23,11 +23,15 @@ _NO_TEXT = re.compile(
 _VISIBLE = re.compile(r"[^\s\u00ad\u034f\u115f\u180e\u200b-\u200f\u2028-\u202f\u2060-\u2064\ufeff]")
 _ADDRESS = re.compile(r"https?://\S+|www\.\S+|\S+@\S+")
 _WORD = re.compile(r"\w+")
-# What a plain part says that stands for no text: that the mail is HTML, and where to read it.
+# What a plain part says that stands for no text: that the mail is HTML, has pictures, or is shown
+# elsewhere.
 _NOTICE = re.compile(
     r"\b(html|mime|multi-?part|browser|navigateur|navegador|plain[ -]?text|text[ -]?version"
     r"|(web|online)[ -]?version|webmail|(e-?)?mail[ -]?(client|reader|program|app|software)\w*"
-    r"|client (de|di) (messagerie|correo|posta))\b",
+    r"|client (de|di) (messagerie|correo|posta)|web ?pages?|graphics|images?|pictures|bilder"
+    r"|grafiken|view(ing)? (it|this|the)|click (here|below)|hier klicken|klicken sie"
+    r"|cliquez (ici|sur)|(haga|haz) clic|clicca(re)? (qui|su)|visualizz\w+|affich\w+"
+    r"|anzeigen|angezeigt|dargestellt|darstellung)\b",
     re.IGNORECASE,
 )
 _NOTICE_WORDS = 60
@@ -112,7 +116,9 @@ def _text_of(part: Part, *, utf8: bool) -> tuple[str, bool]:
     if _rank(part) == _UNKNOWN and binary_format(content) is not None:
         return "", False
     is_html = "html" in kind or kind in ("text/enriched", "text/richtext")
-    is_html = is_html or (kind != "text/plain" and bool(_HTML_START.match(content)))
+    # A part without a valid type, such as "html" alone, counts as plain text.
+    declared = part.headers.content_type == "text/plain"
+    is_html = is_html or (not declared and bool(_HTML_START.match(content)))
     label = part.headers.parameter("charset")
     if utf8 and not part.encoding:
         label = "utf-8"

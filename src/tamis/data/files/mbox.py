@@ -15,12 +15,18 @@ from tamis.data.files.mail_headers import usual_fields
 
 MMDF = b"\x01\x01\x01\x01"
 _FROM = b"From "
+_MONTH = rb"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DATE = re.compile(
-    rb"From .*?\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
-    rb" +\d{1,2},? +(\d{4} +)?\d{1,2}:\d\d|From \S+ +\d{4}-\d\d-\d\d[T ]\d\d:\d\d",
+    rb"From .*?\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +"
+    + (rb"(%b +\d{1,2},? +(\d{4} +)?|\d{1,2}[ -]%b[ -](\d{2,4} +)?)" % (_MONTH, _MONTH))
+    + rb"\d{1,2}:\d\d|From \S+ +\d{4}-\d\d-\d\d[T ]\d\d:\d\d",
     re.IGNORECASE,
 )
-_SENDER_ALONE = re.compile(rb"From (-|\S+@\S+)?\s*$")
+_AFTER_DATE = re.compile(
+    rb"(:\d\d)?(\s+([+-]?\d{4}|\(?[A-Z]{1,5}\)?|[A-Z]\w+/\w+|remote from \S+))*\s*$", re.IGNORECASE
+)
+_SENDER = re.compile(rb"From ((-|\S+@\S+)(\s.*\d\d.*)?)?\s*$")
+"""The sender, and what may be a date of another language or order."""
 _LENGTH = re.compile(rb"content-length[ \t]*:[ \t]*(\d{1,9})\s*$", re.IGNORECASE)
 _AHEAD = 40  # lines of a header that are looked at
 _LONGEST = 1 << 26  # largest Content-Length that is looked at
@@ -140,10 +146,11 @@ class _Lines:
 
 
 def _is_separator(line: bytes, reading: _Lines, *, blank: bool) -> bool:
-    if _DATE.match(line) and blank:
+    date = _DATE.match(line)
+    if date and blank and _AFTER_DATE.match(line, date.end()):
         return True
-    # Without an empty line before it, a separator has a date or nothing but a sender.
-    likely = blank or _DATE.match(line) or _SENDER_ALONE.match(line)
+    # Without an empty line before it, a separator has a date, or begins with a sender.
+    likely = blank or date or _SENDER.match(line)
     return bool(likely) and _has_header(reading.header())
 
 

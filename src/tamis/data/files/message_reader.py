@@ -166,9 +166,7 @@ def _of_format(file: LocalFile, text: str | None, header: bool | None) -> Messag
 def _mails(file: LocalFile, head: bytes) -> Messages | None:
     wide = wide_encoding(head)
     shown = b"".join(transcoded([head], wide, file.name, whole=False)) if wide else head
-    if mail_reader.is_mbox(shown) or (
-        file.ending in _MAILBOX_ENDINGS and not mail_reader.is_mail(head)
-    ):
+    if mail_reader.is_mbox(shown) or file.ending in _MAILBOX_ENDINGS:
         refuse_binary(head, file.name, "a mailbox (mbox)")
         return mailbox_messages(_byte_lines(file, shown, wide), file.name, utf8=bool(wide))
     if file.ending == ".eml" or mail_reader.is_mail(head):

@@ -45,7 +45,12 @@ class Part:
     @property
     def encoding(self) -> str:
         """The transfer encoding, as `transfer_encodings.normal_name` returns it."""
-        return normal_name(self.headers.raw(b"content-transfer-encoding"))
+        names = (
+            normal_name(value)
+            for name, value in self.headers.fields
+            if name == b"content-transfer-encoding"
+        )
+        return next(filter(None, names), "")
 
     @property
     def attached(self) -> bool:
