@@ -43,6 +43,12 @@ def test_a_model_with_one_answer_is_not_to_be_used() -> None:
     assert "one_class" not in rules(changed([[900, 0], [0, 0]])), "only one class to answer"
 
 
+def test_a_quick_model_whose_tuning_goes_on_says_so() -> None:
+    unfinished = {"finished": False, "kept": "quick", "quick": None}
+    assert rules(changed(training=unfinished))[0] == "unfinished"
+    assert "unfinished" not in rules(changed(training=unfinished | {"finished": True}))
+
+
 def test_tfidf_is_better() -> None:
     for tune, remedy in (("head", "--tune full"), ("full", "label more rows")):
         said = sentence(changed(tune=tune, mcnemar=mcnemar(30, 9, 0.001)), "tfidf")

@@ -51,6 +51,16 @@ def _no_test_rows(report: Mapping[str, Any]) -> str:
     )
 
 
+def _unfinished(report: Mapping[str, Any]) -> str:
+    training = report.get("training")
+    if not training or training["finished"]:
+        return ""
+    return (
+        "This is the quick model of a training that is not finished. Wait for the end, or repeat "
+        "the same tamis train command to go on."
+    )
+
+
 def _one_class(report: Mapping[str, Any]) -> str:
     counts = _judged(report).get("confusion")
     if not counts or sum(any(row) for row in counts) < 2:
@@ -219,6 +229,7 @@ def _use(report: Mapping[str, Any]) -> str:
 
 
 RULES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "unfinished": _unfinished,
     "one_class": _one_class,
     "tfidf": _tfidf,
     "no_test_rows": _no_test_rows,

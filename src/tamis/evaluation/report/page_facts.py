@@ -9,6 +9,7 @@ _PHASES = {
     "data": "Reading and splitting the data",
     "quick": "Quick model, with its evaluation",
     "train": "Training",
+    "tuning": "Tuning that was not used",
     "test": "Scoring the evaluated rows",
     "baselines": "Baselines: training and scoring",
     "ood": "Out-of-distribution detection",
