@@ -84,7 +84,7 @@ def found():
 
 
 def test_planted_labels_are_doubted_with_the_right_suggestion(found) -> None:
-    doubtful = [one for one in found if one.reason == "probable label error"]
+    doubtful = [one for one in found if one.kind == "label error"]
     by_row = {one.row: one for one in doubtful}
     assert set(by_row) >= set(WRONG)
     for row in WRONG:
@@ -104,9 +104,7 @@ def test_a_class_of_a_single_row_hides_no_doubt_and_is_not_doubted() -> None:
         [*table.labels[:50], "other", *table.labels[50:]],
     )
     found = [
-        one
-        for one in examine(alone, load_backbone(runs.pretrained()))
-        if one.reason == "probable label error"
+        one for one in examine(alone, load_backbone(runs.pretrained())) if one.kind == "label error"
     ]
     assert {one.row for one in found} >= {row + (row >= 50) for row in WRONG} and 50 not in {
         one.row for one in found
@@ -118,9 +116,12 @@ def test_near_repeats_are_named_once_and_only_contradictions_are_to_be_left_out(
     texts = [*TEXTS, "see you at the station at nine then", "See you at the station, at nine then!"]
     table = Table.of(texts, [*LABELS, "ham", "spam"])
     found = examine(table, load_backbone(runs.pretrained()), unlike=False)
-    both = [one for one in found if one.row >= len(TEXTS) and one.reason != "probable label error"]
-    assert all(one.exclude and one.reason == "near-duplicate with labels ham, spam" for one in both)
-    same = [one for one in found if one.reason.startswith("near-duplicate of row")]
+    both = [one for one in found if one.row >= len(TEXTS) and one.kind != "label error"]
+    assert all(
+        one.exclude and one.reason == "Near-duplicates of this text have the labels ham, spam."
+        for one in both
+    )
+    same = [one for one in found if one.reason.startswith("The text is a near-duplicate of row")]
     assert same and not any(one.exclude for one in same)
     assert len({one.row for one in found}) == len(found)
 
@@ -132,7 +133,7 @@ def test_the_review_and_a_training_without_its_rows(tmp_path: Path) -> None:
     review = tmp_path / "review.csv"
     said = run("data", table, "--backbone", runs.pretrained(), "--label-issues", review)
     assert said.code == 0, said.err
-    assert "tamis train DATA --exclude" in said.err
+    assert f"tamis train {table} --exclude" in said.err
     with review.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     marked = sorted(int(row["row"]) for row in rows if row["exclude"] == "yes")
@@ -213,7 +214,7 @@ def test_texts_unlike_the_others_need_more_bits_not_fewer() -> None:
     found = unlike_rows(Table.of(texts, ["ham"] * 160), bits)
     assert [one.row for one in found] == [31, 7] and found[
         0
-    ].reason == "out-of-distribution (9.0 bits per byte)"
+    ].reason == "The text is out-of-distribution (9.0 bits per byte)."
     assert (
         unlike_rows(Table.of(texts[:20], ["ham"] * 20), bits[:20]) == []
     )  # too few to say what is usual

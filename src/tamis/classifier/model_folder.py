@@ -46,8 +46,8 @@ def find_model(run: Path | str) -> Path:
     if run.exists() and not run.is_dir():
         raise RunError(
             f"{run} exists but is no run: it is a file; expected a run folder or a model folder "
-            f"(train one with: tamis train {run}; classify the texts of a file with: tamis predict "
-            f"RUN --file {run})"
+            f"(train one with: tamis train {run}), and a file after it, such as: tamis predict RUN "
+            f"--file {run}"
         )
     if not run.is_dir():
         raise RunError(
@@ -96,13 +96,21 @@ def training_columns(run: Path | str) -> tuple[UsualColumn | None, UsualColumn |
         about = json.loads((folder / META).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         about = {}
-    data = about.get("data") if isinstance(about, dict) else None
-    named = data if isinstance(data, dict) else {}
+    # An exported folder has only the columns that were asked for, with the recipe.
+    found = _value(about, "data") or _value(about, "source", "recipe", "data")
+    named = found if isinstance(found, dict) else {}
     text, label = (
         UsualColumn(named[role]) if isinstance(named.get(role), str) else None
         for role in ("text", "label")
     )
     return text, label
+
+
+def _value(about: Any, *names: str) -> Any:
+    """Return a value inside of dictionaries; None if it is not there."""
+    for name in names:
+        about = about.get(name) if isinstance(about, dict) else None
+    return about
 
 
 def _snapshot(run: Path) -> Path:

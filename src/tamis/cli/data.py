@@ -62,7 +62,7 @@ def data(
     if label_issues is not None:
         from tamis.workflows.audit import review_data
 
-        say(review_data(prepared, recipe, label_issues, progress=Bars()))
+        say(review_data(data, prepared, recipe, label_issues, progress=Bars()))
     if json_:
         return print_json(found.to_dict())
     fits = TABLE_WIDTH.get() is None

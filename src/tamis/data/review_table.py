@@ -8,6 +8,7 @@ another file is refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,19 @@ from tamis.data.tables import Table
 from tamis.errors import DataError
 
 COLUMNS = ("row", "line", "label", "suggested", "p_model", "p_tfidf", "reason", "exclude", "text")
+LABEL_ERROR, CONFLICT, COPY, UNLIKE = "label error", "conflict", "copy", "out-of-distribution"
+_COUNTED = {
+    LABEL_ERROR: ("{} label is probably wrong", "{} labels are probably wrong"),
+    CONFLICT: (
+        "{} text has a near-duplicate with another label",
+        "{} texts have near-duplicates with other labels",
+    ),
+    COPY: (
+        "{} text is a near-duplicate with the same label",
+        "{} texts are near-duplicates with the same label",
+    ),
+    UNLIKE: ("{} text is out-of-distribution", "{} texts are out-of-distribution"),
+}
 _YES, _NO = frozenset({"yes", "y", "true", "1", "x"}), frozenset({"no", "n", "false", "0", ""})
 
 
@@ -37,6 +51,9 @@ class Finding:
     """The model's out-of-fold probability of the label."""
     p_tfidf: float | None = None
     reason: str = ""
+    """A sentence."""
+    kind: str = ""
+    """What the findings are counted by: `LABEL_ERROR`, `CONFLICT`, `COPY` or `UNLIKE`."""
     exclude: bool = False
     """Whether training with this table leaves the row out, unless the user changes it."""
 
@@ -49,6 +66,26 @@ def write_review(path: Path, findings: Sequence[Finding]) -> None:
     """
     rows = ({name: _cell(name, getattr(one, name)) for name in COLUMNS} for one in findings)
     write_rows(path, rows, columns=COLUMNS)
+
+
+def review_summary(data: str, path: Path, findings: Sequence[Finding]) -> str:
+    """Return sentences that say how many rows of `data` the table at `path` has, and what to do."""
+    if not findings:
+        return f"Found no label issues in {data}; {path} has no rows."
+    counts = Counter(finding.kind for finding in findings)
+    told = "; ".join(
+        words[counts[kind] != 1].format(f"{counts[kind]:,}")
+        for kind, words in _COUNTED.items()
+        if counts[kind]
+    )
+    rows = "1 row" if len(findings) == 1 else f"{len(findings):,} rows"
+    marked = sum(finding.exclude for finding in findings)
+    none = "No row is marked for exclusion."
+    some = (
+        f"{marked:,} {'row is' if marked == 1 else 'rows are'} marked for exclusion; to train "
+        f"without them: tamis train {data} --exclude {path}"
+    )
+    return f"Wrote {rows} to {path}: {told}. {some if marked else none}"
 
 
 def read_excluded_rows(path: Path, table: Table) -> list[int]:

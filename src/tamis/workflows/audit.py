@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from tamis.cache import cache_directory
 from tamis.config import Recipe
 from tamis.data.audit import Audit, audit
-from tamis.data.review_table import write_review
+from tamis.data.review_table import review_summary, write_review
 from tamis.evaluation.baselines import out_of_fold
 from tamis.gpt2.backbones import is_scratch, load_backbone, scratch_backbone
 from tamis.gpt2.feature_cache import FeatureCache
@@ -20,9 +18,10 @@ from tamis.workflows.label_issues import examine
 
 
 def review_data(
-    dataset: Dataset, recipe: Recipe, file: Path, *, progress: Progress | None = None
+    data: str, dataset: Dataset, recipe: Recipe, file: Path, *, progress: Progress | None = None
 ) -> str:
-    """Write the rows to review to a file; returns a summary.
+    """Write the rows to review to a file; returns a summary. `data` is what the user calls the
+    table.
 
     If the recipe has a backbone from scratch, `nano` is used instead: an untrained backbone cannot
     find issues.
@@ -36,15 +35,7 @@ def review_data(
         dataset.split.table, backbone, seed=recipe.seed, cache=store, progress=progress
     )
     write_review(file, findings)
-    counts = Counter(re.split(r" (?:of|with|\()", finding.reason)[0] for finding in findings)
-    shown = (
-        ", ".join(f"{reason}: {count:,}" for reason, count in counts.items()) or "no issues found"
-    )
-    left = sum(finding.exclude for finding in findings)
-    return (
-        f"wrote {len(findings):,} rows to {file} ({shown}). {left:,} of them are marked for "
-        f"exclusion; to exclude them: tamis train DATA --exclude {file}"
-    )
+    return review_summary(data, file, findings)
 
 
 def audit_data(data: str, recipe: Recipe) -> tuple[Dataset, Audit]:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.data.deduplication import near_repeat_groups
-from tamis.data.review_table import Finding
+from tamis.data.review_table import CONFLICT, COPY, LABEL_ERROR, Finding
+from tamis.data.review_table import UNLIKE as OUTLIER
 from tamis.data.tables import Table
 from tamis.decision.calibration import softmax
 from tamis.decision.out_of_distribution import fit_ood_limit, utf8_lengths
@@ -154,11 +155,16 @@ def _label_issues(
             suggested=classes[int(mean[row].argmax())],
             p_model=float(head[row, targets[row]]),
             p_tfidf=float(words[row, targets[row]]),
-            reason="probable label error",
+            reason=f"The label is probably wrong: the models expect {_named(classes, mean[row])}.",
+            kind=LABEL_ERROR,
             exclude=True,
         )
         for row in rows[np.argsort(own[rows], kind="stable")].tolist()
     ]
+
+
+def _named(classes: Sequence[str], probabilities: Floats) -> str:
+    return repr(classes[int(probabilities.argmax())])
 
 
 def _repeats(table: Table, groups: Rows) -> list[Finding]:
@@ -175,9 +181,9 @@ def _repeats(table: Table, groups: Rows) -> list[Finding]:
         several, begin = len(labels[group]) > 1, first[group]
         if several or row != begin:
             reason = (
-                f"near-duplicate with labels {', '.join(sorted(labels[group]))}"
+                f"Near-duplicates of this text have the labels {', '.join(sorted(labels[group]))}."
                 if several
-                else f"near-duplicate of row {begin}"
+                else f"The text is a near-duplicate of row {begin}."
             )
             found.append(
                 Finding(
@@ -186,6 +192,7 @@ def _repeats(table: Table, groups: Rows) -> list[Finding]:
                     table.texts[row],
                     table.labels[row],
                     reason=reason,
+                    kind=CONFLICT if several else COPY,
                     exclude=several,
                 )
             )
@@ -206,7 +213,8 @@ def unlike_rows(table: Table, bits: Floats) -> list[Finding]:
             table.lines[row],
             table.texts[row],
             table.labels[row],
-            reason=f"out-of-distribution ({bits[row]:.1f} bits per byte)",
+            reason=f"The text is out-of-distribution ({bits[row]:.1f} bits per byte).",
+            kind=OUTLIER,
         )
         for row in rows
     ]

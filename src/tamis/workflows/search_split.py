@@ -126,8 +126,7 @@ def search_split(dataset: Dataset, recipe: Recipe) -> SearchSplit:
             raise DataError(
                 f"{dataset.name}: {len(texts):,} training rows are too few for a search; each "
                 f"class needs at least {round(2 * FEWEST / HELD_OUT)} rows that are not "
-                "near-duplicates. Add rows, or use the default recipe: tamis train "
-                f"{dataset.name}"
+                "near-duplicates. Add rows, or use the default recipe: tamis train DATA"
             )
     positive = positive_label(labels, recipe.data.positive) if len(set(labels)) == 2 else None
     return SearchSplit(

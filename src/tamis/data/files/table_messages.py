@@ -158,6 +158,8 @@ def parquet_messages(path: Path, text: str | None, name: str) -> Messages:
     """
     names, rows = parquet_reader.parquet_rows(path)
     sample = list(islice(rows, SAMPLE_ROWS))
+    if not sample:
+        return Messages("parquet", text or names[0], name, (_no_rows(name, names),), iter(()))
     shown = [["" if not isinstance(value, str) else value for value in row] for row in sample]
     column = names[find_text(names, shown, source=name, requested=text)]
     pairs = (
@@ -173,6 +175,8 @@ def _named_messages(
 ) -> Messages:
     names, missing = found.names, None if format_ == "excel" else ""
     sample = [shown_cells(row.cells) for row in found.sample]
+    if not sample and not found.faults:
+        return Messages(format_, text or names[0], name, (*notes, _no_rows(name, names)), iter(()))
     column = names[find_text(names, sample, source=name, requested=text)]
     if len(set(names)) < len(names):
         raise DataError(
@@ -202,6 +206,10 @@ def _named_messages(
         _sound(pairs(), column, found.faults, _cell_text),
         found.counted.notes,
     )
+
+
+def _no_rows(name: str, names: Sequence[str]) -> str:
+    return f"{name} has no rows, only the names of its columns ({', '.join(map(repr, names))})."
 
 
 def _sound(
