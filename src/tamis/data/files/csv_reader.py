@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,13 @@ DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "vertical bar"}
 _TO_CLOSING_QUOTE = re.compile(r'((?:[^"]|"")*+)"')
 # The same where a backslash marks a quote, as Spark, MySQL and some exports write.
 _TO_UNESCAPED_QUOTE = re.compile(r'((?:[^"\\]|""|\\.|\\\Z)*+)"', re.DOTALL)
+_LINE = {
+    "": re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+"),
+    "\n": re.compile(r"[^\n]*\n|[^\n]+"),
+    "\r": re.compile(r"[^\r]*\r|[^\r]+"),
+    "\r\n": re.compile(r"(?s:.*?)\r\n|(?s:.+)"),
+}
+"""A line with its end, for each value of `newline_of`."""
 Kind = Literal["plain", "quoted", "broken"]
 
 
@@ -85,11 +91,8 @@ def newline_of(layout: Layout, start: str) -> str:
 
 def lines_of(text: str, layout: Layout) -> Iterator[str]:
     """Split text into lines, keeping their ends; see `newline_of`."""
-    newline = newline_of(layout, text)
-    if newline in ("", "\n"):
-        return iter(io.StringIO(text, newline=newline))
-    # StringIO would turn each LF of the text into `newline`.
-    return (found[0] for found in re.finditer(f"(?s:.*?){newline}|(?s:.+)", text))
+    # Not with StringIO: it takes four bytes per character, and would change line ends.
+    return (found[0] for found in _LINE[newline_of(layout, text)].finditer(text))
 
 
 def records(
