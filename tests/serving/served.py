@@ -38,6 +38,8 @@ class Parrot:
     learnt: frozenset[int] = frozenset()
     before: Callable[[], object] = field(default=lambda: None)
     """Called by every solve."""
+    elsewhere: bool = False
+    """Whether another process has changed the store."""
     users: list[str] = field(default_factory=list)
     """Whose classifier was asked for."""
 
@@ -58,6 +60,12 @@ class Parrot:
 
     def items(self) -> list[Correction]:
         return self.store.all(model=self.model)
+
+    def ids_in_effect(self) -> set[int]:
+        return set(self.learnt)
+
+    def changed(self) -> bool:
+        return self.elsewhere
 
     def pending(self) -> int:
         return sum(item.id not in self.learnt for item in self.items())

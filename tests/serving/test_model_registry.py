@@ -124,7 +124,7 @@ def test_the_folders_are_watched(folder: Path, tmp_path: Path, classifier: TextC
         tmp_path / "s.sqlite", [("first", runs.finished_run()), ("mine", folder)], look_every_s=0.01
     )
     told: list[tuple[str, Exception | None]] = []
-    loaded.watch(lambda model, error: told.append((model.name, error)))
+    loaded.watch(lambda model, error: told.append((model.name, error)), lambda model: None)
     changed = other(classifier, folder)
     until = time.monotonic() + 10
     while not told and time.monotonic() < until:

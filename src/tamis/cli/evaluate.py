@@ -9,13 +9,13 @@ import typer
 
 from tamis.cli.app import command, print_json
 from tamis.cli.console import say
-from tamis.cli.option_groups import column_settings, computing, option_groups
+from tamis.cli.option_groups import column_settings, computing, feedback_choice, option_groups
 from tamis.cli.options import DATA, DataArgument, Json, Positive, RunArgument, recipe_from
 from tamis.cli.progress import Bars
 
 
 @command
-@option_groups(columns=column_settings, compute=computing)
+@option_groups(columns=column_settings, compute=computing, feedback=feedback_choice)
 def evaluate(
     run: RunArgument,
     data: DataArgument,
@@ -67,12 +67,14 @@ def evaluate(
         ),
     ] = 0.1,
     *,
+    feedback: Any,
     compute: dict[str, Any],
     json_: Json = False,
 ) -> None:
     """Evaluate a trained model on labelled rows.
 
     All metrics come with 95 % confidence intervals. Without --split, all rows are evaluated.
+    Corrections count as in `tamis predict`; rows that the model has learned from them are left out.
 
     Example: tamis evaluate runs/mine newer.csv --json
     """
@@ -84,7 +86,7 @@ def evaluate(
     settings = {key.removeprefix("data."): value for key, value in columns.items()}
     settings |= {"split": split, "positive": positive}
     late = (delay, share) if prequential else None
-    options = EvaluationOptions(settings, out, robustness, late)
+    options = EvaluationOptions(settings, out, robustness, late, feedback)
     report = judge(run, data, options, say=say, progress=Bars(), **compute)
     if json_:
         return print_json(report)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tamis.cli.app import command, print_json
 from tamis.cli.console import say
-from tamis.cli.option_groups import computing
+from tamis.cli.option_groups import computing, feedback_choice, option_groups
 from tamis.cli.options import Json, RunArgument, Threads
 from tamis.cli.progress import Bars
 
@@ -27,6 +27,7 @@ class Target(StrEnum):
 
 
 @command
+@option_groups(feedback=feedback_choice)
 def export(
     run: RunArgument,
     to: Annotated[
@@ -86,12 +87,15 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an exported folder.")
     ] = False,
+    *,
+    feedback: Any,
     threads: Threads = None,
     json_: Json = False,
 ) -> None:
     """Export a trained model: ONNX, web page or PEFT adapter.
 
-    onnx writes model.onnx, tokenizer.json, tamis.json (labels, threshold, windows) and predict.py.
+    The head that is written has learned the corrections in effect, as in `tamis predict`. onnx
+    writes model.onnx, tokenizer.json, tamis.json (labels, threshold, windows) and predict.py.
 
     Example: tamis export runs/demo --to onnx --int8 -o demo-onnx
     """
@@ -100,16 +104,17 @@ def export(
         raise typer.BadParameter("--data: only --int8 and --to web compare labels on texts")
     if node_modules is not None and to is not Target.WEB:
         raise typer.BadParameter("--node-modules: only --to web runs these packages")
+    from tamis.workflows.export import ExportRequest, export_command
+
     if to is Target.PEFT:
         if int8 or opset is not None:
             raise typer.BadParameter("--int8 and --opset: an adapter of PEFT has neither")
         from tamis.workflows.export_targets import export_peft_command
 
-        folder, _ = export_peft_command(run, out, overwrite=overwrite, compute=compute)
+        request = ExportRequest(out, overwrite=overwrite, feedback=feedback)
+        folder, _ = export_peft_command(run, request, compute=compute, say=say)
         return _print_files(folder, None, as_json=json_)
-    from tamis.workflows.export import ExportRequest, export_command
-
-    request = ExportRequest(out, int8, data, text, opset, overwrite)
+    request = ExportRequest(out, int8, data, text, opset, overwrite, feedback)
     if to is Target.WEB:
         from tamis.export.web.runtime import Runtime
         from tamis.workflows.export_targets import export_web_command

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from tamis.cli.options import (
     Device,
     Dtype,
+    FeedbackStore,
+    FeedbackUser,
     Header,
     LabelColumn,
+    NoFeedback,
     Positive,
     SkipUnlabelled,
     Split,
@@ -25,6 +30,9 @@ from tamis.cli.options import (
     Threads,
     recipe_from,
 )
+
+if TYPE_CHECKING:
+    from tamis.feedback.loading import FeedbackChoice
 
 Command = Callable[..., None]
 
@@ -37,11 +45,8 @@ def option_groups(**groups: Callable[..., Any]) -> Callable[[Command], Command]:
     """
 
     def decorate(function: Command) -> Command:
-        own = inspect.signature(function, eval_str=True).parameters
-        options = {
-            name: inspect.signature(group, eval_str=True).parameters
-            for name, group in groups.items()
-        }
+        own = _parameters(function, without=groups)
+        options = {name: _parameters(group) for name, group in groups.items()}
         shown = [
             option
             for name, parameter in own.items()
@@ -61,6 +66,18 @@ def option_groups(**groups: Callable[..., Any]) -> Callable[[Command], Command]:
         return with_groups
 
     return decorate
+
+
+def _parameters(
+    function: Callable[..., Any], without: Iterable[str] = ()
+) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters with their annotations evaluated, as Typer needs them.
+
+    The result and `without` may be annotated with names that only type checkers import.
+    """
+    for name in ("return", *without):
+        function.__annotations__.pop(name, None)
+    return inspect.signature(function, eval_str=True).parameters
 
 
 def compute_settings(
@@ -108,3 +125,16 @@ def data_settings(
         **column_settings(text, label, header, skip_unlabelled),
         "data.positive": positive,
     }
+
+
+def feedback_choice(
+    no_feedback: NoFeedback = False,
+    store: FeedbackStore = None,
+    user: FeedbackUser = "",
+) -> FeedbackChoice:
+    """Return which corrections a command uses."""
+    if no_feedback and (store is not None or user):
+        raise typer.BadParameter("--no-feedback: expected no --store and no --user beside it")
+    from tamis.feedback.loading import FeedbackChoice
+
+    return FeedbackChoice(not no_feedback, store, user)

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from tamis.cli.app import command, debugging, one_line
-from tamis.cli.console import say
-from tamis.cli.option_groups import computing, option_groups
+from tamis.cli.console import say, say_what_is_read
+from tamis.cli.option_groups import computing, feedback_choice, option_groups
 from tamis.cli.options import Json, RunArgument
 from tamis.errors import TamisError
 
 
 @command
-@option_groups(compute=computing)
+@option_groups(compute=computing, feedback=feedback_choice)
 def predict(
     run: RunArgument,
     texts: Annotated[
@@ -80,15 +80,17 @@ def predict(
         ),
     ] = False,
     *,
+    feedback: Any,
     compute: dict[str, Any],
     json_: Json = False,
 ) -> None:
     """Classify texts.
 
-    Prints verdict, probability and text separated by tabs, one line per text; with --json, one
+    Corrections that `tamis learn` or the server stored beside RUN count (--no-feedback: the model
+    as trained). Prints verdict, probability and text separated by tabs, one line per text; with --json, one
     JSON object per line.
 
-    Example: tamis predict runs/demo "You have won a prize, call now"
+    Example: tamis predict runs/demo "Your free prize is waiting. Call 0900 555 0123 now"
     """
     if texts and file:
         raise typer.BadParameter("expected texts or --file, got both; leave one out")
@@ -96,10 +98,12 @@ def predict(
         raise typer.BadParameter(
             "--exit-code: expected exactly one text; give one argument, or pipe one e-mail to stdin"
         )
+    if not texts and (file is None or str(file) == "-"):
+        say_what_is_read("texts, one per line," if file is None else "a table or a mail")
     from tamis.workflows.predict import PredictOptions, predict_command
 
     try:
-        options = PredictOptions(file, text, header, exit_code, out, json_, windows, ood)
+        options = PredictOptions(file, text, header, exit_code, out, json_, windows, ood, feedback)
         code = predict_command(run, texts, options, compute=compute, say=say)
     except (TamisError, OSError) as error:
         if not exit_code or debugging():

@@ -110,6 +110,22 @@ def serve(
             help="Maximum time of a request in the queue, in seconds; then the answer is 429.",
         ),
     ] = Limits.wait_s,
+    no_feedback: Annotated[
+        bool,
+        typer.Option(
+            "--no-feedback",
+            help="Answer with the models as trained; corrections are stored, but not learned.",
+        ),
+    ] = False,
+    hide_texts: Annotated[
+        bool,
+        typer.Option(
+            "--hide-texts",
+            help="Never show stored texts: no beginnings of corrected texts in GET /v1/feedback "
+            "and on the page, no examples from the run. A server without a key that other "
+            "machines can reach does this always.",
+        ),
+    ] = False,
     log_texts: Annotated[
         bool, typer.Option("--log-texts", help="Also write the texts to the log.")
     ] = False,
@@ -134,7 +150,7 @@ def serve(
     from tamis.classifier.model_folder import find_model
     from tamis.export.folder import is_exported
     from tamis.export.onnx_classifier import OnnxClassifier
-    from tamis.feedback.recorder import CorrectionRecorder
+    from tamis.feedback.recorder import EXPORTED, SWITCHED_OFF, CorrectionRecorder
     from tamis.feedback.store import CorrectionStore, default_store, model_name
     from tamis.serving import json_logs
     from tamis.serving.api_keys import VARIABLE, Keys
@@ -164,17 +180,34 @@ def serve(
             def learning(classifier: Classifier, path: Path, name: str) -> FeedbackModel:
                 # The same name as in `tamis learn`, unless two runs have the same name.
                 model = model_name(path) if len(set(folders)) == len(folders) else name
-                if isinstance(classifier, OnnxClassifier):
-                    return CorrectionRecorder(classifier, classifier.names, kept, model=model)
+                if isinstance(classifier, OnnxClassifier) or no_feedback:
+                    labels = [str(label) for label in classifier.classes_]
+                    reason = SWITCHED_OFF if no_feedback else EXPORTED
+                    return CorrectionRecorder(
+                        classifier, labels, kept, model=model, reason=reason
+                    )
                 from tamis.feedback.learning import FeedbackLearner
 
                 return FeedbackLearner(classifier, path, kept, model=model)
 
             models = Models(named, learning, compute=compute)
             application = create_app(
-                models, limits=limits, keys=keys, hosts=hosts, log_texts=log_texts
+                models,
+                limits=limits,
+                keys=keys,
+                hosts=hosts,
+                log_texts=log_texts,
+                # Stored texts are not for everyone who can reach an open server.
+                show_texts=not hide_texts and bool(keys or hosts),
             )
             log = json_logs.write_to(sys.stderr)
+            for served in models:
+                stored = len(served.learning.items())
+                if stored:
+                    effective = stored - served.learning.pending()
+                    json_logs.event(
+                        "corrections", model=served.name, stored=stored, in_effect=effective
+                    )
             address = url(listener)
             print(
                 json.dumps({"url": address, "models": [name for name, _ in named]})

@@ -10,7 +10,7 @@ import typer
 
 from tamis.cli.app import app, command, print_json
 from tamis.cli.console import say, say_what_is_read
-from tamis.cli.option_groups import computing, option_groups
+from tamis.cli.option_groups import computing, feedback_choice, option_groups
 from tamis.cli.options import COMPUTE, Header, Json, RunArgument
 from tamis.cli.progress import Bars
 from tamis.evaluation.report.text_table import table
@@ -22,7 +22,7 @@ SHOWN = 90
 
 
 @command
-@option_groups(compute=computing)
+@option_groups(compute=computing, feedback=feedback_choice)
 def suggest(
     run: RunArgument,
     unlabelled: Annotated[
@@ -62,6 +62,7 @@ def suggest(
         ),
     ] = 42,
     *,
+    feedback: Any,
     compute: dict[str, Any],
     json_: Json = False,
 ) -> None:
@@ -74,11 +75,11 @@ def suggest(
     """
     from tamis.cache import cache_directory
     from tamis.classifier.active_learning import QueryStrategy
-    from tamis.classifier.model_folder import training_columns
+    from tamis.classifier.model_folder import find_model, training_columns
     from tamis.classifier.query_strategies import STRATEGIES
-    from tamis.classifier.text_classifier import TextClassifier
     from tamis.data.files.message_reader import read_messages
     from tamis.data.files.row_writer import beside_own, write_rows
+    from tamis.feedback.loading import load_with_feedback
     from tamis.gpt2.feature_cache import FeatureCache
     from tamis.workflows.active_learning import suggest as found_in
 
@@ -86,7 +87,11 @@ def suggest(
         raise typer.BadParameter(
             f"--strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}"
         )
-    classifier = TextClassifier.load(run, **compute)
+    find_model(run)  # raises for an exported folder
+    loaded = load_with_feedback(run, feedback, **compute)
+    for note in loaded.feedback.notes:
+        say(note)
+    classifier: Any = loaded.classifier
     if unlabelled is None or str(unlabelled) == "-":
         say_what_is_read("texts, one per line,")
     messages = read_messages(
@@ -102,6 +107,7 @@ def suggest(
         messages,
         count,
         run=run,
+        corrected=[item.text for item in loaded.feedback.used],
         strategy=QueryStrategy(next(one for one in STRATEGIES if one == strategy), seed),
         cache=store,
         progress=Bars(),

@@ -41,6 +41,9 @@ class FeedbackChoice:
     """also use the corrections of this user"""
 
 
+BY_DEFAULT = FeedbackChoice()
+
+
 @dataclass(frozen=True)
 class FeedbackInUse:
     """What a loaded model has learned from its store."""
@@ -111,7 +114,7 @@ def load_classifier(
 
 def load_with_feedback(
     run: Path | str,
-    choice: FeedbackChoice = FeedbackChoice(),  # frozen
+    choice: FeedbackChoice = BY_DEFAULT,
     **compute: Any,
 ) -> LoadedModel:
     """Load a model with the corrections in effect, and tell what is used.

@@ -21,6 +21,7 @@ from tamis.serving.limits import Limits
 from tamis.serving.middleware import Guard
 from tamis.serving.model_registry import Models, Served
 from tamis.serving.routes.admin import add_operator_routes
+from tamis.serving.routes.examples import add_example_routes
 from tamis.serving.routes.feedback import add_feedback_routes
 from tamis.serving.routes.predict import add_prediction_routes
 from tamis.serving.service import Service
@@ -39,6 +40,7 @@ def create_app(
     keys: Keys | None = None,
     hosts: frozenset[str] | None = None,
     log_texts: bool = False,
+    show_texts: bool = True,
 ) -> FastAPI:
     """Create the application.
 
@@ -48,13 +50,16 @@ def create_app(
         keys: API keys; none: no key is required.
         hosts: host names that requests may use; None: any.
         log_texts: whether log lines contain the texts.
+        show_texts: whether answers contain stored texts: the beginnings of corrected ones, and
+            examples from the run.
     """
     service = Service(models, limits or Limits(), keys or Keys(), log_texts=log_texts)
+    service.show_texts = show_texts
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.start()
-        models.watch(lambda served, error: _replaced(service, served, error))
+        models.watch(lambda served, error: _replaced(service, served, error), service.learner.learn)
         for served in models:
             # Distinct texts: equal ones would be computed only once.
             texts = [f"{text} {number}" for number, text in enumerate(_WARM_UP)]
@@ -81,6 +86,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _parameter_error)
     add_prediction_routes(app, service)
     add_feedback_routes(app, service)
+    add_example_routes(app, service)
     add_operator_routes(app, service, PROTECTED)
     return app
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,14 @@ class FeedbackModel(Protocol):
         """Return all stored corrections."""
         ...
 
+    def ids_in_effect(self) -> set[int]:
+        """Return the ids of the corrections that count in the answers."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether another process has changed the store since the last refit."""
+        ...
+
     def pending(self) -> int:
         """Number of corrections that are not in effect: not learned yet, or held back."""
         ...
@@ -125,6 +134,13 @@ class Served:
         """Refit with the corrections and store the result."""
         self.outcome = self.loaded.learning.learn(stop)
         return self.outcome
+
+    def corrected_elsewhere(self) -> bool:
+        """Whether another process has changed this model's corrections."""
+        try:
+            return self.learning.changed()
+        except sqlite3.Error:  # locked, for example: the next look will tell
+            return False
 
     def look(self) -> Exception | bool:
         """Reload the folder if it was replaced.
@@ -217,8 +233,16 @@ class Models:
             )
         return self._served[name]
 
-    def watch(self, replaced: Callable[[Served, Exception | None], None]) -> None:
-        """Start checking the folders; `replaced` is called for every reload or failure."""
+    def watch(
+        self,
+        replaced: Callable[[Served, Exception | None], None],
+        corrected: Callable[[Served], None],
+    ) -> None:
+        """Start checking the folders and the stores.
+
+        `replaced` is called for every reload or failure, `corrected` where another process (`tamis
+        learn`) has changed the corrections of a model.
+        """
 
         def look() -> None:
             while not self._end.wait(self._look_every_s):
@@ -226,6 +250,8 @@ class Models:
                     found = served.look()
                     if found:
                         replaced(served, found if isinstance(found, Exception) else None)
+                    elif served.corrected_elsewhere():
+                        corrected(served)
 
         self._end.clear()
         self._thread = threading.Thread(target=look, name="reload", daemon=True)

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from tamis.data.labels import number_of
 from tamis.serving.schemas import ErrorAnswer, FeedbackBody, TextsBody
 from tamis.serving.service import Service
 
@@ -93,9 +94,14 @@ def document(
     }
     found["paths"]["/v1/feedback"]["post"]["responses"]["200"]["links"] = {"undo": first}
     if names:
-        item["label"]["enum"] = sorted(
-            {label for served in service.models for label in served.labels}
-        )
+        labels = sorted({label for served in service.models for label in served.labels})
+        # A number is equal to its other spellings, which no list of strings has.
+        if not any(number_of(label) is not None for label in labels):
+            item["label"] = {
+                "type": "string",
+                "enum": labels,
+                "description": item["label"]["description"],
+            }
         for model in (item["model"], schemas["TextsBody"]["properties"]["model"]):
             model["anyOf"] = [
                 {"type": "string", "enum": [served.name for served in service.models]},

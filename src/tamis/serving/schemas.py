@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from tamis.data.files.named_rows import shown_cell
 from tamis.serving.errors import shown
 
 ModelName = Annotated[str | None, Field(description="name of a model; default: the first model")]
@@ -17,7 +26,22 @@ User = Annotated[
         description="user whose own corrections count in addition to the shared ones",
     ),
 ]
-Label = Annotated[str, Field(description="one of the model's labels")]
+
+
+def _spelled(value: object) -> object:
+    """Return a label as a table spells it; numbers and truth values of JSON may be labels."""
+    return shown_cell(value) if isinstance(value, int | float) else value
+
+
+Label = Annotated[
+    str,
+    BeforeValidator(_spelled),
+    WithJsonSchema({"anyOf": [{"type": name} for name in ("string", "number", "boolean")]}),
+    Field(
+        description="one of the model's labels; numbers are compared as numbers: 1, 1.0 and the "
+        "string 1 are equal"
+    ),
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 Probabilities = Annotated[dict[str, Share], Field(description="P(label) of every label")]
 
@@ -185,13 +209,35 @@ class StoredItem(BaseModel):
     id: int
     label: str
     created: Annotated[str, Field(description="UTC, ISO 8601")]
+    in_effect: Annotated[
+        bool,
+        Field(description="whether it counts in the answers; otherwise it waits or is held back"),
+    ]
+    user: Annotated[str | None, Field(description="of a correction that is a user's own")] = None
     model: Annotated[str | None, Field(description="if several models are served")] = None
+    excerpt: Annotated[
+        str | None,
+        Field(description="beginning of the text; missing if the server hides texts"),
+    ] = None
 
 
 class StoredItems(BaseModel):
     """All corrections, sorted by id."""
 
     items: list[StoredItem]
+
+
+class Example(BaseModel):
+    """A text to try, and the verdict of the model on it."""
+
+    text: str
+    verdict: str
+
+
+class Examples(BaseModel):
+    """Texts to try; none if there are no suitable ones."""
+
+    examples: list[Example]
 
 
 class ServedModel(BaseModel):

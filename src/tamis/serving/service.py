@@ -36,6 +36,8 @@ class Service:
         self.learner = FeedbackWorker(self._learned)
         self.drift = Drift(self.metrics.ood_checked)
         self.stopping = False
+        self.show_texts = True
+        """Whether answers may contain stored texts."""
         self.explanations = 0
         """Explanation requests in progress."""
         self._store = ThreadPoolExecutor(1, thread_name_prefix="store")

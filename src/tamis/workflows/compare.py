@@ -13,11 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from tamis.classifier.training_features import PREDICTIONS
-from tamis.errors import RunError
+from tamis.classifier.model_folder import find_model
+from tamis.classifier.training_features import PREDICTIONS, weights_mark
+from tamis.errors import RunError, TamisError
 from tamis.evaluation.bootstrap import Rows
 from tamis.evaluation.model_comparison import Comparison, compare, holm
 from tamis.evaluation.report.report import json_safe
+from tamis.feedback.in_effect import EVERYBODY, counted
+from tamis.feedback.loading import BY_DEFAULT, store_of
+from tamis.feedback.store import model_name
+from tamis.feedback.stored_head import ModelKey, read_learning
 
 FEWEST_ROWS = 2
 """Common rows below which there is nothing to compare."""
@@ -94,7 +99,7 @@ def compare_runs(paths: Sequence[Path | str], *, seed: int = 42) -> RunCompariso
             "same test rows: the same data, --split and --seed, or the same --test"
         )
     _check_same_labels(runs, common)
-    notes = []
+    notes = [note for one in runs for note in _corrections_note(one.run)]
     if any(len(one.rows) != len(common) for one in runs):
         notes.append(
             f"The runs have different test rows ({sizes}). They are compared on the "
@@ -106,6 +111,22 @@ def compare_runs(paths: Sequence[Path | str], *, seed: int = 42) -> RunCompariso
     return RunComparison(tuple(runs), len(common), compared, tuple(notes))
 
 
+def _corrections_note(run: Path) -> list[str]:
+    """Return a note if a run has learned corrections since its test rows were evaluated."""
+    try:
+        path = store_of(run, BY_DEFAULT)
+        if path is None:
+            return []
+        key = ModelKey(model_name(run), weights_mark(find_model(run)), "fp32")
+        learned = len(read_learning(path, key).used_by(EVERYBODY))
+    except TamisError as error:  # the comparison does not need the store
+        return [f"Whether {run} has learned corrections is unknown: {error}."]
+    return [
+        f"{run} is compared as trained: its test rows were evaluated before it learned "
+        f"{counted(learned)}; tamis evaluate RUN DATA evaluates it with them."
+    ] * bool(learned)
+
+
 def judged_rows(path: Path | str) -> JudgedRows:
     """Read the test rows of a finished run.
 
@@ -114,7 +135,11 @@ def judged_rows(path: Path | str) -> JudgedRows:
     """
     run = Path(path)
     if not (run / "report.json").is_file() or not (run / PREDICTIONS).is_file():
-        what = "does not exist" if not run.exists() else f"has no report.json and {PREDICTIONS}"
+        what = (
+            "does not exist"
+            if not run.exists()
+            else f"exists but is no finished run: it has no report.json and {PREDICTIONS}"
+        )
         raise RunError(
             f"{run} {what}; expected the folder of a finished run (train one with: tamis train "
             f"DATA -o {run})"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tamis.classifier.evaluation import EvaluatedRows, evaluate_rows, training_rows_note
-from tamis.classifier.model_folder import training_columns
+from tamis.classifier.model_folder import find_model, training_columns
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.classifier.training_features import read_training_rows, text_keys
 from tamis.config import Recipe
@@ -24,9 +24,11 @@ from tamis.data.splits import positive_label, split_table
 from tamis.data.tables import Table, read_table
 from tamis.errors import ConfigError
 from tamis.evaluation.prequential import PrequentialFigures
+from tamis.evaluation.report.next_steps import next_steps
 from tamis.evaluation.report.prequential_plot import write_learning_curves
 from tamis.evaluation.report.robustness_plot import write_robustness
 from tamis.evaluation.robustness import PerturbationResult, evaluate_robustness
+from tamis.feedback.loading import BY_DEFAULT, FeedbackChoice, FeedbackInUse, load_with_feedback
 from tamis.feedback.replay import LabelledStream, run_prequential
 from tamis.progress import Progress
 from tamis.workflows.environment import Say, silent
@@ -47,6 +49,8 @@ class EvaluationOptions:
     """also run a prequential evaluation (two classes only): number of messages until a delayed
     label is known, and fraction of labels that become known if labels are few. The learning curves
     are written beside the page."""
+    feedback: FeedbackChoice = BY_DEFAULT
+    """which corrections the evaluated model has learned"""
 
 
 METRICS_ONLY = EvaluationOptions()
@@ -76,7 +80,9 @@ def evaluate(
         ConfigError: robustness needs a positive label and the model's threshold; a prequential
             evaluation needs two classes.
     """
-    classifier = TextClassifier.load(run, **compute)
+    find_model(run)  # raises for an exported folder
+    loaded = load_with_feedback(run, options.feedback, **compute)
+    classifier: Any = loaded.classifier
     settings, page = options.settings, options.page
     wanted = Recipe().changed({f"data.{k}": v for k, v in settings.items() if v is not None})
     located = catalog.resolve(data)
@@ -98,6 +104,8 @@ def evaluate(
     else:
         texts, labels, name = list(table.texts), list(table.labels), "all rows"
         pool = table
+    about, new = learned_rows(loaded.feedback, texts)
+    texts, labels = [texts[row] for row in new], [labels[row] for row in new]
     names = [str(c) for c in classifier.classes_]
     asked = wanted.data.positive
     positive = (
@@ -110,7 +118,8 @@ def evaluate(
     rows = EvaluatedRows(texts, labels, located.name, name, positive)
     found = evaluate_rows(classifier, rows, progress=progress)
     report = found.report
-    report["notes"] += trained_on(run, texts)
+    report["notes"] += [*about["notes"], *trained_on(run, texts)]
+    report["feedback"] = {key: value for key, value in about.items() if key != "notes"}
     disguised = (
         _robustness(classifier, texts, labels, positive, threshold, pool)
         if options.robustness
@@ -123,8 +132,9 @@ def evaluate(
         before = (pool.texts, pool.labels) if pool is not table else ((), ())
         stream = LabelledStream(texts, labels, positive, before)
         delay, share = options.prequential
+        trained: Any = loaded.trained
         replayed, notes = run_prequential(
-            classifier, run, stream, delay=delay, share=share, progress=progress
+            trained, run, stream, delay=delay, share=share, progress=progress
         )
         report["prequential"] = {
             "delay": delay,
@@ -132,6 +142,7 @@ def evaluate(
             "results": [result.to_dict() for result in replayed],
             "notes": notes,
         }
+    report["next_steps"] = next_steps(report)
     if page is not None:
         with tempfile.TemporaryDirectory() as folder:
             plots = {}
@@ -147,6 +158,42 @@ def evaluate(
                 say(f"wrote {curves}")
             found.save(page, plots)
     return report
+
+
+def learned_rows(feedback: FeedbackInUse, texts: Sequence[str]) -> tuple[dict[str, Any], list[int]]:
+    """Say which model is evaluated, and leave out the rows that it has learned as corrections.
+
+    Returns:
+        What the report says of corrections (`store`, `in_effect`, `not_in_effect`,
+        `excluded_rows`, `notes`), and the numbers of the rows to evaluate: all of them if every
+        row is a correction.
+    """
+    learned = {item.text for item in feedback.used}
+    new = [row for row, text in enumerate(texts) if text not in learned]
+    known, notes = len(texts) - len(new), []
+    about = {**feedback.to_dict(), "excluded_rows": known if new else 0}
+    if feedback.used:
+        notes.append(
+            f"The evaluated model has learned {len(feedback.used):,} corrections of "
+            f"{feedback.store}; --no-feedback evaluates the model as trained."
+        )
+    elif feedback.waiting:
+        notes.append(
+            f"The evaluated model is the model as trained: none of the {feedback.waiting:,} "
+            f"corrections in {feedback.store} is in effect."
+        )
+    if known and new:
+        notes.append(
+            f"{known:,} of {len(texts):,} rows are corrections that the model has learned; they "
+            "are not evaluated."
+        )
+    elif known:
+        notes.append(
+            f"All {known:,} rows are corrections that the model has learned: the metrics show what "
+            "it has learned, not how good it is on new texts."
+        )
+        new = list(range(len(texts)))
+    return {**about, "notes": notes}, new
 
 
 def trained_on(run: Path | str, texts: Sequence[str]) -> list[str]:

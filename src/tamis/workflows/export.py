@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from tamis.export.description import ModelDescription
 from tamis.export.folder import is_exported
 from tamis.export.onnx_classifier import OnnxClassifier
 from tamis.export.onnx_folder import ExportOptions, export_onnx
+from tamis.feedback.in_effect import counted
+from tamis.feedback.loading import BY_DEFAULT, FeedbackChoice, load_with_feedback
 from tamis.progress import Progress
 
 CHECKED = (
@@ -47,6 +49,8 @@ class ExportRequest:
     """text column of `data`"""
     opset: int | None = None
     overwrite: bool = False
+    feedback: FeedbackChoice = BY_DEFAULT
+    """which corrections the exported head has learned"""
 
 
 def export_command(
@@ -81,7 +85,7 @@ def export_command(
     texts, source = texts_to_compare(run, request)
     if request.int8 and texts:
         say(f"comparing int8 with fp32 on {len(texts):,} {source}")
-    classifier = TextClassifier.load(run, **{**compute, "dtype": "fp32"})
+    classifier = classifier_to_export(run, request.feedback, compute=compute, say=say)
     options = ExportOptions(request.int8, texts, request.opset)
 
     def check(folder: Path) -> None:
@@ -90,6 +94,31 @@ def export_command(
 
     description = export_onnx(classifier, out, options, check=check, progress=progress)
     return out, description
+
+
+def classifier_to_export(
+    run: Path,
+    feedback: FeedbackChoice,
+    *,
+    compute: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> TextClassifier:
+    """Return the classifier of a run in fp32, with the corrections in effect, and say so.
+
+    Raises:
+        TamisError: the run or its store cannot be read.
+    """
+    find_model(run)  # raises for an exported folder
+    loaded = load_with_feedback(run, feedback, **{**compute, "dtype": "fp32"})
+    for note in loaded.feedback.notes:
+        say(note)
+    if loaded.feedback.used:
+        say(
+            f"the exported head has learned these {counted(len(loaded.feedback.used))}; "
+            "corrections that are learned later need another export"
+        )
+    classifier: Any = loaded.classifier
+    return cast("TextClassifier", classifier)
 
 
 def default_folder(run: Path, kind: str) -> Path:

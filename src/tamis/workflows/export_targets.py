@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tamis.classifier.model_folder import find_model
-from tamis.classifier.text_classifier import TextClassifier
 from tamis.errors import RunError
 from tamis.export.description import ModelDescription
 from tamis.export.folder import is_exported
@@ -19,6 +18,7 @@ from tamis.export.web.runtime import ORT, Runtime
 from tamis.progress import Progress
 from tamis.workflows.export import (
     ExportRequest,
+    classifier_to_export,
     default_folder,
     export_command,
     texts_to_compare,
@@ -75,15 +75,20 @@ def export_web_command(
 
 
 def export_peft_command(
-    run: Path, out: Path | None, *, overwrite: bool, compute: Mapping[str, Any]
+    run: Path,
+    request: ExportRequest,
+    *,
+    compute: Mapping[str, Any],
+    say: Callable[[str], None],
 ) -> tuple[Path, Adapter]:
     """Export a run of `lora:R` as an adapter of PEFT.
 
     Args:
         run: run or model folder.
-        out: the folder; None: RUN-peft beside the run.
-        overwrite: replace an exported adapter.
+        request: where it is written (RUN-peft beside the run by default), and which corrections
+            the exported head has learned.
         compute: device, threads, dtype.
+        say: receives messages for the user.
 
     Returns:
         The folder and the adapter.
@@ -94,9 +99,9 @@ def export_peft_command(
     if is_exported(run):
         raise RunError(f"{run} is an exported folder; export the run that it came from")
     find_model(run)
-    out = out or default_folder(run, "peft")
+    out, overwrite = request.out or default_folder(run, "peft"), request.overwrite
     _check_target(out, run, "an adapter", (out / CONFIG).is_file(), overwrite=overwrite)
-    classifier = TextClassifier.load(run, **{**compute, "dtype": "fp32"})
+    classifier = classifier_to_export(run, request.feedback, compute=compute, say=say)
     return out, export_peft(classifier, out)
 
 

@@ -18,7 +18,7 @@ from tamis.data.files.messages import Message
 from tamis.decision.verdict import UNSURE, Verdict
 from tamis.errors import ConfigError
 from tamis.export.folder import is_exported
-from tamis.export.loading import load_classifier
+from tamis.feedback.loading import BY_DEFAULT, FeedbackChoice, load_with_feedback
 
 if TYPE_CHECKING:
     from tamis.export.loading import Classifier
@@ -50,6 +50,8 @@ class PredictOptions:
     ood: bool = False
     """report whether each text is out-of-distribution; plain output for texts of the command line
     marks out-of-distribution texts in any case"""
+    feedback: FeedbackChoice = BY_DEFAULT
+    """which corrections count"""
 
 
 def predict_command(
@@ -75,7 +77,10 @@ def predict_command(
     Raises:
         TamisError: the model cannot be loaded, or a message cannot be read.
     """
-    classifier, out, ood = load_classifier(run, **compute), options.out, options.ood
+    loaded = load_with_feedback(run, options.feedback, **compute)
+    classifier, out, ood = loaded.classifier, options.out, options.ood
+    for note in loaded.feedback.notes:
+        say(note)
     if options.one and classifier.positive_ is None:
         names = ", ".join(str(name) for name in classifier.classes_)
         raise ConfigError(
@@ -114,7 +119,8 @@ def predict_command(
             for note in messages.notes:
                 say(note)
             source, ending_notes = messages, messages.ending_notes
-    code = _answered(classifier, source, options, ood, say)
+    known = {"corrections": len(loaded.feedback.used)} if loaded.feedback.used else {}
+    code = _answered(classifier, source, options, ood, say, known)
     for note in ending_notes():
         say(note)
     return code
@@ -126,8 +132,11 @@ def _answered(
     options: PredictOptions,
     ood: bool,
     say: Callable[[str], None],
+    known: Mapping[str, Any],
 ) -> int:
-    """Print or write the verdicts; return the exit code of the last."""
+    """Print or write the verdicts; return the exit code of the last. `known` is added to each JSON
+    object.
+    """
     code, out = NEGATIVE, options.out
     if out is not None:
         from tamis.data.files.row_writer import beside_own, row_writer
@@ -145,7 +154,7 @@ def _answered(
         say(f"wrote {count:,} verdicts to {out}")
         return code
     for _, verdict in iter_verdicts(classifier, source, ood=ood):
-        found = verdict.to_dict(windows=options.windows, ood=ood)
+        found = {**verdict.to_dict(windows=options.windows, ood=ood), **known}
         shown = json.dumps(found, ensure_ascii=False) if options.as_json else line(verdict)
         print(shown, flush=True)
         code = exit_code(verdict, classifier)
@@ -166,7 +175,7 @@ def iter_verdicts(
 
 def line(verdict: Verdict) -> str:
     """Verdict, probability of the label and text, separated by tabs; a fourth column if the text is
-    out-of-distribution.
+    out-of-distribution. Beside `unsure` the label stands with its probability.
     """
     text = (
         verdict.text.replace("\\", "\\\\")
@@ -177,7 +186,10 @@ def line(verdict: Verdict) -> str:
     mark = (
         f"\tout-of-distribution ({verdict.bits_per_byte:.1f} bits per byte)" if verdict.ood else ""
     )
-    return f"{verdict.verdict}\t{verdict.probabilities[verdict.label]:.4f}\t{text}{mark}"
+    probability = f"{verdict.probabilities[verdict.label]:.4f}"
+    if verdict.verdict == UNSURE:
+        probability = f"{verdict.label} {probability}"
+    return f"{verdict.verdict}\t{probability}\t{text}{mark}"
 
 
 def exit_code(verdict: Verdict, classifier: Classifier) -> int:

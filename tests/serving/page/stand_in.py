@@ -50,6 +50,8 @@ class Answers:
     kept: dict[int, dict[str, str]] = field(default_factory=dict)
     made: int = 0
     learning: dict[str, Any] | None = None
+    examples: list[dict[str, str]] = field(default_factory=list)
+    hides_texts: bool = False
 
     def sent(self, path: str = "/v1/predict") -> list[list[str]]:
         """The texts of each answered request to a path."""
@@ -63,6 +65,8 @@ class Answers:
                 for n, m in self.models.items()
             ]
             return 200, {"models": found}
+        if path.startswith("/v1/examples?model="):
+            return 200, {"examples": self.examples}
         if path in ("/v1/predict", "/v1/explain"):
             return self.judged(path, body["texts"], self.models[body["model"]])
         if (method, path) == ("POST", "/v1/feedback"):
@@ -75,6 +79,8 @@ class Answers:
             return 200, {
                 "items": [
                     {"id": i, "label": item["label"], "created": "2026-01-02T03:04:05+00:00"}
+                    | {"in_effect": i % 2 == 1}
+                    | ({} if self.hides_texts else {"excerpt": item["text"]})
                     for i, item in self.kept.items()
                 ]
             }

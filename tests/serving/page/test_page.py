@@ -37,7 +37,12 @@ MIXED = [
 def test_the_models_own_verdicts_stay_and_the_sliders_judge_beside_them(page: Any) -> None:
     judge(page, *MIXED)
     own = ["spam", "spam", "unsure (label: ham)", "ham", "ham"]
-    assert column(page, 3) == own and column(page, 5) == ["spam", "spam", "unsure", "ham", "ham"]
+    assert column(page, 3) == own
+    header = page.get_by_role("columnheader", name="Verdict here")
+    assert not header.is_visible() and "Verdict here" not in page.locator("#verdicts").inner_text()
+    assert saved(page)[0][-3:] == ["P(spam)", "corrected to", "note"]
+    table, rule = (page.locator(name).bounding_box()["y"] for name in ("#verdicts", "#rule"))
+    assert table < rule, "verdicts come before the sliders"
     assert [text.split()[0] for text in column(page, 4)] == [
         "0.950",
         "0.720",
@@ -45,10 +50,11 @@ def test_the_models_own_verdicts_stay_and_the_sliders_judge_beside_them(page: An
         "0.300",
         "0.020",
     ]
-    assert counts(page) == {"ham": 2, "spam": 2, "unsure": 1, "changed by the sliders": 0}
+    assert counts(page) == {"ham": 2, "spam": 2, "unsure": 1}
     page.get_by_label("spam from", exact=True).focus()
     page.keyboard.press("End")  # the band comes along: [0.9, 1]
     expect(page.locator("#counts")).to_contain_text("ham4")
+    assert header.is_visible() and saved(page)[0][-3:] == ["verdict here", "corrected to", "note"]
     assert (
         column(page, 5) == ["unsure changed", "ham changed", "ham changed", "ham", "ham"]
         and column(page, 3) == own
@@ -61,8 +67,9 @@ def test_the_models_own_verdicts_stay_and_the_sliders_judge_beside_them(page: An
     page.get_by_label("Show").select_option("changed by the sliders")
     assert column(page, 2) == MIXED[2:4]
     page.get_by_role("button", name="Reset to the model's values").click()
-    page.get_by_label("Show").select_option("all")
-    assert counts(page) == {"ham": 2, "spam": 2, "unsure": 1, "changed by the sliders": 0}
+    expect(header).to_be_hidden()
+    assert page.get_by_label("Show").input_value() == "", "its filter is gone with the column"
+    assert counts(page) == {"ham": 2, "spam": 2, "unsure": 1} and len(column(page, 1)) == 5
     page.get_by_label("Order").select_option("nearest to the threshold first")
     assert column(page, 1) == ["3", "2", "4", "1", "5"]
 
@@ -174,7 +181,13 @@ def test_corrections_are_kept_told_and_undone(page: Any, answers: Answers) -> No
     )
     page.get_by_text("Stored on the server").click()
     caption = page.locator("#kept-list caption").inner_text()
-    assert caption == "1 correction. The list does not show the texts."
+    assert caption == "1 correction."
+    assert page.locator("#kept-list tbody tr").inner_text().split("\t")[:4] == [
+        "1",
+        "spam? no p=.95",
+        "ham",
+        "yes",
+    ]
     page.get_by_role("button", name="Undo the correction to ham, message 1").click()
     expect(told).to_contain_text(
         "Correction 1 is undone; its text is deleted. Learnt 0 corrections. New prediction: spam"
@@ -188,6 +201,96 @@ def test_corrections_are_kept_told_and_undone(page: Any, answers: Answers) -> No
     page.get_by_role("button", name="Undo all corrections").click()
     expect(page.locator("#kept-list")).to_have_text("There are no corrections.")
     assert not answers.kept and "corrected to" not in "".join(column(page, 6))
+
+
+def test_a_verdict_is_confirmed_beside_its_correction(page: Any, answers: Answers) -> None:
+    judge(page, "right p=.95", "in doubt p=.55")
+    page.get_by_role("button", name="Confirm spam , message 1").click()
+    told = page.locator(".told").first
+    expect(told).to_contain_text("Confirmation 1 is saved: spam. Learnt 1 corrections.")
+    assert answers.kept == {1: {"text": "right p=.95", "label": "spam", "model": "sms"}}
+    assert "confirmed as spam" in column(page, 6)[0]
+    assert page.get_by_role("button", name="Confirm").count() == 0, "what is unsure has no verdict"
+    assert [
+        page.get_by_role("button", name=f"Correct to {label} , message 2").count()
+        for label in ("ham", "spam")
+    ] == [1, 1]
+    page.get_by_role("button", name="Undo the confirmation of spam, message 1").click()
+    expect(told).to_contain_text("Correction 1 is undone")
+    assert not answers.kept and "confirmed" not in column(page, 6)[0]
+
+
+def test_where_texts_are_hidden_the_list_says_so(page: Any, answers: Answers) -> None:
+    answers.hides_texts = True
+    answers.keep({"text": "a secret", "label": "ham"})
+    answers.keep({"text": "another", "label": "ham"})
+    page.get_by_text("Stored on the server").click()
+    expect(page.locator("#kept-list caption")).to_have_text(
+        "2 corrections. This server does not show the texts."
+    )
+    assert "secret" not in page.content()
+    rows = page.locator("#kept-list tbody tr").all_inner_texts()
+    assert [row.split("\t")[:3] for row in rows] == [["2", "ham", "no"], ["1", "ham", "yes"]]
+
+
+def test_an_empty_page_has_examples_to_click(
+    page: Any, answers: Answers, server: PageServer
+) -> None:
+    assert not page.get_by_text("Or try an example").is_visible(), "none, if there are none"
+    answers.examples = [
+        {"text": "<b>win</b> p=.95", "verdict": "spam"},
+        {"text": "two\nlines p=.02", "verdict": "ham"},
+    ]
+    page.goto(server.url)
+    page.get_by_text("Or try an example").wait_for()
+    assert page.locator("#examples button").all_inner_texts() == [
+        "<b>win</b> p=.95",
+        "two lines p=.02",
+    ]
+    page.locator("#examples button").nth(1).click()
+    done(page, 1)
+    assert answers.sent()[-1] == ["two\nlines p=.02"] and column(page, 3) == ["ham"]
+    assert page.get_by_label("Paste messages").input_value() == "two\nlines p=.02"
+    assert not page.locator("#examples").is_visible(), "they make room for messages"
+
+
+def test_a_phone_has_two_columns_at_most(page: Any, answers: Answers, server: PageServer) -> None:
+    answers.examples = [{"text": f"example {n} p=.9", "verdict": "spam"} for n in range(4)]
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(server.url)
+    page.get_by_text("Or try an example").wait_for()
+    assert most_columns(page) <= 2
+    judge(page, *MIXED)
+    answers.keep({"text": "a correction with a long text " * 5, "label": "ham"})
+    page.get_by_label("spam from", exact=True).focus()
+    page.keyboard.press("End")
+    page.get_by_text("Stored on the server").click()
+    page.locator("#kept-list table").wait_for()
+    assert most_columns(page) <= 2
+    page.set_viewport_size({"width": 1_200, "height": 844})
+    assert most_columns(page) > 2, "the measure sees columns"
+
+
+def most_columns(page: Any) -> int:
+    """Most boxes of texts and controls that stand side by side in lists, tables and button rows."""
+    return int(
+        page.locator(
+            "#counts, .tools, #verdicts tr, #verdicts td, .actions, .slider, "
+            "#example-list, #kept-list tr, #kept-list td"
+        ).evaluate_all(
+            """boxes => Math.max(...boxes.map((box) => {
+              let parts = [...box.children].flatMap((part) =>
+                getComputedStyle(part).display === "contents" ? [...part.children] : [part]);
+              parts = parts.map((part) => part.getBoundingClientRect())
+                .filter((r) => r.width > 1 && r.height > 1);
+              const before = getComputedStyle(box, "::before").content === "none" ? 0 : 1;
+              const most = Math.max(0, ...parts.map((one) =>
+                new Set(parts.filter((r) => r.top < one.bottom - 2 && r.bottom > one.top + 2)
+                  .map((r) => Math.round(r.left))).size));
+              return most + (most ? before : 0);
+            }))"""
+        )
+    )
 
 
 def test_a_model_of_many_classes_has_no_sliders_and_is_one_of_several(

@@ -121,7 +121,7 @@ def test_many_texts_go_in_parts_that_can_be_stopped_and_gone_on_with(
     ]
     assert not answers.refusals
     assert page.locator("#verdicts tbody tr:not(.detail)").count() == 50
-    assert counts(page) == {"ham": 650, "spam": 260, "unsure": 390, "changed by the sliders": 0}
+    assert counts(page) == {"ham": 650, "spam": 260, "unsure": 390}
     page.get_by_role("button", name="Next").click()
     assert (
         column(page, 2)[0] == texts[50]
@@ -174,7 +174,7 @@ def test_a_key_is_asked_for_kept_in_memory_and_sent(
 def test_its_files_ask_for_each_other_and_nothing_else() -> None:
     files = {name: content.decode() for name, (content, _) in static_files().items()}
     named = {name for name in files if f"static/{name}" in files[INDEX]} | {INDEX}
-    assert named == files.keys()
+    assert named == files.keys() - {"docs.js"}, "one file belongs to /docs alone"
     for name, content in files.items():
         assert not re.search(
             r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", content

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ CALLS = {
     ("post", "/v1/explain"),
     ("post", "/v1/feedback"),
     ("get", "/v1/feedback"),
+    ("get", "/v1/examples"),
     ("delete", "/v1/feedback"),
     ("delete", "/v1/feedback/{id}"),
     ("get", "/v1/models"),
@@ -162,10 +165,52 @@ def test_the_docs_name_every_call_and_fetch_nothing(small: TestClient) -> None:
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     for method, path in CALLS:
         assert f"<code>{method.upper()} {path}</code>" in answer.text
-    assert "script" not in answer.text and not re.search(r"(src|url|@import|https?:)", answer.text)
-    assert re.findall(r'href="([^"]*)"', answer.text) == ["openapi.json"]
+    assert not re.search(r"(url\(|@import|javascript:| on\w+=)", answer.text)
+    assert re.findall(r'src="([^"]*)"', answer.text) == ["static/docs.js"]
+    assert small.get("/static/docs.js").status_code == 200
+    links = re.findall(r'href="([^"]*)"', answer.text)
+    assert [link for link in links if not link.startswith("#")] == ["openapi.json", "./"]
+    assert {link[1:] for link in links if link.startswith("#")} <= set(
+        re.findall(r'id="([^"]*)"', answer.text)
+    ), "every link of the contents and of the errors has a target"
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy
+    assert "script-src 'self'; connect-src 'self';" in policy
+
+
+def test_each_call_of_the_docs_has_a_curl_line_and_a_form_and_each_error_is_told_once(
+    small: TestClient,
+) -> None:
+    page = small.get("/docs").text
+    sections = page.split("<section ")[1:-1]
+    assert len(sections) == len(CALLS) == page.count('<form class="try"')
+    for section in sections:
+        (method, path) = re.findall(r'data-method="(\w+)" data-path="([^"]*)"', section)[0]
+        (line,) = re.findall(r"<pre><code>(curl .*?)</code></pre>", section)
+        words = shlex.split(html.unescape(line))
+        target = path.replace("{id}", "1")
+        assert words[:2] == ["curl", "-s"] and f"http://127.0.0.1{target}" in words
+        sent = words[words.index("-X") + 1] if "-X" in words else "POST" if "-d" in words else "GET"
+        assert sent == method
+        if "-d" in words:
+            shown = html.unescape(re.findall(r"<textarea[^>]*>(.*?)</textarea>", section)[0])
+            body = words[words.index("-d") + 1]
+            assert body == shown
+            answer = small.post(target, content=body, headers={"content-type": "application/json"})
+            assert answer.status_code == 200, "the example is accepted as it is"
+    assert page.count("The server does not accept that host name") == 1
+    assert page.count('id="error-429"') == 1 and page.count("<table>") == 1
+
+
+def test_the_docs_ask_for_a_key_where_one_is_needed_and_quote_no_strange_host(
+    tmp_path: Path,
+) -> None:
+    with served.client(served.models(tmp_path / "s.sqlite"), keys=Keys.of("k")) as client:
+        page = client.get("/docs").text
+        assert '<label for="key">API key</label>' in page
+        assert page.count("Authorization: Bearer $TAMIS_API_KEY") == 9
+        strange = client.get("/docs", headers={"host": "x$(id)"}).text
+        assert "$(id)" not in strange and "http://localhost:8000/v1/predict" in strange
 
 
 def test_the_page_and_its_files_are_served_and_nothing_beside_them(
@@ -222,7 +267,7 @@ def test_a_path_knows_all_its_methods(small: TestClient) -> None:
     assert answer.headers["allow"] == "DELETE, GET, HEAD, POST"
     for method in ("OPTIONS", "TRACE", "PATCH", "BREW"):
         assert small.request(method, "/v1/predict").status_code == 405
-    assert small.get("/v1/predict/").status_code == 404
+    assert small.get("/v1/predict/").status_code == 405
 
 
 @pytest.mark.parametrize(

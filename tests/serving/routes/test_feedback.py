@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tamis.feedback.store import CorrectionStore, NewCorrection
+from tamis.feedback.store import CorrectionStore, NewCorrection, with_model_labels
 from tests import runs
 from tests.serving import served
 
@@ -72,7 +72,13 @@ def test_a_correction_is_on_the_disk_when_it_is_acknowledged_and_learnt_soon(
         (3, "spam"),
         (4, "spam"),
     ]
-    assert listed[0].keys() == {"id", "label", "created"}
+    assert listed[0].keys() == {"id", "label", "created", "in_effect", "user", "excerpt"}
+    assert [entry["excerpt"] for entry in listed] == [
+        "(empty)",
+        "a\\x00b",
+        "<|endoftext|>",
+        "é 👨‍👩‍👧",
+    ]
     assert client.post("/v1/feedback", json={"items": []}).json()["ids"] == []
 
 
@@ -262,3 +268,64 @@ def test_a_failure_to_learn_stops_nothing(client: TestClient) -> None:
     parrot(client).before = lambda: None
     assert client.post("/v1/feedback", json={"items": [item("b")]}).status_code == 200
     learnt(client, "learnt 2 corrections")
+
+
+def test_the_list_says_what_is_in_effect_and_tells_similar_texts_apart(client: TestClient) -> None:
+    start = "the same long beginning of two messages " * 6
+    go_on = threading.Event()
+    parrot(client).before = go_on.wait
+    texts = [f"{start} of Monday", f"{start} of Tuesday", "short"]
+    client.post("/v1/feedback", json={"items": [item(text) for text in texts]})
+    listed = client.get("/v1/feedback").json()["items"]
+    assert [entry["in_effect"] for entry in listed] == [False] * 3
+    excerpts = [entry["excerpt"] for entry in listed]
+    assert excerpts[0].endswith("of Monday") and excerpts[1].endswith("of Tuesday")
+    assert excerpts[2] == "short" and max(map(len, excerpts)) <= 120
+    go_on.set()
+    learnt(client, "learnt 3 corrections")
+    assert all(entry["in_effect"] for entry in client.get("/v1/feedback").json()["items"])
+
+
+def test_a_server_that_hides_texts_shows_none(store: Path) -> None:
+    with served.client(served.models(store), show_texts=False) as client:
+        client.post("/v1/feedback", json={"items": [item("a secret message")]})
+        answer = client.get("/v1/feedback")
+        assert "secret" not in answer.text and "excerpt" not in answer.json()["items"][0]
+
+
+def test_labels_of_numbers_are_numbers_as_in_tables(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "tamis.serving.model_registry.Served.labels", property(lambda self: ["0", "1"])
+    )
+    with served.client(served.models(store)) as client:
+        monkeypatch.setattr(
+            parrot(client),
+            "add",
+            lambda new: CorrectionStore(store).add(
+                with_model_labels(new, ["0", "1"]), model="small"
+            ),
+        )
+        given = [1, 1.0, "1", "1.0", "+1", 0, "0.0", -0.0]
+        items = [{"text": f"{place}", "label": label} for place, label in enumerate(given)]
+        answer = client.post("/v1/feedback", json={"items": items})
+        assert answer.status_code == 200, answer.text
+        kept = [correction.label for correction in CorrectionStore(store).all()]
+        assert kept == ["1", "1", "1", "1", "1", "0", "0", "0"]
+        for wrong in (2, 0.5, True, "01", "one", None, [1], {"a": 1}):
+            answer = client.post("/v1/feedback", json={"items": [{"text": "a", "label": wrong}]})
+            assert answer.status_code == 422, wrong
+            assert answer.json()["error"]["field"] == "items.0.label", answer.text
+
+
+def test_what_another_process_corrects_is_learned_soon(store: Path) -> None:
+    with served.client(served.models(store, look_every_s=0.02)) as client:
+        CorrectionStore(store).add([NewCorrection("from a shell", "spam")], model="small")
+        parrot(client).elsewhere = True
+        until = time.monotonic() + 5
+        while not parrot(client).learnt:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        parrot(client).elsewhere = False
+        learnt(client, "learnt 1 corrections")

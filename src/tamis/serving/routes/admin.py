@@ -90,11 +90,11 @@ def add_operator_routes(app: FastAPI, service: Service, protected: tuple[str, ..
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
         policy = (
-            f"default-src 'none'; style-src '{STYLE_HASH}'; base-uri 'none'; form-action "
-            "'none'; frame-ancestors 'none'"
+            f"default-src 'none'; style-src '{STYLE_HASH}'; script-src 'self'; connect-src "
+            "'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         return Response(
-            docs_page(described(request)),
+            docs_page(described(request), str(request.base_url)),
             headers={"Content-Type": _TYPES[".html"], "Content-Security-Policy": policy, **_KEEP},
         )
 

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Request
 from starlette.responses import Response
 
+from tamis.data.labels import known_labels, matching_label
 from tamis.errors import ConfigError, DataError
-from tamis.feedback.store import NewCorrection
+from tamis.feedback.excerpts import excerpts
+from tamis.feedback.store import Correction, NewCorrection
 from tamis.serving.errors import Refusal, json_response, shown
 from tamis.serving.middleware import NOTES
 from tamis.serving.model_registry import Served
@@ -30,6 +32,8 @@ OfUser = Annotated[
 ]
 _QUEUED = {"learned": False, "reason": "queued"}
 LARGEST_ID = 2**63 - 1
+EXCERPT = 120
+"""Most characters of a text in the list of corrections."""
 
 
 def add_feedback_routes(app: FastAPI, service: Service) -> None:
@@ -81,17 +85,23 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
         **refuses(404, 507),
     )
     async def items(request: Request, model: OfModel = None, user: OfUser = None) -> Response:
-        """List all corrections, without their texts."""
+        """List all corrections, each with the beginning of its text.
+
+        The texts are left out if the server hides them: `--hide-texts`, or no API key although
+        other machines can reach it.
+        """
         several = len(service.models) > 1
         found: list[dict[str, Any]] = []
         for served in _asked(service, request, model):
-            extra = {"model": served.name} if several else {}
-            kept = await service.in_store(served.learning.items)
-            found += [
-                {"id": item.id, "label": item.label, "created": item.created, **extra}
-                for item in kept
-                if user is None or item.user == user
-            ]
+            kept, effective = await service.in_store(partial(_kept, served))
+            kept = [item for item in kept if user is None or item.user == user]
+            shown = excerpts([item.text for item in kept], EXCERPT) if service.show_texts else []
+            for place, item in enumerate(kept):
+                entry = {"id": item.id, "label": item.label, "created": item.created}
+                entry |= {"in_effect": item.id in effective}
+                entry |= {"user": item.user} if item.user else {}
+                entry |= {"model": served.name} if several else {}
+                found.append(entry | ({"excerpt": shown[place]} if shown else {}))
         return json_response({"items": sorted(found, key=lambda item: int(item["id"]))})
 
     @app.delete(
@@ -129,6 +139,10 @@ def _asked(service: Service, request: Request, model: str | None) -> list[Served
     return list(service.models) if model is None else [service.models.named(model)]
 
 
+def _kept(served: Served) -> tuple[list[Correction], set[int]]:
+    return served.learning.items(), served.learning.ids_in_effect()
+
+
 def _remove(served: Served, id: int) -> bool:
     """Delete the correction if it belongs to this model: all models share a store."""
     return any(item.id == id for item in served.learning.items()) and served.learning.remove(id)
@@ -140,7 +154,7 @@ def _checked(service: Service, number: int, item: FeedbackItem) -> Served:
         served = service.models.named(item.model)
     except Refusal as refusal:
         raise Refusal(refusal.status, refusal.message, field=f"items.{number}.model") from None
-    if item.label not in served.labels:
+    if matching_label(item.label, known_labels(served.labels)) is None:
         field = f"items.{number}.label"
         raise Refusal(
             422,

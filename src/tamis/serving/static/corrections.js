@@ -17,17 +17,18 @@ export class Corrections {
     this.made = new Map();
   }
 
-  /** The correction of a text: `{id, label}`; undefined if there is none. */
+  /** The correction of a text: `{id, label, confirmed}`; undefined if there is none. */
   of(text) {
     return this.made.get(text);
   }
 
-  /** Correct the label of a row. */
+  /** Correct the label of a row, or confirm it. */
   async correct(row, label, refresh) {
     await this.act(row, refresh, async () => {
       const answer = await call("POST", "v1/feedback", { body: { items: [{ text: row.text, label, model: this.model.name }] } });
-      this.made.set(row.text, { id: answer.ids[0], label });
-      return `Correction ${answer.ids[0]} is saved: ${label}.`;
+      const confirmed = label === row.result?.verdict;
+      this.made.set(row.text, { id: answer.ids[0], label, confirmed });
+      return `${confirmed ? "Confirmation" : "Correction"} ${answer.ids[0]} is saved: ${label}.`;
     });
   }
 
@@ -110,13 +111,22 @@ export function listKept(undone) {
   const show = (items) => {
     const newest = items.slice(-MOST_LISTED).reverse();
     const several = items.some((item) => item.model !== undefined);
-    const names = ["Number", "Label", "Created", ...(several ? ["Model"] : []), "Undo"];
+    const users = items.some((item) => item.user !== undefined);
+    const texts = items.some((item) => item.excerpt !== undefined);
+    const columns = [
+      ...(texts ? [["Text", (item) => element("span", { class: "message", dir: "auto" }, item.excerpt)]] : []),
+      ["Label", (item) => item.label],
+      ["In effect", (item) => (item.in_effect ? "yes" : "no")],
+      ...(users ? [["User", (item) => item.user ?? ""]] : []),
+      ...(several ? [["Model", (item) => item.model]] : []),
+      ["Created", (item) => new Date(item.created).toLocaleString()],
+    ];
+    const names = ["Number", ...columns.map(([name]) => name), "Undo"];
     const rows = newest.map((item) => {
       const undo = button("Undo", `correction ${item.id}`, () => take(undo, [item.id], () => remove(item.id)));
-      const cells = [item.label, new Date(item.created).toLocaleString(), ...(several ? [item.model] : [])].map((cell) =>
-        element("td", {}, cell),
-      );
-      return element("tr", {}, element("th", { scope: "row" }, String(item.id)), ...cells, element("td", {}, undo));
+      const cells = columns.map(([name, cell]) => element("td", { role: "cell", "data-name": name }, element("div", {}, cell(item))));
+      const number = element("th", { scope: "row", role: "rowheader" }, String(item.id));
+      return element("tr", { role: "row" }, number, ...cells, element("td", { role: "cell" }, undo));
     });
     const all = button("Undo all", "corrections", () => {
       if (!confirm(`Undo all ${counted(items.length, "correction")}, including those of other users? Their texts will be deleted.`)) return;
@@ -127,11 +137,16 @@ export function listKept(undone) {
       );
     });
     const part = items.length > MOST_LISTED ? `, showing the newest ${MOST_LISTED}` : "";
-    const caption = `${counted(items.length, "correction")}${part}. The list does not show the texts.`;
-    const table = element("table", { class: "figures" }, element("caption", {}, caption));
+    const hidden = texts ? "" : " This server does not show the texts.";
+    const caption = `${counted(items.length, "correction")}${part}.${hidden}`;
+    const table = element("table", { class: "figures stacked", role: "table" }, element("caption", {}, caption));
     table.append(
-      element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name)))),
-      element("tbody", {}, ...rows),
+      element(
+        "thead",
+        { role: "rowgroup" },
+        element("tr", { role: "row" }, ...names.map((name) => element("th", { scope: "col", role: "columnheader" }, name))),
+      ),
+      element("tbody", { role: "rowgroup" }, ...rows),
     );
     list.replaceChildren(...(items.length ? [table, all] : [element("p", {}, "There are no corrections.")]));
   };

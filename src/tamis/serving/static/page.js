@@ -2,6 +2,7 @@
 
 import { Corrections, listKept } from "./corrections.js";
 import { announce, beginning, byId, complain, count, counted, element, probability } from "./dom.js";
+import { Examples } from "./examples.js";
 import { judge, sendable } from "./judging.js";
 import { Results } from "./results.js";
 import { newRow } from "./row.js";
@@ -15,6 +16,11 @@ const PREVIEWED_CHARACTERS = 200;
 
 const results = new Results();
 const controls = new RuleControls(() => refreshed());
+const examples = new Examples((text) => {
+  byId("texts").value = text;
+  byId("paste").elements.kind.value = "one";
+  start([newRow(text, 1)]);
+});
 let models = [];
 let model = null;
 let rule = null;
@@ -53,6 +59,8 @@ function choose(chosen) {
   if (model.stale) facts.push("its folder was replaced by one that cannot be loaded; the previous model answers");
   byId("model-facts").textContent = facts.join(" · ");
   controls.show(rule);
+  byId("to-rule").hidden = rule === null;
+  if (rows.length === 0) examples.load(model.name);
   if (rows.length > 0)
     start(
       rows.map((row) => newRow(row.text, row.number, row.cells)),
@@ -68,6 +76,7 @@ async function start(fresh, names = null) {
   run?.abort();
   rows = fresh;
   columns = names;
+  examples.done();
   byId("results").hidden = false;
   results.show(rows, { model, rule, corrections });
   await judgeRest(rows);

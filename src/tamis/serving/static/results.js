@@ -30,11 +30,12 @@ export class Results {
       "Message",
       "Model’s verdict",
       positive ? `P(${positive})` : "P(label)",
-      ...(rule ? ["Verdict on this page"] : []),
+      ...(rule ? ["Verdict here"] : []),
       "Actions",
     ];
     this.names = names;
     const head = names.map((name) => element("th", { scope: "col", role: "columnheader" }, name));
+    this.here = rule ? head[4] : null;
     byId("verdicts").tHead.replaceChildren(element("tr", { role: "row" }, ...head));
     options(byId("filter"), [
       ["", "all"],
@@ -63,8 +64,17 @@ export class Results {
     return this.rule ? this.rule.verdict(this.score(row)) : row.result.verdict;
   }
 
+  /** Whether a slider has been moved: only then this page has verdicts of its own. */
+  get moved() {
+    return this.rule !== null && !this.rule.isOwn;
+  }
+
   /** Update everything after new results or a changed rule. */
   update() {
+    const filter = byId("filter");
+    if (this.here) this.here.hidden = !this.moved;
+    for (const option of filter.options) if (option.value === CHANGED) option.hidden = option.disabled = !this.moved;
+    if (!this.moved && filter.value === CHANGED) filter.value = "";
     this.count();
     this.list();
   }
@@ -93,7 +103,7 @@ export class Results {
       element("li", {}, chip(name, this.model), element("strong", {}, count(number)), element("span", { class: "faint" }, share)),
     );
     const open = this.rows.length - judged.length;
-    if (this.rule) items.push(element("li", {}, element("span", {}, "changed by the sliders"), element("strong", {}, count(changed))));
+    if (this.moved) items.push(element("li", {}, element("span", {}, "changed by the sliders"), element("strong", {}, count(changed))));
     if (open) items.push(element("li", {}, element("span", {}, "not classified"), element("strong", {}, count(open))));
     byId("counts").replaceChildren(...items);
     const told = shares.map(([name, number]) => `${count(number)} ${name}`).join(", ");
@@ -163,7 +173,7 @@ export class Results {
       "label",
       "verdict",
       ...labels.map((label) => `P(${label})`),
-      ...(this.rule ? ["verdict here"] : []),
+      ...(this.moved ? ["verdict here"] : []),
       "corrected to",
       "note",
     ];
@@ -174,7 +184,7 @@ export class Results {
         ? [result.label, result.verdict, ...labels.map((label) => result.probabilities[label])]
         : ["", "", ...labels.map(() => "")];
       const note = row.refused ?? (result ? "" : "not classified");
-      return [...cells, ...found, ...(this.rule ? [this.verdict(row) ?? ""] : []), this.corrections.of(row.text)?.label ?? "", note];
+      return [...cells, ...found, ...(this.moved ? [this.verdict(row) ?? ""] : []), this.corrections.of(row.text)?.label ?? "", note];
     });
     return [names, ...rows];
   }

@@ -34,14 +34,15 @@ export class RowView {
     Object.assign(this, { row, results, offered: "", asking: false, failed: null });
     const cells = results.names.map((name) => element("td", { role: "cell", "data-name": name }));
     const number = element("th", { scope: "row", role: "rowheader" }, count(row.number));
-    [, , this.own, this.score] = cells;
-    this.here = results.rule ? cells[4] : null;
+    // On a phone a cell has two columns: its name, and this content.
+    const contents = cells.slice(2, -1).map((cell) => cell.appendChild(element("div")));
+    [this.own, this.score, this.here = null] = contents;
     cells[1].append(element("div", { class: "message", dir: "auto" }, beginning(row.text, SHOWN_CHARACTERS)));
     this.inside = element("td", { role: "cell", colspan: cells.length, id: `why-${row.number}` });
     this.why = button("Explain", `message ${row.number}`, () => this.unfold(), { "aria-expanded": "false", "aria-controls": this.inside.id });
-    this.correcting = element("span", { class: "line" });
+    this.correcting = element("span", { class: "choices" });
     this.told = element("p", { class: "told faint" });
-    cells.at(-1).append(element("div", { class: "line" }, this.why, this.correcting), this.told);
+    cells.at(-1).append(element("div", { class: "actions" }, this.why, this.correcting), this.told);
     this.line = element("tr", { role: "row" }, number, ...cells.slice(1));
     this.detail = element("tr", { role: "row", class: "detail", hidden: true }, this.inside);
   }
@@ -53,6 +54,7 @@ export class RowView {
     const verdict = results.verdict(row);
     this.own.replaceChildren(...this.ownVerdict());
     this.score.replaceChildren(...(result ? [probability(results.score(row)), bar(results.score(row))] : []));
+    if (this.here) this.here.parentNode.hidden = !results.moved;
     this.here?.replaceChildren(...(result ? [chip(verdict, results.model)] : []));
     if (result && verdict !== result.verdict) this.here?.append(element("span", { class: "faint" }, " changed"));
     this.told.textContent = row.told ?? "";
@@ -77,12 +79,13 @@ export class RowView {
     return [chip(result.verdict, this.results.model), rather ? element("span", { class: "faint" }, ` (label: ${result.label})`) : ""];
   }
 
-  /** Show the buttons to correct or undo; nothing is replaced if nothing changed, so that the focus stays. */
+  /** Show the buttons to confirm, correct or undo; nothing is replaced if nothing changed, so that the focus stays. */
   offer() {
     const { row, results, correcting } = this;
     const made = results.corrections.of(row.text);
     const labels = row.result === null ? [] : results.model.labels.filter((label) => label !== row.result.verdict);
-    const offered = made ? `${made.id} ${made.label}` : JSON.stringify(labels);
+    const own = results.model.labels.find((label) => label === row.result?.verdict);
+    const offered = made ? `${made.id} ${made.label} ${made.confirmed}` : JSON.stringify([own, labels]);
     if (offered === this.offered) return;
     this.offered = offered;
     const held = correcting.contains(document.activeElement);
@@ -92,11 +95,13 @@ export class RowView {
       const made = button(text, more, () => busy(made, () => results.corrections.correct(row, label(), refresh)));
       return made;
     };
+    const confirm = own === undefined ? [] : [correct(`Confirm ${own}`, () => own)];
     if (made) {
-      const undo = button("Undo", `the correction to ${made.label}${more}`, () => busy(undo, () => results.corrections.undo(row, refresh)));
-      correcting.replaceChildren(element("span", {}, `corrected to ${made.label}`), undo);
+      const what = made.confirmed ? `the confirmation of ${made.label}` : `the correction to ${made.label}`;
+      const undo = button("Undo", `${what}${more}`, () => busy(undo, () => results.corrections.undo(row, refresh)));
+      correcting.replaceChildren(element("span", {}, `${made.confirmed ? "confirmed as" : "corrected to"} ${made.label}`), undo);
     } else if (results.model.labels.length <= MOST_BUTTONS) {
-      correcting.replaceChildren(...labels.map((label) => correct(`Correct to ${label}`, () => label)));
+      correcting.replaceChildren(...confirm, ...labels.map((label) => correct(`Correct to ${label}`, () => label)));
     } else if (labels.length > 0) {
       const choice = element("select", { "aria-label": `Correct label${more}` });
       options(
@@ -104,6 +109,7 @@ export class RowView {
         labels.map((label) => [label, label]),
       );
       correcting.replaceChildren(
+        ...confirm,
         choice,
         correct("Correct", () => choice.value),
       );
