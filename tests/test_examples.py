@@ -1,5 +1,5 @@
-"""The examples of README, pages and help texts: each text that they ask about is asked, and answered
-as the reader is told.
+"""The examples of README, pages and help texts: each text that they ask about is asked and
+answered as the reader is told.
 
 One model answers them: that of `tamis train sms-spam --tune head`, trained once for all tests.
 """
@@ -140,6 +140,20 @@ def test_every_text_of_an_example_has_an_expected_verdict() -> None:
     } <= places, "the examples there are no longer found"
     idle = {*EXAMPLES.EXAMPLES, *EXAMPLES.FOREIGN} - {text for _, text in asked}
     assert not idle, f"in docs/make_examples.py, but in no example: {idle}"
+
+
+def test_every_verdict_that_a_page_shows_is_the_expected_one() -> None:
+    """Also that of another training, such as the demo's."""
+    shown = [
+        (str(path.relative_to(ROOT)), *row)
+        for path in present_documents()
+        for row in re.findall(
+            r"^ +(ham|spam|unsure) +[01]\.\d+[ \t]+(.+)$", path.read_text("utf-8"), re.MULTILINE
+        )
+    ]
+    assert {where for where, _, _ in shown} >= {"docs/results.md"}
+    wrong = [row for row in shown if EXAMPLES.EXAMPLES.get(row[2]) != row[1]]
+    assert not wrong
 
 
 def test_the_pages_show_what_was_recorded_of_this_backbone() -> None:
