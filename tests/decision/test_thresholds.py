@@ -8,13 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from tamis.decision.thresholds import (
-    choose_threshold,
-    confidence_floor,
-    reject_band,
-    threshold_at,
-    upper_bound,
-)
+from tamis.decision.reject_band import MARGIN, confidence_floor, reject_band
+from tamis.decision.thresholds import choose_threshold, threshold_at, upper_bound
 from tamis.errors import ConfigError, DataError
 
 SCORES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 0.75, 1.0]))
@@ -221,17 +216,17 @@ def test_the_unsure_band_holds_the_rows_likeliest_to_be_wrong(rows, share, thres
 def test_a_strict_threshold_has_its_band_below_it():
     scores = np.array([0.001, 0.002, 0.2, 0.4, 0.9, 0.97, 0.999, 0.9995])
     band = reject_band(scores, scores > 0.3, 0.95, share=0.25)
-    assert band is not None and (band.low, band.high) == (
-        0.4,
-        0.95,
-    )  # in doubt by .9 and .4; the flagged .97 by .03
+    # In doubt by .9 and .4; the flagged .97 by .03.
+    assert band is not None
+    assert (band.low, band.high) == pytest.approx((0.4 - MARGIN, 0.95 + MARGIN), abs=1e-12)
     assert (band.share, band.errors_inside, band.error_rate_outside) == (0.25, 2, 0.0)
 
 
 def test_the_band_by_hand():
     scores = np.array([0.01, 0.3, 0.45, 0.6, 0.99])
     band = reject_band(scores, np.array([False, False, True, True, True]), 0.5, share=0.4)
-    assert band is not None and (band.low, band.high) == (0.45, 0.6)
+    assert band is not None
+    assert (band.low, band.high) == pytest.approx((0.45 - MARGIN, 0.6 + MARGIN), abs=1e-12)
     assert (band.share, band.errors_inside, band.error_rate_outside) == (0.4, 1, 0.0)
 
 
@@ -242,7 +237,17 @@ def test_no_share_is_no_band():
 
 def test_a_threshold_above_one_has_a_band_too():
     band = reject_band(np.array([0.1, 0.9]), np.array([False, True]), 1.0000000000000002, share=0.5)
-    assert band is not None and (band.low, band.high) == (0.9, 1.0)
+    assert band is not None and (band.low, band.high) == (0.9 - MARGIN, 1.0)
+
+
+def test_a_row_at_an_end_of_the_band_stays_unsure_where_its_score_is_rounded_otherwise():
+    scores = np.array([0.01, 0.3, 0.45, 0.6, 0.6 + 1e-6, 0.99])
+    band = reject_band(scores, scores > 0.5, 0.5, share=0.3)
+    assert band is not None and band.share == pytest.approx(2 / 6)
+    for near in (0.45 - 2e-6, 0.6 + 4e-7):
+        assert band.low <= near <= band.high
+    # Half of the way to the next row, no further: no other row gets in.
+    assert band.high == pytest.approx(0.6 + 5e-7, abs=1e-9) and band.low == 0.45 - MARGIN
 
 
 @given(st.lists(st.floats(0.34, 1), min_size=1, max_size=30), st.floats(0.01, 1))

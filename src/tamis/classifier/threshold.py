@@ -16,7 +16,7 @@ from tamis.classifier.evaluation import check_labels
 from tamis.classifier.predictor import Predictor
 from tamis.config import Recipe
 from tamis.decision.fit_rule import HeldOutScores, choose_rule
-from tamis.decision.thresholds import reject_band
+from tamis.decision.reject_band import reject_band
 from tamis.decision.verdict import DecisionRule
 from tamis.errors import ConfigError
 

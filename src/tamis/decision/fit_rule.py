@@ -16,16 +16,14 @@ from tamis.config import DecisionSettings
 from tamis.decision.calibration import Calibration, calibrate, softmax
 from tamis.decision.macro_f1 import macro_f1_threshold
 from tamis.decision.prior import prior_shift
-from tamis.decision.thresholds import (
+from tamis.decision.reject_band import (
     ConfidenceFloor,
     RejectBand,
-    Threshold,
-    choose_threshold,
     confidence_floor,
     cost_reject_band,
-    cost_threshold,
     reject_band,
 )
+from tamis.decision.thresholds import Threshold, choose_threshold, cost_threshold
 from tamis.decision.verdict import DecisionRule
 from tamis.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""Choice of the threshold of the positive class, and of the band of scores with the verdict unsure.
+"""Choice of the threshold of the positive class.
 
 The caller chooses the rows (out-of-fold or validation rows, never test rows). Sources:
 scikit-learn's TunedThresholdClassifierCV (an objective under a constraint); Clopper & Pearson 1934
@@ -37,33 +37,6 @@ class Threshold:
     recall: float
     resolved: bool
     notes: list[str]
-
-
-@dataclass(frozen=True)
-class RejectBand:
-    """Scores with the verdict unsure: low <= score <= high.
-
-    `share` of the rows is inside, with `errors_inside` of the errors; `error_rate_outside` is the
-    share of errors among the rows outside (None if there are none).
-    """
-
-    low: float
-    high: float
-    share: float
-    errors_inside: int
-    error_rate_outside: float | None
-
-
-@dataclass(frozen=True)
-class ConfidenceFloor:
-    """For K classes: unsure if the highest probability is below `value`; the other fields as in
-    `RejectBand`.
-    """
-
-    value: float
-    share: float
-    errors_inside: int
-    error_rate_outside: float | None
 
 
 def choose_threshold(
@@ -209,32 +182,6 @@ def cost_threshold(
     )
 
 
-def cost_reject_band(
-    scores: NDArray[Any],
-    is_positive: NDArray[Any],
-    threshold: float,
-    *,
-    blocked: float,
-    missed: float,
-    unsure: float,
-) -> RejectBand | None:
-    """Return the band in which asking costs less than either verdict: p * missed >= unsure and (1 -
-    p) * blocked >= unsure.
-
-    `unsure` is the cost of asking, in the same unit; None if it is never lower. Otherwise as
-    `reject_band`.
-    """
-    scores, truth = checked_scores(scores, is_positive, both=False)
-    low, high = unsure / missed, 1 - unsure / blocked
-    if low > high:
-        return None
-    return RejectBand(
-        low,
-        high,
-        *_inside_and_outside((scores >= low) & (scores <= high), (scores >= threshold) != truth),
-    )
-
-
 def upper_bound(k: int, n: int) -> float:
     """Return the one-sided upper 95 % bound of a proportion, k of n rows (Clopper-Pearson:
     conservative).
@@ -242,65 +189,6 @@ def upper_bound(k: int, n: int) -> float:
     from scipy.stats import beta
 
     return 1.0 if k == n else float(beta.ppf(0.95, k + 1, n - k))
-
-
-def reject_band(
-    scores: NDArray[Any], is_positive: NDArray[Any], threshold: float, *, share: float = 0.02
-) -> RejectBand | None:
-    """Return the band that contains the `share` of these held-out rows whose verdicts are most
-    likely wrong.
-
-    A row at or above the threshold is wrong with probability 1 - score, one below it with
-    probability score (for calibrated scores). Shapes as in `choose_threshold`; one class alone is
-    enough. The band contains the threshold and ends on scores (or on the threshold), so rows with
-    the score of an end may make it contain a few more rows. None if share = 0. A threshold above 1
-    counts as 1.
-
-    Source: Chow 1970, "On optimum recognition error and reject tradeoff".
-
-    Raises:
-        DataError: different lengths, no rows, or a score outside [0, 1].
-        ConfigError: `share` is outside [0, 1].
-    """
-    wanted = _checked_share(share)
-    scores, truth = checked_scores(scores, is_positive, both=False)
-    if wanted == 0:
-        return None
-    rows = min(len(scores), int(np.ceil(wanted * len(scores) - 1e-9)))
-    cut = min(max(threshold, 0.0), 1.0)
-    doubt = np.where(scores >= threshold, 1 - scores, scores)
-    doubted = scores[doubt >= np.sort(doubt)[-rows]]
-    low, high = min(float(doubted.min()), cut), max(float(doubted.max()), cut)
-    inside = (scores >= low) & (scores <= high)
-    return RejectBand(low, high, *_inside_and_outside(inside, (scores >= threshold) != truth))
-
-
-def confidence_floor(
-    probabilities: NDArray[Any], correct: NDArray[Any], share: float = 0.02
-) -> ConfidenceFloor | None:
-    """Return the highest probability below which `share` of these held-out rows lies: the rule for
-    unsure for K classes.
-
-    `probabilities` (N, K), `correct` (N,) bool. The floor is midway between two neighbouring
-    values; equal values may make it contain a few more rows. None if share = 0.
-
-    Raises:
-        DataError: different lengths or no rows.
-        ConfigError: `share` is outside [0, 1].
-    """
-    wanted = _checked_share(share)
-    top, right = checked_scores(
-        np.asarray(probabilities, dtype=np.float64).max(axis=1), correct, both=False
-    )
-    if wanted == 0:
-        return None
-    rows = min(len(top), int(np.ceil(wanted * len(top) - 1e-9)))
-    values = np.unique(top)
-    last = int(np.searchsorted(values, np.sort(top)[rows - 1]))
-    value = (
-        _between(values[last], values[last + 1]) if last + 1 < len(values) else _above(values[last])
-    )
-    return ConfidenceFloor(value, *_inside_and_outside(top < value, ~right))
 
 
 def row_odds(prior: float | None, positives: int, negatives: int) -> float:
@@ -316,8 +204,8 @@ def all_cuts(scores: Floats, truth: Bools) -> tuple[Floats, NDArray[np.int64], N
     """
     distinct = np.unique(scores)
     descending = distinct[::-1]
-    values = [_above(descending[0])]
-    values += [_between(low, high) for high, low in pairwise(descending.tolist())]
+    values = [above(descending[0])]
+    values += [midway(low, high) for high, low in pairwise(descending.tolist())]
     values.append(float(descending[-1]) / 2)
     index = len(distinct) - 1 - np.searchsorted(distinct, scores)
     flagged = np.concatenate([[0], np.cumsum(np.bincount(index, minlength=len(distinct)))])
@@ -325,15 +213,15 @@ def all_cuts(scores: Floats, truth: Bools) -> tuple[Floats, NDArray[np.int64], N
     return np.array(values), flagged.astype(np.int64), found.astype(np.int64)
 
 
-def _between(low: float, high: float) -> float:
+def midway(low: float, high: float) -> float:
     """Midway; between neighbouring floats the upper one, which cuts the same rows under `>=`."""
     middle = float(low + (high - low) / 2)
     return middle if low < middle < high else float(high)
 
 
-def _above(score: float) -> float:
+def above(score: float) -> float:
     """A cut above the highest score: midway to 1, or just above 1."""
-    return float(np.nextafter(1.0, 2.0)) if score >= 1 else _between(score, 1.0)
+    return float(np.nextafter(1.0, 2.0)) if score >= 1 else midway(score, 1.0)
 
 
 def log_odds(scores: Floats) -> Floats:
@@ -344,23 +232,8 @@ def log_odds(scores: Floats) -> Floats:
     return odds
 
 
-def _inside_and_outside(inside: Bools, wrong: Bools) -> tuple[float, int, float | None]:
-    outside = int((~inside).sum())
-    return (
-        float(inside.mean()),
-        int((inside & wrong).sum()),
-        int((~inside & wrong).sum()) / outside if outside else None,
-    )
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
-
-
-def _checked_share(share: float) -> float:
-    if not 0 <= share <= 1:
-        raise ConfigError(f"abstain_rate: expected a fraction in [0, 1], got {share}")
-    return share
 
 
 def checked_scores(

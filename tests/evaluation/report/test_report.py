@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tamis.decision.calibration import calibrate
-from tamis.decision.thresholds import choose_threshold, confidence_floor, reject_band
+from tamis.decision.reject_band import confidence_floor, reject_band
+from tamis.decision.thresholds import choose_threshold
 from tamis.errors import DataError
 from tamis.evaluation.metrics import METRICS
 from tamis.evaluation.report import plots

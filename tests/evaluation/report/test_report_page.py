@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tamis.decision.thresholds import choose_threshold, confidence_floor
+from tamis.decision.reject_band import confidence_floor
+from tamis.decision.thresholds import choose_threshold
 from tamis.evaluation.report import plots
 from tamis.evaluation.report.live_scores import live_scores
 from tamis.evaluation.report.next_steps import next_steps

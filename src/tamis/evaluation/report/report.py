@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from tamis.config import Recipe
 from tamis.decision.calibration import Calibration
-from tamis.decision.thresholds import ConfidenceFloor, RejectBand, Threshold
+from tamis.decision.reject_band import ConfidenceFloor, RejectBand
+from tamis.decision.thresholds import Threshold
 from tamis.errors import DataError
 from tamis.evaluation.metrics import collapse_warnings, figures, mcnemar, predictions
 from tamis.evaluation.report.confusion import confusions
