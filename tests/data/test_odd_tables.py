@@ -228,7 +228,9 @@ def test_a_short_first_line_of_a_single_column_is_asked_about(write: Write, firs
     assert next(iter(read_messages(path, header=True))).text == TEXTS[0]
 
 
-@pytest.mark.parametrize("first", ["text", "Nachricht"])
+@pytest.mark.parametrize(
+    "first", ["text", "Nachricht", "Review Text", "Comment (optional)", "Feedback", "E-Mail Body"]
+)
 def test_a_known_name_heads_a_single_column(write: Write, first: str) -> None:
     path = write(first + "\n" + "\n".join(TEXTS) + f"\n{first}\nlast one\n", "t.csv")
     read = read_messages(path)
@@ -457,3 +459,33 @@ def test_a_bare_line_feed_in_a_field_does_not_end_the_row(write: Write, end: str
     path = write(end.join(["text,label", *rows, ""]), "ends.csv")
     assert read_table(path).texts[4] == "one\ntwo"
     assert [message.text for message in read_messages(path)][4] == "one\ntwo"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{\n "text": "a",\n "label": "b"\n}\n', "line 2: expected one JSON object per line"),
+        ('{"data": [\n{"text": "a"}\n]}\n', "found an object that goes over several lines"),
+        ('{"data": [{"text": "a", "label": "b"}]}', "rows under the key 'data'"),
+        ('{"text": {"0": "a"}, "label": {"0": "b"}}', "with the columns 'text', 'label'"),
+        ('{"text": ["a", "c"], "label": ["b", "d"]}', "to_json.FILE, orient='records'"),
+        ('[["a", "b"], ["c", "d"]]', "expected a JSON object such as .*, found a list"),
+        ('["hello", "good bye"]', "expected a JSON object such as .*, found a str"),
+    ],
+)
+def test_json_of_another_form_is_refused_by_its_form(
+    write: Write, content: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_table(write(content, "a.json"))
+
+
+@pytest.mark.parametrize("content", ['["hello", "bye"]\n', "[[1, 2]]\n"])
+def test_json_without_objects_is_no_text(write: Write, content: str) -> None:
+    with pytest.raises(DataError, match="expected a JSON object"):
+        list(read_messages(write(content, "a.json")))
+
+
+@pytest.mark.parametrize("content", ['["hello" he said\nbye\n', "[link] hello\n[[a]] bye\n"])
+def test_a_text_that_begins_with_a_bracket_is_a_text(write: Write, content: str) -> None:
+    assert [each.text for each in read_messages(write(content, "a"))] == content.splitlines()

@@ -71,7 +71,9 @@ LABEL_NAMES = (
     ),
 )
 _TEXTS_ELSEWHERE = frozenset(
-    "nachricht texto mensaje texte testo messaggio bericht tekst wiadomość".split()
+    """
+    nachricht kommentar feedback texto mensaje texte testo messaggio bericht tekst wiadomość
+    """.split()
 )
 _LABELS_ELSEWHERE = frozenset(
     """

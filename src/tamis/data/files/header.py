@@ -86,7 +86,7 @@ def reading_of(
         evidence.append(_STRONG)  # pandas numbers the columns of a table without names
     total = sum(evidence)
     # In a single column, a short message among longer ones looks like a name: more is needed.
-    lone = len(first) == 1 and plain_name(first[0]) not in TEXT_NAMES
+    lone = len(first) == 1 and not _is_known(first[0])
     if total >= (_STRONG + 0.5 if lone else _HEADER):
         return Reading.UNCLEAR if not numbered and _has_label(first, below) else Reading.HEADER
     return Reading.VALUES if total <= _VALUES else Reading.UNCLEAR
@@ -170,8 +170,18 @@ def _of_names(cell: str, filled: Sequence[str]) -> Iterable[float]:
         return  # a first message labelled "spam" is not a header
     elif name in TEXT_NAMES or name in LABEL_NAMES:
         yield 3.5
-    elif name in COLUMN_NAMES:
+    elif _is_known(cell):
         yield 2.0
+
+
+def _is_known(cell: str) -> bool:
+    """Return whether a cell is a known name, or one with a word before it or a remark behind it:
+    "Review Text", "Comment (optional)".
+    """
+    name = re.sub(r"\s*\([^)]*\)\s*[*:]?\s*$", "", cell)
+    last = plain_name(name).rpartition("_")[2]
+    known = (*TEXT_NAMES, *LABEL_NAMES, *COLUMN_NAMES)
+    return plain_name(name) in known or (len(name.split()) == 2 and last in TEXT_NAMES)
 
 
 def _ratio(named: float, value: float) -> float:

@@ -180,6 +180,8 @@ def _json_grid(text: str, source: str, encoding: str, notes: tuple[str, ...]) ->
             io.StringIO(text, newline="\n" if "\n" in text else ""), source, faults
         )
     )
+    if len(found) == 1:
+        json_reader.refuse_whole_table(found[0], source)
     names = tuple(dict.fromkeys(name for row in found for name in row.values))
     rows: list[Sequence[object]] = [tuple(row.values.get(name) for name in names) for row in found]
     return Grid(
