@@ -29,7 +29,7 @@ from tamis.training.prepare import LabelledTexts, TrainingPlan, exact_head, prep
 SAMPLE_ROWS, MOST_CHARACTERS = 48, 2000
 """Rows of the sample, and characters of each."""
 READ_ROWS = 4
-"""Rows that are read at a time."""
+"""Rows that are read at a time, if the whole sample takes too long."""
 LIMIT_S = 1.0
 """Seconds for reading, and again for training; a step that has begun is finished."""
 
@@ -91,17 +91,26 @@ def sample_rows(labels: Sequence[str], seed: int) -> NDArray[np.int64]:
     first: dict[str, int] = {}
     for row in order.tolist():
         first.setdefault(labels[row], row)
-    rest = [row for row in order.tolist() if row not in set(first.values())]
+    taken = set(first.values())
+    rest = [row for row in order.tolist() if row not in taken]
     return np.array([*first.values(), *rest][: max(SAMPLE_ROWS, len(first))], dtype=np.int64)
 
 
 def _read(plan: TrainingPlan, model: GPT2Classifier, texts: Sequence[str]) -> Iterator[int]:
-    """Read rows, a few at a time; yields their tokens."""
+    """Read rows, all at a time if that is quick; yields their tokens."""
     trunk = in_dtype(model.transformer, plan.recipe.compute.dtype)
-    for start in cycle(range(0, len(texts), READ_ROWS)):
-        encoded = plan.encoder.encode(list(texts[start : start + READ_ROWS]))
+
+    def read(some: Sequence[str]) -> int:
+        encoded = plan.encoder.encode(list(some))
         last_tokens(trunk, encoded)
-        yield int(sum(encoded.tokens.tolist()))
+        return int(sum(encoded.tokens.tolist()))
+
+    begun = time.perf_counter()
+    yield read(texts[:READ_ROWS])
+    seconds = (time.perf_counter() - begun) * len(texts) / READ_ROWS
+    size = len(texts) if seconds < LIMIT_S else READ_ROWS
+    for start in cycle(range(0, len(texts), size)):
+        yield read(texts[start : start + size])
 
 
 def _train(plan: TrainingPlan, model: GPT2Classifier) -> Iterator[int]:

@@ -67,8 +67,7 @@ class Budget:
         while True:
             left = self.deadline - time.monotonic()
             choice = choose_within(USED * left, self.asked, self.resolved, forecast)
-            note(self.facts(choice))
-            say(self.sentence(choice, forecast))
+            self._tell(choice, forecast, say, note)
             if choice is None:
                 return None
             folds = choice.cv_folds or 0
@@ -77,16 +76,26 @@ class Budget:
                 return train(choice.apply(self.asked), deadline, attempt)
             except TooSlowError as slow:
                 if math.isinf(slow.projected_s):
-                    note(self.facts(None))
-                    say(self.sentence(None, forecast))
+                    self._tell(None, forecast, say, note)
                     return None
                 say("The training is slower here than measured before it, so it was stopped.")
                 factor = slow.projected_s / max(1e-9, forecast.steps(choice.apply(self.resolved)))
                 forecast = forecast.slower(max(SLOWEST, factor))
                 attempt += 1
 
+    def _tell(
+        self,
+        choice: Choice | None,
+        forecast: Forecast,
+        say: Say,
+        note: Callable[[dict[str, Any]], None],
+    ) -> None:
+        sentence = self.sentence(choice, forecast)
+        say(sentence)
+        note(self.facts(choice) | {"sentence": sentence})
+
     def facts(self, choice: Choice | None) -> dict[str, Any]:
-        """Return what was chosen for report.json."""
+        """Return what was chosen and what was planned, for report.json."""
         chosen = None
         if choice is not None:
             chosen = {"tune": choice.tune, "epochs": choice.epochs, "cv_folds": choice.cv_folds}

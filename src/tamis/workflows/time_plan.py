@@ -15,11 +15,11 @@ from tamis.training.time_estimate import BYTES_A_TOKEN, REACHED, SLOW_GFLOPS
 from tamis.workflows.dataset import Dataset
 from tamis.workflows.quick_model import shape_of
 
-SHORT_S = 10.0
-"""Work that a slow machine does in this time is not measured: the measurement would take as long as
-the work."""
+SHORT_S, FEW_ROWS = 30.0, 50
+"""Work that a slow machine does in this time, and tables of so few rows, are not measured: nobody
+is to wait for it."""
 SHORT_SHARE, TINY_S = 0.2, 2.0
-"""The same, as a share of a budget; and what is never measured."""
+"""With a budget instead: this share of it, and what is never measured."""
 LOW, HIGH = 0.7, 1.6
 """A forecast is said as a range: other programs come and go, and early stopping ends sooner."""
 
@@ -71,8 +71,9 @@ def plan_time(
         return Forecast(work, found, recipe.tune)
 
     counted = forecast(speed)
-    # A budget needs more than a count for a slow machine wherever it may not be enough.
-    short = SHORT_S if budget_s is None else min(SHORT_S, max(TINY_S, SHORT_SHARE * budget_s))
+    short = SHORT_S if len(texts) > FEW_ROWS else math.inf
+    if budget_s is not None:  # what fits into it cannot be told from a count for a slow machine
+        short = max(TINY_S, SHORT_SHARE * budget_s)
     if counted.tuning(recipe) <= short:
         return TimePlan(counted, None)
     begun = time.perf_counter()
@@ -147,6 +148,8 @@ def duration_range(low: float, high: float) -> str:
 
 
 def _rounded(seconds: float) -> str:
+    if seconds > 100:
+        return f"{_ceil(seconds, 60) / 60:g} minutes"
     return f"{max(10, _ceil(seconds, 10)):.0f} seconds"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from tamis.classifier.text_classifier import TextClassifier
 from tamis.compute import device as devices
 from tamis.config import Recipe
+from tamis.errors import ConfigError
 from tamis.training.callbacks import Callbacks, Tracker, settings_by_name
 from tamis.training.prepare import exact_head
 from tamis.training.resolve import ResolvedRecipe, resolve_recipe
@@ -35,6 +36,7 @@ from tamis.workflows.quick_model import (
     keep_held_out,
     kept_quick,
     quick_recipe,
+    shape_of,
 )
 from tamis.workflows.run_folder import RunFolder
 from tamis.workflows.run_progress import RunProgress
@@ -67,6 +69,8 @@ class TrainingStages:
         self.folder, self.inputs, self.asked, self.extent = folder, inputs, asked, extent
         self.hooks, self.say = hooks, hooks.on_notice
         self.progress = RunProgress(folder.checkpoint, clock)
+        self.quick: FittedRun | None = None
+        """in memory until the tuning begins: it has a trunk of its own"""
         self.facts: dict[str, Any] = {
             "finished": False,
             "kept": "quick",
@@ -91,19 +95,24 @@ class TrainingStages:
         planned = self._resolved(earlier or self.asked)
         if exact_head(planned.recipe) and self.extent.minutes is None:
             return self._single(earlier or self.asked, kept="tuned")
+        self._check_blocks(planned.recipe)
         self.progress.resolved(planned, self._reasons())
-        plan = self._plan(planned, quick=True)
-        first, held_out = self._quick()
+        plan = None
+        if earlier is None:
+            plan = self._plan(planned, quick=True)
+        else:
+            self.say(f"Plan: go on with {what(planned.recipe)}.")
+        held_out = self._quick_held_out()
         try:
             tuned: TextClassifier | None
-            if self.extent.minutes is None or earlier is not None:
+            if plan is None or self.extent.minutes is None:
                 tuned = self._tune(earlier or self.asked)
             else:
                 budget = Budget(
                     self.extent.minutes, begun, self.asked, planned.recipe, plan.forecast
                 )
                 tuned = self._within_budget(budget)
-            return self._better(first, held_out, tuned)
+            return self._better(held_out, tuned)
         except KeyboardInterrupt:
             self.say(
                 f"The quick model in {self.folder.path} is usable. Repeat the same command to go "
@@ -124,6 +133,15 @@ class TrainingStages:
         parts = self.inputs.dataset.split
         return resolve_recipe(recipe.changed(found), parts.texts("train"), parts.labels("train"))
 
+    def _check_blocks(self, recipe: Recipe) -> None:
+        """Raise ConfigError for more blocks than there are, before a quick model is made."""
+        blocks = shape_of(recipe.backbone)[0] + 1
+        if (recipe.blocks or 0) > blocks:
+            raise ConfigError(
+                f"tune = {recipe.tune}: the backbone has only {blocks} blocks (including the "
+                "pooling block)"
+            )
+
     def _reasons(self) -> dict[str, str]:
         """Why device, threads and dtype are what they are, by what was asked for."""
         asked = self.asked.compute
@@ -134,10 +152,7 @@ class TrainingStages:
         minutes = self.extent.minutes
         budget_s = None if minutes is None else 60 * minutes
         plan = plan_time(planned, self.inputs.dataset, budget_s=budget_s)
-        if self.folder.earlier is not None and quick:
-            self.say(f"Plan: go on with {what(planned.recipe)}.")
-        else:
-            self.say(plan_sentence(plan, planned.recipe, quick=quick, minutes=minutes))
+        self.say(plan_sentence(plan, planned.recipe, quick=quick, minutes=minutes))
         return plan
 
     def _single(self, recipe: Recipe, *, kept: str) -> FittedRun:
@@ -156,24 +171,29 @@ class TrainingStages:
             self._evaluated(fitted_classifier(recipe, self.inputs, hooks, self.progress.clock))
         )
 
-    def _quick(self) -> tuple[FittedRun | None, HeldOut]:
-        """The quick model, written and shown; None for it if an interrupted run made it before."""
+    def _quick_held_out(self) -> HeldOut:
+        """Make the quick model, write and show it, unless an interrupted run did. Returns its
+        held-out scores.
+        """
         before = kept_quick(self.folder) if self.folder.has_model else None
         if before is not None:
             held_out, report = before
             self._note_quick(report)
-            return None, held_out
-        run = self._fit_quick()
+            return held_out
+        run = self.quick = self._fit_quick()
         self._note_quick(run.report)
-        run.report["training"] = dict(self.facts)
         self.say(f"Quick model after {run.clock.total():.1f} s: {figure_line(run.report)}.")
+        run.report["training"] = dict(self.facts)
+        notes = run.report["notes"]
+        run.report["notes"] = [*notes, "This is the quick model. Its tuning has not ended."]
         with self.folder.replaced() as beside:
             run.write(beside, self.inputs, self.hooks)
+        run.report["notes"] = notes
         keep_held_out(self.folder, run.held_out)
         self.progress.clock.seconds["quick"] = run.clock.total()
         self.progress.save()
         self.say(f"It can be used now: {self.folder.path}. Tuning goes on; Ctrl-C keeps it.")
-        return run, run.held_out
+        return run.held_out
 
     def _fit_quick(self) -> FittedRun:
         hooks, clock = replace(self.hooks, trackers=(), checkpoint=None), Clock()
@@ -189,6 +209,7 @@ class TrainingStages:
         *watches: Watch,
         trackers: tuple[Tracker, ...] | None = None,
     ) -> TextClassifier:
+        self.quick = None
         hooks = replace(
             self.hooks,
             progress=self._watched(*watches),
@@ -225,12 +246,10 @@ class TrainingStages:
                 "less precise."
             )
 
-    def _better(
-        self, quick: FittedRun | None, held_out: HeldOut, tuned: TextClassifier | None
-    ) -> FittedRun:
+    def _better(self, held_out: HeldOut, tuned: TextClassifier | None) -> FittedRun:
         """Finish the run with the better model by held-out training rows."""
         if tuned is None:
-            run = quick or self._fit_quick()
+            run = self.quick or self._fit_quick()
             for tracker in self.hooks.trackers:
                 tracker.begin(settings_by_name(run.classifier.recipe_))
             return self._finished(run)
@@ -243,7 +262,7 @@ class TrainingStages:
             self.facts["comparison"] = asdict(found)
             if found.better == "quick" and self.asked.tune == "auto":
                 note = f"The quick model was kept: {found.sentence()}."
-                return self._finished(quick or self._fit_quick(), note)
+                return self._finished(self._fit_quick(), note)
             if found.better == "quick":
                 note = (
                     f"The quick model is better: {found.sentence()}. The tuned one was kept, "
@@ -277,6 +296,8 @@ class TrainingStages:
             run.report["timing"] |= {} if tuning is None else {"tuning": tuning}
         self.facts |= {"finished": True, "budget": self.progress.budget}
         run.report["training"] = dict(self.facts)
+        if self.progress.budget is not None:
+            run.report["notes"].append(self.progress.budget["sentence"])
         if note is not None:
             self.say(note)
             run.report["notes"].append(note)
