@@ -28,7 +28,7 @@ def findings() -> list[Finding]:
             0.1234567891,
             0.5,
             "probable label error",
-            marked[row],
+            exclude=marked[row],
         )
         for row, text in enumerate(TEXTS)
     ]

@@ -87,8 +87,8 @@ def predict(
     """Classify texts.
 
     Corrections that `tamis learn` or the server stored beside RUN count (--no-feedback: the model
-    as trained). Prints verdict, probability and text separated by tabs, one line per text; with --json, one
-    JSON object per line.
+    as trained). Prints verdict, probability and text separated by tabs, one line per text; with
+    --json, one JSON object per line.
 
     Example: tamis predict runs/demo "Your free prize is waiting. Call 0900 555 0123 now"
     """

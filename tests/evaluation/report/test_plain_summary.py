@@ -113,7 +113,11 @@ def test_a_class_without_rows_is_said() -> None:
 
 
 def test_another_positive_class_is_not_blocked() -> None:
-    named = {"classes": ("calm", "urgent"), "positive": "urgent", "positive_named": True}
+    named: dict[str, Any] = {
+        "classes": ("calm", "urgent"),
+        "positive": "urgent",
+        "positive_named": True,
+    }
     report = report_of([[90, 10], [2, 8]], recipe=Recipe(), **named)
     said = " ".join(report["summary"]["sentences"])
     assert "wrongly flagged as 'urgent'" in said and "blocked" not in said

@@ -201,6 +201,7 @@ def test_the_slider_of_many_classes_is_a_confidence(opened: Any, tmp_path: Path)
     report = build_report(inputs, bootstrap=2)
     path = write_html(tmp_path / "many.html", report, {}, [], live_scores(part, report))
     page = opened(path)
+    assert floor is not None
     for value in (None, 0.0, 0.6):
         if value is not None:
             page.get_by_label("as a number").fill(str(value))

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from tamis import serving
 from tamis.classifier.text_classifier import TextClassifier
-from tamis.data.files.columns import TEXT_NAMES
+from tamis.data.files.column_names import TEXT_NAMES
 from tamis.serving.api_keys import Keys
 from tamis.serving.limits import Limits
 from tests import runs

@@ -66,7 +66,7 @@ def test_legend_and_titles_are_inside_the_picture(label: str) -> None:
     with house_style():
         for name, figure in figures(replace(CURVES, sought=label, majority=label)).items():
             figure.canvas.draw()
-            width, height = figure.canvas.get_width_height()  # type: ignore[attr-defined]
+            width, height = figure.canvas.get_width_height()
             axes = figure.axes[0]
             for shown in (*figure.legends, axes.title, axes.yaxis.label, axes.xaxis.label):
                 box = shown.get_window_extent()
