@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tamis.files import locked, replaced, sha256, write_text
+from tamis.files import locked, replaced, sha256, similar_path, write_text
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -135,3 +135,13 @@ def test_a_lock_file_that_vanished_while_it_was_taken_is_taken_anew(
 def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc" * 99_999)
     assert sha256(tmp_path / "x") == hashlib.sha256(b"abc" * 99_999).hexdigest()
+
+
+def test_a_misspelled_path_is_told_with_the_similar_one(tmp_path: Path) -> None:
+    (tmp_path / "tickets.csv").write_text("x", encoding="utf-8")
+    assert similar_path(tmp_path / "tickets.cvs") == (
+        f"did you mean {str(tmp_path / 'tickets.csv')!r}?"
+    )
+    assert similar_path(tmp_path / "nothing.txt") == ""
+    assert similar_path(tmp_path / "no-folder" / "tickets.csv") == ""
+    assert similar_path("a\0b") == ""

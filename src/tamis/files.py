@@ -6,6 +6,7 @@ see an incomplete file, and a crash does not destroy the previous version.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import shutil
@@ -111,3 +112,16 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def similar_path(path: Path | str) -> str:
+    """Return a question that names the entry of the same folder with the most similar name, such as
+    "did you mean 'runs/first'?"; empty if there is none, or the path cannot be read.
+    """
+    path = Path(path)
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except (OSError, ValueError):
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
+    return f"did you mean {str(path.parent / near[0])!r}?" if near else ""

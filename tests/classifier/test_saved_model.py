@@ -325,6 +325,8 @@ def test_a_folder_without_a_model_and_no_folder_say_so(tmp_path: Path) -> None:
 def test_an_unfinished_run_says_how_to_finish_it(tmp_path: Path) -> None:
     copy = runs.copy_of(runs.finished_run(), tmp_path / "run")
     (copy / "model").rename(tmp_path / "elsewhere")
+    (copy / "checkpoint").mkdir(exist_ok=True)
+    (copy / "checkpoint" / "asked.json").write_text("{}", encoding="utf-8")
     with pytest.raises(
         RunError,
         match="contains an unfinished training; repeat the same tamis train command",

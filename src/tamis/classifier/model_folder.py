@@ -9,7 +9,7 @@ from typing import Any
 
 from tamis.data.files.columns import UsualColumn
 from tamis.errors import CheckpointError, RunError
-from tamis.files import as_path
+from tamis.files import as_path, similar_path
 
 META = "tamis.json"
 EXPORTED = "model.onnx"
@@ -52,7 +52,7 @@ def find_model(run: Path | str) -> Path:
     if not run.is_dir():
         raise RunError(
             f"{run} does not exist; expected a run folder or a model folder (train one with: "
-            f"tamis train DATA -o {run})"
+            f"tamis train DATA -o {run}){f'; {near}' if (near := similar_path(run)) else ''}"
         )
     if (run / "model" / "config.json").is_file():
         return run / "model"

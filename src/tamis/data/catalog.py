@@ -20,7 +20,7 @@ from tamis.cache import cache_directory, offline_switch
 from tamis.data.files.byte_sources import STANDARD_INPUT, is_piped, source_name
 from tamis.data.files.compression import ENDINGS
 from tamis.errors import DataError, DownloadError, install_command
-from tamis.files import replaced
+from tamis.files import replaced, similar_path
 
 Progress = Callable[[int, int | None], None]
 
@@ -132,7 +132,7 @@ def resolve(data: str, *, progress: Progress | None = None) -> Located:
         )
     names = ", ".join(CATALOG)
     near = difflib.get_close_matches(data.casefold().replace("_", "-"), CATALOG, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "check the path"
+    hint = similar_path(path) or (f"did you mean {near[0]!r}?" if near else "check the path")
     raise DataError(
         f"{data}: found no such file and no such data set in the catalog (it has: {names}); {hint}"
     )

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 
 from tamis.data.files.compression import ENDINGS, LONGEST_MAGIC, compression_of, decompressed
 from tamis.errors import DataError
+from tamis.files import similar_path
 
 STANDARD_INPUT = "standard input"
 _PIECE = 1 << 20
@@ -115,7 +116,8 @@ def open_bytes(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file; check the path") from None
+        hint = similar_path(path) or "check the path"
+        raise DataError(f"{path}: there is no such file; {hint}") from None
     except IsADirectoryError:
         raise DataError(
             f"{path}: expected a file, found a directory; give one file in it"
