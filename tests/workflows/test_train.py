@@ -17,6 +17,7 @@ from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef
 from tamis import TextClassifier
 from tamis.classifier.training_features import read_training_rows
 from tamis.config import read_recipe
+from tamis.evaluation.report.next_steps import next_steps
 from tests import runs
 from tests.rows import messages
 
@@ -114,6 +115,9 @@ def test_a_process_of_its_own_gives_the_same_bytes_and_draws_the_plots(tmp_path:
 
 def test_the_report_has_its_keys() -> None:
     assert set(report()) >= REPORT
+    assert sum(report()["summary"]["model"].values()) == 1000
+    assert report()["next_steps"] == next_steps(report()), "with what was added after it was built"
+    assert 'id="tamis-slide"' in (runs.finished_run() / "report.html").read_text(encoding="utf-8")
     for figures in (report()["test"], report()["validation"], *report()["baselines"].values()):
         assert set(figures) >= FIGURES
     assert set(report()["baselines"]) == {"majority", "tfidf"}
@@ -382,6 +386,9 @@ def test_a_test_file_of_its_own_is_judged_whole(tmp_path: Path) -> None:
     assert [
         row["text"] for row in lines("predictions.jsonl", tmp_path / "run") if row["part"] == "test"
     ][2] == "ok"
+    assert json.loads(said.out)["test_data"] == "new.tsv"
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "<span>test file new.tsv</span>" in page and "split leakfree" not in page
 
 
 def test_evaluating_the_splits_test_rows_repeats_the_reports_figures(tmp_path: Path) -> None:
@@ -475,6 +482,7 @@ def test_attacks_are_judged_at_the_models_own_threshold_and_shown(tmp_path: Path
         "evaluate", run, runs.table(), "--robustness", "--json", "--threads", "1", "--out", page
     )
     report = json.loads(said.out)
+    assert report["next_steps"] == next_steps(report), "robustness counts too"
     assert [row["perturbation"] for row in report["robustness"]] == ["clean", *PERTURBATIONS]
     clean = report["robustness"][0]
     assert clean["recall"] == pytest.approx(report["test"]["recall"]) and clean["changed"] == 0.0
