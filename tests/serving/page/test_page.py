@@ -182,7 +182,7 @@ def test_corrections_are_kept_told_and_undone(page: Any, answers: Answers) -> No
     page.get_by_text("Stored on the server").click()
     caption = page.locator("#kept-list caption").inner_text()
     assert caption == "1 correction."
-    assert page.locator("#kept-list tbody tr").inner_text().split("\t")[:4] == [
+    assert re.split(r"\s*\t\s*", page.locator("#kept-list tbody tr").inner_text())[:4] == [
         "1",
         "spam? no p=.95",
         "ham",
@@ -210,7 +210,9 @@ def test_a_verdict_is_confirmed_beside_its_correction(page: Any, answers: Answer
     expect(told).to_contain_text("Confirmation 1 is saved: spam. Learnt 1 corrections.")
     assert answers.kept == {1: {"text": "right p=.95", "label": "spam", "model": "sms"}}
     assert "confirmed as spam" in column(page, 6)[0]
-    assert page.get_by_role("button", name="Confirm").count() == 0, "what is unsure has no verdict"
+    assert page.get_by_role("button", name=re.compile("^Confirm")).count() == 0, (
+        "what is unsure has no verdict"
+    )
     assert [
         page.get_by_role("button", name=f"Correct to {label} , message 2").count()
         for label in ("ham", "spam")
@@ -230,7 +232,10 @@ def test_where_texts_are_hidden_the_list_says_so(page: Any, answers: Answers) ->
     )
     assert "secret" not in page.content()
     rows = page.locator("#kept-list tbody tr").all_inner_texts()
-    assert [row.split("\t")[:3] for row in rows] == [["2", "ham", "no"], ["1", "ham", "yes"]]
+    assert [re.split(r"\s*\t\s*", row)[:3] for row in rows] == [
+        ["2", "ham", "no"],
+        ["1", "ham", "yes"],
+    ]
 
 
 def test_an_empty_page_has_examples_to_click(
@@ -275,8 +280,8 @@ def most_columns(page: Any) -> int:
     """Most boxes of texts and controls that stand side by side in lists, tables and button rows."""
     return int(
         page.locator(
-            "#counts, .tools, #verdicts tr, #verdicts td, .actions, .slider, "
-            "#example-list, #kept-list tr, #kept-list td"
+            "#counts, .tools, #verdicts tbody tr, #verdicts td, .actions, .slider, "
+            "#example-list, #kept-list tbody tr, #kept-list td"
         ).evaluate_all(
             """boxes => Math.max(...boxes.map((box) => {
               let parts = [...box.children].flatMap((part) =>
