@@ -22,7 +22,7 @@ from tamis.gpt2.checkpoints import write_checkpoint
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.training.callbacks import Callbacks
 from tamis.workflows.reproduce_tp2 import REMEDIES, Row, reproduce_tp2
-from tamis.workflows.reproduce_tp2.learning_curves import CurveCallback
+from tamis.workflows.reproduce_tp2.learning_curves import CurveCallback, curve_points
 from tamis.workflows.reproduce_tp2.lesson import Lesson
 from tamis.workflows.reproduce_tp2.questions import QUESTIONS
 from tests.runs import tamis
@@ -179,6 +179,25 @@ def test_measuring_does_not_change_the_training(sms_rows: list[tuple[str, str]])
     change = np.linalg.norm(last["score.weight"] - first["score.weight"])
     expected = change / np.linalg.norm(first["score.weight"])
     assert callback.head_change == pytest.approx(float(expected), rel=1e-5) and expected > 0.001
+
+
+def test_the_classifier_keeps_its_weights_when_earlier_ones_are_measured(
+    sms_rows: list[tuple[str, str]],
+) -> None:
+    labels, texts = ([row[part] for row in sms_rows] for part in (0, 1))
+    recipe = RECIPE.changed({"data.positive": "spam", "train.learning_rate": 0.01})
+    callback, cache = CurveCallback(), FeatureCache(cache_directory() / "states")
+    fitted = TextClassifier.from_recipe(recipe).fit(
+        texts, labels, callbacks=Callbacks(cache=cache, loop=[callback])
+    )
+    before = fitted.predictor_.logits(texts)
+    callback.moments.reverse()
+    points = curve_points(callback, fitted, texts, labels, "spam", cache)
+    assert [point["step"] for point in points] == list(range(8, -1, -1))
+    # The same rows, by two ways: from the loop, and with the weights of each step.
+    for point in points:
+        assert point["test"]["accuracy"] == pytest.approx(point["train"]["accuracy"], abs=1 / 124)
+    assert np.array_equal(fitted.predictor_.logits(texts), before)
 
 
 def test_the_json_has_the_five_keys_and_nothing_else_on_stdout(

@@ -47,8 +47,11 @@ class Runner:
         test, probabilities = self._judged(classifier, "test")
         texts, labels = self.split.texts("test"), self.split.labels("test")
         points = curve_points(callback, classifier, texts, labels, self.sought, self.cache)
-        if points[-1]["test"] is None:
-            points[-1]["test"] = {"accuracy": test["accuracy"], "recall": test["recall"]}
+        # With validation rows the model of the best epoch is kept, which need not be the last one.
+        kept = {"accuracy": test["accuracy"], "recall": test["recall"]}
+        facts = classifier.training_.facts
+        if points[-1]["test"] is None or facts["best_epoch"] != facts["epochs"]:
+            points[-1]["test"] = kept
         names = [str(label) for label in classifier.classes_]
         predicted = predictions(
             probabilities,
