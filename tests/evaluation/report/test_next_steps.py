@@ -54,7 +54,9 @@ def test_tfidf_is_better() -> None:
         said = sentence(changed(tune=tune, mcnemar=mcnemar(30, 9, 0.001)), "tfidf")
         assert "is better here" in said and remedy in said
     slightly = sentence(changed(mcnemar=mcnemar(4, 3, 1.0)), "tfidf")
-    assert "not significantly" in slightly
+    assert "not significantly" in slightly and "Use it" not in slightly
+    both = changed([[960, 40], [10, 190]], tune="head", mcnemar=mcnemar(30, 9, 0.001))
+    assert "longer_training" not in rules(both), "it is proposed once"
     assert "tfidf" not in rules(changed(mcnemar=mcnemar(9, 30, 0.001)))
     assert "tfidf" not in rules(changed(mcnemar=mcnemar(3, 3, 1.0)))
 
@@ -78,6 +80,7 @@ def test_many_blocked_call_for_a_budget() -> None:
     report = changed([[980, 20], [2, 198]])
     assert sentence(report, "budget").startswith("20 of 1,000 'ham' are blocked.")
     assert "--max-fpr" in sentence(report, "budget")
+    assert sentence(report, "budget").endswith("More 'spam' are then missed.")
     assert "budget" not in rules(changed([[995, 5], [2, 198]]))
     assert "budget" not in rules({**report, "max_fpr": 0.05}), "there is one"
     assert "budget" not in rules({**report, "equal_worth": True}), "nothing is blocked"

@@ -246,6 +246,8 @@ def test_baselines_must_be_on_the_test_rows(good_run):
     [
         (0, 0, 1.0, "correct on exactly the same rows"),
         (3, 5, 0.73, "p = 0.73): the difference is not significant"),
+        (1, 12, 0.003, "1 row is wrong only for the model, 12 only for TF-IDF"),
+        (2, 12, 0.003, "2 rows are wrong only for the model, 12 only for TF-IDF"),
         (1, 12, 0.003, "the model is significantly better"),
         (30, 2, 1e-6, "p < 0.001): the TF-IDF baseline is significantly better"),
     ],

@@ -53,7 +53,7 @@ def _no_test_rows(report: Mapping[str, Any]) -> str:
 
 def _unfinished(report: Mapping[str, Any]) -> str:
     training = report.get("training")
-    if not training or training["finished"]:
+    if not training or training.get("finished", True):
         return ""
     return (
         "This is the quick model of a training that is not finished. Wait for the end, or repeat "
@@ -85,14 +85,18 @@ def _tfidf(report: Mapping[str, Any]) -> str:
     model, other = paired["model_only_wrong"], paired["other_only_wrong"]
     if model <= other:
         return ""
-    better = (
-        "TF-IDF with logistic regression is better here"
-        if paired["p_value"] < 0.05
-        else "TF-IDF with logistic regression makes fewer errors here, though not significantly"
+    found = "TF-IDF with logistic regression"
+    train = (
+        " or train all weights (tamis train DATA --tune full)" if report["tune"] != "full" else ""
     )
-    if report["tune"] != "full":
-        return f"{better}. Use it, or train all weights: tamis train DATA --tune full."
-    return f"{better}, and it is fast. Use it, or label more rows and compare again."
+    if paired["p_value"] >= 0.05:
+        return (
+            f"{found} makes fewer errors here, though not significantly. Label more rows{train}, "
+            "and compare again."
+        )
+    if train:
+        return f"{found} is better here. Use it,{train}."
+    return f"{found} is better here, and it is fast. Use it, or label more rows and compare again."
 
 
 def _budget_exceeded(report: Mapping[str, Any]) -> str:
@@ -125,7 +129,8 @@ def _budget(report: Mapping[str, Any]) -> str:
     stopped = "blocked" if is_filter(report) else "wrongly flagged"
     return (
         f"{round(PER * rate):,} of {PER:,} {_negative(report)!r} are {stopped}. If that is too "
-        "many, give a budget: tamis train DATA --max-fpr 0.5%. More of the others are then missed."
+        "many, give a budget: tamis train DATA --max-fpr 0.5%. More "
+        f"{report['positive']!r} are then missed."
     )
 
 
@@ -173,7 +178,8 @@ def _more_training(report: Mapping[str, Any]) -> str:
     if report["tune"] in ("", "full") or errors < 0.01:
         return ""
     compared = (report.get("training") or {}).get("comparison") or {}
-    if compared.get("better") == "quick":  # a longer training was tried
+    # A longer training was tried, or is proposed already.
+    if compared.get("better") == "quick" or _tfidf(report):
         return ""
     trained = "only the head" if report["tune"] == "head" else "only a part of the weights"
     return (

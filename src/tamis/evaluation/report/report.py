@@ -225,7 +225,8 @@ def mcnemar_sentence(report: Mapping[str, Any]) -> str:
     if model == other == 0:
         return "The model and TF-IDF are correct on exactly the same rows."
     counts = (
-        f"{model:,} rows are wrong only for the model, {other:,} only for TF-IDF "
+        f"{model:,} {'row is' if model == 1 else 'rows are'} wrong only for the model, {other:,} "
+        "only for TF-IDF "
         f"(McNemar's exact test, {'p < 0.001' if p < 0.001 else f'p = {p:.2g}'})"
     )
     if p >= 0.05:
