@@ -30,7 +30,8 @@ def shown(*arguments: str | Path, columns: int) -> list[str]:
             break
         out += piece
     os.close(master)
-    assert process.wait(timeout=60) == 0, process.stderr and process.stderr.read()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err.decode()
     return out.decode().replace("\r\n", "\n").splitlines()
 
 
