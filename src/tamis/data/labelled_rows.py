@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from tamis.data.files.cells import shown_cell
 from tamis.data.files.faulty_rows import SHOWN
-from tamis.data.files.named_rows import shown_cell
 from tamis.data.files.table_reader import Grid
 from tamis.data.labels import MISSING_WORDS
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tamis.data.files.byte_sources import source_name
+from tamis.data.files.cells import shown_cells
 from tamis.data.files.columns import find_both
 from tamis.data.files.encoding import read_bytes
 from tamis.data.files.faulty_rows import SHOWN, FaultyRows
-from tamis.data.files.named_rows import shown_cells
 from tamis.data.files.table_reader import SAMPLE_ROWS, Grid, HeaderOptions, Quoting, read_grid
 from tamis.data.labelled_rows import (
     EMPTY_TEXT,

@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from tamis.data.files.named_rows import shown_cell
+from tamis.data.files.cells import shown_cell
 from tamis.serving.errors import shown
 
 ModelName = Annotated[str | None, Field(description="name of a model; default: the first model")]

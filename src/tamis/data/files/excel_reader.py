@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import NamedTuple
 
-from tamis.data.files.named_rows import Row, trimmed
+from tamis.data.files.cells import Row, trimmed
 from tamis.errors import DataError, MissingExtraError
 
 _ZIP, _COMPOUND = b"PK\x03\x04", bytes.fromhex("d0cf11e0a1b11ae1")

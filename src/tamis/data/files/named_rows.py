@@ -1,51 +1,25 @@
-"""Rows of cells as columns with names: which row is the header, and which rows are no rows.
+"""Rows of cells as columns with names: which row is the header.
 
-Serves delimited text and Excel sheets, and tables to train on as well as messages to classify. A
-row without any value is skipped, a repeated header line is skipped, missing cells at the end of a
-row stay missing; all three are counted for the notes. Other widths are faults.
+Serves delimited text and Excel sheets, and tables to train on as well as messages to classify.
+`row_check` decides which of the other rows are rows of the table.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice, pairwise
-from typing import NamedTuple
 
-from tamis.data.files.column_names import LABEL_NAMES, plain_name
+from tamis.data.files.cells import Row, is_empty, quoted, shown_cells, trimmed
 from tamis.data.files.columns import count_roles
 from tamis.data.files.counted_rows import Counted
 from tamis.data.files.faulty_rows import FaultyRows
-from tamis.data.files.header import Reading, header_roles, is_header_again, reading_of
+from tamis.data.files.header import Reading, reading_of
+from tamis.data.files.row_check import RowCheck, Source
 from tamis.errors import DataError
 
 SAMPLE_ROWS = 1_000
-_SHOWN_CHARACTERS = 40
-
-
-class Row(NamedTuple):
-    """The number of a row (a 1-based line or row of the file), and its cells as in the file."""
-
-    line: int
-    cells: Sequence[object]
-
-
-@dataclass(frozen=True)
-class Source:
-    """What messages about a file say."""
-
-    name: str
-    unit: str = "line"
-    wrong_width: Callable[[int, int], tuple[str, str]] = field(
-        default=lambda found, expected: (
-            f"expected {expected} cells, found {found}",
-            "remove the cells at its end, or name their columns in the header",
-        )
-    )
-    """Takes the numbers of cells found and expected; returns the fault of a row and its remedy."""
-    at_once: bool = False
-    """Raise the first fault instead of collecting all, for streams."""
 
 
 @dataclass
@@ -103,7 +77,7 @@ def named_rows(
         if has_header and not count_roles(first) and not set(named) & set(first):
             notes = (
                 f"{source.name} {source.unit} {head.line} was read as the names of the columns "
-                f"({_quoted(first)}); if it is a message, use --no-header.",
+                f"({quoted(first)}); if it is a message, use --no-header.",
             )
     if not has_header:
         width = Counter(len(row.cells) for row in held).most_common(1)[0][0]
@@ -113,7 +87,7 @@ def named_rows(
         names, data = header_names(first), below
         if _has_row_names(names, below):
             names = header_names(["", *first])
-    check = _Check(names, source, counted, faults, data if header is not False else None)
+    check = RowCheck(names, source, counted, faults, data if header is not False else None)
     check.has_header = has_header
     checked = [row for each in data for row in check(each)]
 
@@ -139,100 +113,10 @@ def header_names(head: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def shown_cells(cells: Sequence[object]) -> list[str]:
-    """Return cells as strings: nothing as "", truths as true and false, 2.0 as 2."""
-    return [shown_cell(cell) for cell in cells]
-
-
-def shown_cell(value: object) -> str:
-    """Return a value as a string; see `shown_cells`."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def trimmed(cells: Sequence[object]) -> Sequence[object]:
-    """Return the cells up to the last one that is not empty."""
-    end = len(cells)
-    while end and _is_empty(cells[end - 1]):
-        end -= 1
-    return cells[:end]
-
-
-class _Check:
-    """Yields a row that is one; counts the others, or adds them to the faults."""
-
-    has_header = True
-
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        source: Source,
-        counted: Counted,
-        faults: FaultyRows,
-        rows: Sequence[Row] | None,
-    ) -> None:
-        """Look for repeated headers, in view of the first `rows`; not at all if None."""
-        self._names, self._source, self._counted, self._faults = names, source, counted, faults
-        self._looks_for_headers = rows is not None
-        self._header = shown_cells(trimmed(names))
-        self._roles = header_roles(names)
-        # In a row `spam,text`, "spam" is a label if it is one in other rows.
-        self._values: defaultdict[int, set[str]] = defaultdict(set)
-        for row in rows or ():
-            cells = shown_cells(row.cells)
-            if not header_roles(cells):
-                for column, cell in enumerate(cells):
-                    if len(cell) < _SHOWN_CHARACTERS and plain_name(cell) in LABEL_NAMES:
-                        self._values[column].add(cell)
-
-    def __call__(self, row: Row) -> Iterator[Row]:
-        if self._looks_for_headers and self._is_header(row):
-            return
-        cells, expected = row.cells, len(self._names)
-        if expected > 1 and all(map(_is_empty, cells)):
-            self._counted.add("blank", row.line)
-            return
-        if len(cells) > expected:
-            cells = trimmed(cells)
-        if len(cells) > expected:
-            self._faults.add(row.line, *self._source.wrong_width(len(cells), expected))
-            return
-        if len(cells) < expected:
-            self._counted.add("short", row.line)
-        yield row._replace(cells=cells)
-
-    def _is_header(self, row: Row) -> bool:
-        cells = shown_cells(trimmed(row.cells))
-        if self.has_header and (
-            cells == self._header or (len(cells) > 1 and is_header_again(cells, self._header))
-        ):
-            self._counted.add("header", row.line)
-            return True
-        roles = header_roles(cells)
-        if not roles or cells[roles["label"]] in self._values[roles["label"]]:
-            return False
-        if roles == self._roles:
-            self._counted.add("header", row.line)
-        else:
-            above = _quoted(self._names) if self.has_header else "a table without a header"
-            self._faults.add(
-                row.line,
-                f"found a header line ({_quoted(cells)}) that does not fit {above}",
-                "write the rows below it to a file of their own, or give --no-header if it is a "
-                "message",
-            )
-        return True
-
-
 def _filled(rows: Iterable[Row], counted: Counted) -> Iterator[Row]:
     """Yield the rows that have a value, and single cells: an empty text in the only column."""
     for row in rows:
-        if len(row.cells) > 1 and all(map(_is_empty, row.cells)):
+        if len(row.cells) > 1 and all(map(is_empty, row.cells)):
             counted.add("blank", row.line)
         else:
             yield row
@@ -244,15 +128,11 @@ def _without_blank_lines(rows: list[Row], counted: Counted) -> list[Row]:
         return rows
     kept: list[Row] = []
     for row in rows:
-        if all(map(_is_empty, row.cells)):
+        if all(map(is_empty, row.cells)):
             counted.add("blank", row.line)
         else:
             kept.append(row)
     return kept
-
-
-def _is_empty(cell: object) -> bool:
-    return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
 def _has_row_names(names: Sequence[str], rows: Sequence[Row]) -> bool:
@@ -264,7 +144,7 @@ def _has_row_names(names: Sequence[str], rows: Sequence[Row]) -> bool:
     return (
         bool(numbers)
         and len(numbers) == len(rows)
-        and any(not _is_empty(row.cells[-1]) for row in rows)
+        and any(not is_empty(row.cells[-1]) for row in rows)
         and all(number.isdecimal() for number in numbers)
         and all(int(one) < int(two) for one, two in pairwise(numbers))
     )
@@ -278,7 +158,7 @@ def _names_columns(head: Row, below: Sequence[Row], source: Source, named: Seque
     if len(trimmed(head.cells)) == 1 < usual and 2 * widths[usual] > len(below) > 1:
         raise DataError(
             f"{place}: expected {usual} cells, as most rows below have, found one "
-            f"({_quoted(shown_cells(trimmed(head.cells)))}); if it is a title, remove it; if it "
+            f"({quoted(shown_cells(trimmed(head.cells)))}); if it is a title, remove it; if it "
             "names the only column, quote the texts that contain the delimiter"
         )
     reading = reading_of(first, [shown_cells(row.cells) for row in below], named=named)
@@ -288,16 +168,9 @@ def _names_columns(head: Row, below: Sequence[Row], source: Source, named: Seque
 
 
 def _both_readings(first: Sequence[str], below: int, place: str) -> DataError:
-    cells = _quoted(first)
+    cells = quoted(first)
     return DataError(
         f"{place}: this row can be read in two ways: as the names of the columns ({cells}) above "
         f"{below:,} rows, or as the first of {below + 1:,} rows with the values {cells}; give "
         "--header if it names the columns, --no-header if it does not"
-    )
-
-
-def _quoted(cells: Sequence[str]) -> str:
-    return ", ".join(
-        repr(cell if len(cell) <= _SHOWN_CHARACTERS else f"{cell[:_SHOWN_CHARACTERS]}...")
-        for cell in cells
     )

@@ -11,17 +11,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
 from tamis.data.files import csv_dialect, csv_reader, excel_reader, json_reader, parquet_reader
+from tamis.data.files.cells import shown_cell, shown_cells
 from tamis.data.files.columns import find_text, firm
 from tamis.data.files.faulty_rows import FaultyRows
 from tamis.data.files.messages import Message, Messages
-from tamis.data.files.named_rows import (
-    SAMPLE_ROWS,
-    NamedRows,
-    Source,
-    named_rows,
-    shown_cell,
-    shown_cells,
-)
+from tamis.data.files.named_rows import SAMPLE_ROWS, NamedRows, named_rows
+from tamis.data.files.row_check import Source
 from tamis.data.files.table_reader import HeaderOptions, delimited_rows
 from tamis.errors import DataError
 

@@ -13,9 +13,11 @@ from typing import Literal, NamedTuple
 
 from tamis.data.files import csv_dialect, csv_reader, excel_reader, json_reader, parquet_reader
 from tamis.data.files.byte_sources import source_name
+from tamis.data.files.cells import Row
 from tamis.data.files.encoding import decode
 from tamis.data.files.faulty_rows import FaultyRows
-from tamis.data.files.named_rows import SAMPLE_ROWS, NamedRows, Row, Source, named_rows
+from tamis.data.files.named_rows import SAMPLE_ROWS, NamedRows, named_rows
+from tamis.data.files.row_check import Source
 from tamis.errors import DataError
 
 Quoting = Literal["auto", "pandas"]
