@@ -81,6 +81,7 @@ def suggest(
     from tamis.data.files.row_writer import beside_own, write_rows
     from tamis.feedback.loading import load_with_feedback
     from tamis.gpt2.feature_cache import FeatureCache
+    from tamis.workflows.active_learning import labelled_already
     from tamis.workflows.active_learning import suggest as found_in
 
     if strategy not in STRATEGIES:
@@ -106,8 +107,7 @@ def suggest(
         classifier,
         messages,
         count,
-        run=run,
-        corrected=[item.text for item in loaded.feedback.used],
+        labelled=labelled_already(run, [item.text for item in loaded.feedback.used]),
         strategy=QueryStrategy(next(one for one in STRATEGIES if one == strategy), seed),
         cache=store,
         progress=Bars(),

@@ -5,7 +5,8 @@ classifier/active_learning.py chooses them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from tamis.classifier.active_learning import CLUSTERS, QueryStrategy, Suggested, choose_messages
@@ -16,13 +17,23 @@ from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache
 from tamis.progress import Progress
 
 
+def labelled_already(run: Path, corrected: Sequence[str] = ()) -> set[bytes]:
+    """Return the keys of the texts with known labels.
+
+    Args:
+        run: run folder of the model, or its model folder; the texts labelled there.
+        corrected: texts whose labels the model has learned as corrections.
+    """
+    own = {key.tobytes() for key in text_keys(list(corrected))} if corrected else set()
+    return labelled_keys(run) | own
+
+
 def suggest(
     classifier: TextClassifier,
     messages: Iterable[Message],
     count: int,
     *,
-    run: Path | None = None,
-    corrected: Iterable[str] = (),
+    labelled: AbstractSet[bytes] = frozenset(),
     strategy: QueryStrategy = CLUSTERS,
     cache: FeatureCache = NO_CACHE,
     progress: Progress | None = None,
@@ -33,8 +44,7 @@ def suggest(
         classifier: a trained classifier.
         messages: unlabelled messages; read once.
         count: number of messages to suggest.
-        run: run folder of the model, or its model folder; texts labelled there are omitted.
-        corrected: texts whose labels the model has learned as corrections; omitted, too.
+        labelled: keys of the texts to omit (`labelled_already`).
         strategy: how the messages are chosen.
         cache: stores features between calls.
         progress: receives progress updates.
@@ -43,9 +53,6 @@ def suggest(
         ConfigError: `count` is below 1, or the strategy is unknown.
         DataError: there are no messages, or all of them are labelled.
     """
-    labelled = labelled_keys(run) if run is not None else set()
-    known = list(corrected)
-    labelled |= {key.tobytes() for key in text_keys(known)} if known else set()
     return choose_messages(
         classifier,
         messages,
