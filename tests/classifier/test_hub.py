@@ -142,9 +142,9 @@ def test_an_unknown_argument_lists_the_known_ones() -> None:
 
 def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "hub_client", lambda: None)
-    with pytest.raises(MissingExtraError, match=r"tamis\[hub\]"):
+    with pytest.raises(MissingExtraError, match=r"\[hub\]"):
         TextClassifier.from_pretrained("a/b")
-    with pytest.raises(MissingExtraError, match=r"tamis\[hub\]"):
+    with pytest.raises(MissingExtraError, match=r"\[hub\]"):
         head().push_to_hub("a/b")
 
 

@@ -199,7 +199,7 @@ def test_computing_options_that_an_exported_model_lacks() -> None:
 
 def test_onnxruntime_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match=r"running an exported model needs .*tamis\[onnx\]"):
+    with pytest.raises(MissingExtraError, match=r"running an exported model needs .*\[onnx\]"):
         OnnxClassifier.load(folder("mean"), threads=1)
 
 

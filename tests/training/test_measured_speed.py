@@ -50,7 +50,7 @@ def test_the_first_piece_of_work_does_not_count(clock: None) -> None:
         while True:
             yield 3
 
-    assert measuring._seconds_a_token(work()) == pytest.approx(0.1)
+    assert measuring.seconds_a_token(work()) == pytest.approx(0.1)
 
 
 def test_the_sample_has_a_row_of_every_class_and_is_the_same_again() -> None:

@@ -13,7 +13,7 @@ from tamis import ConfigError, DataError, TextClassifier
 from tamis.classifier.active_learning import QueryStrategy
 from tamis.data.files.message_reader import Message
 from tamis.data.tables import read_table
-from tamis.workflows.active_learning import suggest
+from tamis.workflows.active_learning import labelled_already, suggest
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run
@@ -39,9 +39,13 @@ def given(texts: list[str]) -> list[Message]:
     return [Message(text, {"id": str(line)}, line) for line, text in enumerate(texts, 1)]
 
 
+def labelled() -> set[bytes]:
+    return labelled_already(runs.finished_run())
+
+
 def test_labelled_and_repeated_messages_are_left_out(learnt: TextClassifier) -> None:
     known = [text for _, text in messages()]
-    found = suggest(learnt, given([*known, *NEW]), 20, run=runs.finished_run())
+    found = suggest(learnt, given([*known, *NEW]), 20, labelled=labelled())
     texts = [one.text for one in found.suggestions]
     assert sorted(texts) == sorted(
         [*NEW[2:7], texts[0] if texts[0] in NEW[:2] else next(t for t in texts if t in NEW[:2])]
@@ -84,7 +88,7 @@ def test_a_long_text_is_judged_by_its_windows_as_predict_does(learnt: TextClassi
 def test_the_model_folder_names_its_run(learnt: TextClassifier) -> None:
     known = [text for _, text in messages()]
     assert suggest(
-        learnt, given([*known, NEW[0]]), 1, run=runs.finished_run() / "model"
+        learnt, given([*known, NEW[0]]), 1, labelled=labelled_already(runs.finished_run() / "model")
     ).labelled == len(known)
 
 
@@ -106,7 +110,12 @@ def test_nothing_to_suggest_and_wrong_wishes_are_said(learnt: TextClassifier) ->
     with pytest.raises(DataError, match="expected unlabelled messages, got none"):
         suggest(learnt, [], 5)
     with pytest.raises(DataError, match="of 2 messages, 2 are already labelled in this run"):
-        suggest(learnt, given([text for _, text in messages()][:2]), 5, run=runs.finished_run())
+        suggest(
+            learnt,
+            given([text for _, text in messages()][:2]),
+            5,
+            labelled=labelled(),
+        )
     with pytest.raises(ConfigError, match="at least 1"):
         suggest(learnt, given(NEW), 0)
     with pytest.raises(ConfigError, match="clusters, margin, random"):

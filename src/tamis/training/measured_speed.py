@@ -77,8 +77,8 @@ def measured_speed(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
     with isolated(compute.device, compute.threads, seed=recipe.seed):
         model = GPT2Classifier(with_pooling(plan.recipe, plan.backbone.model), len(classes))
         model = model.to(compute.device)
-        reading = _seconds_a_token(_read(plan, model, some))
-        training = 0.0 if exact_head(recipe) else _seconds_a_token(_train(plan, model))
+        reading = seconds_a_token(_read(plan, model, some))
+        training = 0.0 if exact_head(recipe) else seconds_a_token(_train(plan, model))
     letters = sum(len(text.encode("utf-8", "replace")) for text in some)
     return Speed(sum(plan.data.texts.tokens.tolist()) / letters, reading, training)
 
@@ -123,7 +123,7 @@ def _train(plan: TrainingPlan, model: GPT2Classifier) -> Iterator[int]:
         yield int(training.states.messages.tokens[rows].sum())
 
 
-def _seconds_a_token(work: Iterator[int]) -> float:
+def seconds_a_token(work: Iterator[int]) -> float:
     """Median over pieces of work, without the first: it pays for buffers and kernels."""
     found: list[float] = []
     begun = at = time.perf_counter()

@@ -257,7 +257,7 @@ def test_without_the_package_the_error_names_the_extra(
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(
         MissingExtraError,
-        match=r"a teacher needs the package 'sentence-transformers'.*'tamis\[teacher\]'",
+        match=r"a teacher needs the package 'sentence-transformers'.*\[teacher\]",
     ) as caught:
         Teacher(tmp_path)
     assert (caught.value.package, caught.value.extra) == ("sentence-transformers", "teacher")
