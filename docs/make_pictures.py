@@ -41,6 +41,9 @@ MESSAGES = (
     "WINNER! Claim your free 1,000 prize now, call 0900 555 0199 before midnight",
 )
 """What is pasted into the page; all of them are in make_examples.EXAMPLES."""
+WINDOW = {"width": 1100, "height": 690}
+MARGIN = 3
+"""Pixels below the table of verdicts."""
 COLUMNS = 84
 MONOSPACE = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 SANS = "'DejaVu Sans', Verdana, sans-serif"
@@ -155,7 +158,7 @@ def served(run: Path) -> Iterator[str]:
     """The address of a server of a run."""
     program = "from tamis.cli import main; main()"
     command = [sys.executable, "-c", program, "serve", str(run), "--port", "0", "--threads", "1"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert server.stdout is not None
         found = re.search(r"http://\S+", server.stdout.readline())
@@ -173,16 +176,18 @@ def photograph_all(run: Path) -> None:
 
     with chromium() as browser, served(run) as address:
         for scheme in SCHEMES:
-            context = browser.new_context(
-                color_scheme=scheme, viewport={"width": 1100, "height": 860}
-            )
+            context = browser.new_context(color_scheme=scheme, viewport=WINDOW)
             page = context.new_page()
             page.goto(address)
             page.get_by_label("Paste messages").fill("\n".join(MESSAGES))
             page.get_by_role("button", name="Classify", exact=True).click()
             expect(page.locator("#shown")).to_have_text(re.compile(rf" of {len(MESSAGES)}$"))
             expect(page.locator("#verdicts")).not_to_contain_text("pending")
-            write_png(photograph("page", scheme), page.screenshot())
+            page.evaluate("scrollTo(0, 0)")  # boxes are measured from the top of the window
+            table = page.locator("#verdicts").bounding_box()
+            shown = WINDOW | {"x": 0, "y": 0, "height": table["y"] + table["height"] + MARGIN}
+            found = page.screenshot(full_page=True, clip=shown)
+            write_png(photograph("page", scheme), found)
             page.goto((run / "report.html").resolve().as_uri())
             page.wait_for_load_state("networkidle")
             write_png(photograph("report", scheme), page.screenshot())
