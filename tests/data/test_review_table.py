@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from tamis import DataError
-from tamis.data.review_table import COLUMNS, Finding, read_excluded_rows, write_review
+from tamis.data.review_table import (
+    COLUMNS,
+    Finding,
+    read_excluded_rows,
+    review_summary,
+    write_review,
+)
 from tamis.data.tables import Table
 
 TEXTS = ['a "quoted", one', "two\nlines", "plain", "semi;colon\ttab", "ＦＲＥＥ ✅"]
@@ -88,3 +94,27 @@ def test_what_cannot_be_used_is_refused_with_its_place(
         read_excluded_rows(tmp_path / name, TABLE)
     with pytest.raises(DataError, match="there is no such file"):
         read_excluded_rows(tmp_path / "absent.csv", TABLE)
+
+
+def test_the_summary_counts_each_kind_in_a_sentence(tmp_path: Path) -> None:
+    def finding(kind: str, *, exclude: bool = False) -> Finding:
+        return Finding(0, 1, "a", "x", kind=kind, exclude=exclude)
+
+    path = Path("review.csv")
+    assert review_summary("t.csv", path, []) == (
+        "Found no label issues in t.csv; review.csv has no rows."
+    )
+    several = [finding("label error", exclude=True)] * 2 + [finding("copy")] * 3
+    assert review_summary("t.csv", path, [*several, finding("out-of-distribution")]) == (
+        "Wrote 6 rows to review.csv: 2 labels are probably wrong; 3 texts are near-duplicates with "
+        "the same label; 1 text is out-of-distribution. 2 rows are marked for exclusion; to train "
+        "without them: tamis train t.csv --exclude review.csv"
+    )
+    assert review_summary("t.csv", path, [finding("conflict", exclude=True)]).endswith(
+        "1 text has a near-duplicate with another label. 1 row is marked for exclusion; to train "
+        "without them: tamis train t.csv --exclude review.csv"
+    )
+    assert review_summary("t.csv", path, [finding("copy")]) == (
+        "Wrote 1 row to review.csv: 1 text is a near-duplicate with the same label. No row is "
+        "marked for exclusion."
+    )
