@@ -161,6 +161,17 @@ def test_another_result_gets_another_verdict_with_the_known_differences() -> Non
     assert "Data and backbone are those of the report" in said
 
 
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [(1.03, "above the 0.693"), (0.7, "still near the 0.693"), (0.2, "well below the 0.693")],
+)
+def test_the_loss_is_compared_with_that_of_a_guess(loss: float, words: str) -> None:
+    found = trained()
+    found["points"][1]["loss"] = loss
+    said = text(result_answer(found, FACTS, RECIPE, None, []))
+    assert words in said and ("not finished" in said) == (loss > 0.35)
+
+
 def test_scores_that_rank_well_under_a_wrong_cut_ask_for_another_threshold() -> None:
     cut = trained(test=figures(average_precision=0.8))
     said = text(result_answer(cut, FACTS, RECIPE, None, []))

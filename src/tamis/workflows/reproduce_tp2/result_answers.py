@@ -129,15 +129,16 @@ def _causes(trained: dict[str, Any], facts: DataFacts, recipe: Recipe) -> list[s
         )
     points = trained["points"]
     guess = math.log(len(facts.counts["train"]))
-    unfinished = points[-1]["loss"] > 0.5 * guess
+    loss = points[-1]["loss"]
+    if loss > guess + MARGIN:
+        level = f"above the {guess:.3f} of a guess. The training is not finished."
+    elif loss > 0.5 * guess:
+        level = f"still near the {guess:.3f} of a guess. The training is not finished."
+    else:
+        level = f"well below the {guess:.3f} of a guess."
     reasons.append(
         f"How far it was trained: {len(trained['steps'])} steps moved the head by "
-        f"{percent(trained['head_change'])}; the loss is {points[-1]['loss']:.3f}, "
-        + (
-            f"still near the {guess:.3f} of a guess. The training is not finished."
-            if unfinished
-            else f"well below the {guess:.3f} of a guess."
-        )
+        f"{percent(trained['head_change'])}; the loss is {loss:.3f}, {level}"
     )
     return [*reasons, *_scores(trained, facts)]
 
