@@ -80,8 +80,9 @@ def timing_facts(timing: Mapping[str, Any]) -> list[tuple[str, str]]:
     parts = [
         f"{name} {duration(timing[key])}" for key, name in _BASELINES.items() if timing.get(key)
     ]
+    # The phase takes no time where the quick model has paid for it, so the parts say more.
     facts = [
-        (name, f"{value} ({', '.join(parts)})" if parts and name == _PHASES["baselines"] else value)
+        (name, ", ".join(parts) if parts and name == _PHASES["baselines"] else value)
         for name, value in facts
     ]
     if parts and "baselines" not in timing:
