@@ -433,6 +433,11 @@ def test_lines_of_white_space_in_a_table_are_skipped(write: Write) -> None:
     note = f"{path}: 4 rows without any value were skipped (line 1, 4, 6, 8)."
     assert table.notes == (note,)
     assert messages.ending_notes() == (note,)
+    # Messages are read one at a time after the first thousand.
+    many = write("id,text\n" + "1,hello\n" * 1_100 + "  \n2,bye\n", "many.csv")
+    messages = read_messages(many)
+    assert sum(1 for _ in messages) == 1_101
+    assert messages.ending_notes() == (f"{many}: 1 row without any value was skipped (line 1102).",)
 
 
 def test_white_space_in_a_single_column_is_an_empty_text(write: Write) -> None:

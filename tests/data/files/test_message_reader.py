@@ -148,6 +148,7 @@ def test_a_stream_is_a_text_a_line_or_told_by_its_first_line(wrap: Callable[[str
         (b"id,text\n1,hello\n", "a table with a header"),
         (b"\xef\xbb\xbfLabel\tMessage\r\nham\thello\r\n", "a table with a header"),
         (b"Subject: hello\nFrom: me\n\nbody\n", "a mail"),
+        (b"sep=;\r\nid;text\r\n1;hello\r\n", "a table"),
         (b"hello, see you at six; text me\n", None),
         (b"text\n", None),
         (b"Note: hello\n", None),
