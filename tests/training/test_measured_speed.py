@@ -27,8 +27,8 @@ def recipe(**settings: Any) -> Recipe:
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock on which every piece of work takes 0.3 seconds, the first one 100."""
     ticks = itertools.accumulate(itertools.chain([0.0, 100.0], itertools.repeat(0.3)))
-    monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(ticks))
-    monkeypatch.setattr(measuring, "LIMIT_S", 101.0)
+    monkeypatch.setattr("tamis.training.measured_speed.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(measuring, "LIMIT_S", 100.2)  # two pieces
 
 
 @pytest.mark.parametrize("tune", ["full", "blocks:1", "lora:2"])

@@ -16,10 +16,12 @@ import tamis as package
 from tamis import ConfigError, TextClassifier
 from tamis.config import Recipe, read_recipe
 from tamis.workflows import budget, training_stages
-from tamis.workflows.deadline import TooSlowError
+from tamis.workflows.deadline import Deadline, TooSlowError
+from tamis.workflows.fitted_run import fitted_classifier
 from tamis.workflows.quick_model import compare_held_out
 from tamis.workflows.time_plan import TimePlan, plan_time
 from tests import runs
+from tests.rows import messages
 
 MODEL = ("model/model.safetensors", "model/tokenizer.json", "predictions.jsonl", "recipe.toml")
 USELESS = (*runs.TINY, "--set", "train.learning_rate=1e-7", *runs.EPOCH)
@@ -69,7 +71,7 @@ def test_a_whole_run_folder_of_the_quick_model_is_there_when_the_tuning_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, seen = tmp_path / "run", []
-    fit = training_stages.fitted_classifier
+    fit = fitted_classifier
 
     def watched(recipe: Recipe, *rest: Any) -> TextClassifier:
         if recipe.tune != "head":
@@ -288,7 +290,9 @@ def test_a_budget_for_nothing_still_gives_the_quick_model(tmp_path: Path) -> Non
     assert "no tuning fits, so the quick model is the result" in said.err
     told = report(tmp_path / "run")["training"]
     assert told["finished"] and told["kept"] == "quick" and told["budget"]["chosen"] is None
-    assert told["budget"]["sentence"] in report(tmp_path / "run")["notes"]
+    notes = report(tmp_path / "run")["notes"]
+    assert told["budget"]["sentence"] in notes
+    assert not any("has not ended" in note for note in notes)
     same(tmp_path / "run", quick_run())
     assert len((tmp_path / "run" / "history.jsonl").read_text().splitlines()) > 1
 
@@ -341,7 +345,7 @@ def test_a_resumed_budget_keeps_its_choice(
 def test_a_training_that_turns_out_slower_is_stopped_and_a_smaller_one_chosen(
     tmp_path: Path, slow: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stops = []
+    stops: list[int] = []
 
     class Stops:
         def __init__(self, at: float, *, trainings: int) -> None:
@@ -368,7 +372,7 @@ def test_a_budget_that_is_used_up_in_the_middle_ends_with_the_quick_model(
         if name.startswith("training"):
             raise TooSlowError(float("inf"))
 
-    monkeypatch.setattr(budget.Deadline, "__call__", late)
+    monkeypatch.setattr(Deadline, "__call__", late)
     train(tmp_path / "run", *EIGHT, "--minutes", "5")
     assert report(tmp_path / "run")["training"]["kept"] == "quick"
     same(tmp_path / "run", quick_run(), ("predictions.jsonl",))
@@ -377,7 +381,7 @@ def test_a_budget_that_is_used_up_in_the_middle_ends_with_the_quick_model(
 def test_three_classes_and_no_test_rows_have_a_figure_line_too(tmp_path: Path) -> None:
     rows = [
         (("plan", "chat")[n % 2] if label == "ham" else "spam", text)
-        for n, (label, text) in enumerate(runs.messages())
+        for n, (label, text) in enumerate(messages())
     ]
     data = runs.write_table(tmp_path / "three.tsv", rows)
     said = runs.tamis("train", data, *runs.TINY, "-o", tmp_path / "three")
