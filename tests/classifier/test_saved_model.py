@@ -317,7 +317,8 @@ def test_a_folder_without_a_model_and_no_folder_say_so(tmp_path: Path) -> None:
     ):
         load_model(tmp_path / "nowhere")
     with pytest.raises(
-        CheckpointError, match=r"exists but is no run: it contains no model \(expected model/config\.json"
+        CheckpointError,
+        match=r"exists but is no run: it contains no model \(expected model/config\.json",
     ):
         load_model(tmp_path)
 
