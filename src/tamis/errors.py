@@ -53,11 +53,11 @@ def install_command(extra: str) -> str:
 
     try:
         origin = json.loads(metadata.distribution("tamis").read_text("direct_url.json") or "{}")
-        address, editable = origin.get("url", ""), origin.get("dir_info", {}).get("editable", False)
+        address = str(origin.get("url", ""))
     except (metadata.PackageNotFoundError, ValueError, AttributeError):
-        address, editable = "", False
+        address = ""
     checkout = Path(__file__).resolve().parents[2]
-    if editable or (checkout / "src" / "tamis" / "errors.py").is_file():
+    if (checkout / "src" / "tamis" / "errors.py").is_file():
         return f'pip install -e "{_shown(checkout)}[{extra}]"'
     if address.startswith("file://"):
         from urllib.request import url2pathname
