@@ -64,12 +64,16 @@ class Deadline:
 class WatchedProgress:
     """A `Progress` whose work is watched. What a watch raises ends the work."""
 
-    def __init__(self, shown: Progress, *watches: Watch) -> None:
-        """Show everything with `shown`."""
-        self._shown, self._watches = shown, watches
+    def __init__(
+        self, shown: Progress, *watches: Watch, before: Callable[[], None] | None = None
+    ) -> None:
+        """Show everything with `shown`; `before` is called before each task."""
+        self._shown, self._watches, self._before = shown, watches, before
 
     def task(self, name: str, *, total: int, unit: str, done: int = 0) -> WatchedTask:
         """Return a task that is shown and watched."""
+        if self._before is not None:
+            self._before()
         shown = self._shown.task(name, total=total, unit=unit, done=done)
 
         def advanced(amount: int) -> None:

@@ -71,6 +71,9 @@ class TrainingStages:
         self.progress = RunProgress(folder.checkpoint, clock)
         self.quick: FittedRun | None = None
         """in memory until the tuning begins: it has a trunk of its own"""
+        self.announcement: str | None = None
+        """said before the first work that is shown: a wrong setting or a damaged backbone is known
+        by then, and its error stands alone"""
         self.facts: dict[str, Any] = {
             "finished": False,
             "kept": "quick",
@@ -148,12 +151,18 @@ class TrainingStages:
         return devices.resolve(asked.device, asked.threads, asked.dtype).reasons
 
     def _plan(self, planned: ResolvedRecipe, *, quick: bool) -> TimePlan:
-        """Forecast the time, and say it."""
+        """Forecast the time; it is said when the work begins."""
         minutes = self.extent.minutes
         budget_s = None if minutes is None else 60 * minutes
         plan = plan_time(planned, self.inputs.dataset, budget_s=budget_s)
-        self.say(plan_sentence(plan, planned.recipe, quick=quick, minutes=minutes))
+        self.announcement = plan_sentence(plan, planned.recipe, quick=quick, minutes=minutes)
         return plan
+
+    def _announce(self) -> None:
+        """Say what is going to happen, once."""
+        if self.announcement is not None:
+            self.say(self.announcement)
+            self.announcement = None
 
     def _single(self, recipe: Recipe, *, kept: str) -> FittedRun:
         """Train the exact head as the only model."""
@@ -196,8 +205,11 @@ class TrainingStages:
         return run.held_out
 
     def _fit_quick(self) -> FittedRun:
-        hooks, clock = replace(self.hooks, trackers=(), checkpoint=None), Clock()
+        shown = WatchedProgress(self.hooks.progress, before=self._announce)
+        hooks = replace(self.hooks, trackers=(), checkpoint=None, progress=shown)
+        clock = Clock()
         classifier = fitted_classifier(quick_recipe(self.asked), self.inputs, hooks, clock)
+        self._announce()
         return evaluated(classifier, self.inputs, hooks, clock, reasons=self._reasons())
 
     def _note_quick(self, report: dict[str, Any]) -> None:
@@ -233,7 +245,8 @@ class TrainingStages:
         return budget.fit(train, self.say, note)
 
     def _watched(self, *watches: Watch) -> WatchedProgress:
-        return WatchedProgress(self.hooks.progress, *watches, self.progress.watch)
+        watches = (*watches, self.progress.watch)
+        return WatchedProgress(self.hooks.progress, *watches, before=self._announce)
 
     def _started(self, resolved: Recipe) -> None:
         """Keep the recipe for a resumed training, and say what takes long."""
@@ -274,6 +287,7 @@ class TrainingStages:
 
     def _evaluated(self, classifier: TextClassifier) -> FittedRun:
         """Evaluate a classifier, and say how it was made."""
+        self._announce()
         record = classifier.training_
         reason = self.progress.tune_reason or record.tune_reason
         classifier.training_ = replace(record, tune_reason=reason)
