@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tamis.feedback.store import Correction
+if TYPE_CHECKING:
+    from tamis.feedback.store import Correction
 
 EVERYBODY = ""
 """The user whose corrections apply to all users."""
