@@ -183,9 +183,7 @@ def serve(
                 if isinstance(classifier, OnnxClassifier) or no_feedback:
                     labels = [str(label) for label in classifier.classes_]
                     reason = SWITCHED_OFF if no_feedback else EXPORTED
-                    return CorrectionRecorder(
-                        classifier, labels, kept, model=model, reason=reason
-                    )
+                    return CorrectionRecorder(classifier, labels, kept, model=model, reason=reason)
                 from tamis.feedback.learning import FeedbackLearner
 
                 return FeedbackLearner(classifier, path, kept, model=model)
