@@ -124,7 +124,11 @@ def _train(plan: TrainingPlan, model: GPT2Classifier) -> Iterator[int]:
 
 
 def seconds_a_token(work: Iterator[int]) -> float:
-    """Median over pieces of work, without the first: it pays for buffers and kernels."""
+    """Return the median over pieces of work, without the first: it pays for buffers and kernels.
+
+    Args:
+        work: does a piece at each step, and yields its tokens.
+    """
     found: list[float] = []
     begun = at = time.perf_counter()
     for tokens in work:
