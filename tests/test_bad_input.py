@@ -71,7 +71,7 @@ def test_a_row_with_too_many_fields_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_file_and_a_lone_header_say_so(tmp_path: Path) -> None:
     assert "found an empty file" in refused(written(tmp_path / "d.csv", ""), tmp_path / "run")
-    assert "found only a header line" in refused(
+    assert "has no rows, only the names of its columns ('label', 'text')" in refused(
         written(tmp_path / "d.csv", "label,text\n"), tmp_path / "run"
     )
 

@@ -149,7 +149,7 @@ def test_prequential_prints_the_table_and_draws_the_curves_beside_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "tamis.workflows.evaluate.write_all", lambda *positional, **named: {}
+        "tamis.evaluation.report.evaluation_report.write_all", lambda *positional, **named: {}
     )  # the other plots have tests of their own
     table = write_table(tmp_path / "some.tsv", messages()[:50])
     said = tamis(
