@@ -28,6 +28,9 @@ BATCH = 1024
 POSITIVE, NEGATIVE, NOT_SURE = 0, 1, 2
 """Exit codes for one text, the same as those of bogofilter."""
 
+SIGNAL_S = 0.2
+"""Longest wait for input, in seconds, before Python looks for a signal."""
+
 
 @dataclass(frozen=True)
 class PredictOptions:
@@ -217,13 +220,24 @@ def _ready(source: Iterator[Message]) -> Iterator[list[Message]]:
     end: Message | BaseException | None = Message("")
     while isinstance(end, Message):
         batch: list[Message] = []
-        end = waiting.get()
+        end = _next(waiting)
         while isinstance(end, Message):
             batch.append(end)
             if len(batch) == BATCH or waiting.empty():
                 break
-            end = waiting.get()
+            end = _next(waiting)
         if batch:
             yield batch
     if end is not None:
         raise end
+
+
+def _next(waiting: queue.Queue[Message | BaseException | None]) -> Message | BaseException | None:
+    """Return the next item. A signal that arrives just before the wait for a lock begins does not
+    end that wait, so that Ctrl-C would be lost; short waits let Python handle it between them.
+    """
+    while True:
+        try:
+            return waiting.get(timeout=SIGNAL_S)
+        except queue.Empty:
+            continue
