@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tamis.classifier.changes import HoldsPredictor, replace_predictor
 from tamis.classifier.fitted import TrainingRecord
-from tamis.classifier.inputs import as_column, as_texts
+from tamis.classifier.inputs import as_column
 from tamis.classifier.targets import as_labels, as_sample_weight, class_number, class_numbers
 from tamis.classifier.training_features import read_training_rows, text_keys
 from tamis.config import Recipe
@@ -132,16 +132,18 @@ def learn_rows(
     replace_predictor(classifier, classifier.predictor_.with_head(head))
 
 
-def with_all_classes(X: Any, y: Any, classes: Any) -> tuple[list[str], Any]:
-    """Return the rows of the first call, as lists.
+def with_all_classes(y: Any, classes: Any) -> Any:
+    """Return the labels of the first call. `fit` reads the texts.
 
     Raises:
-        DataError: an argument is wrong, or one of `classes` has no row.
+        DataError: a label is wrong, or one of `classes` has no row.
     """
-    texts = as_texts(X)
-    labels = as_labels(y, len(texts))
+    if classes is None:
+        return y
+    listed = y if hasattr(y, "__len__") else list(y)
+    labels = as_labels(listed, len(listed))
     check_classes(classes, np.unique(labels))
-    return texts, labels
+    return labels
 
 
 def check_classes(classes: Any, known: NDArray[Any]) -> None:

@@ -91,7 +91,7 @@ class TextClassifier(StoredModel):
             DataError: an argument is wrong, or a label is unknown.
         """
         if not self.__sklearn_is_fitted__():
-            return self.fit(*with_all_classes(X, y, classes), sample_weight)
+            return self.fit(X, with_all_classes(y, classes), sample_weight)
         check_classes(classes, self.classes_)
         learn_rows(self, self._checked(X), y, sample_weight)
         return self
