@@ -190,6 +190,9 @@ def test_a_threshold_that_cannot_be_set_is_refused() -> None:
     for value in (-0.1, 1.5, float("nan"), 50):
         with pytest.raises(ConfigError, match=r"in \[0, 1\]"):
             classifier.set_threshold(value)
+    for wrong in ("0.5", True, [0.5]):
+        with pytest.raises(ConfigError, match=r"expected a number in \[0, 1\], got "):
+            classifier.set_threshold(wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="only one of them"):
         classifier.set_threshold(0.5, max_fpr=0.1)
     assert classifier.rule_ == rule

@@ -243,6 +243,10 @@ def test_a_damaged_tamis_json_is_refused(tmp_path: Path) -> None:
 STRANGE: list[dict[str, Any]] = [
     {"rule": {"cut": 0.5}},
     {"rule": 3},
+    {"rule": {"threshold": "0.3"}},
+    {"rule": {"threshold": 7}},
+    {"rule": {"positive": "eggs"}},
+    {"rule": {"multi_label": "no"}},
     {"label_type": "colour"},
     {"label_type": "int"},
     {"files": 3},

@@ -62,6 +62,18 @@ def other_model(folder: Path) -> None:
     (folder / "tamis.json").unlink()
 
 
+def described_in(folder: Path, part: str, **values: Any) -> None:
+    """Replace values in a part of the description in model.onnx."""
+
+    def change(model: onnx.ModelProto) -> None:
+        (entry,) = model.metadata_props
+        description = json.loads(entry.value)
+        description[part] |= values
+        entry.value = json.dumps(description)
+
+    changed(folder, change)
+
+
 def old_opset(folder: Path) -> None:
     def change(model: onnx.ModelProto) -> None:
         model.opset_import[0].version = 12
@@ -102,6 +114,49 @@ ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "equal labels": (lambda f: described(f, labels=["a", "a"]), r"two or more different labels"),
     "positive label": (lambda f: described(f, labels=["a", "b"]), r"positive label 'spam' is not"),
+    "labels are no list": (lambda f: described(f, labels="ab"), r"labels must be a list, got 'ab'"),
+    "labels of another type": (
+        lambda f: described(f, label_type="int"),
+        r"the labels ham, spam are not all of the type int",
+    ),
+    "threshold is a string": (
+        lambda f: described_in(f, "rule", threshold="0.3"),
+        r"threshold of the rule must be a probability or null, got '0.3'",
+    ),
+    "threshold beyond all probabilities": (
+        lambda f: described_in(f, "rule", threshold=7),
+        r"threshold of the rule must be a probability or null, got 7",
+    ),
+    "multi-label is a string": (
+        lambda f: described_in(f, "rule", multi_label="no"),
+        r"multi_label of the rule must be true or false, got 'no'",
+    ),
+    "no network": (lambda f: described(f, network=None), r"network must be an object, got None"),
+    "dropped id": (lambda f: described(f, dropped_id="x"), r"dropped_id must be a token id or"),
+    "temperature": (
+        lambda f: described(f, calibration={"temperature": "x"}),
+        r"temperature must be a number, got 'x'",
+    ),
+    "context beyond the positions": (
+        lambda f: described_in(f, "windows", context=9999),
+        r"windows: expected begin below size, and size up to context, which ends at \d+; got",
+    ),
+    "size of windows": (
+        lambda f: described_in(f, "windows", size=-3),
+        r"windows: expected begin below size, .*, -3, ",
+    ),
+    "overlap of windows": (
+        lambda f: described_in(f, "windows", overlap=1.0),
+        r"windows: overlap must be a number in \[0, 1\), got 1.0",
+    ),
+    "penalty of windows": (
+        lambda f: described_in(f, "windows", penalty="x"),
+        r"windows: penalty must be a number, got 'x'",
+    ),
+    "positive of windows": (
+        lambda f: described_in(f, "windows", positive=7),
+        r"windows: positive must be 0, 1 or null, got 7",
+    ),
     "more labels": (
         lambda f: described(f, labels=["ham", "spam", "news"]),
         r"metadata names 3 labels \(ham, spam, news\), but the model has 2 logits",
@@ -255,3 +310,7 @@ def test_an_exported_folder_is_no_run(tmp_path: Path) -> None:
         TextClassifier.load(folder("mean"))
     with pytest.raises(RunError, match=r"contains no model.onnx; write it with: tamis export"):
         OnnxClassifier.load(tmp_path)
+    found = runs.copy_of(folder("mean"), tmp_path / "without")
+    (found / "model.onnx").unlink()
+    with pytest.raises(CheckpointError, match=r"tamis.json but neither config.json nor model.onnx"):
+        load_classifier(found, threads=1)

@@ -69,6 +69,11 @@ def find_model(run: Path | str) -> Path:
             f"{run} contains an unfinished training; repeat the same tamis train command to "
             "resume it"
         )
+    if (run / META).is_file():
+        raise CheckpointError(
+            f"{run} contains {META} but neither config.json nor {EXPORTED}, one of which belongs "
+            "to it; copy the whole folder again"
+        )
     raise CheckpointError(
         f"{run} exists but is no run: it contains no model (expected model/config.json or "
         f"config.json){_runs_inside(run)}"

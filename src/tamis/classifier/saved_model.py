@@ -133,6 +133,8 @@ def load_model(run: Path | str) -> SavedModel:
         )
     )
     labels = head.labels
+    if (fault := head.rule.fault([str(label) for label in labels])) is not None:
+        raise CheckpointError(f"{folder / META}: {fault}; save the model again")
     with torch.random.fork_rng(devices=[]):  # a new head is drawn, and replaced
         model = GPT2Classifier(build(checkpoint.config, checkpoint.state), len(labels))
     model.score.weight = torch.nn.Parameter(head.score)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -82,6 +83,9 @@ def new_rule(
         names = [str(name) for name in classifier.classes_]
         return choose_rule(held_out, names, rule.positive, settings).rule
     # A threshold just above 1, as max_fpr may choose it, flags no text at all.
+    given: Any = threshold
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise ConfigError(f"threshold: expected a number in [0, 1], got {given!r:.60}")
     if not 0.0 <= threshold <= np.nextafter(1.0, 2.0):
         raise ConfigError(
             f"threshold: expected a probability of {rule.positive!r} in [0, 1], got {threshold!r}"

@@ -41,6 +41,22 @@ class DecisionRule:
     """Every label is decided by itself: it applies where its probability is at least 1/2. Models of
     transformers with `problem_type = multi_label_classification`."""
 
+    def fault(self, labels: Sequence[str]) -> str | None:
+        """Return why the rule cannot be used with these labels, in a part of a sentence, or None;
+        for rules that come from a file.
+        """
+        for name in ("threshold", "low", "high", "confidence_floor"):
+            value = getattr(self, name)
+            # A threshold just above 1 flags no text, and ends of a band lie just beside one.
+            if value is not None and not (_is_number(value) and -0.01 <= value <= 1.01):
+                return f"{name} of the rule must be a probability or null, got {value!r:.40}"
+        several: Any = self.multi_label
+        if not isinstance(several, bool):
+            return f"multi_label of the rule must be true or false, got {several!r:.40}"
+        if self.positive is not None and self.positive not in labels:
+            return f"the positive label {self.positive!r} is not one of {', '.join(labels)}"
+        return None
+
     def probabilities(self, logits: NDArray[Any]) -> NDArray[np.float64]:
         """Return (N, K) probabilities for (N, K) logits: their softmax, or the sigmoid of each."""
         if not self.multi_label:
@@ -106,6 +122,10 @@ class DecisionRule:
             )
             for text, k, doubt, row in zip(texts, labels, unsure, probabilities, strict=True)
         ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _several(text: str, classes: list[str], best: int, row: NDArray[np.float64]) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
 from typing import Any
 
 from tamis.classifier.model_folder import LABEL_TYPES
@@ -88,7 +89,7 @@ class ModelDescription:
             found = cls(
                 **{
                     **{one.name: values[one.name] for one in fields(cls)},
-                    "labels": tuple(map(str, values["labels"])),
+                    "labels": tuple(map(str, _list_of_labels(values["labels"]))),
                     "rule": DecisionRule(**values["rule"]),
                     "windows": WindowCut(**values["windows"]),
                 }
@@ -106,16 +107,76 @@ class ModelDescription:
         Raises:
             CheckpointError: they do not.
         """
-        labels, rule = self.labels, self.rule
-        wrong = None
+        labels = self.labels
         if self.label_type not in LABEL_TYPES:
-            wrong = f"label_type must be one of {', '.join(LABEL_TYPES)}, got {self.label_type!r}"
+            kinds = ", ".join(LABEL_TYPES)
+            wrong: str | None = f"label_type must be one of {kinds}, got {self.label_type!r}"
         elif len(labels) < 2 or len(set(labels)) < len(labels):
             wrong = f"expected two or more different labels, got {', '.join(labels)}"
-        elif rule.positive is not None and rule.positive not in labels:
-            wrong = f"the positive label {rule.positive!r} is not one of {', '.join(labels)}"
+        elif not self._convertible():
+            wrong = f"the labels {', '.join(labels)} are not all of the type {self.label_type}"
+        else:
+            wrong = self.rule.fault(labels) or self._wrong_value() or self._wrong_window()
         if wrong is not None:
             raise CheckpointError(f"{where}: {wrong}; export the model again")
+
+    def _convertible(self) -> bool:
+        if self.label_type == "bool":
+            return set(self.labels) <= {"True", "False"}
+        try:
+            converted(self)
+        except ValueError:
+            return False
+        return True
+
+    def _wrong_value(self) -> str | None:
+        for name in ("network", "precision", "calibration", "source"):
+            if not isinstance(getattr(self, name), Mapping):
+                return f"{name} must be an object, got {getattr(self, name)!r:.40}"
+        if not _is_id(self.empty_id):
+            return f"empty_id must be a token id, got {self.empty_id!r:.40}"
+        if self.dropped_id is not None and not _is_id(self.dropped_id):
+            return f"dropped_id must be a token id or null, got {self.dropped_id!r:.40}"
+        for name in ("vocab_size", "n_positions"):
+            if name in self.network and not _is_id(self.network[name]):
+                return f"{name} of the network must be a number, got {self.network[name]!r:.40}"
+        temperature = self.calibration.get("temperature", 1.0)
+        if not _is_number(temperature):
+            return f"temperature must be a number, got {temperature!r:.40}"
+        return None
+
+    def _wrong_window(self) -> str | None:
+        cut = self.windows
+        longest = self.network.get("n_positions", cut.context)
+        sizes = (cut.begin, cut.size, cut.context)
+        if not all(map(_is_id, sizes)) or not cut.begin < cut.size <= cut.context <= longest:
+            told = ", ".join(f"{size!r:.20}" for size in sizes)
+            return (
+                "windows: expected begin below size, and size up to context, which ends at "
+                f"{longest}; got {told}"
+            )
+        if not _is_number(cut.overlap) or not 0 <= cut.overlap < 1:
+            return f"windows: overlap must be a number in [0, 1), got {cut.overlap!r:.40}"
+        if not _is_number(cut.penalty):
+            return f"windows: penalty must be a number, got {cut.penalty!r:.40}"
+        place = cut.positive
+        if place is not None and not (_is_id(place) and place < 2):
+            return f"windows: positive must be 0, 1 or null, got {place!r:.40}"
+        return None
+
+
+def _list_of_labels(values: Any) -> list[Any]:
+    if not isinstance(values, list):
+        raise TypeError(f"labels must be a list, got {values!r:.40}")
+    return values
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def converted(description: ModelDescription) -> list[Any]:
