@@ -10,11 +10,14 @@ import pytest
 from tamis.cache import cache_directory
 from tamis.data.catalog import CATALOG
 from tamis.errors import ConfigError, RunError
+from tamis.export.web.runtime import ORT
 from tamis.files import locked
 from tamis.workflows.cache_contents import KINDS, cache_entries, clear_cache
 from tests.runs import TINY, contents, table, tamis
 
 HASH = "0123456789abcdef" * 2
+FIRST, SECOND = f"states/{'a' * 40}", f"states/{'d' * 40}"
+PROGRAM = f"npm/{ORT[0].package}-{ORT[0].version}/{ORT[0].path}"
 
 
 def fill(sizes: dict[str, int]) -> None:
@@ -33,22 +36,28 @@ def ours() -> dict[str, int]:
     """A file of every kind, and what an interrupted download leaves."""
     archive = str(Path(member()).parent / "archive.zip")
     return {
-        "states/abc.npy": 100,
-        "states/def.part": 50,
-        "states/def.json": 5,
+        f"{FIRST}.npy": 100,
+        f"{SECOND}.part": 50,
+        f"{SECOND}.json": 5,
         member(): 30,
         f"{archive}.part": 7,
         f"{archive}.part.json": 3,
         "backbones/openai-124M/model.ckpt.data-00000-of-00001": 40,
         f"teachers/{HASH}/vectors.f16": 60,
         f"teachers/{HASH}/README.txt": 6,
-        "speed/cpu.json": 4,
-        "verified/0.json": 2,
+        PROGRAM: 8,
+        f"speed/{HASH[:16]}.json": 4,
+        f"verified/{HASH}.json": 2,
     }
 
 
 OTHERS = {
     "states/thesis.txt": 11,
+    "states/embeddings.npy": 17,
+    "states/california.json": 18,
+    "speed/records.json": 19,
+    "verified/users.json": 20,
+    "npm/package.json": 21,
     "data/mine.csv": 12,
     "data/other/archive.zip": 13,
     "photos/a.npy": 14,
@@ -66,6 +75,7 @@ def test_every_kind_is_counted() -> None:
         "data": (3, 40),
         "backbones": (1, 40),
         "teachers": (2, 66),
+        "npm": (1, 8),
         "speed": (1, 4),
         "verified": (1, 2),
     }
@@ -96,7 +106,7 @@ def test_one_kind_can_be_cleared_alone() -> None:
 @pytest.mark.parametrize(
     ("lock", "kept"),
     [
-        ("states/def.lock", {"states/def.part", "states/def.json"}),
+        (f"{SECOND}.lock", {f"{SECOND}.part", f"{SECOND}.json"}),
         (str(Path(member()).parent / ".archive.zip.lock"), {"archive.zip"}),
         (f"teachers/{HASH}/lock", {"vectors.f16", "README.txt"}),
     ],

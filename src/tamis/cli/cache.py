@@ -10,7 +10,7 @@ from tamis.cli.app import command, print_json
 from tamis.cli.console import say
 from tamis.cli.options import Json
 
-_KINDS = ("states", "data", "backbones", "teachers", "speed", "verified")
+_KINDS = ("states", "data", "backbones", "teachers", "npm", "speed", "verified")
 
 
 @command

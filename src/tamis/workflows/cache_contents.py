@@ -16,9 +16,14 @@ from typing import Any
 from tamis.cache import cache_directory
 from tamis.data.catalog import CATALOG
 from tamis.errors import ConfigError, RunError
+from tamis.export.web.runtime import ONIG, ORT
 from tamis.files import locked
 
-_HASH = "[0-9a-f]" * 32
+_HEX = "[0-9a-f]"
+_HASH = _HEX * 32
+_STATE, _SPEED = _HEX * 40, _HEX * 16
+"""Names of the files of these kinds, which tell them from files of others in a folder of the same
+name."""
 _LEFT = (".part", ".part.json", ".lock")
 """Endings of what downloads leave beside a file."""
 KINDS = {
@@ -26,6 +31,7 @@ KINDS = {
     "data": "data sets of the catalog, downloaded again when needed",
     "backbones": "backbones in OpenAI's format, downloaded again when needed",
     "teachers": "vectors of teachers, computed again by the next pretraining",
+    "npm": "programs of exported web pages, downloaded again when needed",
     "speed": "speed measurements of this processor for --dtype auto",
     "verified": "which downloaded files have been verified",
 }
@@ -87,7 +93,7 @@ def files_of(kind: str) -> Iterator[Path]:
     """Yield the files of a kind that tamis wrote."""
     folder = cache_directory() / kind
     if kind == "states":
-        patterns = [f"*{ending}" for ending in (".npy", ".json", ".part", ".lock")]
+        patterns = [f"{_STATE}{ending}" for ending in (".npy", ".json", ".part", ".lock")]
     elif kind == "data":
         members = [(entry.name, entry.member) for entry in CATALOG.values()]
         names = [f"{name}/{file}" for name, member in members for file in (member, "archive.zip")]
@@ -98,8 +104,12 @@ def files_of(kind: str) -> Iterator[Path]:
     elif kind == "teachers":
         files = ("vectors.f16", "keys.bin", "README.txt", "lock")
         patterns = [f"{_HASH}/{file}" for file in files]
+    elif kind == "npm":
+        names = [f"{one.package}-{one.version}/{one.path}" for one in (*ORT, *ONIG)]
+        hidden = [f"{Path(name).parent}/.{Path(name).name}" for name in names]
+        patterns = [*names, *(f"{place}*{end}" for place in (*names, *hidden) for end in _LEFT)]
     else:
-        patterns = ["*.json"]
+        patterns = [f"{_SPEED if kind == 'speed' else _HASH}.json"]
     found = {path for pattern in patterns for path in folder.glob(pattern)}
     yield from sorted(path for path in found if path.is_file())
 
@@ -146,7 +156,8 @@ def _is_locked(lock: Path) -> bool:
 
 
 def _remove_empty_folders(folder: Path) -> None:
-    for path in (*folder.glob("*/"), folder):
+    inside = sorted(folder.glob("**/*/"), key=lambda path: -len(path.parts))
+    for path in (*inside, folder):
         with suppress(OSError):  # not empty, or not there
             path.rmdir()
 
