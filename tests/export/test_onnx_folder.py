@@ -16,6 +16,7 @@ import onnx
 import pytest
 
 from tamis.classifier.text_classifier import TextClassifier
+from tamis.decision.verdict import DecisionRule
 from tamis.errors import ConfigError, MissingExtraError, NotFittedError
 from tamis.export.description import ModelDescription
 from tamis.export.onnx_classifier import OnnxClassifier
@@ -98,6 +99,24 @@ def test_the_script_reads_lines_and_its_unsure_is_the_classifier_s(tmp_path: Pat
     said = [json.loads(line)["verdict"] for line in found.stdout.splitlines()]
     assert said == [verdict.verdict for verdict in unsure.verdicts(TEXTS[:40])]
     assert 5 < said.count("unsure") < 35
+
+
+def test_the_script_gives_all_labels_of_a_multi_label_model(tmp_path: Path) -> None:
+    own = classifier("three")
+    several = TextClassifier.from_recipe(own.recipe_)
+    several.__dict__.update(own.__dict__)
+    several.rule_ = DecisionRule(multi_label=True)
+    export_onnx(several, tmp_path / "out")
+    found = subprocess.run(
+        [sys.executable, str(tmp_path / "out" / "predict.py"), *TEXTS[:12]],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = [json.loads(line) for line in found.stdout.splitlines()]
+    wanted = [verdict.to_dict() for verdict in several.verdicts(TEXTS[:12])]
+    assert [one["labels"] for one in said] == [one["labels"] for one in wanted]
+    assert [list(one) for one in said] == [list(one) for one in wanted]
 
 
 def test_the_description_is_in_both_files_and_says_what_a_verdict_needs() -> None:
