@@ -350,7 +350,7 @@ def test_an_export_has_the_learned_head_and_says_so(run: Path, table: Path, tmp_
     used = json.loads(tamis("learn", run, table, "--json", *ONE).out)["in_effect"]
     said = tamis("export", run, "-o", tmp_path / "onnx", *ONE)
     assert said.code == 0, said.err
-    assert f"the exported head has learned these {counted(used)}" in said.err
+    assert f"the exported head has learned {counted(used)}" in said.err
     text = mistaken(1)[0].text
     (exported,), (here,) = verdicts(tmp_path / "onnx", text), verdicts(run, text)
     assert exported["probabilities"] == pytest.approx(here["probabilities"], abs=1e-4)

@@ -114,7 +114,7 @@ def classifier_to_export(
         say(note)
     if loaded.feedback.used:
         say(
-            f"the exported head has learned these {counted(len(loaded.feedback.used))}; "
+            f"the exported head has learned {counted(len(loaded.feedback.used))}; "
             "corrections that are learned later need another export"
         )
     classifier: Any = loaded.classifier
