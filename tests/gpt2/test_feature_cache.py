@@ -217,9 +217,11 @@ def test_an_entry_larger_than_the_limit_is_kept_for_its_own_run(
 ) -> None:
     monkeypatch.setattr(module, "LIMIT_BYTES", 1)
     store, of = FeatureCache(tmp_path), messages()
+    foreign = tmp_path / "mine.npy"  # a file of somebody else
+    foreign.write_bytes(b"kept")
     last_tokens(trunk(seed=1), of, cache=store)
     last_tokens(trunk(seed=2), of, cache=store)
-    assert len(list(tmp_path.glob("*.npy"))) == 1
+    assert len(list(tmp_path.glob("*.npy"))) == 2 and foreign.read_bytes() == b"kept"
 
 
 def test_an_entry_begun_in_other_batches_is_not_taken_up(

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tamis import ConfigError, DataError, TextClassifier
-from tamis.classifier.active_learning import QueryStrategy
+from tamis.classifier.active_learning import QueryStrategy, choose_messages
 from tamis.data.files.message_reader import Message
 from tamis.data.tables import read_table
-from tamis.workflows.active_learning import labelled_already, suggest
+from tamis.workflows.active_learning import labelled_already
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run
@@ -45,7 +45,7 @@ def labelled() -> set[bytes]:
 
 def test_labelled_and_repeated_messages_are_left_out(learnt: TextClassifier) -> None:
     known = [text for _, text in messages()]
-    found = suggest(learnt, given([*known, *NEW]), 20, labelled=labelled())
+    found = choose_messages(learnt, given([*known, *NEW]), 20, labelled=labelled())
     texts = [one.text for one in found.suggestions]
     assert sorted(texts) == sorted(
         [*NEW[2:7], texts[0] if texts[0] in NEW[:2] else next(t for t in texts if t in NEW[:2])]
@@ -61,12 +61,12 @@ def test_labelled_and_repeated_messages_are_left_out(learnt: TextClassifier) -> 
 
 def test_without_the_run_nothing_counts_as_labelled(learnt: TextClassifier) -> None:
     known = [text for _, text in messages()][:20]
-    assert suggest(learnt, given(known), 5).labelled == 0
+    assert choose_messages(learnt, given(known), 5).labelled == 0
 
 
 def test_verdicts_are_the_models_own_and_the_seed_decides(learnt: TextClassifier) -> None:
-    found = suggest(learnt, given(NEW), 4, strategy=QueryStrategy("clusters", 3))
-    assert found == suggest(learnt, given(NEW), 4, strategy=QueryStrategy("clusters", 3))
+    found = choose_messages(learnt, given(NEW), 4, strategy=QueryStrategy("clusters", 3))
+    assert found == choose_messages(learnt, given(NEW), 4, strategy=QueryStrategy("clusters", 3))
     for one, verdict in zip(
         found.suggestions, learnt.verdicts([s.text for s in found.suggestions]), strict=True
     ):
@@ -79,7 +79,7 @@ def test_a_long_text_is_judged_by_its_windows_as_predict_does(learnt: TextClassi
         ["see you at the pub then"] * 200
         + ["You have been selected, ring 0900 555 01 now for your prize"]
     )
-    found = suggest(learnt, given([long]), 1).suggestions[0]
+    found = choose_messages(learnt, given([long]), 1).suggestions[0]
     verdict = learnt.verdicts([long])[0]
     assert verdict.window is not None and found.label == verdict.label
     assert found.probabilities == pytest.approx(verdict.probabilities, abs=1e-4)
@@ -87,7 +87,7 @@ def test_a_long_text_is_judged_by_its_windows_as_predict_does(learnt: TextClassi
 
 def test_the_model_folder_names_its_run(learnt: TextClassifier) -> None:
     known = [text for _, text in messages()]
-    assert suggest(
+    assert choose_messages(
         learnt, given([*known, NEW[0]]), 1, labelled=labelled_already(runs.finished_run() / "model")
     ).labelled == len(known)
 
@@ -95,31 +95,31 @@ def test_the_model_folder_names_its_run(learnt: TextClassifier) -> None:
 def test_a_stream_in_pieces_gives_what_it_gives_whole(
     learnt: TextClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = suggest(learnt, given(NEW), 4)
+    whole = choose_messages(learnt, given(NEW), 4)
     monkeypatch.setattr("tamis.classifier.active_learning.BATCH", 3)
-    pieces = suggest(learnt, iter(given(NEW)), 4)
+    pieces = choose_messages(learnt, iter(given(NEW)), 4)
     assert [s.text for s in pieces.suggestions] == [s.text for s in whole.suggestions]
     monkeypatch.setattr("tamis.classifier.active_learning.HELD", 2)  # only the most doubtful stay
-    doubts = {s.text: s.uncertainty for s in suggest(learnt, given(NEW), 2).suggestions}
+    doubts = {s.text: s.uncertainty for s in choose_messages(learnt, given(NEW), 2).suggestions}
     assert sorted(doubts.values()) == pytest.approx(
-        sorted(s.uncertainty for s in suggest(learnt, given(NEW), 9).suggestions)
+        sorted(s.uncertainty for s in choose_messages(learnt, given(NEW), 9).suggestions)
     )
 
 
 def test_nothing_to_suggest_and_wrong_wishes_are_said(learnt: TextClassifier) -> None:
     with pytest.raises(DataError, match="expected unlabelled messages, got none"):
-        suggest(learnt, [], 5)
+        choose_messages(learnt, [], 5)
     with pytest.raises(DataError, match="of 2 messages, 2 are already labelled in this run"):
-        suggest(
+        choose_messages(
             learnt,
             given([text for _, text in messages()][:2]),
             5,
             labelled=labelled(),
         )
     with pytest.raises(ConfigError, match="at least 1"):
-        suggest(learnt, given(NEW), 0)
+        choose_messages(learnt, given(NEW), 0)
     with pytest.raises(ConfigError, match="clusters, margin, random"):
-        suggest(learnt, given(NEW), 1, strategy=QueryStrategy("best"))  # type: ignore[arg-type]
+        choose_messages(learnt, given(NEW), 1, strategy=QueryStrategy("best"))  # type: ignore[arg-type]
 
 
 def test_the_command_prints_writes_and_answers_in_json(tmp_path: Path) -> None:

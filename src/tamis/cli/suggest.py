@@ -74,7 +74,7 @@ def suggest(
     Example: tamis suggest runs/mine inbox.txt -n 50 --out to-label.csv
     """
     from tamis.cache import cache_directory
-    from tamis.classifier.active_learning import QueryStrategy
+    from tamis.classifier.active_learning import QueryStrategy, choose_messages
     from tamis.classifier.model_folder import find_model, training_columns
     from tamis.classifier.query_strategies import STRATEGIES
     from tamis.data.files.message_reader import read_messages
@@ -82,7 +82,6 @@ def suggest(
     from tamis.feedback.loading import load_with_feedback
     from tamis.gpt2.feature_cache import FeatureCache
     from tamis.workflows.active_learning import labelled_already
-    from tamis.workflows.active_learning import suggest as found_in
 
     if strategy not in STRATEGIES:
         raise typer.BadParameter(
@@ -103,7 +102,7 @@ def suggest(
     for note in messages.notes:
         say(note)
     store = FeatureCache(cache_directory() / "states")
-    found = found_in(
+    found = choose_messages(
         classifier,
         messages,
         count,

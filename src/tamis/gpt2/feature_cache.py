@@ -32,6 +32,8 @@ SAVE_EVERY_S = 5.0
 """Seconds between two progress marks of an entry: the most work that an interruption costs."""
 LIMIT_BYTES = 4 << 30
 """Most bytes of all entries together; the least recently used ones are removed first."""
+KEY_DIGITS = 40
+"""Hexadecimal digits in the name of an entry's file; other files of the folder are left alone."""
 
 
 class Entry:
@@ -123,12 +125,12 @@ class FeatureCache:
             str(torch.get_num_threads()),
             torch.backends.cpu.get_cpu_capability(),
         )
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:KEY_DIGITS]
 
     def _prune(self, keep: Path) -> None:
         assert self.folder is not None
         files = sorted(
-            (f for f in self.folder.glob("*.npy") if f != keep),
+            (f for f in self.folder.glob("[0-9a-f]" * KEY_DIGITS + ".npy") if f != keep),
             key=lambda f: f.stat().st_mtime,
             reverse=True,
         )

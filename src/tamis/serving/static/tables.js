@@ -3,7 +3,7 @@
 const DELIMITERS = ["\t", ",", ";"];
 const SAMPLE_CHARACTERS = 1 << 18;
 const SAMPLE_ROWS = 200;
-// The same names as in src/tamis/data/files/columns.py; a test compares the two.
+// The same names as in src/tamis/data/files/column_names.py; a test compares the two.
 const TEXT_NAMES = [
   "text",
   "message",
