@@ -61,7 +61,7 @@ build/web/.installed: src/tamis/export/web/runtime.py
 
 # The stamps: nothing is installed again until the requirements or their pins change.
 $(VENV)/.demo: EXTRAS := demo,tables,hub
-$(VENV)/.dev: EXTRAS := demo,tables,hub,teacher,serve,search,tensorboard,mlflow,docs,dev
+$(VENV)/.dev: EXTRAS := demo,tables,hub,teacher,serve,search,tensorboard,mlflow,ray,docs,dev
 $(VENV)/.demo $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing tamis[$(EXTRAS)] at the versions of constraints.txt into $(VENV) (minutes, once)'
 	@$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
