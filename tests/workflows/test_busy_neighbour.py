@@ -86,10 +86,10 @@ def test_busy_cores_are_ticks_over_time(monkeypatch: pytest.MonkeyPatch, tmp_pat
             return next(texts)
 
     monkeypatch.setattr(module, "PROC_STAT", Stat())
-    monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     assert busy_cores(0.0) == pytest.approx(0.5)
     monkeypatch.setattr(module, "PROC_STAT", stat)  # no such file: another system
-    monkeypatch.setattr(module.time, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
     assert busy_cores(0.0) is None
 
 
