@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from tamis.errors import ConfigError, DataError
 from tamis.evaluation.model_selection import Scores, validate
@@ -23,6 +22,7 @@ from tamis.gpt2.features import FeatureExtractor
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.packing import batch_by_tokens
 from tamis.training.adamw import AdamW, parameter_groups
+from tamis.training.gradients import Gradients, StepRows, divisors
 from tamis.training.state import LoopRows, LoopSettings, TrainingState
 
 
@@ -81,7 +81,6 @@ class Training:
         self.device = model.score.weight.device
         self.targets = torch.from_numpy(rows.targets)
         self.weights = torch.tensor(rows.class_weights, dtype=torch.float32)
-        self.loss_weights = self.weights.to(self.device)
         self.row_weights = (
             None
             if rows.row_weights is None
@@ -89,6 +88,7 @@ class Training:
         )
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = AdamW(parameter_groups(self.trained, settings))
+        self.gradients = Gradients(model, settings, self.weights)
         self.best: dict[str, Tensor] = {}
         """Copies of the trained weights after the best epoch, by name."""
         held_out = np.bincount(rows.targets[rows.validation], minlength=len(rows.class_weights))
@@ -174,37 +174,9 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self._schedule()
         self.optimizer.zero_grad()
-        # Row weights stay out of the divisor: a batch of light rows is to count less than one of
-        # heavy rows, and a row alone in its batch would lose its weight altogether.
-        weight = float(self.weights[self.targets[rows]].sum())
-        # Predicted positions: all but one a window; of what is drawn at random the expected number,
-        # known before anything is drawn.
-        messages = states.messages
-        windows = len(messages.windows_of(rows))
-        kept = (1.0 - settings.token_dropout) * settings.lm_loss_share
-        tokens = max(1.0, kept * (int(messages.tokens[rows].sum()) - windows))
-        loss_sum, right = 0.0, 0
-        for part in batch_by_tokens(rows, messages.tokens, settings.micro_batch_tokens):
-            targets = self.targets[part].to(self.device)
-            with torch.autocast(
-                self.device.type,
-                settings.autocast or torch.bfloat16,
-                enabled=settings.autocast is not None,
-            ):
-                last, next_token_loss = states.forward(
-                    self.model,
-                    part,
-                    lm_loss_share=settings.lm_loss_share if settings.lm_loss_weight else 0.0,
-                    token_dropout=settings.token_dropout,
-                )
-            logits = messages.aggregate(self.model.head(last), part)
-            losses = self._loss(logits, targets, part)
-            total = losses / weight
-            if next_token_loss is not None:
-                total = total + settings.lm_loss_weight * next_token_loss / tokens
-            total.backward()  # type: ignore[no-untyped-call]
-            loss_sum += float(losses.detach())
-            right += int((logits.detach().argmax(1) == targets).sum())
+        data = StepRows(states, self.targets, self.row_weights)
+        by = divisors(data, rows, self.weights, settings)
+        loss_sum, right = self.gradients.add(data, rows, by)
         if not math.isfinite(loss_sum):
             raise ConfigError(
                 f"the loss became {loss_sum} at step {self.at.step + 1}; lower "
@@ -214,30 +186,10 @@ class Training:
             torch.nn.utils.clip_grad_norm_(list(self.trained.values()), settings.clip_norm)
         self.optimizer.step()
         self.at.step += 1
-        loss, accuracy = loss_sum / weight, right / len(rows)
+        loss, accuracy = loss_sum / by.weight, right / len(rows)
         row = {"step": self.at.step, "epoch": self.at.epoch + 1, "loss": loss, "accuracy": accuracy}
         self.at.history.append(row | {"learning_rate": self.optimizer.param_groups[0]["lr"]})
         return loss, accuracy
-
-    def _loss(self, logits: Tensor, targets: Tensor, rows: NDArray[np.int64]) -> Tensor:
-        """Sum over rows of the weighted cross-entropy, in nats."""
-        smoothing = self.settings.label_smoothing
-        if self.row_weights is None:
-            return F.cross_entropy(
-                logits,
-                targets,
-                weight=self.loss_weights,
-                reduction="sum",
-                label_smoothing=smoothing,
-            )
-        each = F.cross_entropy(
-            logits,
-            targets,
-            weight=self.loss_weights,
-            reduction="none",
-            label_smoothing=smoothing,
-        )
-        return (each * self.row_weights[rows].to(self.device)).sum()
 
     def _close_epoch(self) -> Scores | None:
         """Score the validation rows and keep the weights where they are the best so far."""
