@@ -20,7 +20,7 @@ from tamis.errors import MissingExtraError, install_command
 from tests import runs
 from tests.runs import tamis as run
 
-COMMANDS = [command.name or "" for command in app.app.registered_commands]
+COMMANDS = [name for panel in app.PANELS.values() for name in panel]
 
 
 def plain(text: str) -> str:
@@ -70,21 +70,29 @@ def test_the_help_lists_the_commands_in_order_and_in_panels(
             panel = listed.setdefault(title[1], [])
         elif (entry := re.match(r"│ ([a-z]\w*) ", line)) is not None:
             panel.append(entry[1])
-    assert {title: tuple(names) for title, names in listed.items() if title != "Options"} == (
-        app.PANELS
-    )
-    names = [name for panel in app.PANELS.values() for name in panel]
-    assert sorted(names) == sorted(COMMANDS) and names[0] == "train" and names[-1] == "bench"
+    assert {title: names for title, names in listed.items() if title != "Options"} == {
+        title: list(commands) for title, commands in app.PANELS.items()
+    }
+    assert COMMANDS[0] == "train" and COMMANDS[-1] == "bench"
 
 
 def test_no_summary_of_a_command_is_cut_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     text = plain(run("--help").out)
-    assert app.app.registered_commands
+    for commands in app.PANELS.values():
+        for name, summary in commands.items():
+            assert summary.endswith(".") and summary in text, name
+
+
+def test_the_list_of_commands_is_that_of_the_modules() -> None:
+    for name in COMMANDS:
+        app.import_command(name)
+    registered: dict[Any, dict[str, str]] = {title: {} for title in app.PANELS}
     for command in app.app.registered_commands:
         assert command.help is not None and command.name is not None
-        summary = command.help.split("\n\n")[0]
-        assert summary.endswith(".") and summary in text, command.name
+        own = registered[command.rich_help_panel]
+        own[command.name] = command.help.split("\n\n")[0]
+    assert registered == app.PANELS
 
 
 def test_usage_errors_are_plain_text() -> None:
@@ -114,7 +122,13 @@ def test_help_and_version_import_nothing_heavy() -> None:
             "tokenizers",
             "numpy",
         }
-        assert not heavy & set(err.decode().split())
+        modules = set(err.decode().split())
+        assert not heavy & modules
+        own = {name for name in modules if name.startswith("tamis.cli.")}
+        commands = {"tamis.cli.train"} if "train" in arguments else set()
+        assert own & {f"tamis.cli.{name}" for name in COMMANDS} == commands
+        # Settings and their checks are a command's.
+        assert ("pydantic" in modules) == bool(commands)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ on stderr), 2 wrong usage.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import io
 import json
@@ -15,37 +16,73 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_from_info
 
 from tamis.cli.console import say, terminal_width
 from tamis.errors import TamisError
 from tamis.evaluation.report.text_table import TABLE_WIDTH
 
 PANELS = {
-    "Train and use a model": (
-        "train",
-        "predict",
-        "evaluate",
-        "compare",
-        "explain",
-        "serve",
-        "learn",
-        "export",
-    ),
-    "Data and settings": ("data", "suggest", "search"),
-    "Experiments and backbones": ("reproduce", "inspect", "pretrain", "cache", "bench"),
+    "Train and use a model": {
+        "train": "Train a classifier on a labelled table.",
+        "predict": "Classify texts.",
+        "evaluate": "Evaluate a trained model on labelled rows.",
+        "compare": "Compare runs on the test rows that all of them judged.",
+        "explain": "Show which words led to a verdict.",
+        "serve": "Serve models over HTTP, with a web page at /.",
+        "learn": "Learn from corrected labels, or undo corrections.",
+        "export": "Export a trained model: ONNX, web page or PEFT adapter.",
+    },
+    "Data and settings": {
+        "data": "Show classes, lengths, duplicates and leaks of a table.",
+        "suggest": "Suggest which texts to label next.",
+        "search": "Search for the best training settings.",
+    },
+    "Experiments and backbones": {
+        "reproduce": "Repeat the reference experiment and compare the results.",
+        "inspect": "Show settings and tensor shapes of a checkpoint.",
+        "pretrain": "Pretrain a backbone on plain text.",
+        "cache": "Show what lies in the cache folder, or remove it.",
+        "bench": "Measure speed and memory of a model on this machine.",
+    },
 }
-"""The commands in the order of `tamis --help`, by the title of their panel."""
+"""The commands in the order of `tamis --help`, by the title of their panel, with the first
+paragraph of their help: the list is shown without an import of their modules. A test compares them.
+"""
+_MODULES = {"inspect": "inspect_backbone"}
+"""Modules with another name than their command."""
 
 
 class CommandGroup(TyperGroup):
-    """The commands in the order of `PANELS`. Help has panels; usage errors are plain text."""
+    """The commands in the order of `PANELS`; the module of a command is imported when it is called.
+    Help has panels; usage errors are plain text.
+    """
 
-    def list_commands(self, context: Any) -> list[str]:
-        """The names of the commands; a command that `PANELS` lacks comes last."""
-        order = [name for names in PANELS.values() for name in names]
-        names = super().list_commands(context)
-        return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
+    def __init__(self, **options: Any) -> None:
+        """List the commands."""
+        super().__init__(**options)
+        imported = dict(self.commands)
+        self.commands.clear()
+        for panel, commands in PANELS.items():
+            for name, summary in commands.items():
+                self.commands[name] = imported.pop(name, None) or TyperCommand(
+                    name, help=summary, rich_help_panel=panel
+                )
+        self.commands.update(imported)
+
+    def resolve_command(self, context: Any, args: list[str]) -> Any:
+        """Import the module of the command that is called."""
+        name = args[0]
+        if name in self.commands and self.commands[name].callback is None:
+            import_command(name)
+            info = next(one for one in app.registered_commands if one.name == name)
+            self.commands[name] = get_command_from_info(
+                info,
+                pretty_exceptions_short=app.pretty_exceptions_short,
+                rich_markup_mode=app.rich_markup_mode,
+            )
+        return super().resolve_command(context, args)
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run a command."""
@@ -56,6 +93,11 @@ class CommandGroup(TyperGroup):
         """Print the help of all commands."""
         self.rich_markup_mode = "rich"
         super().format_help(context, formatter)
+
+
+def import_command(name: str) -> None:
+    """Import the module of a command, which registers it."""
+    importlib.import_module(f"tamis.cli.{_MODULES.get(name, name)}")
 
 
 app = typer.Typer(
