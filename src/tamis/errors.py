@@ -11,6 +11,7 @@
     ├── UploadError             a model could not be uploaded
     ├── RunError                a run folder cannot be used: it is finished, different, locked or
     │                           unfinished
+    ├── DistributedError        a process of a training on several processes failed or ended
     └── NotFittedError          predict was called before fit (also scikit-learn's NotFittedError,
                                 a ValueError and an AttributeError)
 
@@ -91,6 +92,10 @@ class UploadError(TamisError):
 
 class RunError(TamisError):
     """A run folder cannot be used: it is finished, different, locked or unfinished."""
+
+
+class DistributedError(TamisError):
+    """A process of a training on several processes failed or ended."""
 
 
 if TYPE_CHECKING:

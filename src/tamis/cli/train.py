@@ -135,18 +135,22 @@ def train(
         extent.check(wanted)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
+    from tamis.training.distributed.team import team
     from tamis.workflows import train as experiment
     from tamis.workflows.environment import Listener
 
-    result = experiment.train(
-        data,
-        wanted,
-        out,
-        overwrite=overwrite,
-        listener=Listener(say, Bars()),
-        log=log or [],
-        extent=extent,
-    )
+    with team() as first:
+        if not first:
+            return
+        result = experiment.train(
+            data,
+            wanted,
+            out,
+            overwrite=overwrite,
+            listener=Listener(say, Bars()),
+            log=log or [],
+            extent=extent,
+        )
     if json_:
         return print_json(result.to_dict())
     print(result)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import cast
 
 from tamis.cache import cache_directory
+from tamis.compute import torchrun
 from tamis.compute.cpu_count import available_processors
 from tamis.compute.int8_kernel import int8_is_here, row_levels
 from tamis.compute.matmul_benchmark import DTYPES as MULTIPLIED
@@ -177,6 +178,8 @@ def resolve_threads(asked: int | None) -> tuple[int, str]:
         return asked, "requested"
     here = f"{physical} physical core{'s' * (physical != 1)} available to this process"
     limit = os.environ.get("OMP_NUM_THREADS", "")
+    if limit == "1" and torchrun.local_processes() > 1:
+        limit = ""  # torchrun sets it where nobody did; training divides the cores itself
     if limit.isdecimal() and 1 <= int(limit) < physical:
         return int(limit), f"OMP_NUM_THREADS={limit}, below the {here}"
     return physical, here

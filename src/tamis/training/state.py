@@ -74,3 +74,5 @@ class TrainingState:
     best: float = -math.inf
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    processes: list[int] = field(default_factory=list)
+    """How many processes shared the steps, one after the other; none where it was always one."""

@@ -1,0 +1,1 @@
+"""Training on several processes that torchrun started, on one machine or more."""
