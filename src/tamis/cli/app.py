@@ -11,6 +11,8 @@ import importlib
 import inspect
 import io
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -20,6 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info
 
 from tamis.cli.console import say, terminal_width
+from tamis.compute import torchrun
 from tamis.errors import TamisError
 from tamis.evaluation.report.text_table import TABLE_WIDTH
 
@@ -126,6 +129,9 @@ def main() -> None:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = arguments[:end]
     _debug = "--debug" in options
+    if torchrun.follows() and not _debug:
+        # Of several processes that do the same, the first one speaks.
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
     app(
         args=[*(option for option in options if option != "--debug"), *arguments[end:]],
         prog_name="tamis",
@@ -146,6 +152,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt:
+            if torchrun.world_size() > 1:  # torchrun hands on the signal that all have got
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
             say(
                 "interrupted; finished results are kept. To resume an unfinished run, repeat the "
                 "same command"
