@@ -109,7 +109,8 @@ class Engine(Protocol):
         ...
 
     def score(self, chunks: Iterable[Chunk]) -> Iterator[ScoredChunk]:
-        """Yield the scores of all chunks, each once, in any order.
+        """Yield the scores of all chunks, each once, in any order. Called several times, one
+        after the other: the caller ends `chunks` where it has to wait for scores.
 
         Takes further chunks only when workers need them, at most a few ahead of each worker: the
         caller holds the rows of all unfinished parts, and so its memory is bounded. Takes and
