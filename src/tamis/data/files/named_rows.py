@@ -60,7 +60,9 @@ def named_rows(
         DataError: there are no rows, or the first row could be a header or not.
     """
     counted = Counted(source.name, source.unit)
-    faults = FaultyRows(source.name, source.unit, at_once=source.at_once)
+    faults = source.faults
+    if faults is None:
+        faults = FaultyRows(source.name, source.unit, at_once=source.at_once)
     rest = iter(rows)
     held = _without_blank_lines(list(islice(_filled(rest, counted), sample_rows)), counted)
     if not held:

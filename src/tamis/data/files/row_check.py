@@ -32,6 +32,8 @@ class Source:
     """Takes the numbers of cells found and expected; returns the fault of a row and its remedy."""
     at_once: bool = False
     """Raise the first fault instead of collecting all, for streams."""
+    faults: FaultyRows | None = None
+    """Receives the faults; None: a new list."""
 
 
 class RowCheck:

@@ -141,7 +141,7 @@ def json_messages(
         else "text"
     )
     pairs = ((row.line, dict(row.values)) for row in chain([first], rows))
-    return Messages(format_, column, name, notes, _sound(pairs, column, faults, _text_of))
+    return Messages(format_, column, name, notes, _sound(pairs, column, faults, text_of))
 
 
 def parquet_messages(path: Path, text: str | None, name: str) -> Messages:
@@ -162,7 +162,7 @@ def parquet_messages(path: Path, text: str | None, name: str) -> Messages:
         for number, row in enumerate(chain(sample, rows), 1)
     )
     faults = FaultyRows(name, "row")
-    return Messages("parquet", column, name, (), _sound(pairs, column, faults, _text_of))
+    return Messages("parquet", column, name, (), _sound(pairs, column, faults, text_of))
 
 
 def _named_messages(
@@ -221,7 +221,7 @@ def _sound(
     for line, columns in rows:
         try:
             text = text_of(columns.get(column), column)
-        except _NoTextError as error:
+        except NoTextError as error:
             faults.add(line, error.reason, error.remedy)
             continue
         if not faults:
@@ -229,18 +229,24 @@ def _sound(
     faults.check()
 
 
-class _NoTextError(Exception):
+class NoTextError(Exception):
     """A value is not a text."""
 
     def __init__(self, reason: str, remedy: str) -> None:
+        """Say what is wrong with it, and what to do."""
         super().__init__(reason)
         self.reason, self.remedy = reason, remedy
 
 
-def _text_of(value: object, column: str) -> str:
+def text_of(value: object, column: str) -> str:
+    """Return a value of the text column as a text.
+
+    Raises:
+        NoTextError: it is none.
+    """
     if not isinstance(value, str):
         found = "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"
-        raise _NoTextError(
+        raise NoTextError(
             f"expected a text in column {column!r}, found {found}",
             "make it a string or choose another column with --text",
         )
@@ -248,7 +254,7 @@ def _text_of(value: object, column: str) -> str:
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            raise _NoTextError(
+            raise NoTextError(
                 f"column {column!r} contains half of a surrogate pair, which is not a character",
                 "remove it",
             ) from None
@@ -257,4 +263,4 @@ def _text_of(value: object, column: str) -> str:
 
 def _cell_text(value: object, column: str) -> str:
     """Return a cell as text: Excel stores a message of digits as a number, an empty one as none."""
-    return _text_of(shown_cell(value), column)
+    return text_of(shown_cell(value), column)
