@@ -48,10 +48,10 @@ class Said:
 
     @property
     def error(self) -> str:
-        """The only line on stderr besides the plan of a training; the test fails where there are
-        more, or something on stdout.
+        """The only line on stderr besides what a training has read and its plan; the test fails
+        where there are more, or something on stdout.
         """
-        lines = [line for line in self.err.splitlines() if not line.startswith("Plan: ")]
+        lines = [line for line in self.err.splitlines() if not line.startswith(("Read ", "Plan: "))]
         assert self.code == 1 and self.out == "" and len(lines) == 1, self
         return lines[0].strip()
 

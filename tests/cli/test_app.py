@@ -128,7 +128,24 @@ def test_help_and_version_import_nothing_heavy() -> None:
         commands = {"tamis.cli.train"} if "train" in arguments else set()
         assert own & {f"tamis.cli.{name}" for name in COMMANDS} == commands
         # Settings and their checks are a command's.
-        assert ("pydantic" in modules) == bool(commands)
+        assert ("tamis.config" in modules) == bool(commands)
+
+
+def test_a_training_says_what_it_has_read_before_anything_heavy_is_imported() -> None:
+    before = """
+import sys
+class Heavy:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "sklearn", "scipy", "pandas", "matplotlib", "tokenizers"):
+            print("imports", name, file=sys.stderr, flush=True)
+            sys.exit(3)
+sys.meta_path.insert(0, Heavy())
+"""
+    process = runs.process("train", runs.table(), before=before)
+    _, err = process.communicate(timeout=60)
+    first, second = err.decode().splitlines()
+    assert first.startswith("Read 124 rows of ") and first.endswith("'spam'.")
+    assert process.returncode == 3 and second.startswith("imports ")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ both, interruptions, and budgets.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,13 @@ def quick_run() -> Path:
     return runs.made_once("quick-run", lambda path: runs.write_run(path, *runs.TINY, "--quick"))
 
 
-def test_the_plan_comes_first_then_the_quick_model_with_tfidf_then_the_tuned_one(
+def test_the_plan_comes_after_the_rows_then_the_quick_model_with_tfidf_then_the_tuned_one(
     tmp_path: Path,
 ) -> None:
     said = train(tmp_path / "run")
     lines = said.err.splitlines()
-    assert lines[0].startswith(
+    assert re.fullmatch(r"Read 124 rows of \S+: \d+ 'ham', \d+ 'spam'\.", lines[0])
+    assert lines[1].startswith(
         "Plan: first a quick model (the exact head on frozen features of scratch:tiny) on 99 "
         "training rows, less than 10 seconds; then the whole model (2 epochs), less than 10 seconds"
     )

@@ -26,6 +26,7 @@ from tamis.cli.options import (
     setting_option,
 )
 from tamis.cli.progress import Bars
+from tamis.compute import torchrun
 from tamis.errors import ConfigError
 from tamis.workflows.training_options import TRACKERS, Extent
 
@@ -135,15 +136,21 @@ def train(
         extent.check(wanted)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
+    if torchrun.follows():
+        from tamis.training.distributed.team import follow
+
+        return follow()
+    from tamis.workflows.dataset import read_data
+
+    read = read_data(data, wanted)
+    say(read.sentence())  # before torch and scikit-learn are imported, which takes seconds
     from tamis.training.distributed.team import team
     from tamis.workflows import train as experiment
     from tamis.workflows.environment import Listener
 
-    with team() as first:
-        if not first:
-            return
+    with team():
         result = experiment.train(
-            data,
+            read,
             wanted,
             out,
             overwrite=overwrite,

@@ -18,7 +18,7 @@ from tamis.progress import once
 from tamis.training.callbacks import Callbacks, Tracker
 from tamis.training.resolve import check_rows
 from tamis.training.trackers import HistoryTracker, tracker
-from tamis.workflows.dataset import load_dataset
+from tamis.workflows.dataset import ReadTable, load_dataset
 from tamis.workflows.environment import Clock, Listener
 from tamis.workflows.fitted_run import TrainingInputs
 from tamis.workflows.run_folder import opened, slug
@@ -41,7 +41,7 @@ def train(
     resumed.
 
     Args:
-        data: a file, the name of a known data set, or a table in memory.
+        data: a file, the name of a known data set, a table in memory, or what `read_data` read.
         recipe: all settings.
         run: the run folder.
         overwrite: replace the run in the folder.
@@ -57,6 +57,8 @@ def train(
     begun, clock = time.monotonic(), Clock()
     listener, extent = listener or Listener(), extent or Extent()
     extent.check(recipe)
+    if isinstance(data, ReadTable):
+        begun, clock.seconds["data"] = begun - data.seconds, data.seconds
     with clock.phase("data"):
         prepared = load_dataset(data, recipe)
         parts = prepared.split
