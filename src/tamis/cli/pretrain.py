@@ -12,6 +12,7 @@ from tamis.cli.console import say
 from tamis.cli.option_groups import compute_settings, option_groups
 from tamis.cli.options import Json, Seed, parse_setting
 from tamis.cli.progress import Bars
+from tamis.compute import torchrun
 from tamis.errors import ConfigError
 from tamis.evaluation.report.text_table import table
 from tamis.training.pretraining.recipe import SHIPPED
@@ -130,19 +131,25 @@ def pretrain(
         wanted = wanted.changed(by_hand)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
+    if torchrun.follows():
+        from tamis.training.distributed.team import follow
+
+        return follow()
+    from tamis.training.distributed.team import team
     from tamis.training.pretraining.decontamination import messages_by_set
     from tamis.training.pretraining.run import Inputs
     from tamis.training.pretraining.stages import pretrain_in_stages
 
-    sets = messages_by_set(exclude or [])
-    inputs = Inputs(
-        corpus,
-        begin,
-        teacher or encoder,
-        excluded=[text for texts in sets.values() for text in texts],
-        excluded_sets={name: len(texts) for name, texts in sets.items()},
-    )
-    result = pretrain_in_stages(inputs, out, wanted, progress=Bars(), say=say)
+    with team():
+        sets = messages_by_set(exclude or [])
+        inputs = Inputs(
+            corpus,
+            begin,
+            teacher or encoder,
+            excluded=[text for texts in sets.values() for text in texts],
+            excluded_sets={name: len(texts) for name, texts in sets.items()},
+        )
+        result = pretrain_in_stages(inputs, out, wanted, progress=Bars(), say=say)
     if json_:
         return print_json(
             {"folder": str(result.folder), "held_out": result.figures, "samples": result.samples}

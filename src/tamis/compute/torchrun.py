@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 
 def world_size() -> int:
@@ -39,27 +38,6 @@ def restarted() -> bool:
 def thread_share(threads: int) -> int:
     """Return this process's share of the threads of its machine, at least 1."""
     return max(1, threads // local_processes())
-
-
-def own_device(asked: str, *, cuda: Callable[[], bool] | None = None) -> str:
-    """Return the device of this process.
-
-    `auto` and `cuda` give the GPU with the process's LOCAL_RANK, if there are several processes.
-
-    Args:
-        asked: the setting `compute.device`; a device with a number, or the CPU, is returned
-            unchanged.
-        cuda: returns whether torch sees a GPU; default: torch's own answer.
-    """
-    if world_size() > 1 and (asked == "cuda" or (asked == "auto" and (cuda or _sees_gpu)())):
-        return f"cuda:{local_rank()}"
-    return asked
-
-
-def _sees_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _number(name: str, default: int) -> int:

@@ -35,7 +35,7 @@ from tamis.training.callbacks import Callbacks
 from tamis.training.checkpoint import Checkpointer
 from tamis.training.collapse import CollapseCallback, remedy_for
 from tamis.training.defaults import is_low_data
-from tamis.training.distributed.team import shared
+from tamis.training.distributed.classifier_steps import share
 from tamis.training.loop import LoopCallback, Training
 from tamis.training.loop_callbacks import (
     EarlyStopping,
@@ -98,7 +98,7 @@ def finetune(job: TrainingJob, trunk: GPT2) -> TrainingResult:
         saver = Checkpointer(job.callbacks.checkpoint, identity)
         saver.restore(training)
         training.callbacks = [*training.callbacks, saver]
-    shared(training, recipe.compute.threads)
+    share(training, recipe.compute.threads)
     at = training.run()
     if isinstance(kept, str):
         found["wise_ft"] = interpolate_by_validation(training, start)

@@ -1,5 +1,5 @@
-"""A model described by plain values, and the same model without weights built from them: what the
-other processes compute with.
+"""A network described by plain values, and the same network without weights built from them: what
+the other processes compute with.
 """
 
 from __future__ import annotations
@@ -10,22 +10,17 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tamis.gpt2.lora import LoRALinear, add_lora
-from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, MeanPoolingBlock
-from tamis.training.state import LoopSettings
+from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock
 
 
-def describe_model(model: GPT2Classifier) -> dict[str, Any]:
-    """Return the architecture of a model, its dropout, and which weights are trained, as JSON has
-    it.
-    """
-    trunk = model.transformer
+def describe_trunk(trunk: GPT2) -> dict[str, Any]:
+    """Return the architecture of a trunk and its dropout, as JSON has it."""
     adapter = next((m for m in trunk.modules() if isinstance(m, LoRALinear)), None)
     return {
         "config": asdict(trunk.config),
-        "classes": len(model.score.weight),
         "pooling": {
             str(place): block.factor
             for place, block in enumerate(trunk.h)
@@ -35,16 +30,12 @@ def describe_model(model: GPT2Classifier) -> dict[str, Any]:
         if adapter is None
         else {"rank": len(adapter.lora_A), "scale": adapter.scale, "dropout": adapter.dropout},
         "dropout": trunk.dropout,
-        "rows": None if trunk.wte.row_dtype is None else _name(trunk.wte.row_dtype),
-        "weights": [
-            [name, _name(p.dtype), list(p.shape), p.requires_grad]
-            for name, p in model.named_parameters()
-        ],
+        "rows": None if trunk.wte.row_dtype is None else dtype_name(trunk.wte.row_dtype),
     }
 
 
-def build_model(described: Mapping[str, Any], device: torch.device) -> GPT2Classifier:
-    """Build the model that `describe_model` describes; its weights have any values."""
+def build_trunk(described: Mapping[str, Any]) -> GPT2:
+    """Build the trunk that `describe_trunk` describes; its weights have any values."""
     config = GPT2Config(**described["config"])
     trunk = GPT2(config)
     for place, factor in described["pooling"].items():
@@ -61,35 +52,42 @@ def build_model(described: Mapping[str, Any], device: torch.device) -> GPT2Class
     trunk.set_dropout(described["dropout"])
     if described["rows"] is not None:
         trunk.wte.row_dtype = trunk.wpe.row_dtype = getattr(torch, described["rows"])
-    model = GPT2Classifier(trunk, described["classes"])
-    parameters = dict(model.named_parameters())
-    for name, dtype, shape, trained in described["weights"]:
-        weights = parameters.pop(name)
+    return trunk
+
+
+def describe_weights(network: nn.Module) -> list[list[Any]]:
+    """Return name, type, shape of every weight of a network, and whether it is trained."""
+    return [
+        [name, dtype_name(weights.dtype), list(weights.shape), weights.requires_grad]
+        for name, weights in _named(network).items()
+    ]
+
+
+def allocate(network: nn.Module, described: list[list[Any]], device: torch.device) -> None:
+    """Give a network room for the weights that `describe_weights` describes; they have any values.
+
+    Raises:
+        ValueError: the network has other weights.
+    """
+    named = _named(network)
+    if list(named) != [name for name, *_ in described]:
+        raise ValueError(f"expected the weights {[name for name, *_ in described]}")
+    for name, dtype, shape, trained in described:
+        weights = named[name]
         weights.requires_grad_(False)
         weights.data = torch.empty(shape, dtype=getattr(torch, dtype), device=device)
         weights.requires_grad_(trained)
-    assert not parameters, f"not described: {', '.join(parameters)}"
-    return model.train()
 
 
-def describe_settings(settings: LoopSettings) -> dict[str, Any]:
-    """Return the settings of the loop as JSON has them."""
-    autocast = settings.autocast
-    return asdict(settings) | {"autocast": None if autocast is None else _name(autocast)}
+def all_weights(network: nn.Module) -> list[Tensor]:
+    """Return every weight of a network, in the order of its description."""
+    return [weights.detach() for weights in _named(network).values()]
 
 
-def build_settings(described: Mapping[str, Any]) -> LoopSettings:
-    """Return the settings that `describe_settings` describes."""
-    autocast = described["autocast"]
-    return LoopSettings(
-        **dict(described) | {"autocast": None if autocast is None else getattr(torch, autocast)}
-    )
-
-
-def all_weights(model: GPT2Classifier) -> list[Tensor]:
-    """Return every weight of a model, in the order of its description."""
-    return [parameter.detach() for parameter in model.parameters()]
-
-
-def _name(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name of a type in torch, such as `bfloat16`."""
     return str(dtype).removeprefix("torch.")
+
+
+def _named(network: nn.Module) -> dict[str, Tensor]:
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}

@@ -1,18 +1,17 @@
-"""Training steps that several processes share.
+"""Processes that share the steps of a training.
 
 The first process runs the command as if it were alone: it reads the data, evaluates, and writes all
-files. Where its training loop takes a step, each process computes the gradients of a part of the
-rows; the first one adds them up, moves the weights and sends them out with the next step. So the
-others keep nothing: no data, no optimizer, no checkpoint.
+files. Where a training takes a step, each process computes the gradients of a part of the rows; the
+first one adds them up, moves the weights and sends them out with the next step. So the others keep
+nothing: no data, no optimizer, no checkpoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,44 +22,50 @@ from tamis.compute import device as devices
 from tamis.compute import torchrun
 from tamis.compute.isolation import torch_threads
 from tamis.errors import ConfigError
-from tamis.text.windows import WindowAggregation
 from tamis.training.distributed.channel import Arrays, Channel, balanced
-from tamis.training.distributed.replica import (
-    all_weights,
-    build_model,
-    build_settings,
-    describe_model,
-    describe_settings,
-)
-from tamis.training.distributed.step_batch import from_arrays, to_arrays
-from tamis.training.gradients import Divisors, Gradients, StepRows
-from tamis.training.loop import Training
+from tamis.training.distributed.replica import all_weights, describe_weights
 
 _TEAM: ContextVar[Channel | None] = ContextVar("team", default=None)
+SHARE = "process"
+"""Name of the array that tells which process computes each row of a step."""
+
+
+class Job(Protocol):
+    """A training as a process sees it that computes gradients for the first one."""
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """What is trained."""
+        ...
+
+    def compute(
+        self, header: Mapping[str, Any], arrays: Arrays, rows: NDArray[np.int64]
+    ) -> Sequence[float]:
+        """Set the gradients of some rows of a step; return their sums, such as that of the
+        losses.
+        """
+        ...
+
+
+Build = Callable[[Mapping[str, Any], Arrays, torch.device], Job]
+"""Builds a job from its description."""
 
 
 @contextmanager
-def team() -> Iterator[bool]:
-    """Share the training steps of the block with the processes that torchrun started.
-
-    Yields True in the first process, or without torchrun: it does the work of the block. Yields
-    False in the others, after they have worked for the first one; there is nothing left to do.
+def team() -> Iterator[None]:
+    """Share the training steps of the block with the other processes that torchrun started, which
+    `follow`. Without torchrun nothing is shared.
 
     Raises:
         DistributedError: another process failed or ended.
     """
     if torchrun.world_size() == 1:
-        yield True
+        yield
         return
     channel = Channel()
-    if channel.rank:
-        _work(channel)
-        channel.close()
-        yield False
-        return
     token = _TEAM.set(channel)
     try:
-        yield True
+        yield
     finally:
         _TEAM.reset(token)
         if channel.whole:
@@ -68,43 +73,64 @@ def team() -> Iterator[bool]:
         channel.close()
 
 
-def shared(training: Training, threads: int | None) -> None:
-    """Let the processes of the team compute the gradients of a training, if there is a team.
-
-    Args:
-        training: its state counts the processes.
-        threads: of this machine, for all its processes together.
+def follow() -> None:
+    """Work for the first process until its block ends.
 
     Raises:
-        ConfigError: a GPU with a number was requested for several processes.
+        DistributedError: it ended without saying so.
     """
-    channel, numbers = _TEAM.get(), training.at.processes
-    world = 1 if channel is None else channel.world
-    if world > 1 or numbers:
-        training.at.processes = numbers if numbers[-1:] == [world] else [*numbers, world]
-    if channel is None:
-        return
-    device = training.device
-    if device.type == "cuda" and device.index not in (None, torchrun.local_rank()):
-        raise ConfigError(
-            f"compute.device = {device}: with several processes each takes the GPU of its own "
-            "number; use --device cuda, and choose GPUs with CUDA_VISIBLE_DEVICES"
-        )
-    training.gradients = SharedGradients(channel, training, threads)
+    channel = Channel()
+    _work(channel)
+    channel.close()
 
 
-class SharedGradients(Gradients):
-    """Gradients that the processes of a team compute together; lives in the first one."""
+def processes() -> int:
+    """Return the number of processes that share the steps of a training here."""
+    channel = _TEAM.get()
+    return 1 if channel is None else channel.world
 
-    def __init__(self, channel: Channel, training: Training, threads: int | None) -> None:
-        """The others get the model with the first step."""
-        super().__init__(training.model, training.settings, training.weights)
-        self._channel, self._threads = channel, threads
-        self._trained = list(training.trained.values())
+
+class SharedSteps:
+    """The steps of one training, shared by all processes; lives in the first one."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        network: torch.nn.Module,
+        describe: Callable[[], tuple[dict[str, Any], Arrays]],
+        threads: int | None,
+    ) -> None:
+        """The others get the network with the first step.
+
+        Args:
+            channel: to the others.
+            network: what is trained.
+            describe: returns the description of the job, whose `kind` is a key of `_builder`, and
+                its arrays.
+            threads: of this machine, for all its processes together; None: torch's number.
+        """
+        self._channel, self._network, self._describe = channel, network, describe
+        self._threads = torch.get_num_threads() if threads is None else threads
+        self._trained = [p for p in network.parameters() if p.requires_grad]
         self._begun = False
 
-    def add(self, data: StepRows, rows: NDArray[np.int64], by: Divisors) -> tuple[float, int]:
-        """Set the gradients of all rows; otherwise as `Gradients.add`.
+    def take(
+        self,
+        header: Mapping[str, Any],
+        arrays: Arrays,
+        tokens: NDArray[np.int64],
+        compute: Callable[[NDArray[np.int64]], Sequence[float]],
+    ) -> list[float]:
+        """Set the gradients of a step.
+
+        Args:
+            header: values of the step, for the others.
+            arrays: rows of the step, for the others.
+            tokens: (R,) tokens of each row, by which they are divided.
+            compute: sets the gradients of some rows in this process; returns their sums.
+
+        Returns:
+            The sums over all rows, added up in the order of the processes.
 
         Raises:
             DistributedError: another process failed or ended.
@@ -112,102 +138,73 @@ class SharedGradients(Gradients):
         channel = self._channel
         with channel.together():
             if not self._begun:
-                self._begin(data)
+                self._begin()
                 self._begun = True
-            arrays = to_arrays(data, rows)
-            # From the generator whose state is in the checkpoint.
+            shares = balanced(tokens, channel.world)
+            number = np.empty(len(tokens), dtype=np.int64)
+            for process, rows in enumerate(shares):
+                number[rows] = process
+            # Drawn from the generator whose state is in the checkpoint.
             seed = int(torch.randint(2**31, ()))
-            channel.announce({"do": "step", "by": asdict(by), "seed": seed}, arrays)
+            header = {**header, "do": "step", "seed": seed}
+            channel.announce(header, {**arrays, SHARE: number})
             channel.spread(self._trained)
-            mine = balanced(data.states.messages.tokens[rows], channel.world)[0]
-            threads = torch.get_num_threads() if self._threads is None else self._threads
-            with torch_threads(torchrun.thread_share(threads)):
-                return _step(
-                    channel,
-                    lambda: super(SharedGradients, self).add(data, rows[mine], by),
-                    self._trained,
-                )
+            with torch_threads(torchrun.thread_share(self._threads)):
+                return _together(channel, lambda: compute(shares[0]), self._trained)
 
-    def _begin(self, data: StepRows) -> None:
-        """Send the model and what does not change from step to step."""
-        states, threads = data.states, self._threads
-        self._channel.announce(
-            {
-                "do": "job",
-                "model": describe_model(self.model),
-                "settings": describe_settings(self.settings),
-                "class_weights": self.class_weights.tolist(),
-                "device": self.device.type,
-                "threads": torch.get_num_threads() if threads is None else threads,
-                "start": states.start,
-                "whole": states.whole,
-                "aggregation": asdict(states.messages.aggregation),
-            }
-        )
-        self._channel.report()
-        self._channel.use(self.device)
-        self._channel.spread(all_weights(self.model))
+    def _begin(self) -> None:
+        """Send the network and what does not change from step to step."""
+        channel, first = self._channel, next(self._network.parameters())
+        described, arrays = self._describe()
+        header = {
+            "do": "job",
+            "device": first.device.type,
+            "threads": self._threads,
+            "weights": describe_weights(self._network),
+        }
+        channel.announce(header | described, arrays)
+        channel.report()
+        channel.use(first.device)
+        channel.spread(all_weights(self._network))
 
 
-class _Job:
-    """A training in a process that is not the first."""
+def shared_steps(
+    network: torch.nn.Module,
+    describe: Callable[[], tuple[dict[str, Any], Arrays]],
+    threads: int | None,
+) -> SharedSteps | None:
+    """Return the shared steps of a training; None if this process is alone.
 
-    def __init__(self, header: dict[str, Any]) -> None:
-        """Build the model on the device of this process.
-
-        Raises:
-            ConfigError: this machine has no such device.
-        """
-        kind = header["device"]
-        name = f"cuda:{torchrun.local_rank()}" if kind == "cuda" else kind
-        threads = torchrun.thread_share(header["threads"])
-        devices.apply(devices.resolve(name, threads))
-        self.device = torch.device(name)
-        model = build_model(header["model"], self.device)
-        weights = torch.tensor(header["class_weights"])
-        self.gradients = Gradients(model, build_settings(header["settings"]), weights)
-        self.weights = all_weights(model)
-        self.trained = [p for p in model.parameters() if p.requires_grad]
-        self.start, self.whole = header["start"], header["whole"]
-        self.aggregation = WindowAggregation(**header["aggregation"])
-
-    def step(self, channel: Channel, header: dict[str, Any], arrays: Arrays) -> None:
-        """Compute the gradients of this process's part of a step."""
-        channel.spread(self.trained)
-
-        def compute() -> tuple[float, int]:
-            torch.manual_seed(header["seed"] + channel.rank)
-            for parameter in self.trained:
-                parameter.grad = None
-            data = from_arrays(
-                arrays, start=self.start, whole=self.whole, aggregation=self.aggregation
-            )
-            mine = balanced(data.states.messages.tokens, channel.world)[channel.rank]
-            return self.gradients.add(data, mine, Divisors(**header["by"]))
-
-        _step(channel, compute, self.trained)
-
-
-def _step(
-    channel: Channel,
-    compute: Callable[[], tuple[float, int]],
-    trained: Sequence[torch.nn.Parameter],
-) -> tuple[float, int]:
-    """Compute a part of a step and add it up with those of the others, in the first process.
-
-    Returns:
-        The sum of the losses of all processes, in the order of their numbers, and of what is right.
+    Raises:
+        ConfigError: a GPU with a number was requested for several processes.
     """
-    found: tuple[float, int] = 0.0, 0
+    channel, device = _TEAM.get(), next(network.parameters()).device
+    if channel is None:
+        return None
+    if device.type == "cuda" and device.index not in (None, torchrun.local_rank()):
+        raise ConfigError(
+            f"compute.device = {device}: with several processes each takes the GPU of its own "
+            "number; use --device cuda, and choose GPUs with CUDA_VISIBLE_DEVICES"
+        )
+    return SharedSteps(channel, network, describe, threads)
+
+
+def _together(
+    channel: Channel, compute: Callable[[], Sequence[float]], trained: Sequence[torch.nn.Parameter]
+) -> list[float]:
+    """Compute a part of a step; add up its gradients with those of the others, in the first
+    process, and its sums, in all.
+    """
+    found: list[float] = []
     error = None
     try:
-        found = compute()
+        found = list(compute())
     except Exception as raised:
         error = raised
     bits = "".join("0" if parameter.grad is None else "1" for parameter in trained)
-    reports = channel.report([*found, hex(int(bits or "0", 2))], error)
+    reports = channel.report([found, hex(int(bits or "0", 2))], error)
     mask = 0
-    for _, _, some in reports:
+    for _, some in reports:
         mask |= int(some, 16)
     # A weight without a gradient in any process has none afterwards: weight decay leaves it alone.
     moved: list[Tensor] = []
@@ -217,7 +214,7 @@ def _step(
                 parameter.grad = torch.zeros_like(parameter)
             moved.append(parameter.grad)
     channel.gather_sums(moved)
-    return sum(loss for loss, _, _ in reports), sum(right for _, right, _ in reports)
+    return [sum(parts) for parts in zip(*(sums for sums, _ in reports), strict=True)]
 
 
 def _work(channel: Channel) -> None:
@@ -226,7 +223,7 @@ def _work(channel: Channel) -> None:
     Raises:
         DistributedError: it ended without saying so.
     """
-    job: _Job | None = None
+    job: Job | None = None
     while True:
         header, arrays = channel.listen()
         if header["do"] == "end":
@@ -234,24 +231,53 @@ def _work(channel: Channel) -> None:
         try:
             with channel.together():
                 if header["do"] == "job":
-                    job = _begun(channel, header)
+                    job = _begun(channel, header, arrays)
                 elif job is not None:
-                    job.step(channel, header, arrays)
+                    _step(channel, job, header, arrays)
         except Exception:
             if not channel.whole:
                 raise
             # The first process has heard of it, and says what comes next.
 
 
-def _begun(channel: Channel, header: dict[str, Any]) -> _Job:
-    """Take over a job; the others are told where it fails."""
-    job, error = None, None
+def _begun(channel: Channel, header: dict[str, Any], arrays: Arrays) -> Job:
+    """Take over a job; the others hear of it where it fails."""
+    job, error, device = None, None, torch.device("cpu")
     try:
-        job = _Job(header)
+        kind = header["device"]
+        name = f"cuda:{torchrun.local_rank()}" if kind == "cuda" else kind
+        devices.apply(devices.resolve(name, torchrun.thread_share(header["threads"])))
+        device = torch.device(name)
+        job = _builder(header["kind"])(header, arrays, device)
     except Exception as raised:
         error = raised
     channel.report(error=error)
     assert job is not None
-    channel.use(job.device)
-    channel.spread(job.weights)
+    channel.use(device)
+    channel.spread(all_weights(job.network))
     return job
+
+
+def _builder(kind: str) -> Build:
+    """What builds a job of a kind."""
+    if kind == "classifier":
+        from tamis.training.distributed.classifier_steps import ClassifierJob
+
+        return ClassifierJob
+    from tamis.training.pretraining.shared_steps import PretrainingJob
+
+    return PretrainingJob
+
+
+def _step(channel: Channel, job: Job, header: Mapping[str, Any], arrays: Arrays) -> None:
+    """Compute the gradients of this process's part of a step."""
+    trained = [p for p in job.network.parameters() if p.requires_grad]
+    channel.spread(trained)
+
+    def compute() -> Sequence[float]:
+        torch.manual_seed(header["seed"] + channel.rank)
+        for parameter in trained:
+            parameter.grad = None
+        return job.compute(header, arrays, np.flatnonzero(arrays[SHARE] == channel.rank))
+
+    _together(channel, compute, trained)

@@ -10,8 +10,6 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from torch import distributed
-
 from tamis.errors import ConfigError, RunError
 from tamis.files import write_text
 from tamis.gpt2.backbones import Backbone, load_backbone
@@ -36,12 +34,12 @@ def initial_backbone(
     texts: Corpus,
     recipe: PretrainRecipe,
     start: str | Path | EncoderStart | None,
-    say: Callable[[str], None] | None,
+    say: Callable[[str], None],
 ) -> tuple[Tokenizer, Backbone | None]:
     """The tokenizer, and the backbone that the training begins from (None: random weights).
 
     Without a backbone to continue from, the tokenizer is trained on a pass of the corpus and kept
-    for the next run. `say` is None in all processes but the first.
+    for the next run. `say` receives notes.
 
     Raises:
         ConfigError: the backbone ends in a pooling block or has untied embeddings, or the encoder's
@@ -63,10 +61,7 @@ def initial_backbone(
             )
         return backbone.tokenizer.prepared(add_bos=True), backbone
     encoder = None if start is None else read_sentence_encoder(start.folder)
-    if say is not None:
-        _see_to_tokenizer(work, texts, recipe)
-    if distributed.is_initialized():
-        distributed.barrier()
+    _see_to_tokenizer(work, texts, recipe)
     tokenizer = Tokenizer.from_folder(work).prepared(add_bos=True)
     if encoder is None or start is None:
         return tokenizer, None
@@ -74,12 +69,11 @@ def initial_backbone(
     sample = [texts.texts[i] for i in short[:FIT_TEXTS]]
     positions = recipe.shape.n_positions
     found = convert_encoder(encoder, tokenizer, sample, blocks=start.blocks, n_positions=positions)
-    if say is not None:
-        errors = ", ".join(f"{error:.1%}" for error in found.block_errors)
-        say(
-            f"{start.folder} rewritten as a GPT-2 of {len(found.block_errors)} blocks; relative "
-            f"squared error of each block's output: {errors}"
-        )
+    errors = ", ".join(f"{error:.1%}" for error in found.block_errors)
+    say(
+        f"{start.folder} rewritten as a GPT-2 of {len(found.block_errors)} blocks; relative "
+        f"squared error of each block's output: {errors}"
+    )
     mark = start.fingerprint()
     return tokenizer, Backbone(start.folder.name, found.model, tokenizer, True, mark)
 

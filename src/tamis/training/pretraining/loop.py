@@ -2,8 +2,8 @@
 same seed, on one process or many.
 
 Every draw is a function of the seed, of the tokens seen in stages before and of the step's place,
-so a resumed run needs no random state. On several processes (torchrun) each takes every n-th text
-of a step, and gradients are summed: the step is the same up to rounding, except that the
+so a resumed run needs no random state. Several processes (torchrun) divide the texts of a step
+among them, and gradients are summed: the step is the same up to rounding, except that the
 similarity loss compares texts inside a process only.
 """
 
@@ -18,18 +18,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import distributed
 
 from tamis.errors import ConfigError
-from tamis.gpt2.packing import batch_by_tokens, pack
+from tamis.gpt2.packing import batch_by_tokens
 from tamis.progress import Progress, Silent
 from tamis.training.pretraining.corpus import Corpus
-from tamis.training.pretraining.distributed import summed
-from tamis.training.pretraining.losses import Student, Targets, losses
+from tamis.training.pretraining.gradients import (
+    LOSSES,
+    Counts,
+    PretrainingGradients,
+    StepTexts,
+)
+from tamis.training.pretraining.losses import Student
 from tamis.training.pretraining.muon import decay_begins, optimizers, rate
 from tamis.training.pretraining.recipe import PretrainRecipe
 from tamis.training.pretraining.sampled_softmax import by_frequency, draw
 from tamis.training.pretraining.sequences import Sequences
+from tamis.training.pretraining.shared_steps import share_steps
 from tamis.training.pretraining.teacher import TeacherStore
 
 LOOKAHEAD_TEXTS = 4096
@@ -108,11 +113,6 @@ class Pretraining:
         self.before = 0
         """Tokens seen before the last step."""
         self.device = student.trunk.wte.weight.device
-        self.rank, self.world = (
-            (distributed.get_rank(), distributed.get_world_size())
-            if distributed.is_initialized()
-            else (0, 1)
-        )
         self.rows = None if store is None else store.find(corpus.texts)
         self.distilled = (
             distilled(corpus, recipe)
@@ -126,6 +126,16 @@ class Pretraining:
         self.plain = sequences
         """The texts as they are; `sequences` holds those of the current pass, some varied."""
         self.bank = self._bank()
+        self.gradients = share_steps(
+            PretrainingGradients(
+                student,
+                recipe.objective,
+                micro_batch_tokens=recipe.schedule.micro_batch_tokens,
+                autocast=autocast,
+                bank=self.bank,
+            ),
+            None,
+        )
         self.order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -220,9 +230,7 @@ class Pretraining:
         return self.plain.mixed(random.random(len(self.plain)) < share)
 
     def _look_ahead(self, order: NDArray[np.int64], place: int) -> None:
-        """See to it that the next texts have their teacher's vectors. On several processes the
-        first one computes them.
-        """
+        """See to it that the next texts have their teacher's vectors."""
         if self.store is None or self.rows is None:
             return
         margin = self.recipe.schedule.batch_tokens
@@ -232,11 +240,7 @@ class Pretraining:
         coming = order[place : place + max(LOOKAHEAD_TEXTS, margin)]
         coming = coming[self.distilled[coming]]
         texts = [self.corpus.texts[i] for i in coming]
-        if self.rank == 0:
-            self.store.fill(texts)
-        if self.world > 1:
-            distributed.barrier()
-            self.store.refresh()
+        self.store.fill(texts)
         self.rows[coming] = self.store.find(texts)
 
     def train_step(self, rows: NDArray[np.int64]) -> dict[str, float]:
@@ -246,23 +250,11 @@ class Pretraining:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * rate(self.at.tokens, recipe.schedule)
             optimizer.zero_grad(set_to_none=True)
-        drawn, count = self.draw_positions(rows)
-        sums = torch.zeros(4, dtype=torch.float64)
-        learnt = int(self.distilled[rows].sum())
-        mine = rows[self.rank :: self.world]
-        for part in batch_by_tokens(
-            mine, self.sequences.lengths, recipe.schedule.micro_batch_tokens
-        ):
-            self._part(part, drawn, count, learnt, sums)
-        if self.world > 1:
-            for parameter in self.student.parameters():
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                distributed.all_reduce(parameter.grad)
-            sums = summed(sums, self.device)
-        if not bool(torch.isfinite(sums).all()):
+        step, counts = self.step_texts(rows)
+        sums = self.gradients.add(step, np.arange(len(rows)), counts)
+        if not all(math.isfinite(value) for value in sums):
             raise ConfigError(
-                f"the loss became {float(sums.sum())} at step {self.at.step + 1}; lower "
+                f"the loss became {sum(sums)} at step {self.at.step + 1}; lower "
                 "optimizer.learning_rate "
                 f"(now {recipe.optimizer.learning_rate:g}) or optimizer.matrix_learning_rate "
                 f"({recipe.optimizer.matrix_learning_rate:g})"
@@ -274,8 +266,7 @@ class Pretraining:
         for optimizer in self.optimizers:
             optimizer.step()
         self.at.tokens += int(self.sequences.lengths[rows].sum())
-        names = ("next_token", "cosine_distance", "similarity", "bank")
-        found = dict(zip(names, sums.tolist(), strict=True))
+        found = dict(zip(LOSSES, sums, strict=True))
         has_teacher = self.store is not None
         wanted = {
             "next_token": objective.lm_loss_weight > 0,
@@ -301,57 +292,26 @@ class Pretraining:
             for row, length, end in zip(rows, lengths, ends, strict=True)
         }, count
 
-    def _part(
-        self,
-        rows: NDArray[np.int64],
-        sampled: dict[int, NDArray[np.bool_]],
-        count: int,
-        texts: int,
-        sums: torch.Tensor,
-    ) -> None:
-        """Losses and gradients of a part of a step, added to what is there."""
-        objective = self.recipe.objective
-        packed = pack([self.sequences.inputs(row) for row in rows])
-        ordered = rows[packed.order]
-        chosen = np.concatenate([sampled[int(row)] for row in ordered])
-        targets = np.concatenate([self.sequences.targets(row) for row in ordered])
-        chosen &= targets >= 0
-        vectors = learning = candidates = None
+    def step_texts(self, rows: NDArray[np.int64]) -> tuple[StepTexts, Counts]:
+        """The texts of a step with all that their losses need, and what their sums are divided
+        by.
+        """
+        objective, distilled = self.recipe.objective, self.distilled[rows]
+        sampled, count = self.draw_positions(rows)
+        vectors = candidates = None
         if self.store is not None and self.rows is not None and objective.uses_teacher:
-            learning = torch.from_numpy(np.flatnonzero(self.distilled[ordered])).to(self.device)
-            vectors = torch.from_numpy(
-                self.store.vectors[self.rows[ordered[self.distilled[ordered]]]].astype(np.float32)
-            ).to(self.device)
+            vectors = self.store.vectors[self.rows[rows[distilled]]].astype(np.float32)
         if self.pieces is not None:
             seed = [self.seed, self.at.number, self.at.place, 1]
             candidates = draw(
                 self.pieces, objective.frequent_pieces, objective.sampled_pieces, seed
-            ).to(self.device)
-        places = torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
-        wanted = torch.from_numpy(targets[chosen].astype(np.int64)).to(self.device)
-        with torch.autocast(
-            self.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None
-        ):
-            found = losses(
-                self.student,
-                packed.to(self.device),
-                Targets(places, wanted, vectors, learning, candidates, self.bank),
-                temperature=objective.temperature,
-                similarity=objective.similarity_weight > 0,
             )
-        scaled = (
-            (found.next_token, objective.lm_loss_weight, max(1, count)),
-            (found.cosine_distance, objective.teacher_weight, max(1, texts)),
-            (found.similarity, objective.similarity_weight, max(1, texts)),
-            (found.bank, objective.bank_weight, max(1, texts)),
+        step = StepTexts(
+            [self.sequences.inputs(row) for row in rows],
+            [self.sequences.targets(row) for row in rows],
+            [sampled[int(row)] for row in rows],
+            distilled,
+            vectors,
+            candidates,
         )
-        terms = [
-            (weight * loss / n, float(loss.detach()) / n, i)
-            for i, (loss, weight, n) in enumerate(scaled)
-            if loss is not None
-        ]
-        if not terms:
-            return  # long texts alone, of which only the teacher's vectors would be learnt
-        torch.stack([term for term, _, _ in terms]).sum().backward()  # type: ignore[no-untyped-call]
-        for _, value, i in terms:
-            sums[i] += value
+        return step, Counts(count, int(distilled.sum()))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,6 @@ from tamis.files import locked
 from tamis.gpt2.backbones import Backbone
 from tamis.progress import Progress
 from tamis.text.tokenizer import Tokenizer
-from tamis.training.pretraining import distributed as processes
 from tamis.training.pretraining.checkpoint import StateFiles
 from tamis.training.pretraining.chunking import fitted
 from tamis.training.pretraining.corpus import Corpus, read_corpus
@@ -93,25 +91,22 @@ def pretrain(
     check_folder(out, start)
     teacher = _used_teacher(inputs.teacher, recipe, say)
     compute = device.resolve(
-        processes.own_device(recipe.compute.device),
+        recipe.compute.device,
         recipe.compute.threads,
         recipe.compute.dtype,
         int8=False,
     )
     device.apply(compute)
-    first = processes.join(compute.device)
     device.seed_everything(recipe.seed)
-    say = say if first else _silent
     work = out / WORK
-    lock = work / "lock" if first else work / f"lock.{os.environ.get('RANK', '0')}"
-    with made(work), locked(lock) as mine:
+    with made(work), locked(work / "lock") as mine:
         if not mine:
             raise RunError(
                 f"{out}: another process is pretraining there; wait for it, or choose another "
                 "folder"
             )
         texts = read(recipe) if read else _read_corpus(inputs, recipe, progress)
-        begun = initial_backbone(work, texts, recipe, start, say if first else None)
+        begun = initial_backbone(work, texts, recipe, start, say)
         tokenizer, backbone = begun
         say(_counted(texts))
         shape = backbone.model.config if backbone else recipe.shape
@@ -137,24 +132,14 @@ def pretrain(
         if restored:
             say(f"going on after {training.at.tokens:,} tokens")
         training.run(
-            each_step=states.after_step if first else _no_event,
-            measure=_measurement(texts, tokenizer, training, progress) if first else _no_event,
+            each_step=states.after_step,
+            measure=_measurement(texts, tokenizer, training, progress),
             progress=progress,
         )
-        if not first:
-            return Pretrained(out, {}, [])
         facts = {"identity": identity, "excluded": dict(inputs.excluded_sets)}
         return write_result(
             out, training, tokenizer, facts, start=start, teacher=teacher, compute=compute
         )
-
-
-def _silent(_: str) -> None:
-    """Show nothing: only the first of several processes speaks."""
-
-
-def _no_event(_: Pretraining) -> None:
-    """Do nothing: only the first of several processes saves and measures."""
 
 
 def _used_teacher(
@@ -243,7 +228,7 @@ def _identity(
         backbone.fingerprint if backbone else "",
         teacher,
         dtype,
-        str(training.world),
+        "1",  # once the number of processes, on which a state does not depend
     ]
     parts += (
         [str(training.seed)] if training.seed != training.recipe.seed else []

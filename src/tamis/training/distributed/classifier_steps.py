@@ -1,0 +1,113 @@
+"""The steps of a classifier's training, shared by several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tamis.gpt2.model import GPT2Classifier
+from tamis.text.windows import WindowAggregation
+from tamis.training.distributed.channel import Arrays
+from tamis.training.distributed.replica import (
+    allocate,
+    build_trunk,
+    describe_trunk,
+    dtype_name,
+)
+from tamis.training.distributed.step_batch import from_arrays, to_arrays
+from tamis.training.distributed.team import SharedSteps, processes, shared_steps
+from tamis.training.gradients import Divisors, Gradients, StepRows
+from tamis.training.loop import Training
+from tamis.training.state import LoopSettings
+
+
+def share(training: Training, threads: int | None) -> None:
+    """Let all processes of the team compute the gradients of a training, if there is a team.
+
+    Args:
+        training: its state notes the number of processes.
+        threads: of this machine, for all its processes together.
+
+    Raises:
+        ConfigError: a GPU with a number was requested for several processes.
+    """
+    world, numbers = processes(), training.at.processes
+    if world > 1 or numbers:
+        training.at.processes = numbers if numbers[-1:] == [world] else [*numbers, world]
+
+    def describe() -> tuple[dict[str, Any], Arrays]:
+        return describe_training(training)
+
+    steps = shared_steps(training.model, describe, threads)
+    if steps is not None:
+        training.gradients = SharedGradients(steps, training)
+
+
+def describe_training(training: Training) -> tuple[dict[str, Any], Arrays]:
+    """Return what another process needs to know of a training besides its weights, as JSON and
+    arrays.
+    """
+    settings, states = training.settings, training.states
+    autocast = None if settings.autocast is None else dtype_name(settings.autocast)
+    return {
+        "kind": "classifier",
+        "trunk": describe_trunk(training.model.transformer),
+        "classes": len(training.weights),
+        "settings": asdict(settings) | {"autocast": autocast},
+        "start": states.start,
+        "whole": states.whole,
+        "aggregation": asdict(states.messages.aggregation),
+    }, {"class_weights": training.weights.numpy()}
+
+
+class SharedGradients(Gradients):
+    """Gradients that the processes of a team compute together; lives in the first one."""
+
+    def __init__(self, steps: SharedSteps, training: Training) -> None:
+        """Share the steps of `training`."""
+        super().__init__(training.model, training.settings, training.weights)
+        self._steps = steps
+
+    def add(self, data: StepRows, rows: NDArray[np.int64], by: Divisors) -> tuple[float, int]:
+        """Set the gradients of all rows; otherwise as `Gradients.add`.
+
+        Raises:
+            DistributedError: another process failed or ended.
+        """
+
+        def own(places: NDArray[np.int64]) -> tuple[float, int]:
+            return super(SharedGradients, self).add(data, rows[places], by)
+
+        tokens = data.states.messages.tokens[rows]
+        header = {"by": asdict(by)}
+        loss_sum, right = self._steps.take(header, to_arrays(data, rows), tokens, own)
+        return loss_sum, int(right)
+
+
+class ClassifierJob:
+    """A classifier's training in a process that is not the first."""
+
+    def __init__(self, header: Mapping[str, Any], arrays: Arrays, device: torch.device) -> None:
+        """Build what `describe_training` describes."""
+        model = GPT2Classifier(build_trunk(header["trunk"]), header["classes"])
+        allocate(model, header["weights"], device)
+        self.network = model.train()
+        settings = dict(header["settings"])
+        if settings["autocast"] is not None:
+            settings["autocast"] = getattr(torch, settings["autocast"])
+        weights = torch.from_numpy(arrays["class_weights"])
+        self.gradients = Gradients(model, LoopSettings(**settings), weights)
+        self.start, self.whole = header["start"], header["whole"]
+        self.aggregation = WindowAggregation(**header["aggregation"])
+
+    def compute(
+        self, header: Mapping[str, Any], arrays: Arrays, rows: NDArray[np.int64]
+    ) -> Sequence[float]:
+        """Set the gradients of rows; return the sum of their losses, and how many are right."""
+        data = from_arrays(arrays, start=self.start, whole=self.whole, aggregation=self.aggregation)
+        return self.gradients.add(data, rows, Divisors(**header["by"]))
