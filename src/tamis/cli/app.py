@@ -30,6 +30,7 @@ PANELS = {
     "Train and use a model": {
         "train": "Train a classifier on a labelled table.",
         "predict": "Classify texts.",
+        "score": "Classify the rows of a table of any size, in bounded memory.",
         "evaluate": "Evaluate a trained model on labelled rows.",
         "compare": "Compare runs on the test rows that all of them judged.",
         "explain": "Show which words led to a verdict.",

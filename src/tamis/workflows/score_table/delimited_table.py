@@ -76,13 +76,14 @@ def delimited_table(
             f"{source.name}: two columns have the same name ({', '.join(map(repr, names))}); "
             "rename one of them"
         )
+    # Texts with line ends make fewer rows than lines.
     lines_read = max((row.line for row in found.sample), default=1)
     return Table(
         "csv",
         names,
         names[column],
         _rows(found, column, names, faults, escaped=known.errors == "surrogateescape"),
-        max(1, round((known.lines - 1) * (len(sample) + 1) / (lines_read + 1))),
+        round(known.lines * len(sample) / lines_read) if sample else 0,
         (*known.notes, *found.notes),
         found.counted.notes,
     )
