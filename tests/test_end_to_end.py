@@ -5,6 +5,7 @@ Ctrl-C; what is never overwritten.
 from __future__ import annotations
 
 import json
+import platform
 import signal
 import subprocess
 import time
@@ -156,8 +157,8 @@ def test_a_second_process_is_refused_and_ctrl_c_ends_the_first_with_130_and_lose
     for overwrite in ((), ("--overwrite",)):
         error = runs.tamis("train", runs.table(), *LONG, *overwrite, "-o", run).error
         assert (
-            "is in use by another process; wait until it ends, or choose another folder (-o DIR;"
-            in error
+            f"is in use by another process ({process.pid} on {platform.node()}); wait until it "
+            "ends, or choose another folder (-o DIR;" in error
         )
     assert process.poll() is None
     process.send_signal(signal.SIGINT)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tamis.files import locked, replaced, sha256, similar_path, write_text
+from tamis import files
+from tamis.files import holder, locked, replaced, replaced_folder, sha256, similar_path, write_text
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -21,7 +25,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path.write_text("old")
     with replaced(path) as beside:
         beside.write_text("new")
-        assert path.read_text() == "old" and beside.parent == tmp_path
+        assert path.read_text() == "old" and beside.parent.parent == tmp_path
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 
@@ -130,6 +134,118 @@ def test_a_lock_file_that_vanished_while_it_was_taken_is_taken_anew(
     monkeypatch.setattr(fcntl, "flock", flock)
     with locked(path) as first, locked(path) as second:
         assert first and not second and path.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of the system")
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_of_the_system_a_file_that_names_the_process_is_the_lock(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def flock(file: Any, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    path = tmp_path / "work.lock"
+    with locked(path) as mine, locked(path) as second:
+        assert mine and not second and f"({os.getpid()} on " in holder(path)
+    assert not path.exists()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    marker = tmp_path / ".work.lock.part"
+    marker.write_text(f"{ended.pid}\n{platform.node()}\n", encoding="utf-8")
+    with locked(path) as taken_over:
+        assert taken_over
+    for file in (marker, path):
+        file.write_text("1\nelsewhere\n", encoding="utf-8")  # nobody here can ask it
+    with locked(path) as mine:
+        assert not mine and holder(path) == "another process (1 on elsewhere)"
+
+
+def test_the_holder_of_a_lock_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "work.lock"
+    assert holder(path) == "another process"
+    with locked(path):
+        assert holder(path) == f"another process ({os.getpid()} on {platform.node()})"
+    path.write_bytes(b"\xff\n1\n")
+    assert holder(path) == "another process"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="whether a process exists can be asked")
+def test_what_a_killed_process_left_goes_with_the_next_writing(tmp_path: Path) -> None:
+    path, others = tmp_path / "a.json", tmp_path / ".a.json.elsewhere.1.0.part"
+    program = """
+import os, pathlib, sys
+from tamis.files import replaced
+with replaced(pathlib.Path(sys.argv[1])) as beside:
+    beside.write_text("half")
+    beside.with_name(".tmpAbc").write_text("half")  # of the library that writes
+    os.kill(os.getpid(), 9)
+"""
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+        assert len(list(tmp_path.iterdir())) == 1
+    others.mkdir()
+    write_text(path, "whole")
+    assert sorted(tmp_path.iterdir()) == [others, path]
+
+
+def test_a_file_is_written_by_several_threads_at_once(tmp_path: Path) -> None:
+    path, texts = tmp_path / "a.json", [str(number) * 999 for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(9):
+            list(pool.map(lambda text: write_text(path, text), texts))
+    assert path.read_text() in texts and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_a_folder_takes_the_place_of_another(
+    exchanged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not exchanged:  # a file system that cannot
+        monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
+    path = tmp_path / "model"
+    for content in ("old", "new"):
+        with replaced_folder(path) as beside:
+            (beside / content).write_text(content)
+            assert not path.exists() or (path / "old").is_file()
+    assert [file.name for file in path.iterdir()] == ["new"] and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(RuntimeError), replaced_folder(path) as beside:
+        raise RuntimeError
+    assert [file.name for file in path.iterdir()] == ["new"] and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="whether a process exists can be asked")
+def test_a_folder_that_was_moved_aside_by_a_killed_process_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "weights").write_text("old")
+    program = """
+import os, pathlib, sys
+from tamis import files
+files._exchanged = lambda one, other: False
+rename = pathlib.Path.rename
+def renamed(self, target):
+    rename(self, target)
+    os.kill(os.getpid(), 9)
+with files.replaced_folder(pathlib.Path(sys.argv[1])) as beside:
+    (beside / "weights").write_text("new")
+    pathlib.Path.rename = lambda self, target: (
+        renamed(self, target) if target.name == "old" else rename(self, target)
+    )
+"""
+    subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert not path.exists()
+    with pytest.raises(RuntimeError), replaced_folder(path):
+        raise RuntimeError
+    assert (path / "weights").read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_long_name_is_written_too(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 120 + ".json")
+    write_text(path, "{}")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:

@@ -22,10 +22,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from tamis.cache import cache_directory, offline_switch
 from tamis.errors import DownloadError
+from tamis.files import locked, write_text
 
 Progress = Callable[[int, int | None], None]
 
@@ -63,7 +62,7 @@ def is_verified(path: Path, *, sha256: str, size: int | None = None) -> bool:
     if sha256_of(path).hexdigest() != sha256:
         return False
     with contextlib.suppress(OSError):  # without the record, the file is hashed again
-        _write_beside(mark, json.dumps(proof))
+        write_text(mark, json.dumps(proof))
     return True
 
 
@@ -106,8 +105,7 @@ def fetch(
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A lock of the operating system is released when the process ends, also after kill -9.
-        with FileLock(target.with_name(f".{target.name}.lock")):
+        with locked(target.with_name(f".{target.name}.lock"), wait=True):
             if _is_present(target, sha256=sha256, size=size):
                 return target  # another process downloaded it in the meantime
             failures: list[str] = []
@@ -265,7 +263,7 @@ class _Transfer:
             etag if etag and not etag.startswith("W/") else modified
         )  # a weak tag does not identify bytes
         if not start:
-            _write_beside(self._notes, json.dumps({"url": self.url, "validator": validator}))
+            write_text(self._notes, json.dumps({"url": self.url, "validator": validator}))
         done = start
         with self._part.open("ab" if start else "wb") as part:
             while True:
@@ -324,10 +322,3 @@ def sha256_of(path: Path) -> hashlib._Hash:
     """The SHA-256 hash object of a file; `update` continues it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256")
-
-
-def _write_beside(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    beside.write_text(text, "utf-8")
-    os.replace(beside, path)

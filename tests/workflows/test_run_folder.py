@@ -5,6 +5,7 @@ it is ever touched.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_the_same_again_goes_on_with_the_resolved_recipe(tmp_path: Path) -> None
     assert earlier is not None and earlier.seed == 7
 
 
-@pytest.mark.parametrize("leftover", [[], ["lock"]])
+@pytest.mark.parametrize("leftover", [[], ["lock"], [".asked.json.host.1.0.part"]])
 def test_a_run_that_was_killed_before_it_wrote_anything_is_begun_again(
     leftover: list[str], tmp_path: Path
 ) -> None:
@@ -74,8 +75,9 @@ def test_a_run_that_was_killed_while_it_was_being_cleared_can_be_overwritten(
     start(tmp_path / "run", finish=True)
     (tmp_path / "run" / "plots").mkdir()
 
-    def killed(path: Path) -> None:
-        raise KeyboardInterrupt
+    def killed(path: Path, **named: object) -> None:
+        if path.name == "plots":
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("tamis.workflows.run_folder.shutil.rmtree", killed)
@@ -165,7 +167,8 @@ def test_of_two_writers_the_second_is_refused_and_changes_nothing(
         before = contents(tmp_path / "run")
         with pytest.raises(
             RunError,
-            match=r"in use by another process; wait until it ends, or choose another folder \(-o",
+            match=rf"in use by another process \({os.getpid()} on .+\); wait until it ends, or "
+            r"choose another folder \(-o",
         ):
             start(tmp_path / "run", overwrite=overwrite)
         assert contents(tmp_path / "run") == before

@@ -5,8 +5,6 @@ with the decision rule and further facts.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from tamis.classifier.model_folder import LABEL_TYPES, META, find_model
 from tamis.classifier.saved_head import MULTI_LABEL, SavedHead, labels_of, saved_head
 from tamis.decision.verdict import DecisionRule
 from tamis.errors import CheckpointError
-from tamis.files import sha256, write_text
+from tamis.files import replaced_folder, sha256, write_text
 from tamis.gpt2.checkpoint_heads import describe_head
 from tamis.gpt2.checkpoints import (
     Checkpoint,
@@ -65,10 +63,7 @@ def save_model(folder: Path | str, saved: SavedModel, *, card: str | None = None
     """Write a model folder atomically: to a temporary folder first, which is then renamed. An
     existing folder is replaced.
     """
-    folder = Path(folder)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
+    with replaced_folder(Path(folder)) as beside:
         config = saved.model.transformer.config
         end = saved.tokenizer.end_of_text
         fixed = saved.tokenizer.backend.padding is not None
@@ -95,13 +90,6 @@ def save_model(folder: Path | str, saved: SavedModel, *, card: str | None = None
         write_text(beside / META, json.dumps(meta, indent=2, ensure_ascii=False) + "\n")
         if card is not None:
             write_text(beside / "README.md", card)
-        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-        if folder.exists():
-            folder.rename(old)
-        beside.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def load_model(run: Path | str) -> SavedModel:

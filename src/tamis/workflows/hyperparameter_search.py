@@ -25,7 +25,7 @@ from tamis.config import Recipe
 from tamis.data.labels import typed_labels
 from tamis.errors import ConfigError, MissingExtraError, RunError
 from tamis.evaluation.model_selection import Scores
-from tamis.files import locked, write_text
+from tamis.files import holder, is_temporary, locked, write_text
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.progress import Progress, Silent
 from tamis.training.callbacks import Callbacks, ignore
@@ -112,10 +112,11 @@ def search(
         "rows": len(rows.texts),
     }
     _open(folder, asked)
-    with locked(folder / "lock") as mine:
+    lock = folder / "lock"
+    with locked(lock) as mine:
         if not mine:
             raise RunError(
-                f"{folder} is in use by another process; wait until it ends, or choose another "
+                f"{folder} is in use by {holder(lock)}; wait until it ends, or choose another "
                 "folder with -o"
             )
         study = optuna.create_study(
@@ -255,7 +256,8 @@ def _words(settings: dict[str, Any]) -> str:
 
 def _open(folder: Path, asked: dict[str, Any]) -> None:
     marks, wanted = folder / ASKED, json.loads(json.dumps(asked))
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not marks.is_file())):
+    others = folder.is_dir() and any(not is_temporary(file) for file in folder.iterdir())
+    if folder.exists() and (not folder.is_dir() or (others and not marks.is_file())):
         raise RunError(
             f"{folder} exists and is not a search folder; choose another folder with -o (its "
             "content was not changed)"

@@ -23,7 +23,7 @@ from typing import Any
 from tamis.classifier.training_features import PREDICTIONS
 from tamis.config import Recipe, read_recipe
 from tamis.errors import ConfigError, RunError, TamisError
-from tamis.files import locked, replaced, write_text
+from tamis.files import holder, is_temporary, locked, replaced, write_text
 
 CONTENT = (
     *(
@@ -120,10 +120,11 @@ def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Ite
         raise RunError(f"{path} cannot be created ({error.strerror}); {ELSEWHERE}") from error
     learned_nothing = False
     try:
-        with locked(path / "checkpoint" / "lock") as mine:
+        lock = path / "checkpoint" / "lock"
+        with locked(lock) as mine:
             if not mine:
                 raise RunError(
-                    f"{path} is in use by another process; wait until it ends, or {ELSEWHERE}"
+                    f"{path} is in use by {holder(lock)}; wait until it ends, or {ELSEWHERE}"
                 )
             if overwrite:
                 _write_asked(path, asked)  # first: it marks the folder as a run
@@ -157,7 +158,7 @@ def _is_run(path: Path) -> bool:
     return (
         list(path.iterdir()) == [checkpoint]
         and checkpoint.is_dir()
-        and all(file.name == "lock" for file in checkpoint.iterdir())
+        and all(file.name == "lock" or is_temporary(file) for file in checkpoint.iterdir())
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.errors import RunError, TamisError
-from tamis.files import locked, write_text
+from tamis.files import holder, is_temporary, locked, write_text
 
 RESULT, PAGE = "tp2.json", "tp2.html"
 CONTENT = (PAGE, "loss.png", "accuracy.png", "recall.png", RESULT)
@@ -103,10 +103,11 @@ def opened(
             f"{path} cannot be created ({error.strerror}); choose another folder with --out"
         ) from error
     try:
-        with locked(path / "checkpoint" / "lock") as mine:
+        lock = path / "checkpoint" / "lock"
+        with locked(lock) as mine:
             if not mine:
                 raise RunError(
-                    f"{path} is in use by another process; wait until it ends, or choose another "
+                    f"{path} is in use by {holder(lock)}; wait until it ends, or choose another "
                     "folder with --out"
                 )
             # Again: another process may have finished since.
@@ -157,7 +158,8 @@ def _clear(path: Path, request: dict[str, Any]) -> None:
 
 
 def _names(path: Path) -> set[str]:
-    return {file.name for file in path.iterdir()} if path.is_dir() else set()
+    files = path.iterdir() if path.is_dir() else ()
+    return {file.name for file in files if not is_temporary(file)}
 
 
 def _content(path: Path) -> dict[str, Any] | None:
