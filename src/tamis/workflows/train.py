@@ -4,6 +4,7 @@ baselines, write a run folder.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.cache import cache_directory
+from tamis.compute import torchrun
 from tamis.config import Recipe
 from tamis.evaluation.report.evaluation_report import EvaluationReport
 from tamis.gpt2.feature_cache import FeatureCache
@@ -77,6 +79,8 @@ def train(
         asked["exclude"] = list(prepared.excluded)
     if extent.minutes is not None:
         asked["minutes"] = extent.minutes
+    if torchrun.restarted() and _begun(path, asked):
+        overwrite = False  # of the first attempt, whose work goes on
     named = [tracker(one, path) if isinstance(one, str) else one for one in log]
     with opened(path, asked, overwrite=overwrite) as folder, ExitStack() as trackers:
         hooks = Callbacks(
@@ -91,3 +95,12 @@ def train(
         for one in hooks.trackers:
             one.finish(found.report)
     return RunResult(path, found.classifier, EvaluationReport(found.report, found.inputs))
+
+
+def _begun(path: Path, asked: dict[str, Any]) -> bool:
+    """Whether the folder has the beginning of the very run that is asked for."""
+    try:
+        before = json.loads((path / "checkpoint" / "asked.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(before == json.loads(json.dumps(asked)))

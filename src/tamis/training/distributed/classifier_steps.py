@@ -20,7 +20,7 @@ from tamis.training.distributed.replica import (
     dtype_name,
 )
 from tamis.training.distributed.step_batch import from_arrays, to_arrays
-from tamis.training.distributed.team import SharedSteps, processes, shared_steps
+from tamis.training.distributed.team import SharedSteps, counted, shared_steps
 from tamis.training.gradients import Divisors, Gradients, StepRows
 from tamis.training.loop import Training
 from tamis.training.state import LoopSettings
@@ -36,9 +36,7 @@ def share(training: Training, threads: int | None) -> None:
     Raises:
         ConfigError: a GPU with a number was requested for several processes.
     """
-    world, numbers = processes(), training.at.processes
-    if world > 1 or numbers:
-        training.at.processes = numbers if numbers[-1:] == [world] else [*numbers, world]
+    training.at.processes = counted(training.at.processes)
 
     def describe() -> tuple[dict[str, Any], Arrays]:
         return describe_training(training)

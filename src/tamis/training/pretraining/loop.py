@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tamis.errors import ConfigError
 from tamis.gpt2.packing import batch_by_tokens
 from tamis.progress import Progress, Silent
+from tamis.training.distributed.team import counted
 from tamis.training.pretraining.corpus import Corpus
 from tamis.training.pretraining.gradients import (
     LOSSES,
@@ -53,6 +54,8 @@ class Place:
     """text of the pass"""
     history: list[dict[str, Any]] = field(default_factory=list)
     """a row a measurement, and one every so many steps"""
+    processes: list[int] = field(default_factory=list)
+    """how many processes shared the steps, one after the other; none where it was always one"""
     seconds: float = field(default=0.0, compare=False)
     """spent so far; the same work may take longer"""
 
@@ -160,6 +163,7 @@ class Pretraining:
             name: under which progress is reported.
         """
         schedule = self.recipe.schedule
+        self.at.processes = counted(self.at.processes)
         since = time.monotonic()
         with (progress or Silent()).task(
             name, total=schedule.length, unit="tokens", done=self.at.tokens

@@ -221,6 +221,7 @@ def write_result(
             "threads": compute.threads,
             "dtype": compute.dtype,
             "system": platform.machine(),
+            **({"processes": training.at.processes} if training.at.processes else {}),
         },
         "held_out": figures,
         "history": training.at.history,
