@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tamis.compute import device
 from tamis.errors import ConfigError, RunError
-from tamis.files import locked
+from tamis.files import holder, locked
 from tamis.gpt2.backbones import Backbone
 from tamis.progress import Progress
 from tamis.text.tokenizer import Tokenizer
@@ -99,11 +99,12 @@ def pretrain(
     device.apply(compute)
     device.seed_everything(recipe.seed)
     work = out / WORK
-    with made(work), locked(work / "lock") as mine:
+    lock = work / "lock"
+    with made(work), locked(lock) as mine:
         if not mine:
             raise RunError(
-                f"{out}: another process is pretraining there; wait for it, or choose another "
-                "folder"
+                f"{out} is in use by {holder(lock)}; wait until it ends, or choose another folder "
+                "with -o"
             )
         texts = read(recipe) if read else _read_corpus(inputs, recipe, progress)
         begun = initial_backbone(work, texts, recipe, start, say)

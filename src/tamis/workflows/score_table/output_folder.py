@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tamis.errors import RunError
-from tamis.files import locked, replaced
+from tamis.files import holder, locked, replaced
 
 STATE = ".tamis-score"
 """Folder in the output folder with what a resumed run needs; it is removed in the end."""
@@ -91,8 +91,8 @@ class LocalFolder:
             with locked(path / _LOCK) as free:
                 if not free:
                     raise RunError(
-                        f"{path}: another process is writing into this folder; wait until it ends, "
-                        "or give another folder"
+                        f"{path} is in use by {holder(path / _LOCK)}; wait until it ends, or give "
+                        "another folder"
                     )
                 yield
         except OSError as error:
