@@ -21,11 +21,13 @@ from tamis.decision.calibration import softmax
 from tamis.decision.verdict import DecisionRule, Verdict, with_windows
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.inference.dtype import in_dtype
+from tamis.gpt2.inference.small_batches import MOST_TOKENS, SmallBatches
 from tamis.gpt2.model import GPT2Classifier
-from tamis.gpt2.scoring import score_windows, token_logits, window_logits
+from tamis.gpt2.scoring import Scored, score_windows, scored_texts, token_logits, window_logits
 from tamis.head.refit import LinearHead, features_and_logits, features_of, with_head
 from tamis.progress import Progress
 from tamis.text.encoder import TextEncoder
+from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer
 
 
@@ -39,6 +41,8 @@ class Predictor:
     compute: Compute
     origin: Path | None = None
     """the run that the fp32 weights are read from again where `model` does not hold them"""
+    small: SmallBatches | None = None
+    """computes few texts at a time; None: torch does"""
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -95,6 +99,23 @@ class Predictor:
             encoded = self.encoder.encode(texts)
             return score_windows(self.scorer, encoded, cache=cache, progress=progress).logits
 
+    def prompt_logits(
+        self, texts: Sequence[str], *, progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """Return (N, K) as `logits`, for a user who waits: few texts come from `small`, so that the
+        last bits depend on how often it was called. Whatever has to give the same bytes again uses
+        `logits`.
+        """
+        return self._prompt(self.encoder.encode(texts), progress).logits
+
+    def _prompt(self, encoded: EncodedTexts, progress: Progress | None) -> Scored:
+        if self.small is not None and 0 < encoded.lengths.sum() <= MOST_TOKENS:
+            found = self.small.logits(self.scorer, encoded.windows, self.threads)
+            if found is not None:
+                return scored_texts(encoded, torch.from_numpy(found))
+        with self.computing():
+            return score_windows(self.scorer, encoded, progress=progress)
+
     def probabilities(
         self,
         texts: Sequence[str],
@@ -109,7 +130,16 @@ class Predictor:
         """Return the (W, K) logits of W windows of token ids, at least one, as one batch in the
         calling thread.
         """
+        if self.small is not None:
+            found = self.small.logits(self.scorer, windows, self.threads)
+            if found is not None:
+                return found
         return window_logits(self.scorer, windows)
+
+    def expect_many_calls(self) -> None:
+        """Prepare for many calls with few texts each, as a server gets them."""
+        if self.small is not None:
+            self.small.warm(self.scorer, self.threads)
 
     def token_logits(self, windows: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float64]]:
         """Return the (T, K) logits of each window as if it ended after each of its T tokens."""
@@ -150,12 +180,11 @@ class Predictor:
         *,
         progress: Progress | None = None,
     ) -> list[Verdict]:
-        """Return N verdicts by a decision rule; for a text longer than the context also the
-        deciding window.
+        """Return N verdicts by a decision rule, from `prompt_logits`; for a text longer than the
+        context also the deciding window.
         """
-        with self.computing():
-            encoded = self.encoder.encode(texts)
-            found = score_windows(self.scorer, encoded, progress=progress)
+        encoded = self.encoder.encode(texts)
+        found = self._prompt(encoded, progress)
         verdicts = rule.verdicts(texts, rule.probabilities(found.logits), labels)
         return with_windows(self.encoder, verdicts, found.deciding, encoded.long)
 

@@ -16,10 +16,11 @@ from tamis.compute import device as devices
 from tamis.compute.memory import release_memory
 from tamis.config import Recipe
 from tamis.decision.fit_rule import HeldOutScores
-from tamis.decision.out_of_distribution import OODLimit, read_ood_limit
+from tamis.decision.out_of_distribution import Limit, read_ood_limit
 from tamis.decision.verdict import DecisionRule
 from tamis.errors import CheckpointError
 from tamis.gpt2.inference.onednn import prepacking_pays
+from tamis.gpt2.inference.small_batches import SmallBatches, onnx_runtime_is_here
 from tamis.text.encoder import TextEncoder
 from tamis.text.windows import WindowAggregation
 
@@ -37,8 +38,8 @@ class StoredClassifier:
     recipe: Recipe
     """resolved"""
     temperature: float
-    limit: OODLimit | None = None
-    """on the bits per byte of texts; None where it was not fitted"""
+    limit: Limit | None = None
+    """of out-of-distribution texts; None where it was not fitted"""
     held_out: HeldOutScores | None = None
     """what the decision rule can be chosen on again; None where no rows were held out"""
 
@@ -112,7 +113,8 @@ def read_classifier(
     aggregation = WindowAggregation(place, 1.0 if penalty is None else penalty)
     context = model.transformer.config.n_positions
     encoder = TextEncoder(saved.tokenizer, context, recipe.text.window, aggregation)
-    predictor = Predictor(model, encoder, compute)
+    quick = (compute.device, compute.dtype) == ("cpu", "fp32") and onnx_runtime_is_here()
+    predictor = Predictor(model, encoder, compute, small=SmallBatches() if quick else None)
     if compute.dtype != "fp32" or prepacking_pays(model.transformer):
         # The plain matrices would take one to four times the memory of those in use.
         predictor = predictor.without_fp32(Path(run))

@@ -101,13 +101,13 @@ class TextClassifier(StoredModel):
         depend on other texts. Long texts are scored by windows.
         """
         texts = self._checked(X)
-        logits = self.predictor_.logits(texts, progress=progress or self._progress())
+        logits = self.predictor_.prompt_logits(texts, progress=progress or self._progress())
         return self.rule_.probabilities(logits)
 
     def decision_function(self, X: Texts) -> NDArray[np.float64]:
         """Return (N,) log-odds of `classes_[1]` without the threshold; for K > 2 (N, K) logits."""
         texts = self._checked(X)
-        logits = self.predictor_.logits(texts, progress=self._progress())
+        logits = self.predictor_.prompt_logits(texts, progress=self._progress())
         two = logits.shape[1] == 2 and not self.rule_.multi_label
         return logits[:, 1] - logits[:, 0] if two else logits
 
@@ -124,7 +124,7 @@ class TextClassifier(StoredModel):
         self, X: Texts, *, ood: bool = False, progress: Progress | None = None
     ) -> Verdicts:
         """Return N verdicts: label, verdict (the label or `unsure`), probabilities, deciding
-        window. `ood` also reports out-of-distribution texts, at two to three times the cost.
+        window. `ood` also reports out-of-distribution texts, at twice the cost.
         """
         texts, progress = self._checked(X), progress or self._progress()
         found = self.predictor_.verdicts(texts, self.rule_, self._names, progress=progress)

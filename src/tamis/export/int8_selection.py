@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from tamis.decision.verdict import DecisionRule
 from tamis.errors import ConfigError
 from tamis.export.onnx_predictor import OnnxPredictor
-from tamis.export.onnx_session import run_session
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.onnx.network import NetworkOptions, matrix_names, write_network
+from tamis.gpt2.onnx.session import run_session
 from tamis.progress import Progress, Silent
 from tamis.text.encoder import TextEncoder
 

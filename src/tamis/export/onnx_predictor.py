@@ -6,7 +6,7 @@ Shapes: N texts, W windows, K classes, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.gpt2.onnx import INPUTS, OUTPUTS
+from tamis.gpt2.onnx.batches import padded, padded_batches
 from tamis.progress import Progress, Silent
 from tamis.text.encoder import TextEncoder
 from tamis.text.encoding import BATCH_TOKENS, EncodedTexts
@@ -45,6 +46,9 @@ class OnnxPredictor:
 
     def use_threads(self, count: int) -> None:
         """Do nothing: the session has its own threads, which all calls share."""
+
+    def expect_many_calls(self) -> None:
+        """Do nothing: every call is answered by the session."""
 
     def window_logits(self, windows: Sequence[Ids]) -> Floats:
         """Return the (W, K) logits of windows of token ids, of which there is at least one."""
@@ -113,23 +117,7 @@ class OnnxPredictor:
         lengths = np.array([len(ids) for ids in windows], dtype=np.int64)
         with (progress or Silent()).task("scoring", total=len(windows), unit="messages") as task:
             for rows in padded_batches(lengths, BATCH_TOKENS):
-                ids = np.zeros((len(rows), int(lengths[rows].max())), dtype=np.int64)
-                for place, row in enumerate(rows.tolist()):
-                    ids[place, : lengths[row]] = windows[row]
-                mask = (np.arange(ids.shape[1]) < lengths[rows, None]).astype(np.int64)
-                feed = dict(zip(INPUTS, (ids, mask), strict=True))
+                feed = dict(zip(INPUTS, padded([windows[row] for row in rows]), strict=True))
                 found[rows] = self.session.run([output], feed)[0]
                 task.advance(len(rows))
         return found
-
-
-def padded_batches(lengths: NDArray[np.int64], most_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Yield row numbers in batches of at most `most_tokens` tokens, padding to the longest row
-    included, longest first. A row longer than that is a batch by itself.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    begin = 0
-    while begin < len(order):
-        rows = max(1, most_tokens // int(lengths[order[begin]]))
-        yield order[begin : begin + rows]
-        begin += rows

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tamis.errors import CheckpointError, MissingExtraError
+from tamis.errors import CheckpointError
 from tamis.export.description import ModelDescription
 from tamis.gpt2.onnx import INPUTS, OUTPUTS
+from tamis.gpt2.onnx.session import run_session
 
 KEY = "tamis"
 """Entry of the file's metadata with the description."""
@@ -54,30 +55,6 @@ def open_model(path: Path, *, threads: int) -> OpenModel:
     description = ModelDescription.from_dict(values, where)
     _check_ends(path, session, description)
     return OpenModel(session, description)
-
-
-def run_session(path: Path, *, threads: int) -> Any:
-    """Return an ONNX Runtime session for a file. Raises as `open_model`."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingExtraError(
-            "onnxruntime", extra="onnx", purpose="running an exported model"
-        ) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 4  # errors are raised as well
-    # Waiting threads sleep instead of taking processor time from other programs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Shapes differ from run to run, so patterns of memory would be kept in vain.
-    options.enable_mem_pattern = False
-    try:
-        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    except Exception as error:  # the classes of onnxruntime's errors are not public
-        raise CheckpointError(
-            f"{path} cannot be loaded by ONNX Runtime {onnxruntime.__version__} "
-            f"({' '.join(str(error).split()):.300}); copy the whole folder again, or {_AGAIN}"
-        ) from None
 
 
 def _check_ends(path: Path, session: Any, description: ModelDescription) -> None:

@@ -80,11 +80,16 @@ def score_windows(
         ):
             logits[windows] = found
             task.advance(len(windows))
-        rows = np.arange(len(messages.distinct_of))
-        if len(rows) == 0:
-            return Scored(np.empty((0, width)), np.empty(0, dtype=np.int64))
-        own = logits[messages.windows_of(rows)].double()
-        return Scored(messages.aggregate(own, rows).numpy(), messages.deciding(own.numpy(), rows))
+        return scored_texts(messages, logits)
+
+
+def scored_texts(messages: EncodedTexts, logits: torch.Tensor) -> Scored:
+    """Return the scores of R texts from the (W, K) logits of their windows."""
+    rows = np.arange(len(messages.distinct_of))
+    if len(rows) == 0:
+        return Scored(np.empty((0, logits.shape[1])), np.empty(0, dtype=np.int64))
+    own = logits[messages.windows_of(rows)].double()
+    return Scored(messages.aggregate(own, rows).numpy(), messages.deciding(own.numpy(), rows))
 
 
 def window_logits(

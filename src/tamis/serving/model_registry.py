@@ -197,6 +197,7 @@ class Models:
         def load(name: str, run: Path) -> Loaded:
             signature = signature_of(run)
             classifier = load_classifier(run, **(compute or {}))
+            classifier.predictor_.expect_many_calls()
             return Loaded(
                 classifier,
                 learning(classifier, run, name),

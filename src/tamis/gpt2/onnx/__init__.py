@@ -5,3 +5,5 @@
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUTS = ("logits", "embedding")
+EMBEDDED = "embedded"
+"""The first input of a graph without embedding tables."""

@@ -10,6 +10,9 @@ Outputs, K classes and C channels:
     logits     (B, K) fp32
     embedding  (B, C) fp32, of length one: what the head reads
 
+Without the embedding tables (`NetworkOptions.tables`) the first input is the sum of their rows,
+`embedded` (B, T, C) fp32, for a program that has the tables anyway.
+
 Causal attention never reads padding, so only the pooling uses the mask: it takes the last token, or
 the mean over tokens. The mean is computed in fp32 without the factor of the pooling block
 (`MeanPoolingBlock`): LN(h + a m) with epsilon e equals LN(h / a + m) with epsilon e / a^2.
@@ -26,7 +29,7 @@ from onnx import ModelProto, TensorProto, defs, helper
 
 from tamis.errors import ConfigError
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, MeanPoolingBlock
-from tamis.gpt2.onnx import INPUTS, OUTPUTS
+from tamis.gpt2.onnx import EMBEDDED, INPUTS, OUTPUTS
 from tamis.gpt2.onnx.builder import Array, GraphBuilder, WeightFile
 from tamis.gpt2.pooling import written_out
 
@@ -50,6 +53,8 @@ class NetworkOptions:
     """matrices stored in 8 bits, by name (`matrix_names`)"""
     most_bytes: int = MOST_BYTES
     """of weights in one file; of more, they are stored beside it"""
+    tables: bool = True
+    """whether the embedding tables are in the graph"""
 
 
 def check_opset(opset: int) -> None:
@@ -97,7 +102,8 @@ def write_network(
     large = sum(p.numel() * 4 for p in model.parameters()) > options.most_bytes
     weights = WeightFile(data, data.name) if large else None
     try:
-        proto = _model(model, GraphBuilder(options.opset, int8=options.int8, weights=weights))
+        graph = GraphBuilder(options.opset, int8=options.int8, weights=weights)
+        proto = _model(model, graph, tables=options.tables)
     finally:
         if weights is not None:
             weights.close()
@@ -106,11 +112,13 @@ def write_network(
     return [path, data] if large else [path]
 
 
-def _model(model: GPT2Classifier, graph: GraphBuilder) -> ModelProto:
-    add_network(model, graph)
+def _model(model: GPT2Classifier, graph: GraphBuilder, *, tables: bool) -> ModelProto:
+    add_network(model, graph, tables=tables)
     config = model.transformer.config
     value = helper.make_tensor_value_info
     inputs = [value(name, TensorProto.INT64, ["batch", "tokens"]) for name in INPUTS]
+    if not tables:
+        inputs[0] = value(EMBEDDED, TensorProto.FLOAT, ["batch", "tokens", config.n_embd])
     widths = (model.score.out_features, config.n_embd)
     outputs = [
         value(name, TensorProto.FLOAT, ["batch", width])
@@ -124,15 +132,13 @@ def _model(model: GPT2Classifier, graph: GraphBuilder) -> ModelProto:
     return helper.make_model(built, opset_imports=[opset], ir_version=oldest, producer_name="tamis")
 
 
-def add_network(model: GPT2Classifier, graph: GraphBuilder) -> None:
-    """Add the nodes of a classifier to a graph."""
+def add_network(model: GPT2Classifier, graph: GraphBuilder, *, tables: bool = True) -> None:
+    """Add the nodes of a classifier to a graph; `tables` as in `NetworkOptions`."""
     trunk = model.transformer
     blocks, pooling = _blocks(trunk)
-    shape = graph.node("Shape", INPUTS[0])
+    shape = graph.node("Shape", INPUTS[0] if tables else INPUTS[1])
     length = graph.node("Slice", shape, graph.integers(1), graph.integers(2))
-    table = graph.weight(_numpy(trunk.wpe.weight), "wpe")
-    positions = graph.node("Slice", table, graph.integers(0), length)
-    x = graph.node("Add", graph.rows(_numpy(trunk.wte.weight), "wte", INPUTS[0]), positions)
+    x = _embedded(graph, trunk, length) if tables else EMBEDDED
     square = graph.node("Concat", length, length, axis=0)
     hidden = graph.node("Expand", graph.number(HIDDEN), square)
     causal = graph.node("Trilu", hidden, graph.constant(np.int64(1), "one"), upper=1)
@@ -149,6 +155,13 @@ def add_network(model: GPT2Classifier, graph: GraphBuilder) -> None:
         last = _Block(graph, blocks[-1], trunk, f"h.{len(whole)}")
         rows, factor = last.last(x, mask, ends), 1.0
     _head(graph, model, rows, trunk.ln_f.eps / factor**2)
+
+
+def _embedded(graph: GraphBuilder, trunk: GPT2, length: str) -> str:
+    """(B, T) ids -> (B, T, C): token embeddings plus position embeddings."""
+    table = graph.weight(_numpy(trunk.wpe.weight), "wpe")
+    positions = graph.node("Slice", table, graph.integers(0), length)
+    return graph.node("Add", graph.rows(_numpy(trunk.wte.weight), "wte", INPUTS[0]), positions)
 
 
 def _blocks(trunk: GPT2) -> tuple[list[Block], MeanPoolingBlock | None]:
