@@ -347,3 +347,7 @@ def test_the_teachers_vectors_are_those_of_transformers_with_mean_pooling() -> N
         assert np.abs(vector - expected).max() < 1e-5
     assert lengths[0] == 3 and lengths[-1] == longest and len(set(lengths)) == 5
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    in_bf16 = Teacher(folder, bf16=True).embed(TEXTS)
+    assert in_bf16.dtype == np.float32 and not np.array_equal(in_bf16, vectors)
+    np.testing.assert_allclose(np.linalg.norm(in_bf16, axis=1), 1, atol=1e-6)
+    assert (in_bf16 * vectors).sum(1).min() > 0.999

@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from tamis.cache import cache_directory
 from tamis.errors import CheckpointError, MissingExtraError
@@ -27,6 +28,8 @@ from tamis.progress import Progress, Silent
 
 BATCH_TEXTS = 16
 """Texts the teacher reads at once; small batches of like length waste the least on filling."""
+BATCH_TEXTS_BF16 = 128
+"""The same in bf16: its products are so fast that small batches would wait for the weights."""
 WRITE_TEXTS = 2048
 """Texts between two writes to the store: what a kill may cost."""
 WAIT_S = 0.5
@@ -40,8 +43,8 @@ class Teacher:
     def __init__(self, folder: Path | str, *, device: str = "cpu", bf16: bool = False) -> None:
         """Load the model of `folder`; nothing is fetched.
 
-        With `bf16` its matrix products are computed in bf16: about three times as fast on a
-        processor with bf16 instructions, with a cosine of .9999 to the vectors in fp32.
+        With `bf16` it is computed in bf16: several times as fast on a processor with bf16
+        instructions, and vectors of nearly the same direction.
 
         Raises:
             MissingExtraError: `sentence-transformers` is not installed.
@@ -64,6 +67,8 @@ class Teacher:
             raise CheckpointError(f"{folder}: the teacher cannot be loaded ({error})") from error
         self.dimensions = int(self.model.get_embedding_dimension())
         self.device, self.bf16 = torch.device(device).type, bf16
+        if bf16:
+            self.model = self.model.bfloat16()
 
     def fingerprint(self) -> str:
         """SHA-256 over all that decides a vector: settings, weights, tokenizer, precision."""
@@ -73,18 +78,19 @@ class Teacher:
             name = file.relative_to(self.folder).as_posix()
             digest.update(f"{name}\n{sha256(file)}\n".encode())
         if self.bf16:
-            digest.update(b"bf16")
+            digest.update(b"bf16 weights")
         return digest.hexdigest()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(texts, D) vectors of length one."""
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+        with torch.inference_mode():
             vectors = self.model.encode(
                 list(texts),
-                batch_size=BATCH_TEXTS,
-                normalize_embeddings=True,
+                batch_size=BATCH_TEXTS_BF16 if self.bf16 else BATCH_TEXTS,
+                convert_to_tensor=True,
                 show_progress_bar=False,
-            )
+            ).float()
+            vectors = nn.functional.normalize(vectors, dim=1).cpu().numpy()
         return np.asarray(vectors, dtype=np.float32)
 
 
