@@ -145,6 +145,7 @@ def test_every_option_that_stands_alone_in_a_guide_exists() -> None:
     helped = load_script(ROOT / "docs" / "make_cli.py")
     known = "\n".join([helped.help_text(), *map(helped.help_text, helped.commands())])
     others = {"--index-url", "--debug"}  # of pip, and of every command
+    others |= {"--nproc-per-node", "--node-rank", "--max-restarts"}  # of torchrun
     wrong = []
     for path in present_documents():
         if path.parent.name not in {"tutorial", "how-to", "reference", ROOT.name}:
