@@ -4,7 +4,9 @@ count, predict marks.
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ import pytest
 
 from tamis import NotFittedError, TextClassifier
 from tamis.classifier.out_of_distribution import OODDetector
+from tamis.decision.out_of_distribution import OODLimit, fit_ood_limit, utf8_lengths
 from tamis.gpt2.backbones import load_backbone
+from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.likelihood import bits_per_byte
 from tests import runs
 from tests.rows import messages
@@ -54,7 +58,7 @@ def test_verdicts_tell_only_when_asked(learnt: TextClassifier) -> None:
     assert [v.ood for v in plain] == [None, None] and "ood" not in plain[0].to_dict()
     told = learnt.verdicts([HAM, FOREIGN], ood=True)
     assert [v.ood for v in told] == [False, True]
-    assert told[1].bits_per_byte == pytest.approx(learnt.ood_detector_.bits_per_byte(FOREIGN))
+    assert told[1].ood_score == pytest.approx(learnt.ood_detector_.scores([FOREIGN])[0])
     assert [(v.label, v.verdict, v.probabilities) for v in told] == [
         (v.label, v.verdict, v.probabilities) for v in plain
     ]
@@ -64,7 +68,7 @@ def test_verdicts_tell_only_when_asked(learnt: TextClassifier) -> None:
         "verdict",
         "probabilities",
         "ood",
-        "bits_per_byte",
+        "ood_score",
     }
 
 
@@ -72,15 +76,14 @@ def test_the_limit_travels_with_the_model(learnt: TextClassifier, saved: Path) -
     loaded = TextClassifier.load(saved, threads=1)
     assert loaded.ood_detector_.limit == learnt.ood_detector_.limit
     np.testing.assert_allclose(
-        loaded.ood_detector_.bits_per_byte(TEXTS[:9]),
-        learnt.ood_detector_.bits_per_byte(TEXTS[:9]),
-        rtol=1e-5,
+        loaded.ood_detector_.scores(TEXTS[:9]), learnt.ood_detector_.scores(TEXTS[:9]), atol=1e-4
     )
     meta = json.loads((saved / "tamis.json").read_text())
     del meta["ood"]
     other = runs.copy_of(saved, saved.parent / "without")
     (other / "tamis.json").write_text(json.dumps(meta))
     unknown = TextClassifier.load(other, threads=1)
+    assert np.isnan(unknown.ood_detector_.scores([FOREIGN])).all()
     assert (
         unknown.ood_detector_.limit is None and unknown.verdicts([FOREIGN], ood=True)[0].ood is None
     )
@@ -98,15 +101,42 @@ def test_a_new_fit_forgets_the_limit_and_few_texts_set_none() -> None:
     assert classifier.fit(TEXTS[:60], LABELS[:60]).ood_detector_.limit is None
 
 
+def with_old_limit(classifier: TextClassifier) -> TextClassifier:
+    """Give a classifier the limit on bits per byte that was fitted before."""
+    detector = classifier.ood_detector_
+    limit = fit_ood_limit(detector.bits_per_byte(TEXTS), utf8_lengths(TEXTS))
+    assert limit is not None
+    reader = detector.language_model.fingerprint
+    classifier.ood_detector_ = replace(detector, limit=replace(limit, language_model=reader))
+    return classifier
+
+
+def test_a_model_with_a_limit_on_bits_per_byte_works_as_before(
+    learnt: TextClassifier, tmp_path: Path
+) -> None:
+    old = with_old_limit(copy.copy(learnt))
+    old.save(tmp_path / "model")
+    loaded = TextClassifier.load(tmp_path / "model", threads=1)
+    assert isinstance(loaded.ood_detector_.limit, OODLimit)
+    assert loaded.ood_detector_.limit == old.ood_detector_.limit
+    told = loaded.verdicts([HAM, FOREIGN], ood=True)
+    assert [verdict.ood for verdict in told] == [False, True]
+    limit, bits = loaded.ood_detector_.limit, loaded.ood_detector_.bits_per_byte([HAM, FOREIGN])
+    mean, spread = limit.expected(utf8_lengths([HAM, FOREIGN]))
+    assert [one.ood_score for one in told] == pytest.approx(((bits - mean) / spread).tolist())
+    found = loaded.ood_detector_.report([*TEXTS[:40], FOREIGN], [*LABELS[:40], "ham"])
+    assert found is not None and FOREIGN in [one["text"] for one in found["examples"]]
+
+
 def test_the_backbone_reads_for_a_trunk_that_was_cut(tmp_path: Path) -> None:
     backbone = runs.copy_of(runs.pretrained(), tmp_path / "backbone")
-    classifier = TextClassifier(
-        str(backbone), "head", settings={"text.layers": 1, "text.pooling": "mean"}, threads=1
-    ).fit(TEXTS, LABELS)
-    whole = load_backbone(backbone)
-    classifier.ood_detector_ = classifier.ood_detector_.fitted(TEXTS)
-    limit = classifier.ood_detector_.limit
-    assert limit is not None and limit.language_model == whole.fingerprint
+    classifier = with_old_limit(
+        TextClassifier(
+            str(backbone), "head", settings={"text.layers": 1, "text.pooling": "mean"}, threads=1
+        ).fit(TEXTS, LABELS)
+    )
+    whole, limit = load_backbone(backbone), classifier.ood_detector_.limit
+    assert isinstance(limit, OODLimit) and limit.language_model == whole.fingerprint
     expected = bits_per_byte(whole.model, TEXTS[:9], classifier.predictor_.tokenizer)
     np.testing.assert_allclose(
         classifier.ood_detector_.bits_per_byte(TEXTS[:9]), expected, rtol=1e-5
@@ -114,24 +144,48 @@ def test_the_backbone_reads_for_a_trunk_that_was_cut(tmp_path: Path) -> None:
     classifier.save(tmp_path / "model")
     loaded = TextClassifier.load(tmp_path / "model", threads=1)
     np.testing.assert_allclose(loaded.ood_detector_.bits_per_byte(TEXTS[:9]), expected, rtol=1e-5)
-    assert (
-        loaded.ood_detector_.limit == limit and loaded.verdicts([HAM], ood=True)[0].ood is not None
-    )
+    assert loaded.ood_detector_.limit == limit
+    assert loaded.verdicts([HAM], ood=True)[0].ood is not None
     backbone.rename(
         tmp_path / "gone"
     )  # verdicts need no backbone; what is unknown is said to be unknown
     alone = TextClassifier.load(tmp_path / "model", threads=1)
     told = alone.verdicts([HAM], ood=True)[0]
-    assert told.ood is None and told.bits_per_byte is not None
+    assert told.ood is None and told.ood_score is None
     assert alone.ood_detector_.usable_limit is None
+    # The limit of today needs no language model.
+    assert alone.ood_detector_.fitted(TEXTS).usable_limit is not None
     uncut = TextClassifier(
         str(tmp_path / "gone"),
         "head",
         settings={"text.layers": 3, "text.pooling": "mean"},
         threads=1,
     ).fit(TEXTS, LABELS)
-    own = uncut.ood_detector_.fitted(TEXTS).limit
-    assert own is not None and own.language_model is None
+    assert uncut.ood_detector_.language_model.fingerprint is None
+
+
+def test_given_features_and_cached_states_give_the_same_and_compute_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = TextClassifier("scratch:tiny", "head", threads=1).fit(TEXTS, LABELS)
+    predictor, features = classifier.predictor_, classifier.training_.features
+    cache = FeatureCache(tmp_path / "states")
+    predictor.probabilities(TEXTS[:50], cache=cache)
+    computed = OODDetector(predictor, classifier.recipe_).fitted(TEXTS)
+    expected = computed.report(TEXTS[:50], LABELS[:50])
+    assert computed.limit is not None and expected is not None
+
+    def none(*positional: object, **named: object) -> None:
+        raise AssertionError("states are computed")
+
+    monkeypatch.setattr("tamis.gpt2.features.compute_in_parallel", none)
+    given = OODDetector(predictor, classifier.recipe_).fitted([*TEXTS], features=features)
+    assert given.limit is not None
+    assert given.limit.deviations == pytest.approx(computed.limit.deviations, rel=1e-3)
+    found = given.report(TEXTS[:50], LABELS[:50], cache=cache)
+    assert found is not None
+    assert found["flagged"] == expected["flagged"]
+    assert found["median_score"] == pytest.approx(expected["median_score"], abs=1e-3)
 
 
 def test_the_report_counts_and_names(learnt: TextClassifier) -> None:
@@ -155,7 +209,7 @@ def test_predict_marks_them_and_json_only_when_asked(saved: Path, tmp_path: Path
     table = tmp_path / "out.csv"
     assert run("predict", saved, FOREIGN, "--out", table, "--ood").code == 0
     assert (
-        table.read_text().splitlines()[0].endswith("ood,bits_per_byte")
+        table.read_text().splitlines()[0].endswith("ood,ood_score")
         and ",true," in table.read_text()
     )
 
@@ -165,8 +219,8 @@ def test_a_detector_works_alone(learnt: TextClassifier) -> None:
     assert detector.limit is None and detector.is_ood([HAM], np.array([9.0])) == [None]
     fitted = detector.fitted(TEXTS)
     assert detector.limit is None and fitted.limit == learnt.ood_detector_.limit
-    bits = fitted.bits_per_byte([HAM, FOREIGN])
-    assert fitted.is_ood([HAM, FOREIGN], bits) == [False, True]
+    scores = fitted.scores([HAM, FOREIGN])
+    assert fitted.is_ood([HAM, FOREIGN], scores) == [False, True]
     told = fitted.mark(learnt.verdicts([HAM, FOREIGN]))
     assert [verdict.ood for verdict in told] == [False, True]
-    assert [verdict.bits_per_byte for verdict in told] == pytest.approx(bits.tolist())
+    assert [verdict.ood_score for verdict in told] == pytest.approx(scores.tolist())

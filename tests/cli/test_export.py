@@ -211,4 +211,4 @@ def test_ood_of_an_exported_model_is_unknown_and_says_so(exported: Path) -> None
     said = tamis("predict", exported, "a text", "--ood", "--json", "--threads", "1")
     assert "so `ood` is unknown; use the run that was exported" in said.err
     (found,) = lines(said.out)
-    assert found["ood"] is None and found["bits_per_byte"] is None
+    assert found["ood"] is None and found["ood_score"] is None

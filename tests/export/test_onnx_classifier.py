@@ -283,9 +283,9 @@ def test_ood_is_unknown() -> None:
     found = exported("mean")
     assert found.ood_detector_.limit is None
     (verdict,) = found.verdicts(["a text"], ood=True)
-    assert verdict.ood is None and verdict.bits_per_byte is None
+    assert verdict.ood is None and verdict.ood_score is None
     detector = found.ood_detector_
-    assert detector.is_ood(["a", "b"], detector.bits_per_byte(["a", "b"])) == [None, None]
+    assert detector.is_ood(["a", "b"], detector.scores(["a", "b"])) == [None, None]
 
 
 def test_every_beginning_of_a_text_is_scored_as_by_the_causal_model() -> None:

@@ -37,15 +37,15 @@ class Reader:
         self.gate = threading.Event()
         self.gate.set()
 
-    def bits_per_byte(self, texts: Sequence[str]) -> list[float]:
+    def scores(self, texts: Sequence[str]) -> list[float]:
         self.looks.append(list(texts))
         self.gate.wait(5)
         if "fault" in texts:
             raise ValueError
         return [10.0 * ("z" in text) for text in texts]
 
-    def is_ood(self, texts: Sequence[str], bits: Sequence[float]) -> list[bool | None]:
-        return [bit >= 9 for bit in bits]
+    def is_ood(self, texts: Sequence[str], scores: Sequence[float]) -> list[bool | None]:
+        return [score >= 9 for score in scores]
 
     @property
     def classifier(self) -> TextClassifier:

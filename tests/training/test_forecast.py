@@ -57,11 +57,11 @@ def test_seconds_are_those_of_the_passes() -> None:
     head = 1.0 + HEAD_ROW_S * 400  # 10,000 tokens are read in a second
     assert FORECAST.head(selection=False) == pytest.approx(head)
     assert FORECAST.head(selection=True) > head
-    likelihoods = 3.0 * (1.0 + 0.25)
-    scored = 0.25 + likelihoods
+    ood = 1.0 + 0.25
+    scored = 0.25 + ood
     assert FORECAST.evaluation() == pytest.approx(scored + TFIDF_ROW_S * 500 + PLOTS_S)
-    assert FORECAST.evaluation(likelihoods=False) == pytest.approx(
-        FORECAST.evaluation() - likelihoods
+    assert FORECAST.evaluation(ood=False) == pytest.approx(
+        FORECAST.evaluation() - ood
     )
     plain = resolved(train__epochs=4)
     assert FORECAST.steps(plain) == pytest.approx(40.0)

@@ -46,13 +46,14 @@ class Learned(Parameters):
     @property
     def ood_detector_(self) -> OODDetector:
         """Detector of out-of-distribution texts. After `fit` its limit is fitted on the training
-        texts at the first use, which costs as much as two to three predictions of at most 1,000
-        texts.
+        texts at the first use, which costs at most as much as predictions of 1,000 texts.
         """
         if self._ood_detector_ is None:
             record = self.training_
             unfitted = OODDetector(self.predictor_, self.recipe_)
-            self._ood_detector_ = unfitted.fitted(record.rows.texts, held_out=record.unseen_texts)
+            self._ood_detector_ = unfitted.fitted(
+                record.rows.texts, features=record.features, held_out=record.unseen_texts
+            )
         return self._ood_detector_
 
     @ood_detector_.setter

@@ -1,8 +1,9 @@
-"""Out-of-distribution detection for a classifier: bits per byte of a text under its own trunk,
-compared with a limit that was fitted on training texts.
+"""Out-of-distribution detection for a classifier: features and tokens per byte of a text, compared
+with a limit that was fitted on training texts.
 
-A fine-tuned trunk still works as a language model. A trunk with fewer blocks does not; then the
-backbone is used, if it is on this machine. Shapes: N texts.
+The limit of an earlier model is one on bits per byte under its own trunk, which still works as a
+language model after fine-tuning. A trunk with fewer blocks does not; then the backbone is used, if
+it is on this machine. Shapes: N texts, C channels.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ from tamis.config import Recipe
 from tamis.decision.out_of_distribution import (
     FEWEST_TEXTS,
     MOST_TEXTS,
+    DensityLimit,
+    Limit,
     OODLimit,
-    fit_ood_limit,
+    fit_density_limit,
     ood_summary,
+    text_sizes,
     utf8_lengths,
 )
 from tamis.decision.verdict import Verdict
 from tamis.gpt2.backbones import load_backbone, local_folder
+from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.likelihood import bits_per_byte
 from tamis.gpt2.model import GPT2, MeanPoolingBlock
 from tamis.progress import Progress
@@ -51,14 +56,14 @@ class OODDetector:
     predictor: Predictor
     recipe: Recipe
     """resolved; what the trunk was made from"""
-    limit: OODLimit | None = None
+    limit: Limit | None = None
     """None where it was not fitted: too few training texts, or a model that transformers wrote"""
 
     @cached_property
     def language_model(self) -> LanguageModel:
         """The language model that computes bits per byte."""
         own = self.predictor.exact_model().transformer
-        if self.limit is None or self.limit.language_model is not None:
+        if not isinstance(self.limit, OODLimit) or self.limit.language_model is not None:
             backbone = self._backbone_of_truncated(own)
             if backbone is not None:
                 return backbone
@@ -84,11 +89,35 @@ class OODDetector:
         return LanguageModel(backbone.model.to(own.wte.weight.device), False, backbone.fingerprint)
 
     @property
-    def usable_limit(self) -> OODLimit | None:
+    def usable_limit(self) -> Limit | None:
         """The limit; None if it was fitted with a language model that is not on this machine."""
         limit = self.limit
-        known = limit is None or limit.language_model == self.language_model.fingerprint
-        return limit if known else None
+        if isinstance(limit, OODLimit) and limit.language_model != self.language_model.fingerprint:
+            return None
+        return limit
+
+    def scores(
+        self,
+        texts: Sequence[str],
+        *,
+        cache: FeatureCache | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float64]:
+        """Return by how many standard deviations N texts are above the mean of texts like the
+        training texts, (N,); NaN without a usable limit. Costs as much as a prediction, or nothing
+        if the `cache` has the states of the texts.
+
+        Raises:
+            DataError: a text is not a string or not valid Unicode.
+        """
+        limit, listed = self.usable_limit, as_texts(texts)
+        if limit is None or not len(listed):
+            return np.full(len(listed), np.nan)
+        if isinstance(limit, OODLimit):
+            bits = self.bits_per_byte(listed, progress=progress)
+            return limit.scores(bits, utf8_lengths(listed))
+        features = self.predictor.embed(listed, cache=cache, progress=progress)
+        return limit.scores(features, text_sizes(listed, self.predictor.tokenizer))
 
     def bits_per_byte(self, texts: Sequence[str] | str, *, progress: Progress | None = None) -> Any:
         """Return the (N,) bits per byte of texts; for a single text one number. Costs as much as
@@ -110,65 +139,100 @@ class OODDetector:
             )
         return bits[0] if single else bits
 
-    def is_ood(self, texts: Sequence[str], bits: NDArray[np.float64]) -> list[bool | None]:
-        """Return whether each of N texts with its (N,) bits per byte is out-of-distribution; None
-        without a usable limit.
+    def is_ood(self, texts: Sequence[str], scores: NDArray[np.float64]) -> list[bool | None]:
+        """Return whether each of N texts with its (N,) scores is out-of-distribution; None without
+        a usable limit.
         """
         limit = self.usable_limit
         if limit is None:
             return [None] * len(texts)
-        return [bool(one) for one in limit.is_ood(bits, utf8_lengths(texts))]
+        return [bool(one) for one in ~(scores <= limit.deviations)]
 
     def mark(
-        self, verdicts: Sequence[Verdict], *, progress: Progress | None = None
+        self,
+        verdicts: Sequence[Verdict],
+        *,
+        cache: FeatureCache | None = None,
+        progress: Progress | None = None,
     ) -> list[Verdict]:
-        """Return the verdicts with bits per byte and whether the text is out-of-distribution."""
+        """Return the verdicts with their score and whether the text is out-of-distribution."""
         texts = [verdict.text for verdict in verdicts]
-        bits = self.bits_per_byte(texts, progress=progress)
-        each = zip(verdicts, self.is_ood(texts, bits), bits.tolist(), strict=True)
-        return [replace(verdict, ood=ood, bits_per_byte=own) for verdict, ood, own in each]
+        if self.usable_limit is None:
+            return list(verdicts)
+        scores = self.scores(texts, cache=cache, progress=progress)
+        each = zip(verdicts, self.is_ood(texts, scores), scores.tolist(), strict=True)
+        return [replace(verdict, ood=ood, ood_score=own) for verdict, ood, own in each]
 
     def fitted(
         self,
         texts: Sequence[str],
         *,
+        features: NDArray[np.float32] | None = None,
         held_out: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> OODDetector:
         """Return a detector with a limit fitted on a sample of the distinct training texts; without
         a limit for fewer than 100 texts.
 
-        If the trunk was trained to predict the tokens of the training texts, it knows them better
-        than others. Then the `held_out` texts are used, if there are enough.
+        A trunk that was trained on the texts knows them better than others. Then the limit is set
+        on the `held_out` texts, if there are enough. `features` (N, C) of the texts are computed
+        where they are not given.
         """
-        distinct = list(dict.fromkeys(text for text in texts if text))
-        fresh = list(dict.fromkeys(text for text in held_out if text))
-        if self.recipe.train.lm_loss_weight and len(fresh) >= FEWEST_TEXTS:
-            distinct = fresh
-        distinct = [distinct[row] for row in _sample(len(distinct), self.recipe.seed).tolist()]
+        rows = np.array([row for row in _first_rows(texts) if texts[row]], dtype=np.int64)
+        rows = rows[_sample(len(rows), self.recipe.seed)]
         unfitted = replace(self, limit=None)
-        if len(distinct) < FEWEST_TEXTS:
+        if len(rows) < FEWEST_TEXTS:
             return unfitted
-        bits = unfitted.bits_per_byte(distinct, progress=progress)
-        limit = fit_ood_limit(bits, utf8_lengths(distinct))
-        reader = unfitted.language_model.fingerprint
-        return replace(self, limit=limit and replace(limit, language_model=reader))
+        known = [texts[row] for row in rows.tolist()]
+        own = self.predictor.embed(known, progress=progress) if features is None else features[rows]
+        tokenizer = self.predictor.tokenizer
+        fresh = list(dict.fromkeys(text for text in held_out if text))
+        unseen = None
+        if self.recipe.tune != "head" and len(fresh) >= FEWEST_TEXTS:
+            fresh = [fresh[row] for row in _sample(len(fresh), self.recipe.seed).tolist()]
+            unseen = (
+                self.predictor.embed(fresh, progress=progress),
+                text_sizes(fresh, tokenizer),
+            )
+        return replace(
+            self, limit=fit_density_limit(own, text_sizes(known, tokenizer), unseen=unseen)
+        )
 
     def report(
-        self, texts: Sequence[str], labels: Sequence[str], *, progress: Progress | None = None
+        self,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        *,
+        cache: FeatureCache | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, Any] | None:
         """Return metrics on out-of-distribution texts among N labelled ones, from a sample of at
         most `MOST_TEXTS`; None without a usable limit. Its row numbers refer to `texts`.
+
+        The `cache` may have the states of all texts; then none are computed.
         """
-        if self.limit is None or not len(texts) or self.usable_limit is None:
+        limit = self.limit
+        if limit is None or not len(texts) or self.usable_limit is None:
             return None
         rows = _sample(len(texts), self.recipe.seed)
         some = [texts[row] for row in rows.tolist()]
-        bits = self.bits_per_byte(some, progress=progress)
-        found = ood_summary(some, [labels[row] for row in rows.tolist()], bits, self.limit)
+        if cache is not None and isinstance(limit, DensityLimit):
+            features = self.predictor.embed(texts, cache=cache, progress=progress)[rows]
+            scores = limit.scores(features, text_sizes(some, self.predictor.tokenizer))
+        else:
+            scores = self.scores(some, progress=progress)
+        found = ood_summary(some, [labels[row] for row in rows.tolist()], scores, limit)
         return found | {
             "examples": [{**one, "row": int(rows[one["row"]])} for one in found["examples"]]
         }
+
+
+def _first_rows(texts: Sequence[str]) -> list[int]:
+    """Return the row where each distinct text occurs first."""
+    first: dict[str, int] = {}
+    for row, text in enumerate(texts):
+        first.setdefault(text, row)
+    return list(first.values())
 
 
 def _sample(count: int, seed: int) -> NDArray[np.int64]:

@@ -67,8 +67,8 @@ def predict(
         bool,
         typer.Option(
             "--ood",
-            help="Also report whether each text is out-of-distribution, and its bits per byte "
-            "(slower).",
+            help="Also report whether each text is out-of-distribution, and its score: standard "
+            "deviations from the training texts.",
         ),
     ] = False,
     windows: Annotated[

@@ -76,7 +76,7 @@ def verdicts_html(verdicts: Sequence[Mapping[str, Any]]) -> str:
     labels = list(dict.fromkeys(chain.from_iterable(one["probabilities"] for one in shown)))
     few = labels if len(labels) <= 3 else []
     header = ["text", "verdict", *(f"P({label})" for label in few or ["label"])]
-    asked = any(one["bits_per_byte"] is not None for one in shown)
+    asked = any(one["ood_score"] is not None for one in shown)
     rows = [
         [
             text_cell(one["text"]),
@@ -112,6 +112,6 @@ def _probabilities(
 
 def _ood_cell(verdict: Mapping[str, Any]) -> Markup:
     found = {True: "yes", False: "no", None: "not known"}[verdict["ood"]]
-    return Markup('<td>{} <span class="soft">{:.2f} bits per byte</span></td>').format(
-        found, verdict["bits_per_byte"] or 0.0
-    )
+    score = verdict["ood_score"]
+    said = "" if score is None else f"score {score:.1f}"
+    return Markup('<td>{} <span class="soft">{}</span></td>').format(found, said)

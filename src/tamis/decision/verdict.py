@@ -166,9 +166,9 @@ class Verdict:
     ood: bool | None = None
     """Whether the text is out-of-distribution (`decision.out_of_distribution`); None where that was
     not asked, or is not known."""
-    bits_per_byte: float | None = None
-    """Of the text under the model's own trunk as a language model; None where that was not
-    asked."""
+    ood_score: float | None = None
+    """By how many standard deviations the text is further from the training texts than texts like
+    them are in the mean; None where that was not asked, or is not known."""
     labels: tuple[str, ...] | None = None
     """All labels that apply, of a multi-label model; None for a model with one label a text."""
 
@@ -182,7 +182,7 @@ class Verdict:
 
     def to_dict(self, *, windows: bool = False, ood: bool = False) -> dict[str, Any]:
         """Return the keys and values of one line of `predict --json`; with `windows` also the
-        window, with `ood` also both out-of-distribution values.
+        window, with `ood` also `ood` and `ood_score`.
         """
         plain: dict[str, Any] = {
             "text": self.text,
@@ -193,7 +193,7 @@ class Verdict:
         if self.labels is not None:
             plain["labels"] = list(self.labels)
         if ood:
-            plain |= {"ood": self.ood, "bits_per_byte": self.bits_per_byte}
+            plain |= {"ood": self.ood, "ood_score": self.ood_score}
         return (
             plain | {"window": None if self.window is None else asdict(self.window)}
             if windows

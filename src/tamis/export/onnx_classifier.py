@@ -38,11 +38,11 @@ class NoOODDetector:
 
     limit: None = None
 
-    def bits_per_byte(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def scores(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return (N,) NaN."""
         return np.full(len(texts), np.nan)
 
-    def is_ood(self, texts: Sequence[str], bits: NDArray[np.float64]) -> list[bool | None]:
+    def is_ood(self, texts: Sequence[str], scores: NDArray[np.float64]) -> list[bool | None]:
         """Return None for each of N texts: unknown."""
         return [None] * len(texts)
 

@@ -1,7 +1,7 @@
 """Out-of-distribution monitoring: checks a sample of the classified texts in the background, in a
 limited share of the time.
 
-The check costs more than a prediction, so a thread checks a few texts and then rests as long as
+The check costs as much as a prediction, so a thread checks a few texts and then rests as long as
 needed to keep its share.
 """
 
@@ -22,8 +22,8 @@ SHARE = 0.05
 AT_ONCE = 8
 """Texts per check."""
 CHARS = 2_000
-"""Characters of a text that are checked: enough for bits per byte, and few enough that no text
-keeps the thread busy for long."""
+"""Characters of a text that are checked: enough to know it, and few enough that no text keeps the
+thread busy for long."""
 
 
 class Drift(Worker):
@@ -63,7 +63,7 @@ class Drift(Worker):
             begun = time.monotonic()
             try:
                 detector = classifier.ood_detector_
-                found = detector.is_ood(texts, detector.bits_per_byte(texts))
+                found = detector.is_ood(texts, detector.scores(texts))
             except Exception:  # a failed check must not stop the thread
                 found = []
             self._looked(model, [far for far in found if far is not None])

@@ -24,7 +24,12 @@ from tamis.training.defaults import resolve_cv_folds
 from tamis.workflows.dataset import Dataset
 from tamis.workflows.environment import Clock
 from tamis.workflows.excluded_rows import excluded_sentence, figures_without_excluded
-from tamis.workflows.results import evaluate_classifier, training_rows, write_run
+from tamis.workflows.results import (
+    evaluate_classifier,
+    state_cache,
+    training_rows,
+    write_run,
+)
 from tamis.workflows.run_folder import RunFolder
 
 
@@ -65,8 +70,20 @@ class FittedRun:
             rows: TrainingRows = training_rows(
                 self.classifier, inputs.dataset.split, inputs.groups, hooks.progress
             )
-            write_text(folder.path / "recipe.toml", self.classifier.recipe_.to_toml())
+            recipe = self.classifier.recipe_.to_toml() + self._processes()
+            write_text(folder.path / "recipe.toml", recipe)
             write_run(folder, self.classifier, inputs.dataset, self.report, self.inputs, rows)
+
+    def _processes(self) -> str:
+        """A comment for the recipe of a model that several processes trained."""
+        numbers = self.classifier.training_.facts.get("processes")
+        if not numbers:
+            return ""
+        named = ", then ".join(map(str, numbers))
+        return (
+            f"\n# Trained by {named} processes (torchrun). Another number of processes gives the "
+            "same weights only up to\n# rounding, and with dropout other random numbers.\n"
+        )
 
 
 def fitted_classifier(
@@ -136,11 +153,18 @@ def with_ood_limit(run: FittedRun, inputs: TrainingInputs, hooks: Callbacks) -> 
     recipe = classifier.recipe_
     with run.clock.phase("ood"):
         detector = OODDetector(classifier.predictor_, recipe).fitted(
-            parts.texts("train"), held_out=parts.texts("validation"), progress=hooks.progress
+            parts.texts("train"),
+            features=classifier.training_.features,
+            held_out=parts.texts("validation"),
+            progress=hooks.progress,
         )
         classifier.ood_detector_ = detector
         report["ood"] = detector.report(
-            parts.texts("test"), parts.labels("test"), progress=hooks.progress
+            parts.texts("test"),
+            parts.labels("test"),
+            # The evaluation has put the states of a frozen trunk into the cache.
+            cache=state_cache(recipe),
+            progress=hooks.progress,
         )
     if recipe.data.exclude is not None:
         report["excluded"] = figures_without_excluded(

@@ -151,7 +151,7 @@ def _answered(
                 added: dict[str, object] = {"label": verdict.label, "verdict": verdict.verdict}
                 added |= {f"p_{label}": p for label, p in verdict.probabilities.items()}
                 if ood:
-                    added |= {"ood": verdict.ood, "bits_per_byte": verdict.bits_per_byte}
+                    added |= {"ood": verdict.ood, "ood_score": verdict.ood_score}
                 sink.write(beside_own(own, added))
                 count, code = count + 1, exit_code(verdict, classifier)
         say(f"wrote {count:,} verdicts to {out}")
@@ -186,9 +186,7 @@ def line(verdict: Verdict) -> str:
         .replace("\r", "\\r")
         .replace("\n", "\\n")
     )
-    mark = (
-        f"\tout-of-distribution ({verdict.bits_per_byte:.1f} bits per byte)" if verdict.ood else ""
-    )
+    mark = f"\tout-of-distribution (score {verdict.ood_score:.1f})" if verdict.ood else ""
     probability = f"{verdict.probabilities[verdict.label]:.4f}"
     if verdict.verdict == UNSURE:
         probability = f"{verdict.label} {probability}"

@@ -80,6 +80,13 @@ def _others(recipe: Recipe) -> bool:
     return augments(recipe.train) or recipe.train.undersample
 
 
+def state_cache(recipe: Recipe) -> FeatureCache | None:
+    """Return the cache of the trunk's states; None for a trained trunk: its states serve this model
+    alone.
+    """
+    return FeatureCache(cache_directory() / "states") if recipe.tune == "head" else None
+
+
 def evaluate_classifier(
     classifier: TextClassifier,
     dataset: Dataset,
@@ -96,10 +103,8 @@ def evaluate_classifier(
     parts, names = dataset.split, [str(c) for c in classifier.classes_]
     compute, recipe = classifier.predictor_.compute, classifier.recipe_
     with clock.phase("test"):
-        # States of a frozen trunk serve every head on it, those of a trained one this model alone.
-        cache = FeatureCache(cache_directory() / "states") if recipe.tune == "head" else None
         probabilities = classifier.predictor_.probabilities(
-            parts.texts("test"), cache=cache, progress=progress
+            parts.texts("test"), cache=state_cache(recipe), progress=progress
         )
     with clock.phase("baselines"):
         if not baselines:

@@ -93,7 +93,7 @@ def plan_sentence(
         minutes: a budget for everything; None: no limit.
     """
     forecast, rows = plan.forecast, plan.forecast.work.rows
-    first = forecast.head(selection=False) + forecast.evaluation(likelihoods=False)
+    first = forecast.head(selection=False) + forecast.evaluation(ood=False)
     last = forecast.tuning(recipe) + forecast.evaluation()
     source = (
         ""

@@ -364,7 +364,7 @@ def full(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Pa
     )
     drawn["robustness"] = write_robustness(folder / "robustness.png", results, positive="spam")
     report = evaluation.report | {"robustness": [result.to_dict() for result in results]}
-    examples = [{"bits_per_byte": 9.0, "label": "ham", "text": text} for text in EVIL]
+    examples = [{"score": 9.0, "label": "ham", "text": text} for text in EVIL]
     report["ood"] = {"flagged": 9, "n": 100, "share": 0.09, "examples": examples}
     report["confusions"] = [{"label": "ham", "predicted": "spam", "rows": 7, "share": 0.1}]
     report["warnings"] = ["A warning with a long word: " + "w" * 90]
