@@ -9,7 +9,7 @@ the penalty is chosen by out-of-fold average precision or macro F1.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -79,6 +79,9 @@ def solve(
 ) -> Solution:
     """Fit a head. The optimum does not depend on `start`, which only saves time.
 
+    The weights of the optimum are sums of rows, so with fewer rows than channels the problem is
+    solved in the N coordinates of the rows' span; `metric` of the solution is about those.
+
     Args:
         features: (N, C) of length one.
         targets: (N,) in [0, K); every class must occur.
@@ -89,8 +92,15 @@ def solve(
     """
     classes = int(targets.max()) + 1
     begin = LinearHead.zero(classes, features.shape[1]) if start is None else start
+    span = None
+    if len(features) < features.shape[1]:
+        span = np.linalg.qr(features.T)[0]  # (C, N), orthonormal columns
+        features, begin = features @ span, LinearHead(begin.weight @ span, begin.bias)
     problem = Problem(features, np.eye(classes)[targets], row_weights, inverse_penalty)
-    return solve_again(problem, start=begin, tolerance=tolerance)
+    found = solve_again(problem, start=begin, tolerance=tolerance)
+    if span is None:
+        return found
+    return replace(found, head=LinearHead(found.head.weight @ span.T, found.head.bias))
 
 
 @dataclass(frozen=True)
