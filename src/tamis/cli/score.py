@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -30,15 +29,18 @@ def score(
         str,
         typer.Argument(
             help="Table with a text in each row: CSV, TSV, JSONL, Parquet, or lines of text, "
-            "detected by content; also compressed with gzip, bzip2, xz or Zstandard; - for stdin.",
+            "detected by content; also compressed with gzip, bzip2, xz or Zstandard; a path, a URI "
+            "such as s3://BUCKET/FILE, or - for stdin.",
             metavar="IN",
             show_default=False,
         ),
     ],
     out: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="Folder for the results; it is created.", metavar="OUT", show_default=False
+            help="Folder for the results, a path or a URI; it is created.",
+            metavar="OUT",
+            show_default=False,
         ),
     ],
     text: Annotated[
@@ -114,25 +116,24 @@ def score(
     if table == "-":
         say_what_is_read("a table")
     from tamis.workflows.score_table.engine import Engine, ScoringJob
+    from tamis.workflows.score_table.object_store import output_folder, table_source
     from tamis.workflows.score_table.options import ScoreOptions
-    from tamis.workflows.score_table.output_folder import LocalFolder
     from tamis.workflows.score_table.run import score_table
-    from tamis.workflows.score_table.source import local_source
 
     job = ScoringJob(str(run), compute["device"], compute["dtype"], feedback)
     scoring: Engine
     if engine is EngineName.ray:
         from tamis.workflows.score_table.ray_engine import RayEngine
 
-        scoring = RayEngine(ray_address, workers=processes)
+        scoring = RayEngine(ray_address, workers=processes, say=say)
     else:
         from tamis.workflows.score_table.local_engine import LocalEngine
 
         scoring = LocalEngine(processes, compute["threads"], say=say)
     outcome = score_table(
         job,
-        local_source(Path(table)),
-        LocalFolder(out),
+        table_source(table),
+        output_folder(out),
         scoring,
         ScoreOptions(text, header, part_rows, max_bad, overwrite),
         progress=Bars(),
@@ -147,6 +148,6 @@ def score(
     if summary["bad_rows"]:
         say(
             f"{summary['bad_rows']:,} rows could not be scored; rows and reasons are in "
-            f"{out / 'bad-rows.jsonl'}"
+            f"{out.rstrip('/')}/bad-rows.jsonl"
         )
     print(f"results in {out}: {summary['parts']:,} parts")

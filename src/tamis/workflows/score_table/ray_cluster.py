@@ -190,8 +190,8 @@ def _check_address(address: str) -> None:
     if tried.returncode:
         raise RunError(
             f"--ray-address {address}: no connection to a Ray cluster "
-            f"({_last_line(tried.stderr) or 'no reason given'}); this machine must be a node of the "
-            f"cluster (ray start --address={address}), with the same versions of Python and Ray"
+            f"({_last_line(tried.stderr) or 'no reason given'}); this machine must be a node of "
+            f"it (ray start --address={address}), with the same versions of Python and Ray"
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
@@ -34,15 +34,22 @@ class RayEngine:
     engine.Engine`.
     """
 
-    def __init__(self, address: str | None = None, *, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        workers: int | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Prepare the engine; nothing is started yet.
 
         Args:
             address: `HOST:PORT` of the head node of a cluster, or `auto`; None: a cluster of this
                 machine, which ends with the engine.
             workers: CPU workers of a cluster of this machine; by default one per core.
+            say: receives messages for the user.
         """
-        self._address, self._workers = address, workers
+        self._address, self._workers, self._say = address, workers, say
         self._stack = ExitStack()
         self._model: ShippedModel | None = None
         self._run: _Running | None = None
@@ -88,7 +95,8 @@ class RayEngine:
         if job.dtype != facts.dtype:  # `auto`: not each worker chooses for itself
             self._stop()
             self._model = replace(self._model, job=replace(self._model.job, dtype=facts.dtype))
-        return replace(facts, notes=(*facts.notes, str(plan)))
+        self._say(str(plan))
+        return facts
 
     def score(self, chunks: Iterable[Chunk]) -> Iterator[ScoredChunk]:
         """Yield the scores of all chunks, each once, in any order.
@@ -112,8 +120,10 @@ class RayEngine:
             if not waiting:
                 return
             reply = self._reply(run)
-            if reply is not None and waiting.pop((reply["part"], reply["place"]), None):
-                yield scored(reply)
+            if reply is not None:
+                found = scored(reply)
+                if waiting.pop((found.part, found.place), None) is not None:
+                    yield found
 
     def _first_reply(self) -> dict[str, Any]:
         """Return the facts as a reply."""
@@ -153,6 +163,7 @@ class RayEngine:
         except _LostError as lost:
             self._stop()
             self._losses += 1
+            self._say(f"Ray: workers were lost ({lost}); going on with the rest of the cluster")
             if self._losses > MOST_LOSSES:
                 raise RunError(
                     f"Ray: workers were lost {self._losses} times without a result between "

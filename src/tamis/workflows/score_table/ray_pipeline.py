@@ -172,13 +172,8 @@ def scored(reply: dict[str, Any]) -> ScoredChunk:
 
 def facts_of(reply: dict[str, Any]) -> ModelFacts:
     """Return the facts in a reply."""
-    found = json.loads(reply["facts"])
-    return ModelFacts(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in found.items()
-        }
-    )
+    found: dict[str, Any] = json.loads(reply["facts"])
+    return ModelFacts(**{**found, **{name: tuple(found[name]) for name in ("labels", "notes")}})
 
 
 def raise_error(reply: dict[str, Any]) -> None:
@@ -219,7 +214,10 @@ def _source(feed: Any) -> Any:
             yield _table([{"number": ANSWERED}], _requests()) if request is None else request
             number += 1
 
-    class FeedSource(Datasource):  # type: ignore[misc]  # its module has no type hints
+    class FeedSource(Datasource):
+        def __init__(self) -> None:
+            super().__init__()
+
         def estimate_inmemory_data_size(self) -> int | None:
             return None
 
