@@ -1,10 +1,11 @@
 """Measure a served model: python -m benchmarks.serving PART... [--run RUN | --data DATA] [--out
 FILE].
 
-Parts: latency, speed, answers, load, memory, trunk, kills, or all. Every part starts `tamis serve`
-in its own process on a free port, and the clients in another process. Without --run a model is
-trained first on --data: all blocks of `nano`, only the head trained. Figures are printed as a table
-and written to --out as JSON lines. The default sizes are those of the published measurements.
+Parts: latency, speed, neighbour, answers, load, memory, trunk, kills, or all. Every part starts
+`tamis serve` in its own process on a free port, and the clients in another process. Without --run a
+model is trained first on --data: all blocks of `nano`, only the head trained. Figures are printed
+as a table and written to --out as JSON lines. The default sizes are those of the published
+measurements.
 """
 
 from __future__ import annotations
@@ -111,6 +112,12 @@ def _measures(
     yield (
         "speed",
         lambda: speed.speed(
+            run(), some, seconds=options.seconds, rounds=options.rounds, threads=threads
+        ),
+    )
+    yield (
+        "neighbour",
+        lambda: speed.neighbour(
             run(), some, seconds=options.seconds, rounds=options.rounds, threads=threads
         ),
     )

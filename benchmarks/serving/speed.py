@@ -16,6 +16,7 @@ from benchmarks.serving.client import Load
 from benchmarks.serving.process import Request, Server, ask, asking, serving
 from benchmarks.serving.results import Figure, percentile
 from tamis.classifier.text_classifier import TextClassifier
+from tamis.workflows.busy_neighbour import busy_cores, busy_neighbour
 
 CLIENTS = 32
 _WARM_REQUESTS = 50
@@ -109,6 +110,39 @@ def trunk(
         "seconds a round": seconds,
     }
     return [Figure("trunk_share", found.share(found.bulk), scale, found.details())]
+
+
+def neighbour(
+    run: Path, texts: Sequence[str], *, seconds: float, rounds: int, threads: int | None
+) -> list[Figure]:
+    """Measure the same clients with and without another process that keeps one core busy, in
+    turn; and the latency of one client beside it.
+    """
+    requests, found = predictions(texts), dict[str, list[float]](idle=[], beside=[])
+    single: list[float] = []
+    before = busy_cores()
+    with serving(run, threads=threads) as server:
+        ask(server, requests, clients=CLIENTS, seconds=min(1.0, seconds))
+        for _ in range(rounds):
+            for name, load in (("idle", contextlib.nullcontext()), ("beside", busy_neighbour())):
+                with load:
+                    done = _loaded(server, requests, seconds)
+                    found[name].append(done.answers / done.seconds)
+                    if name == "beside":
+                        one = ask(server, requests, clients=1, seconds=seconds / 2)
+                        single += _all_answered(one).ms
+    share = statistics.median(
+        beside / idle for idle, beside in zip(found["idle"], found["beside"], strict=True)
+    )
+    details = {
+        "idle_per_s": statistics.median(found["idle"]),
+        "beside_per_s": statistics.median(found["beside"]),
+        "single_p50_ms": percentile(single, 0.5),
+        "single_p99_ms": percentile(single, 0.99),
+        "busy_cores_before": before,
+    }
+    scale = {"clients": CLIENTS, "rounds": rounds, "seconds a round": seconds}
+    return [Figure("beside_neighbour", share, scale, details)]
 
 
 def _speeds(

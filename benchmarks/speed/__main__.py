@@ -3,13 +3,14 @@ ratios
 and shares of the ceiling, not only seconds.
 
     PYTHONPATH=src:. python -m benchmarks.speed PART... --out FILE.jsonl \
-        [--share 0.05] [--rounds 3] [--threads 1 2]
+        [--share 0.05] [--rounds 3] [--threads 1 2] [--neighbour]
     PYTHONPATH=src:. python -m benchmarks.speed show --out FILE.jsonl \
         [--markdown FILE.md] [--plot FILE.png]
 
 Parts: job, frozen, blocks (three epochs of blocks:2), full (one epoch), inference, latency, start,
-growth, length; `all` for all of them. An interrupted run is resumed; figures with other settings
-are kept. `show` prints tables and draws a plot of the existing figures.
+growth, length, few (16 labels a class); `all` for all of them. An interrupted run is resumed;
+figures with other settings are kept. `show` prints tables and draws a plot of the existing figures.
+With --neighbour every round is measured once more while another process keeps one core busy.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.speed import parts, results, shared
+from benchmarks.speed import few, parts, results, shared
+from benchmarks.speed.neighbour import add_option, busy_cores, loads
 from benchmarks.speed.parts import Setting, Timed
 from benchmarks.speed.plot import plot
 from benchmarks.speed.results import Figure, Results, Settings
@@ -34,6 +37,25 @@ from tamis.text.tokenizer import Tokenizer
 from tamis.workflows.benchmark_contenders import Subject
 
 Part = Callable[[Setting], Iterator[Timed]]
+_ROUNDS_A_LOAD = 1000
+"""More than the rounds of any run."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is measured of a part."""
+
+    only: Sequence[str] = ()
+    """strings, one of which a contender must have in its name; none: all contenders"""
+    neighbour: bool = False
+    """whether every round is measured also while another process keeps one core busy"""
+
+    def has(self, name: str) -> bool:
+        """Return whether a contender is measured."""
+        return not self.only or any(words in name for words in self.only)
+
+
+EVERYTHING = Choice()
 
 
 def parts_of(options: argparse.Namespace) -> dict[str, Part]:
@@ -48,6 +70,7 @@ def parts_of(options: argparse.Namespace) -> dict[str, Part]:
         "start": parts.start,
         "growth": partial(parts.growth, base=options.rows),
         "length": partial(parts.length, tokens=options.tokens),
+        "few": partial(few.few, where=few.rivals_of(options)),
     }
 
 
@@ -69,6 +92,7 @@ def settings_of(options: argparse.Namespace, data: shared.Rows) -> dict[str, Set
         "start": model | read,
         "growth": model | read | {"rows": options.rows},
         "length": model | read | {"tokens": options.tokens},
+        "few": {"labels a class": few.LABELS_A_CLASS, "data": data.fingerprint},
     }
 
 
@@ -80,38 +104,33 @@ def measure(
     threads: int,
     rounds: int,
     settings: Settings,
-    only: Sequence[str] = (),
+    choice: Choice = EVERYTHING,
 ) -> None:
-    """Measure the missing figures in rounds A B C, A B C, ...
-
-    With `only`, measure only contenders that have one of these strings in their names.
-    """
-    contenders = [one for one in timed if not only or any(words in one.name for words in only)]
+    """Measure the missing figures in rounds A B C, A B C, ..., each under every load."""
+    contenders = [one for one in timed if choice.has(one.name)]
     if not contenders:
-        say(f"{part}: no contender has {' or '.join(only)} in its name")
+        say(f"{part}: no contender has {' or '.join(choice.only)} in its name")
     for number in range(rounds):
-        for one in contenders:
-            if kept.has(results.key(part, one.variant, one.name, threads, number, settings)):
+        for place, (load, taken) in enumerate(loads(choice.neighbour)):
+            under = {**settings, "load": load} if load else settings
+            missing = [
+                one
+                for one in contenders
+                if not kept.has(results.key(part, one.variant, one.name, threads, number, under))
+            ]
+            if not missing:
                 continue
-            value = one.call(number)
-            kept.add(
-                Figure(
-                    part,
-                    one.variant,
-                    one.name,
-                    threads,
-                    number,
-                    value,
-                    one.unit,
-                    one.size,
-                    one.about,
-                    dict(settings),
-                )
-            )
-            say(
-                f"{part}, round {number + 1}: "
-                f"{' '.join(filter(None, [one.name, one.variant]))}: {value:.4g} {one.unit}"
-            )
+            busy = busy_cores()
+            others = {} if busy is None else {"busy cores before": round(busy, 2)}
+            with taken:
+                for one in missing:
+                    # Another number for each load: contenders keep what they measured by number.
+                    value = one.call(number + _ROUNDS_A_LOAD * place)
+                    told = (part, one.variant, one.name, threads, number, value, one.unit)
+                    about = {**one.about, **others}
+                    kept.add(Figure(*told, one.size, about, dict(under)))
+                    named = " ".join(filter(None, [one.name, one.variant, load]))
+                    say(f"{part}, round {number + 1}: {named}: {value:.4g} {one.unit}")
 
 
 def setting(place: Path, data: shared.Rows, *, size: str, pooling: str, threads: int) -> Setting:
@@ -165,6 +184,7 @@ def worth_timing(dtypes: Sequence[Dtype], threads: int) -> tuple[Dtype, ...]:
 def show(kept: Results, options: argparse.Namespace) -> None:
     """Print the table, and write the requested files."""
     print(results.plain(kept.figures))
+    print("\n".join(results.beside(kept.figures)))
     times: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for figure in kept.figures:
         if figure.part == "growth" and figure.variant == "time":
@@ -210,6 +230,8 @@ def main(arguments: list[str] | None = None) -> None:
         help="only contenders with this string in their names",
     )
     parser.add_argument("--rounds", type=int, default=3)
+    add_option(parser)
+    few.add_options(parser)
     parser.add_argument("--threads", type=int, nargs="+", default=[2])
     parser.add_argument("--rows", type=int, default=500, help="messages of the part growth at 1x")
     parser.add_argument(
@@ -244,7 +266,7 @@ def main(arguments: list[str] | None = None) -> None:
                         threads=threads,
                         rounds=options.rounds,
                         settings=settings[part],
-                        only=options.contender,
+                        choice=Choice(options.contender, options.neighbour),
                     )
     show(kept, options)
 

@@ -18,7 +18,7 @@ Contenders = dict[str, Callable[[int], float]]
 
 def job(folder: Path, data: Rows, threads: int, loop_data: Rows | None = None) -> Contenders:
     """Return the contenders of the TP2 job: the reference's loop, transformers' Trainer if
-    accelerate is installed, and tamis with both poolings.
+    accelerate is installed, tamis with both poolings, and the command of tamis with its report.
 
     `loop_data`: the rows of the reference's loop, if different from `data`.
     """
@@ -48,6 +48,9 @@ def job(folder: Path, data: Rows, threads: int, loop_data: Rows | None = None) -
     return contenders | {
         "tamis, mean pooling": ours("mean"),
         "tamis, last token": ours("last_token"),
+        "tamis train, the command with its report": lambda number: jobs.by_command(
+            folder, _new(data, number), threads=threads
+        ),
     }
 
 

@@ -29,6 +29,7 @@ from tamis.workflows.benchmark_contenders import (
     Subject,
     new_texts,
     ours,
+    plain_torch,
     products,
     tfidf,
     useful_operations,
@@ -150,6 +151,7 @@ def latency(of: Setting, calls: int = 50) -> Iterator[Timed]:
         rival.name: rival.run
         for rival in rivals(of.of, of.place, of.threads, of.rows.test_texts[:8])
     }
+    contenders["tamis fp32, torch alone"] = plain_torch(of.of)
     contenders |= {f"tamis {dtype}": ours(of.of, dtype) for dtype in of.dtypes[::-1]}
     for name, run in contenders.items():
         times: dict[int, Any] = {}

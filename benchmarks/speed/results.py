@@ -224,3 +224,26 @@ def plain(figures: list[Figure]) -> str:
                 ]
             )
     return table(body, header=("part", "", "contender", "threads", "median", "times the last"))
+
+
+def beside(figures: Sequence[Figure]) -> list[str]:
+    """Return a line for each contender that was measured under another load too: the share of its
+    own idle speed that it keeps, as a median over the rounds that have both.
+    """
+    idle: dict[Key, Figure] = {figure.key: figure for figure in figures}
+    shares: dict[tuple[str, ...], list[float]] = {}
+    for figure in figures:
+        load = str(figure.settings.get("load", ""))
+        own = {name: value for name, value in figure.settings.items() if name != "load"}
+        place = (figure.part, figure.variant, figure.contender, figure.threads, figure.round)
+        same = idle.get(key(*place, own)) if load and figure.unit in ("s", "GFLOP/s") else None
+        if same is not None:
+            ratio = same.value / figure.value
+            named = (load, figure.part, figure.contender, figure.variant)
+            kept = ratio if figure.unit == "s" else 1 / ratio
+            shares.setdefault(named, []).append(kept)
+    return [
+        f"{load}: {part}, {', '.join(filter(None, rest))}: {statistics.median(values):.0%} of its "
+        "idle speed"
+        for (load, part, *rest), values in shares.items()
+    ]

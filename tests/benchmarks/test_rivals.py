@@ -196,6 +196,7 @@ def test_every_option_that_changes_a_part_is_in_its_settings(
         "blocks",
         "full",
         "inference",
+        "few",
     }
 
 
@@ -247,9 +248,13 @@ def test_only_the_contenders_asked_for_are_timed(
         for name in ("tamis fp32", "tamis int8", "ONNX Runtime int8", "TF-IDF")
     ]
     kept = Results(tmp_path / "out.jsonl")
-    speed.measure("p", contenders, kept, threads=1, rounds=1, settings={}, only=["int8", "TF"])
+    speed.measure(
+        "p", contenders, kept, threads=1, rounds=1, settings={}, choice=speed.Choice(["int8", "TF"])
+    )
     assert [f.contender for f in kept.figures] == ["tamis int8", "ONNX Runtime int8", "TF-IDF"]
-    speed.measure("p", contenders, kept, threads=1, rounds=1, settings={}, only=["int9", "TD"])
+    speed.measure(
+        "p", contenders, kept, threads=1, rounds=1, settings={}, choice=speed.Choice(["int9", "TD"])
+    )
     assert (
         len(kept.figures) == 3
         and "p: no contender has int9 or TD in its name" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def plain() -> TextClassifier:
 
 
 def loaded(**compute: str) -> TextClassifier:
-    return TextClassifier.load(runs.finished_run(), threads=1, **compute)  # type: ignore[arg-type]
+    return TextClassifier.load(runs.finished_run(), threads=1, **compute)
 
 
 def used(classifier: TextClassifier) -> bool:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +21,6 @@ from tamis.gpt2.pooling import add_mean_pooling
 from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer
 from tamis.workflows import benchmark, benchmark_contenders
-from tamis.workflows.benchmark import Bench, Bulk, Single, Start
 from tamis.workflows.benchmark_contenders import (
     Subject,
     new_texts,
@@ -28,6 +29,7 @@ from tamis.workflows.benchmark_contenders import (
     useful_operations,
     without_pooling,
 )
+from tamis.workflows.benchmark_results import Bench, Beside, Bulk, Single, Start
 
 
 def tiny(*, mean: bool = True, classes: int = 2) -> Subject:
@@ -236,6 +238,8 @@ def test_the_command_prints_tables_or_json(monkeypatch: pytest.MonkeyPatch) -> N
         [Start("fp32", 1, 2, 0.1, 300.4)],
         {"fp32": 1.0, "int8": 0.998},
         ["so"],
+        [Beside("tamis fp32", 240.0, 0.6, 4.25, 19.0)],
+        0.03,
     )
     monkeypatch.setattr(benchmark, "bench", lambda model, **_: found)
     shown = CliRunner().invoke(app, ["bench", "nano"])
@@ -263,8 +267,41 @@ def test_the_command_prints_tables_or_json(monkeypatch: pytest.MonkeyPatch) -> N
         "177",
     ]
     assert "texts with the same label as in fp32: int8 99.80 %" in shown.stdout
+    (beside,) = [line.split() for line in shown.stdout.splitlines() if "240" in line]
+    assert beside == ["tamis", "fp32", "240", "60", "%", "4.2", "19.0"]
     assert json.loads(CliRunner().invoke(app, ["bench", "--json"]).stdout) == found.to_dict()
     assert cli_bench.app is app
+
+
+def test_beside_a_neighbour_every_contender_is_measured_again_on_new_texts(
+    seen: dict[str, list[tuple[str, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[bool] = []
+
+    @contextlib.contextmanager
+    def neighbour() -> Iterator[None]:
+        inside.append(True)
+        yield
+        inside.append(False)
+
+    monkeypatch.setattr(benchmark, "busy_neighbour", neighbour)
+    monkeypatch.setattr(benchmark, "busy_cores", lambda: 1.3)
+    found = benchmark.bench("tiny", threads=1, seconds=1.0, rivals=False, neighbour=True)
+    assert inside == [True, False] and found.busy_cores == 1.3
+    assert any("kept 1.3 cores busy" in note for note in found.notes)
+    assert [row.name for row in found.beside] == [row.name for row in found.bulk]
+    for row, idle in zip(found.beside, found.bulk, strict=True):
+        assert row.share_of_idle == pytest.approx(row.messages_per_s / idle.messages_per_s)
+        assert 0 < row.p50_ms <= row.p99_ms
+    long = [text for texts in seen["fp32"] for text in texts if len(text.split()) > 5]
+    assert len(set(long)) == len(long)
+
+
+def test_without_a_neighbour_none_is_started(
+    seen: dict[str, list[tuple[str, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "busy_neighbour", lambda: pytest.fail("a neighbour"))
+    assert benchmark.bench("tiny", threads=1, seconds=0.5, rivals=False).beside == []
 
 
 def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tamis.cli.options import Json, Threads
 from tamis.evaluation.report.text_table import table
 
 if TYPE_CHECKING:
-    from tamis.workflows.benchmark import Bench
+    from tamis.workflows.benchmark_results import Bench
 
 __all__ = ["app"]
 
@@ -39,6 +39,13 @@ def bench(
             "--rivals/--no-rivals", help="Also measure TF-IDF and, if installed, transformers."
         ),
     ] = True,
+    neighbour: Annotated[
+        bool,
+        typer.Option(
+            "--neighbour",
+            help="Also measure while another process keeps one core busy, in the same time.",
+        ),
+    ] = False,
     threads: Threads = None,
     json_: Json = False,
 ) -> None:
@@ -50,7 +57,9 @@ def bench(
     """
     from tamis.workflows.benchmark import bench as measure
 
-    found = measure(model, threads=threads, seconds=seconds, rivals=rivals, say=say)
+    found = measure(
+        model, threads=threads, seconds=seconds, rivals=rivals, neighbour=neighbour, say=say
+    )
     if json_:
         return print_json(found.to_dict())
     print("\n".join(lines(found)))
@@ -106,8 +115,27 @@ def lines(found: Bench) -> list[str]:
         "",
         table(bulk, header=header),
         "",
+        *_beside(found),
         table(start, header=("new process", "import s", "load s", "first text s", "memory MB")),
         "",
         *([f"texts with the same label as in fp32: {same}"] if same else []),
         *(f"note: {note}" for note in found.notes),
     ]
+
+
+def _beside(found: Bench) -> list[str]:
+    """Format the results beside a busy process; nothing without any."""
+    if not found.beside:
+        return []
+    rows = [
+        [
+            row.name,
+            f"{row.messages_per_s:,.0f}",
+            f"{100 * row.share_of_idle:.0f} %",
+            f"{row.p50_ms:.1f}",
+            f"{row.p99_ms:.1f}",
+        ]
+        for row in found.beside
+    ]
+    header = ("one core taken", "messages/s", "of idle", "single p50 ms", "single p99 ms")
+    return [table(rows, header=header), ""]

@@ -15,10 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
@@ -44,12 +43,17 @@ from tamis.workflows.benchmark_contenders import (
     transformers_model,
     useful_operations,
 )
+from tamis.workflows.benchmark_results import Bench, Beside, Bulk, Single, Start
+from tamis.workflows.busy_neighbour import busy_cores, busy_neighbour
 
 Say = Callable[[str], None]
 SLOW = 8
 """A contender that is more than SLOW times slower than the first one gets fewer texts, so that it
 does not take most of the time."""
+ROUNDS = 3
 CEILING_S = 0.25
+MOST_BUSY_CORES = 0.2
+"""Cores that other programs may keep busy on an idle machine."""
 PEAK_MARGIN, PEAK_SPREAD = 1.1, 1.5
 """Largest plausible share of the peak rate, and ratio of its largest to its smallest
 measurement."""
@@ -68,75 +72,13 @@ print(json.dumps([imported - begun, loaded - imported, scored - loaded, resident
 """
 
 
-@dataclass(frozen=True)
-class Bulk:
-    """Results for batches of messages."""
-
-    name: str
-    messages_per_s: float
-    tokens_per_s: float | None
-    """Tokens of the subject's tokenizer; None for contenders without tokens."""
-    share_of_ceiling: float | None
-    """Useful operations per second, as a fraction of those of plain matrix products of the same
-    shapes and dtype, measured in the same round; None also where that measurement was disturbed."""
-    times_first: float
-    """Speed relative to the first contender; median over the rounds."""
-    rounds: list[float]
-    """Messages per second in each round."""
-    texts: int
-    """Messages per round: the same for all, but fewer for a much slower contender (see `notes`)."""
-
-
-@dataclass(frozen=True)
-class Single:
-    """Results for single messages."""
-
-    name: str
-    p50_ms: float
-    p99_ms: float
-    calls: int
-    """Number of measured texts, the same for all; with 200 texts, two are above `p99_ms`."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """A new process: seconds to import, to load and to score a first text, and memory in megabytes
-    afterwards.
-    """
-
-    dtype: str
-    import_s: float
-    load_s: float
-    first_text_s: float
-    memory_mb: float | None
-
-
-@dataclass(frozen=True)
-class Bench:
-    """All results."""
-
-    subject: str
-    threads: int
-    torch: str
-    ceiling_gflops: dict[str, float]
-    bulk: list[Bulk]
-    single: list[Single]
-    start: list[Start]
-    same_labels: dict[str, float]
-    """Fraction of messages with the same label as in fp32, by dtype."""
-    notes: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to plain values."""
-        return asdict(self)
-
-
 def bench(
     name: str,
     *,
     threads: int | None = None,
     seconds: float = 60.0,
     rivals: bool = True,
+    neighbour: bool = False,
     say: Say = lambda _: None,
 ) -> Bench:
     """Measure a trained model or a backbone.
@@ -146,14 +88,19 @@ def bench(
         threads: number of CPU threads; all cores by default.
         seconds: approximate duration, without imports and loading.
         rivals: also measure TF-IDF and, if installed, transformers.
+        neighbour: also measure while another process keeps one core busy; `seconds` is then for
+            both together.
         say: receives messages for the user.
 
     Raises:
         TamisError: there is no such model.
     """
+    busy = busy_cores()
     compute = devices.resolve("cpu", threads, "fp32")
     devices.apply(compute)
     of = subject(name)
+    if neighbour:
+        seconds /= 2
     notes = (
         []
         if of.trained
@@ -170,6 +117,11 @@ def bench(
         bulk, ceilings = _bulk(of, contenders, dtypes, compute.threads, seconds * 0.5, notes)
         say("Measuring single messages")
         single = _single(contenders, seconds * 0.25)
+        beside: list[Beside] = []
+        if neighbour:
+            say("Measuring beside a process that keeps one core busy")
+            with busy_neighbour():
+                beside = _beside(contenders, bulk, seconds)
         say("Measuring new processes")
         start = _starts(of, Path(place) / "start", dtypes, compute.threads, notes)
         same = label_agreement(
@@ -177,9 +129,13 @@ def bench(
             dtypes,
             count=max(16, min(500, int(bulk[0].messages_per_s * seconds * 0.05))),
         )
-    return Bench(
-        name, compute.threads, str(torch.__version__), ceilings, bulk, single, start, same, notes
-    )
+    if busy is not None and busy > MOST_BUSY_CORES:
+        notes.append(
+            f"Other programs kept {busy:.1f} cores busy before the measurement. Run the command "
+            "again when the machine is idle."
+        )
+    found = (ceilings, bulk, single, start, same, notes, beside, busy)
+    return Bench(name, compute.threads, str(torch.__version__), *found)
 
 
 def time_rivals(of: Subject, place: Path, notes: list[str], say: Say) -> dict[str, Score]:
@@ -209,9 +165,8 @@ def _bulk(
     seconds: float,
     notes: list[str],
 ) -> tuple[list[Bulk], dict[str, float]]:
-    rounds = 3
     counts = texts_per_round(
-        contenders, max(0.1, (seconds - rounds * len(dtypes) * CEILING_S) / (rounds + 1))
+        contenders, max(0.1, (seconds - ROUNDS * len(dtypes) * CEILING_S) / (ROUNDS + 1))
     )
     most, first = max(counts.values()), next(iter(contenders))
     for name, count in counts.items():
@@ -224,7 +179,7 @@ def _bulk(
     work: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     limits: dict[str, list[float]] = {dtype: [] for dtype in dtypes}
     shapes = products(of.model.transformer, FROZEN_TOKENS)
-    for number in range(rounds):
+    for number in range(ROUNDS):
         for dtype in dtypes:
             limits[dtype].append(measure_matmul(shapes, dtype, CEILING_S, threads=threads))
         texts = new_texts(most, 100 + number)
@@ -317,10 +272,12 @@ def texts_per_round(contenders: dict[str, Score], seconds: float) -> dict[str, i
     return {name: max(_LEAST_TEXTS, int(most * share)) for name, share in shares.items()}
 
 
-def _single(contenders: dict[str, Score], seconds: float) -> list[Single]:
+def _single(contenders: dict[str, Score], seconds: float, first_seed: int = 10_000) -> list[Single]:
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    end, seed = time.perf_counter() + seconds, 10_000
-    while len(next(iter(times.values()))) < 200 and (time.perf_counter() < end or seed == 10_000):
+    end, seed = time.perf_counter() + seconds, first_seed
+    while len(next(iter(times.values()))) < 200 and (
+        time.perf_counter() < end or seed == first_seed
+    ):
         text = new_texts(1, seed)
         for name, run in contenders.items():
             times[name].append(1e3 * seconds_of(run, text))
@@ -328,6 +285,27 @@ def _single(contenders: dict[str, Score], seconds: float) -> list[Single]:
     return [
         Single(name, median(found), float(np.percentile(found, 99)), len(found))
         for name, found in times.items()
+    ]
+
+
+def _beside(contenders: dict[str, Score], idle: Sequence[Bulk], seconds: float) -> list[Beside]:
+    """Measure as many batches as on the idle machine, as new texts, and single messages again."""
+    speeds: dict[str, list[float]] = {name: [] for name in contenders}
+    counts = {row.name: row.texts for row in idle}
+    for number in range(ROUNDS):
+        texts = new_texts(max(counts.values()), 200 + number)
+        for name, run in contenders.items():
+            speeds[name].append(counts[name] / seconds_of(run, texts[: counts[name]]))
+    before = {row.name: row.messages_per_s for row in idle}
+    return [
+        Beside(
+            one.name,
+            median(speeds[one.name]),
+            median(speeds[one.name]) / before[one.name],
+            one.p50_ms,
+            one.p99_ms,
+        )
+        for one in _single(contenders, seconds * 0.25, first_seed=20_000)
     ]
 
 

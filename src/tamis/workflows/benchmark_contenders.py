@@ -16,16 +16,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from tamis.classifier.predictor import Predictor
 from tamis.classifier.saved_model import SavedModel, load_model, save_model
+from tamis.compute.device import Compute
 from tamis.compute.matmul_benchmark import Dtype, Shape
 from tamis.errors import RunError
 from tamis.evaluation.baselines import tfidf_model
 from tamis.gpt2.backbones import load_backbone, local_folder
 from tamis.gpt2.hub import NAMED_BACKBONES
 from tamis.gpt2.inference.dtype import in_dtype
+from tamis.gpt2.inference.small_batches import SmallBatches, onnx_runtime_is_here
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.gpt2.scoring import score
+from tamis.text.encoder import TextEncoder
 from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer
 
@@ -118,8 +122,20 @@ def new_texts(count: int, seed: int) -> list[str]:
 
 
 def ours(of: Subject, dtype: Dtype) -> Score:
-    """tamis, from texts to logits, as `predict_proba` does."""
-    model = of.in_dtype(dtype)
+    """tamis, from texts to logits, as `predict_proba` of a loaded model does that is called often:
+    in fp32 few texts come from ONNX Runtime where it is installed.
+    """
+    small = SmallBatches() if dtype == "fp32" and onnx_runtime_is_here() else None
+    encoder = TextEncoder(of.tokenizer, of.context)
+    compute = Compute("cpu", torch.get_num_threads(), dtype, {})
+    predictor = Predictor(of.model, encoder, compute, small=small)
+    predictor.expect_many_calls()
+    return predictor.prompt_logits
+
+
+def plain_torch(of: Subject) -> Score:
+    """The same in fp32, by torch alone."""
+    model = of.in_dtype("fp32")
     return lambda texts: score(model, of.encode(texts))
 
 
