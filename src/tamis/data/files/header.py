@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from functools import lru_cache
 from math import log
 
 from tamis.data.files.column_names import (
@@ -94,12 +95,20 @@ def reading_of(
 
 def is_header_again(row: Sequence[str], names: Sequence[str]) -> bool:
     """Return whether `row` repeats the header `names`, apart from case and white space."""
-    return [plain_name(cell) for cell in row] == [plain_name(name) for name in names]
+    return len(row) == len(names) and all(
+        # Almost always the first cells differ; the names are the same for every row.
+        plain_name(cell) == _short_name(name)
+        for cell, name in zip(row, names, strict=True)
+    )
+
+
+_short_name = lru_cache(maxsize=4096)(plain_name)
+"""Tables have few short values, and each row is asked whether it is a header again."""
 
 
 def header_roles(row: Sequence[str]) -> dict[str, int]:
     """Return the columns of the roles "text" and "label" if `row` names each of them once."""
-    plain = [plain_name(cell) if len(cell) <= _LONGEST_NAME else "" for cell in row]
+    plain = [_short_name(cell) if len(cell) <= _LONGEST_NAME else "" for cell in row]
     texts = [column for column, name in enumerate(plain) if name in TEXT_NAMES]
     labels = [column for column, name in enumerate(plain) if name in LABEL_NAMES]
     if len(texts) != 1 or len(labels) != 1:

@@ -107,6 +107,8 @@ class LocalEngine:
         plan = candidates(*self._asked, device="cpu", resident_mb=None)[0]
         first = _Process(job, plan.threads, tell=True)
         self._processes = [first]
+        if self._asked[0] is not None:
+            self._arrange(plan)  # all at once: nothing is measured first
         facts, memory = self._await_ready(first)
         assert facts is not None
         plans = candidates(*self._asked, device=facts.device, resident_mb=memory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, BinaryIO
 
 from tamis.data.files.byte_sources import LocalFile, temporary_copy
 from tamis.data.files.columns import find_text, firm
@@ -28,15 +28,17 @@ def parquet_table(source: TableSource, text: str | None) -> Table:
     name, held = source.name, None
     if source.is_compressed():
         held = temporary_copy(source.pieces(), name)
+    opened = source.open() if held is None else held.path.open("rb")
     try:
-        file = pyarrow.parquet.ParquetFile(source.open() if held is None else held.path)
+        file = pyarrow.parquet.ParquetFile(opened)
     except (pyarrow.ArrowException, OSError) as error:
+        opened.close()
         raise _damaged(name, error) from None
     schema = file.schema_arrow
     names = tuple(schema.names)
     if len(set(names)) < len(names):
         raise DataError(f"{name}: two columns have the same name; rename one of them")
-    batches = _batches(file, name, held, pyarrow)
+    batches = _batches(file, name, (opened, held), pyarrow)
     first = next(batches, None)
     sample = [] if first is None else _shown(first.slice(0, SAMPLE_ROWS))
     if not names:
@@ -61,15 +63,17 @@ def parquet_table(source: TableSource, text: str | None) -> Table:
     )
 
 
-def _batches(file: Any, name: str, held: LocalFile | None, pyarrow: Any) -> Iterator[Any]:
-    """Yield record batches; `held` is a temporary copy that must live as long."""
+def _batches(
+    file: Any, name: str, held: tuple[BinaryIO, LocalFile | None], pyarrow: Any
+) -> Iterator[Any]:
+    """Yield record batches, then close the file; `held` is what it reads from."""
     try:
         yield from file.iter_batches(batch_size=_ROWS_AT_ONCE)
     except (pyarrow.ArrowException, OSError) as error:
         raise _damaged(name, error) from None
     finally:
-        file.close(force=True)
-        del held
+        file.close()
+        held[0].close()
 
 
 def _rows(batches: Iterator[Any], column: str, pyarrow: Any) -> Iterator[Row | BadRow]:

@@ -10,7 +10,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from tamis.data.files.cells import Row
-from tamis.data.files.csv_reader import Layout, UnclosedQuoteError, records, wrong_width
+from tamis.data.files.csv_reader import (
+    Layout,
+    Record,
+    UnclosedQuoteError,
+    records,
+    wrong_width,
+)
 from tamis.workflows.score_table.lines import LongLine, too_long
 from tamis.workflows.score_table.rows import MOST_ROW_CHARACTERS, RowFaults
 
@@ -73,8 +79,7 @@ class RecordStream:
         """`first_line` is the number of the first of `lines`."""
         self._tape, self._layout, self._faults = _Tape(lines, first_line), layout, faults
         self.width: int | None = None
-        """Most cells of a row, once that is known. A row of several lines with more is taken for
-        one with a misplaced quote."""
+        """Most cells of a row, once that is known."""
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows."""
@@ -85,19 +90,14 @@ class RecordStream:
                 ended = True
                 found = records(tape, self._layout, faults.source, first_line=tape.line)
                 for record in found:
-                    cells = record.fields
-                    if (
-                        self.width is not None
-                        and len(cells) > self.width
-                        and tape.lines_of_row() > 1
-                        and any(map(str.strip, cells[self.width :]))
-                    ):
-                        faults.add(record.line, *wrong_width(len(cells), self.width, self._layout))
+                    fault = self._misplaced_quote(record) if tape.lines_of_row() > 1 else None
+                    if fault is not None:
+                        faults.add(record.line, *fault)
                         tape.go_back()
                         ended = False
                         break
                     tape.end_row()
-                    yield Row(record.line, cells)
+                    yield Row(record.line, record.fields)
             except UnclosedQuoteError as error:
                 faults.add(error.line, error.reason, error.remedy)
                 tape.go_back()
@@ -106,3 +106,17 @@ class RecordStream:
                 faults.add(tape.line, *too_long())
                 tape.go_back()
                 ended = False
+
+    def _misplaced_quote(self, record: Record) -> tuple[str, str] | None:
+        """Return why a row of several lines is no row, or None: the quote that joins the lines was
+        not closed where it should be.
+        """
+        cells = record.fields
+        if "broken" in record.kinds:
+            return (
+                "a quoted field begins in this row and is closed in the middle of another field",
+                'close it, or write a quote inside a text as ""',
+            )
+        if self.width is not None and any(map(str.strip, cells[self.width :])):
+            return wrong_width(len(cells), self.width, self._layout)
+        return None

@@ -10,10 +10,12 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from tamis.data.files.encoding import transcoded, wide_encoding
+from tamis.data.files.parquet_reader import MAGIC
 from tamis.errors import DataError
 from tamis.workflows.score_table.source import TableSource
 
@@ -42,43 +44,13 @@ class Survey:
     notes: tuple[str, ...] = ()
 
 
-class _NonASCII:
-    """Counts what bytes above 127 are."""
-
-    def __init__(self) -> None:
-        self.valid = True
-        self.in_sequences = self.high = 0
-        self.undefined = False
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-
-    def add(self, piece: bytes) -> None:
-        if self.valid:
-            try:
-                self._decoder.decode(piece)
-            except UnicodeDecodeError:
-                self.valid = False
-        if not piece.isascii():
-            self.high += len(piece) - len(piece.translate(None, _HIGH))
-            self.in_sequences += sum(map(len, _SEQUENCE.findall(piece)))
-            self.undefined = self.undefined or _NOT_CP1252.search(piece) is not None
-
-    def end(self) -> None:
-        if self.valid:
-            try:
-                self._decoder.decode(b"", final=True)
-            except UnicodeDecodeError:
-                self.valid = False
-
-
 def survey(source: TableSource) -> Survey:
-    """Read a file once.
+    """Read a file once; twice if its encoding is in doubt.
 
     Raises:
         DataError: it is empty, cannot be read, or its bytes contradict its byte-order mark.
     """
-    digest, size, lines, head = hashlib.sha256(), 0, 0, b""
-    found, last = _NonASCII(), b""
-    wide: str | None = None
+    digest, size, head, last = hashlib.sha256(), 0, b"", b""
 
     def hashed() -> Iterator[bytes]:
         nonlocal size, head, last
@@ -92,15 +64,16 @@ def survey(source: TableSource) -> Survey:
 
     pieces = hashed()
     first = next(pieces, b"")
+    whole = chain([first], pieces)
     wide = wide_encoding(first)
-    for piece in _and_rest(first, pieces) if not wide else ():
-        found.add(piece)
-        # Lines end with CR alone in some files; where both occur the larger count is the better.
-        lines += max(piece.count(b"\n"), piece.count(b"\r"))
+    valid, lines = True, 0
     if wide:
-        for piece in transcoded(_and_rest(first, pieces), wide, source.name):
-            lines += piece.count(b"\n")
-    found.end()
+        lines = sum(piece.count(b"\n") for piece in transcoded(whole, wide, source.name))
+    elif first.startswith(MAGIC):
+        for _ in whole:
+            pass  # Parquet has no lines and no encoding
+    else:
+        valid, lines = _read_text(whole)
     if not head.strip(b" \t\r\n\xef\xbb\xbf"):
         raise DataError(
             f"{source.name}: expected a table, found an empty file; give a file with a text in "
@@ -108,18 +81,44 @@ def survey(source: TableSource) -> Survey:
         )
     lines += last not in (b"\n", b"\r")
     facts = (digest.hexdigest(), size, lines, head)
-    if wide:
-        return Survey(*facts, wide)
-    utf8 = "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8"
-    if found.valid:
-        return Survey(*facts, utf8)
-    if utf8 == "utf-8-sig" or found.undefined or 2 * found.in_sequences > found.high:
-        return Survey(*facts, utf8, "surrogateescape")
+    marked = head.startswith(codecs.BOM_UTF8)
+    encoding = wide or ("utf-8-sig" if marked else "utf-8")
+    if valid:
+        return Survey(*facts, encoding)
+    if marked or _is_mostly_utf8(source.pieces()):
+        return Survey(*facts, encoding, "surrogateescape")
     note = f"{source.name} is not UTF-8 and is read as cp1252."
     return Survey(*facts, "cp1252", notes=(note,))
 
 
-def _and_rest(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
+def _read_text(pieces: Iterable[bytes]) -> tuple[bool, int]:
+    """Return whether all is valid UTF-8, and the number of lines that end."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    valid, lines = True, 0
+    for piece in pieces:
+        # Lines end with CR alone in some files; where both occur, the larger count is the better.
+        lines += max(piece.count(b"\n"), piece.count(b"\r"))
+        if valid:
+            try:
+                decoder.decode(piece)
+            except UnicodeDecodeError:
+                valid = False
+    if valid:
+        try:
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            valid = False
+    return valid, lines
+
+
+def _is_mostly_utf8(pieces: Iterable[bytes]) -> bool:
+    """Return whether most bytes above 127 are in valid sequences of UTF-8, or some are not defined
+    in cp1252 anyway.
+    """
+    high = in_sequences = 0
+    for piece in pieces:
+        if _NOT_CP1252.search(_SEQUENCE.sub(b"", piece)):
+            return True
+        high += len(piece) - len(piece.translate(None, _HIGH))
+        in_sequences += sum(map(len, _SEQUENCE.findall(piece)))
+    return 2 * in_sequences > high
