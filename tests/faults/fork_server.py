@@ -11,8 +11,11 @@ A moment is one of
     bytes       in the middle of a write: when a file grows beyond so many bytes, the kernel kills
                 the process (SIGXFSZ), wherever it writes: in Python, numpy, SQLite or safetensors
 
-and a fault instead of a kill is `no_space` or `read_only`: the n-th operation and all later ones
-fail with ENOSPC or EROFS; `bytes_fail`: no file grows beyond so many bytes (EFBIG).
+and a fault instead of a kill is
+
+    no_space    from the n-th operation on, nothing can be written (ENOSPC); deleting works
+    read_only   from the n-th operation on, nothing can be changed (EROFS)
+    bytes_fail  no file grows beyond so many bytes (EFBIG)
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ COMMAND_LINE = "from tamis.cli import main; main()"
 CRASHED = 70
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _NAMED = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod", "os.link"}
+_NEEDS_SPACE = {"open", "os.mkdir", "os.fsync"}
 _FAILS = {"no_space": errno.ENOSPC, "read_only": errno.EROFS}
 
 
@@ -108,7 +112,7 @@ class _Operations:
         connect = sqlite3.connect
 
         def synced(file: Any) -> None:
-            self.next()
+            self.next("os.fsync")
             # not synced in fact: what a killed process wrote is kept by the kernel anyway
 
         def connected(*positional: Any, **named: Any) -> sqlite3.Connection:
@@ -140,13 +144,15 @@ class _Operations:
             name = os.fsdecode(path)
             if os.path.isabs(name) and not name.startswith(self.folder):
                 return
-        self.next()
+        self.next(event)
 
-    def next(self) -> None:
+    def next(self, event: str = "") -> None:
         if not self.on:
             return
         self.count += 1
         if self.count == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.fails is not None and self.count >= self.fails[0]:
+        if self.fails is None or self.count < self.fails[0]:
+            return
+        if self.fails[1] == errno.EROFS or event in _NEEDS_SPACE:
             raise OSError(self.fails[1], os.strerror(self.fails[1]), "(injected)")

@@ -28,12 +28,8 @@ def one_export(here: Path, end: End) -> None:
     assert found == OLD or {"predict.py", "tokenizer.json", *OLD} <= set(found), found.keys()
 
 
-@pytest.mark.parametrize("earlier", [False, True], ids=["new", "overwrite"])
-def test_a_killed_export_ends_like_an_undisturbed_one(
-    earlier: bool, forks: Forks, kills: int, tmp_path: Path
-) -> None:
-    pytest.importorskip("onnx")
-    work = Work(
+def export(*, earlier: bool = False) -> Work:
+    return Work(
         (
             *("export", str(runs.head_model()), "--to", "onnx", "--threads", "1"),
             *(("--overwrite",) if earlier else ()),
@@ -43,4 +39,11 @@ def test_a_killed_export_ends_like_an_undisturbed_one(
         whole=one_export if earlier else lambda here, end: None,
         already="exists; choose another folder",
     )
-    survived(forks, work, tmp_path, kills)
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["new", "overwrite"])
+def test_a_killed_export_ends_like_an_undisturbed_one(
+    earlier: bool, forks: Forks, kills: int, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx")
+    survived(forks, export(earlier=earlier), tmp_path, kills)

@@ -1,5 +1,5 @@
-"""`tamis learn` and the corrections of a server, killed at any moment: nothing acknowledged is lost,
-and the same command again ends like an undisturbed one.
+"""`tamis learn` and the corrections of a server, killed at any moment: nothing that was
+acknowledged is lost, and the same command again ends like an undisturbed one.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ print(json.dumps([sorted(items), learner.pending(), probabilities.tolist(), chec
 """
 """Prints the corrections, what the model answers with them, and whether the file is sound."""
 CORRECTIONS = [
-    ("ham", "the parcel is at the gate of your garden"),
-    ("spam", "hello dear, i am a prince"),
-    ("ham", "win or lose, we meet at the pub"),
-    ("spam", "lunch? only 2 pounds, text LUNCH"),
+    ("ham", "hey im on the bus, running late"),
+    ("spam", "URGENT! Your number won a prize. Call 0900 555 0199 NOW"),
+    ("ham", "did u eat yet? meet at platform 4"),
+    ("spam", "FREE ringtones, txt TONE to 80808, STOP to end"),
 ]
+"""None is held back: which of several are would depend on their order."""
 SERVER = """
 from pathlib import Path
 from starlette.testclient import TestClient
@@ -69,16 +70,19 @@ def without_store(name: str, content: bytes) -> bytes:
     return b"" if ".sqlite" in name else content
 
 
-def test_a_killed_learn_ends_like_an_undisturbed_one(
-    forks: Forks, kills: int, tmp_path: Path
-) -> None:
-    work = Work(
+def learn() -> Work:
+    return Work(
         ("learn", "{here}/run", "{here}/corrections.tsv", "--force", "--threads", "1"),
         before=given,
         shown=without_store,
         look=LOOK.format(learn=False),
     )
-    survived(forks, work, tmp_path, kills)
+
+
+def test_a_killed_learn_ends_like_an_undisturbed_one(
+    forks: Forks, kills: int, tmp_path: Path
+) -> None:
+    survived(forks, learn(), tmp_path, kills)
 
 
 def kept_what_was_said(here: Path, end: End) -> None:

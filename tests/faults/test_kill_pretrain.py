@@ -64,11 +64,8 @@ def _timeless(value: object) -> object:
     return [_timeless(one) for one in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("staged", [False, True], ids=["one-stage", "two-stages"])
-def test_a_killed_pretraining_ends_like_an_undisturbed_one(
-    staged: bool, forks: Forks, kills: int, tmp_path: Path
-) -> None:
-    work = Work(
+def pretrain(*, staged: bool = False) -> Work:
+    return Work(
         (
             *("pretrain", "{here}/corpus.txt", "--threads", "1", "--device", "cpu"),
             *(f"--set={name}={value}" for name, value in SETTINGS.items()),
@@ -79,4 +76,10 @@ def test_a_killed_pretraining_ends_like_an_undisturbed_one(
         before=files,
         shown=without_times,
     )
-    survived(forks, work, tmp_path, kills)
+
+
+@pytest.mark.parametrize("staged", [False, True], ids=["one-stage", "two-stages"])
+def test_a_killed_pretraining_ends_like_an_undisturbed_one(
+    staged: bool, forks: Forks, kills: int, tmp_path: Path
+) -> None:
+    survived(forks, pretrain(staged=staged), tmp_path, kills)

@@ -27,24 +27,29 @@ def without_times(name: str, content: bytes) -> bytes:
     if not name.endswith("summary.json"):
         return content
     summary = json.loads(content)
+    del summary["input"]["name"]  # the folder
     return json.dumps({key: summary[key] for key in summary if key not in MEASURED}).encode()
 
 
 MEASURED = ("timing", "seconds", "rows_per_second", "engine", "resumed", "versions")
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_killed_scoring_ends_like_an_undisturbed_one(
-    processes: str, forks: Forks, kills: int, tmp_path: Path
-) -> None:
-    work = Work(
+def score(processes: int = 1) -> Work:
+    return Work(
         (
             *("score", str(runs.head_model()), "{here}/messages.jsonl", "{here}/scored"),
             *("--text", "text", "--part-rows", str(PART)),
-            *("--processes", processes, "--threads", processes),
+            *("--processes", str(processes), "--threads", str(processes)),
         ),
         before=table,
         shown=without_times,
         already="finished",
     )
-    survived(forks, work, tmp_path, kills)
+
+
+@pytest.mark.slow  # every run starts processes that import torch
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_scoring_ends_like_an_undisturbed_one(
+    processes: int, forks: Forks, kills: int, tmp_path: Path
+) -> None:
+    survived(forks, score(processes), tmp_path, kills)

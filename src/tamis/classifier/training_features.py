@@ -193,6 +193,9 @@ def weights_mark(model: Path) -> str:
 def labelled_keys(run: Path) -> set[bytes]:
     """Return the SHA-256 of all labelled texts of a run: training rows, and rows on which it was
     evaluated.
+
+    Raises:
+        CheckpointError: a file is damaged.
     """
     rows = read_training_rows(run)
     known = set() if rows is None else {key.tobytes() for key in rows.keys}
@@ -201,7 +204,14 @@ def labelled_keys(run: Path) -> set[bytes]:
         run / PREDICTIONS,
     )
     if judged.is_file():
-        with judged.open(encoding="utf-8") as file:
-            texts = [one["text"] for line in file if "text" in (one := json.loads(line))]
+        try:
+            with judged.open(encoding="utf-8") as file:
+                texts = [str(one["text"]) for line in file if "text" in (one := json.loads(line))]
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise CheckpointError(
+                f"{judged} was truncated or altered ({' '.join(str(error).split())}); copy the run "
+                "again, or delete this file: texts on which the model was evaluated then count as "
+                "new"
+            ) from error
         known |= {key.tobytes() for key in text_keys(texts)} if texts else set()
     return known
