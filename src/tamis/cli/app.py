@@ -114,6 +114,8 @@ app = typer.Typer(
     "Start with: tamis train sms-spam",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+SHARED = ("train", "pretrain")
+"""Commands whose work is shared by the processes that torchrun starts."""
 _debug = False
 
 
@@ -149,6 +151,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> None:
+        if torchrun.follows() and function.__name__ not in SHARED:
+            return  # the first process does it alone
         width = TABLE_WIDTH.set(terminal_width())
         try:
             function(*args, **kwargs)

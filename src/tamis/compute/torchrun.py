@@ -31,8 +31,8 @@ def local_processes() -> int:
 
 
 def restarted() -> bool:
-    """Return whether torchrun started this process again after another one had failed."""
-    return world_size() > 1 and _number("TORCHELASTIC_RESTART_COUNT", 0) > 0
+    """Return whether torchrun started the processes again after one had failed."""
+    return _number("TORCHELASTIC_RESTART_COUNT", 0) > 0
 
 
 def thread_share(threads: int) -> int:

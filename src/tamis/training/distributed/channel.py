@@ -21,6 +21,7 @@ from safetensors import numpy as safe_arrays
 from torch import Tensor, distributed
 
 from tamis.errors import DistributedError
+from tamis.training.distributed.rendezvous import own_store
 
 WAIT = timedelta(days=365)
 """For the next message of the first process, which may do something long on its own."""
@@ -45,9 +46,10 @@ class Channel:
             DistributedError: they cannot be reached.
         """
         with _explained():
-            if not distributed.is_initialized():
-                distributed.init_process_group("gloo", timeout=WAIT)
-            self.rank, self.world = distributed.get_rank(), distributed.get_world_size()
+            store, self.rank, self.world = own_store(TOGETHER)
+            distributed.init_process_group(
+                "gloo", store=store, rank=self.rank, world_size=self.world, timeout=WAIT
+            )
             self._data = distributed.new_group(backend="gloo", timeout=TOGETHER)
         self._gpus: distributed.ProcessGroup | None = None
         self.whole = True
