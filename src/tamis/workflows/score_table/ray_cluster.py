@@ -25,7 +25,7 @@ from tamis.compute.cpu_count import available_processors
 from tamis.errors import ConfigError, MissingExtraError, RunError
 
 LOCAL = "local"
-CONNECT_S = 90
+CONNECT_S = 120
 """Longest time to connect to a cluster, in seconds."""
 REACH_S = 10
 """Longest wait for the cluster's port, in seconds."""
@@ -36,11 +36,10 @@ LONGEST_FOLDER = 32
 _PROBE = (
     "import sys, ray; ray.init(address=sys.argv[1], logging_level='CRITICAL', log_to_driver=False)"
 )
-_QUIET = {
+_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # the C++ part writes to stderr past Python's logging
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray warns where it is not set
-    "RAY_DEDUP_LOGS": "0",
 }
 
 
@@ -92,7 +91,7 @@ def connected(address: str | None, *, workers: int | None = None) -> Iterator[No
         MissingExtraError: Ray is not installed.
     """
     with ExitStack() as stack:
-        stack.enter_context(_environment(_QUIET))
+        stack.enter_context(_environment(_SETTINGS))
         stack.enter_context(_quiet_warnings())
         ray = import_ray()
         stack.enter_context(_quiet_loggers())
@@ -117,7 +116,7 @@ def connected(address: str | None, *, workers: int | None = None) -> Iterator[No
         try:
             with _without_stderr():
                 ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # Ray raises many, a bare Exception among them
             what = "cannot be started here" if options["address"] == LOCAL else "refuses"
             raise RunError(
                 f"Ray: the cluster ({options['address']}) {what} ({_last_line(str(error))}); "
