@@ -6,6 +6,7 @@ on stderr), 2 wrong usage.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -132,13 +133,16 @@ def main() -> None:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = arguments[:end]
     _debug = "--debug" in options
-    if torchrun.follows() and not _debug:
-        # Of several processes that do the same, the first one speaks.
-        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
-    app(
-        args=[*(option for option in options if option != "--debug"), *arguments[end:]],
-        prog_name="tamis",
-    )
+    with contextlib.ExitStack() as silenced:
+        if torchrun.follows() and not _debug:
+            # Of several processes that do the same, the first one speaks.
+            nowhere = silenced.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            silenced.enter_context(contextlib.redirect_stdout(nowhere))
+            silenced.enter_context(contextlib.redirect_stderr(nowhere))
+        app(
+            args=[*(option for option in options if option != "--debug"), *arguments[end:]],
+            prog_name="tamis",
+        )
 
 
 def debugging() -> bool:
