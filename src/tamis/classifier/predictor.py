@@ -21,7 +21,7 @@ from tamis.decision.calibration import softmax
 from tamis.decision.verdict import DecisionRule, Verdict, with_windows
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.inference.dtype import in_dtype
-from tamis.gpt2.inference.small_batches import MOST_TOKENS, SmallBatches
+from tamis.gpt2.inference.small_batches import SmallBatches
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.scoring import Scored, score_windows, scored_texts, token_logits, window_logits
 from tamis.head.refit import LinearHead, features_and_logits, features_of, with_head
@@ -109,7 +109,7 @@ class Predictor:
         return self._prompt(self.encoder.encode(texts), progress).logits
 
     def _prompt(self, encoded: EncodedTexts, progress: Progress | None) -> Scored:
-        if self.small is not None and 0 < encoded.lengths.sum() <= MOST_TOKENS:
+        if self.small is not None and encoded.windows:
             found = self.small.logits(self.scorer, encoded.windows, self.threads)
             if found is not None:
                 return scored_texts(encoded, torch.from_numpy(found))

@@ -35,7 +35,7 @@ FROM_CALL = 8
 """Number of the call that makes the graph: until then torch has cost less than making it."""
 MOST_TOKENS = 256
 """Largest number of tokens that is a small batch, and of tokens that are computed at once, padding
-included: with 256 to 1,024, whole batches take as long as in torch."""
+included. In larger batches of mixed lengths the padding costs more than torch's dispatch."""
 NARROW = 512
 """Below this number of channels there is a second graph for callers with one thread: a graph with
 more threads has a pool that all its callers share. A wider one would take too much memory."""
@@ -85,13 +85,16 @@ class SmallBatches:
             self._session(model, own, threads)
 
     def logits(self, model: GPT2Classifier, windows: Sequence[Ids], threads: int) -> Floats | None:
-        """Return the (W, K) logits of windows, at least one; None where torch has to compute them.
+        """Return the (W, K) logits of windows, at least one; None where torch has to compute them:
+        too many tokens, too few calls so far, or a trunk that no graph can hold.
 
         Args:
             model: in fp32 on the CPU.
             windows: token ids of each window, up to the context.
             threads: of the computation, unless the calling thread has its own number.
         """
+        if sum(map(len, windows)) > MOST_TOKENS:
+            return None
         session = self._session(model, own_thread_count() or threads, threads)
         if session is None:
             return None
