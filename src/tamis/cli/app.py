@@ -71,9 +71,8 @@ class CommandGroup(TyperGroup):
         self.commands.clear()
         for panel, commands in PANELS.items():
             for name, summary in commands.items():
-                self.commands[name] = imported.pop(name, None) or TyperCommand(
-                    name, help=summary, rich_help_panel=panel
-                )
+                listed = TyperCommand(name, help=summary, rich_help_panel=panel)
+                self.commands[name] = imported.pop(name, listed)
         self.commands.update(imported)
 
     def resolve_command(self, context: Any, args: list[str]) -> Any:
