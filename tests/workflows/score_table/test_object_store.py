@@ -177,7 +177,7 @@ def test_a_failing_upload_is_told(memory: Any, monkeypatch: pytest.MonkeyPatch) 
     def full(*_: Any, **__: Any) -> None:
         raise OSError("quota exceeded")
 
-    monkeypatch.setattr(type(memory), "_open", full)
+    monkeypatch.setattr(type(memory), "open", full)
     with (
         folder.locked(),
         pytest.raises(RunError, match=r"memory://out cannot be written \(.*quota.*repeat the same"),

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-import tamis
-from tamis import errors
+from tamis import __version__, errors
 from tamis.errors import RunError, TamisError
 from tamis.workflows.score_table.chunk_scorer import ChunkScorer
 from tamis.workflows.score_table.engine import Chunk, ModelFacts, ScoredChunk
@@ -70,10 +69,10 @@ class Scorer:
         """Load the model; `version` is that of tamis on the driver's node."""
         self._error: str | None = None
         try:
-            if tamis.__version__ != version:
+            if __version__ != version:
                 node = import_ray().util.get_node_ip_address()
                 raise RunError(
-                    f"Ray: node {node} has tamis {tamis.__version__}, this machine has {version}; "
+                    f"Ray: node {node} has tamis {__version__}, this machine has {version}; "
                     "install the same version on every node"
                 )
             with model.unpacked() as job:
@@ -122,7 +121,7 @@ class Pipeline:
                 override_num_blocks=1,
             ).map_batches(
                 Scorer,
-                fn_constructor_args=(model, tamis.__version__),
+                fn_constructor_args=(model, __version__),
                 compute=ray.data.ActorPoolStrategy(
                     size=plan.count, max_tasks_in_flight_per_actor=TASKS_PER_WORKER
                 ),
