@@ -35,7 +35,11 @@ NAMES = {
     "model2vec": "model2vec",
     "tamis": "tamis",
 }
-NEEDS = {"minilm": "sentence_transformers", "setfit": "setfit", "model2vec": "model2vec"}
+NEEDS = {
+    "minilm": ("sentence_transformers", "datasets"),
+    "setfit": ("setfit", "datasets"),
+    "model2vec": ("model2vec",),
+}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -74,10 +78,11 @@ def few(of: Setting, where: Rivals) -> Iterator[Timed]:
     commands = {name: [sys.executable, "-m", "benchmarks.speed.few_child", name] for name in OURS}
     folders = {"minilm": encoder, "setfit": encoder, "model2vec": where.static}
     for name, folder in folders.items():
-        if folder is not None and _has(python, NEEDS[name]):
+        if folder is not None and _has(python, *NEEDS[name]):
             commands[name] = [python, "-m", "benchmarks.speed.rival_child", name, str(folder)]
         else:
-            say(f"few: {NAMES[name]} is left out: {python} has no {NEEDS[name]}, or no weights")
+            needs = " and ".join(NEEDS[name])
+            say(f"few: {NAMES[name]} is left out: {python} has no {needs}, or there are no weights")
     for name in NAMES:
         if name not in commands:
             continue
@@ -140,6 +145,6 @@ def minilm_folder() -> Path | None:
     return next((Path(str(f.locate())).parent for f in files if f.name == "modules.json"), None)
 
 
-def _has(python: str, package: str) -> bool:
-    code = f"import importlib.util as u, sys; sys.exit(u.find_spec('{package}') is None)"
-    return subprocess.run([python, "-c", code], check=False).returncode == 0
+def _has(python: str, *packages: str) -> bool:
+    code = "import importlib.util as u, sys; sys.exit(None in map(u.find_spec, sys.argv[1:]))"
+    return subprocess.run([python, "-c", code, *packages], check=False).returncode == 0
