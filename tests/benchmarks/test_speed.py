@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import reference, shared
-from benchmarks.speed.jobs import whole_job
+from benchmarks.speed.jobs import by_command, whole_job
 from benchmarks.speed.shared import Rows, in_turn, renewed, written
 from tamis.gpt2.model import GPT2Config
 from tamis.gpt2.packing import pack
@@ -100,3 +100,14 @@ def test_a_type_that_the_processor_only_emulates_is_not_timed(
     )
     assert speed.worth_timing(("fp32", "bf16", "int8"), 2) == ("fp32", "int8")
     assert "bf16 is skipped: 9.9 GFLOP/s" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_is_timed_with_its_report_and_its_failure_is_told(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.train(TEXTS, vocab_size=300)
+    config = GPT2Config(vocab_size=tokenizer.size, n_positions=64, n_embd=12, n_layer=1, n_head=2)
+    folder = written(tmp_path, shared.trunk(config), tokenizer)
+    rows = Rows(TEXTS[:90], LABELS[:90], TEXTS[90:], LABELS[90:])
+    assert by_command(folder, rows, threads=1) > 0
+    with pytest.raises(RuntimeError, match=r"tamis train .* no folder"):
+        by_command(tmp_path / "no folder", rows, threads=1)
