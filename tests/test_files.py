@@ -204,7 +204,7 @@ def test_a_folder_takes_the_place_of_another(
     exchanged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not exchanged:  # a file system that cannot
-        monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
+        monkeypatch.setattr(files, "exchange", lambda one, other: False)
     path = tmp_path / "model"
     for content in ("old", "new"):
         with replaced_folder(path) as beside:
@@ -224,7 +224,7 @@ def test_a_folder_that_was_moved_aside_by_a_killed_process_comes_back(tmp_path: 
     program = """
 import os, pathlib, sys
 from tamis import files
-files._exchanged = lambda one, other: False
+files.exchange = lambda one, other: False
 rename = pathlib.Path.rename
 def renamed(self, target):
     rename(self, target)
@@ -232,7 +232,7 @@ def renamed(self, target):
 with files.replaced_folder(pathlib.Path(sys.argv[1])) as beside:
     (beside / "weights").write_text("new")
     pathlib.Path.rename = lambda self, target: (
-        renamed(self, target) if target.name == "old" else rename(self, target)
+        renamed(self, target) if target.name == "model.old" else rename(self, target)
     )
 """
     subprocess.run([sys.executable, "-c", program, str(path)], check=False)
@@ -240,6 +240,23 @@ with files.replaced_folder(pathlib.Path(sys.argv[1])) as beside:
     with pytest.raises(RuntimeError), replaced_folder(path):
         raise RuntimeError
     assert (path / "weights").read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="whether a process exists can be asked")
+@pytest.mark.parametrize("name", ["old", ".old", "a.old"])
+def test_half_of_a_file_never_gets_its_name(name: str, tmp_path: Path) -> None:
+    program = """
+import os, pathlib, sys
+from tamis.files import replaced
+with replaced(pathlib.Path(sys.argv[1])) as beside:
+    beside.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+    path = tmp_path / name
+    subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    with pytest.raises(RuntimeError), replaced(path):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_long_name_is_written_too(tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         except OSError:  # something is there
             if not path.exists():
                 raise
-            if not _exchanged(beside, path):
-                path.rename(folder / _OLD)
+            if not exchange(beside, path):
+                path.rename(folder / f"{path.name}{_OLD}")
                 beside.rename(path)
 
 
@@ -102,7 +102,7 @@ def _own_folder(path: Path) -> Iterator[Path]:
         _WRITING.discard(own)
 
 
-_OLD, _ENDING = "old", ".part"
+_OLD, _ENDING = ".old", ".part"
 _NUMBERS = itertools.count()
 _WRITING: set[str] = set()
 """Temporary folders of this process."""
@@ -127,7 +127,11 @@ def _remove_left_over(path: Path) -> None:
     if os.name != "posix":
         return  # a process cannot be asked whether it exists
     prefix = _prefix(path)
-    for entry in list(path.parent.iterdir()):
+    try:
+        entries = list(path.parent.iterdir())
+    except PermissionError:  # a folder may be written and not read
+        return
+    for entry in entries:
         if not (entry.name.startswith(prefix) and entry.name.endswith(_ENDING)):
             continue
         owner = entry.name[len(prefix) : -len(_ENDING)].split(".")
@@ -135,23 +139,24 @@ def _remove_left_over(path: Path) -> None:
             continue
         if entry.name in _WRITING or (int(owner[1]) != os.getpid() and _exists(int(owner[1]))):
             continue
-        if (entry / _OLD).exists() and not path.exists():
-            (entry / _OLD).rename(path)
+        aside = entry / f"{path.name}{_OLD}"
+        if aside.exists() and not path.exists():
+            aside.rename(path)
         shutil.rmtree(entry, ignore_errors=True)
 
 
 def _exists(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # it belongs to another user
         return True
     return True
 
 
-def _exchanged(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step; returns whether the system and the file system can."""
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; returns whether the system and the file system could."""
     names = os.fsencode(one), os.fsencode(other)
     library = ctypes.CDLL(None) if os.name == "posix" else None
     if (rename := getattr(library, "renameat2", None)) is not None:  # Linux

@@ -264,32 +264,3 @@ def test_a_model_that_is_not_written_completely_leaves_the_one_before(tmp_path: 
     (tmp_path / "run" / "checkpoint" / "next" / "recipe.toml").touch()
     with opened(tmp_path / "run", ASKED):
         assert contents(tmp_path / "run") == before
-
-
-@pytest.mark.parametrize("moves", range(5))
-def test_a_kill_between_two_moves_is_made_up_for(
-    moves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, left = tmp_path / "run", [moves]
-    with opened(run, ASKED) as folder:
-        write_model(folder, QUICK)
-    move = Path.replace
-
-    def killed(self: Path, target: Path) -> Path:
-        if self.parent.name == "next" and target.parent == run:
-            left[0] -= 1
-            if left[0] < 0:
-                raise KeyboardInterrupt
-        return move(self, target)
-
-    with monkeypatch.context() as patch, opened(run, ASKED) as folder:
-        patch.setattr(Path, "replace", killed)
-        if moves < 4:
-            with pytest.raises(KeyboardInterrupt):
-                write_model(folder, {"training": {"finished": True}})
-        else:
-            write_model(folder, {"training": {"finished": True}})
-    with pytest.raises(RunError, match="contains a finished run"):
-        start(run)
-    for name in ("report.json", "model/config.json"):
-        assert json.loads((run / name).read_text())["training"]["finished"], name

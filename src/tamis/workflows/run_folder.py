@@ -7,7 +7,8 @@ RUN/  model/  report.html  report.json (written last)
                    recipe.toml, resolved; state of the training loop; next/, a model being written)
 
 A model is written to checkpoint/next and then moved into RUN, so that RUN has the files of one
-model at any time. If the process is killed between two moves, the next one moves the rest.
+model at any time. If the process is killed between two moves, the next one moves the rest; until
+then, RUN has a whole model, and its report may be of the one before.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from tamis.classifier.training_features import PREDICTIONS
 from tamis.config import Recipe, read_recipe
 from tamis.errors import ConfigError, RunError, TamisError
-from tamis.files import holder, is_temporary, locked, replaced, write_text
+from tamis.files import exchange, holder, is_temporary, locked, replaced, write_text
 
 CONTENT = (
     *(
@@ -131,6 +132,8 @@ def opened(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Ite
                 _clear(path)
             else:
                 _move_staged(path)
+                if _finished(path):  # killed when its last model was complete
+                    _empty(path / "checkpoint", kept=("lock",))
             folder = RunFolder(path, _earlier(path, asked))
             try:
                 yield folder
@@ -185,21 +188,38 @@ def _move_staged(path: Path) -> None:
     if (staged / REPORT).is_file():
         old.mkdir()
         for name in sorted(CONTENT, key=lambda name: name == REPORT):
-            if not (staged / name).exists():
-                continue
-            if (path / name).is_dir():
-                (path / name).rename(old / name)
-            (staged / name).replace(path / name)
+            new, target, aside = staged / name, path / name, old / name
+            if target.is_dir():
+                _move_folder(new, target, aside)
+            elif new.exists():
+                new.replace(target)
+                if target.is_dir():
+                    (target / _NEW).unlink(missing_ok=True)
         shutil.rmtree(old, ignore_errors=True)
     shutil.rmtree(staged, ignore_errors=True)
 
 
+def _move_folder(new: Path, target: Path, aside: Path) -> None:
+    """Move a folder to the place of another, which is there at any time if the file system can
+    exchange folders. After a kill, a file in the new folder tells whether that was done.
+    """
+    if not (target / _NEW).exists() and new.exists():
+        (new / _NEW).touch()
+        if not exchange(new, target):
+            target.rename(aside)
+            new.rename(target)
+    if new.exists():
+        new.rename(aside)
+    (target / _NEW).unlink(missing_ok=True)
+
+
+_NEW = ".new"
 _MARKS = ("asked.json", "recipe.toml", "progress.json")
 """Files of a checkpoint that contain nothing learned."""
 
 
 def _learned_nothing(path: Path) -> bool:
-    inside = {file.name for file in (path / "checkpoint").iterdir()}
+    inside = {file.name for file in (path / "checkpoint").iterdir() if not is_temporary(file)}
     return {file.name for file in path.iterdir()} <= {"checkpoint", "recipe.toml"} and inside <= {
         *_MARKS,
         "lock",
@@ -260,7 +280,7 @@ def _empty(folder: Path, *, kept: tuple[str, ...]) -> None:
     for file in folder.iterdir():
         if file.is_dir():  # such as the state of a cross-validation fold
             shutil.rmtree(file)
-        elif file.name not in kept:
+        elif file.name not in kept and not is_temporary(file):  # a lock may be hidden
             file.unlink()
 
 
