@@ -207,7 +207,7 @@ def _file_system(location: str) -> tuple[Any, str]:
             raise ConfigError(_unusable(location, "cannot be opened", error)) from error
     scheme = location.split("://")[0]
     try:
-        import fsspec
+        import fsspec  # type: ignore[import-untyped]
 
         files, path = fsspec.core.url_to_fs(location)
     except (ImportError, ValueError, OSError) as error:

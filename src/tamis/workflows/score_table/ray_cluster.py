@@ -125,9 +125,9 @@ def connected(address: str | None, *, workers: int | None = None) -> Iterator[No
         yield
 
 
-def plan_workers(device: str) -> WorkerPlan:
+def plan_workers(device: str, most: int | None = None) -> WorkerPlan:
     """Return the workers that the connected cluster has room for: a worker per GPU if there are
-    GPUs and `device` allows it, otherwise a worker per CPU.
+    GPUs and `device` allows it, otherwise a worker per CPU; at most `most`.
 
     Raises:
         RunError: the cluster has no GPU, but `device` is one; or it has no CPU.
@@ -150,7 +150,8 @@ def plan_workers(device: str) -> WorkerPlan:
             f"{sum(held['CPU'])} CPUs and {sum(held['GPU'])} GPUs); add one"
             + (", or choose --device cpu" if gpus else "")
         )
-    return WorkerPlan(sum(room), sum(count > 0 for count in room), gpus)
+    count = min(sum(room), most or sum(room))
+    return WorkerPlan(count, min(count, sum(free > 0 for free in room)), gpus)
 
 
 def _check_address(address: str) -> None:

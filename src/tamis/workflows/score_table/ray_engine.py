@@ -16,7 +16,12 @@ from typing import Any, Self
 
 from tamis.errors import RunError
 from tamis.workflows.score_table.engine import Chunk, ModelFacts, ScoredChunk, ScoringJob
-from tamis.workflows.score_table.ray_cluster import connected, import_ray, plan_workers
+from tamis.workflows.score_table.ray_cluster import (
+    WorkerPlan,
+    connected,
+    import_ray,
+    plan_workers,
+)
 from tamis.workflows.score_table.shipped_model import ShippedModel, ship
 
 AHEAD = 3
@@ -46,7 +51,8 @@ class RayEngine:
         Args:
             address: `HOST:PORT` of the head node of a cluster, or `auto`; None: a cluster of this
                 machine, which ends with the engine.
-            workers: CPU workers of a cluster of this machine; by default one per core.
+            workers: most workers; by default one per core of this machine, or per CPU or GPU of
+                an existing cluster.
             say: receives messages for the user.
         """
         self._address, self._workers, self._say = address, workers, say
@@ -86,7 +92,7 @@ class RayEngine:
         from tamis.workflows.score_table.ray_pipeline import facts_of
 
         self._stop()
-        plan = plan_workers(job.device)
+        plan = plan_workers(job.device, self._workers)
         self._device = job.device
         # The device is the same on all nodes, whatever each of them would choose for itself.
         device = job.device if job.device != "auto" else "cuda" if plan.gpus else "cpu"
@@ -145,7 +151,7 @@ class RayEngine:
         """Return the pipeline; a new one, with the chunks without scores, if it is lost."""
         if self._run is None:
             assert self._model is not None, "start was not called"
-            self._run = _Running(self._model, self._device)
+            self._run = _Running(self._model, plan_workers(self._device, self._workers))
             for chunk in waiting:
                 self._run.ask(chunk)
         return self._run
@@ -188,10 +194,9 @@ class _LostError(Exception):
 class _Running:
     """A pipeline, and the thread that waits for its replies."""
 
-    def __init__(self, model: ShippedModel, device: str) -> None:
+    def __init__(self, model: ShippedModel, plan: WorkerPlan) -> None:
         from tamis.workflows.score_table.ray_pipeline import Pipeline
 
-        plan = plan_workers(device)
         self.workers, self._asked = plan.count, 0
         self._pipeline = Pipeline(model, plan)
         self._arrived: queue.SimpleQueue[dict[str, Any] | BaseException] = queue.SimpleQueue()
@@ -249,7 +254,16 @@ def _meaning(error: BaseException) -> Exception:
             f"Ray: a node cannot load tamis ({text[text.index('No module named') :][:120]}); "
             "install tamis with the extra ray on every node"
         )
-    if isinstance(error, exceptions.RayTaskError):
+    lost = (
+        exceptions.RayActorError,
+        exceptions.ObjectLostError,
+        exceptions.NodeDiedError,
+        exceptions.WorkerCrashedError,
+        exceptions.OutOfMemoryError,
+    )
+    # What a task raised is a RayTaskError, and of the kind of its cause as well.
+    failed = isinstance(error, exceptions.RayTaskError) and not isinstance(error, lost)
+    if failed or "creation task" in text:
         return RunError(f"Ray: a worker failed ({lines[-1][:300]}); see --debug")
     return _LostError(lines[0][:300] if lines else type(error).__name__)
 
