@@ -27,6 +27,7 @@ from tamis.head.linear_head import (
     length_one,
     solve,
 )
+from tamis.head.logistic_regression import LinearHead, Problem, solve_again
 from tests.tiny import CONFIG, trunk
 
 
@@ -323,3 +324,17 @@ def test_folds_hold_every_row_once_with_whole_groups_and_every_class_inside(
     assert sorted(int(row) for _, outside in folds for row in outside) == list(range(len(targets)))
     for inside, outside in folds:
         assert not set(groups[inside]) & set(groups[outside]) and set(targets[inside]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_fewer_rows_than_channels_have_the_same_optimum(classes: int) -> None:
+    features, targets = rows(classes, count=11, width=29)
+    weights, begun = np.linspace(0.5, 2.0, 11), LinearHead.zero(classes, 29)
+    problem = Problem(features, np.eye(classes)[targets], weights, 30.0)
+    whole = solve_again(problem, start=begun, tolerance=1e-10).head
+    start = LinearHead(np.random.default_rng(1).normal(size=(classes, 29)), np.zeros(classes))
+    for begin in (None, LinearHead(start.weight - start.weight.mean(0), start.bias)):
+        found = solve(features, targets, weights, 30.0, start=begin)
+        assert found.converged
+        np.testing.assert_allclose(found.head.weight, whole.weight, atol=1e-5)
+        np.testing.assert_allclose(found.head.bias, whole.bias, atol=1e-5)
