@@ -130,11 +130,9 @@ class Predictor:
         """Return the (W, K) logits of W windows of token ids, at least one, as one batch in the
         calling thread.
         """
-        if self.small is not None:
-            found = self.small.logits(self.scorer, windows, self.threads)
-            if found is not None:
-                return found
-        return window_logits(self.scorer, windows)
+        model = self.scorer
+        found = None if self.small is None else self.small.logits(model, windows, self.threads)
+        return window_logits(model, windows) if found is None else found
 
     def expect_many_calls(self) -> None:
         """Prepare for many calls with few texts each, as a server gets them."""
