@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-FOLLOW = "from tamis.training.distributed.team import follow\nfollow()"
+FOLLOW = "from tamis.training.following import follow\nfollow()"
 
 
 def environment(rank: int, world: int, port: int) -> dict[str, str]:

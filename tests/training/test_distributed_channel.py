@@ -57,7 +57,7 @@ def test_an_error_of_the_first_process_ends_the_others() -> None:
 def test_a_process_that_is_killed_is_an_error_of_the_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from tamis.training.distributed.classifier_steps import share
+    from tamis.training.shared_steps import share
     from tests.tiny import training
 
     with followers(1) as others:

@@ -19,11 +19,11 @@ from tamis.gpt2.lora import add_lora
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tamis.text.encoding import EncodedTexts
 from tamis.text.windows import WindowAggregation
+from tamis.training import shared_steps
 from tamis.training.checkpoint import Checkpointer
-from tamis.training.distributed import classifier_steps
-from tamis.training.distributed.classifier_steps import share
 from tamis.training.distributed.team import team
 from tamis.training.loop import LoopCallback, Training
+from tamis.training.shared_steps import share
 from tests.processes import ended, followers
 from tests.tiny import (
     LENGTHS,
@@ -237,13 +237,13 @@ def test_what_fails_elsewhere_is_raised_here_and_the_next_training_works(
 ) -> None:
     loop = full()
     share(loop, None)
-    real = classifier_steps.to_arrays
+    real = shared_steps.to_arrays
 
     def broken(*arguments: Any) -> dict[str, Any]:
         arrays = real(*arguments)
         return arrays | {"ids": arrays["ids"] + 1000}
 
-    monkeypatch.setattr(classifier_steps, "to_arrays", broken)
+    monkeypatch.setattr(shared_steps, "to_arrays", broken)
     with pytest.raises(DistributedError, match=r"process 1 of 3 failed on .*: .*index"):
         loop.run()
     monkeypatch.undo()
@@ -265,8 +265,8 @@ def test_a_job_that_cannot_begin_elsewhere_is_an_error_here(
         found, arrays = describe(loop)
         return found | {"device": "cuda"}, arrays
 
-    describe = classifier_steps.describe_training
-    monkeypatch.setattr(classifier_steps, "describe_training", elsewhere)
+    describe = shared_steps.describe_training
+    monkeypatch.setattr(shared_steps, "describe_training", elsewhere)
     loop = full()
     share(loop, None)
     with pytest.raises(DistributedError, match=r"process 1 of 3 failed on .*'cuda:1' was"):

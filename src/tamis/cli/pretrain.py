@@ -132,7 +132,7 @@ def pretrain(
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
     if torchrun.follows():
-        from tamis.training.distributed.team import follow
+        from tamis.training.following import follow
 
         return follow()
     from tamis.training.distributed.team import team

@@ -137,7 +137,7 @@ def train(
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
     if torchrun.follows():
-        from tamis.training.distributed.team import follow
+        from tamis.training.following import follow
 
         return follow()
     from tamis.workflows.dataset import read_data

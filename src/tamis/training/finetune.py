@@ -35,7 +35,6 @@ from tamis.training.callbacks import Callbacks
 from tamis.training.checkpoint import Checkpointer
 from tamis.training.collapse import CollapseCallback, remedy_for
 from tamis.training.defaults import is_low_data
-from tamis.training.distributed.classifier_steps import share
 from tamis.training.loop import LoopCallback, Training
 from tamis.training.loop_callbacks import (
     EarlyStopping,
@@ -43,6 +42,7 @@ from tamis.training.loop_callbacks import (
     HistoryCallback,
     ProgressCallback,
 )
+from tamis.training.shared_steps import share
 from tamis.training.state import LoopRows, LoopSettings
 from tamis.training.weight_averaging import copy_weights, interpolate, interpolate_by_validation
 

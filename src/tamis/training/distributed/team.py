@@ -9,7 +9,7 @@ nothing: no data, no optimizer, no checkpoint.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from tamis.compute import device as devices
 from tamis.compute import torchrun
 from tamis.compute.isolation import torch_threads
-from tamis.errors import ConfigError
+from tamis.errors import ConfigError, DistributedError
 from tamis.training.distributed.channel import Arrays, Channel, balanced
 from tamis.training.distributed.replica import all_weights, describe_weights
 
@@ -68,19 +68,20 @@ def team() -> Iterator[None]:
         yield
     finally:
         _TEAM.reset(token)
-        if channel.whole:
-            channel.announce({"do": "end"})
+        with suppress(DistributedError):  # one that has ended already, on Ctrl-C or at the end
+            if channel.whole:
+                channel.announce({"do": "end"})
         channel.close()
 
 
-def follow() -> None:
-    """Work for the first process until its block ends.
+def follow(builders: Mapping[str, Build]) -> None:
+    """Work for the first process until its block ends; `builders` build jobs, by their kind.
 
     Raises:
         DistributedError: it ended without saying so.
     """
     channel = Channel()
-    _work(channel)
+    _work(channel, builders)
     channel.close()
 
 
@@ -110,8 +111,7 @@ class SharedSteps:
         Args:
             channel: to the others.
             network: what is trained.
-            describe: returns the description of the job, whose `kind` is a key of `_builder`, and
-                its arrays.
+            describe: returns the description of the job, with its `kind`, and its arrays.
             threads: of this machine, for all its processes together; None: torch's number.
         """
         self._channel, self._network, self._describe = channel, network, describe
@@ -222,7 +222,7 @@ def _together(
     return [sum(parts) for parts in zip(*(sums for sums, _ in reports), strict=True)]
 
 
-def _work(channel: Channel) -> None:
+def _work(channel: Channel, builders: Mapping[str, Build]) -> None:
     """Work for the first process until it ends.
 
     Raises:
@@ -236,7 +236,7 @@ def _work(channel: Channel) -> None:
         try:
             with channel.together():
                 if header["do"] == "job":
-                    job = _begun(channel, header, arrays)
+                    job = _begun(channel, builders, header, arrays)
                 elif job is not None:
                     _step(channel, job, header, arrays)
         except Exception:
@@ -245,7 +245,9 @@ def _work(channel: Channel) -> None:
             # The first process has heard of it, and says what comes next.
 
 
-def _begun(channel: Channel, header: dict[str, Any], arrays: Arrays) -> Job:
+def _begun(
+    channel: Channel, builders: Mapping[str, Build], header: dict[str, Any], arrays: Arrays
+) -> Job:
     """Take over a job; the others hear of it where it fails."""
     job, error, device = None, None, torch.device("cpu")
     try:
@@ -253,7 +255,7 @@ def _begun(channel: Channel, header: dict[str, Any], arrays: Arrays) -> Job:
         name = f"cuda:{torchrun.local_rank()}" if kind == "cuda" else kind
         devices.apply(devices.resolve(name, torchrun.thread_share(header["threads"])))
         device = torch.device(name)
-        job = _builder(header["kind"])(header, arrays, device)
+        job = builders[header["kind"]](header, arrays, device)
     except Exception as raised:
         error = raised
     channel.report(error=error)
@@ -261,17 +263,6 @@ def _begun(channel: Channel, header: dict[str, Any], arrays: Arrays) -> Job:
     channel.use(device)
     channel.spread(all_weights(job.network))
     return job
-
-
-def _builder(kind: str) -> Build:
-    """What builds a job of a kind."""
-    if kind == "classifier":
-        from tamis.training.distributed.classifier_steps import ClassifierJob
-
-        return ClassifierJob
-    from tamis.training.pretraining.shared_steps import PretrainingJob
-
-    return PretrainingJob
 
 
 def _step(channel: Channel, job: Job, header: Mapping[str, Any], arrays: Arrays) -> None:

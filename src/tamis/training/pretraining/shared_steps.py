@@ -25,6 +25,8 @@ from tamis.training.pretraining.losses import Student
 from tamis.training.pretraining.recipe import ObjectiveSettings
 from tamis.training.pretraining.sampled_softmax import Candidates
 
+KIND = "pretraining"
+"""Of the jobs here, for the other processes."""
 CANDIDATES = ("pieces", "log_weight", "column")
 
 
@@ -52,7 +54,7 @@ def describe_gradients(of: PretrainingGradients) -> tuple[dict[str, Any], Arrays
     student = of.student
     first_map = student.to_teacher
     return {
-        "kind": "pretraining",
+        "kind": KIND,
         "trunk": describe_trunk(student.trunk),
         "map": None if first_map is None else list(first_map.shape),
         "learn_map": isinstance(first_map, torch.nn.Parameter),

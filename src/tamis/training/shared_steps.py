@@ -19,11 +19,14 @@ from tamis.training.distributed.replica import (
     describe_trunk,
     dtype_name,
 )
-from tamis.training.distributed.step_batch import from_arrays, to_arrays
 from tamis.training.distributed.team import SharedSteps, counted, shared_steps
 from tamis.training.gradients import Divisors, Gradients, StepRows
 from tamis.training.loop import Training
 from tamis.training.state import LoopSettings
+from tamis.training.step_batch import from_arrays, to_arrays
+
+KIND = "classifier"
+"""Of the jobs here, for the other processes."""
 
 
 def share(training: Training, threads: int | None) -> None:
@@ -53,7 +56,7 @@ def describe_training(training: Training) -> tuple[dict[str, Any], Arrays]:
     settings, states = training.settings, training.states
     autocast = None if settings.autocast is None else dtype_name(settings.autocast)
     return {
-        "kind": "classifier",
+        "kind": KIND,
         "trunk": describe_trunk(training.model.transformer),
         "classes": len(training.weights),
         "settings": asdict(settings) | {"autocast": autocast},
