@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-Predict = Callable[[Sequence[str]], Any]
+Predict = Callable[[list[str]], Any]
 SEED = 42
 
 
@@ -32,7 +33,8 @@ def minilm(folder: Path, texts: list[str], labels: list[str]) -> Predict:
     loss, one epoch of pairs as long as SetFit's), then logistic regression on its vectors.
     """
     from datasets import Dataset  # type: ignore[import-not-found]
-    from sentence_transformers import SentenceTransformer, losses
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.losses import BatchAllTripletLoss
     from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
     from sentence_transformers.sentence_transformer.training_args import (
         SentenceTransformerTrainingArguments,
@@ -43,7 +45,7 @@ def minilm(folder: Path, texts: list[str], labels: list[str]) -> Predict:
     classes = sorted(set(labels))
     rows = Dataset.from_dict({"text": texts, "label": [classes.index(one) for one in labels]})
     arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(folder.parent / "checkpoints"),
+        output_dir=tempfile.gettempdir(),  # nothing is saved there
         num_train_epochs=10,
         per_device_train_batch_size=16,
         learning_rate=2e-5,
@@ -52,10 +54,10 @@ def minilm(folder: Path, texts: list[str], labels: list[str]) -> Predict:
         save_strategy="no",
     )
     SentenceTransformerTrainer(
-        model=encoder, args=arguments, train_dataset=rows, loss=losses.BatchAllTripletLoss(encoder)
+        model=encoder, args=arguments, train_dataset=rows, loss=BatchAllTripletLoss(encoder)
     ).train()
     head = LogisticRegression(max_iter=1000).fit(encoder.encode(texts), labels)
-    return lambda some: head.predict_proba(encoder.encode(list(some)))
+    return lambda some: head.predict_proba(encoder.encode(some))
 
 
 def model2vec(folder: Path, texts: list[str], labels: list[str]) -> Predict:

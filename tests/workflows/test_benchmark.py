@@ -330,8 +330,8 @@ def test_mapped_pages_are_handed_back_unless_they_were_written_to(tmp_path: Path
     assert int(mapped.sum()) == size and int(written[5]) == 77 and int(written[6]) == 1
 
 
-def bulk(name: str, share: float | None) -> benchmark.Bulk:
-    return benchmark.Bulk(name, 100.0, 900.0, share, 1.0, [100.0] * 3, 50)
+def bulk(name: str, share: float | None) -> Bulk:
+    return Bulk(name, 100.0, 900.0, share, 1.0, [100.0] * 3, 50)
 
 
 def test_a_share_above_the_peak_is_told_as_a_disturbed_measurement_and_not_shown() -> None:
