@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tamis.feedback import store as store_module
@@ -91,18 +90,3 @@ def test_no_duration_is_measured_with_the_date() -> None:
         if DURATIONS.search(file.read_text(encoding="utf-8"))
     }
     assert found == set(DATES)
-
-
-def test_an_entry_of_the_cache_from_the_future_is_not_preferred_for_ever(tmp_path: Path) -> None:
-    """The least recently used entries go first; one of the future only stays longest."""
-    from tamis.gpt2 import feature_cache
-
-    names = [f"{number:040x}.npy" for number in range(3)]
-    for name in names:
-        np.save(tmp_path / name, np.zeros(1000, np.float32))
-    os.utime(tmp_path / names[0], (4e9, 4e9))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feature_cache, "LIMIT_BYTES", 9000)
-        cache = feature_cache.FeatureCache(tmp_path)
-        cache._prune(keep=tmp_path / names[2])
-    assert (tmp_path / names[2]).exists() and not (tmp_path / names[1]).exists()
