@@ -24,6 +24,7 @@ from typer.main import get_command_from_info
 
 from tamis.cli.console import say, terminal_width
 from tamis.compute import torchrun
+from tamis.compute.wait_policy import wait_asleep
 from tamis.errors import TamisError
 from tamis.evaluation.report.text_table import TABLE_WIDTH
 
@@ -124,6 +125,7 @@ def main() -> None:
     traceback of an error.
     """
     global _debug
+    wait_asleep()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             encoding="utf-8", errors="surrogateescape"

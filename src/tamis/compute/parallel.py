@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -41,15 +41,15 @@ def own_thread_count() -> int | None:
 
 
 class Threads:
-    """A pool of threads with one torch thread each."""
+    """A pool of threads with one torch thread each, or as many as given."""
 
-    def __init__(self, count: int) -> None:
-        """Start the threads."""
+    def __init__(self, count: int, each: int = 1) -> None:
+        """Start the threads, each of which computes with `each` torch threads."""
         self.count = count
         begun = threading.Barrier(count + 1)
 
         def begin() -> None:
-            own_threads(1)
+            own_threads(each)
             begun.wait()
 
         before = torch.get_num_threads()
@@ -63,6 +63,15 @@ class Threads:
     def close(self) -> None:
         """Stop the threads after their current batches."""
         self._pool.shutdown(cancel_futures=True)
+
+    def map(self, call: Callable[[Batch], Result], items: Iterable[Batch]) -> list[Result]:
+        """Return `call` of each item, in their order, when all are done; gradients are possible.
+
+        A thread that is done takes the next item.
+        """
+        futures = [self._pool.submit(call, item) for item in items]
+        wait(futures)
+        return [future.result() for future in futures]
 
     def compute(
         self, compute: Callable[[Batch], Result], batches: Iterable[Batch]

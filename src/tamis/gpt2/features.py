@@ -22,6 +22,7 @@ from tamis.compute.parallel import compute_in_parallel
 from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache, Frozen
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.packing import Packed, by_length, pack
+from tamis.gpt2.step_part import uniform
 from tamis.progress import Progress, Silent
 from tamis.text.encoding import BATCH_TOKENS, EncodedTexts
 
@@ -93,8 +94,8 @@ class FeatureExtractor:
 
 
 def drop_tokens(ids: NDArray[Any], share: float) -> NDArray[Any]:
-    """Remove a random share of a message's tokens, by torch's generator (kept in checkpoints)."""
-    keep = torch.rand(len(ids)).numpy() >= share
+    """Remove a random share of a message's tokens."""
+    keep = uniform(len(ids)).numpy() >= share
     keep[0] = True
     return ids[keep]
 
@@ -112,7 +113,7 @@ def _with_next_token(
     keep = torch.ones(packed.tokens, dtype=torch.bool, device=packed.ids.device)
     keep[packed.last] = False
     if share < 1.0:
-        keep &= torch.rand(packed.tokens).to(keep.device) < share
+        keep &= uniform(packed.tokens).to(keep.device) < share
     before = keep.nonzero().squeeze(1)
     logits = trunk.next_token_logits(norm(hidden.index_select(0, before)))
     loss = F.cross_entropy(logits.float(), packed.ids[before + 1], reduction="sum")

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from tamis.errors import ConfigError, DataError
 from tamis.gpt2.packing import Group, Packed
+from tamis.gpt2.step_part import apply_dropout, table_rows
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -97,19 +98,11 @@ class Embedding(nn.Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(N,) -> (N, C)."""
-        rows = F.embedding(ids, self.weight)
+        rows = table_rows(self.weight, ids)
         return rows if self.row_dtype is None else rows.to(self.row_dtype)
 
     def reset_parameters(self) -> None:
         """Leave the weights as they are."""
-
-
-def apply_dropout(values: Tensor, share: float, training: bool) -> Tensor:
-    """Apply torch's dropout, unless it would drop nothing.
-
-    A single message would otherwise call it nine times for nothing.
-    """
-    return F.dropout(values, share) if training and share else values
 
 
 class Attention(nn.Module):

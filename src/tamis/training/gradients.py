@@ -6,6 +6,7 @@ the number of processes that share the rows has an effect on the result.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 from tamis.gpt2.features import FeatureExtractor
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.packing import batch_by_tokens
+from tamis.gpt2.step_part import StepPart
+from tamis.training.side_by_side import Workers, add_gradient, divide
 from tamis.training.state import LoopSettings
 
 
@@ -66,38 +69,80 @@ class Gradients:
         self.model, self.settings = model, settings
         self.device = model.score.weight.device
         self.class_weights = class_weights.to(self.device)
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        self._workers = Workers()
 
     def add(self, data: StepRows, rows: NDArray[np.int64], by: Divisors) -> tuple[float, int]:
         """Add the gradients of `rows` of `data` to those that the weights have.
 
+        On the CPU, parts of the rows are computed side by side.
+
         Returns:
             The sum of the rows' losses (nats), and the number of rows that are classified right.
         """
-        settings, states, messages = self.settings, data.states, data.states.messages
         loss_sum, right = 0.0, 0
-        for part in batch_by_tokens(rows, messages.tokens, settings.micro_batch_tokens):
-            targets = data.targets[part].to(self.device)
-            with torch.autocast(
-                self.device.type,
-                settings.autocast or torch.bfloat16,
-                enabled=settings.autocast is not None,
-            ):
-                last, next_token_loss = states.forward(
-                    self.model,
-                    part,
-                    lm_loss_share=settings.lm_loss_share if settings.lm_loss_weight else 0.0,
-                    token_dropout=settings.token_dropout,
-                )
-            logits = messages.aggregate(self.model.head(last), part)
-            weights = None if data.row_weights is None else data.row_weights[part]
-            losses = self._loss(logits, targets, weights)
-            total = losses / by.weight
-            if next_token_loss is not None:
-                total = total + settings.lm_loss_weight * next_token_loss / by.tokens
-            total.backward()  # type: ignore[no-untyped-call]
-            loss_sum += float(losses.detach())
-            right += int((logits.detach().argmax(1) == targets).sum())
+        tokens = data.states.messages.tokens
+        for some in batch_by_tokens(rows, tokens, self.settings.micro_batch_tokens):
+            if self.device.type == "cpu" and not data.states.whole:
+                loss, correct = self._add_parts(data, divide(some, tokens[some]), by)
+            else:
+                total, loss, correct = self._forward(data, some, by)
+                total.backward()  # type: ignore[no-untyped-call]
+            loss_sum, right = loss_sum + loss, right + correct
         return loss_sum, right
+
+    def close(self) -> None:
+        """Stop the threads that parts are computed in; the next step starts new ones."""
+        self._workers.close()
+
+    def _add_parts(
+        self, data: StepRows, divided: list[NDArray[np.int64]], by: Divisors
+    ) -> tuple[float, int]:
+        """`add` for parts side by side, their gradients summed in the order of the parts."""
+        # Drawn from the generator whose state is in the checkpoint.
+        seed = int(torch.randint(2**31, ()))
+        parts = [StepPart((seed, number)) for number in range(len(divided))]
+
+        def compute(number: int) -> tuple[Sequence[Tensor | None], float, int]:
+            with parts[number].begun():
+                total, loss, right = self._forward(data, divided[number], by)
+                return torch.autograd.grad(total, self.trained, allow_unused=True), loss, right
+
+        found = self._workers.map(compute, range(len(divided)))
+        own = {
+            weight: [(part, one[0][place]) for part, one in zip(parts, found, strict=True)]
+            for place, weight in enumerate(self.trained)
+        }
+        self._workers.map(lambda weight: add_gradient(weight, own[weight]), self.trained)
+        return sum(one[1] for one in found), sum(one[2] for one in found)
+
+    def _forward(
+        self, data: StepRows, rows: NDArray[np.int64], by: Divisors
+    ) -> tuple[Tensor, float, int]:
+        """Return what is to be differentiated, the sum of the losses, and the number of rows that
+        are right.
+        """
+        settings, states, messages = self.settings, data.states, data.states.messages
+        targets = data.targets[rows].to(self.device)
+        with torch.autocast(
+            self.device.type,
+            settings.autocast or torch.bfloat16,
+            enabled=settings.autocast is not None,
+        ):
+            last, next_token_loss = states.forward(
+                self.model,
+                rows,
+                lm_loss_share=settings.lm_loss_share if settings.lm_loss_weight else 0.0,
+                token_dropout=settings.token_dropout,
+            )
+        logits = messages.aggregate(self.model.head(last), rows)
+        weights = None if data.row_weights is None else data.row_weights[rows]
+        losses = self._loss(logits, targets, weights)
+        total = losses / by.weight
+        if next_token_loss is not None:
+            total = total + settings.lm_loss_weight * next_token_loss / by.tokens
+        right = int((logits.detach().argmax(1) == targets).sum())
+        return total, float(losses.detach()), right
 
     def _loss(self, logits: Tensor, targets: Tensor, row_weights: Tensor | None) -> Tensor:
         """Sum over rows of the weighted cross-entropy, in nats."""

@@ -16,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tamis.compute.parallel import compute_in_parallel
 from tamis.errors import ConfigError, DataError
 from tamis.evaluation.model_selection import Scores, validate
 from tamis.gpt2.features import FeatureExtractor
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.packing import batch_by_tokens
+from tamis.text.encoding import BATCH_TOKENS
 from tamis.training.adamw import AdamW, parameter_groups
 from tamis.training.gradients import Gradients, StepRows, divisors
 from tamis.training.state import LoopRows, LoopSettings, TrainingState
@@ -116,6 +118,7 @@ class Training:
             ):
                 self._epoch()
         finally:
+            self.gradients.close()
             for callback in self.callbacks:
                 callback.on_end(self)
         with torch.no_grad():
@@ -224,12 +227,16 @@ class Training:
         out = torch.empty(len(rows), len(self.weights))
         tokens = self.states.messages.tokens[rows]
         order = np.argsort(-tokens, kind="stable")
-        with torch.no_grad():
-            for places in batch_by_tokens(order, tokens, self.settings.micro_batch_tokens):
-                last, _ = self.states.forward(self.model, rows[places], lm_loss_share=0.0)
-                out[places] = self.states.messages.aggregate(
-                    self.model.head(last), rows[places]
-                ).cpu()
+        size = min(self.settings.micro_batch_tokens, BATCH_TOKENS)
+
+        def logits_of(places: NDArray[np.int64]) -> Tensor:
+            last, _ = self.states.forward(self.model, rows[places], lm_loss_share=0.0)
+            return self.states.messages.aggregate(self.model.head(last), rows[places]).cpu()
+
+        batches = list(batch_by_tokens(order, tokens, size))
+        found = compute_in_parallel(logits_of, batches, device=self.device)
+        for places, values in zip(batches, found, strict=True):
+            out[places] = values
         return out
 
     def _schedule(self) -> float:
