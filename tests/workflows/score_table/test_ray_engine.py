@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -65,29 +64,18 @@ def job() -> ScoringJob:
     return ScoringJob(str(runs.head_model()), device="cpu")
 
 
-def agent_ports() -> dict[str, int]:
-    """Free ports for the agents of a node. If the agents chose them, the node would wait for them
-    for 15 s only, which is too short on a busy machine.
-    """
-    names = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
-    names += ("dashboard_agent_listen_port",)
-    with ExitStack() as stack:
-        free = [stack.enter_context(socket.socket()) for _ in names]
-        for each in free:
-            each.bind(("127.0.0.1", 0))
-        return {name: each.getsockname()[1] for name, each in zip(names, free, strict=True)}
-
-
 @pytest.fixture
 def two_nodes() -> Iterator[tuple[Any, Any]]:
     """A cluster of a head node and one more, of one CPU each; and that second node."""
     from ray.cluster_utils import Cluster
 
     options = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": "127.0.0.1"}
-    head = {**options, **agent_ports(), "include_dashboard": False}
+    # Fewer processes: a node waits for its agent for 15 s only, which is short on a busy machine.
+    options |= {"include_log_monitor": False}
+    head = {**options, "include_dashboard": False, "no_monitor": True}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
-        yield cluster, cluster.add_node(**options, **agent_ports())
+        yield cluster, cluster.add_node(**options)
     finally:
         cluster.shutdown()
 
