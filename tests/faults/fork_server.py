@@ -20,7 +20,6 @@ and a fault instead of a kill is
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
 import fcntl
@@ -92,12 +91,9 @@ def _run(order: dict[str, Any], pipes: list[int]) -> None:
         traceback.print_exc()
         code = CRASHED
     counted.on = False
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
     facts = {"operations": counted.count, "modules": sorted(set(sys.modules) - before)}
     os.write(pipes[2], json.dumps(facts).encode())
-    os._exit(code)
+    sys.exit(code)  # ends the fork: nothing of the server catches it
 
 
 class _Operations:
