@@ -81,6 +81,7 @@ def score(
     engine: Any = None,
     *,
     say: Callable[[str], None] = lambda _: None,
+    progress: Any = None,
     **options: Any,
 ) -> Outcome:
     """Score a table with the stand-in."""
@@ -90,5 +91,6 @@ def score(
         LocalFolder(out),
         engine or StandIn(),
         ScoreOptions(**options),
+        progress=progress,
         say=say,
     )

@@ -329,3 +329,37 @@ def test_a_kill_while_files_are_written_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_fifty_kills_change_nothing(tmp_path: Path) -> None:
     killed_at(tmp_path, sorted(random.Random(42).sample(range(1, 150), 50)))
+
+
+class Told:
+    """A progress display that remembers."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[int, int]] = []
+        self.steps: list[int] = []
+
+    def task(self, name: str, *, total: int, unit: str, done: int = 0) -> Told:
+        self.begun.append((total, done))
+        return self
+
+    def __enter__(self) -> Told:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self.steps.append(amount)
+
+
+@pytest.mark.usefixtures("small")
+def test_progress_counts_every_row_also_where_nothing_is_left_to_score(tmp_path: Path) -> None:
+    texts = [f"text {number % 50}" for number in range(1_000)]
+    table = tmp_path / "in.jsonl"
+    table.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+    told = Told()
+    score(table, tmp_path / "out", part_rows=100, progress=told)
+    assert told.begun == [(1_000, 0)]
+    assert sum(told.steps) == 1_000
+    # The first part has eight chunks; each of the others is a step, though it has none.
+    assert len(told.steps) == 8 + 9

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,17 +123,11 @@ def _score_all(parts: ScoredParts, engine: Engine, table: Table, progress: Progr
     done = parts.rows_finished()
     total = max(table.expected, done)
     with progress.task("score", total=total, unit="rows", done=done) as task:
-        for advanced in _steps(parts, engine):
-            task.advance(advanced, parts.note())
+        parts.advanced = lambda rows: task.advance(rows, parts.note())
+        while not parts.ended:
+            for scored in engine.score(parts.chunks()):
+                parts.take(scored)
     return parts.rows_written
-
-
-def _steps(parts: ScoredParts, engine: Engine) -> Iterator[int]:
-    """Score; yield how many rows each step is."""
-    while not parts.ended:
-        for scored in engine.score(parts.chunks()):
-            yield parts.take(scored)
-        yield parts.rows_without_chunks()
 
 
 def _described(

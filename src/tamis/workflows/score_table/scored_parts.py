@@ -6,7 +6,7 @@ are finished already are read again only for their texts that later parts repeat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +57,9 @@ class ScoredParts:
         self._open: dict[int, _OpenPart] = {}
         self._teaching: dict[int, _OpenPart] = {}
         """open parts by the number of their first remembered text"""
-        self._without_chunks = self._bad = 0
+        self._bad = 0
+        self.advanced: Callable[[int], None] = lambda rows: None
+        """receives numbers of rows, for progress, as they are done"""
         self.ended = False
         """all parts are written"""
         self.count = 0
@@ -100,13 +102,13 @@ class ScoredParts:
             self._open[part.number] = opened
             if part.first_remembered is not None and part.new:
                 self._teaching[part.first_remembered] = opened
-            if not chunks:
-                self._without_chunks += part.rows
             self._write_ready()
+            if not chunks:
+                self.advanced(part.rows)
             yield from chunks
 
-    def take(self, scored: ScoredChunk) -> int:
-        """Take the scores of a chunk; return how many rows of the table that is.
+    def take(self, scored: ScoredChunk) -> None:
+        """Take the scores of a chunk.
 
         Raises:
             RunError: a part cannot be written.
@@ -114,12 +116,7 @@ class ScoredParts:
         opened = self._open[scored.part]
         opened.scored.append(scored)
         self._write_ready()
-        return opened.shares[scored.place] + self.rows_without_chunks()
-
-    def rows_without_chunks(self) -> int:
-        """Return the rows read since the last call that needed no scores of their own."""
-        rows, self._without_chunks = self._without_chunks, 0
-        return rows
+        self.advanced(opened.shares[scored.place])
 
     def note(self) -> str:
         """Return what the progress display shows besides numbers."""

@@ -7,6 +7,7 @@ import signal
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,7 +25,7 @@ def work(connection: Connection, job: ScoringJob, threads: int, tell: bool) -> N
 
     Args:
         connection: to the process that started this one; when that ends, however it ends, the
-            connection is closed and this process ends as well.
+            connection is closed and this process ends after the chunks in work.
         job: the model.
         threads: chunks that are scored at the same time.
         tell: whether to send the facts of the model, for which all weights are hashed.
@@ -50,15 +51,18 @@ def work(connection: Connection, job: ScoringJob, threads: int, tell: bool) -> N
                 _fail(send, error)
 
         pool = ThreadPoolExecutor(threads)
-        while True:
-            received = connection.recv()
-            if isinstance(received, int):
-                pool.shutdown(wait=False)  # what was submitted is still computed
-                pool = ThreadPoolExecutor(received)
-            else:
-                pool.submit(score, received)
+        try:
+            while True:
+                received = connection.recv()
+                if isinstance(received, int):
+                    pool.shutdown(wait=False)  # what was submitted is still computed
+                    pool = ThreadPoolExecutor(received)
+                else:
+                    pool.submit(score, received)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
     except (EOFError, OSError):
-        os._exit(0)  # the caller is gone: nobody waits for what is still being computed
+        return  # the caller is gone: nobody waits for what is still being computed
     except Exception as error:
         _fail(send, error)
 
@@ -68,7 +72,5 @@ def _fail(send: Any, error: Exception) -> None:
         found = type(error).__name__, str(error)
     else:
         found = "", "".join(traceback.format_exception(error)[-4:])
-    try:
+    with suppress(OSError):
         send("failed", found)
-    except OSError:
-        os._exit(0)
