@@ -176,8 +176,8 @@ class _Transfer:
                     raise
                 time.sleep(max(failure.wait_s, BACKOFF_S * 2**idle))
                 continue
+            self._notes.unlink(missing_ok=True)  # first: a kill leaves nothing beside the file
             os.replace(self._part, self.target)
-            self._notes.unlink(missing_ok=True)
             return
 
     def _part_bytes(self) -> int:

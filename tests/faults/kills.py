@@ -29,8 +29,9 @@ from tests.faults.fork_server import COMMAND_LINE
 FEW, MANY = 6, 50
 """Kills of a command in the quick tests, and with --slow."""
 
-LEFT_OUT = r"^tmp/|^cache/.*\.lock$"
-"""Temporary files of a killed process, and locks in the cache, which nobody holds then."""
+LEFT_OUT = r"^tmp/|^cache/.*\.lock$|(^|/)\.[^/]+\.lock$"
+"""Temporary files of a killed process, and locks in the cache and of downloads, which nobody holds
+then."""
 
 Moment = dict[str, float]
 """When a process is killed, or what fails in it; see fork_server.py."""
