@@ -171,8 +171,10 @@ class Channel:
                 tensor.copy_(part.view_as(tensor))
 
     def close(self) -> None:
-        """Leave the others, if no work is under way; else the end of the process does it."""
-        if self.whole and distributed.is_initialized():
+        """Leave the others. With work under way on GPUs, which would be waited for, the end of the
+        process does it.
+        """
+        if (self.whole or self._gpus is None) and distributed.is_initialized():
             distributed.destroy_process_group()
 
 
