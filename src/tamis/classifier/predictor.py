@@ -20,14 +20,12 @@ from tamis.compute.device import Compute
 from tamis.decision.calibration import softmax
 from tamis.decision.verdict import DecisionRule, Verdict, with_windows
 from tamis.gpt2.feature_cache import FeatureCache
-from tamis.gpt2.inference.dtype import in_dtype
-from tamis.gpt2.inference.small_batches import SmallBatches
+from tamis.gpt2.inference import SmallBatches, in_dtype
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.scoring import Scored, score_windows, scored_texts, token_logits, window_logits
 from tamis.head.refit import LinearHead, features_and_logits, features_of, with_head
 from tamis.progress import Progress
 from tamis.text.encoder import TextEncoder
-from tamis.text.encoding import EncodedTexts
 from tamis.text.tokenizer import Tokenizer
 
 
@@ -106,15 +104,17 @@ class Predictor:
         last bits depend on how often it was called. Whatever has to give the same bytes again uses
         `logits`.
         """
-        return self._prompt(self.encoder.encode(texts), progress).logits
+        return self._prompt(texts, progress)[0].logits
 
-    def _prompt(self, encoded: EncodedTexts, progress: Progress | None) -> Scored:
+    def _prompt(self, texts: Sequence[str], progress: Progress | None) -> tuple[Scored, list[bool]]:
+        """Return the scores of N texts, and whether each has more than one window."""
+        encoded = self.encoder.encode(texts)
         if self.small is not None and encoded.windows:
             found = self.small.logits(self.scorer, encoded.windows, self.threads)
             if found is not None:
-                return scored_texts(encoded, torch.from_numpy(found))
+                return scored_texts(encoded, torch.from_numpy(found)), encoded.long
         with self.computing():
-            return score_windows(self.scorer, encoded, progress=progress)
+            return score_windows(self.scorer, encoded, progress=progress), encoded.long
 
     def probabilities(
         self,
@@ -181,10 +181,9 @@ class Predictor:
         """Return N verdicts by a decision rule, from `prompt_logits`; for a text longer than the
         context also the deciding window.
         """
-        encoded = self.encoder.encode(texts)
-        found = self._prompt(encoded, progress)
+        found, long = self._prompt(texts, progress)
         verdicts = rule.verdicts(texts, rule.probabilities(found.logits), labels)
-        return with_windows(self.encoder, verdicts, found.deciding, encoded.long)
+        return with_windows(self.encoder, verdicts, found.deciding, long)
 
     def with_head(self, head: LinearHead) -> Predictor:
         """Return the same trunk with another head."""

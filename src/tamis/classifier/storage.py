@@ -19,8 +19,7 @@ from tamis.decision.fit_rule import HeldOutScores
 from tamis.decision.out_of_distribution import Limit, read_ood_limit
 from tamis.decision.verdict import DecisionRule
 from tamis.errors import CheckpointError
-from tamis.gpt2.inference.onednn import prepacking_pays
-from tamis.gpt2.inference.small_batches import SmallBatches, onnx_runtime_is_here
+from tamis.gpt2.inference import SmallBatches, onnx_runtime_is_here, prepacking_pays
 from tamis.text.encoder import TextEncoder
 from tamis.text.windows import WindowAggregation
 
