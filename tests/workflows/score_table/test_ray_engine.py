@@ -120,7 +120,7 @@ def test_a_node_that_is_lost_in_mid_run_costs_no_row(
     cluster, node = two_nodes
     asked, said = chunks(24, texts=60), list[str]()
     found = []
-    # Ray makes the machine's own address of it, where the cluster listens; tests reach loopback only.
+    # Ray makes the machine's own address of it; tests reach loopback only.
     address = f"127.0.0.1:{cluster.address.rpartition(':')[2]}"
     with RayEngine(address, say=said.append) as engine:
         engine.start(job)
