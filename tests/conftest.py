@@ -34,6 +34,13 @@ hypothesis.settings.load_profile("tamis")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=6,
+        help="moments at which the fault tests kill each command; from 50 on, they also damage "
+        "more files and fill more disks",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.kills import FEW, MANY, Forks
+from tests.faults.kills import Forks
 
 
 @pytest.fixture(scope="module")
@@ -19,5 +19,11 @@ def forks() -> Iterator[Forks]:
 
 @pytest.fixture
 def kills(request: pytest.FixtureRequest) -> int:
-    """Kills of each command: few in the quick tests, all with --slow."""
-    return MANY if request.config.getoption("--slow") else FEW
+    """Kills of each command."""
+    return int(request.config.getoption("--kills"))
+
+
+@pytest.fixture
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """Whether many damages and sizes of disks are tried."""
+    return int(request.config.getoption("--kills")) >= 50

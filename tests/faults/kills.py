@@ -26,9 +26,6 @@ import safetensors
 from tests import runs
 from tests.faults.fork_server import COMMAND_LINE
 
-FEW, MANY = 6, 50
-"""Kills of a command in the quick tests, and with --slow."""
-
 LEFT_OUT = r"^tmp/|^cache/.*\.lock$|(^|/)\.[^/]+\.lock$"
 """Temporary files of a killed process, and locks in the cache and of downloads, which nobody holds
 then."""

@@ -23,7 +23,7 @@ from tests.faults.damage import READERS
 from tests.faults.kills import Forks, Work
 
 FEW, MANY = 12, 150
-"""Damages of each file in the quick tests, and with --slow."""
+"""Damages of each file by default, and with --kills 50."""
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -58,9 +58,9 @@ def without_checksums(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_file_is_an_error_of_tamis(
-    name: str, whole: Path, forks: Forks, request: pytest.FixtureRequest, tmp_path: Path
+    name: str, whole: Path, forks: Forks, thorough: bool, tmp_path: Path
 ) -> None:
-    count = MANY if request.config.getoption("--slow") else FEW
+    count = MANY if thorough else FEW
     (tmp_path / "tmp").mkdir()
     shutil.copytree(whole, tmp_path / "here")
     if name != "description":

@@ -43,13 +43,13 @@ NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name == "score")) for na
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_full_disk_costs_nothing_that_was_there(
-    name: str, forks: Forks, request: pytest.FixtureRequest, tmp_path: Path
+    name: str, forks: Forks, thorough: bool, tmp_path: Path
 ) -> None:
     if name == "export":
         pytest.importorskip("onnx")
     work = WORKS[name]()
     undisturbed = Undisturbed.of(forks, work, tmp_path)
-    shares = SHARES["many" if request.config.getoption("--slow") else "few"]
+    shares = SHARES["many" if thorough else "few"]
     moments: list[Moment] = [{"bytes_fail": int(undisturbed.largest**share)} for share in shares]
     if name != "learn":  # SQLite writes by itself
         moments += [{"no_space": 1 + int(share * undisturbed.operations)} for share in shares]

@@ -327,8 +327,9 @@ def test_a_kill_while_files_are_written_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_fifty_kills_change_nothing(tmp_path: Path) -> None:
-    killed_at(tmp_path, sorted(random.Random(42).sample(range(1, 150), 50)))
+def test_kills_at_any_access_change_nothing(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    kills = request.config.getoption("--kills")
+    killed_at(tmp_path, sorted(random.Random(42).sample(range(1, 150), kills)))
 
 
 class Told:
