@@ -78,7 +78,7 @@ def few(of: Setting, where: Rivals) -> Iterator[Timed]:
     commands = {name: [sys.executable, "-m", "benchmarks.speed.few_child", name] for name in OURS}
     folders = {"minilm": encoder, "setfit": encoder, "model2vec": where.static}
     for name, folder in folders.items():
-        if folder is not None and _has(python, *NEEDS[name]):
+        if folder is not None and has_packages(python, *NEEDS[name]):
             commands[name] = [python, "-m", "benchmarks.speed.rival_child", name, str(folder)]
         else:
             needs = " and ".join(NEEDS[name])
@@ -145,6 +145,7 @@ def minilm_folder() -> Path | None:
     return next((Path(str(f.locate())).parent for f in files if f.name == "modules.json"), None)
 
 
-def _has(python: str, *packages: str) -> bool:
+def has_packages(python: str, *packages: str) -> bool:
+    """Return whether all packages can be imported by a Python program."""
     code = "import importlib.util as u, sys; sys.exit(None in map(u.find_spec, sys.argv[1:]))"
     return subprocess.run([python, "-c", code, *packages], check=False).returncode == 0

@@ -94,7 +94,7 @@ def test_a_child_that_fails_is_told_and_one_that_works_gives_its_times() -> None
 def test_rivals_that_are_not_installed_are_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(few, "_has", lambda python, *packages: "setfit" in packages)
+    monkeypatch.setattr(few, "has_packages", lambda python, *packages: "setfit" in packages)
     monkeypatch.setattr(few, "minilm_folder", lambda: Path("encoder"))
     commands: list[list[str]] = []
 
