@@ -27,6 +27,8 @@ from tamis.workflows.score_table.shipped_model import ShippedModel
 
 TASKS_PER_WORKER = 2
 """Requests that wait at an actor, including the one that it computes."""
+CLOSE_S = 10
+"""Longest wait for the list of actors at the end, in seconds."""
 ANSWERED = -1
 """Number of a row in the place of a request that has its reply already."""
 
@@ -37,6 +39,7 @@ class Feed:
     def __init__(self) -> None:
         """Create an empty feed."""
         self._requests: dict[int, Any] = {}
+        self._workers: list[Any] = []
         self._added = 0
         self._changed = asyncio.Condition()
 
@@ -53,6 +56,14 @@ class Feed:
             await self._changed.wait_for(lambda: self._added > number)
             return self._requests.get(number)
 
+    async def join(self, worker: Any) -> None:
+        """Note an actor of the pool."""
+        self._workers.append(worker)
+
+    async def workers(self) -> list[Any]:
+        """Return the actors of the pool, lost ones included."""
+        return self._workers
+
     async def drop(self, number: int) -> None:
         """Forget a request: its reply has arrived."""
         self._requests.pop(number, None)
@@ -65,9 +76,11 @@ class Scorer:
     start another one.
     """
 
-    def __init__(self, model: ShippedModel, version: str) -> None:
-        """Load the model; `version` is that of tamis on the driver's node."""
+    def __init__(self, model: ShippedModel, version: str, feed: Any = None) -> None:
+        """Load the model; `version` is that of tamis on the driver's node. `feed` is told."""
         self._error: str | None = None
+        if feed is not None:
+            feed.join.remote(import_ray().get_runtime_context().current_actor)
         try:
             if __version__ != version:
                 node = import_ray().util.get_node_ip_address()
@@ -121,7 +134,7 @@ class Pipeline:
                 override_num_blocks=1,
             ).map_batches(
                 Scorer,
-                fn_constructor_args=(model, __version__),
+                fn_constructor_args=(model, __version__, self._feed),
                 compute=ray.data.ActorPoolStrategy(
                     size=plan.count, max_tasks_in_flight_per_actor=TASKS_PER_WORKER
                 ),
@@ -158,8 +171,14 @@ class Pipeline:
                     yield reply
 
     def close(self) -> None:
-        """End the feed, and thereby the pipeline."""
-        self._ray.kill(self._feed)
+        """End the actors and the feed, and thereby the pipeline. Of a pipeline that failed, Ray
+        Data keeps the actors that are left, and with them the room of the next pipeline.
+        """
+        try:
+            for worker in self._ray.get(self._feed.workers.remote(), timeout=CLOSE_S):
+                self._ray.kill(worker)
+        finally:
+            self._ray.kill(self._feed)
 
 
 def scored(reply: dict[str, Any]) -> ScoredChunk:
