@@ -151,7 +151,7 @@ def worker_processes() -> list[int]:
     """The processes of the actors that hold a model."""
     from ray.util.state import list_actors
 
-    return [actor.pid for actor in list_actors() if "Scorer" in actor.class_name]
+    return [actor.pid for actor in list_actors() if actor.pid and "Scorer" in actor.class_name]
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,7 +234,7 @@ def _source(feed: Any) -> Any:
 
     class FeedSource(Datasource):
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__()  # type: ignore[no-untyped-call]
 
         def estimate_inmemory_data_size(self) -> int | None:
             return None
