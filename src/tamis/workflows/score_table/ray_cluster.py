@@ -94,6 +94,7 @@ def connected(address: str | None, *, workers: int | None = None) -> Iterator[No
         stack.enter_context(_environment(_SETTINGS))
         stack.enter_context(_quiet_warnings())
         ray = import_ray()
+        stack.enter_context(_quiet_warnings())  # the import puts filters of its own in front
         stack.enter_context(_quiet_loggers())
         if ray.is_initialized():
             yield
