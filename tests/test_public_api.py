@@ -50,7 +50,7 @@ def test_one_error_catches_them_all() -> None:
         for value in vars(errors).values()
         if isinstance(value, type) and issubclass(value, Exception)
     ]
-    assert len(children) == 9 and all(issubclass(child, TamisError) for child in children)
+    assert len(children) == 10 and all(issubclass(child, TamisError) for child in children)
     assert {child.__name__ for child in children if child is not MissingExtraError} <= set(
         tamis.__all__
     ) | {"MissingExtraError"}

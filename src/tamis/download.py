@@ -62,6 +62,7 @@ def is_verified(path: Path, *, sha256: str, size: int | None = None) -> bool:
     if sha256_of(path).hexdigest() != sha256:
         return False
     with contextlib.suppress(OSError):  # without the record, the file is hashed again
+        mark.parent.mkdir(parents=True, exist_ok=True)
         write_text(mark, json.dumps(proof))
     return True
 

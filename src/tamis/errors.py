@@ -98,6 +98,15 @@ class DistributedError(TamisError):
     """A process of a training on several processes failed or ended."""
 
 
+def error_class(name: str) -> type[TamisError]:
+    """Return the class of errors with this name, for an error that another process told of;
+    `TamisError` if there is none.
+    """
+    found = globals().get(name)
+    known = isinstance(found, type) and issubclass(found, TamisError)
+    return found if known else TamisError
+
+
 if TYPE_CHECKING:
 
     class NotFittedError(TamisError, ValueError, AttributeError):

@@ -224,6 +224,10 @@ def test_the_references_loop_may_run_on_a_share_of_the_rows(
         "benchmarks.speed.jobs.whole_job",
         lambda _, given, **__: 10.0 * (len(given.train_texts) + len(given.test_texts)),
     )
+    monkeypatch.setattr(
+        "benchmarks.speed.jobs.by_command",
+        lambda _, given, **__: 20.0 * (len(given.train_texts) + len(given.test_texts)),
+    )
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     of = argparse.Namespace(folder=tmp_path, rows=rows, threads=1)
     whole, some = (list(parts.job(of, loop_share=share)) for share in (1.0, 0.2))  # type: ignore[arg-type]
@@ -231,13 +235,15 @@ def test_the_references_loop_may_run_on_a_share_of_the_rows(
         1000.0,
         10_000.0,
         10_000.0,
+        20_000.0,
     ]
     assert [one.name for one in some] == [
         "reference loop, from 20% of the rows",
         "tamis, mean pooling",
         "tamis, last token",
+        "tamis train, the command with its report",
     ]
-    assert [one.call(0) for one in some] == [pytest.approx(1000.0), 10_000.0, 10_000.0]
+    assert [one.call(0) for one in some] == [pytest.approx(1000.0), 10_000.0, 10_000.0, 20_000.0]
 
 
 def test_only_the_contenders_asked_for_are_timed(

@@ -69,7 +69,7 @@ def test_it_is_the_refit_of_feedback_without_its_guards() -> None:
 
 @pytest.mark.parametrize("tune", ["head", "full"])
 def test_the_order_and_the_number_of_calls_do_not_matter(tune: str) -> None:
-    settings = runs.settings() if tune == "full" else None
+    settings = runs.settings(**{"train.epochs": 4}) if tune == "full" else None
     one, other = (
         TextClassifier("scratch:tiny", tune, threads=1, settings=settings).fit(TEXTS, LABELS)
         for _ in range(2)

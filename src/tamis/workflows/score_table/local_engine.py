@@ -9,8 +9,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
-from tamis import errors
-from tamis.errors import ConfigError, RunError
+from tamis.errors import ConfigError, RunError, error_class
 from tamis.workflows.score_table.engine import Chunk, ModelFacts, ScoredChunk, ScoringJob
 from tamis.workflows.score_table.process_plan import Trial, Workers, candidates
 from tamis.workflows.score_table.worker import work
@@ -240,8 +239,7 @@ def _error(name: str, message: str) -> Exception:
         return RuntimeError(f"a scoring process failed:\n{message}")
     if name == "MissingExtraError":
         return ConfigError(message)
-    kind: type[Exception] = getattr(errors, name)
-    return kind(message)
+    return error_class(name)(message)
 
 
 def _ended(process: _Process) -> RunError:
