@@ -103,8 +103,9 @@ def error_class(name: str) -> type[TamisError]:
     `TamisError` if there is none.
     """
     found = globals().get(name)
-    known = isinstance(found, type) and issubclass(found, TamisError)
-    return found if known else TamisError
+    if isinstance(found, type) and issubclass(found, TamisError):
+        return found
+    return TamisError
 
 
 if TYPE_CHECKING:

@@ -287,7 +287,7 @@ def test_verdicts_in_a_notebook() -> None:
     shown = fitted().verdicts([*TEXTS[:30]])
     assert isinstance(shown, list) and "and 10 more" in shown._repr_html_()
     assert "P(ham)" in shown._repr_html_() and "out-of-distribution" not in shown._repr_html_()
-    assert "no <span class=\"soft\">score " in fitted().verdicts([TEXTS[0]], ood=True)._repr_html_()
+    assert 'no <span class="soft">score ' in fitted().verdicts([TEXTS[0]], ood=True)._repr_html_()
 
 
 def test_verbose_shows_progress_and_otherwise_nothing(capfd: pytest.CaptureFixture[str]) -> None:

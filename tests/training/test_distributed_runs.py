@@ -122,7 +122,7 @@ TUNES: dict[str, Sequence[str]] = {
 
 @pytest.mark.parametrize(("tune", "count"), [("full", 3), ("lora", 2), ("folds", 2)])
 def test_the_files_are_those_of_one_process(tune: str, count: int, tmp_path: Path) -> None:
-    command = ["train", runs.table(), *OPTIONS, *TUNES[tune], "--json", "-o"]
+    command: list[str | Path] = ["train", runs.table(), *OPTIONS, *TUNES[tune], "--json", "-o"]
     said = ended(started(tmp_path, *command, tmp_path / "several", count=count))
     assert said.code == 0, said.err
     alone = runs.tamis(*command, tmp_path / "one")
@@ -168,7 +168,15 @@ def test_killed_processes_are_started_again_and_end_with_the_same_weights(
     --overwrite does not throw away what the first attempt did.
     """
     draws, run = random.Random(seed), tmp_path / "run"
-    command = ["train", runs.table(), *OPTIONS, "--tune=full", "--overwrite", "-o", run]
+    command: list[str | Path] = [
+        "train",
+        runs.table(),
+        *OPTIONS,
+        "--tune=full",
+        "--overwrite",
+        "-o",
+        run,
+    ]
     process = started(tmp_path, *command, seconds=0.3)
     for _ in range(draws.randint(1, 2)):
         waited_for(run / "checkpoint" / "training.safetensors", process)
@@ -186,7 +194,7 @@ def test_killed_processes_are_started_again_and_end_with_the_same_weights(
 
 def test_ctrl_c_ends_all_and_the_same_command_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    command = ["train", runs.table(), *OPTIONS, "--tune=full", "-o", run]
+    command: list[str | Path] = ["train", runs.table(), *OPTIONS, "--tune=full", "-o", run]
     process = started(tmp_path, *command, seconds=0.3)
     waited_for(run / "checkpoint" / "training.safetensors", process)
     os.killpg(process.pid, signal.SIGINT)

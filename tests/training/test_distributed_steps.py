@@ -19,7 +19,7 @@ from tamis.gpt2.lora import add_lora
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tamis.text.encoding import EncodedTexts
 from tamis.text.windows import WindowAggregation
-from tamis.training import shared_steps
+from tamis.training import shared_steps, step_batch
 from tamis.training.checkpoint import Checkpointer
 from tamis.training.distributed.team import team
 from tamis.training.loop import LoopCallback, Training
@@ -237,7 +237,7 @@ def test_what_fails_elsewhere_is_raised_here_and_the_next_training_works(
 ) -> None:
     loop = full()
     share(loop, None)
-    real = shared_steps.to_arrays
+    real = step_batch.to_arrays
 
     def broken(*arguments: Any) -> dict[str, Any]:
         arrays = real(*arguments)

@@ -60,9 +60,7 @@ def test_seconds_are_those_of_the_passes() -> None:
     ood = 1.0 + 0.25
     scored = 0.25 + ood
     assert FORECAST.evaluation() == pytest.approx(scored + TFIDF_ROW_S * 500 + PLOTS_S)
-    assert FORECAST.evaluation(ood=False) == pytest.approx(
-        FORECAST.evaluation() - ood
-    )
+    assert FORECAST.evaluation(ood=False) == pytest.approx(FORECAST.evaluation() - ood)
     plain = resolved(train__epochs=4)
     assert FORECAST.steps(plain) == pytest.approx(40.0)
     # 4 passes over a tenth, the held-out rows and the features, and the head to begin with.

@@ -266,9 +266,7 @@ def test_a_maildir_folder_is_read(tmp_path: Path) -> None:
 
 
 # mtime=0: the identifiers of the cases hold the bytes, and all test processes must agree on them.
-@pytest.mark.parametrize(
-    "content", [b"WIN\nsee you\n", gzip.compress(b"WIN\nsee you\n", mtime=0)]
-)
+@pytest.mark.parametrize("content", [b"WIN\nsee you\n", gzip.compress(b"WIN\nsee you\n", mtime=0)])
 def test_a_dash_is_standard_input(content: bytes) -> None:
     found = answers(tamis("predict", head(), "--json", "--file", "-", stdin=content))
     assert [answer["text"] for answer in found] == ["WIN", "see you"]

@@ -63,7 +63,9 @@ def write_csv(path: Path, header: list[str], rows: list[list[Any]], **options: A
 
 
 def test_csv_keeps_its_columns_and_gets_those_of_the_prediction(tmp_path: Path) -> None:
-    table = write_csv(tmp_path / "in.csv", ["id", "text"], list(enumerate(TEXTS)))
+    table = write_csv(
+        tmp_path / "in.csv", ["id", "text"], [[n, text] for n, text in enumerate(TEXTS)]
+    )
     outcome = score(table, tmp_path / "out", part_rows=15)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "bad-rows.jsonl",
@@ -384,7 +386,7 @@ def test_any_cells_come_out_unchanged(
     # Rows without any value are skipped, and so are repeated headers: not what is tested here.
     rows = [[f"id {n}", first, text] for n, (first, text) in enumerate(pairs)]
     draw = random.Random(seed)
-    quoting = draw.choice([csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
+    quoting: Any = draw.choice([csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
     plain = io.StringIO()
     csv.writer(plain, quoting=quoting, lineterminator=draw.choice(["\n", "\r\n"])).writerows(
         [["id", "first", "text"], *rows]

@@ -150,9 +150,9 @@ def test_an_interrupted_run_goes_on_and_computes_finished_parts_once(tmp_path: P
         with pytest.raises(KeyboardInterrupt):
             score(table, tmp_path / "out", engine, part_rows=50)
         computed += engine.computed
-    engine = StandIn(7)
-    outcome = score(table, tmp_path / "out", engine, part_rows=50)
-    computed += engine.computed
+    last = StandIn(7)
+    outcome = score(table, tmp_path / "out", last, part_rows=50)
+    computed += last.computed
     assert runs.contents(tmp_path / "out") == runs.contents(tmp_path / "whole")
     assert outcome.timing["rows_this_run"] < outcome.summary["rows"]
     # Each of the five interruptions costs at most the part in work and the chunks ahead.
