@@ -247,8 +247,8 @@ def test_many_rows_of_many_classes_are_learnt_at_twice_the_rate_by_a_small_backb
             small=small,
         ).train.learning_rate
 
-    assert [rate(rows, 2) for rows in (16, 5000)] == [3e-4, 3e-4]
-    assert [rate(rows, 6) for rows in (60, 599, 600, 5000)] == [3e-4, 3e-4, 6e-4, 6e-4]
+    assert [rate(rows, 2) for rows in (16, 5000)] == [1.5e-3, 3e-4]
+    assert [rate(rows, 6) for rows in (60, 599, 600, 5000)] == [1e-3, 1e-3, 6e-4, 6e-4]
     assert rate(5000, 6, small=False) == 3e-4 and rate(5000, 6, asked=1e-4) == 1e-4
     assert (
         resolve_defaults(

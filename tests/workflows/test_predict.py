@@ -321,7 +321,7 @@ def test_an_output_of_unknown_kind_is_refused(tmp_path: Path) -> None:
     ("rule", "code"),
     [
         ({"threshold": 0.0}, 0),
-        ({"threshold": 1.1}, 1),
+        ({"threshold": 1.0}, 1),
         ({"threshold": 0.5, "low": 0.0, "high": 1.0}, 2),
     ],
 )

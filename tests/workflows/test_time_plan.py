@@ -86,7 +86,7 @@ def test_a_small_table_is_not_measured(tmp_path: Path, monkeypatch: pytest.Monke
     # A budget for which the count is too coarse needs the measurement.
     measured = Speed(tokens_per_byte=0.25, reading_s=1e-4, training_s=1e-3)
     monkeypatch.setattr(time_plan, "measured_speed", lambda *rest: measured)
-    assert plan("hello", 8, tmp_path, budget_s=30.0)[0].measured_s is not None
+    assert plan("hello " * 30, 90, tmp_path, budget_s=10.0)[0].measured_s is not None
 
 
 def test_a_longer_training_is_measured_and_said_as_a_range(
