@@ -35,6 +35,11 @@ hypothesis.settings.load_profile("tamis")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
     parser.addoption(
+        "--cluster",
+        action="store_true",
+        help="run the tests with Ray clusters as well: on a busy machine Ray gives up to start",
+    )
+    parser.addoption(
         "--kills",
         type=int,
         default=6,
@@ -59,7 +64,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     weights = pytest.mark.skip(
         reason="needs the real GPT-2 weights: TAMIS_GPT2_FOLDER does not name their folder"
     )
+    cluster = pytest.mark.skip(reason="starts a Ray cluster: run with --cluster")
     for item in items:
+        if "cluster" in item.keywords and not config.getoption("--cluster"):
+            item.add_marker(cluster)
         if "slow" in item.keywords and not config.getoption("--slow"):
             item.add_marker(slow)
         if "weights" in item.keywords and not os.environ.get("TAMIS_GPT2_FOLDER"):

@@ -15,7 +15,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 SHOWN = {
     "result": "tamis-report",
     "classifier": "tamis-view",
-    "classifier.verdicts(TEXTS, ood=True)": "out-of-distribution",
+    "classifier.verdicts(TEXTS, ood=True)": 'class="bar"',
     "classifier.explain(TEXTS[0])": "tamis-explanation",
     "classifier.suggest(UNLABELLED, 3)": "predicted label",
 }

@@ -81,7 +81,7 @@ def two_nodes() -> Iterator[tuple[Any, Any]]:
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_cluster_of_this_machine_gives_the_same_bits(
     job: ScoringJob, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +112,7 @@ def test_a_cluster_of_this_machine_gives_the_same_bits(
 
 @needs_ray
 @needs_processes
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_node_that_is_lost_in_mid_run_costs_no_row(
     job: ScoringJob, two_nodes: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +134,7 @@ def test_a_node_that_is_lost_in_mid_run_costs_no_row(
 
 @needs_ray
 @needs_processes
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_killed_worker_costs_no_chunk(job: ScoringJob) -> None:
     """The process of one of two workers is killed, as by a lack of memory."""
     asked, said, found = chunks(12, texts=60), list[str](), []
