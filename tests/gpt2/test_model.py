@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from tamis.errors import ConfigError, DataError
 from tamis.gpt2.model import GPT2, Block, GPT2Classifier, GPT2Config, initialise
@@ -186,3 +187,31 @@ def test_the_start_is_gpt2s_own() -> None:
                 0.005 if name.endswith("c_proj.weight") else 0.02
             )  # 0.02 / sqrt(2 * 8 layers)
             assert float(parameter.detach().std()) == pytest.approx(expected, rel=0.06), name
+
+
+def test_attention_with_gradients_is_computed_in_fp32_where_products_are_in_bf16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[torch.dtype] = []
+    real = F.scaled_dot_product_attention
+
+    def noted(q: torch.Tensor, *rest: Any, **options: Any) -> torch.Tensor:
+        seen.append(q.dtype)
+        return real(q, *rest, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", noted)
+    block: Any = classifier().transformer.h[0]
+    layer = block.attn
+    batch = pack([np.arange(3), np.arange(7)])
+    hidden = torch.randn(10, layer.c_proj.in_features, requires_grad=True)
+    exact = layer(hidden, batch)
+    (expected,) = torch.autograd.grad(exact.sum(), hidden)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(hidden, batch)
+        with torch.no_grad():
+            layer(hidden, batch)
+    (gradient,) = torch.autograd.grad(found.float().sum(), hidden)
+    assert seen == [torch.float32] * 4 + [torch.bfloat16] * 2
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), exact, atol=0.02, rtol=0.05)
+    torch.testing.assert_close(gradient, expected, atol=0.05, rtol=0.05)
