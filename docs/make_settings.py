@@ -11,13 +11,10 @@ from typing import Any
 from tamis.config import fields
 from tamis.training.defaults import (
     BLOCKS,
-    FEW_ROWS,
     HEAD,
     LORA,
-    MORE_CLASSES_OF_FEW,
     PRETRAINED_FULL,
     SCRATCH_FULL,
-    TWO_CLASSES_OF_FEW,
     Defaults,
     default_wise_ft,
     epochs_for,
@@ -69,11 +66,6 @@ def page() -> str:
         "small tables:",
         f"{epochs_for(128, 1)} at 128 rows per class, {epochs_for(32, 1)} at 32, "
         f"{epochs_for(8, 1)} at 8.",
-        f"With an embedded backbone and fewer than {FEW_ROWS} rows per class, it is "
-        f"{TWO_CLASSES_OF_FEW.epochs} at a",
-        f"`train.learning_rate` of {TWO_CLASSES_OF_FEW.learning_rate:g} for two classes, and "
-        f"{MORE_CLASSES_OF_FEW.epochs} at",
-        f"{MORE_CLASSES_OF_FEW.learning_rate:g} for more, if neither is given.",
         f"With more than two classes, it is at least {epochs_for(10**6, 3)}. If `train.head_init` "
         "is `linear_probe`,",
         f"the default of `train.wise_ft` is {default_wise_ft(99, 1):g} below 100 rows per class "

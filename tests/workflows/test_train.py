@@ -297,7 +297,7 @@ def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_pa
     ]
     said = runs.tamis(*asked, "-o", tmp_path / "run")
     assert said.code == 0, said.err
-    assert "Training up to 3 cross-validation models" in said.err
+    assert "Training up to 5 cross-validation models" in said.err
     found = json.loads(said.out)
     rows = read_training_rows(tmp_path / "run")
     assert rows is not None and not rows.held_out.any()  # the model has learnt all of them
@@ -307,7 +307,7 @@ def test_a_budget_on_the_embedded_backbone_is_read_off_every_training_row(tmp_pa
     assert found["threshold_choice"]["false_positive_rate"] <= 0.1
     assert not (tmp_path / "run" / "checkpoint").exists()
     text = (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
-    assert "folds = 3" in text
+    assert "folds = 5" in text
     spread = found["folds"]
     assert spread["folds"] == 5 and spread["rows"] == found["rows"]["train"]
     page = html.unescape((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))

@@ -98,30 +98,6 @@ def default_wise_ft(rows: int, classes: int) -> float | str:
     return _KEPT if is_low_data(rows, classes) else "auto"
 
 
-@dataclass(frozen=True)
-class FewSteps:
-    """Few epochs at a high learning rate: as good as many at the usual one, in a fraction of the
-    time (docs/log).
-    """
-
-    epochs: int
-    learning_rate: float
-
-
-TWO_CLASSES_OF_FEW, MORE_CLASSES_OF_FEW = FewSteps(2, 1.5e-3), FewSteps(6, 1e-3)
-
-
-def few_steps(recipe: Recipe, rows: int, classes: int, *, small: bool) -> FewSteps | None:
-    """Return the epochs and the peak learning rate of full fine-tuning of a pretrained backbone
-    below 100 rows per class; None where one of both is given, for more rows, and for a backbone
-    that is not `small` (as in `resolve_tune`), for which it was not measured.
-    """
-    given = (recipe.train.epochs, recipe.train.learning_rate) != (None, None)
-    if given or not small or not is_low_data(rows, classes):
-        return None
-    return TWO_CLASSES_OF_FEW if classes == 2 else MORE_CLASSES_OF_FEW
-
-
 _FASTER = 2.0
 """What the learning rate of a small backbone with many rows of more than two classes is multiplied
 by: they have more to learn."""
@@ -136,9 +112,9 @@ def default_learning_rate(rows: int, classes: int, *, small: bool) -> float:
     )
 
 
-_FOLDS, _FOLDS_OF_FEWEST, _FEWEST, _FEW = 3, 5, 40, 300
-"""Many rows: a third of them less in each fold's training, and three trainings. The fewest rows are
-missed, and trained on in a second."""
+_FOLDS, _FOLDS_OF_FEW, _FEW = 3, 5, 300
+"""Many rows: a third of them less in each fold's training, and three trainings. Few rows are
+missed, and trained on in seconds."""
 
 
 def resolve_cv_folds(
@@ -147,9 +123,9 @@ def resolve_cv_folds(
     """Return the number of cross-validation folds.
 
     This is the setting, if it is set. By default, full fine-tuning of a small pretrained backbone
-    with a maximum false positive rate uses 3 folds: a validation part of a tenth of the rows is too
-    small to measure a rate of 0.1 %. Few rows always have 3 folds, or 5 up to 40 rows. `pretrained`
-    and `small` as in `resolve_tune`, `rows` and `classes` as in `resolve_defaults`.
+    with a maximum false positive rate uses 3 folds, or 5 for few rows: a validation part of a tenth
+    of the rows is too small to measure a rate of 0.1 %. `pretrained` and `small` as in
+    `resolve_tune`, `rows` and `classes` as in `resolve_defaults`.
     """
     if (
         resolve_tune(recipe.tune, pretrained=pretrained, small=small)[0] == "head"
@@ -161,7 +137,7 @@ def resolve_cv_folds(
     if not (small and pretrained):
         return 0
     if rows <= _FEW and is_low_data(rows, classes):
-        return _FOLDS_OF_FEWEST if rows <= _FEWEST else _FOLDS
+        return _FOLDS_OF_FEW
     return _FOLDS if recipe.decision.max_fpr is not None else 0
 
 
@@ -268,20 +244,16 @@ def resolve_defaults(
     for name in Defaults.__dataclass_fields__:
         if getattr(recipe.train, name) is None:
             changes[f"train.{name}"] = getattr(defaults, name)
-    found = few_steps(recipe, rows, classes, small=small)
     if recipe.train.epochs is None and defaults is PRETRAINED_FULL:
         # A row's copies are passes over it too: what every row has of them at least counts.
         copies = recipe.train.augment_forms + min(
             recipe.train.augment_positives, recipe.train.augment_negatives
         )
-        passes = epochs_for(rows, classes) if found is None else found.epochs
-        changes["train.epochs"] = max(_FEWEST_EPOCHS, round(passes / (1 + copies)))
-    if recipe.train.learning_rate is None and defaults is PRETRAINED_FULL:
-        changes["train.learning_rate"] = (
-            default_learning_rate(rows, classes, small=small)
-            if found is None
-            else found.learning_rate
+        changes["train.epochs"] = max(
+            _FEWEST_EPOCHS, round(epochs_for(rows, classes) / (1 + copies))
         )
+    if recipe.train.learning_rate is None and defaults is PRETRAINED_FULL:
+        changes["train.learning_rate"] = default_learning_rate(rows, classes, small=small)
     if recipe.train.bpe_dropout is None and defaults is PRETRAINED_FULL:
         changes["train.bpe_dropout"] = default_bpe_dropout(rows, classes)
     if (
