@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tamis.errors
+from tamis import errors
 from tamis.errors import MissingExtraError, install_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,3 +68,12 @@ def test_a_checkout_is_installed_where_it_is(
     monkeypatch.chdir(tmp_path)
     assert install_command("serve") == f'pip install -e "{ROOT}[serve]"'
     assert install_command("serve") in str(MissingExtraError("uvicorn", "serve", "tamis serve"))
+
+
+def test_an_error_of_another_process_has_its_class_and_its_words() -> None:
+    lacking = errors.MissingExtraError("ray", "ray", "the engine")
+    told = errors.told_error(type(lacking).__name__, str(lacking))
+    assert type(told) is errors.MissingExtraError and str(told) == str(lacking)
+    assert type(errors.told_error("DataError", "row 3")) is errors.DataError
+    for unknown in ("Other", "told_error", "Any"):
+        assert type(errors.told_error(unknown, "x")) is errors.TamisError

@@ -98,14 +98,15 @@ class DistributedError(TamisError):
     """A process of a training on several processes failed or ended."""
 
 
-def error_class(name: str) -> type[TamisError]:
-    """Return the class of errors with this name, for an error that another process told of;
-    `TamisError` if there is none.
+def told_error(name: str, message: str) -> TamisError:
+    """Return the error that another process told of, by the name of its class and its message; a
+    `TamisError` if no class has this name.
     """
     found = globals().get(name)
-    if isinstance(found, type) and issubclass(found, TamisError):
-        return found
-    return TamisError
+    kind = found if isinstance(found, type) and issubclass(found, TamisError) else TamisError
+    error = kind.__new__(kind)  # some constructors have other arguments
+    error.args = (message,)
+    return error
 
 
 if TYPE_CHECKING:

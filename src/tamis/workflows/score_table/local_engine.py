@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
-from tamis.errors import ConfigError, RunError, error_class
+from tamis.errors import ConfigError, RunError, told_error
 from tamis.workflows.score_table.engine import Chunk, ModelFacts, ScoredChunk, ScoringJob
 from tamis.workflows.score_table.process_plan import Trial, Workers, candidates
 from tamis.workflows.score_table.worker import work
@@ -234,12 +234,10 @@ def _receive(connection: Connection) -> tuple[str, Any] | None:
 
 
 def _error(name: str, message: str) -> Exception:
-    """Return the error that a worker told: its own class where that can be made from a message."""
+    """Return the error that a worker told; a worker gives no name to an error of the program."""
     if not name:
         return RuntimeError(f"a scoring process failed:\n{message}")
-    if name == "MissingExtraError":
-        return ConfigError(message)
-    return error_class(name)(message)
+    return told_error(name, message)
 
 
 def _ended(process: _Process) -> RunError:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tamis import __version__
-from tamis.errors import RunError, TamisError, error_class
+from tamis.errors import RunError, TamisError, told_error
 from tamis.workflows.score_table.chunk_scorer import ChunkScorer
 from tamis.workflows.score_table.engine import Chunk, ModelFacts, ScoredChunk
 from tamis.workflows.score_table.ray_cluster import WorkerPlan, import_ray
@@ -199,10 +199,7 @@ def raise_error(reply: dict[str, Any]) -> None:
     if reply["error"] is None:
         return
     name, message = json.loads(reply["error"])
-    kind = error_class(name)
-    error: TamisError = kind.__new__(kind)  # some constructors have other arguments
-    error.args = (message,)
-    raise error
+    raise told_error(name, message)
 
 
 def _as_json(error: TamisError) -> str:
