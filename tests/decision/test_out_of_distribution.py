@@ -219,3 +219,11 @@ def test_the_density_is_that_of_probabilistic_pca() -> None:
     left = PCA(svd_solver="full").fit(rows).explained_variance_[DIRECTIONS:23].mean() * 399 / 400
     assert density.residual == pytest.approx(left, rel=1e-6)
     assert distances.mean() > density.distances(rows).mean()  # of texts that it has not seen
+
+
+def test_a_trend_by_length_leaves_no_spread_where_the_length_explains_all() -> None:
+    sizes = np.array([1, 2, 4, 5, 10, 20], dtype=np.int64)
+    trend = LengthTrend.fit(0.5 + 2.0 / sizes, sizes)
+    assert (trend.mean, trend.mean_by_length) == pytest.approx((0.5, 2.0))
+    assert trend.variance + trend.variance_by_length == pytest.approx(0.0, abs=1e-9)
+    assert trend.expected(np.array([8]))[0] == pytest.approx([0.75])
