@@ -69,12 +69,14 @@ class Bar:
     def advance(self, amount: int = 1, note: str = "") -> None:
         """Count and update the display."""
         self.done += amount
+        self.total = max(self.total, self.done)  # an estimated total may be too small
         self.note = note or self.note
         now = time.monotonic()
         if self.progress is not None:
             self.progress.update(
                 self.bar,
                 completed=self.done,
+                total=self.total,
                 figures=", ".join(filter(None, (self._speed(), self.note))),
             )
         elif now - self.said > LINE_EVERY_S:
