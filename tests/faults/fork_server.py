@@ -20,6 +20,7 @@ and a fault instead of a kill is
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import fcntl
@@ -30,11 +31,14 @@ import resource
 import signal
 import sqlite3
 import sys
+import threading
 import traceback
 from typing import Any
 
 COMMAND_LINE = "from tamis.cli import main; main()"
 CRASHED = 70
+LONGEST = 600
+"""Seconds after which a command that does not end is ended by SIGALRM."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _NAMED = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod", "os.link"}
 _NEEDS_SPACE = {"open", "os.mkdir", "os.fsync"}
@@ -77,6 +81,7 @@ def _run(order: dict[str, Any], pipes: list[int]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
+    signal.alarm(LONGEST)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(pipes[0], 1)
     os.dup2(pipes[1], 2)
@@ -93,7 +98,13 @@ def _run(order: dict[str, Any], pipes: list[int]) -> None:
     counted.on = False
     facts = {"operations": counted.count, "modules": sorted(set(sys.modules) - before)}
     os.write(pipes[2], json.dumps(facts).encode())
-    sys.exit(code)  # ends the fork: nothing of the server catches it
+    # As at the end of Python, but for the exit handlers of C libraries: onnxruntime's waits for a
+    # thread that exists in the server alone.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class _Operations:

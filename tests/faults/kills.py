@@ -13,6 +13,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -24,12 +25,14 @@ import numpy as np
 import safetensors
 
 from tests import runs
-from tests.faults.fork_server import COMMAND_LINE
+from tests.faults.fork_server import COMMAND_LINE, LONGEST
 
-LEFT_OUT = r"^tmp/|^cache/.*\.lock$|(^|/)\.[^/]+\.lock$"
-"""Temporary files of a killed process, and locks in the cache and of downloads, which nobody holds
-then."""
+LEFT_OUT = r"^tmp/|^cache/.*\.lock$|^cache/verified/|(^|/)\.[^/]+\.lock$"
+"""Temporary files of a killed process, locks in the cache and of downloads, which nobody holds
+then, and notes that a file's checksum was seen: a process that finds the file complete takes one,
+the process that has just fetched it does not."""
 
+SEEN = "what is seen"
 Moment = dict[str, float]
 """When a process is killed, or what fails in it; see fork_server.py."""
 
@@ -102,6 +105,7 @@ class Forks:
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
+        assert answer["code"] != -signal.SIGALRM, f"not ended after {LONGEST} s: {order}"
         facts = json.loads(answer["facts"] or '{"operations": 0, "modules": []}')
         self.modules = facts["modules"]
         return End(
@@ -239,7 +243,7 @@ def state_of(forks: Forks, work: Work, here: Path) -> dict[str, bytes]:
     if work.look is not None:
         seen = forks.run(work, here, program=work.look)
         assert seen.code == 0, seen.err
-        found["what is seen"] = seen.out.encode()
+        found[SEEN] = seen.out.encode()
     contents = runs.contents(here)
     return found | {
         name: work.shown(name, content)
@@ -249,9 +253,10 @@ def state_of(forks: Forks, work: Work, here: Path) -> dict[str, bytes]:
 
 
 def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
-    """The files that differ, in words."""
+    """The files that differ, in words, and what is seen."""
     return [
         f"{name} is {'missing' if name not in other else 'new' if name not in one else 'another'}"
+        + (f":\n{one[name].decode()}{other[name].decode()}" if name == SEEN else "")
         for name in sorted(one | other)
         if one.get(name) != other.get(name)
     ]

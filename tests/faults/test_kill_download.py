@@ -79,7 +79,6 @@ def test_a_killed_download_ends_like_an_undisturbed_one(
     work = Work(
         (address, hashlib.sha256(CONTENT).hexdigest() if known else ""),
         program=PROGRAM.format(size=len(CONTENT)),
-        shown=lambda name, content: b"" if "/verified/" in name else content,
         whole=whole_or_absent,
     )
     survived(forks, work, tmp_path, kills)

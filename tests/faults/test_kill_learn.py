@@ -47,13 +47,14 @@ def learning(classifier, run, name):
     return FeedbackLearner(classifier, run, CorrectionStore("run.feedback.sqlite"), model=name)
 models = Models([("run", Path("run"))], learning, compute={{"threads": 1}})
 with TestClient(create_app(models), base_url="http://localhost") as client:
+    ids = {{}}
     for label, text in {corrections!r}:
         item = {{"text": text, "label": label, "force": True}}
         answer = client.post("/v1/feedback", json={{"items": [item]}})
         assert answer.status_code == 200, answer.text
-        print("acknowledged", *answer.json()["ids"], flush=True)
-    found = client.get("/v1/feedback").json()["items"]
-    gone = next(item["id"] for item in found if item["label"] == "spam")
+        [ids[text]] = answer.json()["ids"]
+        print("acknowledged", ids[text], flush=True)
+    gone = ids[{corrections[1][1]!r}]
     assert client.delete(f"/v1/feedback/{{gone}}").status_code == 200
     print("removed", gone, flush=True)
 """

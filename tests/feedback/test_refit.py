@@ -204,9 +204,7 @@ def test_a_trunk_that_was_trained_keeps_its_head_where_nothing_asks_otherwise() 
     assert rows is not None and not found.exact and len(found.features) == (~rows.held_out).sum()
     some = taught(classifier)
     # Sure of everything: nothing is learnt, and the optimum is the present head.
-    unmoved = replace(
-        some, targets=found.rule.labels(found.probabilities(some.features), found.classes)
-    )
+    unmoved = replace(some, targets=found.probabilities(some.features).argmax(1))
     certain = Base(classifier, rows, LearningSettings(confident=0.500001))
     np.testing.assert_allclose(certain.candidate(unmoved).head.weight, found.head.weight, atol=1e-6)
     candidate = found.candidate(some, emphasis=8)

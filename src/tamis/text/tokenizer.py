@@ -337,8 +337,8 @@ class Tokenizer:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with replaced(folder / "tokenizer.json") as beside:
-            self.backend.save(str(beside))
+        # not backend.save: its error for a full disk is no OSError
+        write_text(folder / "tokenizer.json", self.backend.to_str(pretty=True))
         # transformers v5's GPT2Tokenizer would rebuild itself from vocabulary and merges and drop
         # the normalizer and the template.
         settings: dict[str, Any] = {
