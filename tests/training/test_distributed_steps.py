@@ -19,7 +19,7 @@ from tamis.gpt2.lora import add_lora
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tamis.text.encoding import EncodedTexts
 from tamis.text.windows import WindowAggregation
-from tamis.training import shared_steps, step_batch
+from tamis.training import shared_steps, side_by_side, step_batch
 from tamis.training.checkpoint import Checkpointer
 from tamis.training.distributed.team import team
 from tamis.training.loop import LoopCallback, Training
@@ -186,6 +186,40 @@ def test_with_dropout_the_same_processes_give_the_same_bytes() -> None:
     second.run()
     assert first.at.history == second.at.history
     assert equal(weights_of(first.model), weights_of(second.model))
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"PARTS": 3}, {"LEAST_TOKENS": 1000}, {"MOST_TOKENS": 10}],
+    ids=["a part for each process", "a part for one of three", "many parts"],
+)
+@pytest.mark.parametrize("kind", ["everything", "last blocks", "cut anew, micro-batches"])
+def test_with_dropout_three_processes_take_the_steps_of_one(
+    kind: str, sizes: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ({"LEAST_TOKENS": 8} | sizes).items():
+        monkeypatch.setattr(side_by_side, name, value)
+
+    def made() -> Training:
+        torch.manual_seed(11)
+        draws = {"dropout": 0.2, "lm_loss_weight": 0.3, "lm_loss_share": 0.5, "batch_rows": 12}
+        if kind == "last blocks":
+            return last_blocks(**draws)
+        draws["token_dropout"] = 0.2
+        if kind == "everything":
+            return full(**draws)
+        recut = {"retokenize": lambda epoch: messages([*LENGTHS[:-1], 9], epoch)}
+        return full(micro_batch_tokens=40, **recut, **draws)
+
+    alone = made()
+    one = alone.run()
+    together = made()
+    share(together, None)
+    assert together.gradients.draws()
+    three = together.run()
+    for expected, found in zip(one.history, three.history, strict=True):
+        assert found == pytest.approx(expected, abs=1e-5)
+    alike(weights_of(alone.model), weights_of(together.model))
 
 
 class Stop(LoopCallback):

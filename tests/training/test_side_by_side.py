@@ -100,6 +100,21 @@ def test_one_thread_and_two_give_the_same_bytes(changes: dict[str, Any]) -> None
     assert equal(trained_with(1, **changes), trained_with(2, **changes))
 
 
+def test_the_random_numbers_of_a_seed_stay_those_of_earlier_versions() -> None:
+    """Losses of one process, noted before several processes divided the parts."""
+    draws = {"lm_loss_weight": 0.5, "lm_loss_share": 0.4, "token_dropout": 0.2}
+    expected = {
+        (): [1.8028, 1.1598, 1.0151],
+        (("micro_batch_tokens", 90),): [1.7661, 1.2309, 1.0245],
+        tuple(draws.items()): [1.7963, 1.1109, 1.1746],
+    }
+    for changes, losses in expected.items():
+        torch.manual_seed(5)
+        one = loop(epochs=3, dropout=0.2, clip_norm=0.5, **dict(changes))
+        found = [row["loss"] for row in one.run().history]
+        assert found == pytest.approx(losses, abs=1e-3)
+
+
 def test_the_load_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = trained_with(2)
     plain, calls = FeatureExtractor.forward, []

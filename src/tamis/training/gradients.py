@@ -1,13 +1,15 @@
 """Loss and gradients of the rows of an optimizer step, in micro-batches.
 
 Losses are sums, divided once by numbers of the whole step, so neither the size of a micro-batch nor
-the number of processes that share the rows has an effect on the result.
+the number of processes that share the rows has an effect on the result. What is drawn at random
+belongs to a part of the step, whoever computes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -59,6 +61,17 @@ def divisors(
     return Divisors(weight, max(1.0, kept * (int(messages.tokens[rows].sum()) - windows)))
 
 
+@dataclass(frozen=True)
+class Part:
+    """Rows of a step that one thread computes."""
+
+    rows: NDArray[np.int64]
+    batch: int
+    """drawn at random for its micro-batch"""
+    number: int
+    """within the micro-batch; with `batch` the seed of all that is drawn for its rows"""
+
+
 class Gradients:
     """Adds the gradients of rows to the trainable weights of a model."""
 
@@ -80,14 +93,43 @@ class Gradients:
         Returns:
             The sum of the rows' losses (nats), and the number of rows that are classified right.
         """
+        if self.has_parts(data):
+            return self.add_parts(data, self.parts(data, rows), by)
         loss_sum, right = 0.0, 0
         tokens = data.states.messages.tokens
         for some in batch_by_tokens(rows, tokens, self.settings.micro_batch_tokens):
-            if self.device.type == "cpu" and not data.states.whole:
-                loss, correct = self._add_parts(data, divide(some, tokens[some]), by)
-            else:
-                total, loss, correct = self._forward(data, some, by)
-                total.backward()  # type: ignore[no-untyped-call]
+            total, loss, correct = self._forward(data, some, by)
+            total.backward()  # type: ignore[no-untyped-call]
+            loss_sum, right = loss_sum + loss, right + correct
+        return loss_sum, right
+
+    def has_parts(self, data: StepRows) -> bool:
+        """Return whether the rows of a step are computed in parts."""
+        return self.device.type == "cpu" and not data.states.whole
+
+    def draws(self) -> bool:
+        """Return whether a step draws at random."""
+        settings = self.settings
+        some_positions = settings.lm_loss_weight and settings.lm_loss_share < 1
+        return bool(self.model.transformer.dropout or settings.token_dropout or some_positions)
+
+    def parts(self, data: StepRows, rows: NDArray[np.int64], processes: int = 1) -> list[Part]:
+        """Return the parts of a step on `rows`, for a number of processes."""
+        tokens = data.states.messages.tokens
+        batches = list(batch_by_tokens(rows, tokens, self.settings.micro_batch_tokens))
+        found = []
+        for some in batches:
+            # Drawn from the generator whose state is in the checkpoint.
+            batch = int(torch.randint(2**31, ()))
+            divided = divide(some, tokens[some], -(-processes // len(batches)))
+            found += [Part(own, batch, number) for number, own in enumerate(divided)]
+        return found
+
+    def add_parts(self, data: StepRows, parts: Sequence[Part], by: Divisors) -> tuple[float, int]:
+        """`add` for some parts of a step: those of a micro-batch side by side."""
+        loss_sum, right = 0.0, 0
+        for _, some in groupby(parts, lambda part: part.batch):
+            loss, correct = self._add_side_by_side(data, list(some), by)
             loss_sum, right = loss_sum + loss, right + correct
         return loss_sum, right
 
@@ -95,22 +137,20 @@ class Gradients:
         """Stop the threads that parts are computed in; the next step starts new ones."""
         self._workers.close()
 
-    def _add_parts(
-        self, data: StepRows, divided: list[NDArray[np.int64]], by: Divisors
+    def _add_side_by_side(
+        self, data: StepRows, parts: Sequence[Part], by: Divisors
     ) -> tuple[float, int]:
-        """`add` for parts side by side, their gradients summed in the order of the parts."""
-        # Drawn from the generator whose state is in the checkpoint.
-        seed = int(torch.randint(2**31, ()))
-        parts = [StepPart((seed, number)) for number in range(len(divided))]
+        """`add_parts` for parts of one micro-batch, their gradients summed in their order."""
+        carried = [StepPart((part.batch, part.number)) for part in parts]
 
-        def compute(number: int) -> tuple[Sequence[Tensor | None], float, int]:
-            with parts[number].begun():
-                total, loss, right = self._forward(data, divided[number], by)
+        def compute(place: int) -> tuple[Sequence[Tensor | None], float, int]:
+            with carried[place].begun():
+                total, loss, right = self._forward(data, parts[place].rows, by)
                 return torch.autograd.grad(total, self.trained, allow_unused=True), loss, right
 
-        found = self._workers.map(compute, range(len(divided)))
+        found = self._workers.map(compute, range(len(parts)))
         own = {
-            weight: [(part, one[0][place]) for part, one in zip(parts, found, strict=True)]
+            weight: [(part, one[0][place]) for part, one in zip(carried, found, strict=True)]
             for place, weight in enumerate(self.trained)
         }
         self._workers.map(lambda weight: add_gradient(weight, own[weight]), self.trained)

@@ -58,7 +58,9 @@ class Workers:
             self._threads = None
 
 
-def divide(rows: NDArray[np.int64], tokens: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def divide(
+    rows: NDArray[np.int64], tokens: NDArray[np.int64], processes: int = 1
+) -> list[NDArray[np.int64]]:
     """Divide rows into parts of about as many tokens, the shortest rows first.
 
     Rows of similar length are in the same part, so that its attention has few lengths.
@@ -66,9 +68,11 @@ def divide(rows: NDArray[np.int64], tokens: NDArray[np.int64]) -> list[NDArray[n
     Args:
         rows: (R,) numbers of rows.
         tokens: (R,) tokens of each of them.
+        processes: there are as many parts at least, if the rows suffice.
     """
     total = int(tokens.sum())
-    count = min(max(PARTS, -(-total // MOST_TOKENS)), max(1, total // LEAST_TOKENS), len(rows))
+    wanted = max(PARTS, processes, -(-total // MOST_TOKENS))
+    count = min(wanted, max(1, total // LEAST_TOKENS), len(rows))
     order = np.argsort(tokens, kind="stable")
     # A row belongs to the part in which the middle of its tokens lies.
     middles = np.cumsum(tokens[order]) - tokens[order] / 2

@@ -22,7 +22,7 @@ from tamis.compute import device as devices
 from tamis.compute import torchrun
 from tamis.compute.isolation import torch_threads
 from tamis.errors import ConfigError, DistributedError
-from tamis.training.distributed.channel import Arrays, Channel, balanced
+from tamis.training.distributed.channel import Arrays, Channel
 from tamis.training.distributed.replica import all_weights, describe_weights
 
 _TEAM: ContextVar[Channel | None] = ContextVar("team", default=None)
@@ -119,19 +119,24 @@ class SharedSteps:
         self._trained = [p for p in network.parameters() if p.requires_grad]
         self._begun = False
 
+    @property
+    def world(self) -> int:
+        """The number of processes."""
+        return self._channel.world
+
     def take(
         self,
         header: Mapping[str, Any],
         arrays: Arrays,
-        tokens: NDArray[np.int64],
+        shares: Sequence[NDArray[np.int64]],
         compute: Callable[[NDArray[np.int64]], Sequence[float]],
     ) -> list[float]:
         """Set the gradients of a step.
 
         Args:
             header: values of the step, for the others.
-            arrays: rows of the step, for the others.
-            tokens: (R,) tokens of each row, by which they are divided.
+            arrays: the R rows of the step, for the others.
+            shares: the numbers of the rows that each process computes.
             compute: sets the gradients of some rows in this process; returns their sums.
 
         Returns:
@@ -145,14 +150,10 @@ class SharedSteps:
             if not self._begun:
                 self._begin()
                 self._begun = True
-            shares = balanced(tokens, channel.world)
-            number = np.empty(len(tokens), dtype=np.int64)
+            number = np.empty(sum(map(len, shares)), dtype=np.int64)
             for process, rows in enumerate(shares):
                 number[rows] = process
-            # Drawn from the generator whose state is in the checkpoint.
-            seed = int(torch.randint(2**31, ()))
-            header = {**header, "do": "step", "seed": seed}
-            channel.announce(header, {**arrays, SHARE: number})
+            channel.announce({**header, "do": "step"}, {**arrays, SHARE: number})
             channel.spread(self._trained)
             with torch_threads(torchrun.thread_share(self._threads)):
                 return _together(channel, lambda: compute(shares[0]), self._trained)
@@ -271,7 +272,6 @@ def _step(channel: Channel, job: Job, header: Mapping[str, Any], arrays: Arrays)
     channel.spread(trained)
 
     def compute() -> Sequence[float]:
-        torch.manual_seed(header["seed"] + channel.rank)
         for parameter in trained:
             parameter.grad = None
         return job.compute(header, arrays, np.flatnonzero(arrays[SHARE] == channel.rank))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tamis.training.distributed.channel import Arrays
+from tamis.training.distributed.channel import Arrays, balanced
 from tamis.training.distributed.replica import (
     allocate,
     build_trunk,
@@ -81,8 +81,8 @@ class SharedGradients(PretrainingGradients):
         def own(places: NDArray[np.int64]) -> list[float]:
             return self._own.add(step, rows[places], by)
 
-        header = {"by": asdict(by)}
-        return self._steps.take(header, to_arrays(step, rows), step.lengths[rows], own)
+        shares = balanced(step.lengths[rows], self._steps.world)
+        return self._steps.take({"by": asdict(by)}, to_arrays(step, rows), shares, own)
 
 
 class PretrainingJob:
