@@ -29,11 +29,13 @@ SAME_LINES = ("predictions.jsonl", "history.jsonl")
 LONG = (*runs.TINY, "--set", "train.epochs=16", "--set", "train.patience=0")
 SLOWED = """
 import time
+from tamis.training import checkpoint
 from tamis.training.loop import Training
+checkpoint.EVERY_S = 0.0
 step = Training.train_step
 Training.train_step = lambda self, rows, states: (time.sleep(1.0), step(self, rows, states))[1]
 """
-"""Puts a little time into every step, so that a signal finds the training under way."""
+"""A state after every step, and steps slow enough for a signal to find one under way."""
 
 
 def same(one: Path, other: Path) -> None:
@@ -52,7 +54,7 @@ def uninterrupted() -> Path:
 
 
 def begun(run: Path) -> subprocess.Popen[bytes]:
-    """A training in a process of its own that has closed at least one epoch."""
+    """A training in a process of its own that has kept a state."""
     process = runs.process("train", runs.table(), *LONG, "-o", run, before=SLOWED)
     until = time.monotonic() + 90
     while not (run / "checkpoint" / "training.safetensors").is_file():

@@ -14,11 +14,13 @@ from tests.rows import messages
 ROWS = 48
 PROGRAM = """
 import tamis.workflows.results as results
+from tamis.training import checkpoint
 results.write_all = lambda *positional, **named: {}
+checkpoint.EVERY_S = 0.0
 from tamis.cli import main
 main()
 """
-"""Without plots, which take longer than all other files together."""
+"""Without plots, which take longer than all other files together. A state after every step."""
 SETTINGS = ("data.validation_share=0.3", "train.epochs=3", "train.learning_rate=0.01")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def test_killed_again_and_again_in_mid_epoch_it_ends_the_same(
 def test_a_finished_training_is_taken_up_as_finished(
     uninterrupted: Training, tmp_path: Path
 ) -> None:
-    first = started(callbacks=[Checkpointer(tmp_path, "w")])
+    first = started(callbacks=[Checkpointer(tmp_path, "w", every_s=0)])
     first.run()
     again = started()
     assert Checkpointer(tmp_path, "w").restore(again)
@@ -158,13 +159,36 @@ def test_between_two_marks_nothing_is_written(tmp_path: Path) -> None:
             written.append(training.at.step)
             super().save(training)
 
-    loop = started(patience=0, callbacks=[Counting(tmp_path, "w", every_s=3600)])
+    loop = started(patience=0, callbacks=[Counting(tmp_path, "w", every_s=3600, epoch_s=0)])
     loop.run()
     assert written == [loop.steps_per_epoch * epoch for epoch in (1, 2, 3)]
 
 
+def test_an_epoch_that_took_less_time_than_a_checkpoint_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock moves 4 seconds a step, 12 an epoch."""
+    now, written = [0.0], []
+    monkeypatch.setattr("tamis.training.checkpoint.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Clock(LoopCallback):
+        def on_step(self, training: Training, rows: int, loss: float, accuracy: float) -> None:
+            now[0] += 4
+
+    class Counting(Checkpointer):
+        def save(self, training: Training) -> None:
+            written.append(training.at.epoch)
+            super().save(training)
+
+    loop = started(patience=0, epochs=5, undersample=False)
+    assert loop.steps_per_epoch == 3
+    loop.callbacks = [Clock(), Counting(tmp_path, "w", every_s=3600, epoch_s=20)]
+    loop.run()
+    assert written == [2, 4]
+
+
 def test_a_checkpoint_of_other_work_is_left_alone(tmp_path: Path) -> None:
-    started(callbacks=[Checkpointer(tmp_path, "this work")]).run()
+    started(callbacks=[Checkpointer(tmp_path, "this work", every_s=0)]).run()
     fresh = started()
     before = weights_of(fresh.model)
     assert not Checkpointer(tmp_path, "other work").restore(fresh)
@@ -173,7 +197,7 @@ def test_a_checkpoint_of_other_work_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_is_reported_with_the_remedy(tmp_path: Path) -> None:
-    started(callbacks=[Checkpointer(tmp_path, "w")]).run()
+    started(callbacks=[Checkpointer(tmp_path, "w", every_s=0)]).run()
     whole = (tmp_path / FILE).read_bytes()
     for content in (whole[:-1], whole[: len(whole) // 2], whole[:9], b"", b"\xff" * 64):
         (tmp_path / FILE).write_bytes(content)
@@ -191,7 +215,7 @@ def test_a_damaged_checkpoint_is_reported_with_the_remedy(tmp_path: Path) -> Non
 def test_a_checkpoint_without_its_counters_is_damaged(
     metadata: dict[str, str] | None, tmp_path: Path
 ) -> None:
-    started(callbacks=[Checkpointer(tmp_path, "w")]).run()
+    started(callbacks=[Checkpointer(tmp_path, "w", every_s=0)]).run()
     save_file(load_file(tmp_path / FILE), tmp_path / FILE, metadata=metadata)
     with pytest.raises(CheckpointError, match="is damaged"):
         Checkpointer(tmp_path, "w").restore(started())
@@ -201,7 +225,7 @@ def test_a_checkpoint_without_its_counters_is_damaged(
 def test_a_checkpoint_without_one_of_its_tensors_is_damaged(name: str, tmp_path: Path) -> None:
     from safetensors import safe_open
 
-    started(callbacks=[Checkpointer(tmp_path, "w")]).run()
+    started(callbacks=[Checkpointer(tmp_path, "w", every_s=0)]).run()
     with safe_open(tmp_path / FILE, framework="pt") as file:
         metadata = file.metadata()
     tensors = load_file(tmp_path / FILE)

@@ -658,6 +658,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(folder: Path) -
     assert equal(runs[0], runs[1]) and not equal(runs[0], runs[2])
 
 
+@pytest.fixture
+def kept_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tamis.training.checkpoint.EVERY_S", 0.0)
+
+
+@pytest.mark.usefixtures("kept_every_step")
 @pytest.mark.parametrize(
     ("stop", "calls"),
     [(KeyboardInterrupt, 1), (KeyboardInterrupt, 5), (MemoryError, 8), (KeyboardInterrupt, 14)],
@@ -687,11 +693,13 @@ def test_an_interruption_anywhere_ends_in_the_same_bytes(
     np.testing.assert_array_equal(resumed.held_out_logits, plain.held_out_logits)
 
 
+@pytest.mark.usefixtures("kept_every_step")
 def test_a_checkpoint_of_another_recipe_or_other_rows_is_not_taken_up(
     folder: Path, tmp_path: Path
 ) -> None:
     settings = {"tune": "blocks:1", "epochs": 2}
     tuned(fresh(folder), recipe_of(settings), checkpoint=tmp_path)
+    assert (tmp_path / "training.safetensors").is_file()
     for changed, held_out in (
         (settings | {"weight_decay": 0.2}, HELD_OUT),
         (settings, HELD_OUT[1:]),
@@ -770,6 +778,7 @@ def test_each_folds_scores_are_those_of_a_model_trained_without_it_and_the_model
     )
 
 
+@pytest.mark.usefixtures("kept_every_step")
 @pytest.mark.parametrize("calls", [2, 7, 11, 16])
 def test_an_interruption_in_any_fold_ends_in_the_same_bytes(
     calls: int, folder: Path, tmp_path: Path

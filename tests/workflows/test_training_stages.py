@@ -124,7 +124,7 @@ def test_ctrl_c_leaves_a_usable_quick_model_and_the_same_command_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tamis.training.checkpoint.Checkpointer.save", stopped)  # after an epoch
+        patch.setattr("tamis.training.checkpoint.Checkpointer.on_epoch", stopped)
         said = runs.tamis("train", runs.table(), *runs.TINY, "-o", run)
     assert (said.code, said.out) == (130, "")
     assert f"The quick model in {run} is usable. Repeat the same command to go on" in said.err
@@ -150,7 +150,7 @@ def test_an_interrupted_run_can_be_ended_with_its_quick_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("tamis.training.checkpoint.Checkpointer.save", _interrupt)
+        patch.setattr("tamis.training.checkpoint.Checkpointer.on_epoch", _interrupt)
         assert runs.tamis("train", runs.table(), *runs.TINY, "-o", tmp_path / "run").code == 130
     train(tmp_path / "run", *runs.TINY, "--quick")
     same(tmp_path / "run", quick_run())
@@ -166,7 +166,7 @@ def test_a_damaged_note_of_the_quick_model_only_makes_it_again(
 ) -> None:
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("tamis.training.checkpoint.Checkpointer.save", _interrupt)
+        patch.setattr("tamis.training.checkpoint.Checkpointer.on_epoch", _interrupt)
         assert runs.tamis("train", runs.table(), *runs.TINY, "-o", run).code == 130
     for name in ("quick.npz", "progress.json"):
         assert (run / "checkpoint" / name).is_file()
@@ -331,7 +331,7 @@ def test_a_resumed_budget_keeps_its_choice(
 ) -> None:
     run, asked = tmp_path / "run", (*EIGHT, "--minutes", "5")
     with monkeypatch.context() as patch:
-        patch.setattr("tamis.training.checkpoint.Checkpointer.save", _interrupt)
+        patch.setattr("tamis.training.checkpoint.Checkpointer.on_epoch", _interrupt)
         assert runs.tamis("train", runs.table(), *asked, "-o", run).code == 130
     other = runs.tamis("train", runs.table(), *EIGHT, "--minutes", "9", "-o", run)
     assert "differs from this one in: minutes;" in other.error

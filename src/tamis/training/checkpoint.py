@@ -26,28 +26,41 @@ from tamis.training.loop import LoopCallback, Training
 from tamis.training.state import TrainingState
 
 FILE = "training.safetensors"
-EVERY_S = 60.0
-"""Seconds between two checkpoints inside an epoch; every epoch's end is kept as well."""
+EVERY_S, EPOCH_S = 60.0, 10.0
+"""Seconds after the last checkpoint, or the start, from which the next one is written: after any
+step, and at the end of an epoch. With few rows an epoch takes less time than its checkpoint."""
 
 
 class Checkpointer(LoopCallback):
-    """Writes the state of a training to a folder, every minute and at the end of every epoch."""
+    """Writes the state of a training to a folder, every minute and at the end of long epochs."""
 
-    def __init__(self, folder: Path, identity: str, *, every_s: float = EVERY_S) -> None:
-        """`identity` is a hash of the work; a state with another identity is ignored. `every_s` in
-        seconds.
+    def __init__(
+        self, folder: Path, identity: str, *, every_s: float | None = None, epoch_s: float = EPOCH_S
+    ) -> None:
+        """Prepare to write.
+
+        Args:
+            folder: gets the file.
+            identity: hash of the work; a state with another identity is ignored.
+            every_s: seconds between two checkpoints inside an epoch; EVERY_S by default.
+            epoch_s: seconds before the end of an epoch is written, if that is less.
         """
-        self.path, self.identity, self.every_s = folder / FILE, identity, every_s
+        self.path, self.identity = folder / FILE, identity
+        self.every_s = EVERY_S if every_s is None else every_s
+        self.epoch_s = min(epoch_s, self.every_s)
         self._saved = time.monotonic()
 
     def on_step(self, training: Training, rows: int, loss: float, accuracy: float) -> None:
-        """Save if the last save was `every_s` seconds ago."""
-        if time.monotonic() - self._saved >= self.every_s:
-            self.save(training)
+        """Save if the last checkpoint is `every_s` seconds old."""
+        self._save_after(self.every_s, training)
 
     def on_epoch(self, training: Training, scores: Scores | None) -> None:
-        """Save."""
-        self.save(training)
+        """Save if the last checkpoint is `epoch_s` seconds old."""
+        self._save_after(self.epoch_s, training)
+
+    def _save_after(self, seconds: float, training: Training) -> None:
+        if time.monotonic() - self._saved >= seconds:
+            self.save(training)
 
     def save(self, training: Training) -> None:
         """Write the current state."""
