@@ -92,8 +92,11 @@ class Training:
         self.optimizer = AdamW(parameter_groups(self.trained, settings))
         self.gradients = Gradients(model, settings, self.weights)
         self.best: dict[str, Tensor] = {}
-        """Copies of the trained weights after the best epoch, by name."""
+        """Copies of the trained weights after the best epoch, by name; none without validation
+        rows, since the last epoch is the best one then."""
         held_out = np.bincount(rows.targets[rows.validation], minlength=len(rows.class_weights))
+        self.held_out_logits = torch.empty(0, len(rows.class_weights))
+        """(V, K) logits of the validation rows after the last epoch."""
         self.level = rows.selection.level(held_out)
         """Models whose figures are closer than this are level."""
         self.at = TrainingState()
@@ -198,8 +201,10 @@ class Training:
         """Score the validation rows and keep the weights where they are the best so far."""
         self.at.epoch += 1
         self.at.place = 0
-        scores = self.held_out_scores()
-        if scores is not None:
+        scores, held_out = None, self.rows.validation
+        if len(held_out):
+            self.held_out_logits = self.logits(held_out)
+            scores = self.scores(self.held_out_logits)
             row = {"step": self.at.step, "epoch": self.at.epoch}
             self.at.history.append(
                 row | {f"validation_{k}": v for k, v in scores.to_dict().items()}
@@ -210,16 +215,20 @@ class Training:
         merit = -math.inf if scores is None else scores.merit
         if scores is None or merit > self.at.best - self.level:
             self.at.best, self.at.best_epoch = max(merit, self.at.best), self.at.epoch
-            self.best = {name: p.detach().clone() for name, p in self.trained.items()}
+            kept = {} if scores is None else self.trained
+            self.best = {name: p.detach().clone() for name, p in kept.items()}
         return scores
 
-    def scores(self, rows: NDArray[np.int64]) -> Scores:
-        """Return loss, accuracy and average precision on rows, with the current weights."""
-        return validate(self.logits(rows), self.targets[rows], self.rows.selection)
+    def scores(self, logits: Tensor) -> Scores:
+        """Return loss, accuracy and average precision of the validation rows by their logits."""
+        return validate(logits, self.targets[self.rows.validation], self.rows.selection)
 
     def held_out_scores(self) -> Scores | None:
-        """Return the scores on the validation rows; None without validation rows."""
-        return self.scores(self.rows.validation) if len(self.rows.validation) else None
+        """Return the scores on the validation rows with the current weights; None without
+        validation rows.
+        """
+        rows = self.rows.validation
+        return self.scores(self.logits(rows)) if len(rows) else None
 
     def logits(self, rows: NDArray[np.int64]) -> Tensor:
         """Return the (len(rows), K) logits in fp32, without dropout."""
