@@ -131,7 +131,7 @@ def test_the_files_are_those_of_one_process(tune: str, count: int, tmp_path: Pat
     assert alone.code == 0, alone.err
     one, several = tmp_path / "one", tmp_path / "several"
     assert json.loads(said.out)["tune"] == json.loads(alone.out)["tune"]
-    assert sum(line.startswith("Plan:") for line in own(said)) == 1
+    assert sum(line.startswith("Plan:") for line in own(said)) == 1, said.err
     for expected, found in zip(
         lines(one / "history.jsonl"), lines(several / "history.jsonl"), strict=True
     ):
