@@ -344,6 +344,7 @@ def test_byte_order_marks_are_read(tmp_path: Path, encoding: str) -> None:
     ("name", "content", "words"),
     [
         ("in.csv", b"", "empty file"),
+        ("in.csv", b"\r\n \n\n", "empty file"),
         ("in.json", b'[{"text": "a"}]', "jq"),
         ("in.pdf", b"%PDF-1.7 ...", "PDF"),
         ("in.csv", b"id,text\n1,a\n", "no column 'body'"),

@@ -25,7 +25,7 @@ from tamis.workflows.score_table.engine import CHUNK_TEXTS, Chunk, ScoredChunk
 from tamis.workflows.score_table.parts import Part, cut_parts
 from tamis.workflows.score_table.rows import BadRow, Row
 from tests import runs
-from tests.workflows.score_table.stand_in import StandIn, score
+from tests.workflows.score_table.stand_in import StandIn, probability, score
 
 LOCK = ".tamis-score.lock"
 
@@ -205,6 +205,27 @@ def test_a_run_is_not_continued_with_something_else(
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("ending", ["no text column", "no model"])
+def test_a_run_without_a_finished_part_may_be_repeated_in_another_way(
+    tmp_path: Path, ending: str
+) -> None:
+    """Errors advise another option, such as --text; the folder of the failed run is no obstacle."""
+    table, out = write_table(tmp_path / "in.jsonl"), tmp_path / "out"
+    if ending == "no text column":
+        with pytest.raises(DataError, match="no column 'body'"):
+            score(table, out, text="body", part_rows=50)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            score(table, out, Killed(0, ahead=1, fingerprint="two"), part_rows=70)
+        # Killed between a part and its record.
+        (out / "part-00003.csv").touch()
+    assert (out / ".tamis-score").is_dir()
+    score(table, out, text="text", part_rows=50)
+    score(table, tmp_path / "fresh", text="text", part_rows=50)
+    assert runs.contents(out) == runs.contents(tmp_path / "fresh")
+
+
+@pytest.mark.usefixtures("small")
 def test_overwrite_resumes_what_it_began_itself(tmp_path: Path) -> None:
     table, out = write_table(tmp_path / "in.jsonl"), tmp_path / "out"
     score(table, out, part_rows=70)
@@ -242,6 +263,68 @@ def test_folders_of_others_are_refused(tmp_path: Path) -> None:
     (out / "thesis.docx").rename(out / "part-00000.csv")
     with pytest.raises(RunError, match="cannot be resumed"):
         score(table, out)
+
+
+@pytest.mark.parametrize("kind", ["file", "link in", "link out"])
+def test_a_table_in_the_output_folder_is_refused_and_stays(tmp_path: Path, kind: str) -> None:
+    """`--overwrite` removes the parts in the folder: one of them may be the table itself."""
+    table, out = tmp_path / "in.jsonl", tmp_path / "out"
+    out.mkdir()
+    inside = out / "part-00000.jsonl"
+    if kind == "file":
+        write_table(inside, 20)
+        table = inside
+    elif kind == "link in":
+        write_table(table, 20)
+        inside.symlink_to(table)
+        table = inside
+    else:
+        write_table(inside, 20)
+        table.symlink_to(inside)
+    before = runs.contents(out)
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match=r"is in .*out, .* another folder"):
+            score(table, out, overwrite=overwrite)
+    assert runs.contents(out) == before
+
+
+def test_the_output_folder_may_be_beside_the_table(tmp_path: Path, monkeypatch: Any) -> None:
+    table = write_table(tmp_path / "in.jsonl", 20)
+    whole = table.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    score(Path("in.jsonl"), Path("out"))
+    score(Path("in.jsonl"), Path("out"), overwrite=True)
+    assert table.read_bytes() == whole and (tmp_path / "out" / "summary.json").exists()
+    with pytest.raises(RunError, match=r"in\.jsonl is in \."):
+        score(Path("in.jsonl"), Path())
+
+
+@pytest.mark.parametrize("remembered", [1_000, 1])
+def test_a_message_in_several_parts_has_one_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    """As far as texts are remembered, it is scored once, and its scores are equal to the bit."""
+    monkeypatch.setattr("tamis.workflows.score_table.parts.REMEMBERED_TEXTS", remembered)
+    texts = [f"text {number % 30}" for number in range(90)]
+    table, engine = tmp_path / "in.jsonl", StandIn()
+    table.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+    score(table, tmp_path / "out", engine, part_rows=20)
+    rows = [
+        json.loads(line)
+        for path in sorted((tmp_path / "out").glob("part-*"))
+        for line in path.read_text("utf-8").splitlines()
+    ]
+    assert [row["text"] for row in rows] == texts
+    found = {text: {row["p_spam"] for row in rows if row["text"] == text} for text in texts}
+    for text, scores in found.items():
+        assert max(scores) == pytest.approx(probability(text), abs=1e-8)
+        assert max(scores) - min(scores) < 1e-8
+    if remembered == 1_000:
+        assert all(len(scores) == 1 for scores in found.values())
+        assert sorted(engine.computed) == sorted(set(texts))
+    else:
+        # Only the first part is remembered; ten texts are new to three of the four others.
+        assert len(engine.computed) == 20 + 10 + 10 + 0 + 10
 
 
 def test_two_processes_do_not_write_into_one_folder(tmp_path: Path) -> None:

@@ -107,6 +107,10 @@ class RemoteFolder:
                 )
             yield
 
+    def contains(self, location: str) -> bool:
+        """See `OutputFolder`."""
+        return location.startswith(f"{self._name}/")
+
     def names(self) -> set[str]:
         """See `OutputFolder`."""
         from pyarrow.fs import FileSelector

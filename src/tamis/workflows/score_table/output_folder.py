@@ -37,6 +37,10 @@ class OutputFolder(Protocol):
         """
         ...
 
+    def contains(self, location: str) -> bool:
+        """Return whether the file at a path or URI is in it, or in a folder of it."""
+        ...
+
     def names(self) -> set[str]:
         """Return the names of all files and folders in it, and of the files in `STATE`."""
         ...
@@ -97,6 +101,12 @@ class LocalFolder:
                 yield
         except OSError as error:
             raise _not_written(path, error) from error
+
+    def contains(self, location: str) -> bool:
+        """See `OutputFolder`. A symbolic link counts where it is and where it leads."""
+        path, root = Path(location), self._path.resolve()
+        places = (path.parent.resolve() / path.name, path.resolve())
+        return path.exists() and any(root in place.parents for place in places)
 
     def names(self) -> set[str]:
         """See `OutputFolder`."""

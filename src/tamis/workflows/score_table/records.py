@@ -41,14 +41,16 @@ class Records:
         return self._manifest
 
     def agree(self, facts: Mapping[str, Any]) -> None:
-        """Check that these facts are those that the run was begun with, and note new ones.
+        """Check that these facts are those that the run was begun with, and note new ones. A run
+        without a finished part is begun anew: it may have ended because of the setting that is
+        another one now.
 
         Raises:
             RunError: one of them is another.
         """
         for name, value in facts.items():
             before = self._manifest.get(name, value)
-            if before != value and self._overwrite:
+            if before != value and (self._overwrite or not self._has_parts()):
                 _clear(self._folder)
                 self._manifest = dict(self._agreed)
             elif before != value:
@@ -100,6 +102,9 @@ class Records:
     def forget(self) -> None:
         """Remove everything that only a resumed run needs."""
         self._folder.remove(STATE)
+
+    def _has_parts(self) -> bool:
+        return any(name.startswith(f"{STATE}/part-") for name in self._folder.names())
 
     def _read(self, name: str) -> dict[str, Any] | None:
         if self._folder.size(name) is None:

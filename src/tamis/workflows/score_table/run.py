@@ -63,11 +63,17 @@ def score_table(
         say: receives messages for the user.
 
     Raises:
-        RunError: the folder is in use, finished, of another run, or cannot be written.
+        RunError: the folder is in use, finished, of another run, holds the table, or cannot be
+            written.
         DataError: the table cannot be read, too many rows are bad, or none can be scored.
         TamisError: the model cannot be loaded, or the engine fails.
     """
     begun = time.monotonic()
+    if folder.contains(source.name):
+        raise RunError(
+            f"{source.name} is in {folder.name}, whose files are replaced by the results; give "
+            "another folder for the results"
+        )
     usual = options.text or training_columns(job.run)[0]
     with folder.locked():
         ended = prepare(folder, overwrite=options.overwrite)
