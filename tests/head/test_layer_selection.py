@@ -11,11 +11,19 @@ import numpy as np
 import pytest
 import torch
 
+from tamis.data.folds import stratified_group_folds
 from tamis.gpt2.features import last_tokens
 from tamis.gpt2.freezing import Pooling, apply_pooling
 from tamis.gpt2.model import GPT2Classifier, MeanPoolingBlock
 from tamis.gpt2.scoring import score
-from tamis.head.layer_selection import POOLING_MODES, Layers, all_layers, candidates, select_layer
+from tamis.head.layer_selection import (
+    POOLING_MODES,
+    TEMPERATURES,
+    Layers,
+    all_layers,
+    candidates,
+    select_layer,
+)
 from tamis.head.linear_head import HeadSearch, fold_into, length_one
 from tamis.head.training_set import TrainingSet
 from tests.tiny import CONFIG, messages, trunk
@@ -90,29 +98,83 @@ def layers_of(values: dict[int, np.ndarray]) -> Layers:
     )
 
 
-def test_a_clearly_better_layer_is_taken_and_a_level_one_is_not() -> None:
+TRIED = [Pooling(2, "mean"), Pooling(1, "mean")]
+
+
+def rows_of(targets: np.ndarray, weights: tuple[float, float] = (1.0, 1.0)) -> TrainingSet:
+    numbers = np.arange(len(targets))
+    of = messages([1] * len(targets))
+    return TrainingSet(of, targets, ("a", "b"), np.array(weights), numbers, numbers)
+
+
+def test_the_layer_with_the_smaller_loss_is_taken() -> None:
     random = np.random.default_rng(3)
-    of, targets = messages([1] * 80), np.arange(80) % 2
+    targets = np.arange(80) % 2
     noise, telling = random.normal(size=(80, 9)), random.normal(size=(80, 9))
     telling[:, 0] += 4 * targets
-    also = telling + 0.01 * random.normal(size=(80, 9))
-    data = TrainingSet(of, targets, ("a", "b"), np.ones(2), np.arange(80), np.arange(80))
-    search = HeadSearch(seed=1)
-    tried = [Pooling(2, "mean"), Pooling(1, "mean")]
-    chosen, merits = select_layer(
-        layers_of({2: noise, 1: telling}), tried, data, search, epsilon=1e-5
+    data, search = rows_of(targets), HeadSearch(seed=1)
+    chosen, losses = select_layer(
+        layers_of({2: noise, 1: telling}), TRIED, data, search, epsilon=1e-5
     )
-    assert chosen == Pooling(1, "mean") and merits[chosen] > merits[tried[0]] + 0.1
-    chosen, merits = select_layer(
-        layers_of({2: also, 1: telling}), tried, data, search, epsilon=1e-5
-    )
-    assert chosen == Pooling(2, "mean")
-    few = np.where(np.arange(80) == 3, 1, 0)  # one row of a class has no folds: the usual reading
+    assert chosen == Pooling(1, "mean") and losses[chosen] < losses[TRIED[0]] - 0.1
+    few = np.where(np.arange(80) == 3, 1, 0)  # one row of a class has no folds: the first
     data = replace(data, targets=few)
-    assert select_layer(layers_of({2: noise, 1: telling}), tried, data, search, epsilon=1e-5) == (
-        tried[0],
+    assert select_layer(layers_of({2: noise, 1: telling}), TRIED, data, search, epsilon=1e-5) == (
+        TRIED[0],
         {},
     )
+
+
+def test_layers_that_rank_all_rows_right_are_told_apart() -> None:
+    random = np.random.default_rng(5)
+    targets = np.arange(16) % 2
+    near, far = random.normal(size=(16, 9)), random.normal(size=(16, 9))
+    near[:, 0] += 7 * targets
+    far[:, 0] += 30 * targets
+    chosen, losses = select_layer(
+        layers_of({2: near, 1: far}), TRIED, rows_of(targets), HeadSearch(), epsilon=1e-5
+    )
+    assert chosen == Pooling(1, "mean") and losses[chosen] < losses[TRIED[0]] / 2
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (1.0, 3.0)])
+def test_the_losses_are_scikit_learns(weights: tuple[float, float]) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+
+    random = np.random.default_rng(8)
+    targets = (np.arange(505) % 3 == 0).astype(np.int64)  # divided once
+    values = random.normal(size=(505, 9))
+    values[:, 1] += 2 * targets
+    data, layers = (
+        rows_of(targets, weights),
+        layers_of({2: values, 1: random.normal(size=(505, 9))}),
+    )
+    _, losses = select_layer(layers, TRIED, data, HeadSearch(seed=4), epsilon=1e-5)
+    features = length_one(layers.last(TRIED[0]), 1e-5)
+    folds = stratified_group_folds(targets, np.arange(505), 2, 4, most=3)
+    logits = np.empty(505)
+    each = np.array(weights)[targets]
+    for inside, outside in folds:
+        model = LogisticRegression(C=10.0, tol=1e-10, max_iter=1000)
+        model.fit(features[inside], targets[inside], sample_weight=each[inside])
+        logits[outside] = model.decision_function(features[outside])
+    expected = min(
+        log_loss(targets, 1 / (1 + np.exp(-logits / t)), sample_weight=each) for t in TEMPERATURES
+    )
+    assert losses[TRIED[0]] == pytest.approx(expected, abs=1e-5)
+
+
+def test_few_rows_are_divided_several_times() -> None:
+    random = np.random.default_rng(6)
+    targets = np.arange(40) % 2
+    layers = layers_of({2: random.normal(size=(40, 9)), 1: random.normal(size=(40, 9))})
+    seen = []
+    for search in (HeadSearch(seed=1), HeadSearch(seed=2), HeadSearch(seed=1, undersample=True)):
+        seen.append(select_layer(layers, TRIED, rows_of(targets), search, epsilon=1e-5)[1])
+    # four of five divisions are the same: the seeds 1 to 5 and 2 to 6
+    assert 0 < abs(seen[0][TRIED[0]] - seen[1][TRIED[0]]) < 0.02
+    assert seen[2] == pytest.approx(seen[0])  # as many rows of both classes are there already
 
 
 def test_states_are_kept_whole_and_found_again(tmp_path: Path) -> None:

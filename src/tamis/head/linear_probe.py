@@ -182,7 +182,7 @@ def _select_features(
     states = all_layers(
         in_dtype(trunk, recipe.compute.dtype), data.texts, layers, cache=cache, progress=progress
     )
-    reading, merits = select_layer(
+    reading, losses = select_layer(
         states,
         tried,
         data,
@@ -196,14 +196,14 @@ def _select_features(
     notes = (
         [
             f"Features: {reading.mode} pooling of layer {reading.layer} of {depth}, "
-            f"{selection_reason(reading, tried, merits)}."
+            f"{selection_reason(reading, tried, losses)}."
         ]
-        if merits
+        if losses
         else []
     )
     found = {"text.layers": reading.layer, "text.pooling": reading.mode}
     rows: list[dict[str, Any]] = [
-        {"layer": one.layer, "pooling": one.mode, "out_of_fold_score": merit}
-        for one, merit in merits.items()
+        {"layer": one.layer, "pooling": one.mode, "out_of_fold_loss": loss}
+        for one, loss in losses.items()
     ]
     return last, found, notes, rows
