@@ -29,6 +29,8 @@ PACKAGE = ROOT / "src" / "tamis"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MOST_LINES = 400
 MOST_PRIVATE_USES = 9
+PUBLIC = {"os._exit"}
+"""Documented in spite of the underscore."""
 MOST_PARAMETERS = 7
 MORE_PARAMETERS = {
     "tamis.classifier.base.Parameters.__init__",  # scikit-learn reads the parameters off it
@@ -278,7 +280,8 @@ def private_uses(test: ast.Module) -> Iterator[tuple[ast.AST, str]]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tamis":
             named = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
         elif isinstance(node, ast.Attribute) and not (
-            isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            isinstance(node.value, ast.Name)
+            and (node.value.id in ("self", "cls") or f"{node.value.id}.{node.attr}" in PUBLIC)
         ):
             named = [node.attr]
         elif (
@@ -300,7 +303,7 @@ def test_a_private_use_is_seen() -> None:
         "patch.setattr(module, '_name', 1)",
         "patch.setattr('tamis.config._fields', 1)",
         "found._attribute.more()",
-        "self._own, found.__dict__, call('_text')",
+        "self._own, found.__dict__, call('_text'), os._exit(0)",
     )
     found = [name for _, name in private_uses(ast.parse("\n".join(lines)))]
     assert sorted(found) == ["_attribute", "_fields", "_hidden", "_name", "tamis.config._fields"]

@@ -48,7 +48,8 @@ def test_the_window_that_decided_is_the_one_with_the_largest_log_odds(place: int
     pieces = [
         model.predictor_.tokenizer.decode(ids[1:].tolist()) for ids in windows
     ]  # each as a text of its own, as far as it is one
-    assert text[window.start : window.end] == pieces[window.number]
+    # A window may begin within a character of several tokens, which it cannot show alone.
+    assert text[window.start : window.end].endswith(pieces[window.number].lstrip("\ufffd"))
     chances = model.predict_proba(pieces)[:, 1]
     best = np.log(chances / (1 - chances)).max()
     assert best == pytest.approx(

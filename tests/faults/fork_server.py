@@ -20,7 +20,6 @@ and a fault instead of a kill is
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
 import fcntl
@@ -31,7 +30,6 @@ import resource
 import signal
 import sqlite3
 import sys
-import threading
 import traceback
 from typing import Any
 
@@ -98,12 +96,10 @@ def _run(order: dict[str, Any], pipes: list[int]) -> None:
     counted.on = False
     facts = {"operations": counted.count, "modules": sorted(set(sys.modules) - before)}
     os.write(pipes[2], json.dumps(facts).encode())
-    # As at the end of Python, but for the exit handlers of C libraries: onnxruntime's waits for a
-    # thread that exists in the server alone.
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
+    # Not sys.exit: the exit handlers of C libraries would run. onnxruntime's waits for a thread that
+    # exists in the server alone.
     os._exit(code)
 
 

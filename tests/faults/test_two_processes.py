@@ -92,11 +92,12 @@ def test_two_commands_learn_into_one_store(forks: Forks, others: Forks, tmp_path
     ends = at_once(forks, others, (first, replace(first, arguments=tuple(words))), here)
     assert [end.code for end in ends] == [0, 0], ends
     seen = forks.run(first, here, program=LOOK.format(learn=True))
-    items, pending, _, sound = json.loads(seen.out)
+    items, held_back, _, sound = json.loads(seen.out)
     assert {(text, label) for text, label, _ in items} == {
         (text, label) for label, text in (*CORRECTIONS, *OTHERS)
     }
-    assert pending == 0 and sound == ["ok"]
+    # Six together may take a guard's limit; both commands' are in effect up to there.
+    assert held_back < len(items) and sound == ["ok"]
 
 
 def test_two_exports_to_one_folder_leave_one_of_them(

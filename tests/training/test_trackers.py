@@ -192,7 +192,7 @@ def test_mlflow_has_the_run(store: str, tmp_path: Path) -> None:
     (run,) = client.search_runs([experiment.experiment_id])
     assert (run.info.run_name, run.info.status) == ("run-7", "FINISHED")
     assert run.data.params["backbone"] == "scratch:tiny"
-    assert run.data.params["train.epochs"] == "2"
+    assert run.data.params["train.epochs"] == "4"
     report = json.loads((tmp_path / "run-7" / "report.json").read_text(encoding="utf-8"))
     assert run.data.metrics["test/f1"] == pytest.approx(report["test"]["f1"])
     history = lines(tmp_path / "run-7" / "history.jsonl")

@@ -55,7 +55,7 @@ def test_the_plan_comes_after_the_rows_then_the_quick_model_with_tfidf_then_the_
     assert re.fullmatch(r"Read 124 rows of \S+: \d+ 'ham', \d+ 'spam'\.", lines[0])
     assert lines[1].startswith(
         "Plan: first a quick model (the exact head on frozen features of scratch:tiny) on 99 "
-        "training rows, less than 10 seconds; then the whole model (2 epochs), less than 10 seconds"
+        "training rows, less than 10 seconds; then the whole model (4 epochs), less than 10 seconds"
     )
     figures = next(n for n, line in enumerate(lines) if line.startswith("Quick model after"))
     f1 = report(quick_run())["test"]["f1"]
@@ -137,7 +137,7 @@ def test_ctrl_c_leaves_a_usable_quick_model_and_the_same_command_goes_on(
     progress.write_text(json.dumps(kept), encoding="utf-8")
     said = train(run)
     assert "contains an unfinished run with the same recipe; resuming it" in said.err
-    assert "Plan: go on with the whole model (2 epochs)." in said.err
+    assert "Plan: go on with the whole model (4 epochs)." in said.err
     assert "Quick model after" not in said.err  # it is not made again
     assert "tune: full (auto: the backbone has random weights" in said.err  # nobody asked for it
     timing = report(run)["timing"]
@@ -284,7 +284,7 @@ def test_a_budget_for_everything_changes_nothing(tmp_path: Path) -> None:
     assert "nothing was given up" in said.err
     same(tmp_path / "run", runs.finished_run())
     told = report(tmp_path / "run")["training"]["budget"]
-    assert told["chosen"] == told["planned"] == {"tune": "full", "epochs": 2, "cv_folds": 0}
+    assert told["chosen"] == told["planned"] == {"tune": "full", "epochs": 4, "cv_folds": 0}
 
 
 def test_a_budget_for_nothing_still_gives_the_quick_model(tmp_path: Path) -> None:
@@ -361,7 +361,7 @@ def test_a_training_that_turns_out_slower_is_stopped_and_a_smaller_one_chosen(
     monkeypatch.setattr(budget, "Deadline", Stops)
     said = train(tmp_path / "run", *EIGHT, "--minutes", "5")
     assert stops and "The training is slower here than measured before it" in said.err
-    assert "the whole model (2 epochs)" in said.err
+    assert "the whole model (4 epochs)" in said.err
     assert read_recipe(tmp_path / "run" / "recipe.toml").train.epochs == 2
     train(tmp_path / "again", "--recipe", tmp_path / "run" / "recipe.toml")
     same(tmp_path / "again", tmp_path / "run", (*MODEL, "history.jsonl"))
