@@ -98,8 +98,8 @@ def _run(order: dict[str, Any], pipes: list[int]) -> None:
     os.write(pipes[2], json.dumps(facts).encode())
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: the exit handlers of C libraries would run. onnxruntime's waits for a thread that
-    # exists in the server alone.
+    # Not sys.exit, which runs the exit handlers of C libraries: onnxruntime's waits for a thread
+    # that exists in the server alone.
     os._exit(code)
 
 

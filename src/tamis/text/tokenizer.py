@@ -31,7 +31,7 @@ from tokenizers import Tokenizer as _Tokenizer
 
 from tamis.config import Recipe
 from tamis.errors import ConfigError, DataError
-from tamis.files import replaced, write_text
+from tamis.files import write_text
 from tamis.text.normalizer import robust_normalizer
 from tamis.text.tokenizer_files import END_OF_TEXT, read_tokenizer
 from tamis.text.words_normalizer import words_normalizer
