@@ -35,7 +35,7 @@ WORKS: dict[str, Callable[[], Work]] = {
     "export": export,
     "learn": learn,
 }
-SHARES = {"few": (0.1, 0.6), "many": (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)}
+SHARES = {"few": (0.1, 0.6, 0.95), "many": (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)}
 
 
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name == "score")) for name in WORKS]

@@ -101,7 +101,7 @@ def text_keys(texts: Sequence[str]) -> NDArray[np.uint8]:
 
 def write_training_rows(run: Path, rows: TrainingRows) -> None:
     """Write RUN/features.safetensors for the model in RUN."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     about = {
         "format": FORMAT,
@@ -120,11 +120,9 @@ def write_training_rows(run: Path, rows: TrainingRows) -> None:
     with replaced(run / FEATURES) as beside:
         # One entry: several come out in another order each time, and the same run is to give the
         # same bytes.
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
-            beside,
-            {"about": json.dumps(about)},
-        )
+        arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        # not save_file: its error for a full disk is no OSError
+        beside.write_bytes(save(arrays, {"about": json.dumps(about)}))
 
 
 def read_training_rows(run: Path) -> TrainingRows | None:

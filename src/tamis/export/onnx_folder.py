@@ -90,7 +90,8 @@ def export_onnx(
     with replaced_folder(folder) as beside:
         metadata = {KEY: json.dumps(description.to_dict(), ensure_ascii=False)}
         written = write_network(model, beside / MODEL, NetworkOptions(opset, matrices), metadata)
-        predictor.tokenizer.without_special_tokens().backend.save(str(beside / TOKENIZER))
+        tokenizer = predictor.tokenizer.without_special_tokens().backend
+        write_text(beside / TOKENIZER, tokenizer.to_str(pretty=True))
         script = resources.files("tamis.export") / "templates" / "predict.txt"
         write_text(beside / SCRIPT, script.read_text(encoding="utf-8"))
         files = [*(path.name for path in written), TOKENIZER, SCRIPT]
