@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tamis import NotFittedError, TextClassifier
 from tamis.classifier.out_of_distribution import OODDetector
@@ -18,6 +19,7 @@ from tamis.decision.out_of_distribution import OODLimit, fit_ood_limit, utf8_len
 from tamis.gpt2.backbones import load_backbone
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.likelihood import bits_per_byte
+from tamis.gpt2.packing import Packed
 from tests import runs
 from tests.rows import messages
 from tests.runs import tamis as run
@@ -70,6 +72,27 @@ def test_verdicts_tell_only_when_asked(learnt: TextClassifier) -> None:
         "ood",
         "ood_score",
     }
+
+
+def test_verdicts_and_scores_come_from_one_pass(
+    learnt: TextClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [HAM, FOREIGN, " ".join(TEXTS)]  # the last one has several windows
+    plain, scores = learnt.verdicts(texts), learnt.ood_detector_.scores(texts)
+    trunk = learnt.predictor_.scorer.transformer
+    tokens: list[int] = []
+    embed = trunk.embed
+
+    def counted(packed: Packed) -> torch.Tensor:
+        tokens.append(packed.tokens)
+        return embed(packed)
+
+    monkeypatch.setattr(trunk, "embed", counted)
+    told = learnt.verdicts(texts, ood=True)
+    assert sum(tokens) == int(learnt.predictor_.encoder.encode(texts).lengths.sum())
+    np.testing.assert_allclose(np.array([v.ood_score for v in told], float), scores, rtol=1e-6)
+    assert [replace(v, ood=None, ood_score=None) for v in told] == list(plain)
+    assert told[2].window is not None and list(learnt.verdicts([], ood=True)) == []
 
 
 def test_the_limit_travels_with_the_model(learnt: TextClassifier, saved: Path) -> None:

@@ -96,16 +96,22 @@ class OODDetector:
             return None
         return limit
 
+    @property
+    def reads_features(self) -> bool:
+        """Whether the limit is one on the features that the head reads."""
+        return isinstance(self.limit, DensityLimit)
+
     def scores(
         self,
         texts: Sequence[str],
         *,
+        features: NDArray[np.float32] | None = None,
         cache: FeatureCache | None = None,
         progress: Progress | None = None,
     ) -> NDArray[np.float64]:
         """Return by how many standard deviations N texts are above the mean of texts like the
         training texts, (N,); NaN without a usable limit. Costs as much as a prediction, or nothing
-        if the `cache` has the states of the texts.
+        where the (N, C) `features` are given or the `cache` has the states of the texts.
 
         Raises:
             DataError: a text is not a string or not valid Unicode.
@@ -116,7 +122,8 @@ class OODDetector:
         if isinstance(limit, OODLimit):
             bits = self.bits_per_byte(listed, progress=progress)
             return limit.scores(bits, utf8_lengths(listed))
-        features = self.predictor.embed(listed, cache=cache, progress=progress)
+        if features is None:
+            features = self.predictor.embed(listed, cache=cache, progress=progress)
         return limit.scores(features, text_sizes(listed, self.predictor.tokenizer))
 
     def bits_per_byte(self, texts: Sequence[str] | str, *, progress: Progress | None = None) -> Any:
@@ -152,14 +159,17 @@ class OODDetector:
         self,
         verdicts: Sequence[Verdict],
         *,
+        features: NDArray[np.float32] | None = None,
         cache: FeatureCache | None = None,
         progress: Progress | None = None,
     ) -> list[Verdict]:
-        """Return the verdicts with their score and whether the text is out-of-distribution."""
+        """Return the verdicts with their score and whether the text is out-of-distribution;
+        arguments as `scores`.
+        """
         texts = [verdict.text for verdict in verdicts]
         if self.usable_limit is None:
             return list(verdicts)
-        scores = self.scores(texts, cache=cache, progress=progress)
+        scores = self.scores(texts, features=features, cache=cache, progress=progress)
         each = zip(verdicts, self.is_ood(texts, scores), scores.tolist(), strict=True)
         return [replace(verdict, ood=ood, ood_score=own) for verdict, ood, own in each]
 

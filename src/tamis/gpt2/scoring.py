@@ -44,12 +44,14 @@ def score_windows(
     model: GPT2Classifier,
     messages: EncodedTexts,
     *,
+    last: NDArray[np.float32] | None = None,
     cache: FeatureCache | None = None,
     progress: Progress | None = None,
 ) -> Scored:
     """Like `score`, with the deciding window of each text.
 
-    At most `FROZEN_TOKENS` tokens of windows are computed at a time, however long a text is.
+    At most `FROZEN_TOKENS` tokens of windows are computed at a time, however long a text is. `last`
+    are the (W, C) states of the windows' last tokens, where they are known.
     """
     if any(
         module.training for module in model.modules()
@@ -59,11 +61,8 @@ def score_windows(
     device = model.score.weight.device
     logits = torch.empty(len(messages.windows), width)
 
-    last = (
-        None
-        if cache is None
-        else last_tokens(model.transformer, messages, cache=cache, progress=progress)
-    )
+    if cache is not None:
+        last = last_tokens(model.transformer, messages, cache=cache, progress=progress)
 
     def compute(windows: NDArray[np.int64]) -> torch.Tensor:
         if last is not None:

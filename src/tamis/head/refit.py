@@ -52,13 +52,18 @@ def features_of(
     classes. For two classes the strongest window counts in prediction (text/windows.py), but
     learning uses the whole text.
     """
-    rows = np.arange(len(messages.distinct_of))
-    normed = _by_window(trunk, messages, cache, progress)
-    return (
-        messages.mean_over_windows(normed[messages.windows_of(rows)], rows)
-        .numpy()
-        .astype(np.float32)
+    return features_from(
+        last_tokens(trunk, messages, cache=cache, progress=progress), trunk, messages
     )
+
+
+def features_from(
+    last: NDArray[np.float32], trunk: GPT2, messages: EncodedTexts
+) -> NDArray[np.float32]:
+    """Return (R, C) as `features_of`, from the (W, C) states of the windows' last tokens."""
+    rows = np.arange(len(messages.distinct_of))
+    normed = _length_one(last, trunk)[messages.windows_of(rows)]
+    return messages.mean_over_windows(normed, rows).numpy().astype(np.float32)
 
 
 def features_and_logits(
@@ -71,21 +76,16 @@ def features_and_logits(
     """Return (R, C) as `features_of`, and the (R, K) logits of the model with its rule for windows,
     from the same pass.
     """
-    rows = np.arange(len(messages.distinct_of))
-    normed = _by_window(model.transformer, messages, cache, progress)[messages.windows_of(rows)]
+    rows, trunk = np.arange(len(messages.distinct_of)), model.transformer
+    last = last_tokens(trunk, messages, cache=cache, progress=progress)
+    normed = _length_one(last, trunk)[messages.windows_of(rows)]
     logits = messages.aggregate(torch.from_numpy(head_of(model).logits(normed.numpy())), rows)
     return messages.mean_over_windows(normed, rows).numpy().astype(np.float32), logits.numpy()
 
 
-def _by_window(
-    trunk: GPT2, messages: EncodedTexts, cache: FeatureCache | None, progress: Progress | None
-) -> torch.Tensor:
-    """(W, C) features of length one of every window."""
-    if len(messages.distinct_of) == 0:
-        return torch.empty((0, trunk.config.n_embd), dtype=torch.float64)
-    return torch.from_numpy(
-        length_one(last_tokens(trunk, messages, cache=cache, progress=progress), trunk.ln_f.eps)
-    )
+def _length_one(last: NDArray[np.float32], trunk: GPT2) -> torch.Tensor:
+    """(W, C) features of length one, from the states of the windows' last tokens."""
+    return torch.from_numpy(length_one(last, trunk.ln_f.eps))
 
 
 def head_of(model: GPT2Classifier) -> LinearHead:
