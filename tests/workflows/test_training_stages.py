@@ -16,10 +16,11 @@ import pytest
 import tamis as package
 from tamis import ConfigError, TextClassifier
 from tamis.config import Recipe, read_recipe
-from tamis.workflows import budget, training_stages
+from tamis.workflows import budget, results, training_stages
 from tamis.workflows.deadline import Deadline, TooSlowError
 from tamis.workflows.fitted_run import fitted_classifier
 from tamis.workflows.quick_model import compare_held_out
+from tamis.workflows.run_folder import RunFolder
 from tamis.workflows.time_plan import TimePlan, plan_time
 from tests import runs
 from tests.rows import messages
@@ -91,6 +92,25 @@ def test_a_whole_run_folder_of_the_quick_model_is_there_when_the_tuning_begins(
     train(run)
     assert seen == ["auto"]
     assert not any("has not ended" in note for note in report(run)["notes"])
+
+
+@pytest.mark.parametrize(("few", "drawn"), [(True, ["full"]), (False, ["head", "full"])])
+def test_the_quick_model_of_few_rows_is_written_without_plots(
+    few: bool, drawn: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    write = results.write_run
+
+    def watched(folder: RunFolder, classifier: TextClassifier, *rest: Any, plots: bool) -> None:
+        if plots:
+            asked.append(classifier.recipe_.tune)
+        write(folder, classifier, *rest, plots=plots)
+
+    monkeypatch.setattr("tamis.workflows.fitted_run.write_run", watched)
+    if not few:
+        monkeypatch.setattr("tamis.workflows.training_stages.is_low_data", lambda *_: False)
+    train(tmp_path / "run")
+    assert asked == drawn
 
 
 def test_quick_stops_after_the_quick_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

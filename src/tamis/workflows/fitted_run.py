@@ -64,15 +64,25 @@ class FittedRun:
         record = self.classifier.training_
         return record.held_out, record.held_out_probabilities
 
-    def write(self, folder: RunFolder, inputs: TrainingInputs, hooks: Callbacks) -> None:
-        """Write all files to a folder."""
+    def write(
+        self, folder: RunFolder, inputs: TrainingInputs, hooks: Callbacks, *, plots: bool = True
+    ) -> None:
+        """Write all files to a folder; the plots only if they are wanted."""
         with self.clock.phase("write"):
             rows: TrainingRows = training_rows(
                 self.classifier, inputs.dataset.split, inputs.groups, hooks.progress
             )
             recipe = self.classifier.recipe_.to_toml() + self._processes()
             write_text(folder.path / "recipe.toml", recipe)
-            write_run(folder, self.classifier, inputs.dataset, self.report, self.inputs, rows)
+            write_run(
+                folder,
+                self.classifier,
+                inputs.dataset,
+                self.report,
+                self.inputs,
+                rows,
+                plots=plots,
+            )
 
     def _processes(self) -> str:
         """A comment for the recipe of a model that several processes trained."""

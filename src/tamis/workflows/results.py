@@ -182,8 +182,10 @@ def write_run(
     report: dict[str, Any],
     inputs: ReportInputs,
     rows: TrainingRows,
+    *,
+    plots: bool = True,
 ) -> None:
-    """Write all files of a finished run folder; report.json last."""
+    """Write all files of a finished run folder, the plots if they are wanted; report.json last."""
     folder.write_lines("history.jsonl", classifier.training_.history)
     folder.write_lines(PREDICTIONS, predictions(classifier, inputs))
     about = {
@@ -220,7 +222,7 @@ def write_run(
             baselines=inputs.baselines if shown is inputs.test else {},
             before=uncalibrated(shown.probabilities, calibration),
         )
-    plots = write_all(folder.path / "plots", drawn)
+    pictures = write_all(folder.path / "plots", drawn) if plots else {}
     mistakes = (
         most_confident_mistakes(
             shown,
@@ -234,7 +236,7 @@ def write_run(
     )
     report["next_steps"] = next_steps(report)  # what was added to the report counts too
     live = live_scores(shown, report)
-    write_html(folder.path / "report.html", report, plots, mistakes, live)
+    write_html(folder.path / "report.html", report, pictures, mistakes, live)
     folder.write_json("report.json", report)
 
 

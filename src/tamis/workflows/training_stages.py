@@ -17,6 +17,7 @@ from tamis.compute import device as devices
 from tamis.config import Recipe
 from tamis.errors import ConfigError
 from tamis.training.callbacks import Callbacks, Tracker, settings_by_name
+from tamis.training.defaults import is_low_data
 from tamis.training.prepare import exact_head
 from tamis.training.resolve import ResolvedRecipe, resolve_recipe
 from tamis.workflows.budget import BegunTracker, Budget
@@ -195,8 +196,11 @@ class TrainingStages:
         run.report["training"] = dict(self.facts)
         notes = run.report["notes"]
         run.report["notes"] = [*notes, "This is the quick model. Its tuning has not ended."]
+        labels = self.inputs.dataset.split.labels("train")
         with self.folder.replaced() as beside:
-            run.write(beside, self.inputs, self.hooks)
+            # The tuning of few rows ends sooner than anyone looks at the plots of the quick model.
+            soon = is_low_data(len(labels), len(set(labels)))
+            run.write(beside, self.inputs, self.hooks, plots=not soon)
         run.report["notes"] = notes
         keep_held_out(self.folder, run.held_out)
         self.progress.clock.seconds["quick"] = run.clock.total()
