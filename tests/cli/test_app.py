@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,40 @@ def test_help_and_version_import_nothing_heavy() -> None:
         assert own & {f"tamis.cli.{name}" for name in COMMANDS} == commands
         # Settings and their checks are a command's.
         assert ("tamis.config" in modules) == bool(commands)
+
+
+def test_a_command_looks_for_garbage_rarely_and_a_library_as_ever() -> None:
+    before = "import atexit, gc; atexit.register(lambda: print(gc.get_threshold()[0]))"
+    out, _ = runs.process("--version", before=before).communicate(timeout=60)
+    assert out.decode().splitlines()[-1] == str(app.NEW_OBJECTS)
+    code = "import gc, tamis.cli.app; print(*gc.get_threshold())"
+    usual = subprocess.check_output([sys.executable, "-c", "import gc; print(*gc.get_threshold())"])
+    assert subprocess.check_output([sys.executable, "-c", code]) == usual
+
+
+PREDICT = """
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
+"""
+LATE = {"sklearn", "scipy", "matplotlib", "pandas", "polars", "transformers", "onnx", "fastapi"}
+"""Packages that a prediction does not need."""
+ELSEWHERE = (
+    "tamis.training.fit",
+    "tamis.training.loop",
+    "tamis.training.distributed",
+    "tamis.serving",
+)
+
+
+def test_a_prediction_imports_the_model_and_little_else() -> None:
+    process = runs.process("predict", runs.finished_run(), "free prize", before=PREDICT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and out
+    modules = set(json.loads(err.decode().splitlines()[-1]))
+    assert "torch" in modules and not LATE & modules
+    assert not [name for name in modules if name.startswith(ELSEWHERE)]
+    # Nor the compiler of torch, which takes longer than the prediction.
+    assert not {"torch._dynamo", "torch._inductor"} & modules
 
 
 def test_a_training_says_what_it_has_read_before_anything_heavy_is_imported() -> None:
