@@ -29,7 +29,7 @@ class Shape:
     blocks: int
 
 
-NANO = Shape(16_386, 256, 288, 4)
+NANO = Shape(16_384, 256, 288, 4)
 GPT2 = Shape(50_257, 1024, 768, 12)
 
 
@@ -111,7 +111,9 @@ def trained_weights(tune: str, shape: Shape) -> int:
     ends = 2 * shape.width + 2 * shape.width  # final LayerNorm, head
     kind, _, number = tune.partition(":")
     if kind == "full":
-        return (shape.pieces + shape.positions) * shape.width + shape.blocks * block + ends
+        pooling = 2 * shape.width  # the LayerNorm of the pooling block
+        tables = (shape.pieces + shape.positions) * shape.width
+        return tables + shape.blocks * block + pooling + ends
     if kind == "blocks":
         return int(number) * block + ends
     return 16 * shape.width * int(number) * shape.blocks + ends

@@ -123,6 +123,7 @@ def test_the_trained_weights_are_those_of_the_model(tune: str) -> None:
     else:
         freeze(model, head_only=True)
         add_lora(trunk, 8, generator=torch.Generator())
+        trunk.ln_f.requires_grad_(True)
     assert trained_weights(tune, NANO) == trained_parameters(model)
     assert read()["training step", tune]["figures"]["trained_weights"] == trained_parameters(model)
 
