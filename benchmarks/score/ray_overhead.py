@@ -61,8 +61,8 @@ def main() -> None:
                 print(json.dumps(figures), flush=True)
             same = contents(folder / f"local-{turn}") == contents(folder / f"ray-{turn}")
             print(json.dumps({"the same bytes": same}), flush=True)
-    for name, found in (("overhead of ray", seconds), ("of processor time", processor)):
-        local, ray = (statistics.median(found[engine]) for engine in ("local", "ray"))
+    for name, times in (("overhead of ray", seconds), ("of processor time", processor)):
+        local, ray = (statistics.median(times[engine]) for engine in ("local", "ray"))
         print(json.dumps({name: round(ray / local - 1, 3)}))
 
 

@@ -142,6 +142,11 @@ def test_a_killed_worker_costs_no_chunk(job: ScoringJob) -> None:
         engine.start(job)
         for each in engine.score(asked):
             found.append(each)
+            if len(found) == 1:
+                # Workers get as much time as the processes of the local engine.
+                own = os.getpriority(os.PRIO_PROCESS, 0)
+                for worker in worker_processes():
+                    assert os.getpriority(os.PRIO_PROCESS, worker) == own
             if len(found) == 3:
                 os.kill(worker_processes()[0], signal.SIGKILL)
     assert_same(found, asked, job)

@@ -40,6 +40,9 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # the C++ part writes to stderr past Python's logging
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray warns where it is not set
+    # By default Ray's workers give way to every other program, so that on a machine with other
+    # work they get a fraction of the time that the processes of --engine local get.
+    "RAY_worker_niceness": "0",
 }
 
 

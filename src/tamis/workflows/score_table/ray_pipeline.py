@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
@@ -79,6 +80,7 @@ class Scorer:
     def __init__(self, model: ShippedModel, version: str, feed: Any = None) -> None:
         """Load the model; `version` is that of tamis on the driver's node. `feed` is told."""
         self._error: str | None = None
+        os.environ["RAYON_NUM_THREADS"] = "1"  # else the tokenizer takes all cores of the node
         if feed is not None:
             feed.join.remote(import_ray().get_runtime_context().current_actor)
         try:
