@@ -12,7 +12,7 @@ def recorded(lines: Iterable[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield measure, kind and figures of each comparison that the lines hold.
 
     Args:
-        lines: JSON lines of `python -m benchmarks.score processes`, `... memory` or
+        lines: JSON lines of `python -m benchmarks.score processes` or
             `python -m benchmarks.score.ray_overhead`; others are skipped.
     """
     seconds: dict[str, list[float]] = {}
@@ -22,9 +22,6 @@ def recorded(lines: Iterable[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
         if "engine" in found:
             seconds.setdefault(f"{found['engine']}_seconds", []).append(found["seconds"])
             about = {"rows": found["rows"], "workers": found["workers"]}
-        elif found.get("plan") == "memory":
-            figures = {name: found[name] for name in ("rows", "peak_mb", "processes")}
-            yield "memory", f"{found['rows']} rows", figures
         elif "speed compared with 1 x 1" in found:
             yield "processes", "speed", found["speed compared with 1 x 1"]
     if seconds:
