@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tamis.data.folds import stratified_group_folds
+from tamis.decision.calibration import softmax
 from tamis.gpt2.features import last_tokens
 from tamis.gpt2.freezing import Pooling, apply_pooling
 from tamis.gpt2.model import GPT2Classifier, MeanPoolingBlock
@@ -24,7 +25,7 @@ from tamis.head.layer_selection import (
     candidates,
     select_layer,
 )
-from tamis.head.linear_head import HeadSearch, fold_into, length_one
+from tamis.head.linear_head import HeadSearch, fold_into, length_one, solve
 from tamis.head.training_set import TrainingSet
 from tests.tiny import CONFIG, messages, trunk
 
@@ -107,16 +108,23 @@ def rows_of(targets: np.ndarray, weights: tuple[float, float] = (1.0, 1.0)) -> T
     return TrainingSet(of, targets, ("a", "b"), np.array(weights), numbers, numbers)
 
 
-def test_the_layer_with_the_smaller_loss_is_taken() -> None:
+def test_the_layer_with_the_smaller_loss_is_taken_and_of_level_ones_the_middle() -> None:
     random = np.random.default_rng(3)
     targets = np.arange(80) % 2
     noise, telling = random.normal(size=(80, 9)), random.normal(size=(80, 9))
     telling[:, 0] += 4 * targets
     data, search = rows_of(targets), HeadSearch(seed=1)
-    chosen, losses = select_layer(
-        layers_of({2: noise, 1: telling}), TRIED, data, search, epsilon=1e-5
-    )
-    assert chosen == Pooling(1, "mean") and losses[chosen] < losses[TRIED[0]] - 0.1
+    also = telling + 0.01 * random.normal(size=(80, 9))
+    tried = [Pooling(layer, "mean") for layer in (4, 2, 1)]
+    for values, wanted in (
+        ({4: telling, 2: noise, 1: noise}, 4),
+        ({4: noise, 2: noise, 1: telling}, 1),
+        ({4: telling, 2: also, 1: noise}, 2),
+        ({4: telling, 2: noise, 1: also}, 1),  # nearer to the middle than 4
+    ):
+        chosen, losses = select_layer(layers_of(values), tried, data, search, epsilon=1e-5)
+        level = max(losses.values()) - 0.1
+        assert chosen.layer == wanted and losses[chosen] < level, values
     few = np.where(np.arange(80) == 3, 1, 0)  # one row of a class has no folds: the first
     data = replace(data, targets=few)
     assert select_layer(layers_of({2: noise, 1: telling}), TRIED, data, search, epsilon=1e-5) == (
@@ -187,3 +195,34 @@ def test_states_are_kept_whole_and_found_again(tmp_path: Path) -> None:
         first.states, again.states
     )
     assert len(list(tmp_path.glob("*.npy"))) == 1
+
+
+def test_level_are_losses_within_half_a_standard_error_of_their_difference() -> None:
+    random = np.random.default_rng(11)
+    targets, tried = np.arange(600) % 2, [Pooling(layer, "mean") for layer in (4, 2)]
+    noise, other = random.normal(size=(2, 600, 9))
+    data, excesses = rows_of(targets), []
+    for shift in (1.9, 2.0, 2.05, 2.1, 2.15, 2.2):
+        values = {4: noise.copy(), 2: noise + 0.3 * other}
+        values[4][:, 0] += 2.0 * targets
+        values[2][:, 0] += shift * targets
+        states = layers_of(values)
+        chosen, losses = select_layer(states, tried, data, HeadSearch(seed=2), epsilon=1e-5)
+        high, middle = (losses_by_hand(states.last(reading), targets) for reading in tried)
+        assert losses[tried[1]] - losses[tried[0]] == pytest.approx(
+            (middle - high).mean(), abs=1e-4
+        )
+        excesses.append((middle - high).mean() / ((middle - high).std() / np.sqrt(600)))
+        assert chosen.layer == (2 if excesses[-1] <= 0.5 else 4)
+    assert min(excesses) < 0.4 and 0.6 < max(excesses)
+
+
+def losses_by_hand(last: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """(N,) out-of-fold log losses, in one division."""
+    features, logits = length_one(last, 1e-5), np.empty((len(targets), 2))
+    numbers = np.arange(len(targets))
+    for inside, outside in stratified_group_folds(targets, numbers, 2, 2, most=3):
+        head = solve(features[inside], targets[inside], np.ones(len(inside)), 10.0).head
+        logits[outside] = head.logits(features[outside])
+    each = [-np.log(softmax(logits / t)[numbers, targets]) for t in TEMPERATURES]
+    return min(each, key=np.mean)

@@ -41,6 +41,8 @@ DIVIDED_ROWS = 1000
 PENALTY = 10.0
 """scikit-learn's C of the heads that are compared. Stronger than the usual one: of C = 10, 100 and
 1,000, it chose best among the layers of `nano` with 8 to 128 labels per class (docs/log)."""
+LEVEL = 0.5
+"""Standard errors of a difference up to which two losses are level."""
 TEMPERATURES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 TOLERANCE = 1e-4
 
@@ -131,18 +133,20 @@ def select_layer(
     epsilon: float,
     progress: Progress | None = None,
 ) -> tuple[Pooling, dict[Pooling, float]]:
-    """Return the pooling with the smallest out-of-fold log loss (nats) on the training rows, and
-    the losses of all.
+    """Return the pooling of small out-of-fold log loss (nats) on the training rows that is closest
+    to the middle of the trunk, and the losses of all.
 
     With few rows many layers rank all of them right, and the loss still tells them apart. It is
     that of the best of a few temperatures, since layers differ in the size of their logits, and the
     mean of several divisions into folds, since the result of one depends on chance where rows are
-    few.
+    few. Small are the losses that exceed the smallest by at most half a standard error of the
+    difference (in the manner of the one-standard-error rule of Breiman et al. 1984): few rows
+    cannot tell neighbours apart, and middle layers carry over best (docs/log).
 
     Args:
         layers: states of the windows of `data.texts`.
-        tried: poolings to try, the default first; it is taken where losses are equal, and where a
-            class has too few rows for folds (then there are no losses).
+        tried: poolings to try, the default first; it is taken where a class has too few rows for
+            folds (then there are no losses).
         data: the rows; those of `data.train` are scored.
         search: undersampling and seed.
         epsilon: epsilon of the final LayerNorm.
@@ -161,23 +165,32 @@ def select_layer(
     # A head of as many rows of every class is asked about classes of equal weight.
     counted = weights / np.bincount(own)[own] if search.undersample else weights
     folds = [fold for division in divisions for fold in division]
-    losses: dict[Pooling, float] = {}
+    losses: dict[Pooling, NDArray[np.float64]] = {}
     with (progress or Silent()).task("layers", total=len(tried) * len(folds), unit="fits") as task:
         for reading in tried:
             last = layers.last(reading)
             normed = torch.from_numpy(length_one(last[messages.windows_of(rows)], epsilon))
             features = messages.mean_over_windows(normed, rows).numpy()
-            sums = np.zeros(len(TEMPERATURES))
+            of_rows = np.zeros((len(own), len(TEMPERATURES)))
             for within, outside in folds:
                 inside = search.fitted(within, own)
                 head = solve(
                     features[inside], own[inside], weights[inside], PENALTY, tolerance=TOLERANCE
                 ).head
                 logits = head.logits(features[outside])
-                sums += counted[outside] @ _log_losses(logits, own[outside])
+                of_rows[outside] += _log_losses(logits, own[outside]) / len(divisions)
                 task.advance()
-            losses[reading] = float(sums.min() / (len(divisions) * counted.sum()))
-    return min(tried, key=lambda reading: losses[reading]), losses
+            losses[reading] = of_rows[:, (counted @ of_rows).argmin()]
+    means = {reading: float(np.average(losses[reading], weights=counted)) for reading in tried}
+    best = min(tried, key=lambda reading: means[reading])
+    middle = max(reading.layer for reading in tried) / 2
+
+    def is_small(reading: Pooling) -> bool:
+        excess = (losses[reading] - losses[best]) * counted / counted.mean()
+        return bool(excess.mean() <= LEVEL * excess.std() / np.sqrt(len(excess)))
+
+    small = [reading for reading in tried if is_small(reading)]
+    return min(small, key=lambda one: (abs(one.layer - middle), means[one])), means
 
 
 def _divisions(
@@ -206,6 +219,9 @@ def _log_losses(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> NDAr
 
 def selection_reason(pooling: Pooling, tried: list[Pooling], losses: dict[Pooling, float]) -> str:
     """Return the reason for the choice, in words."""
-    return f"best of {len(tried)} by out-of-fold log loss, {losses[pooling]:.3f}" + (
-        "" if pooling == tried[0] else f" (default: {losses[tried[0]]:.3f})"
-    )
+    best = min(tried, key=lambda one: losses[one])
+    found = f"out-of-fold log loss {losses[pooling]:.3f}"
+    if pooling == best:
+        return f"the best of {len(tried)} by {found}"
+    other = f"{best.mode} of layer {best.layer}, {losses[best]:.3f}"
+    return f"{found}, level with the best of {len(tried)} ({other})"
