@@ -9,7 +9,10 @@ import importlib.util
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +173,35 @@ def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) 
         RayEngine(),
     ):
         pass
+
+
+@needs_ray
+def test_a_cluster_that_does_not_start_leaves_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of it goes on writing for a moment."""
+    import ray
+
+    folders: list[Path] = []
+
+    def write() -> None:
+        number = 0
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            number += 1
+            with suppress(OSError):  # the folder is gone
+                (folders[0] / str(number)).touch()
+
+    writer = threading.Thread(target=write)
+
+    def init(**options: Any) -> None:
+        folders.append(Path(options["_temp_dir"]))
+        writer.start()
+        raise RuntimeError("timed out during startup")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(RunError, match=r"cannot be started here \(timed out"), RayEngine():
+        pass
+    writer.join()
+    assert not folders[0].exists()
 
 
 @needs_ray

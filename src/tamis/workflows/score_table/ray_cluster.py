@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,6 +30,8 @@ CONNECT_S = 120
 """Longest time to connect to a cluster, in seconds."""
 REACH_S = 10
 """Longest wait for the cluster's port, in seconds."""
+REMOVE_S = 10
+"""Longest time that files are removed at the end, in seconds."""
 STORE_BYTES, STORE_BYTES_PER_WORKER = 128 << 20, 16 << 20
 """Shared memory of a cluster on this machine: a fixed share, and one for the chunks under way."""
 LONGEST_FOLDER = 32
@@ -267,5 +270,10 @@ def _temporary_folder() -> Iterator[str]:
     try:
         yield folder
     finally:
-        with suppress(OSError):
-            shutil.rmtree(folder)
+        # Processes of a cluster that did not start may write for a moment after they are killed.
+        until = time.monotonic() + REMOVE_S
+        while Path(folder).exists() and time.monotonic() < until:
+            with suppress(OSError):
+                shutil.rmtree(folder)
+                break
+            time.sleep(0.1)
