@@ -20,11 +20,16 @@ from tamis.compute.device import Compute
 from tamis.decision.calibration import softmax
 from tamis.decision.verdict import DecisionRule, Verdict, with_windows
 from tamis.gpt2.feature_cache import FeatureCache
-from tamis.gpt2.features import last_tokens
 from tamis.gpt2.inference import SmallBatches, in_dtype
 from tamis.gpt2.model import GPT2Classifier
 from tamis.gpt2.scoring import Scored, score_windows, scored_texts, token_logits, window_logits
-from tamis.head.refit import LinearHead, features_and_logits, features_from, features_of, with_head
+from tamis.head.refit import (
+    LinearHead,
+    features_and_logits,
+    features_of,
+    score_with_features,
+    with_head,
+)
 from tamis.progress import Progress
 from tamis.text.encoder import TextEncoder
 from tamis.text.tokenizer import Tokenizer
@@ -195,11 +200,9 @@ class Predictor:
         progress: Progress | None = None,
     ) -> tuple[list[Verdict], NDArray[np.float32]]:
         """Return N verdicts as `verdicts`, and (N, C) as `embed`, from one pass."""
-        encoded, trunk = self.encoder.encode(texts), self.scorer.transformer
+        encoded = self.encoder.encode(texts)
         with self.computing():
-            last = last_tokens(trunk, encoded, progress=progress)
-            found = score_windows(self.scorer, encoded, last=last)
-            features = features_from(last, trunk, encoded)
+            found, features = score_with_features(self.scorer, encoded, progress=progress)
         verdicts = rule.verdicts(texts, rule.probabilities(found.logits), labels)
         return with_windows(self.encoder, verdicts, found.deciding, encoded.long), features
 

@@ -14,6 +14,7 @@ from torch import nn
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.features import last_tokens
 from tamis.gpt2.model import GPT2, GPT2Classifier, Linear
+from tamis.gpt2.scoring import Scored, score_windows
 from tamis.head.linear_head import fold_into, length_one
 from tamis.head.logistic_regression import (
     LinearHead,
@@ -33,6 +34,7 @@ __all__ = [
     "Solution",
     "features_of",
     "head_of",
+    "score_with_features",
     "solve_again",
     "with_head",
 ]
@@ -52,15 +54,25 @@ def features_of(
     classes. For two classes the strongest window counts in prediction (text/windows.py), but
     learning uses the whole text.
     """
-    return features_from(
-        last_tokens(trunk, messages, cache=cache, progress=progress), trunk, messages
-    )
+    last = last_tokens(trunk, messages, cache=cache, progress=progress)
+    return _features(last, trunk, messages)
 
 
-def features_from(
+def score_with_features(
+    model: GPT2Classifier, messages: EncodedTexts, *, progress: Progress | None = None
+) -> tuple[Scored, NDArray[np.float32]]:
+    """Return the scores of R texts as `score_windows`, and (R, C) as `features_of`, from one
+    pass.
+    """
+    last = last_tokens(model.transformer, messages, progress=progress)
+    found = score_windows(model, messages, last=last)
+    return found, _features(last, model.transformer, messages)
+
+
+def _features(
     last: NDArray[np.float32], trunk: GPT2, messages: EncodedTexts
 ) -> NDArray[np.float32]:
-    """Return (R, C) as `features_of`, from the (W, C) states of the windows' last tokens."""
+    """(R, C) of length one, from the (W, C) states of the windows' last tokens."""
     rows = np.arange(len(messages.distinct_of))
     normed = _length_one(last, trunk)[messages.windows_of(rows)]
     return messages.mean_over_windows(normed, rows).numpy().astype(np.float32)
