@@ -197,7 +197,7 @@ def test_states_are_kept_whole_and_found_again(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.npy"))) == 1
 
 
-def test_level_are_losses_within_half_a_standard_error_of_their_difference() -> None:
+def test_level_are_losses_within_a_standard_error_of_their_difference() -> None:
     random = np.random.default_rng(11)
     targets, tried = np.arange(600) % 2, [Pooling(layer, "mean") for layer in (4, 2)]
     noise, other = random.normal(size=(2, 600, 9))
@@ -213,8 +213,8 @@ def test_level_are_losses_within_half_a_standard_error_of_their_difference() -> 
             (middle - high).mean(), abs=1e-4
         )
         excesses.append((middle - high).mean() / ((middle - high).std() / np.sqrt(600)))
-        assert chosen.layer == (2 if excesses[-1] <= 0.5 else 4)
-    assert min(excesses) < 0.4 and 0.6 < max(excesses)
+        assert chosen.layer == (2 if excesses[-1] <= 1 else 4)
+    assert min(excesses) < 0.9 and any(1.1 < excess < 3 for excess in excesses)
 
 
 def losses_by_hand(last: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -226,3 +226,18 @@ def losses_by_hand(last: np.ndarray, targets: np.ndarray) -> np.ndarray:
         logits[outside] = head.logits(features[outside])
     each = [-np.log(softmax(logits / t)[numbers, targets]) for t in TEMPERATURES]
     return min(each, key=np.mean)
+
+
+def test_the_pooling_goes_by_the_smallest_loss() -> None:
+    random = np.random.default_rng(21)
+    targets = np.arange(60) % 2
+    one, other, noise, more = random.normal(size=(4, 60, 9))
+    one[:, 0] += 2.2 * targets
+    other[:, 0] += 1.9 * targets
+    # layer 2: last tokens that tell nearly as much, by mistakes of their own; layer 4: means
+    states = np.concatenate([other, noise, more, one], 1).astype(np.float32)
+    layers = Layers((2, 4), states, 9, 2.0**15)
+    tried = [Pooling(layer, mode) for layer in (4, 2) for mode in POOLING_MODES]
+    chosen, losses = select_layer(layers, tried, rows_of(targets), HeadSearch(seed=3), epsilon=1e-5)
+    assert 0 < losses[Pooling(2, "last_token")] - losses[Pooling(4, "mean")] < 0.05
+    assert chosen == Pooling(4, "mean")

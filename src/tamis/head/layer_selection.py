@@ -41,8 +41,6 @@ DIVIDED_ROWS = 1000
 PENALTY = 10.0
 """scikit-learn's C of the heads that are compared. Stronger than the usual one: of C = 10, 100 and
 1,000, it chose best among the layers of `nano` with 8 to 128 labels per class (docs/log)."""
-LEVEL = 0.5
-"""Standard errors of a difference up to which two losses are level."""
 TEMPERATURES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 TOLERANCE = 1e-4
 
@@ -139,9 +137,9 @@ def select_layer(
     With few rows many layers rank all of them right, and the loss still tells them apart. It is
     that of the best of a few temperatures, since layers differ in the size of their logits, and the
     mean of several divisions into folds, since the result of one depends on chance where rows are
-    few. Small are the losses that exceed the smallest by at most half a standard error of the
-    difference (in the manner of the one-standard-error rule of Breiman et al. 1984): few rows
-    cannot tell neighbours apart, and middle layers carry over best (docs/log).
+    few. Small are the losses of the best one's pooling mode that exceed its loss by at most a
+    standard error of the difference (the one-standard-error rule of Breiman et al. 1984): few rows
+    cannot tell neighbouring layers apart, and middle layers carry over best (docs/log).
 
     Args:
         layers: states of the windows of `data.texts`.
@@ -187,9 +185,9 @@ def select_layer(
 
     def is_small(reading: Pooling) -> bool:
         excess = (losses[reading] - losses[best]) * counted / counted.mean()
-        return bool(excess.mean() <= LEVEL * excess.std() / np.sqrt(len(excess)))
+        return bool(excess.mean() <= excess.std() / np.sqrt(len(excess)))
 
-    small = [reading for reading in tried if is_small(reading)]
+    small = [one for one in tried if one.mode == best.mode and is_small(one)]
     return min(small, key=lambda one: (abs(one.layer - middle), means[one])), means
 
 
