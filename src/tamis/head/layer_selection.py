@@ -137,9 +137,10 @@ def select_layer(
     With few rows many layers rank all of them right, and the loss still tells them apart. It is
     that of the best of a few temperatures, since layers differ in the size of their logits, and the
     mean of several divisions into folds, since the result of one depends on chance where rows are
-    few. Small are the losses of the best one's pooling mode that exceed its loss by at most a
-    standard error of the difference (the one-standard-error rule of Breiman et al. 1984): few rows
-    cannot tell neighbouring layers apart, and middle layers carry over best (docs/log).
+    few. Small are the losses that exceed the smallest by at most a standard error of the difference
+    (the one-standard-error rule of Breiman et al. 1984): few rows cannot tell neighbouring layers
+    apart, and middle layers carry over best (docs/log). The default's pooling mode is kept unless
+    all of its losses are larger than that.
 
     Args:
         layers: states of the windows of `data.texts`.
@@ -179,15 +180,30 @@ def select_layer(
                 of_rows[outside] += _log_losses(logits, own[outside]) / len(divisions)
                 task.advance()
             losses[reading] = of_rows[:, (counted @ of_rows).argmin()]
-    means = {reading: float(np.average(losses[reading], weights=counted)) for reading in tried}
-    best = min(tried, key=lambda reading: means[reading])
-    middle = max(reading.layer for reading in tried) / 2
+    return _nearest_to_the_middle(losses, counted)
 
-    def is_small(reading: Pooling) -> bool:
-        excess = (losses[reading] - losses[best]) * counted / counted.mean()
+
+def _nearest_to_the_middle(
+    losses: dict[Pooling, NDArray[np.float64]], weights: NDArray[np.float64]
+) -> tuple[Pooling, dict[Pooling, float]]:
+    """Return the choice of `select_layer`, and the mean losses.
+
+    Args:
+        losses: (N,) of each pooling, the default first.
+        weights: (N,) weight of each row.
+    """
+    means = {one: float(np.average(losses[one], weights=weights)) for one in losses}
+    bests = {one.mode: one for one in sorted(losses, key=lambda one: -means[one])}
+
+    def level(one: Pooling, other: Pooling) -> bool:
+        excess = (losses[one] - losses[other]) * weights / weights.mean()
         return bool(excess.mean() <= excess.std() / np.sqrt(len(excess)))
 
-    small = [one for one in tried if one.mode == best.mode and is_small(one)]
+    mode, best = next(iter(losses)).mode, min(losses, key=lambda one: means[one])
+    if not level(bests[mode], best):
+        mode = best.mode
+    small = [one for one in losses if one.mode == mode and level(one, bests[mode])]
+    middle = max(one.layer for one in losses) / 2
     return min(small, key=lambda one: (abs(one.layer - middle), means[one])), means
 
 
