@@ -141,6 +141,7 @@ def values(lines: Lines) -> dict[str, str]:
     speed = lines["processes", "speed"]
     ray = lines["engines", "ray"]
     memory = lines["memory", "flat"]
+    most = lines["memory", "largest"]
     step = lines["training step", "full"]
     sent = sum(nano["figures"][f"bytes_{way}_worker_per_text"] for way in ("to", "from"))
     million = scoring.score(of, 1e6, 2).core_seconds - 2 * of.start
@@ -162,6 +163,9 @@ def values(lines: Lines) -> dict[str, str]:
         "driver_mb": f"{memory['figures']['driver_mb']}",
         "worker_mb": f"{memory['figures']['worker_mb']}",
         "memory_rows": f"{memory['figures']['rows'] / 1e6:.2f} million",
+        "most_rows": f"{most['figures']['rows']:,}",
+        "most_mb": f"{most['figures']['peak_mb']}",
+        "most_command_mb": f"{most['figures']['command_mb']}",
         "node_gb": f"{PER_NODE * memory['figures']['worker_mb'] / 1e3:.1f}",
         "per_node": f"{PER_NODE}",
         "node_link": f"{1e-6 * PER_NODE * of.efficiency / of.message * sent:.2f}",
@@ -203,6 +207,7 @@ def values(lines: Lines) -> dict[str, str]:
                 "speed": speed,
                 "ray": ray,
                 "memory": memory,
+                "most": most,
                 "steps": step,
             }.items()
         },
