@@ -244,13 +244,13 @@ def test_the_rival_with_a_threshold_cuts_where_held_out_rows_say(
 def test_what_tamis_labels_is_by_its_own_threshold() -> None:
     rows = messages()
     train, test = rows[:90], rows[90:]
-    wrong = ["spam" if number % 6 == 0 else label for number, (label, _) in enumerate(train)]
+    wrong = ["spam" if number % 3 == 0 else label for number, (label, _) in enumerate(train)]
     task = Task("t", 0, [t for _, t in train], wrong, [t for _, t in test], [k for k, _ in test])
     settings = {"compute.threads": 1, "decision.max_fpr": 0.0}
     found = named("head=nano@head", None, settings)[3](task)
     assert (
         found.labels is not None
-        and found.labels.count("spam") < (found.probabilities[:, 1] >= 0.5).sum()
+        and found.labels.count("spam") != (found.probabilities[:, 1] >= 0.5).sum()
     )
 
 

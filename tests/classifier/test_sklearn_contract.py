@@ -91,6 +91,7 @@ with warnings.catch_warnings():
     all_checks: Any = parametrize_with_checks(
         [NumbersAsTexts("scratch:tiny", "head", threads=1)],
         expected_failed_checks=lambda estimator: EXPECTED,
+        xfail_strict=False,  # some fail or pass by rounding, which depends on the processor
     )
 
 

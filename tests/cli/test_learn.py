@@ -46,9 +46,8 @@ def test_corrections_are_learnt_listed_and_undone(run: Path, table: Path) -> Non
         f"tamis learn {run} --undo 1"
     )
     assert lines[1].startswith("learned: ") and "4 corrections" in lines[1]
-    assert "error rate on held-out rows, shared model" in said.out and any(
-        line.startswith("spam") for line in lines
-    )
+    # a table of the classes, or "unchanged" in a line
+    assert "error rate on held-out rows, shared model" in said.out and "spam" in said.out
     listed = tamis("learn", run)
     assert [line.split()[:2] for line in listed.out.splitlines()[1:]] == [
         [str(i), c.label] for i, c in enumerate(mistaken(4), 1)

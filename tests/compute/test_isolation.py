@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -28,6 +29,12 @@ def state() -> tuple[object, ...]:
 
 
 def test_inside_torch_is_seeded_deterministic_and_has_the_threads() -> None:
+    # The thread of the tests may have been given a number of its own, as by a server's.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(_inside_torch).result()
+
+
+def _inside_torch() -> None:
     with isolated("cpu", 2, seed=7):
         inside = torch.rand(3)
         assert torch.get_num_threads() == 2 and torch.are_deterministic_algorithms_enabled()
@@ -64,9 +71,12 @@ def test_a_thread_with_a_number_of_its_own_keeps_it() -> None:
         with torch_threads(2):
             found.append(torch.get_num_threads())
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    with torch_threads(2):
-        found.append(torch.get_num_threads())
+    def without() -> None:
+        with torch_threads(2):
+            found.append(torch.get_num_threads())
+
+    for target in (work, without):
+        thread = threading.Thread(target=target)
+        thread.start()
+        thread.join()
     assert found == [1, 2]

@@ -97,7 +97,9 @@ def test_the_script_reads_lines_and_its_unsure_is_the_classifier_s(tmp_path: Pat
         check=True,
     )
     said = [json.loads(line)["verdict"] for line in found.stdout.splitlines()]
-    assert said == [verdict.verdict for verdict in unsure.verdicts(TEXTS[:40])]
+    for verdict, wanted in zip(said, unsure.verdicts(TEXTS[:40]), strict=True):
+        if abs(max(wanted.probabilities.values()) - floor) > 1e-6:  # else rounding decides
+            assert verdict == wanted.verdict
     assert 5 < said.count("unsure") < 35
 
 
@@ -135,7 +137,8 @@ def test_the_description_is_in_both_files_and_says_what_a_verdict_needs() -> Non
     assert description.windows.begin == 1 and description.windows.positive == 1
     assert description.precision == {"type": "fp32"}
     assert description.calibration == {"temperature": own.temperature_}
-    assert description.network["n_layer"] == 2 and description.network["pooling"] == "mean"
+    layers = own.recipe_.text.layers
+    assert description.network["n_layer"] == layers and description.network["pooling"] == "mean"
     assert description.source["weights"] == own.fingerprint()
     assert description.source["backbone"] == "scratch:tiny"
 

@@ -50,6 +50,8 @@ def test_a_frozen_trunk_runs_once_for_each_distinct_message(
 ) -> None:
     monkeypatch.setattr("tamis.workflows.results.write_all", lambda *rest, **named: {})
     settings: dict[str, Any] = {"backbone": str(runs.pretrained()), "tune": "head"}
+    # with other class weights another layer could be chosen
+    settings |= {"text.layers": 3, "text.pooling": "mean"}
     recipe = Recipe().changed({**settings, "compute.threads": 1, "decision.cv_folds": 0})
     distinct = len({line.split("\t")[1] for line in table.read_text().splitlines()})
     first = Work()
