@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills",
         type=int,
-        default=6,
+        default=4,
         help="moments at which the fault tests kill each command; from 50 on, they also damage "
         "more files and fill more disks",
     )
