@@ -118,10 +118,9 @@ def write_training_rows(run: Path, rows: TrainingRows) -> None:
         "held_out": rows.held_out,
     }
     with replaced(run / FEATURES) as beside:
-        # One entry: several come out in another order each time, and the same run is to give the
-        # same bytes.
         arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-        # not save_file: its error for a full disk is no OSError
+        # Not save_file: its error for a full disk is no OSError. One entry of metadata: several
+        # come out in another order each time, and the same run is to give the same bytes.
         beside.write_bytes(save(arrays, {"about": json.dumps(about)}))
 
 

@@ -1,6 +1,6 @@
 """Model selection: loss, accuracy, and average precision or macro F1 on held-out rows.
 
-These values only choose an epoch, a penalty, a layer or an average of weights. Reported metrics
+These values only choose an epoch, a penalty or an average of weights. Reported metrics
 come from metrics.py.
 """
 

@@ -38,7 +38,7 @@ from tamis.progress import Progress
 
 
 def search_of(recipe: Recipe, data: TrainingSet) -> HeadSearch:
-    """Return how the recipe chooses penalty, layer and pooling."""
+    """Return what the choice of a penalty goes by, and how rows are sampled for it."""
     return HeadSearch(
         selection=selection_of(recipe, data.classes),
         undersample=recipe.train.undersample,
