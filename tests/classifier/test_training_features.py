@@ -149,3 +149,17 @@ def test_the_key_of_a_text_is_its_sha256_lone_surrogates_too() -> None:
     keys = text_keys(["é", "\ud800", ""])
     assert keys[0].tobytes() == hashlib.sha256("é".encode()).digest() and keys.shape == (3, 32)
     assert text_keys([]).shape == (0, 32)
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_the_rows_stay(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    run = copied(tmp_path / "run")
+    rows, before = rows_of(run), runs.contents(run)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))  # no file grows beyond 500 bytes
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_training_rows(run, rows)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert runs.contents(run) == before
