@@ -6,7 +6,7 @@ classifiers.
         $(python -m benchmarks.nano.variants --methods --out FOLDER)
     python -m benchmarks.nano.variants --out FOLDER --facts benchmarks/nano/variants.json
 
-Every variant is pretrained from scratch on the corpus and shape of the recipe `nano`, in one stage
+Every variant is pretrained from scratch on the corpus and shape of the recipe `nano_from_scratch`, in one stage
 of `--tokens` tokens, with the settings of its last stage: `both` losses, next token only, teacher
 only, both without the NUS corpus (the source of 60 % of sms-spam's ham), and both with AdamW
 instead of Muon. Finished variants are not repeated; unfinished ones are resumed. `--methods` adds
@@ -54,7 +54,7 @@ def main() -> None:
         folder = options.out / name
         if (folder / FACTS).is_file():
             continue
-        recipe = variant(read_pretrain_recipe("nano"), name, options.tokens).changed(
+        recipe = variant(read_pretrain_recipe("nano_from_scratch"), name, options.tokens).changed(
             {"compute.threads": options.threads}
         )
         teacher = options.teacher if taught(recipe) else None

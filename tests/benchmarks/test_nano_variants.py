@@ -38,7 +38,7 @@ def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
     ],
 )
 def test_a_variant_differs_from_the_whole_in_its_part_alone(name: str, differs: set[str]) -> None:
-    recipe = read_pretrain_recipe("nano")
+    recipe = read_pretrain_recipe("nano_from_scratch")
     both, other = (
         flat(variants.variant(recipe, which, 1_000_000).model_dump()) for which in ("both", name)
     )
@@ -51,14 +51,14 @@ def test_a_variant_differs_from_the_whole_in_its_part_alone(name: str, differs: 
 
 
 def test_without_nus_the_other_sources_stay() -> None:
-    recipe = read_pretrain_recipe("nano")
+    recipe = read_pretrain_recipe("nano_from_scratch")
     left = variants.variant(recipe, "without-nus", 1000).corpus.sources
     assert set(recipe.corpus.sources) - set(left) == {"nus_sms"} and len(left) > 10
     assert all(left[name] == recipe.corpus.sources[name] for name in left)
 
 
 def test_a_teacher_is_loaded_only_where_it_weighs() -> None:
-    recipe = read_pretrain_recipe("nano")
+    recipe = read_pretrain_recipe("nano_from_scratch")
     assert [
         variants.taught(variants.variant(recipe, name, 1000)) for name in variants.VARIANTS
     ] == [True, False, True, True, True]

@@ -49,7 +49,7 @@ class ScratchShape:
 
 SCRATCH = {
     "small": ScratchShape(vocab_size=8192, n_positions=256, n_embd=384, n_layer=2, n_head=6),
-    "nano": ScratchShape(vocab_size=16384, n_positions=256, n_embd=288, n_layer=4, n_head=6),
+    "nano": ScratchShape(vocab_size=16384, n_positions=256, n_embd=384, n_layer=6, n_head=12),
     "tiny": ScratchShape(vocab_size=512, n_positions=64, n_embd=32, n_layer=2, n_head=2),
 }
 """`scratch:small` has about 7 million parameters, most of them embeddings; `scratch:nano` has the

@@ -158,6 +158,22 @@ def test_without_a_teacher_the_card_speaks_of_none() -> None:
     assert "similarity" not in card and "Mean cosine" not in card
 
 
+def test_what_the_first_of_several_stages_began_from_is_told() -> None:
+    stage = {
+        "tokens": 5,
+        "steps": 1,
+        "teacher": None,
+        "objective": FACTS["recipe"]["objective"],
+        "start": "MiniLM, all of its blocks rewritten as a GPT-2",
+    }
+    facts = copy.deepcopy(FACTS) | {"start": "stage-2", "stages": [stage, stage | {"start": "1"}]}
+    assert "Initialized from: MiniLM, all of its blocks rewritten as a GPT-2. " in model_card(facts)
+    facts["stages"][0]["start"] = None
+    assert "Initialized from: nothing. " in model_card(facts)
+    del facts["stages"][0]["start"]
+    assert "Initialized from: stage-2. " in model_card(facts)
+
+
 def test_what_part_of_the_vocabulary_and_of_the_texts_was_learnt_is_told() -> None:
     facts = copy.deepcopy(FACTS)
     facts["recipe"]["objective"] |= {

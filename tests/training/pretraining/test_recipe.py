@@ -11,11 +11,11 @@ from tamis.errors import ConfigError
 from tamis.training.pretraining.recipe import PretrainRecipe, SourceSettings, read_pretrain_recipe
 
 
-@pytest.mark.parametrize("name", ["nano", "nano_from_encoder"])
+@pytest.mark.parametrize("name", ["nano", "nano_from_scratch"])
 def test_a_shipped_recipe_reads_and_each_source_has_licence_and_upstream(name: str) -> None:
     nano = read_pretrain_recipe(name)
     default = SourceSettings(file="any.txt")
-    assert nano.name == "nano" and nano.corpus.sources
+    assert nano.name == name and nano.corpus.sources
     for place, source in nano.corpus.sources.items():
         assert source.licence not in ("", default.licence), f"{place}: no licence"
         assert source.upstream not in ("", default.upstream), f"{place}: no upstream"
@@ -92,7 +92,7 @@ def test_what_is_unknown_or_wrong_is_refused_by_name_and_file(
 
 def test_a_recipe_that_is_not_there_or_no_text_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"nowhere\.toml does not exist; the package has nano, nano_from_encoder"
+        ConfigError, match=r"nowhere\.toml does not exist; the package has nano, nano_from_scratch"
     ):
         read_pretrain_recipe(tmp_path / "nowhere.toml")
     (tmp_path / "latin.toml").write_bytes(b'name = "caf\xe9"')

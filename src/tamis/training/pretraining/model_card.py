@@ -59,7 +59,7 @@ def model_card(facts: dict[str, Any]) -> str:
         f" ({facts['machine']['device']}, {facts['machine']['threads']} threads, "
         f"{facts['machine']['dtype']}), seed {recipe['seed']}.",
         *_stages(facts),
-        f"- Initialized from: {facts['start'] or 'nothing'}. Teacher: {_teacher(facts)}.",
+        f"- Initialized from: {_origin(facts)}. Teacher: {_teacher(facts)}.",
         f"- Losses: {_losses(recipe['objective'], facts['teacher'])}.",
     ]
     if held_out:
@@ -145,6 +145,12 @@ def _row(*cells: str) -> str:
 
 def _teacher(facts: dict[str, Any]) -> str:
     return f"{facts['teacher_model']} ({facts['teacher_licence']})" if facts["teacher"] else "none"
+
+
+def _origin(facts: dict[str, Any]) -> str:
+    """Return what the first stage began from: the later ones go on from the one before."""
+    first = next(iter(facts.get("stages") or []), facts)
+    return first.get("start", facts["start"]) or "nothing"  # older stages do not tell
 
 
 def _stages(facts: dict[str, Any]) -> list[str]:

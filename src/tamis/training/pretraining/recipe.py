@@ -20,7 +20,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-SHIPPED = ("nano", "nano_from_encoder")
+SHIPPED = ("nano", "nano_from_scratch")
 """Recipes of pretrainings inside the package, by name."""
 
 

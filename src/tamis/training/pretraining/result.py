@@ -30,7 +30,16 @@ from tamis.training.pretraining.recipe import PretrainRecipe
 FACTS = "pretraining.json"
 BEGINNINGS = ("", "", "Hi, are you", "I think the", "How do I", "Thank you for")
 """What the samples at the end go on from."""
-STAGE = ("tokens", "steps", "tokens_per_second", "machine", "teacher", "fingerprint", "held_out")
+STAGE = (
+    "start",
+    "tokens",
+    "steps",
+    "tokens_per_second",
+    "machine",
+    "teacher",
+    "fingerprint",
+    "held_out",
+)
 """What is told of an earlier stage."""
 
 
