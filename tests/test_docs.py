@@ -237,6 +237,10 @@ def test_the_page_about_nano_is_made_from_the_figures_of_the_nano_inside(
     assert bits["backbone"] == facts["fingerprint"], (
         "run benchmarks.nano.bits for the nano that is inside"
     )
+    held_out = {name: counts["held_out"] for name, counts in facts["corpus"].items()}
+    assert {name: bits["sources"][name]["texts"] for name in held_out} == held_out, (
+        "run benchmarks.nano.bits with the recipe and the --exclude of the pretraining"
+    )
     assert script.CURVE.is_file()
 
 
