@@ -44,6 +44,19 @@ def test_a_long_text_keeps_all_its_tokens(tokenizer: Tokenizer) -> None:
     assert of.windows_of(np.array([2, 1, 0])).tolist() == [len(of.windows) - 1, *mine, 0]
 
 
+def test_only_some_texts_keep_their_windows_and_their_numbers(tokenizer: Tokenizer) -> None:
+    long = "zyxwvutsrqponmlkjihgfedcba" * 3
+    of = EncodedTexts.encode(["ab", long, "call now", "ab", "cd"], tokenizer, context=11)
+    rows = np.array([3, 1])
+    part = of.only(rows)
+    assert len(part.windows) == len(of.windows) - 2
+    for row in (0, 1, 3):  # row 0 has the text of row 3
+        mine, theirs = (x.windows_of(np.array([row])) for x in (part, of))
+        assert [part.windows[w].tolist() for w in mine] == [of.windows[w].tolist() for w in theirs]
+    with pytest.raises(IndexError):
+        part.windows_of(np.array([2]))
+
+
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=7), st.data())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_means_are_over_each_texts_own_windows(counts: list[int], data: st.DataObject) -> None:

@@ -22,6 +22,7 @@ from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.scoring import score
+from tamis.head import linear_probe
 from tamis.head.class_weights import class_weights
 from tamis.head.linear_head import START
 from tamis.head.refit import head_of
@@ -261,6 +262,29 @@ def test_a_solved_start_is_the_exact_head_and_training_goes_on_from_it(folder: P
     np.testing.assert_allclose(got, wanted, atol=1e-4)
     assert np.abs(other - wanted).max() > 0.05
     assert solved.facts["first_inverse_penalty"] == exact.facts["inverse_penalty"]
+
+
+def test_a_layer_chosen_by_some_of_many_rows_is_read_for_all_as_if_all_had_been_computed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The states of the other layers are computed for the rows that choose alone."""
+    monkeypatch.setattr("tamis.head.layer_selection.MOST_ROWS", 25)
+    computed: list[int] = []
+    all_layers = linear_probe.all_layers
+
+    def watched(model: GPT2, messages: EncodedTexts, *rest: Any, **more: Any) -> Any:
+        computed.append(len(messages.windows))
+        return all_layers(model, messages, *rest, **more)
+
+    monkeypatch.setattr(linear_probe, "all_layers", watched)
+    found = {}
+    for ratio in (1.0, 1000.0):
+        monkeypatch.setattr(linear_probe, "APART_RATIO", ratio)
+        found[ratio], of = tuned(fresh(folder), recipe_of({"tune": "head"}))
+    some, every = found[1.0], found[1000.0]
+    assert computed[0] < 45 <= len(of.windows) == computed[1]
+    assert some.selected_settings == every.selected_settings
+    np.testing.assert_allclose(score(some.model, of), score(every.model, of), atol=1e-3)
 
 
 def test_where_rows_are_many_the_head_begins_at_one_penalty_and_none_is_searched(

@@ -124,7 +124,8 @@ def test_quick_stops_after_the_quick_model(tmp_path: Path, monkeypatch: pytest.M
     assert "Plan: the exact head on 99 training rows, less than 10 seconds." in said.err
     same(run, quick_run())
     recipe = read_recipe(run / "recipe.toml")
-    assert (recipe.tune, recipe.text.layers, recipe.text.pooling) == ("head", 2, "mean")
+    assert (recipe.tune, recipe.text.pooling) == ("head", "mean")
+    assert recipe.text.layers in (1, 2)  # chosen
     train(tmp_path / "again", "--recipe", run / "recipe.toml")
     same(tmp_path / "again", run)
 

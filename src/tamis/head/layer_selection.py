@@ -122,6 +122,13 @@ def all_layers(
     return Layers(layers, states, model.config.n_embd, pooling_factor(model.ln_f))
 
 
+def choosing_rows(data: TrainingSet, seed: int) -> NDArray[np.int64]:
+    """Return the training rows that choose: all of them, or `MOST_ROWS` drawn by the seed."""
+    if len(data.train) <= MOST_ROWS:
+        return data.train
+    return np.sort(np.random.default_rng(seed).permutation(data.train)[:MOST_ROWS])
+
+
 def select_layer(
     layers: Layers,
     tried: list[Pooling],
@@ -153,9 +160,7 @@ def select_layer(
     """
     if len(tried) == 1:
         return tried[0], {}
-    rows, messages = data.train, data.texts
-    if len(rows) > MOST_ROWS:
-        rows = np.sort(np.random.default_rng(search.seed).permutation(rows)[:MOST_ROWS])
+    rows, messages = choosing_rows(data, search.seed), data.texts
     own = data.targets[rows]
     divisions = _divisions(own, data.groups[rows], len(data.class_weights), search.seed)
     if not divisions:

@@ -21,7 +21,13 @@ from tamis.gpt2.features import last_tokens
 from tamis.gpt2.freezing import apply_pooling, check_layer, freeze, trained_parameters, with_pooling
 from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
-from tamis.head.layer_selection import all_layers, candidates, select_layer, selection_reason
+from tamis.head.layer_selection import (
+    all_layers,
+    candidates,
+    choosing_rows,
+    select_layer,
+    selection_reason,
+)
 from tamis.head.linear_head import (
     CANDIDATES,
     ExactHead,
@@ -35,6 +41,11 @@ from tamis.head.logistic_regression import LinearHead
 from tamis.head.result import Rows, TrainingResult
 from tamis.head.training_set import TrainingSet
 from tamis.progress import Progress
+
+
+APART_RATIO = 2.0
+"""Number of texts for each row that chooses the layer, from which on a second pass over all texts,
+through the chosen blocks alone, costs less time and memory than the states of every layer."""
 
 
 def search_of(recipe: Recipe, data: TrainingSet) -> HeadSearch:
@@ -179,20 +190,29 @@ def _select_features(
         check_layer(asked, trunk)
     tried = candidates(len(trunk.h), layer=asked, mode=recipe.text.pooling)
     layers = tuple(sorted({reading.layer for reading in tried}))
-    states = all_layers(
-        in_dtype(trunk, recipe.compute.dtype), data.texts, layers, cache=cache, progress=progress
-    )
+    rows = choosing_rows(data, recipe.seed)
+    # Of many texts all layers are computed for the rows that choose alone, then the chosen layer.
+    apart = len(tried) > 1 and len(data.texts.windows) > APART_RATIO * len(rows)
+    choosing = replace(data, texts=data.texts.only(rows)) if apart else data
+    computed = in_dtype(trunk, recipe.compute.dtype)
+    states = all_layers(computed, choosing.texts, layers, cache=cache, progress=progress)
     reading, losses = select_layer(
         states,
         tried,
-        data,
+        choosing,
         search_of(recipe, data),
         epsilon=trunk.ln_f.eps,
         progress=progress,
     )
     depth = len(trunk.h)
-    last = states.last(reading)
     apply_pooling(trunk, reading)
+    last = (
+        last_tokens(
+            in_dtype(trunk, recipe.compute.dtype), data.texts, cache=cache, progress=progress
+        )
+        if apart
+        else states.last(reading)
+    )
     notes = (
         [
             f"Features: {reading.mode} pooling of layer {reading.layer} of {depth}, "

@@ -104,6 +104,22 @@ class EncodedTexts:
             return texts
         return np.concatenate([np.arange(self.first[t], self.first[t + 1]) for t in texts])
 
+    def only(self, rows: NDArray[np.int64]) -> EncodedTexts:
+        """Return the same texts without the windows of those that are not among `rows`; row numbers
+        stay, and the texts that have no windows any more must not be asked for.
+        """
+        kept = np.unique(self.distinct_of[rows])
+        place = np.full(len(self.first) - 1, len(kept), dtype=np.int64)
+        place[kept] = np.arange(len(kept))
+        counts = (self.first[1:] - self.first[:-1])[kept]
+        windows = [w for t in kept for w in range(self.first[t], self.first[t + 1])]
+        return EncodedTexts(
+            tuple(self.windows[w] for w in windows),
+            np.cumsum([0, *counts]),
+            place[self.distinct_of],
+            self.aggregation,
+        )
+
     @property
     def long(self) -> list[bool]:
         """Return whether each text has more than one window, (R,)."""
