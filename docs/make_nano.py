@@ -37,10 +37,10 @@ INHERITED = (
     "  tokenizer itself is new, a byte-level BPE of the corpus.",
 )
 LAYERS = (
-    "The exact head need not read the last layer, and the saved model has only the blocks up to the",
-    "layer that it reads ([How verdicts are decided](decisions.md)). On the mean of one layer, after",
-    "the third stage (15.9 million tokens), it has (five draws of the labels, `banking77-10` two;",
-    "average precision for `sms-tp2`, accuracy for the others; from the",
+    "The exact head need not read the last layer, and the saved model has only the blocks up to",
+    "the layer that it reads ([How verdicts are decided](decisions.md)). On the mean of one layer,",
+    "after the third stage (15.9 million tokens), it has (five draws of the labels, `banking77-10`",
+    "two; average precision for `sms-tp2`, accuracy for the others; from the",
     "[log of 2026-12](log/2026-12.md)):",
     "",
     "| blocks | sms-tp2-8 | sms-tp2-32 | sms-tp2-128 | trec6-10 | banking77-10 |",
