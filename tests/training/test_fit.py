@@ -131,6 +131,15 @@ def test_auto_is_settled_by_the_backbone_and_says_why(
     assert found == expected and reason in why
 
 
+def test_with_few_labels_the_head_of_an_embedded_backbone_is_trained() -> None:
+    def found(rows_per_class: float, *, small: bool = True, tune: str = "auto") -> str:
+        return resolve_tune(tune, pretrained=True, small=small, rows_per_class=rows_per_class)[0]
+
+    assert [found(rows) for rows in (1, 8, 50, 50.5, 600)] == ["head"] * 3 + ["full"] * 2
+    assert found(8, tune="full") == "full" and found(8, tune="blocks:2") == "blocks:2"
+    assert resolve_tune("auto", pretrained=False, small=False, rows_per_class=8)[0] == "full"
+
+
 def test_an_open_tune_is_not_resolved() -> None:
     with pytest.raises(ConfigError, match="still auto"):
         resolve_defaults(Recipe(), pretrained=True, rows=9, classes=2)

@@ -60,7 +60,7 @@ def test_what_the_rows_cannot_give_is_refused_before_a_backbone_is_read(
 
 
 def test_a_positive_label_of_three_classes_is_said_to_play_no_part() -> None:
-    recipe = Recipe().changed({"data.positive": "spam"})
+    recipe = Recipe().changed({"data.positive": "spam", "tune": "full"})
     (note,) = resolve_recipe(recipe, TEXTS, THREE).notes
     assert (
         note.startswith("data.positive = 'spam' is ignored: the data have 3 classes")
@@ -68,7 +68,7 @@ def test_a_positive_label_of_three_classes_is_said_to_play_no_part() -> None:
     )
     assert (
         resolve_recipe(recipe, TEXTS, TWO).notes
-        == resolve_recipe(Recipe(), TEXTS, THREE).notes
+        == resolve_recipe(Recipe().changed({"tune": "full"}), TEXTS, THREE).notes
         == []
     )
     assert (
@@ -217,3 +217,11 @@ def test_what_is_said_before_training_is_not_said_again_after_it() -> None:
     for sentence in ("a", "b", "a"):
         say(sentence)
     assert heard == ["a", "b"]
+
+
+@pytest.mark.parametrize(("rows", "tune"), [(100, "head"), (101, "full")])
+def test_few_labels_train_the_head_and_say_so(rows: int, tune: str) -> None:
+    labels = (["a", "b"] * rows)[:rows]
+    found = resolve_recipe(Recipe(), [f"text {row}" for row in range(rows)], labels)
+    assert found.recipe.tune == tune
+    assert any("50 labels per class" in note for note in found.notes) == (tune == "head")

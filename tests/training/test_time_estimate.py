@@ -32,9 +32,12 @@ def test_the_time_is_that_of_the_work_counted_by_hand(monkeypatch: pytest.Monkey
     texts, labels = ["x" * 40, "y" * 80], ["spam", "ham"]
     found = training_time(full(), texts, labels, "spam")
     assert found.tokens == 3 * (11 + 21)
-    # nano: four blocks and the one that pools, 288 channels; 20 GFLOP/s are taken for granted.
-    assert found.seconds == pytest.approx(6 * 12 * 288**2 * 5 * 96 / (REACHED * 20e9))
-    assert found.share == 2 / 5 and found.states == 32 * 288 * 4
+    # nano: six blocks and the one that pools, 384 channels; 20 GFLOP/s are taken for granted.
+    assert found.seconds == pytest.approx(6 * 12 * 384**2 * 7 * 96 / (REACHED * 20e9))
+    assert found.share == 2 / 7 and found.states == 32 * 384 * 4
+    # Where the depth is chosen, four of the six are expected.
+    chosen = full(text__pooling="mean", train__head_init="linear_probe")
+    assert seconds(chosen, texts, labels) == pytest.approx(found.seconds * 5 / 7)
     plain = found.seconds
     assert seconds(full(decision__cv_folds=3), texts, labels) == pytest.approx(3 * plain)
     assert seconds(
@@ -50,8 +53,8 @@ def test_the_adaptation_is_part_of_the_time_whatever_is_tuned() -> None:
     texts, labels = ["x" * 40, "y" * 80], ["spam", "ham"]
     found = training_time(full(train__adapt_passes=2.0), texts, labels, "spam")
     plain = training_time(full(), texts, labels, "spam")
-    # nano's four blocks, and the products with 16,384 pieces at half of the positions.
-    work = 6 * (12 * 288**2 * 4 + 0.5 * 16384 * 288) * 2 * 32
+    # nano's six blocks, and the products with 16,384 pieces at half of the positions.
+    work = 6 * (12 * 384**2 * 6 + 0.5 * 16384 * 384) * 2 * 32
     assert found.adaptation == pytest.approx(work / (REACHED * 20e9)) and plain.adaptation == 0
     assert found.seconds == plain.seconds and found.tokens == plain.tokens + 2 * 32
     long = Duration(LONG_S / 2, 1e7, share=0.4, states=1.0, gflops=50.0, adaptation=LONG_S * 0.7)
@@ -64,9 +67,9 @@ def test_the_adaptation_is_part_of_the_time_whatever_is_tuned() -> None:
 @pytest.mark.parametrize(
     ("gflops", "tune", "words"),
     [
-        (1000.0, "full", "the backbone is small"),
+        (2000.0, "full", "the backbone is small"),
         (
-            200.0,
+            300.0,
             "blocks:2",
             "GFLOP/s measured), so only the last blocks are trained; to train everything, use "
             "--tune full",
@@ -78,7 +81,7 @@ def test_many_rows_on_a_slow_machine_are_trained_on_less_and_the_reason_says_so(
     gflops: float, tune: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "measured_gflops", lambda *rest: gflops)
-    texts, labels = ["x" * 400] * 16_000, ["spam", "ham"] * 8_000
+    texts, labels = ["x" * 400] * 12_000, ["spam", "ham"] * 6_000
     settled = resolve_recipe(
         Recipe().changed({"compute.device": "cpu", "compute.threads": 1}), texts, labels
     )

@@ -115,8 +115,9 @@ class TextSettings(Section):
     """How token states become one vector for the head: `mean`, `attention` (trained weighted mean;
     `blocks:K` always trains one), `last_token`, or `last_position` (of the padded text)."""
     layers: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Number of transformer blocks to keep. `auto` keeps all; for the `lbfgs` head, it chooses the
-    number by cross-validation, and also `pooling` if that is `auto`."""
+    """Number of transformer blocks to keep. `auto`: for the `lbfgs` head, and for the training of
+    all of an embedded backbone, chosen by cross-validation of a linear probe (for the `lbfgs` head
+    with `pooling`, if that is `auto`); otherwise all."""
 
     @property
     def fixed_length(self) -> int | None:

@@ -17,7 +17,8 @@ from tamis.gpt2.model import GPT2, Block, GPT2Config, MeanPoolingBlock
 
 LARGEST_FACTOR, SMALLEST_FACTOR = 2.0**15, 2.0**7
 """With the largest, the token's own state is negligible beside the mean (cosine above 0.9999). With
-the smallest it still is a small part (cosine about 0.99)."""
+the smallest it is not: only a backbone whose mean has numbers above 468 gets it, beside which the
+state is small."""
 _FP16_RANGE = 60_000.0
 """Largest number in the block's output, with room below fp16's largest, 65,504, for the state that
 it is added to."""

@@ -18,10 +18,18 @@ from tamis.config import Recipe
 from tamis.evaluation.model_selection import selection_of
 from tamis.gpt2.feature_cache import FeatureCache, Frozen
 from tamis.gpt2.features import last_tokens
-from tamis.gpt2.freezing import apply_pooling, check_layer, freeze, trained_parameters, with_pooling
+from tamis.gpt2.freezing import (
+    Pooling,
+    apply_pooling,
+    check_layer,
+    freeze,
+    trained_parameters,
+    with_pooling,
+)
 from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2, GPT2Classifier, MeanPoolingBlock
 from tamis.head.layer_selection import (
+    Layers,
     all_layers,
     candidates,
     choosing_rows,
@@ -41,7 +49,6 @@ from tamis.head.logistic_regression import LinearHead
 from tamis.head.result import Rows, TrainingResult
 from tamis.head.training_set import TrainingSet
 from tamis.progress import Progress
-
 
 APART_RATIO = 2.0
 """Number of texts for each row that chooses the layer, from which on a second pass over all texts,
@@ -174,6 +181,43 @@ def fit_linear_probe(
     )
 
 
+def choose_pooling(
+    trunk: GPT2,
+    recipe: Recipe,
+    data: TrainingSet,
+    tried: list[Pooling],
+    *,
+    cache: FeatureCache,
+    progress: Progress | None = None,
+) -> tuple[Pooling, dict[Pooling, float], Layers | None]:
+    """Choose a layer and a pooling as `select_layer` does.
+
+    Returns:
+        The choice, the mean loss of each of `tried` (none where nothing could be compared), and
+        the states of all texts; None if those were computed for some rows only.
+    """
+    rows = choosing_rows(data, recipe.seed)
+    # Of many texts all layers are computed for the rows that choose alone.
+    apart = len(tried) > 1 and len(data.texts.windows) > APART_RATIO * len(rows)
+    choosing = replace(data, texts=data.texts.only(rows)) if apart else data
+    states = all_layers(
+        in_dtype(trunk, recipe.compute.dtype),
+        choosing.texts,
+        tuple(sorted({reading.layer for reading in tried})),
+        cache=cache,
+        progress=progress,
+    )
+    chosen, losses = select_layer(
+        states,
+        tried,
+        choosing,
+        search_of(recipe, data),
+        epsilon=trunk.ln_f.eps,
+        progress=progress,
+    )
+    return chosen, losses, None if apart else states
+
+
 def _select_features(
     trunk: GPT2,
     recipe: Recipe,
@@ -188,29 +232,17 @@ def _select_features(
     asked = None if recipe.text.layers == "auto" else recipe.text.layers
     if asked is not None:
         check_layer(asked, trunk)
-    tried = candidates(len(trunk.h), layer=asked, mode=recipe.text.pooling)
-    layers = tuple(sorted({reading.layer for reading in tried}))
-    rows = choosing_rows(data, recipe.seed)
-    # Of many texts all layers are computed for the rows that choose alone, then the chosen layer.
-    apart = len(tried) > 1 and len(data.texts.windows) > APART_RATIO * len(rows)
-    choosing = replace(data, texts=data.texts.only(rows)) if apart else data
-    computed = in_dtype(trunk, recipe.compute.dtype)
-    states = all_layers(computed, choosing.texts, layers, cache=cache, progress=progress)
-    reading, losses = select_layer(
-        states,
-        tried,
-        choosing,
-        search_of(recipe, data),
-        epsilon=trunk.ln_f.eps,
-        progress=progress,
-    )
     depth = len(trunk.h)
+    tried = candidates(depth, layer=asked, mode=recipe.text.pooling)
+    reading, losses, states = choose_pooling(
+        trunk, recipe, data, tried, cache=cache, progress=progress
+    )
     apply_pooling(trunk, reading)
     last = (
         last_tokens(
             in_dtype(trunk, recipe.compute.dtype), data.texts, cache=cache, progress=progress
         )
-        if apart
+        if states is None
         else states.last(reading)
     )
     notes = (

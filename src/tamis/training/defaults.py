@@ -141,13 +141,24 @@ def resolve_cv_folds(
     return _FOLDS if recipe.decision.max_fpr is not None else 0
 
 
+FEW_LABELS = 50
+"""Rows per class up to which `tune = auto` takes the exact head of a small backbone: on fewer rows
+it is as good as everything trained or better, in seconds (docs/quality.md)."""
+
+
 def resolve_tune(
-    tune: str, *, pretrained: bool, small: bool, duration: Duration | None = None
+    tune: str,
+    *,
+    pretrained: bool,
+    small: bool,
+    duration: Duration | None = None,
+    rows_per_class: float = math.inf,
 ) -> tuple[str, str]:
     """Return what `tune = auto` stands for, and the reason.
 
-    A random backbone is trained fully. So is a small pretrained one if that takes at most half an
-    hour (`LONG_S`). Otherwise the last two blocks are trained, if that takes at most as long and
+    A random backbone is trained fully. Of a small pretrained one only the head is trained if there
+    are at most 50 rows per class, and everything if that takes at most half an hour (`LONG_S`).
+    Otherwise the last two blocks are trained, if that takes at most as long and
     the states below them fit into memory. Otherwise, and for every large backbone, the head alone
     is trained.
 
@@ -157,6 +168,7 @@ def resolve_tune(
         small: whether full fine-tuning takes minutes on two cores for a few thousand rows (an
             embedded backbone).
         duration: estimated time of full fine-tuning of a small backbone; None means minutes.
+        rows_per_class: training rows divided by the number of classes.
     """
     if tune != "auto":
         return tune, "requested"
@@ -166,6 +178,12 @@ def resolve_tune(
         return (
             "head",
             "auto: the backbone is pretrained and large, so only the head is trained",
+        )
+    if rows_per_class <= FEW_LABELS:
+        return (
+            "head",
+            f"auto: with at most {FEW_LABELS} labels per class the exact head alone is as good, "
+            "in seconds; to train everything, use --tune full",
         )
     if duration is not None and duration.seconds + duration.adaptation > LONG_S:
         some = duration.share * duration.seconds + duration.adaptation

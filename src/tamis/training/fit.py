@@ -23,6 +23,7 @@ from tamis.head.result import Rows, TrainingResult
 from tamis.head.training_set import TrainingSet
 from tamis.training.callbacks import SILENT, Callbacks, ignore
 from tamis.training.cross_validation import FoldScores, out_of_fold
+from tamis.training.depth_selection import choose_depth
 from tamis.training.finetune import TrainingJob, finetune
 
 
@@ -60,11 +61,17 @@ def fit(
                 for tracker in callbacks.trackers:
                     tracker.log(row)
             return result
-        job = TrainingJob(recipe, data, callbacks, data.validation)
-        return (
+        chosen, notes = choose_depth(backbone.model, recipe, data, callbacks)
+        job = TrainingJob(recipe.changed(chosen), data, callbacks, data.validation)
+        result = (
             finetune(job, backbone.model)
             if data.fold_ids is None
             else _in_folds(job, backbone.model, data.fold_ids)
+        )
+        return replace(
+            result,
+            notes=[*notes, *result.notes],
+            selected_settings=chosen | result.selected_settings,
         )
 
 

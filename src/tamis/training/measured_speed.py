@@ -23,8 +23,10 @@ from tamis.gpt2.freezing import with_pooling
 from tamis.gpt2.inference.dtype import in_dtype
 from tamis.gpt2.model import GPT2Classifier
 from tamis.training.callbacks import Callbacks, ignore
+from tamis.training.depth import chooses_depth, expected_depth
 from tamis.training.finetune import TrainingJob, prepared_training
 from tamis.training.prepare import LabelledTexts, TrainingPlan, exact_head, prepare
+from tamis.training.time_estimate import backbone_shape
 
 SAMPLE_ROWS, MOST_CHARACTERS = 48, 2000
 """Rows of the sample, and characters of each."""
@@ -72,6 +74,10 @@ def measured_speed(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
             "train.augment_forms": 0,
         }
     )
+    if chooses_depth(recipe):
+        blocks = backbone_shape(recipe.backbone)
+        assert blocks is not None  # an embedded backbone has files
+        sampled = sampled.changed({"text.layers": expected_depth(recipe, blocks[0])})
     plan = prepare(sampled, LabelledTexts(some, targets, classes), Callbacks(on_notice=ignore))
     compute = plan.recipe.compute
     with isolated(compute.device, compute.threads, seed=recipe.seed):

@@ -86,7 +86,13 @@ def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
         if recipe.tune == "auto" and small and pretrained
         else None
     )
-    tune, reason = resolve_tune(recipe.tune, pretrained=pretrained, small=small, duration=duration)
+    tune, reason = resolve_tune(
+        recipe.tune,
+        pretrained=pretrained,
+        small=small,
+        duration=duration,
+        rows_per_class=len(labels) / classes,
+    )
     settled = resolved(tune)
     notes = _notes(recipe, classes)
     if found:

@@ -15,6 +15,7 @@ from tamis.compute import device as devices
 from tamis.config import Recipe, TrainSettings
 from tamis.gpt2.backbones import SCRATCH, is_scratch, local_folder
 from tamis.text.augmentation import perturbed_copies
+from tamis.training.depth import expected_depth
 
 LONG_S = 1800.0
 """Seconds of training that `tune = auto` still spends."""
@@ -77,6 +78,7 @@ def training_time(
     assert folder is not None
     shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     blocks, channels = shape["n_layer"] + 1, shape["n_embd"]
+    trained = expected_depth(recipe, shape["n_layer"]) + 1
     train, folds = recipe.train, recipe.decision.cv_folds or 0
     copies = {label: copies_of(train, label, positive) for label in set(labels)}
     once = sum(1 + len(text.encode("utf-8", "replace")) / BYTES_A_TOKEN for text in texts)
@@ -84,7 +86,7 @@ def training_time(
     # Each of F folds is trained without an F-th of the rows, and all rows once more.
     tokens = once * rows * (train.epochs or 1) * max(1, folds)
     # Six operations a weight: two forward, four backward. A block has 12 C^2 weights.
-    work = 6.0 * 12 * channels**2 * blocks * tokens
+    work = 6.0 * 12 * channels**2 * trained * tokens
     adapted = once * train.adapt_passes
     # The blocks without the pooling block, and the products with the vocabulary at some positions.
     reading = 12 * channels**2 * (blocks - 1) + LM_LOSS_SHARE * shape["vocab_size"] * channels
@@ -92,7 +94,7 @@ def training_time(
     gflops = SLOW_GFLOPS
     if (work + adapting) / (REACHED * gflops * 1e9) > LONG_S:
         gflops = devices.measured_gflops(recipe.compute.device, recipe.compute.threads or 1)
-    share = BLOCKS / blocks
+    share = BLOCKS / trained
     a_second = REACHED * gflops * 1e9
     return Duration(
         work / a_second,

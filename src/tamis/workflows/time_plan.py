@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from tamis.config import Recipe
+from tamis.training.depth import expected_depth
 from tamis.training.forecast import Forecast, Work
 from tamis.training.measured_speed import Speed, measured_speed
 from tamis.training.prepare import exact_head
@@ -54,7 +55,8 @@ def plan_time(
     """
     recipe, parts = resolved.recipe, dataset.split
     texts, labels = parts.texts("train"), parts.labels("train")
-    blocks, channels = shape_of(recipe.backbone)
+    whole, channels = shape_of(recipe.backbone)
+    blocks = expected_depth(recipe, whole)
     # Two operations a weight forward, four backward; a block has 12 C^2 weights.
     weight_s = 12 * channels**2 * (blocks + 1) / (REACHED * SLOW_GFLOPS * 1e9)
     speed = Speed(2.0 / BYTES_A_TOKEN, 2 * weight_s, 0 if exact_head(recipe) else 6 * weight_s)
