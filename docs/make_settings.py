@@ -76,8 +76,8 @@ def page() -> str:
         "## Settings of `tamis pretrain`",
         "",
         "Set them with `--set section.key=value` or in a TOML file given with `--recipe`. The "
-        "recipe `nano` is",
-        "included; it describes each file of its corpus in a table `[corpus.sources.NAME]`.",
+        "recipes `nano` and `nano_from_scratch` are",
+        "included; they describe each file of the corpus in a table `[corpus.sources.NAME]`.",
         "",
         "| setting | default | description |",
         "|---|---|---|",

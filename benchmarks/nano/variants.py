@@ -32,7 +32,8 @@ from tamis.training.pretraining.run import Inputs, pretrain
 NUS = "nus_sms"
 VARIANTS = ("both", "next-token", "teacher", "without-nus", "adamw")
 UNTRAINED = "untrained"
-"""The method's name for the network of `nano` with random weights."""
+"""The method's name for the network with random weights. The published figures are of the shape of
+`nano_from_scratch`, which `scratch:nano` then had; it has the shape of the present `nano` now."""
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from tamis.gpt2.feature_cache import NO_CACHE, FeatureCache
 from tamis.gpt2.model import GPT2, GPT2Config, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.scoring import score
-from tamis.head import linear_probe
+from tamis.head import layer_selection, linear_probe
 from tamis.head.class_weights import class_weights
 from tamis.head.linear_head import START
 from tamis.head.refit import head_of
@@ -279,7 +279,7 @@ def test_a_layer_chosen_by_some_of_many_rows_is_read_for_all_as_if_all_had_been_
     """The states of the other layers are computed for the rows that choose alone."""
     monkeypatch.setattr("tamis.head.layer_selection.MOST_ROWS", 25)
     computed: list[int] = []
-    all_layers = linear_probe.all_layers
+    all_layers = layer_selection.all_layers
 
     def watched(model: GPT2, messages: EncodedTexts, *rest: Any, **more: Any) -> Any:
         computed.append(len(messages.windows))
