@@ -6,12 +6,12 @@ classifiers.
         $(python -m benchmarks.nano.variants --methods --out FOLDER)
     python -m benchmarks.nano.variants --out FOLDER --facts benchmarks/nano/variants.json
 
-Every variant is pretrained from scratch on the corpus and shape of the recipe `nano_from_scratch`, in one stage
-of `--tokens` tokens, with the settings of its last stage: `both` losses, next token only, teacher
-only, both without the NUS corpus (the source of 60 % of sms-spam's ham), and both with AdamW
-instead of Muon. Finished variants are not repeated; unfinished ones are resumed. `--methods` adds
-the untrained network. `--facts` writes the language-model and teacher figures of the finished
-variants. The tables of docs/nano.md use `--task` sms-tp2, sms-almeida, sms-tp2-8, sms-tp2-32,
+Every variant is pretrained from scratch on the corpus and shape of the recipe `nano_from_scratch`,
+in one stage of `--tokens` tokens, with the settings of its last stage: `both` losses, next token
+only, teacher only, both without the NUS corpus (the source of 60 % of sms-spam's ham), and both
+with AdamW instead of Muon. Finished variants are not repeated; unfinished ones are resumed.
+`--methods` adds the untrained network. `--facts` writes the language-model and teacher figures of
+the finished variants. The tables of docs/nano.md use `--task` sms-tp2, sms-almeida, sms-tp2-8, sms-tp2-32,
 sms-tp2-128 and trec6-10, and with `--seeds 2` sms-leakfree and banking77-8.
 """
 

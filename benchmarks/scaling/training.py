@@ -30,6 +30,7 @@ class Shape:
 
 
 NANO = Shape(16_384, 256, 288, 4)
+"""The former `nano`, whose steps were measured."""
 GPT2 = Shape(50_257, 1024, 768, 12)
 
 

@@ -28,10 +28,10 @@ from benchmarks.scaling.training import (
     trained_weights,
     transfers,
 )
-from tamis.gpt2.backbones import load_backbone
 from tamis.gpt2.freezing import freeze, trained_parameters
 from tamis.gpt2.lora import add_lora
-from tamis.gpt2.model import GPT2Classifier
+from tamis.gpt2.model import GPT2 as Trunk
+from tamis.gpt2.model import GPT2Classifier, GPT2Config
 from tamis.gpt2.pooling import add_mean_pooling, unfolded
 from tamis.workflows.score_table.engine import CHUNK_TEXTS
 from tamis.workflows.score_table.parts import PART_ROWS
@@ -113,7 +113,8 @@ def test_a_larger_model_and_a_longer_step() -> None:
 
 @pytest.mark.parametrize("tune", ["full", "blocks:2", "lora:8"])
 def test_the_trained_weights_are_those_of_the_model(tune: str) -> None:
-    trunk = add_mean_pooling(load_backbone("nano").model)
+    sizes = GPT2Config(NANO.pieces, NANO.positions, NANO.width, NANO.blocks, n_head=6)
+    trunk = add_mean_pooling(Trunk(sizes))
     model = GPT2Classifier(trunk, 2)
     if tune == "full":
         freeze(model)
