@@ -11,8 +11,8 @@ in one stage of `--tokens` tokens, with the settings of its last stage: `both` l
 only, teacher only, both without the NUS corpus (the source of 60 % of sms-spam's ham), and both
 with AdamW instead of Muon. Finished variants are not repeated; unfinished ones are resumed.
 `--methods` adds the untrained network. `--facts` writes the language-model and teacher figures of
-the finished variants. The tables of docs/nano.md use `--task` sms-tp2, sms-almeida, sms-tp2-8, sms-tp2-32,
-sms-tp2-128 and trec6-10, and with `--seeds 2` sms-leakfree and banking77-8.
+the finished variants. The tables of docs/nano.md use `--task` sms-tp2, sms-almeida, sms-tp2-8,
+sms-tp2-32, sms-tp2-128 and trec6-10, and with `--seeds 2` sms-leakfree and banking77-8.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def test_nano_gives_its_pooled_state_in_fp32() -> None:
         'c.read_checkpoint(f).config, begins=True)"'
     )
     assert np.abs(ours - theirs).max() < 1e-5, advice
-    settings = {"text.layers": 4, "text.pooling": "mean"}
+    settings = {"text.layers": backbone.model.config.n_layer, "text.pooling": "mean"}
     head = TextClassifier("nano", "head", threads=1, settings=settings).fit(TEXTS, LABELS)
     assert (head.embed(texts) * theirs).sum(1).min() > 0.999  # both have length one
 
