@@ -115,9 +115,9 @@ class TextSettings(Section):
     """How token states become one vector for the head: `mean`, `attention` (trained weighted mean;
     `blocks:K` always trains one), `last_token`, or `last_position` (of the padded text)."""
     layers: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Number of transformer blocks to keep. `auto`: for the `lbfgs` head, and for the training of
-    all of an embedded backbone, chosen by cross-validation of a linear probe (for the `lbfgs` head
-    with `pooling`, if that is `auto`); otherwise all."""
+    """Number of transformer blocks to keep. `auto`: for the `lbfgs` head, chosen by
+    cross-validation (with `pooling`, if that is `auto`); if all of an embedded backbone is trained,
+    one more than the exact head would take; otherwise all."""
 
     @property
     def fixed_length(self) -> int | None:

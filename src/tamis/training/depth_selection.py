@@ -1,8 +1,8 @@
-"""The number of blocks that a training of everything keeps: those up to the layer that a linear
-probe on the frozen backbone would read.
+"""The number of blocks that a training of everything keeps: one more than those up to the layer
+that a linear probe on the frozen backbone would read.
 
-Without the upper blocks training and prediction take half the time, and where a probe reads a
-middle layer well, a model that ends there is tuned as well (docs/decisions.md).
+Without the upper blocks training and prediction take less time, and where a probe reads a middle
+layer well, a model that ends a block above it is tuned as well as the whole (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from tamis.head.linear_probe import choose_pooling
 from tamis.head.training_set import TrainingSet
 from tamis.training.callbacks import Callbacks
 from tamis.training.depth import chooses_depth
+
+_MORE = 1
+"""Blocks above the layer of the probe, which the training can put to use (docs/decisions.md)."""
 
 
 def choose_depth(
@@ -47,9 +50,10 @@ def choose_depth(
     )
     if not losses:
         return {}, []
+    kept = min(chosen.layer + _MORE, depth)
     note = (
-        f"Depth: the first {chosen.layer} of {depth} blocks are kept and trained; of a linear "
-        f"probe on them, {selection_reason(chosen, tried, losses)}. To keep all, use --set "
-        f"text.layers={depth}."
+        f"Depth: the first {kept} of {depth} blocks are kept and trained. A linear probe reads "
+        f"layer {chosen.layer} ({selection_reason(chosen, tried, losses)}). To keep all blocks, "
+        f"use --set text.layers={depth}."
     )
-    return {"text.layers": chosen.layer}, [note]
+    return {"text.layers": kept}, [note]
