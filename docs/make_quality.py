@@ -29,8 +29,8 @@ chooses. The number behind the name of a task is the number of labelled rows per
 
 | method | what it is |
 |---|---|
-| `nano-full` | tamis with everything trained, the default |
-| `nano-head` | tamis with the exact head on the frozen backbone |
+| `nano-full` | tamis with everything trained, the default with more than 50 labels per class |
+| `nano-head` | tamis with the exact head on the frozen backbone, the default with fewer |
 | `nano-blocks2` | tamis with the last two blocks trained |
 | `nano-lora8` | tamis with adapters of rank 8 |
 | `scratch` | the same network and vocabulary with random initial weights |
@@ -43,14 +43,9 @@ count) on out-of-fold rows, as tamis chooses it |
 Notes on the runs:
 
 - `nano-full` with few labels per class was trained on every row \
-(`--set decision.cv_folds=0 --set data.validation_share=0`). The runs with 8 to 64 labels of \
-sms-spam were made shortly before the initialisation of the head and the learning rate for many \
-classes changed; neither change affects them.
-- `nano-blocks2`, `nano-lora8` and `scratch` were also trained on every row if labels are few. \
-They have two to five draws, the first ones of the other methods.
-- The large tables of sms-spam, `banking77` and the first seed of `trec6` were made before \
-held-out rows chose the fraction of the initial weights (`train.wise_ft`). On sms-spam this \
-fraction is 0 (measured for `tp2` and the split of `make demo`).
+(`--set decision.cv_folds=0 --set data.validation_share=0`).
+- `scratch` is the network of the former `nano`, four blocks of width 288. With few labels it was \
+trained on every row, too, and has two to five draws, the first ones of the other methods.
 """
 
 
@@ -113,7 +108,8 @@ def page(rows: list[dict[str, Any]], pooled: dict[str, dict[str, Any]]) -> str:
         lines += [
             "## Recall at a false-positive budget",
             "",
-            "`sms-spam`, split `leakfree`, default settings except the threshold.",
+            "`sms-spam`, split `leakfree`, default settings except the threshold, with the former "
+            "`nano` (four blocks of width 288).",
             "The test rows of all runs are evaluated together, with 95 % intervals",
             "(`python -m benchmarks.quality.pooled RUN... --out benchmarks/quality/pooled.json`):",
             "",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.quality.table import current, read
 from benchmarks.speed.page import published
 from benchmarks.speed.results import rows as speed_rows
+from tamis.training.defaults import FEW_LABELS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,10 +29,11 @@ README, PICTURE = ROOT / "README.md", ROOT / "docs" / "overview.png"
 QUALITY = ROOT / "benchmarks" / "quality" / "results.jsonl"
 ROBUSTNESS = ROOT / "benchmarks" / "robustness" / "results.jsonl"
 
-METHODS = {"nano-full": "tamis", "tfidf": "TF-IDF", "minilm": "MiniLM, frozen", "setfit": "SetFit"}
+TAMIS, FULL, HEAD = "tamis", "nano-full", "nano-head"
+"""The column of the default settings, and what they are by number of labels. The cost in this
+column is that of the head: every table has it."""
+METHODS = {TAMIS: "tamis", "tfidf": "TF-IDF", "minilm": "MiniLM, frozen", "setfit": "SetFit"}
 """Methods of benchmarks/quality that are shown, and what the columns call them."""
-HEAD = "nano-head"
-"""The method whose cost stands in the column of tamis: every table has it."""
 TASKS = (
     ("sms-tp2-8", "average_precision", "SMS spam, 8 labels per class: average precision"),
     ("sms-tp2-32", "average_precision", "SMS spam, 32 labels per class: average precision"),
@@ -58,8 +60,17 @@ SPEED = (
 
 def values(rows: list[dict[str, Any]], task: str, method: str, figure: str) -> list[float]:
     """A figure of a task by a method: one value a seed."""
+    method = default_method(task) if method == TAMIS else method
     of_task = [row["figures"] for row in rows if (row["task"], row["method"]) == (task, method)]
     return [found[figure] for found in of_task if figure in found]
+
+
+def default_method(task: str) -> str:
+    """What the default settings train on a task; the number behind its name is that of the labels
+    per class.
+    """
+    labels = re.search(r"-(\d+)$", task)
+    return HEAD if labels and int(labels[1]) <= FEW_LABELS else FULL
 
 
 def quality_line(rows: list[dict[str, Any]], task: str, figure: str, name: str) -> str:
@@ -83,7 +94,7 @@ def cost_lines(rows: list[dict[str, Any]]) -> list[str]:
     ):
         cells = []
         for method in METHODS:
-            of_method = HEAD if method == "nano-full" else method
+            of_method = HEAD if method == TAMIS else method
             found = [
                 row[key]
                 for row in rows
