@@ -35,6 +35,8 @@ chooses. The number behind the name of a task is the number of labelled rows per
 | `nano-lora8` | tamis with adapters of rank 8 |
 | `scratch` | the same network and vocabulary with random initial weights |
 | `minilm` | frozen all-MiniLM-L6-v2 with the same exact head |
+| `minilm-full` | all-MiniLM-L6-v2 and a linear layer, everything trained by the usual recipe \
+(4 epochs, at least 200 steps) |
 | `tfidf` | TF-IDF with logistic regression |
 | `tfidf-threshold` | `tfidf` with the threshold of the best F1 (macro F1 where both classes \
 count) on out-of-fold rows, as tamis chooses it |

@@ -109,14 +109,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, required=True, help="results file, one JSON line per figure"
     )
-    rivals = "majority, tfidf, tfidf-threshold, minilm, setfit"
+    rivals = "majority, tfidf, tfidf-threshold, minilm, minilm-full, setfit"
     parser.add_argument(
         "--method", action="append", default=[], help=f"{rivals}, or NAME=BACKBONE@TUNE for tamis"
     )
     parser.add_argument(
         "--teacher",
         type=Path,
-        help="folder of the sentence-transformers model for minilm and setfit",
+        help="folder of the sentence-transformers model for minilm, minilm-full and setfit",
     )
     parser.add_argument("--task", action="append", help="only these tasks")
     parser.add_argument(

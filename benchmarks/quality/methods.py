@@ -1,5 +1,5 @@
-"""The compared methods: majority, TF-IDF and frozen MiniLM with logistic regression, SetFit, and
-tamis with every tuning depth.
+"""The compared methods: majority, TF-IDF and frozen MiniLM with logistic regression, fine-tuned
+MiniLM, SetFit, and tamis with every tuning depth.
 
 Each method fits on a task's training rows and returns probabilities of its test rows (classes in
 sorted order) and the times of both.
@@ -147,6 +147,24 @@ def minilm(folder: Path) -> Method:
     return run
 
 
+def minilm_full(folder: Path) -> Method:
+    """The same encoder with a linear layer, everything trained."""
+
+    def run(task: Task) -> Judged:
+        from benchmarks.quality.rival_minilm import FineTunedEncoder
+
+        return _timed(
+            task,
+            lambda: (
+                FineTunedEncoder(folder, 42 + task.seed)
+                .fit(task.train_texts, task.train_labels)
+                .predict_proba
+            ),
+        )
+
+    return run
+
+
 def setfit(folder: Path) -> Method:
     """SetFit with the same encoder."""
 
@@ -178,15 +196,19 @@ def named(
 ) -> tuple[str, str, str, Method]:
     """Parse NAME (a rival) or NAME=BACKBONE@TUNE (tamis) into (name, backbone, tune, method).
 
+    The tune of `minilm-full` is "full" too, so that it gets several seeds.
+
     Raises:
-        ValueError: there is no such rival, or `minilm` or `setfit` without their folder.
+        ValueError: there is no such rival, or `minilm`, `minilm-full` or `setfit` without their
+            folder.
     """
     name, _, what = text.partition("=")
     if what:
         backbone, _, tune = what.rpartition("@")
         return name, backbone, tune, tamis(backbone, tune, settings)
-    if name in ("minilm", "setfit") and teacher is not None:
-        return name, "", "", (minilm if name == "minilm" else setfit)(teacher)
+    encoders = {"minilm": minilm, "minilm-full": minilm_full, "setfit": setfit}
+    if name in encoders and teacher is not None:
+        return name, "", "full" if name == "minilm-full" else "", encoders[name](teacher)
     rivals: dict[str, Method] = {
         "majority": majority,
         "tfidf": tfidf,
@@ -194,7 +216,7 @@ def named(
     }
     if name not in rivals:
         raise ValueError(
-            f"--method {text}: expected {', '.join(rivals)}, minilm or setfit (with --teacher "
-            "FOLDER) or NAME=BACKBONE@TUNE"
+            f"--method {text}: expected {', '.join(rivals)}, minilm, minilm-full or setfit (with "
+            "--teacher FOLDER) or NAME=BACKBONE@TUNE"
         )
     return name, "", "", rivals[name]

@@ -133,7 +133,7 @@ def test_a_run_goes_on_where_it_was(
         ),
         (
             ["--data", ".", "--method", "setfit"],
-            "tfidf-threshold, minilm or setfit (with --teacher FOLDER)",
+            "tfidf-threshold, minilm, minilm-full or setfit (with --teacher FOLDER)",
         ),
         (
             ["--data", ".", "--set", "train.epochs"],

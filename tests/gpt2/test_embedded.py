@@ -48,6 +48,10 @@ def test_its_card_says_what_it_is_made_of() -> None:
     assert f"{facts['held_out']['bits_per_byte']:.3f} bits per byte" in card
     assert f"{facts['tokens']:,} tokens" in card and "## Limits" in card
     assert facts["teacher_model"] in card and facts["teacher_licence"] in card
+    # Weights that began as another's come with the licence of those.
+    assert "Apache-2.0" in card
+    licence = (FOLDER / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in licence and "Version 2.0" in licence
 
 
 def test_the_weights_are_those_that_the_card_is_about() -> None:

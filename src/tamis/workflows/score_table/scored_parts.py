@@ -130,7 +130,7 @@ class ScoredParts:
                 for row in part.bad[:3]
             )
             raise DataError(
-                f"{self._bad:,} rows are bad up to row {part.first_row + part.rows - 1:,}, more "
+                f"bad rows: {self._bad:,} up to row {part.first_row + part.rows - 1:,}, more "
                 f"than --max-bad {self._max_bad:,} ({shown}); correct them in another file, or "
                 "repeat the command with a larger number to go on"
             )
