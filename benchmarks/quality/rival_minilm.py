@@ -1,7 +1,7 @@
 """A BERT sentence encoder, such as all-MiniLM-L6-v2, with a linear layer on its mean state, all of
 it fine-tuned on the labelled rows: the usual recipe of transformers.
 
-The settings are fixed for all tasks. No held-out or test row chooses any of them.
+The settings are fixed for all tasks; no test row chooses any of them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, get_linear_schedule_with_warmup
 
 LEARNING_RATE = 1e-4
-"""Twice the default of transformers' Trainer: small encoders need larger steps than BERT-base."""
+"""Twice the default of transformers' Trainer, as is usual for models smaller than BERT-base."""
 EPOCHS = 4
 """The most that the BERT paper recommends."""
 LEAST_STEPS = 200
-"""With few rows there are more epochs, up to this number of steps: four epochs of 60 rows are only
-16 steps, too few for the linear layer (Mosbach et al. 2021, Zhang et al. 2021)."""
+"""Few rows get more epochs, until there are so many steps (Mosbach et al. 2021, Zhang et al. 2021).
+Four epochs of 60 rows are only 16 steps: with ten training rows per class of trec6, the accuracy on
+300 other training rows is .527 after 16 steps, .730 after 100 and .737 after 200 (one draw)."""
 BATCH_ROWS = 16
 WARMUP_RATIO = 0.1
 WEIGHT_DECAY = 0.01
