@@ -225,3 +225,12 @@ def test_few_labels_train_the_head_and_say_so(rows: int, tune: str) -> None:
     found = resolve_recipe(Recipe(), [f"text {row}" for row in range(rows)], labels)
     assert found.recipe.tune == tune
     assert any("50 labels per class" in note for note in found.notes) == (tune == "head")
+
+
+def test_who_sets_something_of_the_training_loop_gets_it_with_few_labels_too() -> None:
+    texts, labels = [f"text {row}" for row in range(9)], ["a", "b", "a"] * 3
+    for name, value in (("epochs", 2), ("learning_rate", 1e-4), ("wise_ft", 0.1)):
+        asked = Recipe().changed({f"train.{name}": value})
+        assert resolve_recipe(asked, texts, labels).recipe.tune == "full", name
+    asked = Recipe().changed({"train.class_weight": "balanced"})  # of the head as well
+    assert resolve_recipe(asked, texts, labels).recipe.tune == "head"

@@ -168,7 +168,8 @@ def resolve_tune(
         small: whether full fine-tuning takes minutes on two cores for a few thousand rows (an
             embedded backbone).
         duration: estimated time of full fine-tuning of a small backbone; None means minutes.
-        rows_per_class: training rows divided by the number of classes.
+        rows_per_class: training rows divided by the number of classes; infinite if a setting of the
+            training loop is asked for.
     """
     if tune != "auto":
         return tune, "requested"

@@ -7,6 +7,7 @@ come from training/defaults.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from tamis.data.splits import positive_label
 from tamis.decision.fit_rule import check_decision_settings
 from tamis.decision.prior import keeps_class_weights
 from tamis.gpt2.backbones import EMBEDDED, is_scratch
-from tamis.training.defaults import attention_fallback, resolve_defaults, resolve_tune
+from tamis.training.defaults import Defaults, attention_fallback, resolve_defaults, resolve_tune
 from tamis.training.time_estimate import training_time
 
 
@@ -91,7 +92,7 @@ def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
         pretrained=pretrained,
         small=small,
         duration=duration,
-        rows_per_class=len(labels) / classes,
+        rows_per_class=math.inf if _asks_for_steps(recipe) else len(labels) / classes,
     )
     settled = resolved(tune)
     notes = _notes(recipe, classes)
@@ -113,6 +114,11 @@ def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
         )
         notes.append(f"text.pooling = attention is ignored: {instead[1]}; {read} instead.")
     return ResolvedRecipe(settled, reason, positive, notes)
+
+
+def _asks_for_steps(recipe: Recipe) -> bool:
+    """Return whether a setting is given that the training loop alone has."""
+    return any(getattr(recipe.train, name) is not None for name in Defaults.__dataclass_fields__)
 
 
 def resolve_scoring(recipe: Recipe, positive: str | None) -> str:
