@@ -107,6 +107,10 @@ def test_a_part_that_was_trained_may_be_more() -> None:
     assert "longer_training" not in rules(changed(tune="head")), "99.4 % are right"
     tried = {"training": {"comparison": {"better": "quick"}}}
     assert "longer_training" not in rules({**report, "tune": "head", **tried})
+    few = {**report, "tune": "head", "rows": {**report["rows"], "train": 30}}
+    assert "longer_training" not in rules(few), "more labels are proposed instead"
+    worse = {**few, "mcnemar": {"model_only_wrong": 5, "other_only_wrong": 1, "p_value": 0.2}}
+    assert "--tune full" not in sentence(worse, "tfidf")
 
 
 def test_many_errors_after_full_training_call_for_labels() -> None:

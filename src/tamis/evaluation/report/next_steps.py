@@ -86,9 +86,8 @@ def _tfidf(report: Mapping[str, Any]) -> str:
     if model <= other:
         return ""
     found = "TF-IDF with logistic regression"
-    train = (
-        " or train all weights (tamis train DATA --tune full)" if report["tune"] != "full" else ""
-    )
+    longer = report["tune"] != "full" and not _few_training_rows(report)
+    train = " or train all weights (tamis train DATA --tune full)" if longer else ""
     if paired["p_value"] >= 0.05:
         return (
             f"{found} makes fewer errors here, though not significantly. Label more rows{train}, "
@@ -178,8 +177,9 @@ def _more_training(report: Mapping[str, Any]) -> str:
     if report["tune"] in ("", "full") or errors < 0.01:
         return ""
     compared = (report.get("training") or {}).get("comparison") or {}
-    # A longer training was tried, or is proposed already.
-    if compared.get("better") == "quick" or _tfidf(report):
+    # A longer training was tried, or is proposed already, or would not help: with few rows more of
+    # them do.
+    if compared.get("better") == "quick" or _tfidf(report) or _few_training_rows(report):
         return ""
     trained = "only the head" if report["tune"] == "head" else "only a part of the weights"
     return (
