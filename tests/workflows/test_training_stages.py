@@ -240,6 +240,16 @@ def test_what_was_asked_for_is_kept_and_the_report_says_that_the_quick_model_is_
     )
 
 
+def test_a_model_that_is_trained_for_changed_texts_is_kept_whatever_unchanged_rows_say(
+    tmp_path: Path,
+) -> None:
+    train(tmp_path / "run", *USELESS, "--set", "train.augment_positives=1")
+    found = report(tmp_path / "run")
+    assert found["training"]["comparison"]["better"] == "quick"
+    assert found["training"]["kept"] == "tuned"
+    assert any("because it is trained for changed texts" in note for note in found["notes"])
+
+
 def test_the_models_are_compared_on_the_rows_that_both_were_held_out_of() -> None:
     labels = ["ham", "spam"] * 6
     truth = np.array([label == "spam" for label in labels])

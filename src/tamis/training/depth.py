@@ -23,7 +23,7 @@ def chooses_depth(recipe: Recipe) -> bool:
         recipe.tune == "full"
         and recipe.backbone in EMBEDDED
         and recipe.text.layers == "auto"
-        and recipe.text.pooling == "mean"
+        and recipe.text.pooling in ("mean", "attention")
         and recipe.train.head_init == "linear_probe"
         and not recipe.train.lm_loss_weight
     )

@@ -277,17 +277,26 @@ class TrainingStages:
         note = None
         if found is not None:
             self.facts["comparison"] = asdict(found)
-            if found.better == "quick" and self.asked.tune == "auto":
+            reason = self._reason_for_tuned(tuned.recipe_)
+            if found.better == "quick" and not reason:
                 note = f"The quick model was kept: {found.sentence()}."
                 return self._finished(self._fit_quick(), note)
             if found.better == "quick":
                 note = (
                     f"The quick model is better: {found.sentence()}. The tuned one was kept, "
-                    f"because tune = {self.asked.tune} was requested; to get the quick one, train "
-                    "with --quick."
+                    f"because {reason}; to get the quick one, train with --quick."
                 )
         self.facts["kept"] = "tuned"
         return self._finished(self._evaluated(tuned), note)
+
+    def _reason_for_tuned(self, tuned: Recipe) -> str:
+        """Return why the tuned model is kept whatever the held-out rows say; empty: they decide."""
+        if self.asked.tune != "auto":
+            return f"tune = {self.asked.tune} was requested"
+        train = tuned.train
+        if max(train.augment_positives, train.augment_negatives, train.augment_forms):
+            return "it is trained for changed texts, and these rows are unchanged"
+        return ""
 
     def _evaluated(self, classifier: TextClassifier) -> FittedRun:
         """Evaluate a classifier, and say how it was made."""
