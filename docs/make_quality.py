@@ -46,8 +46,9 @@ Notes on the runs:
 
 - `nano-full` with few labels per class was trained on every row \
 (`--set decision.cv_folds=0 --set data.validation_share=0`).
-- `nano-full` has two of the five splits of sms-leakfree (TF-IDF on the same two: average precision .995, \
-F1 .975, MCC .970), three draws of sms-tp2-64 and sms-tp2-128, and one training of the whole tables. \
+- `nano-full` has two of the five splits of sms-leakfree (TF-IDF on the same two: average \
+precision .995, F1 .975, MCC .970), three draws of sms-tp2-64 and sms-tp2-128, and one training of \
+the whole tables. \
 `nano-head` has one draw of banking77-8.
 - `scratch` is the network of the former `nano`, four blocks of width 288. With few labels it was \
 trained on every row, too, and has two to five draws, the first ones of the other methods.
