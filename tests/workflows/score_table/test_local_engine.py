@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,10 @@ class InThisProcess:
         return self._scorer.facts()
 
     def score(self, chunks: Iterable[Chunk]) -> Iterator[ScoredChunk]:
-        for chunk in list(chunks)[::-1]:
-            yield self._scorer.score(chunk)
+        # In a thread: a scorer gives its thread a number of torch threads for good.
+        with ThreadPoolExecutor(1) as pool:
+            for chunk in list(chunks)[::-1]:
+                yield pool.submit(self._scorer.score, chunk).result()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL")
