@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tamis.training.defaults import FEW_LABELS
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -353,3 +355,13 @@ def test_the_site_builds_and_its_pages_fetch_nothing_from_another_host(tmp_path:
         for source, link in loaded.findall(page.read_text(encoding="utf-8")):
             fetched = source or (("stylesheet" in link or "icon" in link) and link)
             assert not fetched or "://" not in fetched, f"{page.name}: {fetched}"
+
+
+def test_the_pages_name_the_number_of_labels_up_to_which_the_head_is_trained() -> None:
+    for page, words in (
+        ("README.md", "at most\n{} labels per class"),
+        ("docs/how-to/few-labels.md", "at most {} rows per class"),
+        ("docs/decisions.md", "at most {} rows per class"),
+        ("docs/quality.md", "more than {} labels per class"),
+    ):
+        assert words.format(FEW_LABELS) in (ROOT / page).read_text(encoding="utf-8"), page

@@ -147,40 +147,41 @@ def minilm(folder: Path) -> Method:
     return run
 
 
-def minilm_full(folder: Path) -> Method:
-    """The same encoder with a linear layer, everything trained."""
+def _fine_tuned(kind: Callable[[], Callable[[Path, int], Any]], folder: Path) -> Method:
+    """A rival class with `fit` and `predict_proba`, which `kind` imports when it is asked for."""
 
     def run(task: Task) -> Judged:
-        from benchmarks.quality.rival_minilm import FineTunedEncoder
-
+        rival = kind()
         return _timed(
             task,
             lambda: (
-                FineTunedEncoder(folder, 42 + task.seed)
-                .fit(task.train_texts, task.train_labels)
-                .predict_proba
+                rival(folder, 42 + task.seed).fit(task.train_texts, task.train_labels).predict_proba
             ),
         )
 
     return run
+
+
+def minilm_full(folder: Path) -> Method:
+    """The same encoder with a linear layer, everything trained."""
+
+    def kind() -> Callable[[Path, int], Any]:
+        from benchmarks.quality.rival_minilm import FineTunedEncoder
+
+        return FineTunedEncoder
+
+    return _fine_tuned(kind, folder)
 
 
 def setfit(folder: Path) -> Method:
     """SetFit with the same encoder."""
 
-    def run(task: Task) -> Judged:
+    def kind() -> Callable[[Path, int], Any]:
         from benchmarks.quality.rival_setfit import SetFit
 
-        return _timed(
-            task,
-            lambda: (
-                SetFit(folder, 42 + task.seed)
-                .fit(task.train_texts, task.train_labels)
-                .predict_proba
-            ),
-        )
+        return SetFit
 
-    return run
+    return _fine_tuned(kind, folder)
 
 
 @cache
