@@ -16,8 +16,9 @@ from transformers import AutoModelForSequenceClassification
 from tamis.errors import ConfigError
 from tamis.gpt2.checkpoints import build, read_checkpoint, write_checkpoint
 from tamis.gpt2.features import FeatureExtractor
+from tamis.gpt2.linear import Linear
 from tamis.gpt2.lora import ALPHA, LoRALinear, add_lora, merge_lora
-from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, Linear, MeanPoolingBlock, initialise
+from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, MeanPoolingBlock, initialise
 from tamis.gpt2.packing import Packed, pack
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.training.checkpoint import Checkpointer

@@ -18,6 +18,7 @@ from tamis.gpt2.features import FeatureExtractor
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
 from tamis.training import side_by_side
+from tamis.training.gradients import StepRows, divisors
 from tamis.training.side_by_side import (
     LEAST_TOKENS,
     MOST_TOKENS,
@@ -81,6 +82,23 @@ def test_parts_have_the_next_token_gradient_of_the_whole(monkeypatch: pytest.Mon
     whole = loop(lm_loss_weight=0.7)
     whole.run()
     close(gradients(divided.model), gradients(whole.model), 1e-5)
+
+
+def test_the_rows_of_a_table_of_the_step_before_are_forgotten() -> None:
+    def table_gradient(*steps: list[int]) -> tuple[torch.Tensor, set[int]]:
+        one, places = loop(), set()
+        weight = one.model.transformer.wte.weight
+        data = StepRows(one.states, one.targets)
+        for rows in steps:
+            one.optimizer.zero_grad()
+            by = divisors(data, np.array(rows), one.weights, one.settings)
+            one.gradients.add(data, np.array(rows), by)
+            places.add(weight.grad.data_ptr())
+        return weight.grad, places
+
+    found, places = table_gradient([0, 1, 2, 3, 9], [4, 5, 6, 7, 8, 1], [6, 10])
+    assert torch.equal(found, table_gradient([6, 10])[0]) and found.count_nonzero()
+    assert len(places) == 1, "every step took new memory"
 
 
 def trained_with(threads: int, **changes: Any) -> dict[str, torch.Tensor]:

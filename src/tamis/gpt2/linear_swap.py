@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tamis.gpt2.model import GPT2, Block, Linear
+from tamis.gpt2.linear import Linear
+from tamis.gpt2.model import GPT2, Block
 
 MakeLinear = Callable[[Linear, int | None], nn.Module]
 """Makes the replacement of a layer. If a number is given, the outputs before it and from it on are

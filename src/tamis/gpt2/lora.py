@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tamis.errors import ConfigError
-from tamis.gpt2.model import GPT2, Attention, Block, Linear
+from tamis.gpt2.linear import Linear, linear
+from tamis.gpt2.model import GPT2, Attention, Block
 
 ALPHA = 8.0
 """Default alpha. With rsLoRA, one learning rate suits all ranks: s is 4 at rank 4, 2.8 at 8, 2 at
@@ -72,11 +73,11 @@ class LoRALinear(Linear):
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
         if not torch.is_grad_enabled():
-            return F.linear(hidden, self.weight, self.bias)
+            return linear(hidden, self.weight, self.bias)
         # Two thin products instead of the sum: the gradient of W + s B A would need a full (out,
         # in) matrix, which costs half as much again.
         thin = F.linear(self._drop(hidden), self.lora_A) * self.scale  # (..., rank)
-        return F.linear(hidden, self.base, self.bias) + F.linear(thin, self.lora_B)
+        return linear(hidden, self.base, self.bias) + F.linear(thin, self.lora_B)
 
     def _drop(self, values: Tensor) -> Tensor:
         return F.dropout(values, self.dropout, self.training)

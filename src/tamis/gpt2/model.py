@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tamis.errors import ConfigError, DataError
+from tamis.gpt2.linear import Linear
 from tamis.gpt2.packing import Group, Packed
 from tamis.gpt2.step_part import apply_dropout, table_rows
 
@@ -73,21 +74,6 @@ class GPT2Config:
     def inner(self) -> int:
         """Width of the feed-forward layer."""
         return self.n_inner or 4 * self.n_embd
-
-
-class Linear(nn.Linear):
-    """nn.Linear without initialization, which would cost a second.
-
-    The weights are loaded or set by `initialise`.
-    """
-
-    def reset_parameters(self) -> None:
-        """Leave the weights as they are."""
-
-    def halves(self, first: Tensor, second: Tensor, cut: int) -> tuple[Tensor, Tensor]:
-        """Apply the outputs before `cut` to `first`, and those from `cut` on to `second`."""
-        weight, bias = self.weight, self.bias
-        return F.linear(first, weight[:cut], bias[:cut]), F.linear(second, weight[cut:], bias[cut:])
 
 
 class Embedding(nn.Embedding):

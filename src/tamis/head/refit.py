@@ -13,7 +13,8 @@ from torch import nn
 
 from tamis.gpt2.feature_cache import FeatureCache
 from tamis.gpt2.features import last_tokens
-from tamis.gpt2.model import GPT2, GPT2Classifier, Linear
+from tamis.gpt2.linear import Linear
+from tamis.gpt2.model import GPT2, GPT2Classifier
 from tamis.gpt2.scoring import Scored, score_windows
 from tamis.head.linear_head import fold_into, length_one
 from tamis.head.logistic_regression import (

@@ -84,6 +84,8 @@ class Gradients:
         self.class_weights = class_weights.to(self.device)
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self._workers = Workers()
+        self._tables: dict[Tensor, Tensor] = {}
+        """the gradients of embedding tables in the last step (`add_gradient`)"""
 
     def add(self, data: StepRows, rows: NDArray[np.int64], by: Divisors) -> tuple[float, int]:
         """Add the gradients of `rows` of `data` to those that the weights have.
@@ -153,7 +155,9 @@ class Gradients:
             weight: [(part, one[0][place]) for part, one in zip(carried, found, strict=True)]
             for place, weight in enumerate(self.trained)
         }
-        self._workers.map(lambda weight: add_gradient(weight, own[weight]), self.trained)
+        self._workers.map(
+            lambda weight: add_gradient(weight, own[weight], self._tables), self.trained
+        )
         return sum(one[1] for one in found), sum(one[2] for one in found)
 
     def _forward(

@@ -82,12 +82,16 @@ def divide(
 
 
 @torch.no_grad()
-def add_gradient(weight: Tensor, parts: Sequence[tuple[StepPart, Tensor | None]]) -> None:
+def add_gradient(
+    weight: Tensor, parts: Sequence[tuple[StepPart, Tensor | None]], tables: dict[Tensor, Tensor]
+) -> None:
     """Add the gradients of all parts to that of a weight, in their order.
 
     Args:
         weight: has the gradient; it may have none yet.
         parts: every part, with its gradient of the weight, if it has one; its own afterwards.
+        tables: of each table of which parts noted single rows, its gradient in the last step. The
+            next one has the same memory: new memory of that size would cost more than the sums.
     """
     found = weight.grad
     for _, own in parts:
@@ -95,6 +99,9 @@ def add_gradient(weight: Tensor, parts: Sequence[tuple[StepPart, Tensor | None]]
             found = own if found is None else found.add_(own)
     for part, _ in parts:
         for ids, added in part.rows.get(weight, ()):
-            found = torch.zeros_like(weight) if found is None else found
+            if found is None:
+                known = tables.get(weight)
+                found = torch.zeros_like(weight) if known is None else known.zero_()
+                tables[weight] = found
             found.index_add_(0, ids, added.to(found.dtype))
     weight.grad = found

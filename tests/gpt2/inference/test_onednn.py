@@ -19,8 +19,9 @@ from tamis.gpt2.freezing import freeze
 from tamis.gpt2.inference import onednn
 from tamis.gpt2.inference.int8 import Int8Linear, int8_trunk
 from tamis.gpt2.inference.onednn import PrepackedLinear, prepacked_trunk, prepacking_pays
+from tamis.gpt2.linear import Linear
 from tamis.gpt2.linear_swap import MakeLinear, exchanged
-from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, Linear, initialise
+from tamis.gpt2.model import GPT2, GPT2Classifier, GPT2Config, initialise
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import add_mean_pooling
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from tamis.compute.int8_kernel import Int8Product, row_levels
 from tamis.errors import ConfigError
+from tamis.gpt2.linear import Linear
 from tamis.gpt2.linear_swap import ExchangedLinear, exchanged
-from tamis.gpt2.model import GPT2, Linear
+from tamis.gpt2.model import GPT2
 
 
 class Int8Linear(ExchangedLinear):

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from tamis.compute.onednn_kernel import PrepackedProduct, prepacking_is_here
+from tamis.gpt2.linear import Linear
 from tamis.gpt2.linear_swap import ExchangedLinear, exchanged
-from tamis.gpt2.model import GPT2, Block, Linear
+from tamis.gpt2.model import GPT2, Block
 
 FROM_WIDTH = 512
 """Smallest width at which prepacking is faster (one row on one thread excepted). For narrower
