@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.quality.table import current, read
 from benchmarks.speed.page import published
 from benchmarks.speed.results import rows as speed_rows
-from tamis.training.defaults import FEW_LABELS
+from tamis.training.defaults import few_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,6 +58,10 @@ SPEED = (
 """File of results, part, start of the contender's name, and what the picture calls it."""
 
 
+CLASSES = {"trec6": 6, "banking77": 77}
+"""Number of classes of the tasks that have more than two."""
+
+
 def values(rows: list[dict[str, Any]], task: str, method: str, figure: str) -> list[float]:
     """A figure of a task by a method: one value a seed."""
     method = default_method(task) if method == TAMIS else method
@@ -70,7 +74,8 @@ def default_method(task: str) -> str:
     per class.
     """
     labels = re.search(r"-(\d+)$", task)
-    return HEAD if labels and int(labels[1]) <= FEW_LABELS else FULL
+    classes = next((count for name, count in CLASSES.items() if task.startswith(name)), 2)
+    return HEAD if labels and int(labels[1]) <= few_labels(classes) else FULL
 
 
 def quality_line(rows: list[dict[str, Any]], task: str, figure: str, name: str) -> str:

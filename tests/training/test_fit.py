@@ -132,12 +132,13 @@ def test_auto_is_settled_by_the_backbone_and_says_why(
 
 
 def test_with_few_labels_the_head_of_an_embedded_backbone_is_trained() -> None:
-    def found(rows_per_class: float, *, small: bool = True, tune: str = "auto") -> str:
-        return resolve_tune(tune, pretrained=True, small=small, rows_per_class=rows_per_class)[0]
+    def found(rows: float, classes: int = 2, tune: str = "auto") -> str:
+        return resolve_tune(tune, pretrained=True, small=True, rows=rows, classes=classes)[0]
 
-    assert [found(rows) for rows in (1, 8, 50, 50.5, 600)] == ["head"] * 3 + ["full"] * 2
-    assert found(8, tune="full") == "full" and found(8, tune="blocks:2") == "blocks:2"
-    assert resolve_tune("auto", pretrained=False, small=False, rows_per_class=8)[0] == "full"
+    assert [found(rows) for rows in (1, 16, 300, 301, 4000)] == ["head"] * 3 + ["full"] * 2
+    assert [found(rows, 3) for rows in (3, 90, 91)] == ["head"] * 2 + ["full"]
+    assert found(16, tune="full") == "full" and found(16, tune="blocks:2") == "blocks:2"
+    assert resolve_tune("auto", pretrained=False, small=False, rows=16)[0] == "full"
 
 
 def test_an_open_tune_is_not_resolved() -> None:

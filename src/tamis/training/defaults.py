@@ -141,9 +141,15 @@ def resolve_cv_folds(
     return _FOLDS if recipe.decision.max_fpr is not None else 0
 
 
-FEW_LABELS = 50
-"""Rows per class up to which `tune = auto` takes the exact head of a small backbone: on fewer rows
-it is as good as everything trained or better, in seconds (docs/quality.md)."""
+FEW_LABELS_OF_TWO, FEW_LABELS = 150, 30
+"""Rows per class, of two classes and of more, up to which `tune = auto` takes the exact head of a
+small backbone: with fewer rows it is about as good as everything trained, in seconds
+(docs/decisions.md)."""
+
+
+def few_labels(classes: int) -> int:
+    """Return the number of rows per class up to which `tune = auto` takes the exact head."""
+    return FEW_LABELS_OF_TWO if classes <= 2 else FEW_LABELS
 
 
 def resolve_tune(
@@ -152,12 +158,13 @@ def resolve_tune(
     pretrained: bool,
     small: bool,
     duration: Duration | None = None,
-    rows_per_class: float = math.inf,
+    rows: float = math.inf,
+    classes: int = 2,
 ) -> tuple[str, str]:
     """Return what `tune = auto` stands for, and the reason.
 
     A random backbone is trained fully. Of a small pretrained one only the head is trained if there
-    are at most 50 rows per class, and everything if that takes at most half an hour (`LONG_S`).
+    are few rows (`few_labels`), and everything if that takes at most half an hour (`LONG_S`).
     Otherwise the last two blocks are trained, if that takes at most as long and
     the states below them fit into memory. Otherwise, and for every large backbone, the head alone
     is trained.
@@ -168,8 +175,8 @@ def resolve_tune(
         small: whether full fine-tuning takes minutes on two cores for a few thousand rows (an
             embedded backbone).
         duration: estimated time of full fine-tuning of a small backbone; None means minutes.
-        rows_per_class: training rows divided by the number of classes; infinite if a setting of the
-            training loop is asked for.
+        rows: number of training rows; infinite if a setting of the training loop is asked for.
+        classes: number of classes.
     """
     if tune != "auto":
         return tune, "requested"
@@ -180,11 +187,11 @@ def resolve_tune(
             "head",
             "auto: the backbone is pretrained and large, so only the head is trained",
         )
-    if rows_per_class <= FEW_LABELS:
+    if rows <= few_labels(classes) * classes:
         return (
             "head",
-            f"auto: with at most {FEW_LABELS} labels per class the exact head alone is as good, "
-            "in seconds; to train everything, use --tune full",
+            f"auto: with at most {few_labels(classes)} labels per class the exact head alone is "
+            "about as good, in seconds; to train everything, use --tune full",
         )
     if duration is not None and duration.seconds + duration.adaptation > LONG_S:
         some = duration.share * duration.seconds + duration.adaptation

@@ -92,7 +92,8 @@ def resolve_recipe(recipe: Recipe, texts: Sequence[str], labels: Sequence[str]) 
         pretrained=pretrained,
         small=small,
         duration=duration,
-        rows_per_class=math.inf if _asks_for_steps(recipe) else len(labels) / classes,
+        rows=math.inf if _asks_for_steps(recipe) else len(labels),
+        classes=classes,
     )
     settled = resolved(tune)
     notes = _notes(recipe, classes)
