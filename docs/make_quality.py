@@ -30,7 +30,7 @@ chooses. The number behind the name of a task is the number of labelled rows per
 | method | what it is |
 |---|---|
 | `nano-full` | tamis with everything trained, the default with more than 150 labels per class of \
-two, or 30 of more classes |
+two, or 20 of more classes |
 | `nano-head` | tamis with the exact head on the frozen backbone, the default with fewer |
 | `nano-blocks2` | tamis with the last two blocks trained |
 | `nano-lora8` | tamis with adapters of rank 8 |

@@ -24,6 +24,7 @@ from tamis.head.linear_head import (
     HeadSearch,
     fit_head,
     fold_into,
+    in_their_span,
     length_one,
     solve,
 )
@@ -338,3 +339,25 @@ def test_fewer_rows_than_channels_have_the_same_optimum(classes: int) -> None:
         assert found.converged
         np.testing.assert_allclose(found.head.weight, whole.weight, atol=1e-5)
         np.testing.assert_allclose(found.head.bias, whole.bias, atol=1e-5)
+
+
+def test_heads_in_the_span_of_all_rows_score_as_heads_of_all_channels() -> None:
+    random = np.random.default_rng(3)
+    features = length_one(random.normal(size=(37, 61)).astype(np.float32), 1e-5)
+    targets = np.arange(37) % 3
+    inside, outside = np.arange(29), np.arange(29, 37)
+    spanned = in_their_span(features)
+    assert spanned.shape == (37, 37)
+    np.testing.assert_allclose(spanned @ spanned.T, features @ features.T, atol=1e-12)
+    weights = np.ones(29)
+    plain = solve(features[inside], targets[inside], weights, 10.0).head
+    found = solve(spanned[inside], targets[inside], weights, 10.0, reduced=True).head
+    assert found.weight.shape == (3, 37)
+    np.testing.assert_allclose(
+        found.logits(spanned[outside]), plain.logits(features[outside]), atol=1e-6
+    )
+
+
+def test_rows_with_few_channels_are_their_own_coordinates() -> None:
+    features = np.random.default_rng(3).normal(size=(37, 37))
+    assert in_their_span(features) is features

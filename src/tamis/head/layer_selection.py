@@ -23,7 +23,7 @@ from tamis.gpt2.freezing import Pooling
 from tamis.gpt2.model import GPT2
 from tamis.gpt2.packing import pack
 from tamis.gpt2.pooling import pooling_factor
-from tamis.head.linear_head import HeadSearch, length_one, solve
+from tamis.head.linear_head import HeadSearch, in_their_span, length_one, solve
 from tamis.head.training_set import TrainingSet
 from tamis.progress import Progress, Silent
 from tamis.text.encoding import EncodedTexts
@@ -174,12 +174,17 @@ def select_layer(
         for reading in tried:
             last = layers.last(reading)
             normed = torch.from_numpy(length_one(last[messages.windows_of(rows)], epsilon))
-            features = messages.mean_over_windows(normed, rows).numpy()
+            features = in_their_span(messages.mean_over_windows(normed, rows).numpy())
             of_rows = np.zeros((len(own), len(TEMPERATURES)))
             for within, outside in folds:
                 inside = search.fitted(within, own)
                 head = solve(
-                    features[inside], own[inside], weights[inside], PENALTY, tolerance=TOLERANCE
+                    features[inside],
+                    own[inside],
+                    weights[inside],
+                    PENALTY,
+                    tolerance=TOLERANCE,
+                    reduced=True,
                 ).head
                 logits = head.logits(features[outside])
                 of_rows[outside] += _log_losses(logits, own[outside]) / len(divisions)

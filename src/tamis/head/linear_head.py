@@ -68,6 +68,19 @@ def length_one(last: NDArray[np.float32], epsilon: float) -> Matrix:
     return np.asarray(centred / np.sqrt(rows.shape[1] * (rows.var(1, keepdims=True) + epsilon)))
 
 
+def span_of(features: Matrix) -> Matrix:
+    """(N, C) with N < C -> (C, N): orthonormal columns whose sums the rows are."""
+    return np.asarray(np.linalg.qr(features.T)[0])
+
+
+def in_their_span(features: Matrix) -> Matrix:
+    """(N, C) -> (N, min(N, C)): coordinates of the rows in their own span, if that is smaller.
+
+    A head of some of the rows has the same logits in them, and the decomposition is done once.
+    """
+    return features if len(features) >= features.shape[1] else features @ span_of(features)
+
+
 def solve(
     features: Matrix,
     targets: NDArray[np.int64],
@@ -76,6 +89,7 @@ def solve(
     *,
     start: LinearHead | None = None,
     tolerance: float = EXACT,
+    reduced: bool = False,
 ) -> Solution:
     """Fit a head. The optimum does not depend on `start`, which only saves time.
 
@@ -89,12 +103,13 @@ def solve(
         inverse_penalty: scikit-learn's C.
         start: a head fitted on nearly the same rows.
         tolerance: see logistic_regression.py.
+        reduced: the features are coordinates in such a span already (`in_their_span`).
     """
     classes = int(targets.max()) + 1
     begin = LinearHead.zero(classes, features.shape[1]) if start is None else start
     span = None
-    if len(features) < features.shape[1]:
-        span = np.linalg.qr(features.T)[0]  # (C, N), orthonormal columns
+    if len(features) < features.shape[1] and not reduced:
+        span = span_of(features)
         features, begin = features @ span, LinearHead(begin.weight @ span, begin.bias)
     problem = Problem(features, np.eye(classes)[targets], row_weights, inverse_penalty)
     found = solve_again(problem, start=begin, tolerance=tolerance)

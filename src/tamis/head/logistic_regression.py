@@ -9,6 +9,7 @@ coordinates the solver needs tens of evaluations instead of hundreds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,16 @@ class Problem:
     free."""
 
 
+@cache
+def _libraries() -> Any:
+    """The loaded libraries whose threads can be limited. Finding them takes three milliseconds, as
+    long as solving a small problem.
+    """
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # comes with scikit-learn
+
+    return ThreadpoolController()
+
+
 def solve_again(
     problem: Problem,
     *,
@@ -129,7 +140,6 @@ def solve_again(
         tolerance: see TOLERANCE.
     """
     from scipy.optimize import minimize
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
     features, weights, anchor = problem.features, problem.weights, problem.anchor
     rows = np.concatenate([features, np.ones((len(features), 1))], 1)
@@ -163,7 +173,7 @@ def solve_again(
         )
         return loss, (probabilities * share - wanted).T @ rows + pulled, probabilities
 
-    with threadpool_limits(1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         for _ in range(ROUNDS):
             fresh = metric is None
             if metric is None:

@@ -141,7 +141,7 @@ def resolve_cv_folds(
     return _FOLDS if recipe.decision.max_fpr is not None else 0
 
 
-FEW_LABELS_OF_TWO, FEW_LABELS = 150, 30
+FEW_LABELS_OF_TWO, FEW_LABELS = 150, 20
 """Rows per class, of two classes and of more, up to which `tune = auto` takes the exact head of a
 small backbone: with fewer rows it is about as good as everything trained, in seconds
 (docs/decisions.md)."""
