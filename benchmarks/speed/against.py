@@ -105,6 +105,32 @@ def kept_speed(rows: Sequence[Measured], side: str) -> Iterator[tuple[int, float
             yield busy, statistics.median(shares)
 
 
+def read(file: Path) -> list[Measured]:
+    """Return the trainings in a file of results."""
+    return [Measured(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def table(rows: Sequence[Measured]) -> str:
+    """Return medians, their ratio and the idle speed kept as a table in Markdown, a line a load."""
+    kept = {side: dict(kept_speed(rows, side)) for side in (THEIRS, OURS)}
+    lines = [
+        "| other busy processes | rounds | before, s | now, s | before / now | idle speed kept "
+        "before | now |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for busy, median, each in ratios(rows):
+        seconds = [
+            statistics.median(row.seconds for row in rows if (row.side, row.busy) == (side, busy))
+            for side in (THEIRS, OURS)
+        ]
+        shares = [f"{kept[side][busy]:.0%}" if busy else "" for side in (THEIRS, OURS)]
+        lines.append(
+            f"| {busy} | {len(each)} | {seconds[0]:.1f} | {seconds[1]:.1f} | {median:.2f} | "
+            f"{shares[0]} | {shares[1]} |"
+        )
+    return "\n".join(lines)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print ratios."""
     parser = argparse.ArgumentParser(

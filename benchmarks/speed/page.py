@@ -7,11 +7,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks.speed import against
 from benchmarks.speed.ahead import COMPARED, ahead
 from benchmarks.speed.plot import plot
 from benchmarks.speed.results import Figure, Results, markdown
 
 RESULTS = Path(__file__).parent / "results"
+TWO_VERSIONS = Path(__file__).parent / "against.jsonl"
 PAGE = Path(__file__).parents[2] / "docs" / "speed.md"
 PLOT = PAGE.with_suffix(".png")
 
@@ -37,12 +39,22 @@ def page() -> str:
     text = _filled(
         PAGE.read_text(encoding="utf-8"), "rivals", "\n".join(faster or ["None was faster."])
     )
+    text = _filled(text, "against", against.table(against.read(TWO_VERSIONS)))
     return _filled(text, "figures", "\n".join(tables).strip())
+
+
+def latest(named: dict[str, list[Figure]]) -> dict[str, list[Figure]]:
+    """Return the figures that the plot shows: those of each part in the last file that has it."""
+    last = {figure.part: name for name, figures in named.items() for figure in figures}
+    return {
+        name: [figure for figure in figures if last[figure.part] == name]
+        for name, figures in named.items()
+    }
 
 
 def draw(path: Path) -> None:
     """Draw the plot of the parts that rivals can also do."""
-    plot(published(), path, parts=COMPARED)
+    plot(latest(published()), path, parts=COMPARED)
 
 
 def _filled(text: str, name: str, section: str) -> str:

@@ -43,7 +43,7 @@ def drawn(panels: list[Panel]) -> Canvas:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    heights = [len(compared) + 1.6 for _, compared in panels]
+    heights = [len(compared) + 2.3 for _, compared in panels]
     canvas = Canvas(figsize=(7.5, 0.6 + 0.2 * sum(heights)), layout="constrained")
     FigureCanvasAgg(canvas)
     axes: Any = (
@@ -68,7 +68,7 @@ def drawn(panels: list[Panel]) -> Canvas:
         axis.axvline(1.0, color="#444444", linewidth=0.8)
         axis.grid(visible=False, axis="y")
         axis.set_title(
-            f"{title}: times as long as {compared[-1].contender}", fontsize=9, loc="left"
+            f"{title}\ntimes as long as {compared[-1].contender}", fontsize=9, loc="left"
         )
         axis.tick_params(axis="x", labelsize=8)
     return canvas

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.speed import against
-from benchmarks.speed.against import OURS, THEIRS, Measured, kept_speed, ratios, trained
+from benchmarks.speed.against import (
+    OURS,
+    THEIRS,
+    Measured,
+    kept_speed,
+    ratios,
+    read,
+    table,
+    trained,
+)
 
 PACKAGE = """import json, os, sys, time
 run = sys.argv[sys.argv.index("-o") + 1]
@@ -44,6 +53,18 @@ def test_ratios_are_within_a_round_and_a_load() -> None:
     assert list(kept_speed(rows, THEIRS)) == [(1, (20 / 80 + 30 / 80) / 2)]
 
 
+def test_the_table_has_medians_of_what_was_measured() -> None:
+    rows = [
+        measured(side, number, busy, seconds * (1 + busy))
+        for busy in (0, 1)
+        for number, factor in enumerate((1.0, 3.0, 2.0))
+        for side, seconds in ((THEIRS, 20.0 * factor), (OURS, 5.0 * factor))
+    ]
+    *_, idle, taken = table(rows).splitlines()
+    assert idle == "| 0 | 3 | 40.0 | 10.0 | 4.00 |  |  |"
+    assert taken == "| 1 | 3 | 80.0 | 20.0 | 4.00 | 50% | 50% |"
+
+
 def test_both_versions_train_in_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,6 +78,7 @@ def test_both_versions_train_in_turn(
     assert [(row["round"], row["busy"], row["side"]) for row in rows] == [
         (number, busy, side) for number in (0, 1) for busy in (0, 1) for side in (THEIRS, OURS)
     ]
+    assert [row.seconds for row in read(out)] == [row["seconds"] for row in rows]
     assert rows[0]["options"] == ["--seed", "7", "--tune", "full"]
     assert rows[1]["options"] == ["--seed", "7"]
     assert rows[0]["figures"] == {"f1": 0.25, "accuracy": 0.5}

@@ -96,7 +96,9 @@ def test_no_rival_that_multiplies_in_eight_bits_is_published_beside_another_ceil
 
 def test_the_picture_of_the_page_shows_the_published_results() -> None:
     shown = [
-        panel for part in COMPARED for panel in plot.panels(plot.of_part(part, page.published()))
+        panel
+        for part in COMPARED
+        for panel in plot.panels(plot.of_part(part, page.latest(page.published())))
     ]
     with Image.open(page.PLOT) as image:
         assert image.info["Source"] == plot.fingerprint(shown), (
@@ -105,6 +107,22 @@ def test_the_picture_of_the_page_shows_the_published_results() -> None:
     assert page.PLOT.stat().st_size < 200_000 and f"({page.PLOT.name})" in page.PAGE.read_text(
         encoding="utf-8"
     )
+
+
+def test_the_picture_shows_the_last_measurement_of_each_part() -> None:
+    named = {
+        "a": [*rounds("tamis", 1.0, part="job"), *rounds("tamis", 2.0)],
+        "b": rounds("tamis", 3.0, part="job"),
+    }
+    shown = page.latest(named)
+    kept = [(name, f.part, f.value) for name in shown for f in shown[name]]
+    assert kept == [
+        (name, f.part, f.value)
+        for name in named
+        for f in named[name]
+        if (name, f.part) != ("a", "job")
+    ]
+    assert {f.part for f in shown["a"]} == {"inference"} and shown["b"] == named["b"]
 
 
 def test_a_panel_a_part_a_bar_a_contender(tmp_path: Path) -> None:
@@ -130,7 +148,7 @@ def test_a_panel_a_part_a_bar_a_contender(tmp_path: Path) -> None:
         bar.get_width()  # type: ignore[attr-defined]
         for bar in second.patches
     ] == [3.0, 1.0]
-    assert second.get_title(loc="left") == "job, 2 threads: times as long as tamis"
+    assert second.get_title(loc="left") == "job, 2 threads\ntimes as long as tamis"
     plot.plot(named, tmp_path / "job.png", parts=("job",))
     with Image.open(tmp_path / "job.png") as image:
         assert image.info["Source"] == plot.fingerprint(shown[1:]) != plot.fingerprint(shown)
