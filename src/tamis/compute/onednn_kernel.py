@@ -71,7 +71,7 @@ def beats_mkl() -> bool:
 
     return (
         prepacking_is_here()
-        and torch.backends.mkl.is_available()
+        and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and vendor() not in ("", MKL_VENDOR)
     )

@@ -66,7 +66,7 @@ class _Linear(torch.autograd.Function):
         return product(rows, weight, bias)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight = ctx.saved_tensors
         outer = outputs[0].contiguous()

@@ -305,7 +305,8 @@ class TrainingStages:
         reason = self.progress.tune_reason or record.tune_reason
         classifier.training_ = replace(record, tune_reason=reason)
         for note in record.notes if record.features is not None else ():
-            self.say(note)
+            if reason not in note:  # it follows in a line of its own
+                self.say(note)
         self.say(f"tune: {classifier.recipe_.tune} ({reason})")
         clock, reasons = self.progress.clock, self.progress.reasons
         compute = classifier.predictor_.compute
