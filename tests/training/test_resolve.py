@@ -15,6 +15,7 @@ from tamis.decision.calibration import softmax
 from tamis.decision.fit_rule import HeldOut, fit_decision_rule
 from tamis.progress import once
 from tamis.training import prepare
+from tamis.training.defaults import few_labels
 from tamis.training.resolve import resolve_recipe
 from tamis.workflows.training_options import ROBUST
 from tests.rows import messages
@@ -219,12 +220,16 @@ def test_what_is_said_before_training_is_not_said_again_after_it() -> None:
     assert heard == ["a", "b"]
 
 
-@pytest.mark.parametrize(("rows", "tune"), [(100, "head"), (101, "full")])
-def test_few_labels_train_the_head_and_say_so(rows: int, tune: str) -> None:
-    labels = (["a", "b"] * rows)[:rows]
+@pytest.mark.parametrize(
+    ("rows", "classes", "tune"),
+    [(300, 2, "head"), (301, 2, "full"), (60, 3, "head"), (61, 3, "full")],
+)
+def test_few_labels_train_the_head_and_say_so(rows: int, classes: int, tune: str) -> None:
+    labels = (["a", "b", "c"][:classes] * rows)[:rows]
     found = resolve_recipe(Recipe(), [f"text {row}" for row in range(rows)], labels)
     assert found.recipe.tune == tune
-    assert any("50 labels per class" in note for note in found.notes) == (tune == "head")
+    said = f"at most {few_labels(classes)} labels per class"
+    assert any(said in note for note in found.notes) == (tune == "head")
 
 
 def test_who_sets_something_of_the_training_loop_gets_it_with_few_labels_too() -> None:
