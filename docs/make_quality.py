@@ -47,10 +47,11 @@ Notes on the runs:
 
 - `nano-full` with few labels per class was trained on every row \
 (`--set decision.cv_folds=0 --set data.validation_share=0`).
-- `nano-full` has two of the five splits of sms-leakfree (TF-IDF on the same two: average \
-precision .995, F1 .975, MCC .970), three draws of sms-tp2-64 and sms-tp2-128, and one training of \
-the whole tables. \
-`nano-head` has one draw of banking77-8.
+- `nano-full` has three draws of sms-tp2-64 and sms-tp2-128. Cells of whole tables with fixed splits \
+and a deviation are three trainings, those without one training. `nano-head` has one draw of \
+banking77-8. tamis and TF-IDF have all five splits of sms-leakfree.
+- Seconds are of different machines: some runs were made on processors with AVX-512 where fp32 \
+products are twice as fast ([Speed](speed.md)).
 - `scratch` is the network of the former `nano`, four blocks of width 288. With few labels it was \
 trained on every row, too, and has two to five draws, the first ones of the other methods.
 """
