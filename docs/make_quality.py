@@ -47,9 +47,9 @@ Notes on the runs:
 
 - `nano-full` with few labels per class was trained on every row \
 (`--set decision.cv_folds=0 --set data.validation_share=0`).
-- `nano-full` has three draws of sms-tp2-64 and sms-tp2-128. Cells of whole tables with fixed splits \
-and a deviation are three trainings, those without one training. `nano-head` has one draw of \
-banking77-8. tamis and TF-IDF have all five splits of sms-leakfree.
+- `nano-full` has three draws of sms-tp2-64 and sms-tp2-128. Cells of whole tables with fixed \
+splits and a deviation are three trainings, those without one training. `nano-head` has one draw \
+of banking77-8. tamis and TF-IDF have all five splits of sms-leakfree.
 - Seconds are of different machines: some runs were made on processors with AVX-512 where fp32 \
 products are twice as fast ([Speed](speed.md)).
 - `scratch` is the network of the former `nano`, four blocks of width 288. With few labels it was \
