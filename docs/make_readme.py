@@ -42,6 +42,7 @@ TASKS = (
     ("banking77-10", "accuracy", "Banking77, 10 labels per class: accuracy"),
     ("sms-tp2", "f1", "SMS spam, all 4,457 labels: F1"),
     ("trec6", "accuracy", "TREC-6, all labels: accuracy"),
+    ("banking77", "accuracy", "Banking77, all labels: accuracy"),
 )
 COST_TASK = "sms-leakfree"
 LABELS = (8, 16, 32, 64, 128)
