@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -48,11 +48,15 @@ def chunks(count: int, texts: int = 7) -> list[Chunk]:
     ]
 
 
+def aside(call: Callable[[Any], Any], given: Any) -> Any:
+    """Call in a thread: a scorer gives its thread a number of torch threads for good."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call, given).result()
+
+
 def expected(job: ScoringJob, asked: list[Chunk]) -> list[ScoredChunk]:
     scorer = ChunkScorer(job)
-    # In a thread: a scorer gives its thread a number of torch threads for good.
-    with ThreadPoolExecutor(1) as pool:
-        return list(pool.map(scorer.score, asked))
+    return [aside(scorer.score, chunk) for chunk in asked]
 
 
 def assert_same(found: list[ScoredChunk], asked: list[Chunk], job: ScoringJob) -> None:
@@ -297,7 +301,7 @@ def test_what_a_worker_answers_comes_back_unchanged(job: ScoringJob) -> None:
         {"number": 6, "part": -1, "place": -1, "texts": None},
         {"number": -1, "part": None, "place": None, "texts": None},
     ]
-    scores, facts, nothing = worker(pa.Table.from_pylist(rows)).to_pylist()
+    scores, facts, nothing = aside(worker, pa.Table.from_pylist(rows)).to_pylist()
     assert_same([ray_pipeline.scored(scores)], [chunk], job)
     assert ray_pipeline.facts_of(facts) == ChunkScorer(job).facts()
     assert nothing["number"] == -1 and nothing["error"] is None
@@ -319,7 +323,7 @@ def test_an_error_of_a_worker_is_the_error_of_the_command(tmp_path: Path) -> Non
         (missing, tamis.__version__, RunError, "none does not exist"),
         (missing, "0.0.0", RunError, "this machine has 0.0.0; install the same version"),
     ):
-        (reply,) = ray_pipeline.Scorer(model, version)(request).to_pylist()
+        (reply,) = aside(ray_pipeline.Scorer(model, version), request).to_pylist()
         with pytest.raises(kind, match=words):
             ray_pipeline.raise_error(reply)
     extra = MissingExtraError("onnxruntime", "onnx", "an exported folder")
