@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tamis.cache import cache_directory
-from tamis.compute import cpu_count, device, matmul_benchmark
+from tamis.compute import cpu_count, device, matmul_benchmark, processor
 from tamis.compute.device import MODEL_SHAPES, Compute, apply, resolve, seed_everything
 from tamis.errors import ConfigError
 
@@ -461,7 +461,7 @@ def test_a_gpu_is_measured_for_real() -> None:
 def test_the_processor_is_named_with_its_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
     names = []
     for content in (
         "model name\t: Chip 7\nflags\t\t: sse avx2 bmi\n",

@@ -25,6 +25,7 @@ from tamis.compute.cpu_count import available_processors
 from tamis.compute.int8_kernel import int8_is_here, row_levels
 from tamis.compute.matmul_benchmark import DTYPES as MULTIPLIED
 from tamis.compute.matmul_benchmark import Dtype, Shape, measure_matmul
+from tamis.compute.processor import cpu_fields
 from tamis.errors import ConfigError
 from tamis.files import write_text
 
@@ -43,7 +44,6 @@ ROUNDS, ROUND_S = (
     0.15,
 )  # per dtype: under a second in total; two rounds, because a burst of other load spoils only one
 OWN_SHARE = 0.75  # smallest share of CPU time; below it the figures reflect other programs
-CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -293,14 +293,7 @@ def processor_name() -> str:
 
     A hypervisor may hide some flags, and the speed changes with them.
     """
-    try:
-        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    fields = {
-        name.strip().lower(): value.strip()
-        for name, _, value in (line.partition(":") for line in lines)
-    }
+    fields = cpu_fields()
     # Arm kernels report no model name, but the part number.
     model = (
         fields.get("model name")

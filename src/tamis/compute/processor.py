@@ -1,4 +1,4 @@
-"""The processor's vendor."""
+"""What the system tells of the processor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ import platform
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
-_FIELD = "vendor_id"
+
+
+def cpu_fields() -> dict[str, str]:
+    """Return the fields of /proc/cpuinfo by their names in lower case; none outside of Linux."""
+    try:
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {
+        name.strip().lower(): value.strip()
+        for name, _, value in (line.partition(":") for line in lines)
+    }
 
 
 def vendor() -> str:
@@ -15,13 +26,5 @@ def vendor() -> str:
 
     Linux has it in /proc/cpuinfo; on Windows it ends the processor's name.
     """
-    try:
-        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip() == _FIELD:
-            return value.strip()
     last = platform.processor().rpartition(",")[2].strip()
-    return last if last.endswith(("Intel", "AMD")) else ""
+    return cpu_fields().get("vendor_id") or (last if last.endswith(("Intel", "AMD")) else "")
